@@ -1,0 +1,89 @@
+//! Who is asking: the first argument of every port method.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    domain::{Capability, MemoryScopes, Role},
+    error::{Refusal, StoreError},
+    ids::{AgentId, RunId, UserId, WorkspaceId},
+};
+
+/// A person in a workspace, or an agent acting for them there. Adapters filter by it and never widen it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The person on whose behalf this happens.
+    pub user: UserId,
+    /// The only workspace this call can see.
+    pub workspace: WorkspaceId,
+    /// The person's role in it.
+    pub role: Role,
+    /// The agent that acts, when the call comes from inside a run.
+    pub agent: Option<ActingAgent>,
+    /// The person's own access token, where a transport must pass it on (PostgREST). Never logged.
+    pub access_token: Option<secrecy::SecretString>,
+}
+
+/// An agent at work inside a run, with what it may do there.
+#[derive(Clone, Debug)]
+pub struct ActingAgent {
+    /// Which agent.
+    pub agent: AgentId,
+    /// The run that it works in.
+    pub run: RunId,
+    /// What it may do.
+    pub capabilities: BTreeSet<Capability>,
+    /// Which memories it may see.
+    pub memory_scopes: MemoryScopes,
+}
+
+impl Caller {
+    /// A person acting themselves.
+    pub fn person(user: UserId, workspace: WorkspaceId, role: Role) -> Self {
+        Self {
+            user,
+            workspace,
+            role,
+            agent: None,
+            access_token: None,
+        }
+    }
+
+    /// The same person, with an agent acting for them.
+    pub fn with_agent(&self, agent: ActingAgent) -> Self {
+        Self {
+            agent: Some(agent),
+            ..self.clone()
+        }
+    }
+
+    /// Refuses agents: what only a person does themselves.
+    pub fn require_person(&self, action: &'static str) -> Result<(), StoreError> {
+        match self.agent {
+            None => Ok(()),
+            Some(_) => Err(StoreError::Denied(Refusal::new(
+                action,
+                "only a person can do this, not an agent",
+            ))),
+        }
+    }
+
+    /// Refuses everyone but an owner acting themselves.
+    pub fn require_owner(&self, action: &'static str) -> Result<(), StoreError> {
+        self.require_person(action)?;
+        match self.role {
+            Role::Owner => Ok(()),
+            Role::Member => Err(StoreError::Denied(Refusal::new(action, "this needs the role `owner`"))),
+        }
+    }
+
+    /// Refuses an agent that lacks a capability; a person passes.
+    pub fn require_capability(&self, capability: Capability, action: &'static str) -> Result<(), StoreError> {
+        match &self.agent {
+            Some(acting) if !acting.capabilities.contains(&capability) => Err(StoreError::Denied(Refusal::new(
+                action,
+                format!("the agent lacks the capability `{}`", capability.as_str()),
+            ))),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Field encryption, hash chains, token hashes.

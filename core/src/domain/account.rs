@@ -1,0 +1,60 @@
+//! People and their sign-ins, for the built-in issuer (W1, W4).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    ids::{SessionId, UserId},
+};
+
+/// A person who can sign in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// Their e-mail address, in lower case.
+    pub email: String,
+    /// The name they go by.
+    pub display_name: String,
+    /// When the account was made.
+    pub created_at: Timestamp,
+}
+
+/// A user with the argon2id hash (PHC string) that their password is checked against.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The person.
+    pub user: User,
+    /// PHC string; never leaves the server.
+    pub password_hash: String,
+}
+
+/// One sign-in. The client holds the secret; the store only its SHA-256.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From then on it is refused.
+    pub expires_at: Timestamp,
+}
+
+/// What the first person gives to become the owner of a fresh installation.
+#[derive(Clone, Debug)]
+pub struct OwnerSetup {
+    /// SHA-256 of the setup token that they presented.
+    pub token_hash: [u8; 32],
+    /// Their e-mail address.
+    pub email: String,
+    /// The name they go by.
+    pub display_name: String,
+    /// argon2id PHC string of their password.
+    pub password_hash: String,
+    /// Name of the first workspace.
+    pub workspace_name: String,
+    /// Name that both primary agents go by ("someone").
+    pub companion_name: String,
+}

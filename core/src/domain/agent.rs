@@ -1,0 +1,172 @@
+//! Agents (A1–A5).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{MemoryDomain, word_enum};
+use crate::{
+    clock::Timestamp,
+    domain::ModelRef,
+    ids::{AgentId, WorkspaceId},
+};
+
+word_enum! {
+    /// What an agent is for.
+    AgentKind {
+        /// Tone, roleplay, continuity.
+        CompanionPrimary = "companion_primary",
+        /// Planning, delegation, synthesis.
+        ExecutorPrimary = "executor_primary",
+        /// Defined by the owner.
+        Specialist = "specialist",
+    }
+}
+
+word_enum! {
+    /// What an agent may do at all (A4); tools need one or more of these.
+    Capability {
+        /// Recall and search.
+        ReadMemory = "read_memory",
+        /// Remember.
+        WriteMemory = "write_memory",
+        /// Call tools that are neither memory nor outside world.
+        RunTool = "run_tool",
+        /// Hand work to other agents.
+        Delegate = "delegate",
+        /// Act on the outside world.
+        ExternalAction = "external_action",
+    }
+}
+
+/// Which memories an agent may read and write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryScopes {
+    /// The domains that it sees.
+    pub domains: BTreeSet<MemoryDomain>,
+    /// Whether it sees the person's private memories besides the shared ones.
+    pub private: bool,
+}
+
+impl MemoryScopes {
+    /// Everything the person themselves can see.
+    pub fn all() -> Self {
+        Self {
+            domains: MemoryDomain::ALL.iter().copied().collect(),
+            private: true,
+        }
+    }
+}
+
+/// An agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// What it is for.
+    pub kind: AgentKind,
+    /// The name people see.
+    pub name: String,
+    /// Instructions: for a primary its tone, for a specialist its job.
+    pub prompt: String,
+    /// The model it talks through; unset means the deployment's default (A5).
+    pub model: Option<ModelRef>,
+    /// What it may do.
+    pub capabilities: BTreeSet<Capability>,
+    /// Which memories it may see.
+    pub memory_scopes: MemoryScopes,
+    /// The tools it is offered, by name.
+    pub tools: BTreeSet<String>,
+    /// Whether it takes part; at least one primary always does.
+    pub active: bool,
+    /// Counts edits, from 1; an edit names the version it started from.
+    pub version: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An edit of an agent: only what is `Some` changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentEdit {
+    /// A new name.
+    pub name: Option<String>,
+    /// New instructions.
+    pub prompt: Option<String>,
+    /// A new model; `Some(None)` (JSON `null`) goes back to the default.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ModelRef>)]
+    pub model: Option<Option<ModelRef>>,
+    /// New capabilities.
+    pub capabilities: Option<BTreeSet<Capability>>,
+    /// New memory scopes.
+    pub memory_scopes: Option<MemoryScopes>,
+    /// New tools.
+    pub tools: Option<BTreeSet<String>>,
+    /// Active or not.
+    pub active: Option<bool>,
+}
+
+/// Tells `"model": null` (reset) from an absent `model` (keep).
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<ModelRef>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl AgentEdit {
+    /// Longest prompt, in bytes.
+    pub const MAX_PROMPT: usize = 32 * 1024;
+
+    /// Checks the edit by itself; the message says what to mend.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(name) = &self.name {
+            let length = name.trim().chars().count();
+            if length == 0 || length > 80 {
+                return Err("An agent's name has 1 to 80 characters.".into());
+            }
+        }
+        match &self.prompt {
+            Some(prompt) if prompt.len() > Self::MAX_PROMPT => Err(format!(
+                "An agent's prompt has at most {} bytes; this one has {}.",
+                Self::MAX_PROMPT,
+                prompt.len()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The agent as it is after this edit.
+    pub fn apply(self, agent: &Agent, now: Timestamp) -> Agent {
+        Agent {
+            name: self.name.map_or_else(|| agent.name.clone(), |name| name.trim().to_owned()),
+            prompt: self.prompt.unwrap_or_else(|| agent.prompt.clone()),
+            model: self.model.unwrap_or_else(|| agent.model.clone()),
+            capabilities: self.capabilities.unwrap_or_else(|| agent.capabilities.clone()),
+            memory_scopes: self.memory_scopes.unwrap_or_else(|| agent.memory_scopes.clone()),
+            tools: self.tools.unwrap_or_else(|| agent.tools.clone()),
+            active: self.active.unwrap_or(agent.active),
+            version: agent.version + 1,
+            updated_at: now,
+            ..agent.clone()
+        }
+    }
+}
+
+/// The two primary agents that a new workspace starts with (A1): `(kind, prompt)`; both go by the companion's name.
+pub const PRIMARY_AGENTS: [(AgentKind, &str); 2] = [
+    (
+        AgentKind::CompanionPrimary,
+        "You are in conversation. Be warm, attentive and brief; ask when you are unsure. \
+         Keep what matters to the person with the remember tool, and look things up with recall before you say that you do not know.",
+    ),
+    (
+        AgentKind::ExecutorPrimary,
+        "You get things done. Turn a goal into explicit steps, say what each should produce, and report plainly what was and was not achieved.",
+    ),
+];
+
+/// Tools that the primaries of a new workspace are offered.
+pub const STARTER_TOOLS: [&str; 3] = ["recall", "remember", "search_conversations"];

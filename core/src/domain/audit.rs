@@ -1,0 +1,62 @@
+//! The audit log (P5): who did what to what, with which outcome. Append-only and hash-chained per workspace.
+
+use serde::{Deserialize, Serialize};
+
+use super::word_enum;
+use crate::{
+    clock::Timestamp,
+    ids::{AgentId, AuditId, UserId, WorkspaceId},
+};
+
+word_enum! {
+    /// How an audited action ended.
+    AuditOutcome {
+        /// It was done.
+        Done = "done",
+        /// It was refused.
+        Refused = "refused",
+        /// It was tried and failed.
+        Failed = "failed",
+    }
+}
+
+/// What happened, to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAuditEntry {
+    /// What was done, in dotted form: `memory.redact`.
+    pub action: String,
+    /// What it was done to: kind and id, `memory:0198…`. Never content.
+    pub target: String,
+    /// How it ended.
+    pub outcome: AuditOutcome,
+    /// Facts about it without any message text, prompt or secret.
+    pub details: serde_json::Value,
+}
+
+/// One row of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AuditEntry {
+    /// Its id.
+    pub id: AuditId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// 1, 2, 3 … without gaps in the workspace.
+    pub seq: u64,
+    /// The person.
+    pub actor: UserId,
+    /// The agent that acted for them, if any.
+    pub agent_id: Option<AgentId>,
+    /// What was done.
+    pub action: String,
+    /// What it was done to.
+    pub target: String,
+    /// How it ended.
+    pub outcome: AuditOutcome,
+    /// Facts about it.
+    #[schema(value_type = Object)]
+    pub details: serde_json::Value,
+    /// When.
+    pub at: Timestamp,
+    /// SHA-256 over the previous row's hash and this row, in hex.
+    pub chain_hash: String,
+}

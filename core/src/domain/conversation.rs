@@ -1,0 +1,158 @@
+//! Conversations and their messages (C1–C3, C5).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Usage, word_enum};
+use crate::{
+    clock::Timestamp,
+    ids::{AgentId, ConversationId, MemoryId, MessageId, RunId, UserId, WorkspaceId},
+};
+
+/// A conversation of one person with the companion. Only that person sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Conversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The agent that answers.
+    pub agent_id: AgentId,
+    /// Its title; made from the first message until renamed.
+    pub title: String,
+    /// Out of the way, not deleted.
+    pub archived: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last got a message.
+    pub updated_at: Timestamp,
+    /// The run that is answering in it now, if any.
+    pub active_run: Option<RunId>,
+}
+
+/// A change of a conversation: only what is `Some` changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationEdit {
+    /// A new title, 1 to 200 characters.
+    pub title: Option<String>,
+    /// Archive or bring back.
+    pub archived: Option<bool>,
+}
+
+word_enum! {
+    /// Who wrote a message. Tool results are never messages (S6).
+    MessageRole {
+        /// The person.
+        User = "user",
+        /// The companion.
+        Assistant = "assistant",
+    }
+}
+
+word_enum! {
+    /// Whether a message is whole.
+    MessageStatus {
+        /// Whole.
+        Complete = "complete",
+        /// The person stopped it; the text so far is kept.
+        Stopped = "stopped",
+        /// Duet went down while it was being written; the text so far is kept and can be continued.
+        Interrupted = "interrupted",
+        /// A limit of the turn ended it; the text so far is kept.
+        Limited = "limited",
+        /// Its text was redacted.
+        Redacted = "redacted",
+    }
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// 1, 2, 3 … in the conversation.
+    pub ordinal: u64,
+    /// Who wrote it.
+    pub role: MessageRole,
+    /// Whether it is whole.
+    pub status: MessageStatus,
+    /// Markdown as it was written; empty once redacted.
+    pub text: String,
+    /// The message that it answers (for an assistant message).
+    pub parent_id: Option<MessageId>,
+    /// The run that wrote it, or the latest run that answers it.
+    pub run_id: Option<RunId>,
+    /// The agent that wrote it.
+    pub agent_id: Option<AgentId>,
+    /// How it came about (assistant messages).
+    pub trace: Option<MessageTrace>,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+/// How an assistant message came about (C5). No text of memories or tool results, only references and counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MessageTrace {
+    /// The model that wrote it.
+    pub model: String,
+    /// Whether the built-in offline fallback wrote it.
+    pub offline: bool,
+    /// Tokens used by all model calls of the turn.
+    pub usage: Usage,
+    /// Their cost in micro-US-dollars; absent when the model's price is not known.
+    pub cost_micros: Option<u64>,
+    /// The tools that were called, in order.
+    pub tools: Vec<ToolTrace>,
+    /// The memories that were put before the model.
+    pub recalled: Vec<MemoryId>,
+    /// The memories that were written.
+    pub remembered: Vec<MemoryId>,
+}
+
+/// One tool call of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ToolTrace {
+    /// The call's id within the run.
+    pub call_id: String,
+    /// The tool.
+    pub name: String,
+    /// How it ended.
+    pub status: ToolStatus,
+}
+
+word_enum! {
+    /// How a tool call stands.
+    ToolStatus {
+        /// It is running.
+        Started = "started",
+        /// It gave a result.
+        Succeeded = "succeeded",
+        /// It failed; the model was told.
+        Failed = "failed",
+        /// Policy, capability or the loop guard refused it; the model was told.
+        Refused = "refused",
+        /// It may have acted, and nobody knows: a person has to look.
+        Unknown = "unknown",
+    }
+}
+
+/// One hit of a search over conversations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MessageHit {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Its title.
+    pub title: String,
+    /// The message.
+    pub message_id: MessageId,
+    /// Who wrote it.
+    pub role: MessageRole,
+    /// The part that matches, plain text, at most 240 characters.
+    pub snippet: String,
+    /// When it was written.
+    pub created_at: Timestamp,
+}

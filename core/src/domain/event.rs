@@ -1,0 +1,325 @@
+//! Run events: the append-only truth about a run (E1, E5). The machine in [`crate::run`] folds over them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Locality, MessageStatus, ModelRef, ToolStatus, TurnLimits, Usage, word_enum};
+use crate::{
+    clock::Timestamp,
+    ids::{AgentId, MemoryId, MessageId, UserId},
+};
+
+word_enum! {
+    /// The kind of an event: the `event:` of the stream, and what may be known of an event whose payload was redacted.
+    EventKind {
+        /// The run began.
+        Started = "started",
+        /// What was put before the model.
+        Context = "context",
+        /// A model call began.
+        Model = "model",
+        /// A piece of the reply's text.
+        Delta = "delta",
+        /// A model call ended well.
+        Reply = "reply",
+        /// A model call failed.
+        Retry = "retry",
+        /// A tool call moved.
+        Tool = "tool",
+        /// A person asked to stop.
+        Cancel = "cancel",
+        /// A worker took over from one that was lost.
+        Recovered = "recovered",
+        /// The run ended well, was stopped, or was interrupted.
+        Done = "done",
+        /// The run ended with an error.
+        Error = "error",
+    }
+}
+
+/// What happened. Memories are named by id; their text never enters an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunEvent {
+    /// The run began. Written together with the run itself.
+    Started {
+        /// The agent that answers.
+        agent_id: AgentId,
+        /// The message that it answers.
+        message_id: MessageId,
+        /// The id of the reply.
+        reply_id: MessageId,
+        /// The text that the reply starts with, when an interrupted or stopped one is continued.
+        prefix: String,
+        /// Bounds.
+        limits: TurnLimits,
+    },
+    /// What the driver gathered for the model, by reference: the prompt is rebuilt from these after a crash.
+    Context {
+        /// The model that will be asked.
+        model: ModelRef,
+        /// Where it computes: decided which memories may be in the prompt.
+        locality: Locality,
+        /// Earlier messages of the conversation, oldest first.
+        history: Vec<MessageId>,
+        /// Recalled memories, best first.
+        recalled: Vec<MemoryId>,
+        /// Whether recall had to do without vectors.
+        text_only_recall: bool,
+        /// Whether any of it came from an untrusted source.
+        untrusted: bool,
+    },
+    /// The driver is about to call the model.
+    ModelCalled {
+        /// The step: 1 for the first call of the turn.
+        step: u32,
+        /// The attempt at this step, from 1.
+        attempt: u32,
+    },
+    /// Text arrived. Coalesced: about 50 ms or 256 characters.
+    Delta {
+        /// The step it belongs to.
+        step: u32,
+        /// The text.
+        text: String,
+    },
+    /// The model call ended well. Its text is the sum of its deltas.
+    ModelReplied {
+        /// The step.
+        step: u32,
+        /// The tools that it wants called.
+        tool_calls: Vec<ToolCall>,
+        /// Tokens used.
+        usage: Usage,
+        /// Cost in micro-US-dollars, where the price is known.
+        cost_micros: Option<u64>,
+        /// Why it stopped.
+        stop: StopReason,
+    },
+    /// The model call failed. What it had written in this attempt is void.
+    ModelFailed {
+        /// The step.
+        step: u32,
+        /// The attempt.
+        attempt: u32,
+        /// What kind of failure.
+        failure: ModelFailure,
+        /// One sentence for people; no secret, no prompt.
+        message: String,
+        /// How long the provider asked to wait, in milliseconds.
+        retry_after_ms: Option<u64>,
+    },
+    /// The wait before another attempt is over.
+    RetryDue {
+        /// The step.
+        step: u32,
+    },
+    /// The driver is about to run a tool. From here on a call of class `effect` may have happened.
+    ToolStarted {
+        /// The step whose reply asked for it.
+        step: u32,
+        /// The call's id.
+        call_id: String,
+    },
+    /// A tool call ended.
+    ToolFinished {
+        /// The step whose reply asked for it.
+        step: u32,
+        /// The call's id.
+        call_id: String,
+        /// How.
+        status: ToolStatus,
+        /// What the model is told. References memories as `{"memory": id}` where recalled text would stand.
+        output: ToolOutput,
+    },
+    /// A person asked to stop. Written by the request, not by the driver.
+    CancelRequested {
+        /// Who.
+        by: UserId,
+    },
+    /// A worker took over the log from one that was lost.
+    Recovered {
+        /// The claim's number.
+        attempt: u32,
+    },
+    /// The end. Nothing follows.
+    Finished {
+        /// How it ended.
+        outcome: RunOutcome,
+        /// The status of the stored reply; `None` when none was stored.
+        reply: Option<MessageStatus>,
+        /// Tokens used by the whole run.
+        usage: Usage,
+        /// What it cost in micro-US-dollars, where the price is known.
+        cost_micros: Option<u64>,
+    },
+}
+
+impl RunEvent {
+    /// The kind, for the stream and the header.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::Started { .. } => EventKind::Started,
+            Self::Context { .. } => EventKind::Context,
+            Self::ModelCalled { .. } => EventKind::Model,
+            Self::Delta { .. } => EventKind::Delta,
+            Self::ModelReplied { .. } => EventKind::Reply,
+            Self::ModelFailed { .. } | Self::RetryDue { .. } => EventKind::Retry,
+            Self::ToolStarted { .. } | Self::ToolFinished { .. } => EventKind::Tool,
+            Self::CancelRequested { .. } => EventKind::Cancel,
+            Self::Recovered { .. } => EventKind::Recovered,
+            Self::Finished { outcome, .. } => match outcome {
+                RunOutcome::Failed { .. } | RunOutcome::NeedsReview { .. } => EventKind::Error,
+                RunOutcome::Completed | RunOutcome::Cancelled | RunOutcome::Interrupted | RunOutcome::Limited { .. } => {
+                    EventKind::Done
+                }
+            },
+        }
+    }
+}
+
+/// A tool call that a model asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ToolCall {
+    /// The provider's id for it, unique in its step.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// The arguments, as the model wrote them; not yet checked.
+    #[schema(value_type = Object)]
+    pub arguments: serde_json::Value,
+}
+
+/// What a tool gave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ToolOutput {
+    /// What the model reads. Where `memories` is not empty, the driver puts the memories' current text after it.
+    pub text: String,
+    /// Memories that belong to the output, by id: their text is fetched when the prompt is built, so that what was
+    /// redacted since, or may not leave this machine, is not in it.
+    pub memories: Vec<MemoryId>,
+    /// Of those, the ones that this call wrote.
+    pub remembered: Vec<MemoryId>,
+    /// Whether the text came from an untrusted source (P4).
+    pub untrusted: bool,
+}
+
+word_enum! {
+    /// Why a model stopped writing.
+    StopReason {
+        /// It was done.
+        End = "end",
+        /// It wants tools called.
+        ToolUse = "tool_use",
+        /// Its output limit.
+        Length = "length",
+        /// The provider held something back.
+        Filtered = "filtered",
+    }
+}
+
+word_enum! {
+    /// What went wrong with a model call: decides whether it is repeated.
+    ModelFailure {
+        /// Could not be reached, or the stream broke off.
+        Unreachable = "unreachable",
+        /// Nothing came for too long.
+        TimedOut = "timed_out",
+        /// Too many requests, or overloaded.
+        Busy = "busy",
+        /// What came was not the protocol.
+        Malformed = "malformed",
+        /// The key was refused.
+        Unauthorized = "unauthorized",
+        /// No such model, or no such provider configured.
+        UnknownModel = "unknown_model",
+        /// The provider refused the request as it is (too long, not allowed).
+        Rejected = "rejected",
+    }
+}
+
+impl ModelFailure {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::Busy | Self::Malformed)
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// The reply is whole.
+    Completed,
+    /// A person stopped it.
+    Cancelled,
+    /// Duet went down in mid-reply.
+    Interrupted,
+    /// A limit of the turn ended it.
+    Limited {
+        /// Which one, as a sentence.
+        message: String,
+    },
+    /// The model could not be had.
+    Failed {
+        /// What kind of failure.
+        failure: ModelFailure,
+        /// What to do, as a sentence.
+        message: String,
+    },
+    /// A side effect started and nobody knows how it ended.
+    NeedsReview {
+        /// The tool.
+        tool: String,
+    },
+}
+
+/// An event to be appended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// What happened.
+    pub event: RunEvent,
+    /// Memories whose redaction has to remove this event's payload.
+    pub mentions: Vec<MemoryId>,
+}
+
+impl From<RunEvent> for NewEvent {
+    fn from(event: RunEvent) -> Self {
+        Self {
+            event,
+            mentions: Vec::new(),
+        }
+    }
+}
+
+/// An event of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredEvent {
+    /// 1, 2, 3 … without gaps in the run.
+    pub seq: u64,
+    /// What kind; known even when the payload is gone.
+    pub kind: EventKind,
+    /// What happened; `None` once redacted.
+    pub event: Option<RunEvent>,
+    /// When it was appended.
+    pub at: Timestamp,
+}
+
+/// A page of a run's log.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// The events after the asked-for `seq`, in order, without gaps.
+    pub events: Vec<StoredEvent>,
+    /// The run's newest `seq` when the page was read.
+    pub last_seq: u64,
+    /// Whether the run had ended then, so that nothing follows `last_seq`.
+    pub ended: bool,
+}
+
+/// A hint that a run's log has grown (E2). It may be lost, doubled or late; the log is the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventHint {
+    /// The run.
+    pub run: crate::ids::RunId,
+    /// Its newest `seq` that this hint knows of.
+    pub last_seq: u64,
+}

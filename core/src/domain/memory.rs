@@ -1,0 +1,332 @@
+//! Memory items (M1–M10).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Locality, word_enum};
+use crate::{
+    clock::Timestamp,
+    ids::{AgentId, ConversationId, MemoryId, MessageId, RunId, UserId, WorkspaceId},
+};
+
+word_enum! {
+    /// What kind of memory it is (M1). The soul has a port of its own.
+    MemoryDomain {
+        /// Interactions and events.
+        Episodic = "episodic",
+        /// Facts and preferences.
+        Semantic = "semantic",
+        /// Short-lived context of a task; expires.
+        Working = "working",
+    }
+}
+
+word_enum! {
+    /// Who in the workspace sees it.
+    Visibility {
+        /// Every member.
+        Shared = "shared",
+        /// Only the person whose memory it is; not even the owner otherwise.
+        Private = "private",
+    }
+}
+
+word_enum! {
+    /// Whether it counts as known (M7).
+    ReviewState {
+        /// Recalled.
+        Accepted = "accepted",
+        /// Waits for a person's review; never recalled until accepted.
+        Proposed = "proposed",
+        /// A person said no; kept so that it is not proposed again; never recalled.
+        Rejected = "rejected",
+    }
+}
+
+word_enum! {
+    /// Where its text came from, for the purpose of trust (M7, P4).
+    Taint {
+        /// From a person.
+        Trusted = "trusted",
+        /// From a tool, a fetched document or an import; or derived from such text.
+        Untrusted = "untrusted",
+    }
+}
+
+word_enum! {
+    /// Which models may read it (M10).
+    Egress {
+        /// Any model.
+        Any = "any",
+        /// Only models that compute locally.
+        LocalOnly = "local_only",
+    }
+}
+
+impl Egress {
+    /// Whether text under this rule may be put before a model computing there.
+    pub fn allows(self, locality: Locality) -> bool {
+        matches!((self, locality), (Self::Any, _) | (Self::LocalOnly, Locality::Local))
+    }
+}
+
+/// What a memory came from (M5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Provenance {
+    /// The conversation it was said in.
+    pub conversation_id: Option<ConversationId>,
+    /// The message it was said in.
+    pub message_id: Option<MessageId>,
+    /// The run that wrote it.
+    pub run_id: Option<RunId>,
+    /// The agent that wrote it; absent when a person did.
+    pub agent_id: Option<AgentId>,
+    /// The person who wrote it or on whose behalf it was written.
+    pub user_id: Option<UserId>,
+}
+
+/// Where an episodic memory stands among others: recall scores it together with its neighbours and its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Position {
+    /// The conversation (or imported thread).
+    pub conversation_id: ConversationId,
+    /// Its place there; neighbours differ by 1.
+    pub ordinal: i64,
+}
+
+/// A memory item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Memory {
+    /// Its id.
+    pub id: MemoryId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Its kind.
+    pub domain: MemoryDomain,
+    /// What is remembered; empty once redacted.
+    pub text: String,
+    /// Who said it, where that is known (episodic).
+    pub speaker: Option<String>,
+    /// Whose memory it is.
+    pub user_id: UserId,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// Whether it is field-encrypted (M9).
+    pub sensitive: bool,
+    /// Which models may read it.
+    pub egress: Egress,
+    /// Where its text came from.
+    pub taint: Taint,
+    /// Whether it counts.
+    pub review: ReviewState,
+    /// What it came from.
+    pub provenance: Provenance,
+    /// Its place in a conversation (episodic).
+    pub position: Option<Position>,
+    /// When it happened or was said.
+    pub occurred_at: Timestamp,
+    /// Since when it holds (M6).
+    pub valid_from: Timestamp,
+    /// Until when it held; `None` while it holds.
+    pub valid_to: Option<Timestamp>,
+    /// The memory that took its place.
+    pub superseded_by: Option<MemoryId>,
+    /// From then on it is gone (working memory).
+    pub expires_at: Option<Timestamp>,
+    /// When it was redacted.
+    pub redacted_at: Option<Timestamp>,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+/// A memory to be stored. The store fills in workspace, owner, agent and run from the caller; for an agent it forces
+/// `review = proposed` where [`review_on_write`] says so, whatever is asked here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewMemory {
+    /// Its id. Storing the same id again returns the stored memory and changes nothing (idempotency of a replayed effect).
+    pub id: MemoryId,
+    /// Its kind.
+    pub domain: MemoryDomain,
+    /// What is remembered, 1 to [`NewMemory::MAX_TEXT`] bytes.
+    pub text: String,
+    /// Who said it.
+    pub speaker: Option<String>,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// Whether it is field-encrypted.
+    pub sensitive: bool,
+    /// Which models may read it.
+    pub egress: Egress,
+    /// Where its text came from.
+    pub taint: Taint,
+    /// What it came from.
+    pub provenance: Provenance,
+    /// Its place in a conversation.
+    pub position: Option<Position>,
+    /// When it happened or was said.
+    pub occurred_at: Timestamp,
+    /// When it goes (required for working memory, refused for others).
+    pub expires_at: Option<Timestamp>,
+    /// The memory that this one takes the place of: it keeps its text and gets an end of validity.
+    pub supersedes: Option<MemoryId>,
+}
+
+impl NewMemory {
+    /// Longest text, in bytes.
+    pub const MAX_TEXT: usize = 16 * 1024;
+
+    /// Checks the memory by itself; the message says what to mend.
+    pub fn check(&self) -> Result<(), String> {
+        if self.text.trim().is_empty() {
+            return Err("A memory needs a text.".into());
+        }
+        if self.text.len() > Self::MAX_TEXT {
+            return Err(format!(
+                "A memory's text has at most {} bytes; this one has {}. Split it.",
+                Self::MAX_TEXT,
+                self.text.len()
+            ));
+        }
+        match (self.domain, self.expires_at) {
+            (MemoryDomain::Working, None) => Err("A working memory needs a time at which it expires.".into()),
+            (MemoryDomain::Episodic | MemoryDomain::Semantic, Some(_)) => Err("Only a working memory expires.".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The review state of a fresh memory (M7): what an agent writes from untrusted text waits for a person, except working
+/// memory, which no one mistakes for knowledge and which expires.
+pub fn review_on_write(by_agent: bool, taint: Taint, domain: MemoryDomain) -> ReviewState {
+    match (by_agent, taint, domain) {
+        (true, Taint::Untrusted, MemoryDomain::Semantic | MemoryDomain::Episodic) => ReviewState::Proposed,
+        _ => ReviewState::Accepted,
+    }
+}
+
+/// A person's edit of a memory's attributes. A new text is a new memory that supersedes this one (M6).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryEdit {
+    /// Accept or reject.
+    pub review: Option<ReviewState>,
+    /// Share it or make it private.
+    pub visibility: Option<Visibility>,
+    /// Which models may read it.
+    pub egress: Option<Egress>,
+}
+
+/// Which memories to list, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryFilter {
+    /// Only this domain.
+    pub domain: Option<MemoryDomain>,
+    /// Only this review state; `None` means accepted.
+    pub review: Option<ReviewState>,
+    /// Also those that no longer hold, and redacted ones (as tombstones).
+    pub history: bool,
+}
+
+/// A vector with the name of the model that made it. Vectors of different models are never compared (M3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    /// The embedder's id, such as `ollama/nomic-embed-text` or `builtin/lexical-v1`.
+    pub model: EmbeddingModel,
+    /// The components; unit length (adapters may rely on it, [`Embedding::new`] sees to it).
+    pub vector: Vec<f32>,
+}
+
+/// An embedder's id and the length of its vectors.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EmbeddingModel {
+    /// Such as `ollama/nomic-embed-text`.
+    pub id: String,
+    /// Length of its vectors.
+    pub dimensions: u32,
+}
+
+impl Embedding {
+    /// Brings a raw vector to unit length. Refuses the wrong length, zero vectors, and components that are not finite.
+    pub fn new(model: EmbeddingModel, mut vector: Vec<f32>) -> Result<Self, String> {
+        if vector.len() != model.dimensions as usize {
+            return Err(format!(
+                "the embedder `{}` gave {} dimensions instead of {}",
+                model.id,
+                vector.len(),
+                model.dimensions
+            ));
+        }
+        let norm = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        if !norm.is_finite() || norm < 1e-12 {
+            return Err(format!("the embedder `{}` gave a vector without a direction", model.id));
+        }
+        for x in &mut vector {
+            #[expect(clippy::cast_possible_truncation, reason = "vectors are single precision")]
+            {
+                *x = (f64::from(*x) / norm) as f32;
+            }
+        }
+        Ok(Self { model, vector })
+    }
+}
+
+word_enum! {
+    /// Which signals a recall uses.
+    RecallMode {
+        /// Full text alone.
+        Fts = "fts",
+        /// Vectors alone.
+        Vector = "vector",
+        /// Both, fused (M4).
+        Hybrid = "hybrid",
+    }
+}
+
+/// A question to memory.
+#[derive(Clone, Debug)]
+pub struct RecallQuery {
+    /// What is asked, in words.
+    pub text: String,
+    /// The question's vector; without it a hybrid recall uses full text alone (S7) and says so.
+    pub embedding: Option<Embedding>,
+    /// Which signals to use.
+    pub mode: RecallMode,
+    /// How many to return, 1 to 100.
+    pub limit: usize,
+    /// Only these domains, within the caller's scopes; `None` means all of those.
+    pub domains: Option<Vec<MemoryDomain>>,
+    /// Only what a model computing there may read.
+    pub locality: Locality,
+    /// The time of asking, for recency and validity.
+    pub now: Timestamp,
+}
+
+/// One recalled memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Recalled {
+    /// The memory.
+    pub memory: Memory,
+    /// The fused score; comparable within one answer only.
+    pub score: f32,
+    /// Cosine similarity, where a vector took part.
+    pub vector_score: Option<f32>,
+    /// Full-text score, where words matched.
+    pub text_score: Option<f32>,
+}
+
+/// The answer to a recall.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RecallAnswer {
+    /// Best first.
+    pub items: Vec<Recalled>,
+    /// The signals that were really used: `fts` when a hybrid recall had no vector to go by.
+    pub mode: RecallMode,
+}
+
+/// How far the vectors of the current embedding model have come (M3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EmbeddingProgress {
+    /// Memories that have a vector of the model.
+    pub embedded: u64,
+    /// Memories that should.
+    pub total: u64,
+}

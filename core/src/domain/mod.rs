@@ -1,0 +1,57 @@
+//! The domain, one file an aggregate. Plain data with its rules; no storage, no transport.
+
+mod account;
+mod agent;
+mod audit;
+mod conversation;
+mod event;
+mod key;
+mod memory;
+mod model;
+mod page;
+mod redaction;
+mod run;
+mod soul;
+mod workspace;
+
+pub use account::*;
+pub use agent::*;
+pub use audit::*;
+pub use conversation::*;
+pub use event::*;
+pub use key::*;
+pub use memory::*;
+pub use model::*;
+pub use page::*;
+pub use redaction::*;
+pub use run::*;
+pub use soul::*;
+pub use workspace::*;
+
+/// Declares an enum of plain words: serde (snake_case), `as_str`, `FromStr` and `Display` all agree.
+macro_rules! word_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant),+ }
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// The word used on the wire and in storage.
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word),+ } }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.as_str()) }
+        }
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("`{text}` is not one of: {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+use word_enum;

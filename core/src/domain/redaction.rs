@@ -1,0 +1,51 @@
+//! Redaction (M8): text removed everywhere it went, a tombstone that outlives restored backups, a receipt.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    ids::{MemoryId, MessageId, RedactionId, RunId, UserId, WorkspaceId},
+};
+
+/// Proof of what a redaction removed: how many rows in which place. Never any of the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RedactionReceipt {
+    /// Its id.
+    pub id: RedactionId,
+    /// The memory that was redacted.
+    pub memory_id: MemoryId,
+    /// Who asked for it.
+    pub redacted_by: UserId,
+    /// When.
+    pub redacted_at: Timestamp,
+    /// Place by place, each place that can hold such text, also with 0.
+    pub removed: Vec<RemovedFrom>,
+}
+
+/// How much was removed from one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RemovedFrom {
+    /// The place: `memory`, `full_text`, `vectors`, `event_payloads`, `messages`, `outbox`, `caches` …
+    pub place: String,
+    /// How many rows or entries.
+    pub count: u64,
+}
+
+/// What has to stay redacted, by id alone: kept outside the data file too, so that it also holds for a restored older copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// The redaction.
+    pub id: RedactionId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// The memory.
+    pub memory_id: MemoryId,
+    /// The messages whose text went with it.
+    pub messages: Vec<MessageId>,
+    /// The runs whose event payloads went with it.
+    pub runs: Vec<RunId>,
+    /// Who asked for it.
+    pub redacted_by: UserId,
+    /// When.
+    pub redacted_at: Timestamp,
+}

@@ -1,0 +1,240 @@
+//! Runs: every chat turn is one (E1).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{MessageStatus, MessageTrace, NewEvent, StoredEvent, word_enum};
+use crate::{
+    clock::Timestamp,
+    ids::{AgentId, ConversationId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
+};
+
+word_enum! {
+    /// Where a run stands.
+    RunStatus {
+        /// Waits for a worker.
+        Queued = "queued",
+        /// A worker drives it under a lease.
+        Running = "running",
+        /// Finished.
+        Done = "done",
+        /// Ended with an error; can be retried.
+        Failed = "failed",
+        /// A person stopped it.
+        Cancelled = "cancelled",
+        /// Duet went down in mid-reply; the partial reply is kept and can be continued.
+        Interrupted = "interrupted",
+        /// A side effect's outcome is unknown: a person has to look.
+        NeedsReview = "needs_review",
+        /// Gave up after too many attempts; the reason is recorded.
+        Parked = "parked",
+    }
+}
+
+impl RunStatus {
+    /// Whether nothing more will happen in it.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Who started it.
+    pub user_id: UserId,
+    /// The conversation it answers in.
+    pub conversation_id: ConversationId,
+    /// The message that it answers.
+    pub message_id: MessageId,
+    /// The id that the reply has or will have.
+    pub reply_id: MessageId,
+    /// The agent that answers.
+    pub agent_id: AgentId,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// How often a worker has claimed it.
+    pub attempt: u32,
+    /// The `seq` of its newest event.
+    pub last_seq: u64,
+    /// Why it failed or was parked: one sentence for people.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last moved.
+    pub updated_at: Timestamp,
+}
+
+/// Bounds of one turn (C4). Recorded in its first event, so that a replay knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TurnLimits {
+    /// Model calls in one turn; the last is made without tools so that it must answer.
+    pub max_steps: u32,
+    /// Identical calls (tool and arguments) before the next is refused.
+    pub max_identical_calls: u32,
+    /// Tokens of all model calls together.
+    pub max_tokens: u64,
+    /// Attempts of one model call.
+    pub max_attempts: u32,
+    /// Output tokens of one model call.
+    pub max_output_tokens: u32,
+}
+
+impl Default for TurnLimits {
+    fn default() -> Self {
+        Self {
+            max_steps: 8,
+            max_identical_calls: 2,
+            max_tokens: 200_000,
+            max_attempts: 4,
+            max_output_tokens: 4_096,
+        }
+    }
+}
+
+/// A person's message that starts a turn.
+#[derive(Clone, Debug)]
+pub struct NewTurn {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The id of the new message.
+    pub message_id: MessageId,
+    /// The id of the run that will answer.
+    pub run_id: RunId,
+    /// The id that the reply will have.
+    pub reply_id: MessageId,
+    /// What the person wrote, 1 to [`NewTurn::MAX_TEXT`] bytes.
+    pub text: String,
+    /// A key that the client repeats when it repeats the request: the same key with the same text gives the first
+    /// answer again, with another text a conflict.
+    pub idempotency_key: Option<String>,
+    /// Bounds.
+    pub limits: TurnLimits,
+}
+
+impl NewTurn {
+    /// Longest message, in bytes.
+    pub const MAX_TEXT: usize = 64 * 1024;
+
+    /// Checks the text; the message says what to mend.
+    pub fn check(&self) -> Result<(), String> {
+        if self.text.trim().is_empty() {
+            return Err("A message needs a text.".into());
+        }
+        if self.text.len() > Self::MAX_TEXT {
+            return Err(format!(
+                "A message has at most {} bytes; this one has {}. Send it in parts.",
+                Self::MAX_TEXT,
+                self.text.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+word_enum! {
+    /// How to answer a message once more.
+    RetryMode {
+        /// Anew; a partial reply gives way to the new one.
+        Restart = "restart",
+        /// From where the interrupted or stopped reply ends.
+        Continue = "continue",
+    }
+}
+
+/// Another run for a message that is there already (C6: the turn can be retried).
+#[derive(Clone, Debug)]
+pub struct RetryTurn {
+    /// The person's message to answer.
+    pub message_id: MessageId,
+    /// The id of the new run.
+    pub run_id: RunId,
+    /// The id that a new reply will have; continuing keeps the old reply's id.
+    pub reply_id: MessageId,
+    /// Anew or onwards.
+    pub mode: RetryMode,
+    /// Bounds.
+    pub limits: TurnLimits,
+}
+
+/// The answer to a started turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TurnReceipt {
+    /// The person's message.
+    pub message_id: MessageId,
+    /// The run that answers it.
+    pub run_id: RunId,
+    /// The id that the reply will have.
+    pub reply_id: MessageId,
+}
+
+/// A run claimed by a worker: what it needs to go on.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The run.
+    pub run: Run,
+    /// The person's role as it is now, not as it was when the run started.
+    pub role: super::Role,
+    /// Fresh for this claim; every write carries it.
+    pub lease: LeaseToken,
+    /// Until when it holds unless renewed.
+    pub lease_until: Timestamp,
+    /// The whole log so far, in order.
+    pub log: Vec<StoredEvent>,
+}
+
+/// How long leases hold and how often a run is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeasePolicy {
+    /// A lease without a heartbeat ends after this.
+    pub duration: Duration,
+    /// After so many claims the run is parked.
+    pub max_attempts: u32,
+}
+
+impl Default for LeasePolicy {
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(30),
+            max_attempts: 5,
+        }
+    }
+}
+
+/// How a run ends: the last events, the final status and what becomes of the reply, all in one transaction.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The final status.
+    pub status: RunStatus,
+    /// Why it failed, if it did.
+    pub reason: Option<String>,
+    /// The events that close the log.
+    pub events: Vec<NewEvent>,
+    /// The reply; `None` when there is no text to keep.
+    pub reply: Option<Reply>,
+}
+
+/// An assistant message as a run leaves it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Whether it is whole.
+    pub status: MessageStatus,
+    /// The whole text, with what an earlier run had written when it was continued.
+    pub text: String,
+    /// How it came about.
+    pub trace: MessageTrace,
+}
+
+/// What appending gave: where the new events stand, and what others (a person's cancel) had appended before them.
+#[derive(Clone, Debug, Default)]
+pub struct Appended {
+    /// Events between the writer's `after` and its own first one, in order.
+    pub interleaved: Vec<StoredEvent>,
+    /// The writer's own events as stored, in order.
+    pub own: Vec<StoredEvent>,
+}

@@ -1,0 +1,73 @@
+//! Typed identifiers. Every id is a UUIDv7 (RFC 9562): its first 48 bits are Unix milliseconds, so ids made later
+//! sort later, on every backend, as text and as bytes.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock::Env;
+
+/// An identifier that can be made from the environment's time and randomness.
+pub trait Id: Copy {
+    /// Wraps a UUID.
+    fn from_uuid(uuid: Uuid) -> Self;
+    /// The bare UUID.
+    fn uuid(self) -> Uuid;
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+        #[serde(transparent)]
+        #[schema(value_type = String, format = Uuid)]
+        pub struct $name(#[schemars(with = "String")] Uuid);
+
+        impl Id for $name {
+            fn from_uuid(uuid: Uuid) -> Self { Self(uuid) }
+            fn uuid(self) -> Uuid { self.0 }
+        }
+        impl $name {
+            /// A fresh id: now, and 74 random bits.
+            pub fn new(env: &Env) -> Self { Self(env.uuid()) }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { self.0.fmt(f) }
+        }
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, Self::Err> { text.parse().map(Self) }
+        }
+    )+};
+}
+
+ids! {
+    /// A workspace: the unit of isolation.
+    WorkspaceId,
+    /// A person.
+    UserId,
+    /// An agent, primary or specialist.
+    AgentId,
+    /// A conversation.
+    ConversationId,
+    /// A message of a conversation.
+    MessageId,
+    /// A run: a turn, later a plan or a delegated task.
+    RunId,
+    /// A memory item.
+    MemoryId,
+    /// A personal API key.
+    ApiKeyId,
+    /// A sign-in of one browser or client.
+    SessionId,
+    /// A row of the audit log.
+    AuditId,
+    /// A redaction: the tombstone and its receipt.
+    RedactionId,
+    /// Fresh for each claim of a run; every write by a worker carries it.
+    LeaseToken,
+}

@@ -1,0 +1,22 @@
+//! Duet's heart: domain types, ports, the run machine, tools, policy and crypto.
+//!
+//! Nothing here does I/O. Time and randomness come in through [`clock::Env`], data through the traits in
+//! [`ports`]; adapters (`duet-local`, later `duet-supabase`) and providers (`duet-api`) implement them.
+
+pub mod caller;
+pub mod clock;
+#[cfg(feature = "testing")]
+pub mod contract;
+pub mod crypto;
+pub mod domain;
+pub mod error;
+pub mod ids;
+pub mod policy;
+pub mod ports;
+pub mod recall;
+pub mod run;
+pub mod tools;
+
+pub use caller::Caller;
+pub use clock::{Clock, Env, Random, Timestamp};
+pub use error::{StoreError, StoreResult};

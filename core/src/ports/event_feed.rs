@@ -1,0 +1,9 @@
+use tokio::sync::broadcast;
+
+use crate::{domain::EventHint, ids::RunId};
+
+/// Live hints that a run's log has grown. Losing one is harmless: readers go by the log.
+pub trait EventFeed: Send + Sync {
+    /// Hints of one run from now on. A `Lagged` error counts as a hint; `Closed` means that this process shuts down.
+    fn subscribe(&self, run: RunId) -> broadcast::Receiver<EventHint>;
+}

@@ -1,0 +1,21 @@
+use async_trait::async_trait;
+
+use crate::{
+    caller::Caller,
+    domain::{ApiKey, NewApiKey},
+    error::StoreResult,
+    ids::ApiKeyId,
+};
+
+/// A person's own API keys (W6); looked up at sign-in by [`super::SystemStore::api_key`].
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Stores a key (a person only). `Denied` for the scope `admin` when the person is no owner.
+    async fn create(&self, caller: &Caller, key: NewApiKey) -> StoreResult<ApiKey>;
+
+    /// The caller's keys, newest first, with the revoked ones.
+    async fn list(&self, caller: &Caller) -> StoreResult<Vec<ApiKey>>;
+
+    /// Revokes one of the caller's keys, at once and for good; repeated: changes nothing.
+    async fn revoke(&self, caller: &Caller, id: ApiKeyId) -> StoreResult<ApiKey>;
+}

@@ -1,0 +1,41 @@
+use async_trait::async_trait;
+
+use crate::{
+    caller::Caller,
+    domain::{
+        Embedding, Memory, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery, RedactionReceipt,
+    },
+    error::StoreResult,
+    ids::{MemoryId, RedactionId},
+};
+
+/// Memories (M1–M10). Visible are: the shared ones and the caller's private ones; to an agent, of those the ones within
+/// its memory scopes, and only accepted, valid, unexpired ones.
+#[async_trait]
+pub trait MemoryStore: Send + Sync {
+    /// Stores a memory with its vector (or without, to be embedded later), its full-text entries and, where it supersedes
+    /// another, that one's end of validity. The same id again returns what is stored. An agent needs `write_memory`, may not
+    /// supersede what it cannot see, and writes untrusted text as `proposed`.
+    async fn remember(&self, caller: &Caller, memory: NewMemory, embedding: Option<Embedding>) -> StoreResult<Memory>;
+
+    /// These memories, in the order asked for; invisible or unknown ones are left out.
+    async fn memories(&self, caller: &Caller, ids: &[MemoryId]) -> StoreResult<Vec<Memory>>;
+
+    /// Visible memories, newest first.
+    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>>;
+
+    /// Reviews, shares or restricts a memory (a person only; their own, or as owner any shared one).
+    async fn edit(&self, caller: &Caller, id: MemoryId, edit: MemoryEdit) -> StoreResult<Memory>;
+
+    /// The memories that answer a question best (M4), by [`crate::recall`]. Only accepted, valid, unexpired ones that may
+    /// reach `query.locality`. An agent needs `read_memory`.
+    async fn recall(&self, caller: &Caller, query: RecallQuery) -> StoreResult<RecallAnswer>;
+
+    /// Removes a memory's text everywhere: the memory and those it superseded, full text, vectors, the message it came from,
+    /// the payloads and replies of the runs that wrote or recalled it; leaves a tombstone (a person only; their own, or as
+    /// owner any shared one). Repeated: returns the first receipt.
+    async fn redact(&self, caller: &Caller, id: MemoryId, redaction: RedactionId) -> StoreResult<RedactionReceipt>;
+
+    /// The receipt of a memory's redaction.
+    async fn receipt(&self, caller: &Caller, id: MemoryId) -> StoreResult<Option<RedactionReceipt>>;
+}

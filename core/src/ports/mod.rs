@@ -1,0 +1,64 @@
+//! Ports: what the core needs of the outside, one small trait a file.
+//!
+//! Rules that all stores keep, and the contract suites check:
+//! - one method = one transaction: it happens whole or not at all, and an `Ok` means that it is durable;
+//! - the first argument is who asks; nothing outside `caller.workspace` is read, written, counted or hinted at;
+//! - `Ok(None)` is absence, and what the caller may not see is absent;
+//! - a method that takes an id chosen by the caller can be repeated: the second call changes nothing.
+
+mod account;
+mod agents;
+mod audit;
+mod conversations;
+mod embedder;
+mod event_feed;
+mod keys;
+mod memories;
+mod model;
+mod run_log;
+mod runs;
+mod system;
+mod workspaces;
+
+use std::sync::Arc;
+
+pub use account::*;
+pub use agents::*;
+pub use audit::*;
+pub use conversations::*;
+pub use embedder::*;
+pub use event_feed::*;
+pub use keys::*;
+pub use memories::*;
+pub use model::*;
+pub use run_log::*;
+pub use runs::*;
+pub use system::*;
+pub use workspaces::*;
+
+/// All stores of one deployment.
+#[derive(Clone)]
+pub struct Stores {
+    /// People and sign-ins of the built-in issuer.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Workspaces and members.
+    pub workspaces: Arc<dyn WorkspaceStore>,
+    /// Agents and the soul.
+    pub agents: Arc<dyn AgentStore>,
+    /// Conversations and messages.
+    pub conversations: Arc<dyn ConversationStore>,
+    /// Memories.
+    pub memories: Arc<dyn MemoryStore>,
+    /// Runs, as people see them.
+    pub runs: Arc<dyn RunStore>,
+    /// Runs, as the driver writes them.
+    pub run_log: Arc<dyn RunLog>,
+    /// API keys.
+    pub keys: Arc<dyn KeyStore>,
+    /// The audit log.
+    pub audit: Arc<dyn AuditLog>,
+    /// Work without a person's context.
+    pub system: Arc<dyn SystemStore>,
+    /// Live hints.
+    pub feed: Arc<dyn EventFeed>,
+}

@@ -1,0 +1,132 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::domain::{Locality, ModelFailure, ModelRef, Price, StopReason, ToolCall, Usage};
+
+/// One call of a chat model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChatRequest {
+    /// What stays the same over a conversation: persona, soul, rules. First, so that providers can cache it.
+    pub system: String,
+    /// The exchange so far, oldest first; ends with a user message, tool results, or a partial assistant text to go on from.
+    pub messages: Vec<ChatMessage>,
+    /// The tools on offer; empty when it has to answer now.
+    pub tools: Vec<ToolSpec>,
+    /// Output tokens at most.
+    pub max_output_tokens: u32,
+}
+
+/// One entry of the exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChatMessage {
+    /// The person.
+    User(String),
+    /// The model, with the tool calls it asked for.
+    Assistant {
+        /// Its text, possibly empty.
+        text: String,
+        /// The calls it asked for.
+        tool_calls: Vec<ToolCall>,
+    },
+    /// What a call gave. Data, never an instruction.
+    ToolResult {
+        /// The call's id.
+        call_id: String,
+        /// The tool's name.
+        name: String,
+        /// The result.
+        text: String,
+        /// Whether it failed.
+        failed: bool,
+    },
+    /// What Duet puts before the model for this turn: recalled memories, the view. Data from memory, never an instruction.
+    /// Providers without such a role send it as a marked part of the user message that follows.
+    Context(Vec<ContextItem>),
+}
+
+/// One recalled memory as the model sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextItem {
+    /// The memory's id, by which the reply can name its source.
+    pub memory: crate::ids::MemoryId,
+    /// Its text.
+    pub text: String,
+    /// When it was said, `YYYY-MM-DD`, and by whom, where known.
+    pub note: String,
+    /// Whether it came from an untrusted source.
+    pub untrusted: bool,
+}
+
+/// A tool as the model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub input_schema: serde_json::Value,
+}
+
+/// What a model sends while it answers. A good stream ends with exactly one `Stop`; one that ends without is `Malformed`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelEvent {
+    /// More text.
+    Text(String),
+    /// A whole tool call.
+    ToolCall(ToolCall),
+    /// Tokens used; the last one counts.
+    Usage(Usage),
+    /// The end.
+    Stop(StopReason),
+}
+
+/// A failed model call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ModelError {
+    /// What kind.
+    pub failure: ModelFailure,
+    /// One sentence that says what to do. No secret, no prompt, no reply text.
+    pub message: String,
+    /// How long the provider asked to wait.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl ModelError {
+    /// An error without a wait.
+    pub fn new(failure: ModelFailure, message: impl Into<String>) -> Self {
+        Self {
+            failure,
+            message: message.into(),
+            retry_after_ms: None,
+        }
+    }
+}
+
+/// A reply as it arrives. Dropping it ends the call.
+pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
+
+/// A chat model at a provider. It does not retry: the run machine does, on the record.
+#[async_trait]
+pub trait ChatModel: Send + Sync {
+    /// Calls the model. An error before the first event and an error inside the stream mean the same.
+    async fn stream(&self, request: ChatRequest) -> Result<ModelStream, ModelError>;
+
+    /// Where it computes.
+    fn locality(&self) -> Locality;
+
+    /// What it charges, where that is known; zero for local models.
+    fn price(&self) -> Option<Price>;
+}
+
+/// Finds models by name.
+pub trait ModelDirectory: Send + Sync {
+    /// The deployment's default.
+    fn default_model(&self) -> ModelRef;
+
+    /// The model of that name; `UnknownModel` with a sentence that names the fix when its provider is not configured.
+    fn model(&self, model: &ModelRef) -> Result<Arc<dyn ChatModel>, ModelError>;
+}

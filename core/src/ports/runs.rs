@@ -1,0 +1,34 @@
+use async_trait::async_trait;
+
+use crate::{
+    caller::Caller,
+    domain::{EventPage, NewTurn, Page, PageRequest, RetryTurn, Run, TurnReceipt},
+    error::StoreResult,
+    ids::{ConversationId, RunId},
+};
+
+/// Runs as people see them: their own.
+#[async_trait]
+pub trait RunStore: Send + Sync {
+    /// Stores the person's message, the run that answers it (queued) and its `started` event; titles an untitled
+    /// conversation. `Conflict` while another run is active in the conversation, or for an idempotency key used with another
+    /// text; the same key with the same text gives the first receipt (for at least 24 hours).
+    async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt>;
+
+    /// Queues another run for the newest person's message of a conversation. `Conflict` while a run is active there or when a
+    /// later message exists; `Continue` needs a reply that was stopped, limited or interrupted, `Restart` hides a reply that
+    /// is there.
+    async fn retry_turn(&self, caller: &Caller, retry: RetryTurn) -> StoreResult<TurnReceipt>;
+
+    /// One run.
+    async fn run(&self, caller: &Caller, id: RunId) -> StoreResult<Option<Run>>;
+
+    /// The runs of a conversation, newest first.
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<Page<Run>>;
+
+    /// Events with `seq > after`, at most `limit`. `Invalid` when `after` is beyond the newest.
+    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage>;
+
+    /// Asks a run to stop: appends `CancelRequested` if it is queued or running, once. A run that has ended is returned as it is.
+    async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run>;
+}

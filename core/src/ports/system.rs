@@ -1,0 +1,46 @@
+use async_trait::async_trait;
+
+use crate::{
+    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Role},
+    error::StoreResult,
+    ids::{MemoryId, WorkspaceId},
+};
+
+/// A memory that lacks a vector of the current model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unembedded {
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// The memory.
+    pub memory: MemoryId,
+    /// The text to embed, with its context ([`crate::recall::embedding_text`]).
+    pub text: String,
+    /// Whether the text may leave this machine.
+    pub egress: crate::domain::Egress,
+}
+
+/// Work without a person's context. Only the process itself calls it; no request reaches it directly.
+#[async_trait]
+pub trait SystemStore: Send + Sync {
+    /// Claims the oldest run that is queued, or whose lease has ended: fresh lease token, attempt + 1. A run that has used up
+    /// its attempts is parked with its reason instead, and the next one is looked at. Of many workers one gets it.
+    async fn claim_run(&self, policy: LeasePolicy) -> StoreResult<Option<Claim>>;
+
+    /// The API key with that SHA-256 and its person's role now, unless revoked, expired or no longer a member's.
+    async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>>;
+
+    /// Live memories without a vector of this model, oldest first.
+    async fn unembedded(&self, model: &EmbeddingModel, limit: usize) -> StoreResult<Vec<Unembedded>>;
+
+    /// Stores vectors; memories that are gone or redacted by now are passed over.
+    async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()>;
+
+    /// How far that model has come.
+    async fn embedding_progress(&self, model: &EmbeddingModel) -> StoreResult<EmbeddingProgress>;
+
+    /// Takes hints out of the outbox, oldest first, for delivery.
+    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>>;
+
+    /// Deletes expired working memories, sign-ins and idempotency keys; returns how many rows.
+    async fn sweep(&self) -> StoreResult<u64>;
+}

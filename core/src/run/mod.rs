@@ -1,0 +1,1 @@
+//! The run machine and its driver.
