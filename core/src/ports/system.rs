@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use crate::{
-    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Role},
+    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Locality, Role},
     error::StoreResult,
     ids::{MemoryId, WorkspaceId},
 };
@@ -29,14 +29,15 @@ pub trait SystemStore: Send + Sync {
     /// The API key with that SHA-256 and its person's role now, unless revoked, expired or no longer a member's.
     async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>>;
 
-    /// Live memories without a vector of this model, oldest first.
-    async fn unembedded(&self, model: &EmbeddingModel, limit: usize) -> StoreResult<Vec<Unembedded>>;
+    /// Live memories without a vector of this model, oldest first; for an embedder that computes remotely only those whose
+    /// text may leave this machine (so that the others cannot fill every page).
+    async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>>;
 
     /// Stores vectors; memories that are gone or redacted by now are passed over.
     async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()>;
 
-    /// How far that model has come.
-    async fn embedding_progress(&self, model: &EmbeddingModel) -> StoreResult<EmbeddingProgress>;
+    /// How far that model has come with the memories that it may embed.
+    async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress>;
 
     /// Takes hints out of the outbox, oldest first, for delivery.
     async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>>;
