@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod domain;
 pub mod error;
 pub mod ids;
+pub mod memory;
 pub mod policy;
 pub mod ports;
 pub mod recall;

@@ -1,0 +1,57 @@
+//! One scale for words and vectors.
+
+use crate::domain::EmbeddingModel;
+
+/// How much the vectors of a model count beside full text, whose best possible score is 1.
+///
+/// The built-in lexical embedder sees little that the words do not say, so it only decides close calls.
+pub fn vector_weight(model: &EmbeddingModel) -> f64 {
+    if model.id.starts_with("builtin/") { 0.25 } else { 1.0 }
+}
+
+/// A cosine on a scale from 0 to 1 on which "no nearer than anything else" is 0: every model has its own usual height.
+/// `floor` is the cosine of the last one of a full pool of nearest memories (of a pool not full, in proportion).
+pub fn calibrate(cosine: f64, floor: f64) -> f64 {
+    if floor >= 1.0 {
+        return 0.0;
+    }
+    ((cosine - floor) / (1.0 - floor)).clamp(0.0, 1.0)
+}
+
+/// Full text on a scale from 0 to 1. `ceiling` is what a memory would score that says nothing but the question's words:
+/// a question of which little is found does not make the little it found a perfect match.
+pub(super) fn normalise(score: f64, best: f64, ceiling: f64) -> f64 {
+    let scale = best.max(ceiling * 0.5);
+    if scale > 0.0 { score / scale } else { 0.0 }
+}
+
+/// Up to 2 % more for what happened lately: decides between near equals, with a half-life of 90 days.
+pub(super) fn recency(age_millis: i64) -> f64 {
+    const HALF_LIFE: f64 = 90.0 * 86_400_000.0;
+    #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds")]
+    let age = age_millis.max(0) as f64;
+    1.0 + 0.02 * (-age / HALF_LIFE).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn calibration_keeps_order_and_bounds(a in -1.0f64..1.0, b in -1.0f64..1.0, floor in -1.0f64..0.99) {
+            let (low, high) = (a.min(b), a.max(b));
+            prop_assert!(calibrate(low, floor) <= calibrate(high, floor));
+            prop_assert!((0.0..=1.0).contains(&calibrate(a, floor)));
+            prop_assert_eq!(calibrate(floor, floor), 0.0);
+        }
+
+        #[test]
+        fn newer_never_counts_less(age in 0i64..4_000_000_000_000, more in 0i64..4_000_000_000_000) {
+            prop_assert!(recency(age) >= recency(age + more));
+            prop_assert!((1.0..=1.02).contains(&recency(age)));
+        }
+    }
+}
