@@ -1,0 +1,107 @@
+import { noteLost, noteReached } from "./reachability";
+import { noteSignedOut } from "./signed-out";
+
+/** An answer of the API that is not what was asked for, or no answer at all (`status` 0). */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    detail: string,
+    readonly retryAfterSeconds?: number,
+    readonly fields: Record<string, string> = {},
+  ) {
+    super(detail);
+    this.name = "Problem";
+  }
+
+  /** Whether Duet could not be reached, so that the same request may succeed later. */
+  get lost(): boolean {
+    return this.status === 0;
+  }
+}
+
+type ProblemBody = { detail?: string; title?: string; code?: string; errors?: unknown };
+
+/** Reads a problem+json answer; also makes sense of one that is not. */
+export async function problemOf(response: Response): Promise<Problem> {
+  let body: ProblemBody = {};
+  try {
+    body = (await response.json()) as ProblemBody;
+  } catch {
+    // A proxy's page, say: the status has to do.
+  }
+  const wait = Number(response.headers.get("retry-after"));
+  const detail = body.detail ?? body.title ?? `Duet answered with status ${response.status}. Try again.`;
+  return new Problem(
+    response.status,
+    body.code ?? "unknown",
+    detail,
+    Number.isFinite(wait) && wait > 0 ? wait : undefined,
+    fieldsOf(body.errors),
+  );
+}
+
+/** `errors` as `{field: sentence}`, whether it came as a list of `{field, detail}` or as an object. */
+function fieldsOf(errors: unknown): Record<string, string> {
+  if (Array.isArray(errors)) {
+    return Object.fromEntries(
+      errors.flatMap((entry) => {
+        const { field, pointer, detail, message } = (entry ?? {}) as Record<string, unknown>;
+        const name = String(field ?? pointer ?? "").replace(/^[#/]+/, "");
+        return name ? [[name, String(detail ?? message ?? "")]] : [];
+      }),
+    );
+  }
+  if (errors && typeof errors === "object") {
+    return Object.fromEntries(Object.entries(errors).map(([name, text]) => [name, String(text)]));
+  }
+  return {};
+}
+
+export type Ask = {
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+  /** Leave a 401 to the caller: it is an answer, not the end of a sign-in. */
+  mayBeSignedOut?: boolean;
+};
+
+const LOST = "Duet cannot be reached. It may be restarting; nothing you wrote is lost.";
+
+/** One request. Writes carry the header that no form on another site can send. */
+export async function ask<T>(
+  method: string,
+  path: string,
+  { query, body, headers, signal, mayBeSignedOut }: Ask = {},
+): Promise<T> {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) if (value !== undefined) search.set(name, String(value));
+  let response: Response;
+  try {
+    response = await fetch(search.size ? `${path}?${search}` : path, {
+      method,
+      credentials: "same-origin",
+      cache: "no-store",
+      signal,
+      headers: {
+        accept: "application/json",
+        ...(method === "GET" ? {} : { "x-duet-csrf": "1" }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    noteLost();
+    throw new Problem(0, "unreachable", LOST);
+  }
+  noteReached();
+  if (!response.ok) {
+    const problem = await problemOf(response);
+    if (problem.status === 401 && !mayBeSignedOut) noteSignedOut();
+    throw problem;
+  }
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}

@@ -1,0 +1,52 @@
+import { type FormEvent, useState } from "react";
+import { signIn } from "~/api/endpoints";
+import { Problem } from "~/api/http";
+import type { SessionAnswer } from "~/api/types";
+import { Button } from "~/ui/Button";
+import { Field } from "~/ui/Field";
+import { Notice } from "~/ui/Notice";
+
+export function SignIn({ onDone, returning }: { onDone: (session: SessionAnswer) => void; returning: boolean }) {
+  const [problem, setProblem] = useState<string>();
+  const [busy, setBusy] = useState(false);
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget);
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      onDone(await signIn({ email: String(form.get("email")).trim(), password: String(form.get("password")) }));
+    } catch (error) {
+      setProblem(error instanceof Problem ? wording(error) : "Signing in did not work. Try again.");
+      setBusy(false);
+    }
+  };
+
+  return (
+    <form onSubmit={submit} className="space-y-5">
+      <div>
+        <h1 className="font-serif text-3xl tracking-tight">Welcome back</h1>
+        <p className="mt-2 text-ink-2">
+          {returning
+            ? "Your sign-in has ended. Sign in to go on where you were; your draft is kept."
+            : "Sign in to go on with your conversations."}
+        </p>
+      </div>
+      {problem && <Notice>{problem}</Notice>}
+      <Field label="E-mail" name="email" type="email" autoComplete="username" required autoFocus />
+      <Field label="Password" name="password" type="password" autoComplete="current-password" required />
+      <Button type="submit" look="primary" busy={busy} className="w-full">
+        Sign in
+      </Button>
+    </form>
+  );
+}
+
+function wording(problem: Problem): string {
+  if (problem.status === 429) {
+    const wait = problem.retryAfterSeconds;
+    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a little, then try again."}`;
+  }
+  return problem.message;
+}

@@ -1,0 +1,133 @@
+import { type FormEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
+import { newId } from "~/api/id";
+import { IconButton } from "~/ui/Button";
+import { ArrowUp, Stop } from "~/ui/icons";
+import { type Draft, keepDraft, readDraft } from "./drafts";
+
+/** The server's limit of a message, in bytes. */
+export const MAX_BYTES = 64 * 1024;
+
+type Props = {
+  workspace: string;
+  conversation?: string;
+  name: string;
+  /** A reply is being written: the button stops it. */
+  running: boolean;
+  stopping: boolean;
+  /** Changes when the draft in storage has to be read again (a message could not be sent). */
+  revision: number;
+  onSend: (draft: Draft) => void;
+  onStop: () => void;
+  /** Text that a person picked as a beginning. */
+  starter?: string;
+};
+
+export function Composer({
+  workspace,
+  conversation,
+  name,
+  running,
+  stopping,
+  revision,
+  onSend,
+  onStop,
+  starter,
+}: Props) {
+  const [draft, setDraft] = useState<Draft>(() => readDraft(workspace, conversation));
+  const area = useRef<HTMLTextAreaElement>(null);
+  const hint = useId();
+  const bytes = draft.text.length * 3 > MAX_BYTES ? new TextEncoder().encode(draft.text).length : 0;
+  const tooLong = bytes > MAX_BYTES;
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `revision` is the signal to read again.
+  useEffect(() => {
+    setDraft(readDraft(workspace, conversation));
+  }, [workspace, conversation, revision]);
+
+  useEffect(() => {
+    if (!starter) return;
+    setDraft({ text: starter, key: newId() });
+    area.current?.focus();
+  }, [starter]);
+
+  // On a phone the keyboard would cover the conversation at once; elsewhere one can just start to type.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: again for each conversation.
+  useEffect(() => {
+    if (matchMedia("(pointer: fine)").matches) area.current?.focus({ preventScroll: true });
+  }, [conversation]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text.
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${Math.min(element.scrollHeight, innerHeight * 0.4)}px`;
+  }, [draft.text]);
+
+  const write = (text: string) => {
+    const next = { text, key: newId() };
+    setDraft(next);
+    keepDraft(workspace, conversation, next);
+  };
+
+  const submit = (event?: FormEvent) => {
+    event?.preventDefault();
+    if (running || tooLong || !draft.text.trim()) return;
+    onSend(draft);
+    setDraft({ text: "", key: newId() });
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    event.preventDefault();
+    submit();
+  };
+
+  return (
+    <form onSubmit={submit} className="mx-auto w-full max-w-[44rem] px-4 pb-[max(0.75rem,env(safe-area-inset-bottom))]">
+      <div className="composer flex items-end gap-1 rounded-2xl border border-line-strong bg-card py-1.5 pr-1.5 pl-4 shadow-lift">
+        <textarea
+          ref={area}
+          rows={1}
+          value={draft.text}
+          onChange={(event) => write(event.target.value)}
+          onKeyDown={onKeyDown}
+          placeholder={`Write to ${name}`}
+          aria-label={`Write to ${name}`}
+          aria-describedby={hint}
+          aria-invalid={tooLong || undefined}
+          enterKeyHint="send"
+          className="max-h-[40dvh] min-h-10 min-w-0 flex-1 resize-none bg-transparent py-2 leading-6 outline-none placeholder:text-ink-3"
+        />
+        {running ? (
+          <IconButton
+            name="Stop the reply"
+            onClick={onStop}
+            disabled={stopping}
+            className="bg-ink text-paper hover:bg-ink-2 hover:text-paper rounded-xl"
+          >
+            <Stop size={20} />
+          </IconButton>
+        ) : (
+          <IconButton
+            name="Send"
+            type="submit"
+            disabled={!draft.text.trim() || tooLong}
+            className="rounded-xl bg-accent text-on-accent hover:bg-accent hover:text-on-accent hover:brightness-110 disabled:bg-transparent disabled:text-ink-3"
+          >
+            <ArrowUp size={20} />
+          </IconButton>
+        )}
+      </div>
+      {tooLong ? (
+        <p role="alert" id={hint} className="mt-1.5 px-4 text-sm text-danger">
+          This message has {Math.ceil(bytes / 1024)} KiB; at most {MAX_BYTES / 1024} fit in one. Send it in parts.
+        </p>
+      ) : (
+        <p id={hint} className="mt-1.5 hidden px-4 text-center text-xs text-ink-3 wide:block">
+          Enter sends, Shift+Enter starts a new line{running ? ", Esc stops the reply" : ""}
+        </p>
+      )}
+    </form>
+  );
+}

@@ -1,0 +1,106 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { type ReactNode, useState } from "react";
+import { createConversation } from "~/api/endpoints";
+import { Problem } from "~/api/http";
+import { newId } from "~/api/id";
+import { Mark } from "~/ui/Mark";
+import { Notice } from "~/ui/Notice";
+import { Composer } from "./Composer";
+import { type Draft, keepDraft } from "./drafts";
+import { agentsQuery, conversationQuery } from "./queries";
+import { send } from "./sending";
+
+type Props = {
+  workspace: string;
+  /** What the person is called. */
+  person: string;
+  onStarted: (conversation: string) => void;
+  header: ReactNode;
+};
+
+const starters = [
+  { label: "Tell it something to remember", text: "Please remember that " },
+  { label: "Ask what it knows", text: "What do you remember about me?" },
+  { label: "Think something through", text: "Help me think something through: " },
+];
+
+/** A conversation that has not begun. */
+export function NewChat({ workspace, person, onStarted, header }: Props) {
+  const queries = useQueryClient();
+  const agents = useQuery(agentsQuery(workspace));
+  const name = agents.data?.items.find((agent) => agent.kind === "companion_primary")?.name ?? "your companion";
+  // The client names the conversation, so that a request repeated after a lost answer makes no second one.
+  const [id] = useState(() => newId());
+  const [problem, setProblem] = useState<Problem>();
+  const [revision, setRevision] = useState(0);
+  const [busy, setBusy] = useState(false);
+  const [starter, setStarter] = useState<string>();
+
+  const start = async (draft: Draft) => {
+    setBusy(true);
+    setProblem(undefined);
+    keepDraft(workspace, undefined, draft);
+    try {
+      const conversation = await createConversation(workspace, id);
+      queries.setQueryData(conversationQuery(workspace, id).queryKey, conversation);
+      void send(workspace, conversation.id, draft);
+      keepDraft(workspace, undefined, { ...draft, text: "" });
+      onStarted(conversation.id);
+    } catch (error) {
+      setProblem(error instanceof Problem ? error : new Problem(0, "unknown", "That did not work. Try again."));
+      setRevision((count) => count + 1);
+      setBusy(false);
+    }
+  };
+
+  return (
+    <>
+      {header}
+      <div className="flex min-h-0 flex-1 flex-col overflow-y-auto">
+        <div className="m-auto w-full max-w-[44rem] px-5 py-10">
+          <Mark size={44} />
+          <h1 className="mt-5 font-serif text-[2.125rem] leading-tight tracking-tight text-balance wide:text-[2.75rem]">
+            {greeting()}, {person}.
+          </h1>
+          <p className="mt-3 max-w-[32rem] font-serif text-lg leading-relaxed text-ink-2">
+            {name === "your companion" ? "Your companion" : name} listens, and remembers what matters to you. Where
+            shall we begin?
+          </p>
+          <ul className="mt-7 flex flex-wrap gap-2">
+            {starters.map(({ label, text }) => (
+              <li key={label}>
+                <button type="button" className="chip min-h-10 px-4 text-[0.9375rem]" onClick={() => setStarter(text)}>
+                  {label}
+                </button>
+              </li>
+            ))}
+          </ul>
+        </div>
+      </div>
+      {problem && (
+        <div className="mx-auto w-full max-w-[44rem] px-4 pb-2">
+          <Notice>
+            <strong className="font-semibold">Not sent.</strong> {problem.message} Your text is still below.
+          </Notice>
+        </div>
+      )}
+      <Composer
+        workspace={workspace}
+        name={name}
+        running={busy}
+        stopping={busy}
+        revision={revision}
+        onSend={start}
+        onStop={() => undefined}
+        starter={starter}
+      />
+    </>
+  );
+}
+
+function greeting(hour = new Date().getHours()): string {
+  if (hour < 5) return "Still up";
+  if (hour < 12) return "Good morning";
+  if (hour < 18) return "Good afternoon";
+  return "Good evening";
+}

@@ -1,0 +1,46 @@
+import { useSyncExternalStore } from "react";
+import { sendMessage } from "~/api/endpoints";
+import { Problem } from "~/api/http";
+import type { TurnReceipt } from "~/api/types";
+import { type Draft, keepDraft } from "./drafts";
+
+/** A message on its way to the server, by conversation. It outlives the page that sent it: a new conversation gets one of its own. */
+export type Sending =
+  | { text: string; state: "sending" | "sent"; receipt?: TurnReceipt }
+  | { text: string; state: "failed"; problem: Problem };
+
+const sendings = new Map<string, Sending>();
+const listeners = new Set<() => void>();
+
+function set(conversation: string, sending?: Sending) {
+  if (sending) sendings.set(conversation, sending);
+  else sendings.delete(conversation);
+  for (const tell of listeners) tell();
+}
+
+/** Sends a draft. The draft stays in storage until the server has taken it. */
+export async function send(workspace: string, conversation: string, draft: Draft): Promise<void> {
+  keepDraft(workspace, conversation, draft);
+  set(conversation, { text: draft.text, state: "sending" });
+  try {
+    const receipt = await sendMessage(workspace, conversation, draft.text, draft.key);
+    keepDraft(workspace, conversation, { ...draft, text: "" });
+    set(conversation, { text: draft.text, state: "sent", receipt });
+  } catch (error) {
+    const problem = error instanceof Problem ? error : new Problem(0, "unknown", "Sending did not work. Try again.");
+    set(conversation, { text: draft.text, state: "failed", problem });
+  }
+}
+
+export const forgetSending = (conversation: string) => set(conversation);
+
+export function useSending(conversation: string): Sending | undefined {
+  return useSyncExternalStore(
+    (tell) => {
+      listeners.add(tell);
+      return () => listeners.delete(tell);
+    },
+    () => sendings.get(conversation),
+    () => undefined,
+  );
+}

@@ -1,0 +1,146 @@
+import { describe, expect, it } from "vitest";
+import { type Fold, foldFrame, type LiveReply, reconnected, startFold } from "./fold";
+import type { Frame } from "./sse";
+
+const frame = (data: object, seq?: number): Frame => ({
+  event: "x",
+  data: JSON.stringify(data),
+  ...(seq === undefined ? {} : { id: String(seq) }),
+});
+const text = (delta: string, seq?: number) => frame({ type: "TEXT_MESSAGE_CONTENT", messageId: "r", delta }, seq);
+const custom = (name: string, value: object, seq: number) => frame({ type: "CUSTOM", name, value }, seq);
+const run = (frames: Frame[], from: Fold = startFold()) => frames.reduce(foldFrame, from);
+const usage = { input_tokens: 10, output_tokens: 4 };
+
+/** A whole run with tools, a failed attempt, and an event that comes as several frames. */
+const log: Frame[] = [
+  frame({ type: "RUN_STARTED", threadId: "c", runId: "run", replyId: "r" }, 1),
+  custom(
+    "context",
+    { model: "offline/rules", offline: true, recalled: ["m1", "m2"], text_only_recall: true, untrusted: false },
+    2,
+  ),
+  frame({ type: "STEP_STARTED", stepName: "model 1", step: 1, attempt: 1 }, 3),
+  frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
+  text("void ", 4),
+  custom("retry", { step: 1, attempt: 1, failure: "busy", message: "The model is busy.", text: "" }, 5),
+  frame({ type: "STEP_STARTED", stepName: "model 1", step: 1, attempt: 2 }, 6),
+  frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
+  text("Your ", 7),
+  frame({ type: "STEP_FINISHED", stepName: "model 1", step: 1, usage, cost_micros: 30, stop: "tool_use" }, 8),
+  frame({ type: "TOOL_CALL_START", toolCallId: "t", toolCallName: "recall", parentMessageId: "r" }),
+  frame({ type: "TOOL_CALL_ARGS", toolCallId: "t", delta: "query: sister" }),
+  frame({ type: "TOOL_CALL_END", toolCallId: "t" }, 9),
+  frame(
+    {
+      type: "TOOL_CALL_RESULT",
+      messageId: "x",
+      toolCallId: "t",
+      status: "succeeded",
+      content: "2 memories",
+      memories: ["m2", "m3", "m4"],
+      remembered: ["m4"],
+    },
+    10,
+  ),
+  text("sister", 11),
+  text(" is Ada.", 12),
+  frame({ type: "STEP_FINISHED", stepName: "model 2", step: 2, usage, cost_micros: 12, stop: "end" }, 13),
+  frame({ type: "TEXT_MESSAGE_END", messageId: "r" }),
+  frame(
+    {
+      type: "RUN_FINISHED",
+      threadId: "c",
+      runId: "run",
+      result: { outcome: "completed", message_id: "r", status: "complete", usage, cost_micros: 42 },
+    },
+    14,
+  ),
+];
+const end = run(log).reply;
+
+describe("a reply as its events tell it", () => {
+  it("has the text, the tools, the memories, the cost and the end", () => {
+    expect(end).toMatchObject({
+      seq: 14,
+      replyId: "r",
+      text: "Your sister is Ada.",
+      model: "offline/rules",
+      offline: true,
+      textOnlyRecall: true,
+      recalled: ["m1", "m2", "m3"],
+      remembered: ["m4"],
+      tools: [{ callId: "t", name: "recall", args: "query: sister", status: "succeeded", summary: "2 memories" }],
+      costMicros: 42,
+      end: { outcome: "completed", status: "complete", failed: false },
+    } satisfies Partial<LiveReply>);
+  });
+
+  it("is the same when the connection breaks after any frame and goes on after the last whole event", () => {
+    for (let cut = 0; cut <= log.length; cut++) {
+      const before = run(log.slice(0, cut));
+      const seq = before.reply.seq;
+      const at = seq === 0 ? 0 : log.findIndex((one) => one.id === String(seq)) + 1;
+      expect(run(log.slice(at), reconnected(before)).reply, `cut after ${cut} frames`).toEqual(end);
+    }
+  });
+
+  it("is the same when events come twice", () => {
+    const twice = log.flatMap((one, index) => {
+      if (one.id === undefined) return [one];
+      const group = [one];
+      for (let back = index - 1; back >= 0 && log[back]?.id === undefined; back--) group.unshift(log[back] as Frame);
+      return [one, ...group];
+    });
+    expect(run(twice).reply).toEqual(end);
+    expect(run(log, run(log)).reply).toEqual(end);
+  });
+
+  it("drops what a failed attempt wrote and says what went wrong until text comes again", () => {
+    const failed = run(log.slice(0, 6)).reply;
+    expect(failed.text).toBe("");
+    expect(failed.trouble).toBe("The model is busy.");
+    expect(run(log.slice(0, 9)).reply.trouble).toBeUndefined();
+  });
+
+  it("starts from the kept text when a reply is continued", () => {
+    const { reply } = run([
+      frame({ type: "RUN_STARTED", threadId: "c", runId: "run", replyId: "r" }),
+      frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
+      text("Kept, ", 1),
+      text("and more.", 2),
+    ]);
+    expect(reply.text).toBe("Kept, and more.");
+  });
+
+  it("counts redacted events and goes on", () => {
+    const { reply } = run([
+      text("a", 1),
+      custom("redacted", { kind: "delta" }, 2),
+      custom("redacted", { kind: "context" }, 3),
+      text("b", 4),
+    ]);
+    expect(reply).toMatchObject({ text: "ab", redacted: 2, seq: 4 });
+  });
+
+  it("knows a failed run, a cancel and a recovery", () => {
+    const { reply } = run([
+      custom("recovered", { attempt: 2 }, 1),
+      custom("cancel_requested", {}, 2),
+      frame(
+        { type: "RUN_ERROR", code: "unreachable", message: "Start the model.", runId: "run", status: "stopped" },
+        3,
+      ),
+    ]);
+    expect(reply).toMatchObject({
+      recovered: true,
+      cancelRequested: true,
+      end: { outcome: "unreachable", message: "Start the model.", status: "stopped", failed: true },
+    });
+  });
+
+  it("is not disturbed by what it does not know", () => {
+    const fold = run([{ event: "x", data: "not json", id: "1" }, frame({ type: "NEW_KIND" }, 1), text("a", 2)]);
+    expect(fold.reply).toMatchObject({ text: "a", seq: 2 });
+  });
+});

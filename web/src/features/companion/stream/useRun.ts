@@ -1,0 +1,31 @@
+import { useEffect, useState } from "react";
+import { runEvents } from "~/api/endpoints";
+import { emptyReply, type LiveReply } from "./fold";
+import { type Following, follow } from "./follow";
+
+/** What this page has read of each run, so that coming back to a conversation goes on where it was. */
+const known = new Map<string, LiveReply>();
+
+/** Follows a run while the component is there. */
+export function useRun(workspace: string, run: string | undefined): Following | undefined {
+  const [state, setState] = useState<{ run: string; following: Following }>();
+  useEffect(() => {
+    if (!run) return;
+    const from = known.get(run) ?? emptyReply;
+    setState({ run, following: { reply: from } });
+    const stop = new AbortController();
+    void follow({
+      url: (after) => runEvents(workspace, run, after),
+      from,
+      signal: stop.signal,
+      onChange: (following) => {
+        if (stop.signal.aborted) return;
+        known.set(run, following.reply);
+        setState({ run, following });
+      },
+    });
+    return () => stop.abort();
+  }, [workspace, run]);
+  if (!run) return undefined;
+  return state?.run === run ? state.following : { reply: known.get(run) ?? emptyReply };
+}

@@ -1,0 +1,133 @@
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useMemo, useState } from "react";
+import { cancelRun, retryMessage } from "~/api/endpoints";
+import type { Message, TurnReceipt } from "~/api/types";
+import type { Draft } from "./drafts";
+import { conversationQuery, messagesQuery, runQuery } from "./queries";
+import { forgetSending, send, useSending } from "./sending";
+import type { LiveReply } from "./stream/fold";
+import { useRun } from "./stream/useRun";
+
+/** A run that answers here: which message, and the id of its reply as far as it is known. */
+type Answering = { run: string; message?: string; reply?: string };
+
+/**
+ * A conversation as it stands now: what is stored, the message on its way, and the reply being written. The live reply takes
+ * the place of whatever is stored for the same message until the stored one is whole, so nothing shows twice or vanishes.
+ */
+export function useConversation(workspace: string, id: string) {
+  const queries = useQueryClient();
+  const conversation = useQuery(conversationQuery(workspace, id));
+  const stored = useInfiniteQuery(messagesQuery(workspace, id));
+  const sending = useSending(id);
+  const [answering, setAnswering] = useState<Answering>();
+
+  const started = (receipt: TurnReceipt) =>
+    setAnswering({ run: receipt.run_id, message: receipt.message_id, reply: receipt.reply_id });
+
+  // A message that was sent (perhaps from the page before this one) has its run.
+  const receipt = sending?.state === "sent" ? sending.receipt : undefined;
+  useEffect(() => {
+    if (!receipt) return;
+    setAnswering({ run: receipt.run_id, message: receipt.message_id, reply: receipt.reply_id });
+    queries.invalidateQueries({ queryKey: ["workspace", workspace, "conversations"] });
+  }, [receipt, queries, workspace]);
+
+  // A run that was going on when the page was loaded, or that was started elsewhere.
+  const active = conversation.data?.active_run ?? undefined;
+  useEffect(() => {
+    if (active) setAnswering((now) => (now?.run === active ? now : { run: active }));
+  }, [active]);
+
+  const run = useQuery({
+    ...runQuery(workspace, answering?.run ?? ""),
+    enabled: Boolean(answering && !answering.message),
+  });
+  const message = answering?.message ?? run.data?.message_id;
+  const following = useRun(workspace, answering?.run);
+  const live = following?.reply;
+  const ended = Boolean(live?.end || following?.problem);
+
+  // Once the run has ended, what is stored is the truth: fetch it, then let go of the live reply.
+  const endedRun = ended ? answering?.run : undefined;
+  useEffect(() => {
+    if (!endedRun) return;
+    let current = true;
+    const settle = async () => {
+      await queries.invalidateQueries({ queryKey: ["workspace", workspace, "conversations"] });
+      await queries.invalidateQueries({ queryKey: ["workspace", workspace, "runs", endedRun] });
+      if (!current) return;
+      forgetSending(id);
+      setAnswering((now) => (now?.run === endedRun ? undefined : now));
+    };
+    void settle();
+    return () => {
+      current = false;
+    };
+  }, [endedRun, queries, workspace, id]);
+
+  const messages = useMemo(() => stored.data?.pages.flatMap((page) => page.items).reverse() ?? [], [stored.data]);
+  const replyId = live?.replyId ?? answering?.reply ?? run.data?.reply_id;
+  const shown = useMemo(
+    () =>
+      answering
+        ? messages.filter(
+            (one) => one.role === "user" || !(one.id === replyId || (message && one.parent_id === message)),
+          )
+        : messages,
+    [messages, answering, replyId, message],
+  );
+  const waiting = sending && !(receipt && messages.some((one) => one.id === receipt.message_id)) ? sending : undefined;
+
+  const retry = useMutation({
+    mutationFn: ({ messageId, mode }: { messageId: string; mode: "restart" | "continue" }) =>
+      retryMessage(workspace, id, messageId, mode),
+    onSuccess: (answer) => started(answer),
+  });
+  const cancel = useMutation({ mutationFn: (runId: string) => cancelRun(workspace, runId) });
+
+  return {
+    conversation,
+    stored,
+    messages: shown,
+    /** A message that is not among the stored ones yet. */
+    waiting: waiting?.state === "failed" ? undefined : waiting?.text,
+    failure: sending?.state === "failed" ? sending.problem : undefined,
+    live: answering ? (live ?? undefined) : undefined,
+    liveProblem: following?.problem,
+    replyId,
+    running: Boolean(answering && !ended) || sending?.state === "sending",
+    stopping: cancel.isPending || Boolean(live?.cancelRequested && !ended),
+    stopProblem: cancel.error,
+    retryProblem: retry.error,
+    retrying: retry.isPending,
+    send: (draft: Draft) => {
+      retry.reset();
+      cancel.reset();
+      return send(workspace, id, draft);
+    },
+    stop: () => answering && !ended && cancel.mutate(answering.run),
+    retry: (messageId: string, mode: "restart" | "continue") => retry.mutate({ messageId, mode }),
+  };
+}
+
+export type ConversationState = ReturnType<typeof useConversation>;
+
+/** What the companion is doing, as one says it. */
+export function doing(live: LiveReply): string {
+  if (live.cancelRequested) return "stopping…";
+  if (live.trouble) return `${live.trouble.replace(/\.$/, "")} – trying again…`;
+  const tool = live.tools.findLast((one) => one.status === "started");
+  if (tool) {
+    if (tool.name === "recall") return "looking through memory…";
+    if (tool.name === "remember") return "keeping a memory…";
+    if (tool.name === "search_conversations") return "searching conversations…";
+    return `using ${tool.name.replaceAll("_", " ")}…`;
+  }
+  if (live.recovered && !live.text) return "picking up where it left off…";
+  return live.text ? "" : "thinking…";
+}
+
+/** The message that a reply answers, among those shown. */
+export const answered = (messages: Message[], reply: Message) =>
+  reply.parent_id ?? messages.findLast((one) => one.role === "user" && one.ordinal < reply.ordinal)?.id;

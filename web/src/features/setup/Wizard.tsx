@@ -1,0 +1,200 @@
+import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import { type SetupForm, setUp } from "~/api/endpoints";
+import { Problem } from "~/api/http";
+import type { SessionAnswer } from "~/api/types";
+import { Button } from "~/ui/Button";
+import { Field } from "~/ui/Field";
+import { Notice } from "~/ui/Notice";
+import { forgetToken, tokenFromAddress } from "./token";
+
+const steps = ["Setup token", "You", "Your companion"] as const;
+/** Which step asks for a field, so that an error leads back to it. */
+const stepOf: Record<string, number> = {
+  token: 0,
+  display_name: 1,
+  email: 1,
+  password: 1,
+  companion_name: 2,
+  workspace_name: 2,
+};
+
+const MIN_PASSWORD = 10;
+
+export function Wizard({
+  onDone,
+  onAlreadyDone,
+}: {
+  onDone: (session: SessionAnswer) => void;
+  onAlreadyDone: () => void;
+}) {
+  const [step, setStep] = useState(() => (tokenFromAddress() ? 1 : 0));
+  const [form, setForm] = useState<SetupForm>(() => ({
+    token: tokenFromAddress(),
+    email: "",
+    password: "",
+    display_name: "",
+    workspace_name: "Home",
+    companion_name: "",
+  }));
+  const [problem, setProblem] = useState<Problem>();
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [busy, setBusy] = useState(false);
+  const body = useRef<HTMLFormElement>(null);
+
+  // Each step starts at its first field.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the step changes, also on the way back.
+  useEffect(() => {
+    const first =
+      body.current?.querySelector<HTMLInputElement>("[aria-invalid=true]") ?? body.current?.querySelector("input");
+    first?.focus();
+  }, [step, problem]);
+
+  const field = (name: keyof SetupForm) => ({
+    name,
+    value: form[name],
+    error: errors[name],
+    onChange: (event: { target: { value: string } }) => {
+      setForm((old) => ({ ...old, [name]: event.target.value }));
+      setErrors(({ [name]: _, ...rest }) => rest);
+    },
+  });
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    setProblem(undefined);
+    if (step === 1 && form.password.length < MIN_PASSWORD) {
+      setErrors({
+        password: `A password has at least ${MIN_PASSWORD} characters. A few words in a row are easy to remember.`,
+      });
+      return;
+    }
+    if (step < 2) return setStep(step + 1);
+    setBusy(true);
+    try {
+      const session = await setUp({
+        ...form,
+        token: form.token.trim(),
+        workspace_name: form.workspace_name.trim() || "Home",
+      });
+      forgetToken();
+      onDone(session);
+    } catch (error) {
+      setBusy(false);
+      if (!(error instanceof Problem)) throw error;
+      if (error.status === 409) return onAlreadyDone();
+      setProblem(error);
+      const named = Object.keys(error.fields).filter((name) => name in stepOf);
+      setErrors(error.status === 403 ? { token: "This is not the token that Duet printed." } : error.fields);
+      if (error.status === 403) setStep(0);
+      else if (named.length) setStep(Math.min(...named.map((name) => stepOf[name] ?? 2)));
+    }
+  };
+
+  return (
+    <form ref={body} onSubmit={submit} className="space-y-6">
+      <ol className="flex gap-2 text-sm" aria-label="Steps">
+        {steps.map((name, index) => (
+          <li key={name} aria-current={index === step ? "step" : undefined} className="flex-1">
+            <span className={`block h-1 rounded-full transition-colors ${index <= step ? "bg-accent" : "bg-line"}`} />
+            <span className={`mt-2 block ${index === step ? "text-ink" : "text-ink-3"}`}>{name}</span>
+          </li>
+        ))}
+      </ol>
+      {problem && <Notice>{wording(problem)}</Notice>}
+      {step === 0 && (
+        <Step
+          title="Let’s begin"
+          text="Duet printed a setup token in the terminal when it started. It makes sure that you, and nobody else, become the owner."
+        >
+          <Field
+            label="Setup token"
+            autoComplete="off"
+            autoCapitalize="none"
+            spellCheck={false}
+            required
+            hint={<>Not there any more? Stop Duet and start it again: it prints a new one until set-up is done.</>}
+            {...field("token")}
+          />
+        </Step>
+      )}
+      {step === 1 && (
+        <Step title="About you" text="With these you sign in. They stay in the encrypted file on this machine.">
+          <Field
+            label="What should your companion call you?"
+            autoComplete="name"
+            required
+            maxLength={80}
+            {...field("display_name")}
+          />
+          <Field label="E-mail" type="email" autoComplete="username" required {...field("email")} />
+          <Field
+            label="Password"
+            type="password"
+            autoComplete="new-password"
+            required
+            hint={
+              errors.password
+                ? undefined
+                : `At least ${MIN_PASSWORD} characters. A few words in a row are easy to remember.`
+            }
+            {...field("password")}
+          />
+        </Step>
+      )}
+      {step === 2 && (
+        <Step title="Your companion" text="Give it a name. You can change it later, together with its character.">
+          <Field
+            label="Companion’s name"
+            autoComplete="off"
+            required
+            maxLength={80}
+            placeholder="Juno"
+            {...field("companion_name")}
+          />
+          <Field
+            label="Name of this place"
+            autoComplete="off"
+            required
+            maxLength={80}
+            hint="Conversations and memories live in a workspace; this is its name."
+            {...field("workspace_name")}
+          />
+        </Step>
+      )}
+      <div className="flex items-center justify-between gap-3">
+        {step > 0 ? (
+          <Button look="bare" onClick={() => setStep(step - 1)} disabled={busy}>
+            Back
+          </Button>
+        ) : (
+          <span />
+        )}
+        <Button type="submit" look="primary" busy={busy} className="min-w-32">
+          {step < 2 ? "Go on" : "Start the first chat"}
+        </Button>
+      </div>
+    </form>
+  );
+}
+
+function Step({ title, text, children }: { title: string; text: string; children: ReactNode }) {
+  return (
+    <div className="rise space-y-5">
+      <div>
+        <h1 className="font-serif text-3xl tracking-tight">{title}</h1>
+        <p className="mt-2 leading-relaxed text-ink-2">{text}</p>
+      </div>
+      {children}
+    </div>
+  );
+}
+
+function wording(problem: Problem): string {
+  if (problem.status === 403)
+    return "The setup token is not right. Copy it again from the terminal in which Duet runs; what you filled in is kept.";
+  if (problem.status === 429) {
+    const wait = problem.retryAfterSeconds;
+    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a minute, then try again."} What you filled in is kept.`;
+  }
+  return problem.message;
+}

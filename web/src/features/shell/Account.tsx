@@ -1,0 +1,102 @@
+import { useState } from "react";
+import { signOut } from "~/api/endpoints";
+import type { SessionAnswer } from "~/api/types";
+import { Leave, More } from "~/ui/icons";
+import { MenuButton, Popover } from "~/ui/Popover";
+import { chooseTheme, type ThemeChoice, useTheme } from "./theme";
+
+type Props = { session: SessionAnswer; workspace: string; version: string; onSignedOut: () => void };
+
+/** Who is signed in, the theme, and the way out. */
+export function Account({ session, workspace, version, onSignedOut }: Props) {
+  const [problem, setProblem] = useState<string>();
+  const leave = async (everywhere: boolean) => {
+    setProblem(undefined);
+    try {
+      await signOut(everywhere);
+      onSignedOut();
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : "Signing out did not work.");
+    }
+  };
+  const { display_name, email } = session.user;
+  return (
+    <Popover
+      name="Account and settings"
+      width={264}
+      button={(props) => (
+        <button
+          type="button"
+          aria-label="Account and settings"
+          className="flex w-full items-center gap-3 rounded-lg p-2 text-left transition hover:bg-hover"
+          {...props}
+        >
+          <span
+            aria-hidden="true"
+            className="inline-flex size-9 shrink-0 items-center justify-center rounded-full bg-accent-soft font-serif text-base text-accent"
+          >
+            {display_name.slice(0, 1).toUpperCase()}
+          </span>
+          <span className="min-w-0 flex-1">
+            <span className="block truncate text-[0.9375rem] font-medium">{display_name}</span>
+            <span className="block truncate text-xs text-ink-3">{workspace}</span>
+          </span>
+          <More size={16} className="text-ink-3" />
+        </button>
+      )}
+    >
+      {() => (
+        <div className="p-2">
+          <p className="truncate px-3 pt-1 pb-3 text-sm text-ink-2">{email}</p>
+          <ThemeChoices />
+          <hr className="my-2 border-line" />
+          <MenuButton onClick={() => leave(false)}>
+            <Leave /> Sign out
+          </MenuButton>
+          <MenuButton onClick={() => leave(true)}>
+            <Leave /> Sign out everywhere
+          </MenuButton>
+          {problem && (
+            <p role="alert" className="px-3 py-2 text-sm text-danger">
+              {problem}
+            </p>
+          )}
+          <p className="px-3 pt-2 pb-1 text-xs text-ink-3">Duet {version}</p>
+        </div>
+      )}
+    </Popover>
+  );
+}
+
+const choices: { value: ThemeChoice; label: string }[] = [
+  { value: "system", label: "System" },
+  { value: "light", label: "Light" },
+  { value: "dark", label: "Dark" },
+];
+
+function ThemeChoices() {
+  const chosen = useTheme();
+  return (
+    <fieldset className="px-1">
+      <legend className="px-2 pb-1.5 text-xs text-ink-3">Appearance</legend>
+      <div className="flex rounded-lg bg-margin p-1">
+        {choices.map(({ value, label }) => (
+          <label
+            key={value}
+            className="flex-1 cursor-pointer rounded-md py-1.5 text-center text-sm text-ink-2 has-checked:bg-card has-checked:text-ink has-checked:shadow-lift has-focus-visible:outline-2 has-focus-visible:outline-accent"
+          >
+            <input
+              type="radio"
+              name="theme"
+              value={value}
+              checked={chosen === value}
+              onChange={() => chooseTheme(value)}
+              className="sr-only"
+            />
+            {label}
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}

@@ -1,0 +1,15 @@
+import { useReachability } from "~/api/reachability";
+
+/** Says that Duet is away, until it is back. */
+export function ConnectionBanner() {
+  const state = useReachability();
+  return (
+    <div
+      role="status"
+      className={state === "lost" ? "bg-caution-soft px-4 py-2 text-center text-sm text-caution" : undefined}
+    >
+      {state === "lost" &&
+        "The connection to Duet is lost. Trying again – what you wrote is kept, and a reply goes on where it was."}
+    </div>
+  );
+}

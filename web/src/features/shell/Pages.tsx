@@ -1,0 +1,97 @@
+import { Link, useRouter } from "@tanstack/react-router";
+import { type ReactNode, useEffect } from "react";
+import { onReturn } from "~/api/reachability";
+import { Button } from "~/ui/Button";
+import { Mark, Wordmark } from "~/ui/Mark";
+import { ConnectionBanner } from "./ConnectionBanner";
+
+/** The frame of pages before the sign-in: one column beside a quiet plate. */
+export function Threshold({ children }: { children: ReactNode }) {
+  return (
+    <div className="flex min-h-dvh flex-col">
+      <ConnectionBanner />
+      <div className="flex flex-1">
+        <div className="hidden w-[42%] max-w-xl flex-col justify-between border-r border-line bg-margin p-12 wide:flex">
+          <Wordmark />
+          <div>
+            <Plate />
+            <p className="mt-10 max-w-sm font-serif text-2xl leading-snug text-balance">
+              Two voices, one memory. It stays with you, on your own machine.
+            </p>
+          </div>
+          <p className="text-sm text-ink-3">Everything is kept in one encrypted file.</p>
+        </div>
+        <main className="flex flex-1 flex-col px-6 py-8">
+          <div className="wide:hidden">
+            <Wordmark />
+          </div>
+          <div className="m-auto w-full max-w-md py-10">{children}</div>
+        </main>
+      </div>
+    </div>
+  );
+}
+
+/** The mark drawn out over several lines, like a score. */
+function Plate() {
+  return (
+    <svg viewBox="0 0 360 150" className="w-full max-w-sm" fill="none" aria-hidden="true">
+      {[30, 52, 74, 96, 118].map((y) => (
+        <path key={y} d={`M0 ${y}h360`} stroke="var(--line)" />
+      ))}
+      <path
+        d="M4 74c29-52 59-52 88 0s59 52 88 0 59-52 88 0 59 52 88 0"
+        stroke="var(--second)"
+        strokeWidth="3"
+        strokeLinecap="round"
+      />
+      <path
+        d="M4 74c29 52 59 52 88 0s59-52 88 0 59 52 88 0 59-52 88 0"
+        stroke="var(--accent)"
+        strokeWidth="3"
+        strokeLinecap="round"
+      />
+      {[92, 180, 268].map((x) => (
+        <circle key={x} cx={x} cy="74" r="5" fill="var(--margin)" stroke="var(--ink-3)" strokeWidth="1.5" />
+      ))}
+    </svg>
+  );
+}
+
+export function Splash() {
+  return (
+    <div className="flex h-dvh items-center justify-center" role="status">
+      <span className="sr-only">Duet is opening</span>
+      <Mark size={44} writing />
+    </div>
+  );
+}
+
+export function NotFound() {
+  return (
+    <Threshold>
+      <h1 className="font-serif text-3xl tracking-tight">There is nothing here</h1>
+      <p className="mt-3 text-ink-2">The address may be old or mistyped.</p>
+      <Link to="/" className="mt-6 inline-block text-accent underline underline-offset-4">
+        Go to your conversations
+      </Link>
+    </Threshold>
+  );
+}
+
+/** A page that could not be shown; tries again by itself once Duet is back. */
+export function Failed({ error }: { error: unknown }) {
+  const router = useRouter();
+  useEffect(() => onReturn(() => void router.invalidate()), [router]);
+  return (
+    <Threshold>
+      <h1 className="font-serif text-3xl tracking-tight">This page could not be opened</h1>
+      <p className="mt-3 text-ink-2" role="alert">
+        {error instanceof Error ? error.message : "Something unexpected happened."}
+      </p>
+      <Button look="primary" className="mt-6" onClick={() => void router.invalidate()}>
+        Try again
+      </Button>
+    </Threshold>
+  );
+}

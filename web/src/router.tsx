@@ -1,0 +1,46 @@
+import { QueryClient } from "@tanstack/react-query";
+import { createRouter } from "@tanstack/react-router";
+import { Problem } from "~/api/http";
+import { onReturn } from "~/api/reachability";
+import { whenSignedOut } from "~/api/signed-out";
+import { sessionQuery } from "~/features/auth/queries";
+import { Failed, NotFound, Splash } from "~/features/shell/Pages";
+import { routeTree } from "./routeTree.gen";
+
+export function getRouter() {
+  const queries = new QueryClient({
+    defaultOptions: {
+      queries: {
+        staleTime: 2_000,
+        // What was not found or not allowed stays so; what was lost comes back by `onReturn`.
+        retry: (count, error) => error instanceof Problem && error.status >= 500 && count < 2,
+        refetchOnReconnect: "always",
+      },
+      mutations: { networkMode: "always" },
+    },
+  });
+  const router = createRouter({
+    routeTree,
+    context: { queries },
+    defaultPendingComponent: Splash,
+    defaultErrorComponent: Failed,
+    defaultNotFoundComponent: NotFound,
+    defaultPreload: false,
+    scrollRestoration: false,
+  });
+  onReturn(() => void queries.invalidateQueries());
+  whenSignedOut(() => {
+    const here = router.state.location;
+    if (here.pathname === "/sign-in" || here.pathname === "/setup") return;
+    queries.clear();
+    queries.setQueryData(sessionQuery.queryKey, null);
+    void router.navigate({ to: "/sign-in", search: { next: here.href, ended: true } });
+  });
+  return router;
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof getRouter>;
+  }
+}

@@ -1,0 +1,37 @@
+import { useSuspenseQuery } from "@tanstack/react-query";
+import { createFileRoute } from "@tanstack/react-router";
+import { Chat } from "~/features/companion/Chat";
+import { MemoryChips } from "~/features/memory/MemoryChips";
+import { configQuery } from "~/features/setup/queries";
+import { Header } from "~/features/shell/Frame";
+import { ModelLabel } from "~/features/shell/ModelLabel";
+
+export const Route = createFileRoute("/_app/chat/$conversationId")({
+  validateSearch: (search): { message?: string } => ({
+    message: typeof search.message === "string" ? search.message : undefined,
+  }),
+  component: Page,
+});
+
+function Page() {
+  const { workspace } = Route.useRouteContext();
+  const { conversationId } = Route.useParams();
+  const { message } = Route.useSearch();
+  const { model } = useSuspenseQuery(configQuery).data;
+  return (
+    <Chat
+      key={conversationId}
+      workspace={workspace.id}
+      conversationId={conversationId}
+      target={message}
+      memories={(recalled, remembered) => (
+        <MemoryChips workspace={workspace.id} recalled={recalled} remembered={remembered} />
+      )}
+      header={(title) => (
+        <Header title={title}>
+          <ModelLabel model={model} />
+        </Header>
+      )}
+    />
+  );
+}

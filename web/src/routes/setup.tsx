@@ -1,0 +1,34 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { createFileRoute, redirect, useNavigate } from "@tanstack/react-router";
+import { sessionQuery } from "~/features/auth/queries";
+import { configQuery } from "~/features/setup/queries";
+import { Wizard } from "~/features/setup/Wizard";
+import { Threshold } from "~/features/shell/Pages";
+
+export const Route = createFileRoute("/setup")({
+  beforeLoad: async ({ context }) => {
+    const config = await context.queries.fetchQuery(configQuery);
+    if (!config.setup_needed) throw redirect({ to: "/chat", replace: true });
+  },
+  component: Setup,
+});
+
+function Setup() {
+  const queries = useQueryClient();
+  const navigate = useNavigate();
+  return (
+    <Threshold>
+      <Wizard
+        onDone={async (session) => {
+          queries.setQueryData(sessionQuery.queryKey, session);
+          await queries.fetchQuery({ ...configQuery, staleTime: 0 });
+          await navigate({ to: "/chat", replace: true });
+        }}
+        onAlreadyDone={async () => {
+          await queries.fetchQuery({ ...configQuery, staleTime: 0 });
+          await navigate({ to: "/sign-in", replace: true });
+        }}
+      />
+    </Threshold>
+  );
+}

@@ -1,0 +1,38 @@
+const day = 86_400_000;
+
+/** Midnight before a time, in the reader's time zone. */
+const midnight = (time: Date) => new Date(time.getFullYear(), time.getMonth(), time.getDate()).getTime();
+
+/** The heading under which something of that time is listed. */
+export function era(iso: string, now = new Date()): string {
+  const days = Math.round((midnight(now) - midnight(new Date(iso))) / day);
+  if (days <= 0) return "Today";
+  if (days === 1) return "Yesterday";
+  if (days < 7) return "This week";
+  if (days < 31) return "This month";
+  return "Earlier";
+}
+
+/** A time as one says it: "today at 14:05", "3 November 2026 at 14:05". */
+export function when(iso: string, now = new Date()): string {
+  const time = new Date(iso);
+  const days = Math.round((midnight(now) - midnight(time)) / day);
+  const clock = time.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  if (days === 0) return `today at ${clock}`;
+  if (days === 1) return `yesterday at ${clock}`;
+  return `${time.toLocaleDateString(undefined, { day: "numeric", month: "long", year: "numeric" })} at ${clock}`;
+}
+
+/** A cost in micro-US-dollars. */
+export function cost(micros: number | null | undefined): string | undefined {
+  if (micros === null || micros === undefined) return undefined;
+  if (micros === 0) return "no cost";
+  const dollars = micros / 1_000_000;
+  if (dollars < 0.0001) return "under $0.0001";
+  return `$${dollars.toFixed(dollars < 0.01 ? 4 : dollars < 1 ? 3 : 2)}`;
+}
+
+/** A number of tokens. */
+export function tokens(count: number): string {
+  return `${count.toLocaleString()} token${count === 1 ? "" : "s"}`;
+}
