@@ -14,6 +14,22 @@ pub trait Id: Copy {
     fn uuid(self) -> Uuid;
 }
 
+/// The id that belongs to `label` under `base`: the same for the same two, so that a repeated effect writes the same row.
+/// Keeps the base's time and takes the random part from SHA-256 of both.
+pub fn derived<T: Id>(base: impl Id, label: &str) -> T {
+    let base = base.uuid();
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    hash.update(b"duet id\0");
+    hash.update(base.as_bytes());
+    hash.update(label.as_bytes());
+    let hash = hash.finish();
+    let mut random = [0; 10];
+    random.copy_from_slice(&hash.as_ref()[..10]);
+    let mut millis = [0; 8];
+    millis[2..].copy_from_slice(&base.as_bytes()[..6]);
+    T::from_uuid(uuid::Builder::from_unix_timestamp_millis(u64::from_be_bytes(millis), &random).into_uuid())
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*

@@ -1,1 +1,3 @@
 //! Suites that every adapter must pass.
+
+pub mod simulator;

@@ -119,6 +119,8 @@ pub enum RunEvent {
         step: u32,
         /// The call's id.
         call_id: String,
+        /// Whether it may be repeated when its outcome is lost.
+        class: EffectClass,
     },
     /// A tool call ended.
     ToolFinished {
@@ -177,6 +179,16 @@ impl RunEvent {
     }
 }
 
+word_enum! {
+    /// What a lost outcome means: whether an effect may be performed again after a crash.
+    EffectClass {
+        /// Changes nothing, or writes under an idempotency key: simply repeated.
+        Repeatable = "repeatable",
+        /// Acts on the outside world: started and without an outcome, it goes to a person and is not repeated.
+        Effect = "effect",
+    }
+}
+
 /// A tool call that a model asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ToolCall {
@@ -199,6 +211,9 @@ pub struct ToolOutput {
     pub memories: Vec<MemoryId>,
     /// Of those, the ones that this call wrote.
     pub remembered: Vec<MemoryId>,
+    /// Messages that belong to the output, by id, for the same reason.
+    #[serde(default)]
+    pub messages: Vec<MessageId>,
     /// Whether the text came from an untrusted source (P4).
     pub untrusted: bool,
 }

@@ -54,4 +54,4 @@ macro_rules! word_enum {
         }
     };
 }
-use word_enum;
+pub(crate) use word_enum;

@@ -1,1 +1,10 @@
-//! The run machine and its driver.
+//! Runs. [`machine`] is the pure part: a run is a fold over its event log. [`driver`] performs the machine's effects
+//! against the ports and appends every outcome before acting on it. [`context`] builds what the model reads.
+
+mod context;
+mod driver;
+pub mod machine;
+mod worker;
+
+pub use driver::{DriveError, Driver, DriverParts};
+pub use machine::{Effect, TurnState, step};

@@ -1,1 +1,196 @@
-//! The tool registry.
+//! The tool registry (S3): every entry is `{name, description, input_schema, handler}`; adding a tool is adding an entry.
+//! Handlers are typed; the erasure is private. Whether a call may happen is the policy's business, not the handler's.
+
+mod recall;
+mod remember;
+mod search_conversations;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    caller::Caller,
+    clock::Env,
+    domain::{EffectClass, Locality, ToolOutput},
+    error::StoreError,
+    ids::{ConversationId, MemoryId, MessageId, RunId},
+    memory::Memories,
+    policy::ToolCategory,
+    ports::{Stores, ToolSpec},
+};
+
+pub use recall::RecallTool;
+pub use remember::{RememberInput, RememberKind, RememberTool};
+pub use search_conversations::SearchConversationsTool;
+
+/// What a handler knows about the call.
+pub struct ToolContext<'a> {
+    /// The acting agent, on behalf of a person.
+    pub caller: &'a Caller,
+    /// Time and chance.
+    pub env: &'a Env,
+    /// The stores.
+    pub stores: &'a Stores,
+    /// Memory with its embedder.
+    pub memories: &'a Memories,
+    /// The run.
+    pub run: RunId,
+    /// The call's idempotency key within the run: the same when it is repeated after a crash.
+    pub key: String,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The person's message that is being answered.
+    pub message: MessageId,
+    /// Where the model that asks computes.
+    pub locality: Locality,
+    /// Memories that the model has in front of it already.
+    pub recalled: &'a [MemoryId],
+    /// Whether untrusted text has reached the model in this turn.
+    pub untrusted: bool,
+}
+
+/// Why a tool gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The model is told, and may do better.
+    #[error("{0}")]
+    Tell(String),
+    /// The store cannot answer now: the run waits and tries again.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for ToolError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Stale(_) => Self::Store(error),
+            StoreError::NotFound(_) | StoreError::Denied(_) | StoreError::Conflict(_) | StoreError::Invalid(_) => {
+                Self::Tell(error.to_string())
+            }
+        }
+    }
+}
+
+/// A tool with typed arguments.
+#[async_trait]
+pub trait Tool: Send + Sync + 'static {
+    /// Its arguments; the JSON Schema that the model sees is derived from them.
+    type Input: DeserializeOwned + JsonSchema + Send;
+    /// Its name, as the model calls it.
+    const NAME: &'static str;
+    /// What it is for, to the model.
+    const DESCRIPTION: &'static str;
+    /// For the policy.
+    const CATEGORY: ToolCategory;
+    /// Whether it may be repeated after a crash.
+    const CLASS: EffectClass;
+
+    /// Runs it.
+    async fn call(&self, context: &ToolContext<'_>, input: Self::Input) -> Result<ToolOutput, ToolError>;
+}
+
+/// A tool in the registry.
+pub struct Entry {
+    /// What the model sees.
+    pub spec: ToolSpec,
+    /// For the policy.
+    pub category: ToolCategory,
+    /// Whether it may be repeated after a crash.
+    pub class: EffectClass,
+    handler: Box<dyn Handler>,
+}
+
+impl Entry {
+    /// Checks the arguments and runs the tool. Arguments that do not fit are told to the model with the reason.
+    pub async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError> {
+        self.handler.call(context, arguments).await
+    }
+}
+
+#[async_trait]
+trait Handler: Send + Sync {
+    async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError>;
+}
+
+struct Typed<T>(T);
+
+#[async_trait]
+impl<T: Tool> Handler for Typed<T> {
+    async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError> {
+        let input = serde_json::from_value(arguments)
+            .map_err(|error| ToolError::Tell(format!("The arguments do not fit the tool's schema: {error}.")))?;
+        self.0.call(context, input).await
+    }
+}
+
+/// All tools by name.
+#[derive(Clone, Default)]
+pub struct ToolRegistry {
+    entries: BTreeMap<&'static str, Arc<Entry>>,
+}
+
+impl ToolRegistry {
+    /// The companion's tools: `recall`, `remember`, `search_conversations`.
+    pub fn companion() -> Self {
+        Self::default()
+            .with(RecallTool)
+            .with(RememberTool)
+            .with(SearchConversationsTool)
+    }
+
+    /// Adds a tool; one of the same name is replaced.
+    #[must_use]
+    pub fn with<T: Tool>(mut self, tool: T) -> Self {
+        let entry = Entry {
+            spec: ToolSpec {
+                name: T::NAME.into(),
+                description: T::DESCRIPTION.into(),
+                input_schema: schema::<T::Input>(),
+            },
+            category: T::CATEGORY,
+            class: T::CLASS,
+            handler: Box::new(Typed(tool)),
+        };
+        self.entries.insert(T::NAME, Arc::new(entry));
+        self
+    }
+
+    /// The tool of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(name)
+    }
+
+    /// All tools, by name.
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.values()
+    }
+}
+
+/// The JSON Schema of a tool's arguments, self-contained: some providers do not follow references.
+fn schema<I: JsonSchema>() -> serde_json::Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = SchemaGenerator::new(settings).into_root_schema_for::<I>();
+    schema.remove("title");
+    schema.to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_are_closed_objects_without_references() {
+        for entry in ToolRegistry::companion().entries() {
+            let schema = &entry.spec.input_schema;
+            assert_eq!(schema["type"], "object", "{}", entry.spec.name);
+            assert_eq!(schema["additionalProperties"], false, "{}", entry.spec.name);
+            assert!(!schema.to_string().contains("$ref"), "{}: {schema}", entry.spec.name);
+        }
+    }
+}

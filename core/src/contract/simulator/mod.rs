@@ -1,0 +1,425 @@
+//! The crash simulator: plays seeded turns on an adapter's real stores, loses the driver at every point where a process
+//! can die, lets another claim go on, and compares with the same turn undisturbed.
+//!
+//! What must hold, wherever it is cut:
+//! - the log is that of an undisturbed turn once the marks of recovery are taken out, and so is the reply;
+//! - except that a reply cut while it was being written ends as `interrupted` with exactly the text that the log shows, and
+//!   continuing it gives the undisturbed text;
+//! - a tool of class `effect` is never run twice: cut while it ran, the run ends as `needs_review`;
+//! - what `remember` wrote is there once.
+
+mod fuse;
+mod model;
+mod script;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+
+use self::{
+    fuse::{Fuse, fused},
+    model::{ScriptedModel, ScriptedModels},
+    script::{Bell, RingBell, Script},
+};
+use crate::{
+    caller::Caller,
+    clock::Env,
+    domain::{
+        AgentEdit, LeasePolicy, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, NewTurn, PageRequest, RetryMode,
+        RetryTurn, Role, Run, RunEvent, RunStatus, StoredEvent, ToolStatus, TurnLimits, TurnReceipt,
+    },
+    ids::{ConversationId, MessageId, RunId, UserId, WorkspaceId},
+    policy::{Decision, Policy, Rule, ToolCategory},
+    ports::Stores,
+    run::{Driver, DriverParts},
+    tools::ToolRegistry,
+};
+
+/// What a simulation runs on: fresh stores with one account, and a clock that can be put forward.
+pub struct Host {
+    /// The adapter's stores.
+    pub stores: Stores,
+    /// Time and chance of the adapter. `sleep` must come back without real waiting.
+    pub env: Env,
+    /// An account that may own workspaces.
+    pub user: UserId,
+    /// Puts the clock forward.
+    pub advance: Box<dyn Fn(Duration) + Send + Sync>,
+}
+
+/// One turn in a workspace of its own.
+struct Scene<'a> {
+    host: &'a Host,
+    caller: Caller,
+    conversation: ConversationId,
+    turn: TurnReceipt,
+    script: Arc<Script>,
+    bell: Arc<Bell>,
+}
+
+/// Plays the turn of one seed undisturbed, then once for every crash point, and panics where an outcome differs.
+/// Returns how many crash points there were.
+pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
+    let script = Arc::new(Script::seeded(seed));
+    let calm = Scene::open(host, &script).await;
+    let fuse = Fuse::counting();
+    assert!(calm.drive(&fuse).await, "seed {seed}: the undisturbed turn came to no end");
+    let expected = calm.seen().await;
+    assert_eq!(expected.run.status, RunStatus::Done, "seed {seed}: {:?}", expected.run.reason);
+    let points = fuse.passed();
+    for point in 1..=points {
+        let scene = Scene::open(host, &script).await;
+        let fuse = Fuse::blowing_at(point);
+        if !scene.drive(&fuse).await {
+            (host.advance)(LeasePolicy::default().duration + Duration::from_secs(1));
+            assert!(
+                scene.drive(&Fuse::counting()).await,
+                "seed {seed}, point {point}: nothing to recover"
+            );
+        }
+        scene
+            .check(&expected, &format!("seed {seed}, point {point} of {points}"))
+            .await;
+    }
+    points
+}
+
+/// Plays the turn of one seed and has the person cancel it at every point; the reply must be exactly the text that the
+/// log shows.
+pub async fn cancel_at_every_step(host: &Host, seed: u64) {
+    let script = Arc::new(Script::seeded(seed));
+    let calm = Scene::open(host, &script).await;
+    let fuse = Fuse::counting();
+    assert!(calm.drive(&fuse).await);
+    for point in 1..=fuse.passed() {
+        let place = format!("seed {seed}, cancelled at point {point}");
+        let scene = Scene::open(host, &script).await;
+        let (runs, caller, run) = (host.stores.runs.clone(), scene.caller.clone(), scene.turn.run_id);
+        let fuse = Fuse::calling_at(
+            point,
+            Box::new(move || {
+                let (runs, caller) = (runs.clone(), caller.clone());
+                async move { runs.cancel(&caller, run).await.map(|_| ()).expect("cancel") }.boxed()
+            }),
+        );
+        assert!(scene.drive(&fuse).await, "{place}: came to no end");
+        let seen = scene.seen().await;
+        assert!(
+            matches!(seen.run.status, RunStatus::Cancelled | RunStatus::Done),
+            "{place}: {:?}",
+            seen.run.status
+        );
+        let shown = shown_text(&seen.log);
+        let stored = seen.reply.map(|reply| reply.text).unwrap_or_default();
+        assert_eq!(stored.trim(), shown.trim(), "{place}: the reply is not what was shown");
+        assert!(scene.bell.rings() <= 1, "{place}");
+    }
+}
+
+/// What can be seen of a turn afterwards.
+struct Seen {
+    run: Run,
+    log: Vec<StoredEvent>,
+    reply: Option<Message>,
+    memories: Vec<String>,
+}
+
+impl<'a> Scene<'a> {
+    async fn open(host: &'a Host, script: &Arc<Script>) -> Self {
+        let env = &host.env;
+        let workspace: WorkspaceId = env.id();
+        host.stores
+            .workspaces
+            .create(host.user, workspace, "Simulation", "Sim")
+            .await
+            .expect("workspace");
+        let caller = Caller::person(host.user, workspace, Role::Owner);
+        let conversation = host
+            .stores
+            .conversations
+            .create(&caller, env.id(), None, None)
+            .await
+            .expect("conversation");
+        let agent = host
+            .stores
+            .agents
+            .agent(&caller, conversation.agent_id)
+            .await
+            .expect("agent")
+            .expect("the companion");
+        let mut tools = agent.tools.clone();
+        tools.insert("ring_bell".into());
+        let mut capabilities = agent.capabilities.clone();
+        capabilities.extend(crate::domain::Capability::ALL.iter().copied());
+        let edit = AgentEdit {
+            tools: Some(tools),
+            capabilities: Some(capabilities),
+            ..AgentEdit::default()
+        };
+        host.stores
+            .agents
+            .edit_agent(&caller, agent.id, agent.version, edit)
+            .await
+            .expect("agent with a bell");
+        let turn = NewTurn {
+            conversation_id: conversation.id,
+            message_id: env.id(),
+            run_id: env.id(),
+            reply_id: env.id(),
+            text: "Please go through your script.".into(),
+            idempotency_key: None,
+            limits: TurnLimits::default(),
+        };
+        let turn = host.stores.runs.start_turn(&caller, turn).await.expect("turn");
+        Self {
+            host,
+            caller,
+            conversation: conversation.id,
+            turn,
+            script: script.clone(),
+            bell: Arc::new(Bell::default()),
+        }
+    }
+
+    /// Claims the waiting run and drives it; `false` when the fuse blew first and the driver was lost.
+    async fn drive(&self, fuse: &Arc<Fuse>) -> bool {
+        let stores = fused(&self.host.stores, fuse);
+        let model = ScriptedModel {
+            script: self.script.clone(),
+            runs: self.host.stores.runs.clone(),
+            caller: self.caller.clone(),
+            run: self.turn.run_id,
+            fuse: fuse.clone(),
+        };
+        let allow = |category| Rule {
+            role: None,
+            category,
+            decision: Decision::Allow,
+        };
+        let driver = Driver::new(DriverParts {
+            env: self.host.env.clone(),
+            stores: stores.clone(),
+            models: Arc::new(ScriptedModels(Arc::new(model))),
+            embedder: None,
+            tools: Arc::new(ToolRegistry::companion().with(RingBell {
+                bell: self.bell.clone(),
+                fuse: fuse.clone(),
+            })),
+            policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
+            lease: LeasePolicy::default(),
+        });
+        let Some(claim) = stores.system.claim_run(LeasePolicy::default()).await.expect("claim") else {
+            return false;
+        };
+        let ended = driver.drive(claim).fuse();
+        let lost = fuse.blown().fuse();
+        futures::pin_mut!(ended, lost);
+        futures::select_biased! {
+            status = ended => { status.expect("the drive"); true }
+            () = lost => false,
+        }
+    }
+
+    async fn seen(&self) -> Seen {
+        let Host { stores, .. } = self.host;
+        let run = stores
+            .runs
+            .run(&self.caller, self.turn.run_id)
+            .await
+            .expect("run")
+            .expect("the run");
+        let messages = stores
+            .conversations
+            .messages(&self.caller, self.conversation, PageRequest::first(50))
+            .await
+            .expect("messages");
+        let replies: Vec<Message> = messages
+            .items
+            .into_iter()
+            .filter(|message| message.role == MessageRole::Assistant)
+            .collect();
+        assert!(replies.len() <= 1, "{} replies to one message", replies.len());
+        let memories = stores
+            .memories
+            .list(&self.caller, MemoryFilter::default(), PageRequest::first(200))
+            .await
+            .expect("memories");
+        let mut memories: Vec<String> = memories.items.into_iter().map(|memory| memory.text).collect();
+        memories.sort();
+        Seen {
+            log: self.log(self.turn.run_id).await,
+            run,
+            reply: replies.into_iter().next(),
+            memories,
+        }
+    }
+
+    async fn log(&self, run: RunId) -> Vec<StoredEvent> {
+        let page = self
+            .host
+            .stores
+            .runs
+            .events(&self.caller, run, 0, 10_000)
+            .await
+            .expect("events");
+        for (index, stored) in page.events.iter().enumerate() {
+            assert_eq!(stored.seq, index as u64 + 1, "the log has a gap");
+        }
+        page.events
+    }
+
+    async fn check(&self, expected: &Seen, place: &str) {
+        let seen = self.seen().await;
+        assert!(self.bell.rings() <= 1, "{place}: the bell rang {} times", self.bell.rings());
+        match seen.run.status {
+            RunStatus::Done => {
+                assert_eq!(story(&seen.log), story(&expected.log), "{place}: another story");
+                assert_eq!(
+                    text_of(seen.reply.as_ref()),
+                    text_of(expected.reply.as_ref()),
+                    "{place}: another reply"
+                );
+                assert_eq!(seen.reply.map(|reply| reply.status), Some(MessageStatus::Complete), "{place}");
+                assert_eq!(seen.memories, expected.memories, "{place}: other memories");
+                assert_eq!(self.bell.rings(), self.script.rings(), "{place}");
+            }
+            RunStatus::Interrupted => {
+                let reply = seen.reply.unwrap_or_else(|| panic!("{place}: interrupted without a reply"));
+                assert_eq!(reply.status, MessageStatus::Interrupted, "{place}");
+                assert_eq!(reply.text, shown_text(&seen.log), "{place}: the reply is not what was shown");
+                let whole = text_of(expected.reply.as_ref());
+                assert!(
+                    whole.starts_with(&reply.text) && reply.text.len() < whole.len(),
+                    "{place}: not a part of the whole reply"
+                );
+                self.go_on(reply.id, &whole, place).await;
+            }
+            RunStatus::NeedsReview => {
+                let unknown = |stored: &StoredEvent| {
+                    matches!(
+                        &stored.event,
+                        Some(RunEvent::ToolFinished {
+                            status: ToolStatus::Unknown,
+                            ..
+                        })
+                    )
+                };
+                assert!(seen.log.iter().any(unknown), "{place}: a review without a reason");
+            }
+            status => panic!("{place}: ended as {status} ({:?})", seen.run.reason),
+        }
+    }
+
+    /// Continues an interrupted reply: it keeps its id and becomes whole.
+    async fn go_on(&self, reply: MessageId, whole: &str, place: &str) {
+        let env = &self.host.env;
+        let retry = RetryTurn {
+            message_id: self.turn.message_id,
+            run_id: env.id(),
+            reply_id: env.id(),
+            mode: RetryMode::Continue,
+            limits: TurnLimits::default(),
+        };
+        let turn = self
+            .host
+            .stores
+            .runs
+            .retry_turn(&self.caller, retry)
+            .await
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(turn.reply_id, reply, "{place}: continuing keeps the reply");
+        assert!(
+            self.drive(&Fuse::counting()).await,
+            "{place}: the continuation came to no end"
+        );
+        let seen = self.seen().await;
+        let continued = seen.reply.unwrap_or_else(|| panic!("{place}: no reply after continuing"));
+        assert_eq!(
+            (continued.id, continued.text.as_str(), continued.status),
+            (reply, whole, MessageStatus::Complete),
+            "{place}"
+        );
+    }
+}
+
+fn text_of(reply: Option<&Message>) -> String {
+    reply.map(|reply| reply.text.clone()).unwrap_or_default()
+}
+
+/// The reply's text as a reader of the log has it: what a failed attempt had written is void.
+fn shown_text(log: &[StoredEvent]) -> String {
+    let mut prefix = String::new();
+    let mut steps: Vec<String> = Vec::new();
+    for stored in log {
+        match &stored.event {
+            Some(RunEvent::Started { prefix: continued, .. }) => prefix.clone_from(continued),
+            Some(RunEvent::Delta { step, text }) => {
+                steps.resize(steps.len().max(*step as usize), String::new());
+                steps[*step as usize - 1].push_str(text);
+            }
+            Some(RunEvent::ModelFailed { step, .. }) => {
+                steps.resize(steps.len().max(*step as usize), String::new());
+                steps[*step as usize - 1].clear();
+            }
+            _ => {}
+        }
+    }
+    prefix + &steps.concat()
+}
+
+/// A log without ids, times and the marks of recovery, with neighbouring deltas as one.
+fn story(log: &[StoredEvent]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut open: Option<(u32, String)> = None;
+    for event in log.iter().filter_map(|stored| stored.event.as_ref()) {
+        if let RunEvent::Delta { step, text } = event {
+            match &mut open {
+                Some((same, so_far)) if same == step => so_far.push_str(text),
+                _ => open = Some((*step, text.clone())),
+            }
+            continue;
+        }
+        let line = match event {
+            RunEvent::Recovered { .. } | RunEvent::ModelCalled { .. } | RunEvent::ToolStarted { .. } | RunEvent::Delta { .. } => {
+                continue;
+            }
+            RunEvent::Started { .. } => "started".to_owned(),
+            RunEvent::Context { history, recalled, .. } => format!("context {} {}", history.len(), recalled.len()),
+            RunEvent::ModelReplied {
+                step, tool_calls, stop, ..
+            } => {
+                let calls: Vec<_> = tool_calls
+                    .iter()
+                    .map(|call| format!("{}{}", call.name, call.arguments))
+                    .collect();
+                format!("reply {step} {stop} {}", calls.join(" "))
+            }
+            // What a failed attempt had written is void, however much of it had come.
+            RunEvent::ModelFailed {
+                step, attempt, failure, ..
+            } => {
+                open = None;
+                format!("failed {step} {attempt} {failure}")
+            }
+            RunEvent::RetryDue { step } => format!("retry {step}"),
+            RunEvent::ToolFinished {
+                step, status, output, ..
+            } => {
+                format!(
+                    "tool {step} {status} {} {} {}",
+                    output.text,
+                    output.memories.len(),
+                    output.remembered.len()
+                )
+            }
+            RunEvent::CancelRequested { .. } => "cancel".to_owned(),
+            RunEvent::Finished { outcome, reply, .. } => format!("finished {outcome:?} {reply:?}"),
+        };
+        lines.extend(open.take().map(|(step, text)| format!("text {step} {text}")));
+        lines.push(line);
+    }
+    lines
+}
+
+/// The failure that scripts use: transient, so that the machine tries again.
+const TRANSIENT: ModelFailure = ModelFailure::Busy;

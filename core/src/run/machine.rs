@@ -1,0 +1,550 @@
+//! The run machine: `step(state, event) -> (state, effects)`. No I/O, no async, no time.
+//!
+//! The state after any log is the fold of [`step`] over it. One effect is outstanding at a time; it is part of the
+//! state's phase, so recovery is: fold the log, then perform [`TurnState::outstanding`].
+
+use std::time::Duration;
+
+use crate::{
+    domain::{
+        EffectClass, Locality, MessageStatus, ModelFailure, ModelRef, RunEvent, RunOutcome, StopReason, StoredEvent, ToolCall,
+        ToolOutput, ToolStatus, TurnLimits, Usage,
+    },
+    ids::{AgentId, MemoryId, MessageId},
+};
+
+/// Something to do. Its outcome comes back as an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Gather what the model will read. Outcome: `Context`, or `ModelFailed` when there is no such model.
+    AssembleContext,
+    /// Call the model. Outcome: `ModelCalled`, `Delta`…, then `ModelReplied` or `ModelFailed`.
+    CallModel {
+        /// The step, from 1.
+        step: u32,
+        /// The attempt, from 1.
+        attempt: u32,
+        /// Whether tools are offered; the last step has to answer without.
+        with_tools: bool,
+    },
+    /// Wait, then try the model again. Outcome: `RetryDue`.
+    WaitForRetry {
+        /// The step.
+        step: u32,
+        /// How long.
+        delay: Duration,
+    },
+    /// Run a tool. Outcome: `ToolStarted`, then `ToolFinished`.
+    RunTool {
+        /// The step whose reply asked for it.
+        step: u32,
+        /// The call.
+        call: ToolCall,
+    },
+    /// Tell the model that a call was not made, without making it. Outcome: `ToolFinished`.
+    RefuseTool {
+        /// The step whose reply asked for it.
+        step: u32,
+        /// The call.
+        call: ToolCall,
+        /// `Refused` by the loop guard, or `Unknown` when it may have acted before a crash.
+        status: ToolStatus,
+        /// What the model, or the person, is told.
+        reason: String,
+    },
+    /// Close the run. Outcome: `Finished`.
+    Finish {
+        /// How it ends.
+        outcome: RunOutcome,
+        /// The reply to store: its status, when there is text to keep.
+        reply: Option<MessageStatus>,
+    },
+}
+
+/// What was put before the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContextRefs {
+    /// The model.
+    pub model: ModelRef,
+    /// Where it computes.
+    pub locality: Locality,
+    /// Earlier messages, oldest first.
+    pub history: Vec<MessageId>,
+    /// Recalled memories, best first.
+    pub recalled: Vec<MemoryId>,
+    /// Whether any of it came from an untrusted source.
+    pub untrusted: bool,
+}
+
+/// One model call and the tool calls that it asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// The attempt that is running or succeeded.
+    pub attempt: u32,
+    /// The text of that attempt.
+    pub text: String,
+    /// The calls it asked for.
+    pub calls: Vec<Call>,
+}
+
+/// A tool call and how it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// What was asked.
+    pub call: ToolCall,
+    /// Set once it may have run.
+    pub started: Option<EffectClass>,
+    /// Its end.
+    pub result: Option<(ToolStatus, ToolOutput)>,
+}
+
+/// What the run is waiting for.
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    /// Nothing has happened.
+    New,
+    /// [`Effect::AssembleContext`] is outstanding.
+    Context,
+    /// The present step's model call is outstanding; `called` once the driver has begun it.
+    Model { called: bool },
+    /// The wait before another attempt is outstanding.
+    Retry { delay: Duration },
+    /// The present step's call of that index is outstanding; `lost` once it may have acted and its outcome cannot be known.
+    Tool { index: usize, lost: bool },
+    /// The end is decided and has to be recorded.
+    Finish { outcome: RunOutcome },
+    /// Nothing follows.
+    Ended { outcome: RunOutcome },
+}
+
+/// All that is known of a turn: the fold of its events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TurnState {
+    phase: Phase,
+    /// The agent that answers, once started.
+    pub agent: Option<AgentId>,
+    /// Bounds.
+    pub limits: TurnLimits,
+    /// Text that the reply starts with.
+    pub prefix: String,
+    /// What the model was given.
+    pub context: Option<ContextRefs>,
+    /// Model calls so far.
+    pub steps: Vec<Step>,
+    /// Tokens used.
+    pub usage: Usage,
+    /// Cost in micro-US-dollars; `None` once a call's price was not known.
+    pub cost_micros: Option<u64>,
+    /// The `seq` of the newest folded event.
+    pub last_seq: u64,
+    cancelled: bool,
+}
+
+impl Default for TurnState {
+    fn default() -> Self {
+        Self {
+            phase: Phase::New,
+            agent: None,
+            limits: TurnLimits::default(),
+            prefix: String::new(),
+            context: None,
+            steps: Vec::new(),
+            usage: Usage::default(),
+            cost_micros: Some(0),
+            last_seq: 0,
+            cancelled: false,
+        }
+    }
+}
+
+impl TurnState {
+    /// The state after a whole log. Events whose payload was redacted are passed over: only ended runs lose payloads.
+    pub fn replay<'a>(log: impl IntoIterator<Item = &'a StoredEvent>) -> Self {
+        log.into_iter().fold(Self::default(), |state, stored| fold(state, stored).0)
+    }
+
+    /// The reply's text so far: what was continued, then every step's text.
+    pub fn text(&self) -> String {
+        std::iter::once(self.prefix.as_str())
+            .chain(self.steps.iter().map(|step| step.text.as_str()))
+            .collect()
+    }
+
+    /// How it ended, once it has.
+    pub fn outcome(&self) -> Option<&RunOutcome> {
+        match &self.phase {
+            Phase::Ended { outcome } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Whether the driver has to drop what it is doing and finish.
+    pub fn is_finishing(&self) -> bool {
+        matches!(self.phase, Phase::Finish { .. } | Phase::Ended { .. })
+    }
+
+    /// Whether untrusted text has reached the model in this turn (P4): from then on what it writes is untrusted too.
+    pub fn is_untrusted(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.untrusted) || self.results().any(|(_, output)| output.untrusted)
+    }
+
+    /// Results of all tool calls that have ended, in order.
+    pub fn results(&self) -> impl Iterator<Item = &(ToolStatus, ToolOutput)> {
+        self.steps
+            .iter()
+            .flat_map(|step| &step.calls)
+            .filter_map(|call| call.result.as_ref())
+    }
+
+    /// The effect that has no outcome yet.
+    pub fn outstanding(&self) -> Option<Effect> {
+        let step = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        match &self.phase {
+            Phase::New | Phase::Ended { .. } => None,
+            Phase::Context => Some(Effect::AssembleContext),
+            Phase::Model { .. } => Some(Effect::CallModel {
+                step,
+                attempt: self.present().map_or(1, |present| present.attempt),
+                with_tools: step < self.limits.max_steps,
+            }),
+            Phase::Retry { delay } => Some(Effect::WaitForRetry { step, delay: *delay }),
+            Phase::Tool { index, lost } => {
+                let call = self.present()?.calls.get(*index)?;
+                Some(self.tool_effect(step, call, *lost))
+            }
+            Phase::Finish { outcome } => Some(Effect::Finish {
+                outcome: outcome.clone(),
+                reply: self.reply_status(outcome),
+            }),
+        }
+    }
+
+    fn tool_effect(&self, step: u32, call: &Call, lost: bool) -> Effect {
+        let refuse = |status, reason: &str| Effect::RefuseTool {
+            step,
+            call: call.call.clone(),
+            status,
+            reason: reason.into(),
+        };
+        if lost {
+            return refuse(
+                ToolStatus::Unknown,
+                "Duet went down while this was running; nobody knows whether it happened.",
+            );
+        }
+        let earlier = self
+            .steps
+            .iter()
+            .flat_map(|step| &step.calls)
+            .take_while(|other| !std::ptr::eq(*other, call))
+            .filter(|other| other.call.name == call.call.name && other.call.arguments == call.call.arguments)
+            .count();
+        if earlier >= self.limits.max_identical_calls as usize {
+            return refuse(
+                ToolStatus::Refused,
+                "The same call was made before in this turn; its result has not changed. Answer with what is known.",
+            );
+        }
+        Effect::RunTool {
+            step,
+            call: call.call.clone(),
+        }
+    }
+
+    fn reply_status(&self, outcome: &RunOutcome) -> Option<MessageStatus> {
+        if self.text().trim().is_empty() {
+            return None;
+        }
+        match outcome {
+            RunOutcome::Completed => Some(MessageStatus::Complete),
+            RunOutcome::Cancelled => Some(MessageStatus::Stopped),
+            RunOutcome::Interrupted => Some(MessageStatus::Interrupted),
+            RunOutcome::Limited { .. } => Some(MessageStatus::Limited),
+            // What an earlier run had written stays as it is; a failed turn adds nothing half-written (C6).
+            RunOutcome::Failed { .. } => None,
+            RunOutcome::NeedsReview { .. } => Some(MessageStatus::Stopped),
+        }
+    }
+
+    fn present(&self) -> Option<&Step> {
+        self.steps.last()
+    }
+
+    fn finish(&mut self, outcome: RunOutcome) {
+        self.phase = Phase::Finish { outcome };
+    }
+
+    /// Goes on to the next model call, unless the person has asked to stop or the tokens are used up.
+    fn next_step(&mut self) {
+        if self.cancelled {
+            self.finish(RunOutcome::Cancelled);
+        } else if self.usage.total() >= self.limits.max_tokens {
+            self.finish(RunOutcome::Limited {
+                message: format!(
+                    "The turn used {} tokens; its limit is {}.",
+                    self.usage.total(),
+                    self.limits.max_tokens
+                ),
+            });
+        } else if self.steps.len() >= self.limits.max_steps as usize {
+            self.finish(RunOutcome::Limited {
+                message: format!("The turn used its {} model calls.", self.limits.max_steps),
+            });
+        } else {
+            self.steps.push(Step {
+                attempt: 1,
+                ..Step::default()
+            });
+            self.phase = Phase::Model { called: false };
+        }
+    }
+
+    /// Goes on to the present step's first call without a result, or to the next step.
+    fn next_call(&mut self) {
+        let next = self
+            .present()
+            .and_then(|step| step.calls.iter().position(|call| call.result.is_none()));
+        match next {
+            Some(_) if self.cancelled => self.finish(RunOutcome::Cancelled),
+            Some(index) => self.phase = Phase::Tool { index, lost: false },
+            None => self.next_step(),
+        }
+    }
+
+    /// What was under way when a worker was lost is not: a model call is made again, a tool call too unless it may have acted.
+    fn forget_progress(&mut self) {
+        let class = match self.phase {
+            Phase::Tool { index, .. } => self
+                .present()
+                .and_then(|step| step.calls.get(index))
+                .and_then(|call| call.started),
+            _ => None,
+        };
+        match &mut self.phase {
+            Phase::Model { called } => *called = false,
+            Phase::Tool { lost, .. } => *lost = class == Some(EffectClass::Effect),
+            _ => {}
+        }
+    }
+
+    fn call_mut(&mut self, call_id: &str) -> Option<&mut Call> {
+        self.steps
+            .last_mut()?
+            .calls
+            .iter_mut()
+            .find(|call| call.call.id == call_id && call.result.is_none())
+    }
+}
+
+/// Folds a stored event; a redacted one only counts.
+pub fn fold(mut state: TurnState, stored: &StoredEvent) -> (TurnState, Vec<Effect>) {
+    state.last_seq = stored.seq;
+    match &stored.event {
+        Some(event) => step(state, event),
+        None => (state, Vec::new()),
+    }
+}
+
+/// One step of the fold. The effects are those that this event calls for; while an effect is under way, the events that
+/// report on its progress call for nothing. An event that does not fit the state (a late outcome of something given up)
+/// changes nothing.
+pub fn step(mut state: TurnState, event: &RunEvent) -> (TurnState, Vec<Effect>) {
+    let before = state.outstanding();
+    let redo = apply(&mut state, event);
+    let effects = match state.outstanding() {
+        Some(effect) if redo || Some(&effect) != before.as_ref() => vec![effect],
+        _ => Vec::new(),
+    };
+    (state, effects)
+}
+
+/// Changes the state; `true` when the outstanding effect has to be performed again.
+fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
+    if matches!(state.phase, Phase::Ended { .. }) {
+        return false;
+    }
+    match event {
+        RunEvent::Started {
+            agent_id,
+            prefix,
+            limits,
+            ..
+        } => {
+            if state.phase == Phase::New {
+                state.agent = Some(*agent_id);
+                state.prefix.clone_from(prefix);
+                state.limits = limits.clone();
+                state.phase = Phase::Context;
+            }
+        }
+        RunEvent::Context {
+            model,
+            locality,
+            history,
+            recalled,
+            untrusted,
+            ..
+        } => {
+            if state.phase == Phase::Context {
+                state.context = Some(ContextRefs {
+                    model: model.clone(),
+                    locality: *locality,
+                    history: history.clone(),
+                    recalled: recalled.clone(),
+                    untrusted: *untrusted,
+                });
+                state.next_step();
+            }
+        }
+        RunEvent::ModelCalled { attempt, .. } => {
+            if let Phase::Model { called } = &mut state.phase {
+                *called = true;
+                if let Some(present) = state.steps.last_mut() {
+                    present.attempt = *attempt;
+                }
+            }
+        }
+        RunEvent::Delta { text, .. } => {
+            // Text that was on its way when the person asked to stop has been shown: it stays part of the reply.
+            let open = matches!(
+                state.phase,
+                Phase::Model { called: true }
+                    | Phase::Finish {
+                        outcome: RunOutcome::Cancelled
+                    }
+            );
+            if let (true, Some(present)) = (open, state.steps.last_mut()) {
+                present.text.push_str(text);
+            }
+        }
+        RunEvent::ModelReplied {
+            tool_calls,
+            usage,
+            cost_micros,
+            stop,
+            ..
+        } => model_replied(state, tool_calls, usage, *cost_micros, *stop),
+        RunEvent::ModelFailed {
+            attempt,
+            failure,
+            message,
+            retry_after_ms,
+            ..
+        } => {
+            model_failed(state, *attempt, *failure, message, *retry_after_ms);
+        }
+        RunEvent::RetryDue { .. } => {
+            if let (Phase::Retry { .. }, Some(present)) = (&state.phase, state.steps.last_mut()) {
+                present.attempt += 1;
+                state.phase = Phase::Model { called: false };
+            }
+        }
+        RunEvent::ToolStarted { call_id, class, .. } => {
+            if let Some(call) = state.call_mut(call_id) {
+                call.started = Some(*class);
+            }
+        }
+        RunEvent::ToolFinished {
+            call_id, status, output, ..
+        } => {
+            if let Some(call) = state.call_mut(call_id) {
+                let tool = call.call.name.clone();
+                call.result = Some((*status, output.clone()));
+                match status {
+                    ToolStatus::Unknown => state.finish(RunOutcome::NeedsReview { tool }),
+                    _ => state.next_call(),
+                }
+            }
+        }
+        RunEvent::CancelRequested { .. } => {
+            state.cancelled = true;
+            let tool_runs = matches!(state.phase, Phase::Tool { index, lost: false }
+                if state.present().and_then(|step| step.calls.get(index)).is_some_and(|call| call.started.is_some()));
+            // A tool that has begun is let finish, so that its outcome is known and recorded.
+            if !tool_runs && !state.is_finishing() {
+                state.finish(RunOutcome::Cancelled);
+            }
+        }
+        RunEvent::Recovered { .. } => {
+            let half_written =
+                matches!(state.phase, Phase::Model { called: true }) && state.present().is_some_and(|step| !step.text.is_empty());
+            if half_written {
+                state.finish(RunOutcome::Interrupted);
+            } else {
+                state.forget_progress();
+            }
+            return true;
+        }
+        RunEvent::Finished { outcome, .. } => {
+            state.phase = Phase::Ended {
+                outcome: outcome.clone(),
+            }
+        }
+    }
+    false
+}
+
+fn model_replied(state: &mut TurnState, tool_calls: &[ToolCall], usage: &Usage, cost_micros: Option<u64>, stop: StopReason) {
+    if !matches!(state.phase, Phase::Model { .. }) {
+        return;
+    }
+    state.usage += *usage;
+    state.cost_micros = state.cost_micros.zip(cost_micros).map(|(sum, cost)| sum + cost);
+    if let Some(present) = state.steps.last_mut() {
+        present.calls = tool_calls
+            .iter()
+            .map(|call| Call {
+                call: call.clone(),
+                started: None,
+                result: None,
+            })
+            .collect();
+    }
+    match stop {
+        // In the last step no tools are offered; calls that come all the same end the turn there.
+        _ if !tool_calls.is_empty() && state.steps.len() >= state.limits.max_steps as usize => state.next_step(),
+        _ if !tool_calls.is_empty() => state.next_call(),
+        StopReason::Length => state.finish(RunOutcome::Limited {
+            message: "The reply reached the model's output limit.".into(),
+        }),
+        StopReason::Filtered => state.finish(RunOutcome::Limited {
+            message: "The model's provider held the rest of the reply back.".into(),
+        }),
+        StopReason::End | StopReason::ToolUse if state.text().trim().is_empty() => state.finish(RunOutcome::Failed {
+            failure: ModelFailure::Malformed,
+            message: "The model gave an empty reply. Try again, or choose another model.".into(),
+        }),
+        StopReason::End | StopReason::ToolUse => state.finish(RunOutcome::Completed),
+    }
+}
+
+fn model_failed(state: &mut TurnState, attempt: u32, failure: ModelFailure, message: &str, retry_after_ms: Option<u64>) {
+    if !matches!(state.phase, Phase::Model { .. } | Phase::Context) {
+        return;
+    }
+    if let Some(present) = state.steps.last_mut() {
+        present.text.clear();
+    }
+    let delay = backoff(attempt, retry_after_ms);
+    if matches!(state.phase, Phase::Model { .. })
+        && failure.is_transient()
+        && attempt < state.limits.max_attempts
+        && delay <= MAX_WAIT
+    {
+        state.phase = Phase::Retry { delay };
+    } else {
+        state.finish(RunOutcome::Failed {
+            failure,
+            message: message.into(),
+        });
+    }
+}
+
+/// Nobody waits longer than this for a reply to begin; a provider that asks for more gets a clean error instead.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Half a second, doubled with each attempt, up to eight seconds; at least what the provider asked for.
+fn backoff(attempt: u32, retry_after_ms: Option<u64>) -> Duration {
+    let own = Duration::from_millis(500 << attempt.saturating_sub(1).min(4));
+    own.max(Duration::from_millis(retry_after_ms.unwrap_or(0)))
+}
