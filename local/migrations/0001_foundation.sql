@@ -1,0 +1,289 @@
+-- The foundation: people, workspaces, agents, conversations, runs with their events, keys and the audit log.
+-- Ids are 16 bytes (UUIDv7), times milliseconds since 1970 UTC. Every key of a tenant's row starts with its workspace, and
+-- so does every foreign key: a row cannot refer to another workspace's.
+
+CREATE TABLE installation (
+    id               INTEGER PRIMARY KEY CHECK (id = 1),
+    setup_token_hash BLOB,
+    owner_since      INTEGER
+) STRICT;
+INSERT INTO installation (id) VALUES (1);
+
+CREATE TABLE user (
+    id           BLOB PRIMARY KEY CHECK (length(id) = 16),
+    email        TEXT NOT NULL UNIQUE,
+    display_name TEXT NOT NULL,
+    created_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE credential (
+    user_id       BLOB PRIMARY KEY REFERENCES user (id),
+    password_hash TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE session (
+    id          BLOB PRIMARY KEY CHECK (length(id) = 16),
+    user_id     BLOB NOT NULL REFERENCES user (id),
+    secret_hash BLOB NOT NULL UNIQUE,
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_by_user ON session (user_id);
+CREATE INDEX session_by_expiry ON session (expires_at);
+
+CREATE TABLE workspace (
+    id         BLOB PRIMARY KEY CHECK (length(id) = 16),
+    name       TEXT NOT NULL,
+    created_by BLOB NOT NULL REFERENCES user (id),
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Data keys of field encryption, wrapped by a key that is not in this file.
+CREATE TABLE workspace_key (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    version      INTEGER NOT NULL,
+    wrapped      BLOB NOT NULL,
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE member (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    user_id      BLOB NOT NULL REFERENCES user (id),
+    role         TEXT NOT NULL CHECK (role IN ('owner', 'member')),
+    joined_at    INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX member_by_user ON member (user_id);
+
+CREATE TABLE agent (
+    workspace_id  BLOB NOT NULL REFERENCES workspace (id),
+    id            BLOB NOT NULL CHECK (length(id) = 16),
+    kind          TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    prompt        TEXT NOT NULL,
+    model         TEXT,
+    capabilities  TEXT NOT NULL,
+    memory_scopes TEXT NOT NULL,
+    tools         TEXT NOT NULL,
+    active        INTEGER NOT NULL CHECK (active IN (0, 1)),
+    version       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE soul_version (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    version      INTEGER NOT NULL,
+    soul         TEXT NOT NULL,
+    author       BLOB NOT NULL REFERENCES user (id),
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE conversation (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id           BLOB NOT NULL CHECK (length(id) = 16),
+    user_id      BLOB NOT NULL REFERENCES user (id),
+    agent_id     BLOB NOT NULL,
+    title        TEXT NOT NULL,
+    archived     INTEGER NOT NULL CHECK (archived IN (0, 1)),
+    last_ordinal INTEGER NOT NULL DEFAULT 0,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX conversation_by_user ON conversation (workspace_id, user_id, archived, updated_at DESC, id DESC);
+
+-- `row` is the full-text index's name for a message; user_id is its conversation's, so that a search needs no join to know
+-- whose it is.
+CREATE TABLE message (
+    row             INTEGER PRIMARY KEY,
+    workspace_id    BLOB NOT NULL,
+    id              BLOB NOT NULL CHECK (length(id) = 16),
+    conversation_id BLOB NOT NULL,
+    user_id         BLOB NOT NULL,
+    ordinal         INTEGER NOT NULL,
+    role            TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
+    status          TEXT NOT NULL,
+    text            TEXT NOT NULL,
+    parent_id       BLOB,
+    run_id          BLOB,
+    agent_id        BLOB,
+    trace           TEXT,
+    superseded      INTEGER NOT NULL DEFAULT 0 CHECK (superseded IN (0, 1)),
+    created_at      INTEGER NOT NULL,
+    UNIQUE (workspace_id, id),
+    UNIQUE (workspace_id, conversation_id, ordinal),
+    FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversation (workspace_id, id),
+    FOREIGN KEY (workspace_id, parent_id) REFERENCES message (workspace_id, id)
+) STRICT;
+CREATE INDEX message_by_parent ON message (workspace_id, parent_id) WHERE parent_id IS NOT NULL;
+
+-- Full text over messages. The index holds no copy of the text, and with secure-delete a removed text leaves no trace in its
+-- segments. `owner` is one token for workspace and person, so that a search only ever walks the asker's own entries.
+CREATE VIEW message_searchable (row, owner, text) AS
+    SELECT row, lower(hex(workspace_id)) || lower(hex(user_id)), text FROM message;
+CREATE VIRTUAL TABLE message_fts USING fts5 (
+    owner, text,
+    content = 'message_searchable', content_rowid = 'row',
+    tokenize = 'unicode61 remove_diacritics 2'
+);
+INSERT INTO message_fts (message_fts, rank) VALUES ('secure-delete', 1);
+CREATE TRIGGER message_indexed AFTER INSERT ON message BEGIN
+    INSERT INTO message_fts (rowid, owner, text)
+    VALUES (new.row, lower(hex(new.workspace_id)) || lower(hex(new.user_id)), new.text);
+END;
+CREATE TRIGGER message_reindexed AFTER UPDATE OF text ON message BEGIN
+    INSERT INTO message_fts (message_fts, rowid, owner, text)
+    VALUES ('delete', old.row, lower(hex(old.workspace_id)) || lower(hex(old.user_id)), old.text);
+    INSERT INTO message_fts (rowid, owner, text)
+    VALUES (new.row, lower(hex(new.workspace_id)) || lower(hex(new.user_id)), new.text);
+END;
+CREATE TRIGGER message_stays AFTER UPDATE OF row, workspace_id, user_id, conversation_id, id ON message BEGIN
+    SELECT raise(ABORT, 'a message stays where it is');
+END;
+CREATE TRIGGER message_unindexed AFTER DELETE ON message BEGIN
+    INSERT INTO message_fts (message_fts, rowid, owner, text)
+    VALUES ('delete', old.row, lower(hex(old.workspace_id)) || lower(hex(old.user_id)), old.text);
+END;
+
+-- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there.
+CREATE TABLE run (
+    workspace_id    BLOB NOT NULL,
+    id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    user_id         BLOB NOT NULL,
+    conversation_id BLOB NOT NULL,
+    message_id      BLOB NOT NULL,
+    reply_id        BLOB NOT NULL,
+    agent_id        BLOB NOT NULL,
+    status          TEXT NOT NULL,
+    attempt         INTEGER NOT NULL DEFAULT 0,
+    last_seq        INTEGER NOT NULL DEFAULT 0,
+    last_hash       BLOB NOT NULL,
+    reason          TEXT,
+    lease_token     BLOB,
+    lease_until     INTEGER,
+    lease_millis    INTEGER,
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversation (workspace_id, id),
+    FOREIGN KEY (workspace_id, message_id) REFERENCES message (workspace_id, id),
+    FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX run_one_active ON run (workspace_id, conversation_id) WHERE status IN ('queued', 'running');
+CREATE INDEX run_to_claim ON run (created_at, id) WHERE status IN ('queued', 'running');
+CREATE INDEX run_by_conversation ON run (workspace_id, conversation_id, created_at, id);
+
+CREATE TABLE run_event (
+    workspace_id BLOB NOT NULL,
+    run_id       BLOB NOT NULL,
+    seq          INTEGER NOT NULL,
+    kind         TEXT NOT NULL,
+    at           INTEGER NOT NULL,
+    payload_hash BLOB NOT NULL,
+    chain_hash   BLOB NOT NULL,
+    PRIMARY KEY (workspace_id, run_id, seq),
+    FOREIGN KEY (workspace_id, run_id) REFERENCES run (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER run_event_fixed BEFORE UPDATE ON run_event BEGIN
+    SELECT raise(ABORT, 'events are append-only');
+END;
+CREATE TRIGGER run_event_kept BEFORE DELETE ON run_event BEGIN
+    SELECT raise(ABORT, 'events are append-only');
+END;
+
+-- Redaction empties payload and salt; the row stays, so that a payload that went missing otherwise shows.
+CREATE TABLE run_event_payload (
+    workspace_id BLOB NOT NULL,
+    run_id       BLOB NOT NULL,
+    seq          INTEGER NOT NULL,
+    salt         BLOB,
+    payload      TEXT,
+    redacted_at  INTEGER,
+    PRIMARY KEY (workspace_id, run_id, seq),
+    FOREIGN KEY (workspace_id, run_id, seq) REFERENCES run_event (workspace_id, run_id, seq),
+    CHECK ((payload IS NULL) = (redacted_at IS NOT NULL) AND (payload IS NULL) = (salt IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER run_event_payload_fixed BEFORE UPDATE ON run_event_payload WHEN new.payload IS NOT NULL BEGIN
+    SELECT raise(ABORT, 'payloads can only be redacted');
+END;
+CREATE TRIGGER run_event_payload_kept BEFORE DELETE ON run_event_payload BEGIN
+    SELECT raise(ABORT, 'payloads can only be redacted');
+END;
+
+CREATE TABLE run_event_mention (
+    workspace_id BLOB NOT NULL,
+    memory_id    BLOB NOT NULL,
+    run_id       BLOB NOT NULL,
+    seq          INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, memory_id, run_id, seq),
+    FOREIGN KEY (workspace_id, run_id, seq) REFERENCES run_event (workspace_id, run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE run_event_outbox (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id BLOB NOT NULL,
+    run_id       BLOB NOT NULL,
+    last_seq     INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE idempotency_key (
+    workspace_id BLOB NOT NULL,
+    user_id      BLOB NOT NULL,
+    key          TEXT NOT NULL,
+    request_hash BLOB NOT NULL,
+    message_id   BLOB NOT NULL,
+    run_id       BLOB NOT NULL,
+    reply_id     BLOB NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, user_id, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_key_by_expiry ON idempotency_key (expires_at);
+
+CREATE TABLE api_key (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id           BLOB NOT NULL CHECK (length(id) = 16),
+    user_id      BLOB NOT NULL REFERENCES user (id),
+    name         TEXT NOT NULL,
+    prefix       TEXT NOT NULL,
+    secret_hash  BLOB NOT NULL UNIQUE,
+    scopes       TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    last_used_at INTEGER,
+    revoked_at   INTEGER,
+    PRIMARY KEY (workspace_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX api_key_by_user ON api_key (workspace_id, user_id, created_at);
+
+CREATE TABLE audit_entry (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    seq          INTEGER NOT NULL,
+    id           BLOB NOT NULL CHECK (length(id) = 16),
+    actor        BLOB NOT NULL,
+    agent_id     BLOB,
+    action       TEXT NOT NULL,
+    target       TEXT NOT NULL,
+    outcome      TEXT NOT NULL,
+    details      TEXT NOT NULL,
+    at           INTEGER NOT NULL,
+    chain_hash   BLOB NOT NULL,
+    PRIMARY KEY (workspace_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER audit_entry_fixed BEFORE UPDATE ON audit_entry BEGIN
+    SELECT raise(ABORT, 'the audit log is append-only');
+END;
+CREATE TRIGGER audit_entry_kept BEFORE DELETE ON audit_entry BEGIN
+    SELECT raise(ABORT, 'the audit log is append-only');
+END;
+
+-- The head of a workspace's audit chain: a log whose tail was cut does not end there.
+CREATE TABLE audit_head (
+    workspace_id BLOB PRIMARY KEY REFERENCES workspace (id),
+    seq          INTEGER NOT NULL,
+    hash         BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,49 @@
+//! What an agent's connection may touch: SQLite asks at every statement's preparation, so that what is not listed here
+//! cannot be done by an agent's code path at all, whatever the code above intends (P4, A4).
+
+use rusqlite::{
+    Connection,
+    hooks::{AuthAction, AuthContext, Authorization},
+};
+
+/// Tables that an agent's connection cannot read: secrets, and what lets one act as a person.
+pub const AGENT_UNREADABLE: &[&str] = &[
+    "installation",
+    "credential",
+    "session",
+    "api_key",
+    "idempotency_key",
+    "workspace_key",
+];
+
+/// Tables into which an agent may insert rows. Everything else that is written inside a run goes through the driver's port.
+pub const AGENT_INSERTS: &[&str] = &[];
+
+/// Columns that an agent may update, as `(table, column)`.
+pub const AGENT_UPDATES: &[(&str, &str)] = &[];
+
+/// Tables from which an agent's connection may delete rows.
+pub const AGENT_DELETES: &[&str] = &[];
+
+/// Installs the rules on a connection; they hold until it closes.
+pub fn narrow(conn: &Connection) -> rusqlite::Result<()> {
+    conn.authorizer(Some(|context: AuthContext<'_>| decide(context.action)))
+}
+
+fn decide(action: AuthAction<'_>) -> Authorization {
+    let allowed = match action {
+        AuthAction::Select | AuthAction::Recursive | AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => true,
+        AuthAction::Read { table_name, .. } => !AGENT_UNREADABLE.contains(&table_name),
+        AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
+        AuthAction::Insert { table_name } => AGENT_INSERTS.contains(&table_name),
+        AuthAction::Update { table_name, column_name } => AGENT_UPDATES.contains(&(table_name, column_name)),
+        AuthAction::Delete { table_name } => AGENT_DELETES.contains(&table_name),
+        // FTS5 asks for this one before each read.
+        AuthAction::Pragma {
+            pragma_name: "data_version",
+            pragma_value: None,
+        } => true,
+        _ => false,
+    };
+    if allowed { Authorization::Allow } else { Authorization::Deny }
+}

@@ -1,0 +1,140 @@
+//! The handle through which all stores reach the file.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use duet_core::{Caller, Env, StoreError, StoreResult};
+use rusqlite::Connection;
+
+use super::{
+    error::DbResult,
+    open::FileLock,
+    readers::Readers,
+    relay::Signal,
+    writer::{Actor, Writer},
+};
+
+/// Reads go to the pool of readers, each on one snapshot; writes go to the single writer and return once they are durable.
+/// The closures run on other threads, so they own what they use, and they must not block on anything but the database.
+#[derive(Clone)]
+pub struct Db {
+    parts: Arc<Parts>,
+}
+
+/// The threads and what they hold; when the last [`Db`] is gone, queued work is finished and the file closed.
+pub struct Parts {
+    /// The writer.
+    pub writer: Option<Writer>,
+    /// The readers.
+    pub readers: Option<Readers>,
+    /// Wakes the relay.
+    pub relay: mpsc::Sender<Signal>,
+    /// All threads.
+    pub threads: Vec<JoinHandle<()>>,
+    /// Time and randomness.
+    pub env: Env,
+    /// Keeps other processes out; let go of last.
+    pub lock: FileLock,
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        // The relay may have ended by itself.
+        let _ = self.relay.send(Signal::Stop);
+        self.writer = None;
+        self.readers = None;
+        let own = std::thread::current().id();
+        for thread in self.threads.drain(..) {
+            if thread.thread().id() != own && thread.join().is_err() {
+                tracing::error!("a thread of the data file ended in a panic");
+            }
+        }
+    }
+}
+
+impl Db {
+    /// From its threads.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Time and randomness.
+    pub fn env(&self) -> &Env {
+        &self.parts.env
+    }
+
+    /// Reads as a person, or as the process.
+    pub async fn read<T, F>(&self, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+    {
+        self.readers()?.read(Actor::Person, job).await
+    }
+
+    /// Writes as a person, or as the process: in a savepoint of its own, which an `Err` takes back.
+    pub async fn write<T, F>(&self, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+    {
+        self.writer()?.write(Actor::Person, job).await
+    }
+
+    /// Reads on a connection that cannot see secrets.
+    pub async fn read_as_agent<T, F>(&self, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+    {
+        self.readers()?.read(Actor::Agent, job).await
+    }
+
+    /// Writes on a connection that can do what [`super::authorizer`] lists, and nothing else.
+    pub async fn write_as_agent<T, F>(&self, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+    {
+        self.writer()?.write(Actor::Agent, job).await
+    }
+
+    /// [`Db::read`], or [`Db::read_as_agent`] when an agent asks.
+    pub async fn read_for<T, F>(&self, caller: &Caller, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+    {
+        self.readers()?.read(actor(caller), job).await
+    }
+
+    /// [`Db::write`], or [`Db::write_as_agent`] when an agent asks.
+    pub async fn write_for<T, F>(&self, caller: &Caller, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+    {
+        self.writer()?.write(actor(caller), job).await
+    }
+
+    fn writer(&self) -> StoreResult<&Writer> {
+        self.parts.writer.as_ref().ok_or_else(closed)
+    }
+
+    fn readers(&self) -> StoreResult<&Readers> {
+        self.parts.readers.as_ref().ok_or_else(closed)
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::unavailable("Duet is shutting down. Start it again, then repeat.")
+}
+
+fn actor(caller: &Caller) -> Actor {
+    match caller.agent {
+        None => Actor::Person,
+        Some(_) => Actor::Agent,
+    }
+}

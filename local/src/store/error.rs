@@ -1,0 +1,135 @@
+//! What goes wrong inside the adapter, and the one place where SQLite's errors become [`StoreError`]s.
+
+use duet_core::{StoreError, error::Refusal};
+use rusqlite::{ErrorCode, ffi};
+
+/// An error inside a job: already a store error, or one of SQLite's that is mapped when the job answers.
+#[derive(Debug)]
+pub enum DbError {
+    /// Decided by our own code.
+    Store(StoreError),
+    /// Reported by SQLite or SQLCipher.
+    Sqlite(rusqlite::Error),
+}
+
+/// What a job returns.
+pub type DbResult<T> = Result<T, DbError>;
+
+impl From<StoreError> for DbError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<serde_json::Error> for DbError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Sqlite(rusqlite::Error::ToSqlConversionFailure(error.into()))
+    }
+}
+
+impl From<duet_core::crypto::CryptoError> for DbError {
+    fn from(error: duet_core::crypto::CryptoError) -> Self {
+        Self::Store(StoreError::unavailable(error.to_string()))
+    }
+}
+
+impl From<DbError> for StoreError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Store(error) => error,
+            DbError::Sqlite(error) => sqlite_error(&error),
+        }
+    }
+}
+
+/// Names of constraints that a request can run into by itself; every other one is a fault of ours.
+const CONFLICTS: &[(&str, &str)] = &[
+    ("user.email", "There is an account with that e-mail address already."),
+    (
+        "run_one_active",
+        "A reply is being written in this conversation. Wait for it, or stop it.",
+    ),
+    (
+        "run.workspace_id, run.conversation_id",
+        "A reply is being written in this conversation. Wait for it, or stop it.",
+    ),
+    ("run.id", "That run id is taken. Choose another."),
+    ("run.workspace_id, run.id", "That run id is taken. Choose another."),
+    (
+        "message.workspace_id, message.id",
+        "That message id is taken. Choose another.",
+    ),
+    (
+        "conversation.workspace_id, conversation.id",
+        "That conversation id is taken. Choose another.",
+    ),
+    ("workspace.id", "That workspace id is taken. Choose another."),
+    ("api_key.workspace_id, api_key.id", "That key id is taken. Choose another."),
+    ("session.id", "That sign-in id is taken. Choose another."),
+];
+
+/// Maps an error of SQLite to what the caller can do about it.
+pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
+    let rusqlite::Error::SqliteFailure(failure, message) = error else {
+        tracing::error!(error = %describe(error), "a row does not have the expected form");
+        return StoreError::unavailable("The data file holds a row that this version of Duet cannot read. Run `duet doctor`.");
+    };
+    let message = message.as_deref().unwrap_or_default();
+    match failure.code {
+        ErrorCode::DiskFull => StoreError::unavailable("The disk is full; nothing was written. Free some space and try again."),
+        ErrorCode::SystemIoFailure => StoreError::unavailable(
+            "The data file cannot be read or written (an I/O error); nothing was changed. Check the disk, or whether it is full.",
+        ),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            StoreError::unavailable("The data file is busy; nothing was written. Try again.")
+        }
+        ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+            StoreError::unavailable("The data file cannot be written. Check its permissions and those of its folder.")
+        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            StoreError::unavailable("The data file is damaged: a page fails its check. Stop Duet and restore the newest backup.")
+        }
+        ErrorCode::AuthorizationForStatementDenied => StoreError::Denied(Refusal::new(
+            "read or write this table",
+            "the connection of agents does not reach it",
+        )),
+        ErrorCode::ConstraintViolation => constraint(failure, message),
+        ErrorCode::TooBig => StoreError::invalid("That is too large to store."),
+        _ => {
+            tracing::error!(error = %describe(error), "SQLite refused a statement");
+            StoreError::unavailable("The data file could not do that. Run `duet doctor`.")
+        }
+    }
+}
+
+fn constraint(failure: &ffi::Error, message: &str) -> StoreError {
+    let named = message.rsplit_once("failed: ").map_or(message, |(_, name)| name);
+    if let Some((_, sentence)) = CONFLICTS.iter().find(|(name, _)| {
+        named == *name
+            || named
+                .strip_prefix("index ")
+                .is_some_and(|index| index.trim_matches('\'') == *name)
+    }) {
+        return StoreError::conflict(*sentence);
+    }
+    if failure.extended_code == ffi::SQLITE_CONSTRAINT_FOREIGNKEY {
+        return StoreError::NotFound("something that this refers to");
+    }
+    tracing::error!(constraint = named, "a constraint of the schema refused a row");
+    StoreError::conflict("That clashes with what is stored.")
+}
+
+/// An error without any stored text: codes, names of columns and types only.
+fn describe(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, Some(message)) => format!("{} ({message})", failure.extended_code),
+        rusqlite::Error::FromSqlConversionFailure(column, kind, _) => format!("column {column} of type {kind}"),
+        other => other.to_string(),
+    }
+}

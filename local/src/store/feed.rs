@@ -1,0 +1,44 @@
+//! Live hints inside the process: one broadcast channel for each run that somebody listens to.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use duet_core::{domain::EventHint, ids::RunId, ports::EventFeed};
+use tokio::sync::broadcast;
+
+/// Hints that a slow listener may miss before it is told that it lagged. A lag counts as a hint.
+const CAPACITY: usize = 64;
+
+/// The feed of one process.
+#[derive(Default)]
+pub struct Feed {
+    channels: Mutex<HashMap<RunId, broadcast::Sender<EventHint>>>,
+}
+
+impl Feed {
+    /// Passes a hint on to those who listen, and forgets the channel when nobody does any more.
+    pub fn send(&self, hint: EventHint) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.get(&hint.run).is_some_and(|channel| channel.send(hint).is_err()) {
+            channels.remove(&hint.run);
+        }
+    }
+
+    /// Ends all streams: the process shuts down.
+    pub fn close(&self) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl EventFeed for Feed {
+    fn subscribe(&self, run: RunId) -> broadcast::Receiver<EventHint> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|_, channel| channel.receiver_count() > 0);
+        channels
+            .entry(run)
+            .or_insert_with(|| broadcast::channel(CAPACITY).0)
+            .subscribe()
+    }
+}

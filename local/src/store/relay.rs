@@ -1,0 +1,96 @@
+//! The outbox relay: after a commit that put hints into the outbox, it hands them to the live feed.
+//!
+//! Delivery first, removal after: a hint can come twice, never not at all while the process lives. Rows are removed
+//! together, at most every quarter of a second, so that hints cost no flush of their own.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use super::{
+    feed::Feed,
+    rows::{count, id},
+    writer::Writer,
+};
+
+/// How long delivered rows may stay.
+const LINGER: Duration = Duration::from_millis(250);
+/// Hints read at a time.
+const BATCH: usize = 1024;
+
+/// What wakes the relay.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// The outbox has grown.
+    Grown,
+    /// The store closes.
+    Stop,
+}
+
+/// Starts the relay's thread. It ends on [`Signal::Stop`].
+pub fn start(
+    conn: Connection,
+    signals: mpsc::Receiver<Signal>,
+    feed: Arc<Feed>,
+    writer: Writer,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("duet-relay".into()).spawn(move || {
+        let mut delivered = 0;
+        let mut removed = 0;
+        loop {
+            let signal = if delivered > removed {
+                signals.recv_timeout(LINGER)
+            } else {
+                signals.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
+            };
+            match signal {
+                Ok(Signal::Grown) => match deliver(&conn, &feed, delivered) {
+                    Ok(last) => delivered = last,
+                    Err(error) => tracing::warn!(%error, "the outbox could not be read; readers go by the log"),
+                },
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    remove(&writer, delivered);
+                    removed = delivered;
+                }
+                Ok(Signal::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    if delivered > removed {
+                        remove(&writer, delivered);
+                    }
+                    break;
+                }
+            }
+        }
+    })
+}
+
+fn deliver(conn: &Connection, feed: &Feed, mut after: i64) -> rusqlite::Result<i64> {
+    let mut statement =
+        conn.prepare_cached("SELECT id, run_id, last_seq FROM run_event_outbox WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    loop {
+        let mut rows = statement.query((after, i64::try_from(BATCH).unwrap_or(i64::MAX)))?;
+        let mut found = 0;
+        while let Some(row) = rows.next()? {
+            after = row.get("id")?;
+            feed.send(duet_core::domain::EventHint {
+                run: id(row, "run_id")?,
+                last_seq: count(row, "last_seq")?,
+            });
+            found += 1;
+        }
+        if found < BATCH {
+            return Ok(after);
+        }
+    }
+}
+
+fn remove(writer: &Writer, up_to: i64) {
+    writer.send_blocking(move |tx| {
+        tx.prepare_cached("DELETE FROM run_event_outbox WHERE id <= ?1")?
+            .execute([up_to])?;
+        Ok(())
+    });
+}

@@ -1,0 +1,84 @@
+//! How typed values stand in columns: ids as 16 bytes, times as milliseconds, words as text, structures as JSON.
+
+use std::str::FromStr;
+
+use duet_core::{Timestamp, ids::Id};
+use rusqlite::{
+    Error, Row,
+    types::{FromSqlError, Type},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+/// An id as it is stored.
+pub fn blob(id: impl Id) -> [u8; 16] {
+    id.uuid().into_bytes()
+}
+
+/// An optional id as it is stored.
+pub fn opt_blob<T: Id>(id: Option<T>) -> Option<[u8; 16]> {
+    id.map(blob)
+}
+
+/// An id out of a column.
+pub fn id<T: Id>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    row.get::<_, [u8; 16]>(column)
+        .map(|bytes| T::from_uuid(Uuid::from_bytes(bytes)))
+}
+
+/// An optional id out of a column.
+pub fn opt_id<T: Id>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    row.get::<_, Option<[u8; 16]>>(column)
+        .map(|bytes| bytes.map(|bytes| T::from_uuid(Uuid::from_bytes(bytes))))
+}
+
+/// A time out of a column.
+pub fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
+}
+
+/// An optional time out of a column.
+pub fn opt_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)
+        .map(|millis| millis.map(Timestamp::from_millis))
+}
+
+/// A word (an enum of the domain) out of a column.
+pub fn word<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| conversion(row, column))
+}
+
+/// A structure out of a JSON column.
+pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|_| conversion(row, column))
+}
+
+/// An optional structure out of a JSON column.
+pub fn opt_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|_| conversion(row, column)))
+        .transpose()
+}
+
+/// A structure for a JSON column.
+pub fn to_json<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    serde_json::to_string(value)
+}
+
+/// A count out of an integer column.
+pub fn count(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
+}
+
+/// A count for an integer column.
+pub fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The parser's own message is left out: it can quote stored text.
+fn conversion(row: &Row<'_>, column: &str) -> Error {
+    let index = row.as_ref().column_index(column).unwrap_or_default();
+    Error::FromSqlConversionFailure(index, Type::Text, Box::new(FromSqlError::InvalidType))
+}

@@ -1,0 +1,248 @@
+//! The one writer: a thread that owns both writing connections and commits jobs in groups.
+//!
+//! A commit costs a flush to the disk whether it holds one job or a hundred, so all jobs that wait when the writer comes
+//! round share one. Each runs in a savepoint of its own: one that fails, or panics, takes back only itself. Nobody gets an
+//! answer before the commit has succeeded; if it does not, nobody's work is there and all are told so.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+
+use duet_core::{StoreError, StoreResult};
+use rusqlite::{Connection, ffi, hooks::Action};
+use tokio::sync::{mpsc as queue, oneshot};
+
+use super::{
+    error::{DbError, DbResult, sqlite_error},
+    relay::Signal,
+};
+
+/// Jobs that share one commit at most: bounds how long the first of them waits.
+const GROUP: usize = 128;
+/// Jobs that may wait; beyond that, callers wait to enqueue.
+const QUEUE: usize = 1024;
+
+/// On whose behalf a job runs: which of the two connections it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A person, or the process itself.
+    Person,
+    /// An agent: the connection narrowed by [`super::authorizer`].
+    Agent,
+}
+
+/// A piece of work in two halves: the work, then the answer once the group's fate is known.
+trait Job: Send {
+    /// Which connection it needs.
+    fn actor(&self) -> Actor;
+    /// Does the work; whether to keep what it wrote.
+    fn run(&mut self, conn: &Connection) -> bool;
+    /// Answers the caller.
+    fn answer(self: Box<Self>, fate: Result<(), &rusqlite::Error>);
+}
+
+struct Task<T, F> {
+    actor: Actor,
+    work: Option<F>,
+    outcome: Option<StoreResult<T>>,
+    reply: oneshot::Sender<StoreResult<T>>,
+}
+
+impl<T, F> Job for Task<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+{
+    fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    fn run(&mut self, conn: &Connection) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(conn))).unwrap_or_else(|_| {
+            Err(DbError::Store(StoreError::unavailable(
+                "Something went wrong inside Duet; nothing was written. The log says more.",
+            )))
+        });
+        let keep = outcome.is_ok();
+        self.outcome = Some(outcome.map_err(StoreError::from));
+        keep
+    }
+
+    fn answer(self: Box<Self>, fate: Result<(), &rusqlite::Error>) {
+        let outcome = match (fate, self.outcome) {
+            (Ok(()), Some(outcome)) => outcome,
+            (Err(_), Some(Err(own @ StoreError::Unavailable(_)))) => Err(own),
+            (Err(error), _) => Err(not_committed(error)),
+            (Ok(()), None) => Err(closed()),
+        };
+        // The caller may have gone away; the work is done all the same.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+fn not_committed(error: &rusqlite::Error) -> StoreError {
+    match sqlite_error(error) {
+        failed @ StoreError::Unavailable(_) => failed,
+        _ => StoreError::unavailable("The transaction could not be completed; nothing was written. Try again."),
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::unavailable("Duet is shutting down; nothing was written. Start it again, then repeat.")
+}
+
+/// The way to the writer thread.
+#[derive(Clone)]
+pub struct Writer {
+    queue: queue::Sender<Box<dyn Job>>,
+}
+
+/// What the writer thread works with.
+pub struct WriterParts {
+    /// The connection of people and of the process.
+    pub person: Connection,
+    /// The narrowed connection of agents.
+    pub agent: Connection,
+    /// Gets a message after each commit that put rows into the outbox.
+    pub outbox: mpsc::Sender<Signal>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends, after finishing what is queued, when the last `Writer` is gone.
+    pub fn start(parts: WriterParts) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (sender, receiver) = queue::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("duet-writer".into())
+            .spawn(move || work(&parts, receiver))?;
+        Ok((Self { queue: sender }, thread))
+    }
+
+    /// Runs `job` in a transaction and returns after that is durable.
+    pub async fn write<T, F>(&self, actor: Actor, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+    {
+        let (job, answer) = prepare(actor, job);
+        self.queue.send(job).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Queues `job` from a thread that is not part of a runtime, and does not wait for it.
+    pub fn send_blocking<F>(&self, job: F)
+    where
+        F: FnOnce(&Connection) -> DbResult<()> + Send + 'static,
+    {
+        let (job, _) = prepare(Actor::Person, job);
+        if self.queue.blocking_send(job).is_err() {
+            tracing::debug!("the writer has ended; a clean-up was left out");
+        }
+    }
+}
+
+fn prepare<T, F>(actor: Actor, work: F) -> (Box<dyn Job>, oneshot::Receiver<StoreResult<T>>)
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    let task = Task {
+        actor,
+        work: Some(work),
+        outcome: None,
+        reply,
+    };
+    (Box::new(task), answer)
+}
+
+fn work(parts: &WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
+    let hinted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&hinted);
+    let watch = move |action: Action, _: &str, table: &str, _: i64| {
+        if action == Action::SQLITE_INSERT && table == "run_event_outbox" {
+            flag.store(true, Ordering::Relaxed);
+        }
+    };
+    if let Err(error) = parts.person.update_hook(Some(watch)) {
+        tracing::error!(%error, "live hints are off: the update hook could not be set");
+    }
+    let mut carried = None;
+    while let Some(first) = carried.take().or_else(|| jobs.blocking_recv()) {
+        let actor = first.actor();
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            match jobs.try_recv() {
+                Ok(job) if job.actor() == actor => group.push(job),
+                Ok(job) => {
+                    carried = Some(job);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let conn = match actor {
+            Actor::Person => &parts.person,
+            Actor::Agent => &parts.agent,
+        };
+        let mut waiting = group.into_iter();
+        while waiting.len() > 0 {
+            commit(conn, &mut waiting);
+        }
+        if hinted.swap(false, Ordering::Relaxed) {
+            // The relay may have ended already at shutdown; its rows stay in the outbox.
+            let _ = parts.outbox.send(Signal::Grown);
+        }
+    }
+}
+
+/// Runs jobs in one transaction and answers those that it ran.
+fn commit(conn: &Connection, waiting: &mut std::vec::IntoIter<Box<dyn Job>>) {
+    let mut ran = Vec::with_capacity(waiting.len());
+    let fate = transaction(conn, waiting, &mut ran);
+    if fate.is_err() && !conn.is_autocommit() {
+        // What cannot even be rolled back is rolled back when the connection closes; the next BEGIN says so until then.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    for job in ran {
+        job.answer(fate.as_ref().map(|()| ()));
+    }
+}
+
+fn transaction(
+    conn: &Connection,
+    waiting: &mut std::vec::IntoIter<Box<dyn Job>>,
+    ran: &mut Vec<Box<dyn Job>>,
+) -> rusqlite::Result<()> {
+    if let Err(error) = conn.execute_batch("BEGIN IMMEDIATE") {
+        ran.extend(waiting);
+        return Err(error);
+    }
+    for mut job in waiting.by_ref() {
+        let kept = in_savepoint(conn, job.as_mut());
+        ran.push(job);
+        kept?;
+    }
+    conn.execute_batch("COMMIT")
+}
+
+/// Runs one job so that its failure takes back only what it wrote.
+fn in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+    conn.execute_batch("SAVEPOINT job")?;
+    let keep = job.run(conn);
+    if conn.is_autocommit() {
+        // A full or failing disk makes SQLite roll back the whole transaction by itself: the jobs before this one are lost
+        // too and have to be told.
+        return Err(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_ABORT_ROLLBACK),
+            None,
+        ));
+    }
+    conn.execute_batch(if keep { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" })
+}
