@@ -44,7 +44,12 @@ pub struct BacklogReport {
 
 impl Memories {
     /// Over these ports; without an embedder everything goes by full text.
-    pub fn new(env: Env, memories: Arc<dyn MemoryStore>, system: Arc<dyn SystemStore>, embedder: Option<Arc<dyn Embedder>>) -> Self {
+    pub fn new(
+        env: Env,
+        memories: Arc<dyn MemoryStore>,
+        system: Arc<dyn SystemStore>,
+        embedder: Option<Arc<dyn Embedder>>,
+    ) -> Self {
         Self {
             env,
             memories,
@@ -65,7 +70,8 @@ impl Memories {
         let embedding = match &self.embedder {
             Some(embedder) if may_read(&**embedder, memory.egress, memory.sensitive) => {
                 let text = embedding_text(memory.domain, memory.speaker.as_deref(), memory.occurred_at, &memory.text);
-                self.embed_one(&**embedder, EmbedPurpose::Document, text, MEMORY_PATIENCE).await
+                self.embed_one(&**embedder, EmbedPurpose::Document, text, MEMORY_PATIENCE)
+                    .await
             }
             _ => None,
         };
@@ -86,7 +92,8 @@ impl Memories {
         let embedding = match (&self.embedder, mode) {
             (_, RecallMode::Fts) | (None, _) => None,
             (Some(embedder), RecallMode::Vector | RecallMode::Hybrid) => {
-                self.embed_one(&**embedder, EmbedPurpose::Query, text.to_owned(), QUESTION_PATIENCE).await
+                self.embed_one(&**embedder, EmbedPurpose::Query, text.to_owned(), QUESTION_PATIENCE)
+                    .await
             }
         };
         let mode = if embedding.is_some() { mode } else { RecallMode::Fts };
@@ -105,7 +112,11 @@ impl Memories {
     /// How far the vectors of the current embedder have come; `None` without an embedder.
     pub async fn progress(&self) -> StoreResult<Option<EmbeddingProgress>> {
         match &self.embedder {
-            Some(embedder) => self.system.embedding_progress(&embedder.model(), embedder.locality()).await.map(Some),
+            Some(embedder) => self
+                .system
+                .embedding_progress(&embedder.model(), embedder.locality())
+                .await
+                .map(Some),
             None => Ok(None),
         }
     }
@@ -127,7 +138,12 @@ impl Memories {
             // A text that the embedder cannot take (too long, say) must not keep the others of its batch from theirs.
             let texts: Vec<String> = batch.iter().map(|memory| memory.text.clone()).collect();
             match self.embed_all(&**embedder, &texts).await {
-                Ok(embeddings) => vectors.extend(batch.iter().zip(embeddings).map(|(memory, e)| (memory.workspace, memory.memory, e))),
+                Ok(embeddings) => vectors.extend(
+                    batch
+                        .iter()
+                        .zip(embeddings)
+                        .map(|(memory, e)| (memory.workspace, memory.memory, e)),
+                ),
                 Err(EmbedError::Unavailable(problem)) => {
                     report.failed += batch.len() as u64;
                     report.problem.get_or_insert(problem);
@@ -136,7 +152,9 @@ impl Memories {
                 Err(EmbedError::Misconfigured(_)) => {
                     for memory in &batch {
                         match self.embed_all(&**embedder, std::slice::from_ref(&memory.text)).await {
-                            Ok(embeddings) => vectors.extend(embeddings.into_iter().map(|e| (memory.workspace, memory.memory, e))),
+                            Ok(embeddings) => {
+                                vectors.extend(embeddings.into_iter().map(|e| (memory.workspace, memory.memory, e)))
+                            }
                             Err(error) => {
                                 report.failed += 1;
                                 report.problem.get_or_insert_with(|| error.to_string());
@@ -156,7 +174,13 @@ impl Memories {
         }
     }
 
-    async fn embed_one(&self, embedder: &dyn Embedder, purpose: EmbedPurpose, text: String, patience: Duration) -> Option<Embedding> {
+    async fn embed_one(
+        &self,
+        embedder: &dyn Embedder,
+        purpose: EmbedPurpose,
+        text: String,
+        patience: Duration,
+    ) -> Option<Embedding> {
         let texts = [text];
         let embedding = embedder.embed(purpose, &texts);
         let answer = match select(embedding, Box::pin(self.env.sleep(patience))).await {
@@ -187,7 +211,10 @@ fn may_read(embedder: &dyn Embedder, egress: Egress, sensitive: bool) -> bool {
 fn whole(embedder: &dyn Embedder, embeddings: Vec<Embedding>, texts: usize) -> Result<Vec<Embedding>, EmbedError> {
     let model = embedder.model();
     if embeddings.len() != texts {
-        return Err(EmbedError::Misconfigured(format!("it gave {} vectors for {texts} texts", embeddings.len())));
+        return Err(EmbedError::Misconfigured(format!(
+            "it gave {} vectors for {texts} texts",
+            embeddings.len()
+        )));
     }
     match embeddings.iter().find(|embedding| embedding.model != model) {
         Some(other) => Err(EmbedError::Misconfigured(format!(

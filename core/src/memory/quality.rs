@@ -100,7 +100,10 @@ pub fn mark<T: PartialEq>(answer: &[T], evidence: &[T]) -> Option<Marks> {
         return None;
     }
     let found = |places: usize| {
-        let hits = evidence.iter().filter(|wanted| answer.iter().take(places).any(|given| given == *wanted)).count();
+        let hits = evidence
+            .iter()
+            .filter(|wanted| answer.iter().take(places).any(|given| given == *wanted))
+            .count();
         hits as f64 / evidence.len() as f64
     };
     let first = answer.iter().position(|given| evidence.contains(given));
@@ -150,8 +153,11 @@ impl Tally {
     /// The averages by category, and those of all questions under [`Tally::ALL`].
     pub fn summaries(&self) -> BTreeMap<String, Summary> {
         let all: Vec<(Marks, f64)> = self.groups.values().flatten().copied().collect();
-        let mut summaries: BTreeMap<String, Summary> =
-            self.groups.iter().map(|(category, marks)| (category.clone(), summarise(marks))).collect();
+        let mut summaries: BTreeMap<String, Summary> = self
+            .groups
+            .iter()
+            .map(|(category, marks)| (category.clone(), summarise(marks)))
+            .collect();
         summaries.insert(Self::ALL.to_owned(), summarise(&all));
         summaries
     }
@@ -198,15 +204,27 @@ mod tests {
     #[test]
     fn a_wrong_line_is_named() {
         let good = r#"{"type":"turn","conversation":"c","id":"1","text":"Hi"}"#;
-        assert_eq!(parse(&format!("{good}\n\n{{\"type\":\"x\"}}")).expect_err("third line").split(':').next(), Some("Line 3 is neither a turn nor a question"));
+        assert_eq!(
+            parse(&format!("{good}\n\n{{\"type\":\"x\"}}"))
+                .expect_err("third line")
+                .split(':')
+                .next(),
+            Some("Line 3 is neither a turn nor a question")
+        );
         let question = r#"{"type":"question","conversation":"c","text":"?","evidence":["1"],"category":3}"#;
         let (turns, questions) = parse(&format!("{good}\n{question}")).expect("a data set");
-        assert_eq!((turns.len(), questions[0].category.as_ref().map(Category::to_string)), (1, Some("3".into())));
+        assert_eq!(
+            (turns.len(), questions[0].category.as_ref().map(Category::to_string)),
+            (1, Some("3".into()))
+        );
     }
 
     #[test]
     fn percentiles_are_values_that_occurred() {
         let sorted: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((percentile(&sorted, 50), percentile(&sorted, 95), percentile(&[], 50)), (50.0, 95.0, 0.0));
+        assert_eq!(
+            (percentile(&sorted, 50), percentile(&sorted, 95), percentile(&[], 50)),
+            (50.0, 95.0, 0.0)
+        );
     }
 }

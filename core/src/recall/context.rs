@@ -27,7 +27,11 @@ pub(super) struct Scored {
 /// The places next to these memories that are not among them.
 pub(super) fn gaps<'a>(found: impl Iterator<Item = &'a Scored> + Clone) -> Vec<Position> {
     let known: std::collections::HashSet<Position> = found.clone().filter_map(|scored| scored.document.position).collect();
-    let mut gaps: Vec<Position> = found.filter_map(|scored| scored.document.position).flat_map(neighbours).filter(|place| !known.contains(place)).collect();
+    let mut gaps: Vec<Position> = found
+        .filter_map(|scored| scored.document.position)
+        .flat_map(neighbours)
+        .filter(|place| !known.contains(place))
+        .collect();
     gaps.sort_unstable_by_key(|place| (place.conversation_id, place.ordinal));
     gaps.dedup();
     gaps
@@ -50,7 +54,11 @@ pub(super) fn neighbour_sums(documents: &[Document], values: &[f64]) -> Vec<f64>
     documents
         .iter()
         .map(|document| match document.position {
-            Some(place) => neighbours(place).iter().filter(|other| **other != place).filter_map(|other| at.get(other)).sum(),
+            Some(place) => neighbours(place)
+                .iter()
+                .filter(|other| **other != place)
+                .filter_map(|other| at.get(other))
+                .sum(),
             None => 0.0,
         })
         .collect()
@@ -58,7 +66,10 @@ pub(super) fn neighbour_sums(documents: &[Document], values: &[f64]) -> Vec<f64>
 
 /// The score of each conversation as one document, from the memories found in it.
 pub(super) fn conversation_scores(found: &[Scored], terms: usize, all: &[Conversation]) -> HashMap<ConversationId, f64> {
-    let lengths: HashMap<ConversationId, u64> = all.iter().map(|conversation| (conversation.id, conversation.length)).collect();
+    let lengths: HashMap<ConversationId, u64> = all
+        .iter()
+        .map(|conversation| (conversation.id, conversation.length))
+        .collect();
     let totals = Totals {
         documents: all.len() as u64,
         length: all.iter().map(|conversation| conversation.length).sum(),
@@ -82,7 +93,12 @@ pub(super) fn conversation_scores(found: &[Scored], terms: usize, all: &[Convers
             #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
             let length = lengths.get(&conversation).copied().unwrap_or(0) as f64;
             // Summed in the order of the terms: floating point addition is not associative.
-            let score = counts.iter().zip(&rarities).filter(|(count, _)| **count > 0).map(|(count, rarity)| bm25.score(*rarity, *count, length)).sum();
+            let score = counts
+                .iter()
+                .zip(&rarities)
+                .filter(|(count, _)| **count > 0)
+                .map(|(count, rarity)| bm25.score(*rarity, *count, length))
+                .sum();
             (conversation, score)
         })
         .collect()

@@ -25,8 +25,14 @@ mod tests {
     #[test]
     fn what_was_said_has_speaker_and_day() {
         let at = Timestamp::from_millis(1_700_000_000_000);
-        assert_eq!(embedding_text(MemoryDomain::Episodic, Some("Ann"), at, "Hi"), "Ann (2023-11-14): Hi");
+        assert_eq!(
+            embedding_text(MemoryDomain::Episodic, Some("Ann"), at, "Hi"),
+            "Ann (2023-11-14): Hi"
+        );
         assert_eq!(embedding_text(MemoryDomain::Episodic, None, at, "Hi"), "2023-11-14: Hi");
-        assert_eq!(embedding_text(MemoryDomain::Semantic, None, at, "Tea is green"), "Tea is green");
+        assert_eq!(
+            embedding_text(MemoryDomain::Semantic, None, at, "Tea is green"),
+            "Tea is green"
+        );
     }
 }

@@ -122,9 +122,15 @@ fn fused<S: RecallSource + ?Sized>(
     text.found.truncate(pool);
     let best = text.found.first().map_or(0.0, |(_, score)| *score);
 
-    let mut candidates: Vec<(Document, Option<f32>, Option<f64>)> =
-        nearest.iter().map(|(document, cosine)| (*document, Some(*cosine), None)).collect();
-    let by_memory: HashMap<i64, usize> = nearest.iter().enumerate().map(|(place, (document, _))| (document.memory, place)).collect();
+    let mut candidates: Vec<(Document, Option<f32>, Option<f64>)> = nearest
+        .iter()
+        .map(|(document, cosine)| (*document, Some(*cosine), None))
+        .collect();
+    let by_memory: HashMap<i64, usize> = nearest
+        .iter()
+        .enumerate()
+        .map(|(place, (document, _))| (document.memory, place))
+        .collect();
     let mut without_cosine = Vec::new();
     for (document, score) in text.found {
         match by_memory.get(&document.memory) {
@@ -187,8 +193,11 @@ fn text_ranking<S: RecallSource + ?Sized>(source: &mut S, terms: &[String]) -> R
     matches.truncate(TEXT_POOL);
 
     let keys: Vec<i64> = matches.iter().map(|(memory, _)| *memory).collect();
-    let documents: HashMap<i64, Document> =
-        source.documents(&keys)?.into_iter().map(|document| (document.memory, document)).collect();
+    let documents: HashMap<i64, Document> = source
+        .documents(&keys)?
+        .into_iter()
+        .map(|document| (document.memory, document))
+        .collect();
     let found: Vec<Scored> = matches
         .into_iter()
         .filter_map(|(memory, (own, frequencies))| {
@@ -231,8 +240,16 @@ fn with_surroundings<S: RecallSource + ?Sized>(
         .into_iter()
         .zip(neighbours)
         .map(|(scored, neighbours)| {
-            let conversation = scored.document.position.and_then(|place| conversations.get(&place.conversation_id)).copied().unwrap_or(0.0);
-            (scored.document, scored.own + NEIGHBOUR_SHARE * neighbours + CONVERSATION_SHARE * conversation)
+            let conversation = scored
+                .document
+                .position
+                .and_then(|place| conversations.get(&place.conversation_id))
+                .copied()
+                .unwrap_or(0.0);
+            (
+                scored.document,
+                scored.own + NEIGHBOUR_SHARE * neighbours + CONVERSATION_SHARE * conversation,
+            )
         })
         .collect())
 }

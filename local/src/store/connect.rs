@@ -67,10 +67,7 @@ impl Connector {
     fn unlock(&self, conn: &Connection) -> Result<(), OpenError> {
         let key = Zeroizing::new(format!("x'{}'", *self.key.hex()));
         conn.pragma_update(None, "key", &*key).map_err(|_| OpenError::NoCipher)?;
-        let version: Option<String> = conn.query_row("PRAGMA cipher_version", [], |row| row.get(0)).ok();
-        if version.is_none_or(|version| version.is_empty()) {
-            return Err(OpenError::NoCipher);
-        }
+        check_cipher(conn)?;
         // SQLCipher writes to standard error unless told not to.
         quiet(conn, "PRAGMA cipher_log_level = NONE");
         quiet(conn, "PRAGMA cipher_page_size = 8192");
@@ -103,6 +100,23 @@ impl Connector {
             authorizer::narrow(conn)?;
         }
         Ok(())
+    }
+}
+
+/// A connection to no file, to see what this build can do.
+pub fn without_file() -> Result<Connection, OpenError> {
+    register_vectors();
+    let path = Path::new("SQLCipher");
+    let conn = Connection::open_in_memory().map_err(|error| OpenError::from_sqlite(path, error))?;
+    check_cipher(&conn)?;
+    Ok(conn)
+}
+
+/// Refuses a library that does not encrypt: it would ignore the key and write plain text.
+fn check_cipher(conn: &Connection) -> Result<(), OpenError> {
+    match conn.query_row("PRAGMA cipher_version", [], |row| row.get::<_, String>(0)) {
+        Ok(version) if !version.is_empty() => Ok(()),
+        _ => Err(OpenError::NoCipher),
     }
 }
 

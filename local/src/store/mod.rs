@@ -1,18 +1,33 @@
 //! The stores of one encrypted file.
 
+mod accounts;
+mod agents;
+mod audit;
 mod authorizer;
 mod connect;
+mod conversations;
 mod db;
 mod error;
+mod events;
 mod feed;
+mod keys;
 mod open;
+mod page;
 mod readers;
 mod relay;
 mod rows;
+mod run_log;
+mod runs;
 mod schema;
+mod search;
+mod workspaces;
 mod writer;
 
 use std::sync::{Arc, mpsc};
+
+use duet_core::{StoreResult, crypto::derive_key, ids::UserId};
+use rusqlite::{Connection, OptionalExtension};
+use zeroize::Zeroizing;
 
 pub use self::open::{OpenError, OpenOptions};
 use self::{
@@ -21,7 +36,6 @@ use self::{
     feed::Feed,
     open::FileLock,
     readers::Readers,
-    relay::Signal,
     writer::{Writer, WriterParts},
 };
 use crate::files;
@@ -69,6 +83,98 @@ impl LocalStore {
             lock,
         });
         Ok(Self { db, feed, connector })
+    }
+
+    /// The person who set this installation up, if anybody has.
+    pub async fn owner(&self) -> StoreResult<Option<UserId>> {
+        self.db
+            .read(|conn| {
+                let first = conn.query_row(
+                    "SELECT created_by FROM workspace ORDER BY created_at, id LIMIT 1",
+                    [],
+                    |row| rows::id(row, "created_by"),
+                );
+                Ok(first.optional()?)
+            })
+            .await
+    }
+
+    /// A key for one purpose, derived from the file's: for what must stay the same as long as the file does.
+    pub fn derived_key(&self, label: &str) -> Zeroizing<[u8; 32]> {
+        derive_key(self.connector.key().bytes(), label)
+    }
+
+    /// What the open file and its library say of themselves.
+    pub fn inspect(&self) -> Result<Inspection, OpenError> {
+        let conn = self.connector.connect(Access::Read)?;
+        let failed = |error| OpenError::from_sqlite(self.connector.path(), error);
+        let bytes = conn
+            .query_row(
+                "SELECT c.page_count * s.page_size FROM pragma_page_count() c, pragma_page_size() s",
+                [],
+                |row| rows::count_at(row, 0),
+            )
+            .map_err(failed)?;
+        Inspection::of(&conn, bytes).map_err(failed)
+    }
+
+    /// Reads every page and checks it against its code, then the structure; returns what is wrong.
+    pub async fn check_pages(&self) -> StoreResult<Vec<String>> {
+        self.db
+            .read(|conn| {
+                let mut wrong = Vec::new();
+                for pragma in ["PRAGMA cipher_integrity_check", "PRAGMA quick_check(20)"] {
+                    let mut statement = conn.prepare(pragma)?;
+                    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+                    for row in rows {
+                        match row {
+                            Ok(line) if line == "ok" => {}
+                            Ok(line) => wrong.push(line),
+                            Err(error) => {
+                                wrong.push(error.to_string());
+                                break;
+                            }
+                        }
+                    }
+                }
+                Ok(wrong)
+            })
+            .await
+    }
+
+    /// Whether this build has what a data file needs, without one.
+    pub fn check_parts() -> Result<Inspection, OpenError> {
+        let conn = connect::without_file()?;
+        schema::check_parts(&conn)?;
+        Inspection::of(&conn, 0).map_err(|error| OpenError::from_sqlite(std::path::Path::new("SQLCipher"), error))
+    }
+}
+
+/// Versions and size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// SQLCipher's.
+    pub cipher_version: String,
+    /// SQLite's.
+    pub sqlite_version: String,
+    /// sqlite-vec's.
+    pub vector_version: String,
+    /// The schema's.
+    pub schema_version: i64,
+    /// Size of the data file, without its write-ahead log.
+    pub bytes: u64,
+}
+
+impl Inspection {
+    fn of(conn: &Connection, bytes: u64) -> rusqlite::Result<Self> {
+        let text = |sql: &str| conn.query_row(sql, [], |row| row.get(0));
+        Ok(Self {
+            cipher_version: text("PRAGMA cipher_version")?,
+            sqlite_version: text("SELECT sqlite_version()")?,
+            vector_version: text("SELECT vec_version()")?,
+            schema_version: conn.query_row("PRAGMA user_version", [], |row| row.get(0))?,
+            bytes,
+        })
     }
 }
 

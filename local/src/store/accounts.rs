@@ -1,0 +1,212 @@
+//! People and sign-ins.
+
+use async_trait::async_trait;
+use duet_core::{
+    StoreError, StoreResult,
+    domain::{Credentials, OwnerSetup, Session, User, Workspace},
+    ids::{SessionId, UserId, WorkspaceId},
+    ports::AccountStore,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::json;
+
+use super::{
+    audit::{self, Who},
+    db::Db,
+    error::DbResult,
+    rows::{blob, id, time},
+    workspaces,
+};
+
+/// The accounts on the file.
+pub struct LocalAccounts(pub(super) Db);
+
+const OWNED: &str = "This Duet has its owner already. Sign in.";
+
+fn owned(conn: &Connection) -> DbResult<bool> {
+    Ok(conn.query_row("SELECT owner_since IS NOT NULL FROM installation", [], |row| row.get(0))?)
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: id(row, "id")?,
+        email: row.get("email")?,
+        display_name: row.get("display_name")?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+#[async_trait]
+impl AccountStore for LocalAccounts {
+    async fn needs_owner(&self) -> StoreResult<bool> {
+        self.0.read(|conn| Ok(!owned(conn)?)).await
+    }
+
+    async fn put_setup_token(&self, token_hash: [u8; 32]) -> StoreResult<()> {
+        self.0
+            .write(move |tx| {
+                if owned(tx)? {
+                    return Err(StoreError::conflict(OWNED).into());
+                }
+                tx.execute("UPDATE installation SET setup_token_hash = ?1", [token_hash])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)> {
+        let email = address(&setup.email)?;
+        workspaces::check_name(&setup.workspace_name, "workspace")?;
+        workspaces::check_name(&setup.companion_name, "companion")?;
+        let env = self.0.env().clone();
+        self.0
+            .write(move |tx| {
+                if owned(tx)? {
+                    return Err(StoreError::conflict(OWNED).into());
+                }
+                let expected: Option<[u8; 32]> =
+                    tx.query_row("SELECT setup_token_hash FROM installation", [], |row| row.get(0))?;
+                if expected != Some(setup.token_hash) {
+                    return Err(
+                        StoreError::denied("set up this Duet", "the setup token is not the one that was printed last").into(),
+                    );
+                }
+                let owner = User {
+                    id: env.id(),
+                    email,
+                    display_name: setup.display_name.trim().to_owned(),
+                    created_at: env.now(),
+                };
+                tx.execute(
+                    "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, ?3, ?4)",
+                    params![blob(owner.id), owner.email, owner.display_name, owner.created_at.millis()],
+                )?;
+                tx.execute(
+                    "INSERT INTO credential (user_id, password_hash) VALUES (?1, ?2)",
+                    params![blob(owner.id), setup.password_hash],
+                )?;
+                let id: WorkspaceId = env.id();
+                let workspace = workspaces::make(tx, &env, owner.id, id, &setup.workspace_name, &setup.companion_name)?;
+                tx.execute(
+                    "UPDATE installation SET owner_since = ?1, setup_token_hash = NULL",
+                    [owner.created_at.millis()],
+                )?;
+                let entry = audit::done("setup.owner", format!("user:{}", owner.id), json!({}));
+                audit::record(tx, &env, Who::person(id, owner.id), entry)?;
+                Ok((owner, workspace))
+            })
+            .await
+    }
+
+    async fn credentials(&self, email: &str) -> StoreResult<Option<Credentials>> {
+        let email = email.trim().to_lowercase();
+        self.0
+            .read(move |conn| {
+                let mut statement = conn.prepare_cached(
+                    "SELECT u.*, c.password_hash FROM user u JOIN credential c ON c.user_id = u.id WHERE u.email = ?1",
+                )?;
+                let found = statement.query_row([email], |row| {
+                    Ok(Credentials {
+                        user: user(row)?,
+                        password_hash: row.get("password_hash")?,
+                    })
+                });
+                Ok(found.optional()?)
+            })
+            .await
+    }
+
+    async fn create_session(&self, session: Session, secret_hash: [u8; 32]) -> StoreResult<()> {
+        self.0
+            .write(move |tx| {
+                // The same sign-in again changes nothing; its id with another secret or person is a clash.
+                let known: Option<(UserId, [u8; 32])> = tx
+                    .query_row(
+                        "SELECT user_id, secret_hash FROM session WHERE id = ?1",
+                        [blob(session.id)],
+                        |row| Ok((id(row, "user_id")?, row.get("secret_hash")?)),
+                    )
+                    .optional()?;
+                if known == Some((session.user_id, secret_hash)) {
+                    return Ok(());
+                }
+                tx.prepare_cached(
+                    "INSERT INTO session (id, user_id, secret_hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    blob(session.id),
+                    blob(session.user_id),
+                    secret_hash,
+                    session.created_at.millis(),
+                    session.expires_at.millis()
+                ])?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn session(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(Session, User)>> {
+        let now = self.0.env().now();
+        self.0
+            .read(move |conn| {
+                let mut statement = conn.prepare_cached(
+                    "SELECT u.*, s.id AS session_id, s.created_at AS since, s.expires_at
+                     FROM session s JOIN user u ON u.id = s.user_id WHERE s.secret_hash = ?1 AND s.expires_at > ?2",
+                )?;
+                let found = statement.query_row(params![secret_hash, now.millis()], |row| {
+                    let user = user(row)?;
+                    let session = Session {
+                        id: id(row, "session_id")?,
+                        user_id: user.id,
+                        created_at: time(row, "since")?,
+                        expires_at: time(row, "expires_at")?,
+                    };
+                    Ok((session, user))
+                });
+                Ok(found.optional()?)
+            })
+            .await
+    }
+
+    async fn end_session(&self, user: UserId, session: SessionId) -> StoreResult<()> {
+        self.0
+            .write(move |tx| {
+                tx.execute(
+                    "DELETE FROM session WHERE id = ?1 AND user_id = ?2",
+                    params![blob(session), blob(user)],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn end_all_sessions(&self, user: UserId) -> StoreResult<u64> {
+        let now = self.0.env().now();
+        self.0
+            .write(move |tx| {
+                let open = tx.query_row(
+                    "SELECT count(*) FROM session WHERE user_id = ?1 AND expires_at > ?2",
+                    params![blob(user), now.millis()],
+                    |row| row.get::<_, i64>(0),
+                )?;
+                tx.execute("DELETE FROM session WHERE user_id = ?1", [blob(user)])?;
+                Ok(open.unsigned_abs())
+            })
+            .await
+    }
+}
+
+/// An e-mail address as it is stored and compared.
+fn address(email: &str) -> Result<String, StoreError> {
+    let email = email.trim().to_lowercase();
+    let well_formed = email
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    if well_formed && email.len() <= 254 && !email.contains(char::is_whitespace) {
+        Ok(email)
+    } else {
+        Err(StoreError::invalid(
+            "That is not an e-mail address. Write it as name@example.org.",
+        ))
+    }
+}

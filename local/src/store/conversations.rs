@@ -1,0 +1,251 @@
+//! Conversations and their messages.
+
+use async_trait::async_trait;
+use duet_core::{
+    Caller, StoreError, StoreResult,
+    domain::{Conversation, ConversationEdit, Message, MessageHit, Page, PageRequest},
+    ids::{AgentId, ConversationId, MessageId, UserId, WorkspaceId},
+    ports::ConversationStore,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    agents,
+    db::Db,
+    error::DbResult,
+    page,
+    rows::{blob, count, id, int, opt_id, opt_json, time, word},
+    search,
+};
+
+/// The conversations on the file.
+pub struct LocalConversations(pub(super) Db);
+
+/// Whose conversations are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The person.
+    pub user: UserId,
+}
+
+impl From<&Caller> for Owner {
+    fn from(caller: &Caller) -> Self {
+        Self {
+            workspace: caller.workspace,
+            user: caller.user,
+        }
+    }
+}
+
+const CONVERSATION: &str =
+    "SELECT c.*, (SELECT r.id FROM run r WHERE r.workspace_id = c.workspace_id AND r.conversation_id = c.id
+                                  AND r.status IN ('queued', 'running')) AS active_run FROM conversation c";
+
+fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
+    Ok(Conversation {
+        id: id(row, "id")?,
+        workspace_id: id(row, "workspace_id")?,
+        user_id: id(row, "user_id")?,
+        agent_id: id(row, "agent_id")?,
+        title: row.get("title")?,
+        archived: row.get("archived")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        active_run: opt_id(row, "active_run")?,
+    })
+}
+
+/// A conversation that this person sees.
+pub fn find(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<Option<Conversation>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "{CONVERSATION} WHERE c.workspace_id = ?1 AND c.id = ?2 AND c.user_id = ?3"
+    ))?;
+    Ok(statement
+        .query_row(params![blob(owner.workspace), blob(id), blob(owner.user)], conversation)
+        .optional()?)
+}
+
+/// The same, where it has to be there.
+pub fn require(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<Conversation> {
+    find(conn, owner, id)?.ok_or_else(|| StoreError::NotFound("the conversation").into())
+}
+
+/// A message out of a row.
+pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        id: id(row, "id")?,
+        conversation_id: id(row, "conversation_id")?,
+        ordinal: count(row, "ordinal")?,
+        role: word(row, "role")?,
+        status: word(row, "status")?,
+        text: row.get("text")?,
+        parent_id: opt_id(row, "parent_id")?,
+        run_id: opt_id(row, "run_id")?,
+        agent_id: opt_id(row, "agent_id")?,
+        trace: opt_json(row, "trace")?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+/// A message that this person sees, also one that gave way to a retry.
+pub fn find_message(conn: &Connection, owner: Owner, id: MessageId) -> DbResult<Option<Message>> {
+    let mut statement = conn.prepare_cached("SELECT * FROM message WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3")?;
+    Ok(statement
+        .query_row(params![blob(owner.workspace), blob(id), blob(owner.user)], message)
+        .optional()?)
+}
+
+/// Takes the next place in a conversation.
+pub fn next_ordinal(tx: &Connection, workspace: WorkspaceId, conversation: ConversationId, now: i64) -> DbResult<i64> {
+    let mut statement = tx.prepare_cached(
+        "UPDATE conversation SET last_ordinal = last_ordinal + 1, updated_at = ?3 WHERE workspace_id = ?1 AND id = ?2 RETURNING last_ordinal",
+    )?;
+    Ok(statement.query_row(params![blob(workspace), blob(conversation), now], |row| row.get(0))?)
+}
+
+/// Longest title made from a message, in characters.
+const MADE_TITLE: usize = 60;
+
+/// A title from a first message: the beginning of its first line that says something.
+pub fn made_title(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    if line.chars().count() <= MADE_TITLE {
+        return line.to_owned();
+    }
+    let start: String = line.chars().take(MADE_TITLE - 1).collect();
+    format!("{}…", start.trim_end())
+}
+
+fn check_title(title: &str) -> Result<String, StoreError> {
+    let title = title.trim();
+    if (1..=200).contains(&title.chars().count()) {
+        Ok(title.to_owned())
+    } else {
+        Err(StoreError::invalid("A conversation's title has 1 to 200 characters."))
+    }
+}
+
+#[async_trait]
+impl ConversationStore for LocalConversations {
+    async fn create(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        agent: Option<AgentId>,
+        title: Option<&str>,
+    ) -> StoreResult<Conversation> {
+        caller.require_person("start a conversation")?;
+        let title = title.map(check_title).transpose()?.unwrap_or_default();
+        let (owner, now) = (Owner::from(caller), self.0.env().now());
+        self.0
+            .write(move |tx| {
+                if let Some(made) = find(tx, owner, id)? {
+                    return Ok(made);
+                }
+                let agent = match agent {
+                    Some(agent) => match agents::is_active(tx, owner.workspace, agent)? {
+                        Some(true) => agent,
+                        Some(false) => {
+                            return Err(StoreError::conflict("That agent is not active. Choose another, or activate it.").into());
+                        }
+                        None => return Err(StoreError::NotFound("the agent").into()),
+                    },
+                    None => agents::answering(tx, owner.workspace)?.ok_or(StoreError::NotFound("the workspace"))?,
+                };
+                tx.execute(
+                    "INSERT INTO conversation (workspace_id, id, user_id, agent_id, title, archived, created_at, updated_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?6)",
+                    params![
+                        blob(owner.workspace),
+                        blob(id),
+                        blob(owner.user),
+                        blob(agent),
+                        title,
+                        now.millis()
+                    ],
+                )?;
+                require(tx, owner, id)
+            })
+            .await
+    }
+
+    async fn conversation(&self, caller: &Caller, id: ConversationId) -> StoreResult<Option<Conversation>> {
+        let owner = Owner::from(caller);
+        self.0.read_for(caller, move |conn| find(conn, owner, id)).await
+    }
+
+    async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<Page<Conversation>> {
+        let (owner, size) = (Owner::from(caller), request.size());
+        let (millis, last) = page::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
+        self.0
+            .read_for(caller, move |conn| {
+                let mut statement = conn.prepare_cached(&format!(
+                    "{CONVERSATION} WHERE c.workspace_id = ?1 AND c.user_id = ?2 AND c.archived = ?3 AND (c.updated_at, c.id) < (?4, ?5)
+                     ORDER BY c.updated_at DESC, c.id DESC LIMIT ?6"
+                ))?;
+                let rows = statement.query_map(
+                    params![blob(owner.workspace), blob(owner.user), archived, millis, last, page::limit(size)],
+                    conversation,
+                )?;
+                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |found| {
+                    page::after(found.updated_at.millis(), found.id)
+                }))
+            })
+            .await
+    }
+
+    async fn edit(&self, caller: &Caller, id: ConversationId, edit: ConversationEdit) -> StoreResult<Conversation> {
+        caller.require_person("change a conversation")?;
+        let title = edit.title.as_deref().map(check_title).transpose()?;
+        let owner = Owner::from(caller);
+        self.0
+            .write(move |tx| {
+                require(tx, owner, id)?;
+                tx.execute(
+                    "UPDATE conversation SET title = coalesce(?3, title), archived = coalesce(?4, archived)
+                     WHERE workspace_id = ?1 AND id = ?2",
+                    params![blob(owner.workspace), blob(id), title, edit.archived],
+                )?;
+                require(tx, owner, id)
+            })
+            .await
+    }
+
+    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+        let (owner, size) = (Owner::from(caller), request.size());
+        let before = page::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
+        self.0
+            .read_for(caller, move |conn| {
+                require(conn, owner, id)?;
+                let mut statement = conn.prepare_cached(
+                    "SELECT * FROM message WHERE workspace_id = ?1 AND conversation_id = ?2 AND ordinal < ?3 AND superseded = 0
+                     ORDER BY ordinal DESC LIMIT ?4",
+                )?;
+                let rows = statement.query_map(params![blob(owner.workspace), blob(id), before, page::limit(size)], message)?;
+                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |found| {
+                    int(found.ordinal).to_string()
+                }))
+            })
+            .await
+    }
+
+    async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
+        let (owner, ids) = (Owner::from(caller), ids.to_vec());
+        self.0
+            .read_for(caller, move |conn| {
+                let found = ids.into_iter().map(|id| find_message(conn, owner, id));
+                Ok(found.collect::<DbResult<Vec<_>>>()?.into_iter().flatten().collect())
+            })
+            .await
+    }
+
+    async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {
+        let (owner, words, size) = (Owner::from(caller), search::words(query), request.size());
+        let before = page::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
+        self.0
+            .read_for(caller, move |conn| search::messages(conn, owner, &words, before, size))
+            .await
+    }
+}

@@ -1,0 +1,182 @@
+//! Event logs: appending with gapless `seq` and chain hashes, reading, checking. All functions run inside a job.
+
+use duet_core::{
+    Env,
+    crypto::{EventFields, GENESIS, Hash, event_hash, payload_hash},
+    domain::{EventKind, NewEvent, RunEvent, StoredEvent},
+    ids::{RunId, WorkspaceId},
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    error::DbResult,
+    rows::{blob, count, int, opt_json, time, word},
+};
+
+/// Bytes of salt of a payload's hash.
+const SALT: usize = 16;
+
+/// The end of a run's log: what the next event is chained to.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Its `seq`; 0 when there is no event yet.
+    pub seq: u64,
+    /// Its link.
+    pub hash: Hash,
+}
+
+impl Head {
+    /// Of an empty log.
+    pub const EMPTY: Self = Self { seq: 0, hash: GENESIS };
+}
+
+/// Appends events after `head`, moves the run's head and puts one hint into the outbox. The writer is alone, so that nobody
+/// else moves the head in between.
+pub fn append(
+    tx: &Connection,
+    env: &Env,
+    (workspace, run): (WorkspaceId, RunId),
+    mut head: Head,
+    events: Vec<NewEvent>,
+) -> DbResult<Vec<StoredEvent>> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = env.now();
+    let (workspace_key, run_key) = (blob(workspace), blob(run));
+    let mut header = tx.prepare_cached(
+        "INSERT INTO run_event (workspace_id, run_id, seq, kind, at, payload_hash, chain_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let mut body = tx
+        .prepare_cached("INSERT INTO run_event_payload (workspace_id, run_id, seq, salt, payload) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut mention = tx.prepare_cached(
+        "INSERT OR IGNORE INTO run_event_mention (workspace_id, memory_id, run_id, seq) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let mut stored = Vec::with_capacity(events.len());
+    for NewEvent { event, mentions } in events {
+        let payload = serde_json::to_string(&event)?;
+        let salt: [u8; SALT] = env.bytes();
+        let fields = EventFields {
+            run,
+            seq: head.seq + 1,
+            kind: event.kind(),
+            at: now,
+            payload: payload_hash(&salt, payload.as_bytes()),
+        };
+        head = Head {
+            seq: fields.seq,
+            hash: event_hash(&head.hash, &fields),
+        };
+        header.execute(params![
+            workspace_key,
+            run_key,
+            int(head.seq),
+            fields.kind.as_str(),
+            now.millis(),
+            fields.payload,
+            head.hash
+        ])?;
+        body.execute(params![workspace_key, run_key, int(head.seq), salt, payload])?;
+        for memory in mentions {
+            mention.execute(params![workspace_key, blob(memory), run_key, int(head.seq)])?;
+        }
+        stored.push(StoredEvent {
+            seq: head.seq,
+            kind: fields.kind,
+            event: Some(event),
+            at: now,
+        });
+    }
+    tx.prepare_cached("UPDATE run SET last_seq = ?3, last_hash = ?4, updated_at = ?5 WHERE workspace_id = ?1 AND id = ?2")?
+        .execute(params![workspace_key, run_key, int(head.seq), head.hash, now.millis()])?;
+    tx.prepare_cached("INSERT INTO run_event_outbox (workspace_id, run_id, last_seq) VALUES (?1, ?2, ?3)")?
+        .execute(params![workspace_key, run_key, int(head.seq)])?;
+    Ok(stored)
+}
+
+/// Events with `seq > after`, in order.
+pub fn after(conn: &Connection, workspace: WorkspaceId, run: RunId, after: u64, limit: usize) -> DbResult<Vec<StoredEvent>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT e.seq, e.kind, e.at, p.payload FROM run_event e
+         LEFT JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
+         WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.seq > ?3 ORDER BY e.seq LIMIT ?4",
+    )?;
+    let rows = statement.query_map(
+        params![
+            blob(workspace),
+            blob(run),
+            int(after),
+            i64::try_from(limit).unwrap_or(i64::MAX)
+        ],
+        event,
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok(StoredEvent {
+        seq: count(row, "seq")?,
+        kind: word(row, "kind")?,
+        event: opt_json::<RunEvent>(row, "payload")?,
+        at: time(row, "at")?,
+    })
+}
+
+/// Whether the log holds an event of that kind.
+pub fn has(conn: &Connection, workspace: WorkspaceId, run: RunId, kind: EventKind) -> DbResult<bool> {
+    let mut statement = conn.prepare_cached("SELECT 1 FROM run_event WHERE workspace_id = ?1 AND run_id = ?2 AND kind = ?3")?;
+    Ok(statement.exists(params![blob(workspace), blob(run), kind.as_str()])?)
+}
+
+/// Recomputes a run's chain: how many events hold, or the first `seq` that does not.
+pub fn verify(conn: &Connection, workspace: WorkspaceId, run: RunId) -> DbResult<Result<u64, u64>> {
+    let key = params![blob(workspace), blob(run)];
+    let head: Option<(u64, Hash)> = conn
+        .prepare_cached("SELECT last_seq, last_hash FROM run WHERE workspace_id = ?1 AND id = ?2")?
+        .query_row(key, |row| Ok((count(row, "last_seq")?, row.get("last_hash")?)))
+        .optional()?;
+    // A message names a run that is gone with all its events.
+    let Some(head) = head else { return Ok(Err(1)) };
+    let mut statement = conn.prepare_cached(
+        "SELECT e.*, p.salt, p.payload, p.seq IS NULL AS gone FROM run_event e
+         LEFT JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
+         WHERE e.workspace_id = ?1 AND e.run_id = ?2 ORDER BY e.seq",
+    )?;
+    let mut rows = statement.query(key)?;
+    let mut last = Head::EMPTY;
+    while let Some(row) = rows.next()? {
+        let seq = count(row, "seq")?;
+        if seq != last.seq + 1 {
+            return Ok(Err(last.seq + 1));
+        }
+        let (Ok(kind), at) = (word(row, "kind"), time(row, "at")?) else {
+            return Ok(Err(seq));
+        };
+        let payload: Hash = row.get("payload_hash")?;
+        let (salt, text): (Option<Vec<u8>>, Option<String>) = (row.get("salt")?, row.get("payload")?);
+        let untouched = match (salt, text) {
+            (Some(salt), Some(text)) => payload_hash(&salt, text.as_bytes()) == payload,
+            // Redacted: the row says so. A row that is not there was taken away.
+            _ => !row.get::<_, bool>("gone")?,
+        };
+        let hash = event_hash(
+            &last.hash,
+            &EventFields {
+                run,
+                seq,
+                kind,
+                at,
+                payload,
+            },
+        );
+        if !untouched || hash != row.get::<_, Hash>("chain_hash")? {
+            return Ok(Err(seq));
+        }
+        last = Head { seq, hash };
+    }
+    Ok(if head == (last.seq, last.hash) {
+        Ok(last.seq)
+    } else {
+        Err(last.seq + 1)
+    })
+}

@@ -1,0 +1,402 @@
+//! Runs as people see them.
+
+use async_trait::async_trait;
+use duet_core::{
+    Caller, Env, StoreError, StoreResult,
+    crypto::{Hash, request_hash},
+    domain::{
+        EventKind, EventPage, Message, MessageRole, MessageStatus, NewTurn, Page, PageRequest, RetryMode, RetryTurn, Run,
+        RunEvent, TurnLimits, TurnReceipt,
+    },
+    ids::{AgentId, ConversationId, Id, MessageId, RunId},
+    ports::RunStore,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    agents,
+    conversations::{self, Owner, find_message, made_title, next_ordinal, require},
+    db::Db,
+    error::DbResult,
+    events::{self, Head},
+    page,
+    rows::{blob, count, id, time, word},
+};
+
+/// The runs on the file.
+pub struct LocalRuns(pub(super) Db);
+
+/// How long an idempotency key is known: longer than the promised 24 hours.
+const KEY_MILLIS: i64 = 48 * 3_600_000;
+/// Events in one page at most.
+const EVENTS: usize = 1_000;
+
+const ACTIVE: &str = "A reply is being written in this conversation. Wait for it, or stop it.";
+
+/// A run out of a row.
+pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    Ok(Run {
+        id: id(row, "id")?,
+        workspace_id: id(row, "workspace_id")?,
+        user_id: id(row, "user_id")?,
+        conversation_id: id(row, "conversation_id")?,
+        message_id: id(row, "message_id")?,
+        reply_id: id(row, "reply_id")?,
+        agent_id: id(row, "agent_id")?,
+        status: word(row, "status")?,
+        attempt: row.get("attempt")?,
+        last_seq: count(row, "last_seq")?,
+        reason: row.get("reason")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+fn find(conn: &Connection, owner: Owner, id: RunId) -> DbResult<Option<Run>> {
+    let mut statement = conn.prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3")?;
+    Ok(statement
+        .query_row(params![blob(owner.workspace), blob(id), blob(owner.user)], run)
+        .optional()?)
+}
+
+fn receipt(run: &Run) -> TurnReceipt {
+    TurnReceipt {
+        message_id: run.message_id,
+        run_id: run.id,
+        reply_id: run.reply_id,
+    }
+}
+
+/// What a run begins with.
+struct Beginning {
+    run: RunId,
+    conversation: ConversationId,
+    message: MessageId,
+    reply: MessageId,
+    agent: AgentId,
+    prefix: String,
+    limits: TurnLimits,
+}
+
+/// Queues a run with its first event.
+fn queue(tx: &Connection, env: &Env, owner: Owner, beginning: Beginning) -> DbResult<TurnReceipt> {
+    let Beginning {
+        run,
+        conversation,
+        message,
+        reply,
+        agent,
+        prefix,
+        limits,
+    } = beginning;
+    tx.execute(
+        "INSERT INTO run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, last_hash, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?9)",
+        params![
+            blob(owner.workspace),
+            blob(run),
+            blob(owner.user),
+            blob(conversation),
+            blob(message),
+            blob(reply),
+            blob(agent),
+            Head::EMPTY.hash,
+            env.now().millis()
+        ],
+    )?;
+    tx.execute(
+        "UPDATE message SET run_id = ?3 WHERE workspace_id = ?1 AND id = ?2",
+        params![blob(owner.workspace), blob(message), blob(run)],
+    )?;
+    let started = RunEvent::Started {
+        agent_id: agent,
+        message_id: message,
+        reply_id: reply,
+        prefix,
+        limits,
+    };
+    events::append(tx, env, (owner.workspace, run), Head::EMPTY, vec![started.into()])?;
+    Ok(TurnReceipt {
+        message_id: message,
+        run_id: run,
+        reply_id: reply,
+    })
+}
+
+/// The agent that answers in a conversation now: its own, or the primary when that one was put to rest.
+fn answering(tx: &Connection, owner: Owner, agent: AgentId) -> DbResult<AgentId> {
+    match agents::is_active(tx, owner.workspace, agent)? {
+        Some(true) => Ok(agent),
+        _ => Ok(agents::answering(tx, owner.workspace)?.unwrap_or(agent)),
+    }
+}
+
+/// What an idempotency key was used for, if it was.
+fn known_key(tx: &Connection, owner: Owner, key: &str, now: i64) -> DbResult<Option<(Hash, TurnReceipt)>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT * FROM idempotency_key WHERE workspace_id = ?1 AND user_id = ?2 AND key = ?3 AND expires_at > ?4",
+    )?;
+    let found = statement.query_row(params![blob(owner.workspace), blob(owner.user), key, now], |row| {
+        let receipt = TurnReceipt {
+            message_id: id(row, "message_id")?,
+            run_id: id(row, "run_id")?,
+            reply_id: id(row, "reply_id")?,
+        };
+        Ok((row.get("request_hash")?, receipt))
+    });
+    Ok(found.optional()?)
+}
+
+fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<TurnReceipt> {
+    let conversation = require(tx, owner, turn.conversation_id)?;
+    let now = env.now().millis();
+    let request = request_hash(&[turn.conversation_id.uuid().as_bytes(), turn.text.as_bytes()]);
+    if let Some(key) = &turn.idempotency_key {
+        match known_key(tx, owner, key, now)? {
+            Some((known, receipt)) if known == request => return Ok(receipt),
+            Some(_) => {
+                return Err(StoreError::conflict(
+                    "That idempotency key was used for another message. Use a fresh key for each message.",
+                )
+                .into());
+            }
+            None => {}
+        }
+    }
+    if let Some(sent) = find_message(tx, owner, turn.message_id)? {
+        let same = sent.conversation_id == turn.conversation_id && sent.role == MessageRole::User && sent.text == turn.text;
+        let first = find(tx, owner, turn.run_id)?.filter(|run| same && run.message_id == sent.id);
+        return first
+            .map(|run| receipt(&run))
+            .ok_or_else(|| StoreError::conflict("That message id is taken. Choose another.").into());
+    }
+    if conversation.active_run.is_some() {
+        return Err(StoreError::conflict(ACTIVE).into());
+    }
+    let ordinal = next_ordinal(tx, owner.workspace, conversation.id, now)?;
+    tx.execute(
+        "INSERT INTO message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'user', 'complete', ?6, ?7)",
+        params![
+            blob(owner.workspace),
+            blob(turn.message_id),
+            blob(conversation.id),
+            blob(owner.user),
+            ordinal,
+            turn.text,
+            now
+        ],
+    )?;
+    if conversation.title.is_empty() {
+        tx.execute(
+            "UPDATE conversation SET title = ?3 WHERE workspace_id = ?1 AND id = ?2",
+            params![blob(owner.workspace), blob(conversation.id), made_title(&turn.text)],
+        )?;
+    }
+    let beginning = Beginning {
+        run: turn.run_id,
+        conversation: conversation.id,
+        message: turn.message_id,
+        reply: turn.reply_id,
+        agent: answering(tx, owner, conversation.agent_id)?,
+        prefix: String::new(),
+        limits: turn.limits,
+    };
+    let receipt = queue(tx, env, owner, beginning)?;
+    if let Some(key) = turn.idempotency_key {
+        tx.execute(
+            "INSERT OR REPLACE INTO idempotency_key (workspace_id, user_id, key, request_hash, message_id, run_id, reply_id, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                blob(owner.workspace),
+                blob(owner.user),
+                key,
+                request,
+                blob(receipt.message_id),
+                blob(receipt.run_id),
+                blob(receipt.reply_id),
+                now.saturating_add(KEY_MILLIS)
+            ],
+        )?;
+    }
+    Ok(receipt)
+}
+
+/// The reply to a message that is shown.
+fn shown_reply(tx: &Connection, owner: Owner, message: MessageId) -> DbResult<Option<Message>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT * FROM message WHERE workspace_id = ?1 AND parent_id = ?2 AND superseded = 0 ORDER BY ordinal DESC LIMIT 1",
+    )?;
+    Ok(statement
+        .query_row(params![blob(owner.workspace), blob(message)], conversations::message)
+        .optional()?)
+}
+
+fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult<TurnReceipt> {
+    let message = find_message(tx, owner, retry.message_id)?.ok_or(StoreError::NotFound("the message"))?;
+    if let Some(run) = find(tx, owner, retry.run_id)? {
+        return if run.message_id == message.id {
+            Ok(receipt(&run))
+        } else {
+            Err(StoreError::conflict("That run id is taken. Choose another.").into())
+        };
+    }
+    if message.role != MessageRole::User {
+        return Err(StoreError::invalid("Only your own message can be answered again; name that one, not the reply.").into());
+    }
+    if message.status == MessageStatus::Redacted {
+        return Err(StoreError::conflict("That message was redacted; there is nothing left to answer.").into());
+    }
+    let conversation = require(tx, owner, message.conversation_id)?;
+    if conversation.active_run.is_some() {
+        return Err(StoreError::conflict(ACTIVE).into());
+    }
+    let later = tx
+        .prepare_cached(
+            "SELECT 1 FROM message WHERE workspace_id = ?1 AND conversation_id = ?2 AND ordinal > ?3 AND role = 'user'",
+        )?
+        .exists(params![
+            blob(owner.workspace),
+            blob(conversation.id),
+            super::rows::int(message.ordinal)
+        ])?;
+    if later {
+        return Err(StoreError::conflict(
+            "The conversation has gone on since that message. Only the newest one can be answered again.",
+        )
+        .into());
+    }
+    let reply = shown_reply(tx, owner, message.id)?;
+    let (reply_id, prefix) = match (retry.mode, reply) {
+        (RetryMode::Continue, Some(reply))
+            if matches!(
+                reply.status,
+                MessageStatus::Stopped | MessageStatus::Limited | MessageStatus::Interrupted
+            ) =>
+        {
+            (reply.id, reply.text)
+        }
+        (RetryMode::Continue, _) => {
+            return Err(StoreError::conflict(
+                "There is no stopped or interrupted reply to go on from. Start the answer anew instead.",
+            )
+            .into());
+        }
+        (RetryMode::Restart, reply) => {
+            if let Some(reply) = reply {
+                tx.execute(
+                    "UPDATE message SET superseded = 1 WHERE workspace_id = ?1 AND id = ?2",
+                    params![blob(owner.workspace), blob(reply.id)],
+                )?;
+            }
+            (retry.reply_id, String::new())
+        }
+    };
+    let beginning = Beginning {
+        run: retry.run_id,
+        conversation: conversation.id,
+        message: message.id,
+        reply: reply_id,
+        agent: answering(tx, owner, conversation.agent_id)?,
+        prefix,
+        limits: retry.limits,
+    };
+    queue(tx, env, owner, beginning)
+}
+
+#[async_trait]
+impl RunStore for LocalRuns {
+    async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt> {
+        caller.require_person("send a message")?;
+        turn.check().map_err(StoreError::invalid)?;
+        if turn
+            .idempotency_key
+            .as_ref()
+            .is_some_and(|key| key.is_empty() || key.len() > 200)
+        {
+            return Err(StoreError::invalid("An idempotency key has 1 to 200 characters."));
+        }
+        let (owner, env) = (Owner::from(caller), self.0.env().clone());
+        self.0.write(move |tx| start(tx, &env, owner, turn)).await
+    }
+
+    async fn retry_turn(&self, caller: &Caller, turn: RetryTurn) -> StoreResult<TurnReceipt> {
+        caller.require_person("have a message answered again")?;
+        let (owner, env) = (Owner::from(caller), self.0.env().clone());
+        self.0.write(move |tx| retry(tx, &env, owner, turn)).await
+    }
+
+    async fn run(&self, caller: &Caller, id: RunId) -> StoreResult<Option<Run>> {
+        let owner = Owner::from(caller);
+        self.0.read_for(caller, move |conn| find(conn, owner, id)).await
+    }
+
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<Page<Run>> {
+        let (owner, size) = (Owner::from(caller), request.size());
+        let (millis, last) = page::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
+        self.0
+            .read_for(caller, move |conn| {
+                require(conn, owner, conversation)?;
+                let mut statement = conn.prepare_cached(
+                    "SELECT * FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND (created_at, id) < (?3, ?4)
+                     ORDER BY created_at DESC, id DESC LIMIT ?5",
+                )?;
+                let rows = statement.query_map(
+                    params![blob(owner.workspace), blob(conversation), millis, last, page::limit(size)],
+                    run,
+                )?;
+                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |run| {
+                    page::after(run.created_at.millis(), run.id)
+                }))
+            })
+            .await
+    }
+
+    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
+        let owner = Owner::from(caller);
+        self.0
+            .read_for(caller, move |conn| {
+                let run = find(conn, owner, id)?.ok_or(StoreError::NotFound("the run"))?;
+                if after > run.last_seq {
+                    return Err(StoreError::invalid(format!(
+                        "The run has {} events; there is nothing after number {after}. Read it from the start.",
+                        run.last_seq
+                    ))
+                    .into());
+                }
+                Ok(EventPage {
+                    events: events::after(conn, owner.workspace, id, after, limit.clamp(1, EVENTS))?,
+                    last_seq: run.last_seq,
+                    ended: run.status.is_final(),
+                })
+            })
+            .await
+    }
+
+    async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run> {
+        caller.require_person("stop a run")?;
+        let (owner, env) = (Owner::from(caller), self.0.env().clone());
+        self.0
+            .write(move |tx| {
+                let run = find(tx, owner, id)?.ok_or(StoreError::NotFound("the run"))?;
+                if run.status.is_final() || events::has(tx, owner.workspace, id, EventKind::Cancel)? {
+                    return Ok(run);
+                }
+                let head = head(tx, owner, id)?;
+                let asked = RunEvent::CancelRequested { by: owner.user };
+                events::append(tx, &env, (owner.workspace, id), head, vec![asked.into()])?;
+                find(tx, owner, id)?.ok_or_else(|| StoreError::NotFound("the run").into())
+            })
+            .await
+    }
+}
+
+fn head(tx: &Connection, owner: Owner, run: RunId) -> DbResult<Head> {
+    let mut statement = tx.prepare_cached("SELECT last_seq, last_hash FROM run WHERE workspace_id = ?1 AND id = ?2")?;
+    Ok(statement.query_row(params![blob(owner.workspace), blob(run)], |row| {
+        Ok(Head {
+            seq: count(row, "last_seq")?,
+            hash: row.get("last_hash")?,
+        })
+    })?)
+}
