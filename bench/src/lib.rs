@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Measurements of Duet: from outside, over HTTP, and of its parts. `cargo xtask bench` builds the release and runs them.
+
+pub mod report;
+pub mod server;
+pub mod startup;

@@ -1,0 +1,24 @@
+//! `duet-bench`: measurements of Duet from outside and of its parts. `cargo xtask bench` builds and runs it.
+
+use clap::{Parser, Subcommand};
+use duet_bench::startup;
+
+#[derive(Parser)]
+#[command(name = "duet-bench", about = "Measures Duet.", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Measurement,
+}
+
+#[derive(Subcommand)]
+enum Measurement {
+    /// Cold start to first answer, memory at rest, size of the binary.
+    Startup(startup::Options),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Measurement::Startup(options) => startup::run(&options).await,
+    }
+}

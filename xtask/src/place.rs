@@ -1,0 +1,43 @@
+//! Where things are: the checkout, and the cache outside it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// The checkout's root.
+pub fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}
+
+/// A folder of the development cache, made when missing. Everything that these commands download stands there, so that a
+/// fresh clone finds it again and the checkout stays clean.
+pub fn cache(name: &str) -> Result<PathBuf> {
+    let base = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
+        Some(base) => PathBuf::from(base),
+        None => PathBuf::from(env::var_os("HOME").context("HOME is not set. Set it, or set XDG_CACHE_HOME.")?).join(".cache"),
+    };
+    let folder = base.join("duet-dev").join(name);
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("Cannot make {}. Set XDG_CACHE_HOME to a writable folder.", folder.display()))?;
+    Ok(folder)
+}
+
+/// Where cargo builds: `CARGO_TARGET_DIR`, else `target` in the checkout.
+pub fn target() -> PathBuf {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
+
+/// Finds a program on `PATH`.
+pub fn which(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(format!("{program}{}", env::consts::EXE_SUFFIX)))
+        .find(|candidate| candidate.is_file())
+}

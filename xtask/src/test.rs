@@ -1,0 +1,324 @@
+//! `cargo xtask test`: every check, in order, each with its runner's own words.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{
+    binary,
+    command::{self, Failed, Output},
+    fetch, generate, place,
+    tally::Tally,
+    tools, tree, web,
+};
+
+/// Options of `test`.
+#[derive(Args, Default)]
+pub struct Options {
+    /// Also the long ones: more seeds, more data.
+    #[arg(long)]
+    long: bool,
+    /// Only this stage; may be repeated.
+    #[arg(long, value_name = "STAGE")]
+    only: Vec<String>,
+    /// Stop at the first stage that fails instead of telling about all.
+    #[arg(long)]
+    fail_fast: bool,
+    /// List the stages.
+    #[arg(long)]
+    list: bool,
+}
+
+struct Stage {
+    name: &'static str,
+    about: &'static str,
+    /// Whether it has to report at least one test.
+    counts: bool,
+    run: fn(&Options) -> Result<Output>,
+}
+
+const STAGES: &[Stage] = &[
+    Stage {
+        name: "fmt",
+        about: "Rust formatting",
+        counts: false,
+        run: fmt,
+    },
+    Stage {
+        name: "tree",
+        about: "links, paths, file sizes, borders between web features",
+        counts: false,
+        run: |_| tree::check(&place::root()),
+    },
+    Stage {
+        name: "clippy",
+        about: "Rust lints; a warning is an error",
+        counts: false,
+        run: clippy,
+    },
+    Stage {
+        name: "deny",
+        about: "licences and sources of the dependencies",
+        counts: false,
+        run: deny,
+    },
+    Stage {
+        name: "gen",
+        about: "generated files are as they would be generated now",
+        counts: false,
+        run: |_| generate::check(),
+    },
+    Stage {
+        name: "web",
+        about: "web app: types, lints, build, unit tests, bundle",
+        counts: true,
+        run: web,
+    },
+    Stage {
+        name: "rust",
+        about: "all Rust tests, with the real binary",
+        counts: true,
+        run: rust,
+    },
+    Stage {
+        name: "doc",
+        about: "examples in the documentation of the code",
+        counts: false,
+        run: doc,
+    },
+    Stage {
+        name: "product",
+        about: "the program compiles without the parts for tests",
+        counts: false,
+        run: product,
+    },
+    Stage {
+        name: "e2e",
+        about: "the built binary in a real browser",
+        counts: true,
+        run: e2e,
+    },
+];
+
+/// How a stage went.
+struct Report {
+    name: &'static str,
+    took: Duration,
+    output: Output,
+    problem: Option<String>,
+}
+
+/// Runs the stages and prints what each found.
+pub fn test(options: &Options) -> Result<ExitCode> {
+    if options.list {
+        for stage in STAGES {
+            println!("{:8} {}", stage.name, stage.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(unknown) = options
+        .only
+        .iter()
+        .find(|name| STAGES.iter().all(|stage| stage.name != **name))
+    {
+        let known: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
+        bail!("There is no stage `{unknown}`. Choose from: {}.", known.join(", "));
+    }
+    tools::for_testing()?;
+
+    let mut reports = Vec::new();
+    for stage in STAGES
+        .iter()
+        .filter(|stage| options.only.is_empty() || options.only.iter().any(|name| name == stage.name))
+    {
+        println!("\n=== {}: {}", stage.name, stage.about);
+        let report = perform(stage, options);
+        let failed = report.problem.is_some();
+        reports.push(report);
+        if failed && options.fail_fast {
+            break;
+        }
+    }
+    Ok(summary(&reports))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the real time that a stage takes is what is reported")]
+fn perform(stage: &Stage, options: &Options) -> Report {
+    let started = Instant::now();
+    let (output, problem) = match (stage.run)(options) {
+        Ok(output) if output.tally.failed > 0 => (output, Some("tests failed".to_owned())),
+        Ok(output) if stage.counts && output.tally.passed == 0 => (output, Some("no test ran".to_owned())),
+        Ok(output) => (output, None),
+        Err(error) => {
+            let problem = format!("{error:#}");
+            println!("{}: {problem}", stage.name);
+            let output = error.downcast::<Failed>().map(|failed| failed.output).unwrap_or_default();
+            (output, Some(problem))
+        }
+    };
+    Report {
+        name: stage.name,
+        took: started.elapsed(),
+        output,
+        problem,
+    }
+}
+
+fn summary(reports: &[Report]) -> ExitCode {
+    for report in reports.iter().filter(|report| report.problem.is_some()) {
+        println!("\n--- {} failed; its last words:", report.name);
+        for line in &report.output.last {
+            println!("    {line}");
+        }
+    }
+    println!("\n=== summary");
+    let mut total = Tally::default();
+    for report in reports {
+        total += report.output.tally;
+        let verdict = report.problem.as_deref().unwrap_or("ok");
+        let verdict = verdict.lines().next().unwrap_or_default();
+        println!("{:8} {:>7.1} s  {verdict}", report.name, report.took.as_secs_f64());
+        for line in &report.output.closing {
+            println!("         {line}");
+        }
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if reports.iter().all(|report| report.problem.is_none()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn fmt(_: &Options) -> Result<Output> {
+    command::watch(command::command("cargo").args(["fmt", "--all", "--check"]))
+}
+
+fn clippy(_: &Options) -> Result<Output> {
+    let mut clippy = command::command("cargo");
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    command::watch(&mut clippy)
+}
+
+fn deny(_: &Options) -> Result<Output> {
+    let program = fetch::cargo_deny()?;
+    println!("Advisories are left out here: their database comes over git. `cargo deny check advisories` checks them.");
+    let mut deny = command::command(program);
+    deny.args([
+        "--workspace",
+        "check",
+        "--hide-inclusion-graph",
+        "licenses",
+        "bans",
+        "sources",
+    ]);
+    command::watch(&mut deny)
+}
+
+fn web(_: &Options) -> Result<Output> {
+    web::install()?;
+    let mut output = Output::default();
+    for script in ["typecheck", "lint"] {
+        output.add(web::script(script)?);
+    }
+    web::build()?;
+    output.add(web::script("test")?);
+    Ok(output)
+}
+
+fn rust(options: &Options) -> Result<Output> {
+    let mut cargo = command::command("cargo");
+    if place::which("cargo-nextest").is_some() {
+        cargo.args(["nextest", "run", "--locked", "--workspace", "--no-fail-fast"]);
+        cargo.args(["--status-level", "slow", "--final-status-level", "slow"]);
+        if options.long {
+            cargo.args(["--profile", "long"]);
+        }
+    } else {
+        cargo.args([
+            "test",
+            "--locked",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ]);
+    }
+    if options.long {
+        cargo.env("DUET_TEST_LONG", "1");
+    }
+    cargo.env("DUET_TEST_MINILM", minilm()?);
+    command::watch(&mut cargo)
+}
+
+/// The program as people build it: without the parts that only tests switch on.
+fn product(_: &Options) -> Result<Output> {
+    command::watch(command::command("cargo").args(["check", "--locked", "--package", "duet-local", "--bin", "duet"]))
+}
+
+/// The sentence-transformer of the tests: what the environment names, else the pinned one.
+fn minilm() -> Result<PathBuf> {
+    match std::env::var_os("DUET_TEST_MINILM") {
+        Some(folder) => Ok(folder.into()),
+        None => fetch::minilm(),
+    }
+}
+
+fn doc(_: &Options) -> Result<Output> {
+    command::watch(command::command("cargo").args(["test", "--locked", "--workspace", "--doc"]))
+}
+
+fn e2e(options: &Options) -> Result<Output> {
+    let chromium = fetch::chromium()?;
+    web::build()?;
+    let duet = binary::test_build()?.duet()?;
+    let mut npm = web::npm(&["run", "--silent", "e2e"]);
+    npm.env("DUET_BIN", duet).env("DUET_CHROMIUM", chromium);
+    if options.long {
+        npm.env("DUET_TEST_LONG", "1");
+    }
+    command::watch(&mut npm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(run: fn(&Options) -> Result<Output>, counts: bool) -> Report {
+        perform(
+            &Stage {
+                name: "stage",
+                about: "",
+                counts,
+                run,
+            },
+            &Options::default(),
+        )
+    }
+
+    fn passing(passed: u64, failed: u64) -> Output {
+        Output {
+            tally: Tally { passed, failed },
+            ..Output::default()
+        }
+    }
+
+    #[test]
+    fn a_stage_without_tests_fails_where_tests_belong() {
+        assert_eq!(report(|_| Ok(passing(0, 0)), true).problem.as_deref(), Some("no test ran"));
+        assert_eq!(report(|_| Ok(passing(0, 0)), false).problem, None);
+        assert_eq!(report(|_| Ok(passing(2, 0)), true).problem, None);
+    }
+
+    #[test]
+    fn a_failed_test_fails_its_stage_whatever_the_exit_code() {
+        assert_eq!(report(|_| Ok(passing(2, 1)), true).problem.as_deref(), Some("tests failed"));
+        assert_eq!(report(|_| bail!("it broke"), true).problem.as_deref(), Some("it broke"));
+    }
+}

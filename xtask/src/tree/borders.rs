@@ -1,0 +1,99 @@
+//! Who may know whom: web features never import each other, and the packages' dependencies point to the core.
+
+use super::{Tree, links::beside};
+
+/// A package's manifest and the packages of ours that it must not depend on.
+const PACKAGES: [(&str, &[&str]); 2] = [
+    ("core/Cargo.toml", &["duet-api", "duet-local", "duet-bench"]),
+    ("api/Cargo.toml", &["duet-local", "duet-bench", "rusqlite", "sqlx"]),
+];
+
+/// One sentence a border that is crossed.
+pub fn check(tree: &Tree) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in tree.texts(&[".ts", ".tsx"]) {
+        let Some(own) = feature(name) else { continue };
+        for (index, line) in text.lines().enumerate() {
+            if let Some(other) = imported(name, line).filter(|other| other != own) {
+                problems.push(format!(
+                    "{name}:{}: the feature `{own}` imports the feature `{other}`",
+                    index + 1
+                ));
+            }
+        }
+    }
+    for (name, text) in tree.texts(&["Cargo.toml"]) {
+        let Some((_, banned)) = PACKAGES.iter().find(|(manifest, _)| *manifest == name) else {
+            continue;
+        };
+        for (index, line) in text.lines().enumerate() {
+            let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            if banned.contains(&dependency) {
+                problems.push(format!("{name}:{}: depends on `{dependency}`", index + 1));
+            }
+        }
+    }
+    problems
+}
+
+/// The feature that a file belongs to.
+fn feature(name: &str) -> Option<&str> {
+    name.strip_prefix("web/src/features/")?
+        .split_once('/')
+        .map(|(feature, _)| feature)
+}
+
+/// The feature that a line imports from, by an alias (`…/features/NAME/…`) or by a relative path.
+fn imported(name: &str, line: &str) -> Option<String> {
+    let quoted = line.split_once("from ").or_else(|| line.split_once("import("))?.1;
+    let quote = quoted.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let path = quoted[1..].split(quote).next()?;
+    let path = if path.starts_with('.') {
+        beside(name, path).to_string_lossy().into_owned()
+    } else {
+        path.to_owned()
+    };
+    let (_, rest) = path.split_once("features/")?;
+    Some(rest.split('/').next().unwrap_or(rest).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::tree, *};
+
+    #[test]
+    fn finds_imports_between_features() {
+        let (tree, _folder) = tree(&[
+            (
+                "web/src/features/auth/a.ts",
+                "import { x } from \"../../features/memory/x\";\nimport { y } from \"@/features/auth/y\";\nimport { z } from \"../setup/z\";\nimport { w } from \"./w\";\n",
+            ),
+            ("web/src/routes/b.ts", "import { x } from \"@/features/memory/x\";\n"),
+        ]);
+        assert_eq!(
+            check(&tree),
+            [
+                "web/src/features/auth/a.ts:1: the feature `auth` imports the feature `memory`",
+                "web/src/features/auth/a.ts:3: the feature `auth` imports the feature `setup`"
+            ]
+        );
+    }
+
+    #[test]
+    fn finds_dependencies_that_point_up() {
+        let (tree, _folder) = tree(&[
+            ("core/Cargo.toml", "[dependencies]\nduet-api.workspace = true\n"),
+            (
+                "api/Cargo.toml",
+                "[dependencies]\nduet-core.workspace = true\nrusqlite = \"1\"\n",
+            ),
+        ]);
+        assert_eq!(
+            check(&tree),
+            [
+                "core/Cargo.toml:2: depends on `duet-api`",
+                "api/Cargo.toml:3: depends on `rusqlite`"
+            ]
+        );
+    }
+}
