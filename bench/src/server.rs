@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -19,62 +19,62 @@ pub struct Server {
     child: Child,
     /// Its address, `http://127.0.0.1:…`.
     pub url: String,
-    data: PathBuf,
-    log: PathBuf,
+    /// The one-time token that makes the first person the owner, as long as there is none.
+    pub setup_token: Option<String>,
 }
 
-/// The parts of the runtime file that a measurement needs.
+/// What `duet serve --json` says when it listens.
 #[derive(Deserialize)]
-struct Runtime {
+struct Announced {
+    url: String,
     setup_token: Option<String>,
 }
 
 impl Server {
-    /// Starts `duet serve` on the data in `folder` with these extra settings and returns when it has answered for the first
+    /// Starts `duet serve` on the data in `folder` with this configuration and returns when it has answered for the first
     /// time, with how long that took.
     #[expect(clippy::disallowed_methods, reason = "the start-up time is what is measured")]
-    pub async fn start(
-        program: &Path,
-        folder: &Path,
-        settings: &[(&str, String)],
-        http: &reqwest::Client,
-    ) -> Result<(Self, Duration)> {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|free| free.local_addr())
-            .context("There is no free port.")?
-            .port();
-        let url = format!("http://127.0.0.1:{port}");
-        let data = folder.join("duet.db");
+    pub async fn start(program: &Path, folder: &Path, config: &str, http: &reqwest::Client) -> Result<(Self, Duration)> {
+        for name in ["config/duet", "data"] {
+            fs::create_dir_all(folder.join(name)).with_context(|| format!("Cannot make {name} in {}.", folder.display()))?;
+        }
+        fs::write(folder.join("config/duet/duet.toml"), config).context("Cannot write the configuration.")?;
         let log = folder.join("server.log");
         let words = fs::File::create(&log).with_context(|| format!("Cannot write {}.", log.display()))?;
         let mut command = Command::new(program);
         // Nothing of the caller's own Duet is seen or touched: no settings, no folders, no keyring.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DUET_")) {
-            command.env_remove(name);
-        }
-        for (name, inside) in [
-            ("HOME", ""),
-            ("XDG_CONFIG_HOME", "config"),
-            ("XDG_DATA_HOME", "data"),
-            ("XDG_CACHE_HOME", "cache"),
-        ] {
-            command.env(name, folder.join(inside));
-        }
-        command.env_remove("XDG_RUNTIME_DIR").env_remove("DBUS_SESSION_BUS_ADDRESS");
-        command.env("DUET_BIND", format!("127.0.0.1:{port}"));
-        command.envs(settings.iter().map(|(name, value)| (*name, value)));
-        command.arg("serve").arg("--data").arg(&data).stdin(Stdio::null());
+        command.env_clear().env("HOME", folder);
         command
-            .stdout(words.try_clone().context("Cannot copy a file handle.")?)
-            .stderr(words);
+            .env("XDG_CONFIG_HOME", folder.join("config"))
+            .env("XDG_DATA_HOME", folder.join("data"));
+        command.args(["serve", "--json", "--bind", "127.0.0.1:0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(words);
 
         let started = Instant::now();
-        let child = command
+        let mut child = command
             .spawn()
             .with_context(|| format!("Cannot start {}.", program.display()))?;
-        let mut server = Self { child, url, data, log };
+        let said = child.stdout.take().context("The server has no output.")?;
+        // Owned from here on, so that a failure below stops it.
+        let mut server = Self {
+            child,
+            url: String::new(),
+            setup_token: None,
+        };
+        let mut line = String::new();
+        BufReader::new(said)
+            .read_line(&mut line)
+            .context("Cannot read what the server says.")?;
+        let Ok(announced) = serde_json::from_str::<Announced>(&line) else {
+            bail!(
+                "`duet serve` does not start. It said:\n{line}{}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
+        };
+        server.url = announced.url;
+        server.setup_token = announced.setup_token;
         let health = format!("{}/health", server.url);
-        loop {
+        while started.elapsed() < PATIENCE {
             if http
                 .get(&health)
                 .send()
@@ -83,28 +83,12 @@ impl Server {
             {
                 return Ok((server, started.elapsed()));
             }
-            if let Some(status) = server.child.try_wait()? {
-                bail!("`duet serve` ended ({status}). It said:\n{}", server.words());
-            }
-            if started.elapsed() > PATIENCE {
-                bail!("`duet serve` does not answer. It said:\n{}", server.words());
-            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-    }
-
-    /// The one-time token that makes the first person the owner.
-    pub fn setup_token(&self) -> Result<String> {
-        let file = PathBuf::from(format!("{}.server.json", self.data.display()));
-        let text = fs::read_to_string(&file).with_context(|| format!("Cannot read {}.", file.display()))?;
-        let runtime: Runtime =
-            serde_json::from_str(&text).with_context(|| format!("{} is not a runtime file.", file.display()))?;
-        runtime.setup_token.context("The server has an owner already.")
-    }
-
-    /// What it has printed.
-    pub fn words(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        bail!(
+            "`duet serve` does not answer. It said:\n{}",
+            fs::read_to_string(&log).unwrap_or_default()
+        );
     }
 
     /// Its resident memory in bytes, where the system tells (Linux).

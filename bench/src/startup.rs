@@ -54,10 +54,10 @@ pub async fn run(options: &Options) -> Result<()> {
     let (mut first, mut later, mut idle) = (Vec::new(), Vec::new(), None);
     for _ in 0..starts {
         let folder = tempfile::tempdir().context("Cannot make a folder.")?;
-        let (server, took) = Server::start(program, folder.path(), &[], &http).await?;
+        let (server, took) = Server::start(program, folder.path(), "", &http).await?;
         first.push(took);
         drop(server);
-        let (server, took) = Server::start(program, folder.path(), &[], &http).await?;
+        let (server, took) = Server::start(program, folder.path(), "", &http).await?;
         later.push(took);
         if idle.is_none() {
             tokio::time::sleep(Duration::from_secs(3)).await;
