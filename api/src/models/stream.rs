@@ -1,0 +1,306 @@
+//! From the bytes of an answer to model events: lines, frames, and a decoder per provider.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use duet_core::ports::{ModelError, ModelEvent, ModelStream};
+use futures::{StreamExt, stream::BoxStream};
+use reqwest::Response;
+
+use crate::provider::{Endpoint, Refusal};
+
+/// Longest line or frame.
+pub(crate) const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// Longest answer.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// How long the end of the body is waited for after the end of the reply, so that the connection can be used again.
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// How frames follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Server-sent events: the frame is the joined `data`.
+    Events,
+    /// One JSON object a line.
+    Lines,
+    /// The whole body is one frame.
+    Whole,
+}
+
+/// What a decoder stumbled over.
+pub(super) enum Fault {
+    /// A frame that is not the protocol.
+    Malformed,
+    /// An error that the provider reported in the stream.
+    Refused(Refusal),
+}
+
+/// Reads the frames of one provider's answer. Pure, so that recorded answers test it without a network.
+pub(super) trait Decoder: Send + 'static {
+    /// Reads one frame; pushes `Stop` once, at the end of the reply.
+    fn frame(&mut self, frame: &str, out: &mut VecDeque<ModelEvent>) -> Result<(), Fault>;
+
+    /// The body is over. A decoder that has seen all it needs pushes `Stop` now; otherwise the stream counts as cut.
+    fn end(&mut self, _out: &mut VecDeque<ModelEvent>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Why no further frame comes.
+enum Break {
+    Silent,
+    Cut,
+    TooLarge,
+    NotText,
+}
+
+/// A body, cut into frames.
+struct Frames {
+    body: BoxStream<'static, reqwest::Result<Bytes>>,
+    framing: Framing,
+    idle: Duration,
+    buffer: BytesMut,
+    /// How much of the buffer was searched for a line end already.
+    searched: usize,
+    total: usize,
+    ended: bool,
+    data: String,
+    has_data: bool,
+}
+
+impl Frames {
+    fn new(response: Response, framing: Framing, idle: Duration) -> Self {
+        Self {
+            body: response.bytes_stream().boxed(),
+            framing,
+            idle,
+            buffer: BytesMut::new(),
+            searched: 0,
+            total: 0,
+            ended: false,
+            data: String::new(),
+            has_data: false,
+        }
+    }
+
+    /// Reads more of the body; `false` at its end.
+    async fn more(&mut self) -> Result<bool, Break> {
+        if self.ended {
+            return Ok(false);
+        }
+        match tokio::time::timeout(self.idle, self.body.next()).await {
+            Err(_) => Err(Break::Silent),
+            Ok(Some(Err(_))) => Err(Break::Cut),
+            Ok(None) => {
+                self.ended = true;
+                Ok(false)
+            }
+            Ok(Some(Ok(chunk))) => {
+                self.total += chunk.len();
+                if self.total > MAX_ANSWER {
+                    return Err(Break::TooLarge);
+                }
+                self.buffer.extend_from_slice(&chunk);
+                Ok(true)
+            }
+        }
+    }
+
+    /// The next line without its end; what follows the last line end counts as a line too.
+    async fn line(&mut self) -> Result<Option<String>, Break> {
+        loop {
+            if let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(self.searched + at);
+                self.buffer.advance(1);
+                self.searched = 0;
+                return text(&line).map(Some);
+            }
+            self.searched = self.buffer.len();
+            if self.buffer.len() > MAX_FRAME {
+                return Err(Break::TooLarge);
+            }
+            if !self.more().await? {
+                self.searched = 0;
+                let rest = self.buffer.split();
+                return if rest.is_empty() { Ok(None) } else { text(&rest).map(Some) };
+            }
+        }
+    }
+
+    /// The next frame.
+    async fn frame(&mut self) -> Result<Option<String>, Break> {
+        match self.framing {
+            Framing::Lines => loop {
+                match self.line().await? {
+                    Some(line) if line.trim().is_empty() => {}
+                    line => return Ok(line),
+                }
+            },
+            Framing::Whole => {
+                while self.more().await? {
+                    if self.buffer.len() > MAX_FRAME {
+                        return Err(Break::TooLarge);
+                    }
+                }
+                let rest = self.buffer.split();
+                if rest.is_empty() { Ok(None) } else { text(&rest).map(Some) }
+            }
+            Framing::Events => loop {
+                let line = self.line().await?;
+                match line.as_deref() {
+                    // Some servers end without the last empty line: what they sent still counts.
+                    None | Some("") if self.has_data => {
+                        self.has_data = false;
+                        return Ok(Some(std::mem::take(&mut self.data)));
+                    }
+                    None => return Ok(None),
+                    Some(line) => {
+                        if let Some(data) = line.strip_prefix("data:") {
+                            if self.has_data {
+                                self.data.push('\n');
+                            }
+                            self.has_data = true;
+                            self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
+                            if self.data.len() > MAX_FRAME {
+                                return Err(Break::TooLarge);
+                            }
+                        }
+                    }
+                }
+            },
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<String, Break> {
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Break::NotText)
+}
+
+struct Reply<D> {
+    endpoint: Arc<Endpoint>,
+    model: String,
+    frames: Frames,
+    decoder: D,
+    pending: VecDeque<ModelEvent>,
+    state: State,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Reading,
+    /// `Stop` was handed out or is about to be.
+    Stopped,
+    /// Nothing more comes.
+    Over,
+}
+
+impl<D: Decoder> Reply<D> {
+    async fn next(&mut self) -> Option<Result<ModelEvent, ModelError>> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                if matches!(event, ModelEvent::Stop(_)) {
+                    self.pending.clear();
+                    self.state = State::Stopped;
+                }
+                return Some(Ok(event));
+            }
+            match self.state {
+                State::Over => return None,
+                State::Stopped => {
+                    self.state = State::Over;
+                    let rest = async {
+                        while let Ok(true) = self.frames.more().await {
+                            self.frames.buffer.clear();
+                        }
+                    };
+                    let _ = tokio::time::timeout(DRAIN, rest).await;
+                    return None;
+                }
+                State::Reading => {
+                    if let Err(error) = self.read().await {
+                        self.state = State::Over;
+                        self.pending.clear();
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads one frame, or the end, into `pending`.
+    async fn read(&mut self) -> Result<(), ModelError> {
+        let frame = self.frames.frame().await.map_err(|reason| match reason {
+            Break::Silent => self.endpoint.silent(self.frames.idle, "idle_timeout_seconds"),
+            Break::Cut => self.endpoint.cut(),
+            Break::TooLarge => self.endpoint.malformed("sent more at once than a reply can hold"),
+            Break::NotText => self.endpoint.malformed("sent bytes that are not UTF-8 text"),
+        })?;
+        let over = frame.is_none();
+        let read = match &frame {
+            Some(frame) => self.decoder.frame(frame, &mut self.pending),
+            None => self.decoder.end(&mut self.pending),
+        };
+        match read {
+            Ok(()) if over && !self.pending.iter().any(|event| matches!(event, ModelEvent::Stop(_))) => {
+                Err(self.endpoint.malformed("ended its reply before it was whole"))
+            }
+            Ok(()) => Ok(()),
+            Err(Fault::Malformed) => Err(self.endpoint.malformed("sent something that is not its protocol")),
+            Err(Fault::Refused(refusal)) => Err(self.endpoint.refused(&refusal, &self.model)),
+        }
+    }
+}
+
+/// Decodes an answer as it arrives.
+pub(super) fn decode<D: Decoder>(
+    endpoint: Arc<Endpoint>,
+    model: String,
+    response: Response,
+    framing: Framing,
+    decoder: D,
+) -> ModelStream {
+    let frames = Frames::new(response, framing, endpoint.idle);
+    let reply = Reply {
+        endpoint,
+        model,
+        frames,
+        decoder,
+        pending: VecDeque::new(),
+        state: State::Reading,
+    };
+    futures::stream::unfold(
+        reply,
+        |mut reply| async move { reply.next().await.map(|event| (event, reply)) },
+    )
+    .boxed()
+}
+
+/// The media type of an answer, without its parameters; empty when the server names none.
+pub(super) fn media_type(response: &Response) -> String {
+    response
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// Arguments of a tool call as a model wrote them; what is not JSON is kept as text for the registry to refuse.
+pub(super) fn arguments(text: &str) -> serde_json::Value {
+    if text.trim().is_empty() {
+        return serde_json::json!({});
+    }
+    serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::String(text.to_owned()))
+}
+
+/// Arguments as a provider takes them back: always an object.
+pub(super) fn arguments_object(arguments: &serde_json::Value) -> serde_json::Value {
+    match arguments {
+        serde_json::Value::Object(_) => arguments.clone(),
+        other => serde_json::json!({ "not_an_object": other }),
+    }
+}
