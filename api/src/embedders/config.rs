@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretPointer;
@@ -9,7 +10,7 @@ use crate::secret::SecretPointer;
 /// Which embedder turns texts into vectors. The default needs no download and no network.
 ///
 /// Changing it means that all memories get new vectors, in the background; until then recall goes by full text.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedderConfig {
     /// What it is: `builtin`, `openai`, `ollama` or `folder`.
@@ -25,6 +26,7 @@ pub struct EmbedderConfig {
     pub base_url: Option<String>,
     /// Where its key is, `env:NAME` or `file:/path`. Unset: `env:OPENAI_API_KEY` for OpenAI's own address, none elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub api_key: Option<SecretPointer>,
     /// Whether it may see `local_only` memories. Unset: yes for `localhost`, loopback and private address literals.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +49,7 @@ pub struct EmbedderConfig {
 }
 
 /// Kinds of embedder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbedderKind {
     /// `builtin/lexical-v1`: words and their parts, hashed. Finds shared words and spelling variants, not meaning.

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use duet_core::domain::{ModelRef, Price};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretPointer;
 
 /// Which models there are. The default talks to nobody: `offline/rules`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelsConfig {
     /// The model of agents that name none, as `provider/name`.
+    #[schemars(with = "String")]
     pub default: ModelRef,
     /// Providers by name. `anthropic`, `openai` and `ollama` are there without being listed; an entry of that name replaces it.
     pub providers: BTreeMap<String, ProviderConfig>,
@@ -30,7 +32,7 @@ impl Default for ModelsConfig {
 }
 
 /// What a provider speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
     /// Anthropic's Messages API.
@@ -42,7 +44,7 @@ pub enum ProviderKind {
 }
 
 /// One provider.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
     /// What it speaks: `anthropic`, `openai` or `ollama`.
@@ -52,6 +54,7 @@ pub struct ProviderConfig {
     pub base_url: Option<String>,
     /// Where its key is, `env:NAME` or `file:/path`. Unset: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub api_key: Option<SecretPointer>,
     /// Whether it computes on hardware that you trust with `local_only` memories. Unset: yes for `localhost`, loopback and
     /// private address literals, no for anything else.
@@ -125,7 +128,7 @@ pub(super) fn built_in() -> BTreeMap<String, ProviderConfig> {
 }
 
 /// A price in the configuration, in micro-US-dollars per million tokens: 3 dollars per million is `3_000_000`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceConfig {
     /// Uncached input.
@@ -152,7 +155,7 @@ impl From<PriceConfig> for Price {
 }
 
 /// The rule-based fallback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OfflineConfig {
     /// Milliseconds between two words of a reply; a person can follow, and stop it.

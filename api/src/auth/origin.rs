@@ -1,0 +1,290 @@
+//! Whose page a browser's request comes from (cross-site request forgery), and under which name the server was reached
+//! (DNS rebinding).
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Uri, header, request::Parts};
+
+use crate::{
+    error::{ApiResult, Code, Problem},
+    state::AppState,
+};
+
+/// The header that a write by cookie carries: a page of another origin cannot send it without asking first.
+pub const CSRF_HEADER: &str = "x-duet-csrf";
+
+/// Which hosts and origins are this server's.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    /// `scheme://host[:port]`, as browsers write it.
+    origins: Vec<String>,
+    /// Host names of those, without port.
+    hosts: Vec<String>,
+    /// Whether the server listens on loopback only.
+    loopback: bool,
+    /// Whether browsers reach it over TLS.
+    secure: bool,
+}
+
+/// `scheme://host[:port]` of a URL as browsers write an origin.
+pub fn parse_origin(url: &str) -> Result<String, String> {
+    let explain = || format!("is `{url}`; allowed is `http://host[:port]` or `https://host[:port]`, without a path");
+    let parsed = reqwest::Url::parse(url).map_err(|_| explain())?;
+    let plain = matches!(parsed.scheme(), "http" | "https")
+        && matches!(parsed.path(), "" | "/")
+        && parsed.query().is_none()
+        && parsed.fragment().is_none()
+        && parsed.username().is_empty()
+        && parsed.password().is_none();
+    match plain {
+        true => Ok(parsed.origin().ascii_serialization()),
+        false => Err(explain()),
+    }
+}
+
+fn host_of(origin: &str) -> Option<String> {
+    reqwest::Url::parse(origin).ok()?.host_str().map(str::to_owned)
+}
+
+/// A `Host` without its port, in lower case; brackets stay around IPv6.
+fn without_port(authority: &str) -> Option<String> {
+    let host = if authority.starts_with('[') {
+        let end = authority.find(']')?;
+        let rest = &authority[end + 1..];
+        if !(rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)) {
+            return None;
+        }
+        &authority[..=end]
+    } else {
+        match authority.split_once(':') {
+            Some((host, port)) if is_port(port) => host,
+            Some(_) => return None,
+            None => authority,
+        }
+    };
+    let valid = !host.is_empty() && !host.contains(['@', '/', '\\', '#', '?', ' ']);
+    valid.then(|| host.trim_end_matches('.').to_ascii_lowercase())
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+impl Origins {
+    /// From the settings.
+    pub fn new(config: &crate::config::ServerConfig) -> Self {
+        let mut origins: Vec<String> = Vec::new();
+        for url in config.public_url.iter().chain(&config.allowed_origins) {
+            origins.extend(parse_origin(url));
+        }
+        Self {
+            hosts: origins.iter().filter_map(|origin| host_of(origin)).collect(),
+            secure: config.public_url.as_deref().is_some_and(|url| url.starts_with("https://")),
+            loopback: config.bind.ip().is_loopback(),
+            origins,
+        }
+    }
+
+    /// Whether browsers reach the server over TLS: cookies are then `Secure`.
+    pub fn secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether a request under this `Host` is meant for this server. Names that an attacker's DNS can point here are not:
+    /// only configured ones, `localhost`, and addresses (on loopback: loopback addresses).
+    pub fn accepts_host(&self, authority: &str) -> bool {
+        let Some(host) = without_port(authority) else {
+            return false;
+        };
+        if host == "localhost" || host.ends_with(".localhost") || self.hosts.contains(&host) {
+            return true;
+        }
+        match address(&host) {
+            Some(ip) => !self.loopback || ip.is_loopback(),
+            None => false,
+        }
+    }
+
+    /// Whether an `Origin` is a page of this server, reached under this `Host`.
+    pub fn accepts_origin(&self, origin: &str, authority: Option<&str>) -> bool {
+        if self.origins.iter().any(|known| known == origin) {
+            return true;
+        }
+        // Behind a public URL only that one counts; else the page's own address.
+        let Some(authority) = authority.filter(|authority| self.accepts_host(authority)) else {
+            return false;
+        };
+        origin == format!("http://{}", authority.to_ascii_lowercase())
+    }
+}
+
+/// The name under which the request reached the server.
+pub fn authority<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    match headers.get(header::HOST) {
+        Some(host) => host.to_str().ok(),
+        None => uri.authority().map(axum::http::uri::Authority::as_str),
+    }
+}
+
+/// Refuses a write by cookie that did not come from this server's own page: the page's header, and `Origin` or, without
+/// one, `Sec-Fetch-Site`.
+pub fn check_cookie_write(parts: &Parts, state: &AppState) -> ApiResult<()> {
+    let denied = |detail: &'static str| Err(Problem::new(Code::Denied, detail));
+    if parts.headers.get(CSRF_HEADER).is_none_or(|value| value != "1") {
+        return denied("A write with the session cookie needs the header `X-Duet-CSRF: 1`.");
+    }
+    match origin(parts, state)? {
+        true => Ok(()),
+        false => match parts.headers.get("sec-fetch-site") {
+            Some(site) if site == "same-origin" => Ok(()),
+            Some(_) => denied("This request comes from a page of another site."),
+            None => denied(
+                "A write with the session cookie needs an `Origin` header of this server. Programs use an API key instead.",
+            ),
+        },
+    }
+}
+
+/// Refuses what a page of another origin sends to sign-in and set-up. Programs send no `Origin`.
+pub fn check_page(parts: &Parts, state: &AppState) -> ApiResult<()> {
+    origin(parts, state)?;
+    match parts.headers.get("sec-fetch-site") {
+        Some(site) if site != "same-origin" && site != "none" => {
+            Err(Problem::new(Code::Denied, "This request comes from a page of another site."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is an `Origin`; a foreign one is refused.
+fn origin(parts: &Parts, state: &AppState) -> ApiResult<bool> {
+    let mut origins = parts.headers.get_all(header::ORIGIN).iter();
+    let Some(first) = origins.next() else {
+        return Ok(false);
+    };
+    let known = first
+        .to_str()
+        .is_ok_and(|origin| state.origins().accepts_origin(origin, authority(&parts.headers, &parts.uri)));
+    if known && origins.next().is_none() {
+        return Ok(true);
+    }
+    Err(Problem::new(
+        Code::Denied,
+        "This request comes from a page of another origin. If Duet is reached under another address, set `server.public_url` to it.",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerConfig;
+
+    fn origins(bind: &str, public_url: Option<&str>) -> Origins {
+        Origins::new(&ServerConfig {
+            bind: bind.parse().unwrap(),
+            public_url: public_url.map(str::to_owned),
+            ..ServerConfig::default()
+        })
+    }
+
+    #[test]
+    fn hosts_on_loopback() {
+        let own = origins("127.0.0.1:4470", Some("https://duet.example"));
+        for good in [
+            "127.0.0.1",
+            "127.0.0.1:4470",
+            "localhost",
+            "localhost:1",
+            "LOCALHOST:1",
+            "app.localhost:4470",
+            "[::1]",
+            "[::1]:4470",
+            "127.8.8.8",
+            "duet.example",
+            "duet.example:443",
+            "duet.example.",
+        ] {
+            assert!(own.accepts_host(good), "{good}");
+        }
+        for bad in [
+            "evil.example",
+            "evil.example:4470",
+            "127.0.0.1.evil.example",
+            "192.168.1.4",
+            "10.0.0.1:4470",
+            "0.0.0.0",
+            "[::2]:4470",
+            "",
+            ":4470",
+            "localhost:x",
+            "localhost@evil.example",
+            "duet.example.evil",
+            "xduet.example",
+            "[::1",
+            "[::1]x",
+            "localhost evil",
+        ] {
+            assert!(!own.accepts_host(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_on_a_network() {
+        let own = origins("0.0.0.0:4470", None);
+        assert!(own.accepts_host("192.168.1.4:4470"));
+        assert!(own.accepts_host("[fe80::1]:4470"));
+        assert!(
+            !own.accepts_host("rebound.example:4470"),
+            "a name that nobody configured may be an attacker's"
+        );
+    }
+
+    #[test]
+    fn pages() {
+        let own = origins("127.0.0.1:4470", Some("https://duet.example"));
+        let here = Some("127.0.0.1:4470");
+        assert!(own.accepts_origin("http://127.0.0.1:4470", here));
+        assert!(own.accepts_origin("https://duet.example", here));
+        for bad in [
+            "null",
+            "",
+            "http://127.0.0.1:4471",
+            "http://127.0.0.1",
+            "http://localhost:4470",
+            "https://127.0.0.1:4470",
+            "http://duet.example",
+            "https://duet.example:8443",
+            "https://duet.example.evil",
+            "https://evil.example",
+            "http://127.0.0.1:4470/",
+        ] {
+            assert!(!own.accepts_origin(bad, here), "{bad}");
+        }
+        assert!(
+            !own.accepts_origin("http://evil.example", Some("evil.example")),
+            "host and origin agree, but neither is ours"
+        );
+        assert!(!own.accepts_origin("http://127.0.0.1:4470", None));
+    }
+
+    #[test]
+    fn origins_in_the_settings() {
+        assert_eq!(parse_origin("https://Duet.example:443/").unwrap(), "https://duet.example");
+        assert_eq!(parse_origin("http://127.0.0.1:4470").unwrap(), "http://127.0.0.1:4470");
+        for bad in [
+            "duet.example",
+            "ftp://x",
+            "https://x/path",
+            "https://u:p@x",
+            "https://x?q",
+            "https://x#f",
+            "",
+        ] {
+            assert!(parse_origin(bad).is_err(), "{bad}");
+        }
+    }
+}

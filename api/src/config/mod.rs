@@ -1,0 +1,300 @@
+//! Settings: one typed struct. TOML file, then `DUET_*` environment, then flags, each overriding the one before.
+
+mod load;
+mod reference;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use duet_core::domain::{LeasePolicy, TurnLimits};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    load::{ALIASES, ConfigError, Sources},
+    reference::Setting,
+};
+use crate::{embedders::EmbedderConfig, models::ModelsConfig};
+
+/// All settings of a Duet process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where and how the server listens.
+    pub server: ServerConfig,
+    /// The data file.
+    pub data: DataConfig,
+    /// Sign-in.
+    pub auth: AuthConfig,
+    /// Model providers.
+    pub models: ModelsConfig,
+    /// What turns texts into vectors.
+    pub embedder: EmbedderConfig,
+    /// Bounds of requests.
+    pub limits: LimitsConfig,
+    /// Bounds of one turn of a conversation.
+    pub turn: TurnConfig,
+    /// Who answers how many messages at once, and when a lost worker's run is taken over.
+    pub worker: WorkerConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Where and how the server listens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address and port. Loopback unless told otherwise; port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub bind: SocketAddr,
+    /// The URL under which browsers reach Duet, when it is not the bound address (a reverse proxy, a host name). With `https` the session cookie becomes `Secure`.
+    pub public_url: Option<String>,
+    /// Further origins (`https://host:port`) from which a browser may write.
+    pub allowed_origins: Vec<String>,
+    /// Whether a reverse proxy stands in front and sets `X-Forwarded-For`: its last entry then counts as the client's address.
+    pub behind_proxy: bool,
+    /// How long running requests and replies may take to end when the server stops, in seconds.
+    pub shutdown_grace_seconds: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 4470)),
+            public_url: None,
+            allowed_origins: Vec::new(),
+            behind_proxy: false,
+            shutdown_grace_seconds: 10,
+        }
+    }
+}
+
+/// The data file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The encrypted data file; unset: `duet.db` in the data folder of the person (XDG).
+    #[schemars(with = "Option<String>")]
+    pub path: Option<PathBuf>,
+    /// Where the file's key is: `env:NAME`, `file:/path`, `keyring`, or `passphrase:env:NAME` / `passphrase:file:/path`. Unset: the keyring, else a key file beside the configuration.
+    pub key: Option<String>,
+    /// Memory for vector codes, in MiB. 0 turns the cache off; recall then reads from the file.
+    pub vector_cache_mb: Option<u64>,
+}
+
+impl DataConfig {
+    /// The budget of the vector cache in bytes.
+    pub fn vector_cache_bytes(&self) -> usize {
+        usize::try_from(self.vector_cache_mb.unwrap_or(256).saturating_mul(1024 * 1024)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Sign-in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// How long a sign-in lasts, in days (1 to 365).
+    pub session_days: u32,
+    /// How long an access token lasts, in seconds (60 to 900).
+    pub access_token_seconds: u32,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            session_days: 30,
+            access_token_seconds: 900,
+        }
+    }
+}
+
+/// Bounds of requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest body of a request, in bytes.
+    pub max_body_bytes: usize,
+    /// Sign-in attempts per address and e-mail in a minute.
+    pub sign_in_per_minute: u32,
+    /// Sign-in attempts per address in a minute.
+    pub sign_in_per_address_per_minute: u32,
+    /// Attempts with a setup token per address in a minute.
+    pub setup_per_minute: u32,
+    /// Open event streams per person.
+    pub streams_per_person: u32,
+    /// How long a request may take, in seconds; streams excepted.
+    pub request_seconds: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 1024 * 1024,
+            sign_in_per_minute: 10,
+            sign_in_per_address_per_minute: 30,
+            setup_per_minute: 5,
+            streams_per_person: 64,
+            request_seconds: 60,
+        }
+    }
+}
+
+/// Bounds of one turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TurnConfig {
+    /// Model calls in one turn; the last is made without tools so that it must answer.
+    pub max_steps: u32,
+    /// Identical tool calls before the next is refused.
+    pub max_identical_calls: u32,
+    /// Tokens of all model calls of a turn together.
+    pub max_tokens: u64,
+    /// Attempts of one model call.
+    pub max_attempts: u32,
+    /// Output tokens of one model call.
+    pub max_output_tokens: u32,
+}
+
+impl Default for TurnConfig {
+    fn default() -> Self {
+        let limits = TurnLimits::default();
+        Self {
+            max_steps: limits.max_steps,
+            max_identical_calls: limits.max_identical_calls,
+            max_tokens: limits.max_tokens,
+            max_attempts: limits.max_attempts,
+            max_output_tokens: limits.max_output_tokens,
+        }
+    }
+}
+
+impl From<&TurnConfig> for TurnLimits {
+    fn from(config: &TurnConfig) -> Self {
+        Self {
+            max_steps: config.max_steps,
+            max_identical_calls: config.max_identical_calls,
+            max_tokens: config.max_tokens,
+            max_attempts: config.max_attempts,
+            max_output_tokens: config.max_output_tokens,
+        }
+    }
+}
+
+/// Who answers how many messages at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Replies written at the same time.
+    pub concurrency: u32,
+    /// A worker that gives no sign of life for so many seconds loses its run to another.
+    pub lease_seconds: u64,
+    /// After so many lost workers a run is parked.
+    pub max_attempts: u32,
+    /// Seconds between two sweeps for what has expired.
+    pub sweep_seconds: u64,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        let lease = LeasePolicy::default();
+        Self {
+            concurrency: 64,
+            lease_seconds: lease.duration.as_secs(),
+            max_attempts: lease.max_attempts,
+            sweep_seconds: 60,
+        }
+    }
+}
+
+impl From<&WorkerConfig> for LeasePolicy {
+    fn from(config: &WorkerConfig) -> Self {
+        Self {
+            duration: Duration::from_secs(config.lease_seconds),
+            max_attempts: config.max_attempts,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `human` or `json`. Logs go to the standard error.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,duet_core=debug`.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Human,
+            level: "info".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot say. The message names the key and what is allowed.
+    fn check(&self) -> Result<(), String> {
+        fn within(key: &str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<(), String> {
+            if range.contains(&value) {
+                return Ok(());
+            }
+            Err(format!("`{key}` is {value}; allowed is {} to {}", range.start(), range.end()))
+        }
+        if let Some(url) = &self.server.public_url {
+            crate::auth::origin::parse_origin(url).map_err(|reason| format!("`server.public_url` {reason}"))?;
+        }
+        for origin in &self.server.allowed_origins {
+            crate::auth::origin::parse_origin(origin).map_err(|reason| format!("`server.allowed_origins` {reason}"))?;
+        }
+        within("auth.session_days", self.auth.session_days.into(), 1..=365)?;
+        within("auth.access_token_seconds", self.auth.access_token_seconds.into(), 60..=900)?;
+        within(
+            "limits.max_body_bytes",
+            self.limits.max_body_bytes as u64,
+            1024..=64 * 1024 * 1024,
+        )?;
+        within(
+            "limits.sign_in_per_minute",
+            self.limits.sign_in_per_minute.into(),
+            1..=100_000,
+        )?;
+        within(
+            "limits.sign_in_per_address_per_minute",
+            self.limits.sign_in_per_address_per_minute.into(),
+            1..=100_000,
+        )?;
+        within("limits.setup_per_minute", self.limits.setup_per_minute.into(), 1..=100_000)?;
+        within("limits.streams_per_person", self.limits.streams_per_person.into(), 1..=10_000)?;
+        within("limits.request_seconds", self.limits.request_seconds, 1..=3600)?;
+        within("turn.max_steps", self.turn.max_steps.into(), 1..=64)?;
+        within("turn.max_identical_calls", self.turn.max_identical_calls.into(), 1..=64)?;
+        within("turn.max_tokens", self.turn.max_tokens, 1_000..=100_000_000)?;
+        within("turn.max_attempts", self.turn.max_attempts.into(), 1..=20)?;
+        within("turn.max_output_tokens", self.turn.max_output_tokens.into(), 16..=1_000_000)?;
+        within("worker.concurrency", self.worker.concurrency.into(), 1..=1_024)?;
+        within("worker.lease_seconds", self.worker.lease_seconds, 3..=3_600)?;
+        within("worker.max_attempts", self.worker.max_attempts.into(), 1..=100)?;
+        within("worker.sweep_seconds", self.worker.sweep_seconds, 1..=86_400)?;
+        within("server.shutdown_grace_seconds", self.server.shutdown_grace_seconds, 0..=600)?;
+        if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            return Err(format!(
+                "`log.level` is `{}`; allowed are `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,duet_core=debug`",
+                self.log.level
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! The one error of the HTTP interface: RFC 9457 problem details. Stores' errors become problems here and nowhere else.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use duet_core::StoreError;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::{Content, Ref, RefOr, Response as DocumentedResponse, ResponseBuilder};
+
+/// What a handler returns.
+pub type ApiResult<T> = Result<T, Problem>;
+
+/// Media type of every error.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// An error as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// `https://duet.invalid/problems/<code>`.
+    #[serde(rename = "type")]
+    #[schema(example = "https://duet.invalid/problems/not_found")]
+    pub kind: String,
+    /// The code in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// One sentence that says what to do.
+    pub detail: String,
+    /// Stable, snake_case: what programs go by.
+    pub code: String,
+    /// Which request it was: `urn:uuid:<request id>`, as in the server's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The fields that are wrong, where it is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// Seconds to wait, for the header `Retry-After`.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// The field, as a path with dots.
+    pub field: String,
+    /// What to mend.
+    pub message: String,
+}
+
+/// The codes, with their status and title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The request cannot be understood.
+    InvalidRequest,
+    /// No or no valid sign-in.
+    NotSignedIn,
+    /// Not allowed.
+    Denied,
+    /// Absent, or not visible.
+    NotFound,
+    /// The path is there, the method is not.
+    MethodNotAllowed,
+    /// Clashes with what is there.
+    Conflict,
+    /// Based on an old version.
+    Stale,
+    /// Too many bytes.
+    TooLarge,
+    /// Not JSON.
+    UnsupportedMediaType,
+    /// Understood, and wrong.
+    Invalid,
+    /// Too often.
+    TooManyRequests,
+    /// A fault of the server.
+    Internal,
+    /// Not now.
+    Unavailable,
+}
+
+impl Code {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request", "The request cannot be read"),
+            Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "Not signed in"),
+            Self::Denied => (StatusCode::FORBIDDEN, "denied", "Not allowed"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "Clashes with what is there"),
+            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "Out of date"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Too large"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not JSON"),
+            Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Not valid"),
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Fault of the server"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
+        }
+    }
+}
+
+impl Problem {
+    /// A problem with its sentence.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let (status, word, title) = code.parts();
+        Self {
+            kind: format!("https://duet.invalid/problems/{word}"),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: detail.into().into_owned(),
+            code: word.into(),
+            instance: None,
+            errors: Vec::new(),
+            retry_after: match code {
+                Code::Unavailable => Some(2),
+                _ => None,
+            },
+        }
+    }
+
+    /// Nothing there, or nothing that this person may see.
+    pub fn not_found(what: &'static str) -> Self {
+        StoreError::NotFound(what).into()
+    }
+
+    /// No valid sign-in.
+    pub fn not_signed_in() -> Self {
+        Self::new(
+            Code::NotSignedIn,
+            "Sign in first, or send a valid API key or access token as `Authorization: Bearer …`.",
+        )
+    }
+
+    /// Wrong content.
+    pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Invalid, detail)
+    }
+
+    /// Wrong content of one field.
+    pub fn invalid_field(field: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut problem = Self::invalid(detail);
+        problem.errors.push(FieldError {
+            field: field.into(),
+            message: problem.detail.clone(),
+        });
+        problem
+    }
+
+    /// Too often; says when to come back.
+    pub fn too_many(detail: impl Into<Cow<'static, str>>, retry_after: u64) -> Self {
+        Self {
+            retry_after: Some(retry_after.max(1)),
+            ..Self::new(Code::TooManyRequests, detail)
+        }
+    }
+
+    /// A fault that the client cannot mend.
+    pub fn internal() -> Self {
+        Self::new(
+            Code::Internal,
+            "Duet made a mistake. Try again; if it happens again, look for this request's id in the server's log.",
+        )
+    }
+
+    /// The problem's status.
+    pub fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::NotFound(_) => Code::NotFound,
+            StoreError::Denied(_) => Code::Denied,
+            StoreError::Conflict(_) => Code::Conflict,
+            StoreError::Stale(_) => Code::Stale,
+            StoreError::Invalid(_) => Code::Invalid,
+            StoreError::Unavailable(_) => Code::Unavailable,
+        };
+        let mut detail = error.to_string();
+        if let StoreError::NotFound(_) = error {
+            // "the conversation was not found" as a sentence of its own.
+            if let Some(first) = detail.get(..1) {
+                detail = format!("{}{}.", first.to_uppercase(), &detail[1..]);
+            }
+        }
+        Self::new(code, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status_code();
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"duet\""));
+        }
+        // The request's span adds its id to the body: it is known there only.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn document(codes: &[Code]) -> BTreeMap<String, RefOr<DocumentedResponse>> {
+    codes
+        .iter()
+        .map(|code| {
+            let (status, word, title) = code.parts();
+            let response = ResponseBuilder::new()
+                .description(format!("{title} (`{word}`)."))
+                .content(PROBLEM_JSON, Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem")))))
+                .build();
+            (status.as_str().to_owned(), RefOr::T(response))
+        })
+        .collect()
+}
+
+/// The problems that any operation without sign-in can answer with.
+pub struct OpenProblems;
+
+impl utoipa::IntoResponses for OpenProblems {
+    fn responses() -> BTreeMap<String, RefOr<DocumentedResponse>> {
+        document(&[
+            Code::InvalidRequest,
+            Code::Denied,
+            Code::Conflict,
+            Code::TooLarge,
+            Code::UnsupportedMediaType,
+            Code::Invalid,
+            Code::TooManyRequests,
+            Code::Internal,
+            Code::Unavailable,
+        ])
+    }
+}
+
+/// The problems of an operation that only reads.
+pub struct ReadProblems;
+
+impl utoipa::IntoResponses for ReadProblems {
+    fn responses() -> BTreeMap<String, RefOr<DocumentedResponse>> {
+        document(&[
+            Code::InvalidRequest,
+            Code::NotSignedIn,
+            Code::Denied,
+            Code::NotFound,
+            Code::Invalid,
+            Code::TooManyRequests,
+            Code::Internal,
+            Code::Unavailable,
+        ])
+    }
+}
+
+/// The problems of an operation that writes.
+pub struct WriteProblems;
+
+impl utoipa::IntoResponses for WriteProblems {
+    fn responses() -> BTreeMap<String, RefOr<DocumentedResponse>> {
+        document(&[
+            Code::InvalidRequest,
+            Code::NotSignedIn,
+            Code::Denied,
+            Code::NotFound,
+            Code::Conflict,
+            Code::Stale,
+            Code::TooLarge,
+            Code::UnsupportedMediaType,
+            Code::Invalid,
+            Code::TooManyRequests,
+            Code::Internal,
+            Code::Unavailable,
+        ])
+    }
+}

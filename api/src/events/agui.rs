@@ -1,0 +1,289 @@
+//! Domain events in the shapes of AG-UI 1.0. Pure: the frames of an event depend on the log up to it and on nothing else,
+//! so a stream that resumes anywhere sends exactly what the uncut one would have sent from there on.
+
+use duet_core::{
+    domain::{EventKind, Run, RunEvent, RunOutcome, StoredEvent, ToolOutput},
+    ids::{ConversationId, MessageId, RunId},
+    run::machine::{TurnState, fold},
+};
+use serde_json::{Value, json};
+
+/// Longest summary of a tool's arguments or result, in characters.
+const SUMMARY: usize = 400;
+/// Longest single text within the arguments.
+const ARGUMENT: usize = 80;
+
+/// One frame of the stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// The event's `seq`, on the last frame of an event only: a client resumes after whole events.
+    pub id: Option<u64>,
+    /// The domain kind.
+    pub kind: EventKind,
+    /// The AG-UI object.
+    pub data: Value,
+}
+
+/// What earlier events decide about later frames.
+#[derive(Clone, Debug)]
+pub struct Agui {
+    run: RunId,
+    conversation: ConversationId,
+    reply: MessageId,
+    turn: TurnState,
+    /// Whether `TEXT_MESSAGE_START` was sent.
+    text_started: bool,
+    /// Steps and ids of tool calls that were announced.
+    announced: Vec<(u32, String)>,
+}
+
+impl Agui {
+    /// Before the first event.
+    pub fn new(run: &Run) -> Self {
+        Self {
+            run: run.id,
+            conversation: run.conversation_id,
+            reply: run.reply_id,
+            turn: TurnState::default(),
+            text_started: false,
+            announced: Vec::new(),
+        }
+    }
+
+    /// Takes the next event of the log and says what it looks like.
+    pub fn frames(&mut self, stored: &StoredEvent) -> Vec<Frame> {
+        let turn = std::mem::take(&mut self.turn);
+        self.turn = fold(turn, stored).0;
+        let objects = match &stored.event {
+            Some(event) => self.objects(event),
+            None => vec![custom("redacted", json!({ "kind": stored.kind }))],
+        };
+        let last = objects.len().saturating_sub(1);
+        objects
+            .into_iter()
+            .enumerate()
+            .map(|(index, data)| Frame {
+                id: (index == last).then_some(stored.seq),
+                kind: stored.kind,
+                data,
+            })
+            .collect()
+    }
+
+    fn objects(&mut self, event: &RunEvent) -> Vec<Value> {
+        match event {
+            RunEvent::Started { prefix, .. } => self.started(prefix),
+            RunEvent::Context {
+                model,
+                recalled,
+                text_only_recall,
+                untrusted,
+                ..
+            } => vec![custom(
+                "context",
+                json!({
+                    "model": model,
+                    "offline": model.provider() == "offline",
+                    "recalled": recalled,
+                    "text_only_recall": text_only_recall,
+                    "untrusted": untrusted,
+                }),
+            )],
+            RunEvent::ModelCalled { step, attempt } => {
+                vec![json!({"type": "STEP_STARTED", "stepName": step_name(*step), "step": step, "attempt": attempt})]
+            }
+            RunEvent::Delta { text, .. } => self.text(text),
+            RunEvent::ModelReplied {
+                step,
+                usage,
+                cost_micros,
+                stop,
+                ..
+            } => vec![json!({
+                "type": "STEP_FINISHED",
+                "stepName": step_name(*step),
+                "step": step,
+                "usage": usage,
+                "cost_micros": cost_micros,
+                "stop": stop,
+            })],
+            RunEvent::ModelFailed {
+                step,
+                attempt,
+                failure,
+                message,
+                ..
+            } => vec![custom(
+                "retry",
+                json!({"step": step, "attempt": attempt, "failure": failure, "message": message, "text": self.turn.text()}),
+            )],
+            RunEvent::RetryDue { step } => vec![custom("retry_due", json!({ "step": step }))],
+            RunEvent::ToolStarted { step, call_id, .. } => self.announce(*step, call_id),
+            RunEvent::ToolFinished {
+                step,
+                call_id,
+                status,
+                output,
+            } => {
+                // A refused call never started; readers still see which call the result belongs to.
+                let mut objects = self.announce(*step, call_id);
+                objects.push(json!({
+                    "type": "TOOL_CALL_RESULT",
+                    "messageId": self.reply,
+                    "toolCallId": call_id,
+                    "status": status,
+                    "content": result_summary(output),
+                    "memories": output.memories,
+                    "remembered": output.remembered,
+                }));
+                objects
+            }
+            RunEvent::CancelRequested { .. } => vec![custom("cancel_requested", json!({}))],
+            RunEvent::Recovered { attempt } => {
+                vec![custom("recovered", json!({"attempt": attempt, "text": self.turn.text()}))]
+            }
+            RunEvent::Finished {
+                outcome,
+                reply,
+                usage,
+                cost_micros,
+            } => self.finished(outcome, reply.map(|status| json!(status)), json!(usage), *cost_micros),
+        }
+    }
+
+    fn started(&mut self, prefix: &str) -> Vec<Value> {
+        let mut objects = vec![json!({
+            "type": "RUN_STARTED",
+            "threadId": self.conversation,
+            "runId": self.run,
+            "replyId": self.reply,
+        })];
+        if !prefix.is_empty() {
+            objects.extend(self.text(prefix));
+        }
+        objects
+    }
+
+    fn text(&mut self, text: &str) -> Vec<Value> {
+        let mut objects = Vec::with_capacity(2);
+        if !self.text_started {
+            self.text_started = true;
+            objects.push(json!({"type": "TEXT_MESSAGE_START", "messageId": self.reply, "role": "assistant"}));
+        }
+        objects.push(json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": self.reply, "delta": text}));
+        objects
+    }
+
+    /// The call's name and arguments, unless they were sent already.
+    fn announce(&mut self, step: u32, call_id: &str) -> Vec<Value> {
+        let known = self.announced.iter().any(|(at, id)| *at == step && id == call_id);
+        if known {
+            // A call that is made again after a crash is the same call.
+            return vec![];
+        }
+        self.announced.push((step, call_id.to_owned()));
+        let index = usize::try_from(step).unwrap_or(usize::MAX).wrapping_sub(1);
+        let call = self
+            .turn
+            .steps
+            .get(index)
+            .and_then(|step| step.calls.iter().find(|call| call.call.id == call_id))
+            .map(|call| &call.call);
+        vec![
+            json!({
+                "type": "TOOL_CALL_START",
+                "toolCallId": call_id,
+                "toolCallName": call.map_or("redacted", |call| call.name.as_str()),
+                "parentMessageId": self.reply,
+            }),
+            json!({
+                "type": "TOOL_CALL_ARGS",
+                "toolCallId": call_id,
+                "delta": call.map(|call| arguments_summary(&call.arguments)).unwrap_or_default(),
+            }),
+            json!({"type": "TOOL_CALL_END", "toolCallId": call_id}),
+        ]
+    }
+
+    fn finished(&mut self, outcome: &RunOutcome, reply: Option<Value>, usage: Value, cost_micros: Option<u64>) -> Vec<Value> {
+        let (code, message) = match outcome {
+            RunOutcome::Failed { failure, message } => (failure.as_str(), message.clone()),
+            RunOutcome::NeedsReview { tool } => (
+                "needs_review",
+                format!(
+                    "Duet went down while `{tool}` was at work, and nobody knows whether it acted. Please check before you go on."
+                ),
+            ),
+            RunOutcome::Completed | RunOutcome::Cancelled | RunOutcome::Interrupted | RunOutcome::Limited { .. } => {
+                return self.ended_well(outcome, reply, usage, cost_micros);
+            }
+        };
+        let mut error = json!({"type": "RUN_ERROR", "code": code, "message": message, "runId": self.run});
+        if let (Some(status), Some(object)) = (reply, error.as_object_mut()) {
+            object.insert("status".into(), status);
+        }
+        vec![error]
+    }
+
+    fn ended_well(&self, outcome: &RunOutcome, reply: Option<Value>, usage: Value, cost_micros: Option<u64>) -> Vec<Value> {
+        let word = match outcome {
+            RunOutcome::Completed => "completed",
+            RunOutcome::Cancelled => "cancelled",
+            RunOutcome::Interrupted => "interrupted",
+            _ => "limited",
+        };
+        let mut result = serde_json::Map::new();
+        result.insert("outcome".into(), word.into());
+        if let Some(status) = reply {
+            result.insert("message_id".into(), json!(self.reply));
+            result.insert("status".into(), status);
+        }
+        result.insert("usage".into(), usage);
+        if let Some(cost) = cost_micros {
+            result.insert("cost_micros".into(), cost.into());
+        }
+        if let RunOutcome::Limited { message } = outcome {
+            result.insert("message".into(), message.clone().into());
+        }
+        let mut objects = Vec::with_capacity(2);
+        if self.text_started {
+            objects.push(json!({"type": "TEXT_MESSAGE_END", "messageId": self.reply}));
+        }
+        objects.push(json!({"type": "RUN_FINISHED", "threadId": self.conversation, "runId": self.run, "result": result}));
+        objects
+    }
+}
+
+fn step_name(step: u32) -> String {
+    format!("model {step}")
+}
+
+fn custom(name: &str, value: Value) -> Value {
+    json!({"type": "CUSTOM", "name": name, "value": value})
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    let mut short: String = text.chars().take(characters).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// The arguments as JSON, long texts cut.
+fn arguments_summary(arguments: &Value) -> String {
+    fn shorten(value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(cut(text, ARGUMENT)),
+            Value::Array(items) => items.iter().map(shorten).collect(),
+            Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shorten(value))).collect(),
+            other => other.clone(),
+        }
+    }
+    cut(&shorten(arguments).to_string(), SUMMARY)
+}
+
+/// What a tool said, cut. Memories' text is not in it: outputs name memories by id.
+fn result_summary(output: &ToolOutput) -> String {
+    cut(&output.text, SUMMARY)
+}

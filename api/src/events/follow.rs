@@ -1,0 +1,243 @@
+//! Follows a run's log: subscribe first, then read, then wait for hints. The log alone decides what is sent; hints only say
+//! when to look, so lost, doubled or reordered ones change nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use duet_core::{
+    Caller, StoreError,
+    domain::{EventHint, EventPage, Run},
+    ports::{EventFeed, RunStore},
+};
+use futures::{Stream, stream};
+use tokio::{
+    sync::{broadcast, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    agui::{Agui, Frame},
+    sse,
+};
+
+/// Events read at once.
+const BATCH: usize = 256;
+
+/// How patient a stream is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Without a hint the log is looked at this often: a lost hint delays the end of a stream by so much at most.
+    pub poll: Duration,
+    /// A comment this often when there is nothing else.
+    pub keep_alive: Duration,
+    /// The person's membership is checked this often.
+    pub recheck: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_millis(500),
+            keep_alive: Duration::from_secs(15),
+            recheck: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Asks whether the person may still read; a stream ends when they may not.
+#[async_trait]
+pub trait StillAllowed: Send + Sync {
+    /// Whether they may.
+    async fn still_allowed(&self) -> bool;
+}
+
+/// A run's log as a sequence of frames, from any `seq` on.
+pub struct Follower {
+    runs: Arc<dyn RunStore>,
+    caller: Caller,
+    run: Run,
+    hints: broadcast::Receiver<EventHint>,
+    mapping: Agui,
+    /// The newest folded `seq`.
+    folded: u64,
+    /// Frames of events up to this one are not sent: the client has them.
+    after: u64,
+    ended: bool,
+    last_seq: u64,
+}
+
+impl Follower {
+    /// Subscribes, and finds out whether `after` exists. `Invalid` for a `seq` from the future.
+    pub async fn open(
+        runs: Arc<dyn RunStore>,
+        feed: &dyn EventFeed,
+        caller: Caller,
+        run: Run,
+        after: u64,
+    ) -> Result<Self, StoreError> {
+        let hints = feed.subscribe(run.id);
+        // The store refuses a cursor from the future in its own words.
+        runs.events(&caller, run.id, after, 1).await?;
+        Ok(Self {
+            mapping: Agui::new(&run),
+            runs,
+            caller,
+            run,
+            hints,
+            folded: 0,
+            after,
+            ended: false,
+            last_seq: 0,
+        })
+    }
+
+    /// Whether everything was sent and nothing will follow.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The run's newest `seq` when the log was last read.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// The frames that the log has for us now; empty when we have caught up. Reads from the log's start whatever `after` is:
+    /// what frames look like depends on what came before them.
+    pub async fn read(&mut self) -> Result<Vec<Frame>, StoreError> {
+        loop {
+            let page = self.runs.events(&self.caller, self.run.id, self.folded, BATCH).await?;
+            let more = !page.events.is_empty();
+            let frames = self.fold(page);
+            if !frames.is_empty() || !more || self.ended {
+                return Ok(frames);
+            }
+        }
+    }
+
+    fn fold(&mut self, page: EventPage) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for stored in &page.events {
+            if stored.seq <= self.folded {
+                continue;
+            }
+            self.folded = stored.seq;
+            let own = self.mapping.frames(stored);
+            if stored.seq > self.after {
+                frames.extend(own);
+            }
+        }
+        self.last_seq = page.last_seq;
+        self.ended = page.ended && self.folded >= page.last_seq;
+        frames
+    }
+
+    /// Returns when a hint tells of something new.
+    async fn hinted(hints: &mut broadcast::Receiver<EventHint>, folded: u64) -> Hint {
+        loop {
+            match hints.recv().await {
+                Ok(hint) if hint.last_seq <= folded => {}
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return Hint::Look,
+                Err(broadcast::error::RecvError::Closed) => return Hint::Closed,
+            }
+        }
+    }
+}
+
+enum Hint {
+    Look,
+    Closed,
+}
+
+struct Live<G> {
+    follower: Follower,
+    allowed: Arc<dyn StillAllowed>,
+    closing: watch::Receiver<bool>,
+    pace: Pace,
+    next_keep_alive: Instant,
+    next_recheck: Instant,
+    over: bool,
+    feed_closed: bool,
+    _guard: G,
+}
+
+/// The stream as bytes. It ends with the run, when the person may no longer read, when the server stops, or when the store
+/// cannot answer; a client comes back with the last id it saw. `guard` lives as long as the stream.
+pub fn bytes<G: Send + 'static>(
+    follower: Follower,
+    allowed: Arc<dyn StillAllowed>,
+    closing: watch::Receiver<bool>,
+    pace: Pace,
+    guard: G,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    let now = now();
+    let live = Live {
+        follower,
+        allowed,
+        closing,
+        pace,
+        next_keep_alive: now + pace.keep_alive,
+        next_recheck: now + pace.recheck,
+        over: false,
+        feed_closed: false,
+        _guard: guard,
+    };
+    stream::unfold(live, |mut live| async move { live.next().await.map(|chunk| (chunk, live)) })
+}
+
+#[expect(clippy::disallowed_methods, reason = "deadlines of a network connection, in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<G> Live<G> {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if self.over || *self.closing.borrow() {
+                return None;
+            }
+            if now() >= self.next_recheck {
+                self.next_recheck = now() + self.pace.recheck;
+                if !self.allowed.still_allowed().await {
+                    return None;
+                }
+            }
+            let frames = match self.follower.read().await {
+                Ok(frames) => frames,
+                Err(error) => {
+                    // No frame can say this (an error is no event of the run); the client comes back and gets the reason then.
+                    tracing::warn!(%error, "an event stream ends early");
+                    return None;
+                }
+            };
+            self.over = self.follower.ended();
+            if !frames.is_empty() {
+                self.next_keep_alive = now() + self.pace.keep_alive;
+                return Some(sse::encode_all(&frames));
+            }
+            if self.over {
+                return None;
+            }
+            if now() >= self.next_keep_alive {
+                self.next_keep_alive = now() + self.pace.keep_alive;
+                return Some(Bytes::from_static(sse::KEEP_ALIVE));
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Until there may be something to do.
+    async fn wait(&mut self) {
+        let wake = (now() + self.pace.poll).min(self.next_keep_alive).min(self.next_recheck);
+        let folded = self.follower.folded;
+        let hints = &mut self.follower.hints;
+        let feed_closed = self.feed_closed;
+        tokio::select! {
+            hint = Follower::hinted(hints, folded), if !feed_closed => {
+                self.feed_closed = matches!(hint, Hint::Closed);
+            }
+            () = sleep_until(wake) => {}
+            changed = self.closing.changed() => self.over |= changed.is_err(),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The event stream of a run (E2–E4): [`agui`] says what each event looks like, [`follow`] reads the log and waits for
+//! more, [`sse`] writes frames.
+
+pub mod agui;
+pub mod follow;
+pub mod sse;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,498 @@
+//! Frames of every kind, and streams that are cut, resumed and badly hinted.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use duet_core::{
+    Caller, StoreError, StoreResult, Timestamp,
+    domain::*,
+    ids::*,
+    ports::{EventFeed, RunStore},
+};
+use futures::StreamExt;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+use uuid::Uuid;
+
+use super::{
+    agui::{Agui, Frame},
+    follow::{self, Follower, Pace, StillAllowed},
+    sse,
+};
+
+fn id<T: Id>(number: u128) -> T {
+    T::from_uuid(Uuid::from_u128(number))
+}
+
+fn run() -> Run {
+    Run {
+        id: id(1),
+        workspace_id: id(2),
+        user_id: id(3),
+        conversation_id: id(4),
+        message_id: id(5),
+        reply_id: id(6),
+        agent_id: id(7),
+        status: RunStatus::Running,
+        attempt: 1,
+        last_seq: 0,
+        reason: None,
+        created_at: Timestamp::from_millis(0),
+        updated_at: Timestamp::from_millis(0),
+    }
+}
+
+fn stored(events: Vec<RunEvent>) -> Vec<StoredEvent> {
+    (1..)
+        .zip(events)
+        .map(|(seq, event)| StoredEvent {
+            seq,
+            kind: event.kind(),
+            event: Some(event),
+            at: Timestamp::from_millis(0),
+        })
+        .collect()
+}
+
+fn started(prefix: &str) -> RunEvent {
+    RunEvent::Started {
+        agent_id: id(7),
+        message_id: id(5),
+        reply_id: id(6),
+        prefix: prefix.into(),
+        limits: TurnLimits::default(),
+    }
+}
+
+fn context() -> RunEvent {
+    RunEvent::Context {
+        model: "ollama/llama3.2".parse().unwrap(),
+        locality: Locality::Local,
+        history: vec![id(8)],
+        recalled: vec![id(9)],
+        text_only_recall: true,
+        untrusted: false,
+    }
+}
+
+fn called(step: u32, attempt: u32) -> RunEvent {
+    RunEvent::ModelCalled { step, attempt }
+}
+
+fn delta(step: u32, text: &str) -> RunEvent {
+    RunEvent::Delta { step, text: text.into() }
+}
+
+fn replied(step: u32, tool_calls: Vec<ToolCall>) -> RunEvent {
+    RunEvent::ModelReplied {
+        step,
+        stop: if tool_calls.is_empty() {
+            StopReason::End
+        } else {
+            StopReason::ToolUse
+        },
+        tool_calls,
+        usage: Usage {
+            input_tokens: 10,
+            output_tokens: 5,
+            ..Usage::default()
+        },
+        cost_micros: Some(7),
+    }
+}
+
+fn failed(step: u32, attempt: u32) -> RunEvent {
+    RunEvent::ModelFailed {
+        step,
+        attempt,
+        failure: ModelFailure::Busy,
+        message: "The model is busy.".into(),
+        retry_after_ms: None,
+    }
+}
+
+fn finished(outcome: RunOutcome, reply: Option<MessageStatus>) -> RunEvent {
+    RunEvent::Finished {
+        outcome,
+        reply,
+        usage: Usage::default(),
+        cost_micros: Some(7),
+    }
+}
+
+/// A turn in which nearly everything happens: a continued reply, a failed attempt, two tools, a crash, a stop.
+fn eventful() -> Vec<StoredEvent> {
+    let call = |id: &str, name: &str, arguments: Value| ToolCall {
+        id: id.into(),
+        name: name.into(),
+        arguments,
+    };
+    let result = |call_id: &str, status, memories: Vec<MemoryId>| RunEvent::ToolFinished {
+        step: 1,
+        call_id: call_id.into(),
+        status,
+        output: ToolOutput {
+            text: "found".into(),
+            memories: memories.clone(),
+            remembered: memories,
+            ..ToolOutput::default()
+        },
+    };
+    stored(vec![
+        started("Once upon "),
+        context(),
+        called(1, 1),
+        delta(1, "a tame "),
+        failed(1, 1),
+        RunEvent::RetryDue { step: 1 },
+        called(1, 2),
+        delta(1, "a time\n\nthere — \u{1f43b}"),
+        delta(1, " was."),
+        replied(
+            1,
+            vec![
+                call(
+                    "c1",
+                    "recall",
+                    json!({"query": "bears, and a very long question ".repeat(10)}),
+                ),
+                call("c2", "remember", json!({"text": "x"})),
+            ],
+        ),
+        RunEvent::ToolStarted {
+            step: 1,
+            call_id: "c1".into(),
+            class: EffectClass::Repeatable,
+        },
+        result("c1", ToolStatus::Succeeded, vec![id(9)]),
+        RunEvent::Recovered { attempt: 2 },
+        result("c2", ToolStatus::Refused, vec![]),
+        called(2, 1),
+        delta(2, " The end"),
+        RunEvent::CancelRequested { by: id(3) },
+        finished(RunOutcome::Cancelled, Some(MessageStatus::Stopped)),
+    ])
+}
+
+fn frames(log: &[StoredEvent]) -> Vec<Frame> {
+    let mut mapping = Agui::new(&run());
+    log.iter().flat_map(|stored| mapping.frames(stored)).collect()
+}
+
+#[test]
+fn every_kind_of_event_has_its_shape() {
+    let text = String::from_utf8(sse::encode_all(&frames(&eventful())).to_vec()).unwrap();
+    insta::assert_snapshot!("eventful", text);
+}
+
+#[test]
+fn every_end_has_its_shape() {
+    let limited = RunOutcome::Limited {
+        message: "The turn used its 8 model calls.".into(),
+    };
+    let failed = RunOutcome::Failed {
+        failure: ModelFailure::Unauthorized,
+        message: "The key was refused.".into(),
+    };
+    let review = RunOutcome::NeedsReview { tool: "http".into() };
+    let mut text = String::new();
+    for (outcome, reply) in [
+        (RunOutcome::Completed, Some(MessageStatus::Complete)),
+        (RunOutcome::Interrupted, Some(MessageStatus::Interrupted)),
+        (limited, None),
+        (failed, None),
+        (review, Some(MessageStatus::Stopped)),
+    ] {
+        let log = stored(vec![started(""), finished(outcome, reply)]);
+        text.push_str(&String::from_utf8(sse::encode_all(&frames(&log)[1..]).to_vec()).unwrap());
+    }
+    let mut redacted = stored(vec![started(""), delta(1, "secret")]);
+    redacted[1].event = None;
+    text.push_str(&String::from_utf8(sse::encode_all(&frames(&redacted)[1..]).to_vec()).unwrap());
+    insta::assert_snapshot!("ends", text);
+}
+
+#[test]
+fn only_the_last_frame_of_an_event_carries_its_id() {
+    let log = eventful();
+    let mut mapping = Agui::new(&run());
+    for event in &log {
+        let frames = mapping.frames(event);
+        let (last, others) = frames.split_last().expect("every event has a frame");
+        assert_eq!(last.id, Some(event.seq));
+        assert!(others.iter().all(|frame| frame.id.is_none()));
+    }
+}
+
+/// What a client understands of a stream, however it was cut: the events up to the last id, whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Client {
+    last_id: u64,
+    seen: Vec<(String, Value)>,
+    pending: Vec<(String, Value)>,
+}
+
+impl Client {
+    /// Reads what came before the connection broke; an unfinished frame or event is dropped.
+    fn read(&mut self, bytes: &[u8]) {
+        self.pending.clear();
+        let mut rest = bytes;
+        while let Some(end) = rest.windows(2).position(|pair| pair == b"\n\n") {
+            let frame = std::str::from_utf8(&rest[..end]).unwrap();
+            rest = &rest[end + 2..];
+            let (mut kind, mut data, mut id) = (String::new(), Value::Null, None);
+            for line in frame.lines() {
+                if let Some(value) = line.strip_prefix("event: ") {
+                    kind = value.to_owned();
+                } else if let Some(value) = line.strip_prefix("id: ") {
+                    id = Some(value.parse().unwrap());
+                } else if let Some(value) = line.strip_prefix("data: ") {
+                    data = serde_json::from_str(value).unwrap();
+                }
+            }
+            if kind.is_empty() {
+                continue;
+            }
+            self.pending.push((kind, data));
+            if let Some(id) = id {
+                self.last_id = id;
+                self.seen.append(&mut self.pending);
+            }
+        }
+        self.pending.clear();
+    }
+}
+
+/// A log that grows, and a feed that says so as badly as it likes.
+struct Fake {
+    log: Mutex<Vec<StoredEvent>>,
+    visible: Mutex<usize>,
+    hints: broadcast::Sender<EventHint>,
+    down: Mutex<bool>,
+}
+
+impl Fake {
+    fn new(log: Vec<StoredEvent>, visible: usize) -> Arc<Self> {
+        Arc::new(Self {
+            log: Mutex::new(log),
+            visible: Mutex::new(visible),
+            hints: broadcast::channel(4).0,
+            down: Mutex::new(false),
+        })
+    }
+    fn grow(&self, to: usize) {
+        *self.visible.lock().unwrap() = to;
+    }
+    fn hint(&self, last_seq: u64) {
+        let _ = self.hints.send(EventHint { run: id(1), last_seq });
+    }
+}
+
+impl EventFeed for Fake {
+    fn subscribe(&self, _: RunId) -> broadcast::Receiver<EventHint> {
+        self.hints.subscribe()
+    }
+}
+
+#[async_trait]
+impl RunStore for Fake {
+    async fn start_turn(&self, _: &Caller, _: NewTurn) -> StoreResult<TurnReceipt> {
+        unreachable!("streams only read")
+    }
+    async fn retry_turn(&self, _: &Caller, _: RetryTurn) -> StoreResult<TurnReceipt> {
+        unreachable!("streams only read")
+    }
+    async fn run(&self, _: &Caller, _: RunId) -> StoreResult<Option<Run>> {
+        Ok(Some(run()))
+    }
+    async fn runs(&self, _: &Caller, _: ConversationId, _: PageRequest) -> StoreResult<Page<Run>> {
+        unreachable!("streams read one run")
+    }
+    async fn events(&self, _: &Caller, _: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
+        if *self.down.lock().unwrap() {
+            return Err(StoreError::unavailable("down"));
+        }
+        let log = self.log.lock().unwrap();
+        let visible = &log[..*self.visible.lock().unwrap()];
+        if after > visible.len() as u64 {
+            return Err(StoreError::invalid("`after` is beyond the newest event."));
+        }
+        Ok(EventPage {
+            events: visible.iter().skip(after as usize).take(limit).cloned().collect(),
+            last_seq: visible.len() as u64,
+            ended: matches!(
+                visible.last().map(|stored| stored.kind),
+                Some(EventKind::Done | EventKind::Error)
+            ),
+        })
+    }
+    async fn cancel(&self, _: &Caller, _: RunId) -> StoreResult<Run> {
+        unreachable!("streams only read")
+    }
+}
+
+struct Allowed(watch::Receiver<bool>);
+
+#[async_trait]
+impl StillAllowed for Allowed {
+    async fn still_allowed(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+struct Stream {
+    chunks: futures::stream::BoxStream<'static, bytes::Bytes>,
+    allowed: watch::Sender<bool>,
+    closing: watch::Sender<bool>,
+}
+
+async fn open(fake: &Arc<Fake>, after: u64) -> Result<Stream, StoreError> {
+    let caller = Caller::person(id(3), id(2), Role::Member);
+    let follower = Follower::open(fake.clone(), &**fake, caller, run(), after).await?;
+    let (allowed, closing) = (watch::Sender::new(true), watch::Sender::new(false));
+    let still = Arc::new(Allowed(allowed.subscribe()));
+    let chunks = follow::bytes(follower, still, closing.subscribe(), Pace::default(), ()).boxed();
+    Ok(Stream {
+        chunks,
+        allowed,
+        closing,
+    })
+}
+
+async fn everything(fake: &Arc<Fake>, after: u64) -> Vec<u8> {
+    let stream = open(fake, after).await.unwrap();
+    stream.chunks.map(|chunk| chunk.to_vec()).concat().await
+}
+
+#[tokio::test]
+async fn cut_anywhere_a_stream_resumes_as_if_it_had_not_been() {
+    let log = eventful();
+    let fake = Fake::new(log.clone(), log.len());
+    let whole = everything(&fake, 0).await;
+    let mut uncut = Client::default();
+    uncut.read(&whole);
+    assert_eq!(uncut.last_id, log.len() as u64);
+    // After every event.
+    for after in 0..=log.len() as u64 {
+        let rest = everything(&fake, after).await;
+        assert!(whole.ends_with(&rest), "resuming after {after} sends other bytes");
+    }
+    // After every byte.
+    for cut in 0..=whole.len() {
+        let mut client = Client::default();
+        client.read(&whole[..cut]);
+        let rest = everything(&fake, client.last_id).await;
+        client.read(&rest);
+        assert_eq!(client, uncut, "cut after byte {cut}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_between_subscribing_and_reading_are_neither_lost_nor_doubled() {
+    let log = eventful();
+    let fake = Fake::new(log.clone(), 3);
+    let mut stream = open(&fake, 1).await.unwrap();
+    // Appended and hinted after the subscription and before the first read.
+    fake.grow(5);
+    fake.hint(4);
+    fake.hint(5);
+    let mut bytes = stream.chunks.next().await.unwrap().to_vec();
+    fake.grow(log.len());
+    fake.hint(log.len() as u64);
+    while let Some(chunk) = stream.chunks.next().await {
+        bytes.extend_from_slice(&chunk);
+    }
+    assert_eq!(bytes, everything(&fake, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_cursor_is_refused() {
+    let fake = Fake::new(eventful(), 3);
+    assert!(matches!(open(&fake, 4).await, Err(StoreError::Invalid(_))));
+    assert!(open(&fake, 3).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_an_ended_run_ends_within_a_second_even_without_hints() {
+    let log = eventful();
+    let fake = Fake::new(log.clone(), log.len() - 1);
+    let mut stream = open(&fake, 0).await.unwrap();
+    stream.chunks.next().await.unwrap();
+    fake.grow(log.len());
+    let rest = async { while stream.chunks.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(1), rest).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_is_kept_alive() {
+    let fake = Fake::new(eventful(), 2);
+    let mut stream = open(&fake, 2).await.unwrap();
+    let chunk = tokio::time::timeout(Duration::from_secs(16), stream.chunks.next())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&chunk[..], sse::KEEP_ALIVE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_member_a_stopping_server_and_a_failing_store_end_the_stream() {
+    let end = |stream: Stream| async move {
+        let Stream {
+            mut chunks,
+            allowed,
+            closing,
+        } = stream;
+        let ended = async { while chunks.next().await.is_some() {} };
+        let within = tokio::time::timeout(Duration::from_millis(5_500), ended).await;
+        drop((allowed, closing));
+        within
+    };
+    let fake = Fake::new(eventful(), 2);
+    let stream = open(&fake, 2).await.unwrap();
+    stream.allowed.send_replace(false);
+    end(stream).await.expect("a removed member reads on");
+
+    let stream = open(&fake, 2).await.unwrap();
+    stream.closing.send_replace(true);
+    end(stream).await.expect("a stopping server keeps its streams");
+
+    let stream = open(&fake, 2).await.unwrap();
+    *fake.down.lock().unwrap() = true;
+    end(stream).await.expect("a failing store keeps streams open");
+
+    *fake.down.lock().unwrap() = false;
+    end(open(&fake, 2).await.unwrap()).await.expect_err("nothing ended this one");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Hints dropped, doubled, reordered, from the past or from the future, while the log grows in any portions: the same bytes.
+    #[test]
+    fn bad_hints_change_nothing(growth in prop::collection::vec((0usize..6, prop::collection::vec(0u64..25, 0..4)), 1..12)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let log = eventful();
+            let fake = Fake::new(log.clone(), 0);
+            let stream = open(&fake, 0).await.unwrap();
+            let reader = tokio::spawn(stream.chunks.map(|chunk| chunk.to_vec()).concat());
+            let mut visible = 0;
+            for (more, hints) in growth {
+                visible = (visible + more).min(log.len());
+                fake.grow(visible);
+                for hint in hints {
+                    fake.hint(hint);
+                }
+                tokio::time::sleep(Duration::from_millis(7)).await;
+            }
+            fake.grow(log.len());
+            let bytes = tokio::time::timeout(Duration::from_secs(2), reader).await.expect("the stream ends").unwrap();
+            drop((stream.allowed, stream.closing));
+            assert_eq!(bytes, everything(&fake, 0).await);
+        });
+    }
+}

@@ -1,0 +1,176 @@
+//! The tasks of a server: requests, runs, the embedding backlog, sweeping; and how they end.
+
+use std::{
+    future::{Future, IntoFuture},
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tracing::{error, info, warn};
+
+use crate::state::AppState;
+
+/// Between two looks at the embedding backlog when nobody says that it has grown.
+const BACKLOG_POLL: Duration = Duration::from_secs(60);
+/// Between two lines about a long backlog.
+const PROGRESS_STEP: u64 = 1_000;
+
+/// Serves until `shutdown` resolves: requests on `listener`, and in this process the driver of runs, the embedding backlog
+/// and the sweeper. Then no connection is accepted any more, open streams end, requests and runs get the grace period of the
+/// settings, and what is unfinished is handed back for the next start.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    state: AppState,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let tasks = Tasks::start(&state);
+    let closing = state.closing();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(turned(closing.clone()));
+    let trigger = {
+        let state = state.clone();
+        tokio::spawn(async move {
+            shutdown.await;
+            info!("stopping");
+            state.close();
+        })
+    };
+    let grace = Duration::from_secs(state.config().server.shutdown_grace_seconds);
+    let served = tokio::select! {
+        served = server.into_future() => served,
+        () = async {
+            turned(closing).await;
+            tokio::time::sleep(grace).await;
+        } => {
+            warn!("some requests did not end in time and were cut");
+            Ok(())
+        }
+    };
+    trigger.abort();
+    state.close();
+    tasks.stop(grace).await;
+    served
+}
+
+/// Resolves once the value is true (or nobody can set it any more).
+async fn turned(mut receiver: watch::Receiver<bool>) {
+    let _ = receiver.wait_for(|value| *value).await;
+}
+
+struct Tasks {
+    stop: watch::Sender<bool>,
+    driver: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Tasks {
+    fn start(state: &AppState) -> Self {
+        let stop = watch::Sender::new(false);
+        Self {
+            driver: tokio::spawn(drive(state.clone(), stop.subscribe())),
+            others: vec![
+                tokio::spawn(embed(state.clone(), stop.subscribe())),
+                tokio::spawn(sweep(state.clone(), stop.subscribe())),
+            ],
+            stop,
+        }
+    }
+
+    async fn stop(self, grace: Duration) {
+        self.stop.send_replace(true);
+        let abort = self.driver.abort_handle();
+        if tokio::time::timeout(grace.max(Duration::from_secs(5)), self.driver)
+            .await
+            .is_err()
+        {
+            warn!("runs did not end in time; their leases will");
+            abort.abort();
+        }
+        for task in self.others {
+            task.abort();
+        }
+    }
+}
+
+/// Drives runs; starts again should the driver fall over, since nobody would be answered without it.
+async fn drive(state: AppState, stop: watch::Receiver<bool>) {
+    let concurrency = usize::try_from(state.config().worker.concurrency).unwrap_or(1);
+    while !*stop.borrow() {
+        state.set_working(true);
+        let (driver, stop, wake) = (state.driver().clone(), stop.clone(), state.wake());
+        let work = AbortOnDrop(tokio::spawn(async move { driver.work(stop, wake, concurrency).await }));
+        let ended = work.join().await;
+        state.set_working(false);
+        if ended.is_err() {
+            error!("the driver of runs fell over; starting it again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl AbortOnDrop {
+    async fn join(mut self) -> Result<(), tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Embeds what lacks a vector: after a memory was written without one, and now and then.
+async fn embed(state: AppState, stop: watch::Receiver<bool>) {
+    if state.embedder().is_none() {
+        return;
+    }
+    let told = AtomicU64::new(0);
+    while !*stop.borrow() {
+        let progress = |at: duet_core::domain::EmbeddingProgress| {
+            let step = at.embedded / PROGRESS_STEP;
+            if told.swap(step, Ordering::Relaxed) != step {
+                info!(embedded = at.embedded, total = at.total, "embedding memories");
+            }
+        };
+        match state.memories().embed_backlog(&progress).await {
+            Ok(report) if report.failed > 0 => warn!(
+                embedded = report.embedded,
+                failed = report.failed,
+                "some memories could not be embedded; full text finds them meanwhile"
+            ),
+            Ok(report) if report.embedded > 0 => info!(embedded = report.embedded, "memories embedded"),
+            Ok(_) => {}
+            Err(error) => warn!(%error, "the embedding backlog could not be worked off; trying again"),
+        }
+        let mut stop = stop.clone();
+        tokio::select! {
+            () = state.backlog_grew() => {}
+            () = tokio::time::sleep(BACKLOG_POLL) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// Deletes what has expired, and forgets quiet addresses.
+async fn sweep(state: AppState, mut stop: watch::Receiver<bool>) {
+    let pause = Duration::from_secs(state.config().worker.sweep_seconds);
+    while !*stop.borrow() {
+        match state.stores().system.sweep().await {
+            Ok(0) => {}
+            Ok(rows) => info!(rows, "swept what had expired"),
+            Err(error) => warn!(%error, "could not sweep; trying again"),
+        }
+        state.limits().forget_quiet();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}

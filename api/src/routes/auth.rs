@@ -1,0 +1,220 @@
+use axum::{
+    Json as Answer,
+    extract::{FromRequest, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use duet_core::{
+    Timestamp,
+    domain::{Membership, Session, User},
+    ids::SessionId,
+};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    auth::{Authenticated, cookie, origin, password, secret},
+    error::{ApiResult, Code, OpenProblems, Problem, ReadProblems, WriteProblems},
+    extract::{Json, Query},
+    limits::client_address,
+    state::AppState,
+};
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_in))
+        .routes(routes!(get_session))
+        .routes(routes!(create_token))
+        .routes(routes!(sign_out))
+}
+
+/// Who is signed in, and where they are a member.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SessionAnswer {
+    /// The person.
+    pub user: User,
+    /// Their sign-in.
+    pub session: SessionInfo,
+    /// Their workspaces, oldest first.
+    pub workspaces: Vec<Membership>,
+}
+
+/// One sign-in.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: SessionId,
+    /// From then on one has to sign in again.
+    pub expires_at: Timestamp,
+}
+
+async fn session_answer(state: &AppState, user: User, session: &Session) -> ApiResult<SessionAnswer> {
+    Ok(SessionAnswer {
+        workspaces: state.stores().workspaces.memberships(user.id).await?,
+        user,
+        session: SessionInfo {
+            id: session.id,
+            expires_at: session.expires_at,
+        },
+    })
+}
+
+/// Makes a sign-in and answers with it and its cookie.
+pub(super) async fn sign_in_person(state: &AppState, user: User, status: StatusCode) -> ApiResult<Response> {
+    let now = state.env().now();
+    let lifetime = state.session_lifetime();
+    let session = Session {
+        id: state.env().id(),
+        user_id: user.id,
+        created_at: now,
+        expires_at: now.plus(lifetime),
+    };
+    let secret = secret::random(state.env());
+    state
+        .stores()
+        .accounts
+        .create_session(session.clone(), secret::hash(&secret))
+        .await?;
+    let answer = session_answer(state, user, &session).await?;
+    let cookie = cookie::set(&secret, lifetime.as_secs(), state.origins().secure());
+    let headers = [(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, no_store())];
+    Ok((status, headers, Answer(answer)).into_response())
+}
+
+fn no_store() -> axum::http::HeaderValue {
+    axum::http::HeaderValue::from_static("no-store")
+}
+
+/// An e-mail address in lower case, if it can be one.
+pub(super) fn check_email(email: &str) -> ApiResult<String> {
+    let email = email.trim().to_lowercase();
+    let plausible = email.len() <= 254
+        && !email.chars().any(|letter| letter.is_whitespace() || letter.is_control())
+        && email
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    match plausible {
+        true => Ok(email),
+        false => Err(Problem::invalid_field(
+            "email",
+            "`email` is an address such as `name@example.org`.",
+        )),
+    }
+}
+
+/// E-mail and password.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignInRequest {
+    /// The e-mail address.
+    email: String,
+    /// The password.
+    #[schema(format = Password)]
+    password: String,
+}
+
+/// Sign in
+///
+/// Sets the session cookie. Wrong e-mail and wrong password look the same, also in time.
+#[utoipa::path(
+    post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignInRequest,
+    responses(
+        (status = 200, description = "Signed in; the cookie is set.", body = SessionAnswer),
+        (status = 401, description = "E-mail or password is wrong (`not_signed_in`).", body = Problem, content_type = "application/problem+json"),
+        OpenProblems
+    )
+)]
+async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+    let (parts, body) = request.into_parts();
+    origin::check_page(&parts, &state)?;
+    let address = client_address(&parts, &state.config().server);
+    let Json(request) = Json::<SignInRequest>::from_request(Request::from_parts(parts, body), &state).await?;
+    let email = request.email.trim().to_lowercase();
+    state.limits().sign_in(address, &email)?;
+    let wrong = || Problem::new(Code::NotSignedIn, "E-mail or password is wrong.");
+    if request.password.len() > password::MAX_BYTES {
+        return Err(wrong());
+    }
+    let credentials = state.stores().accounts.credentials(&email).await?;
+    let hash = credentials.as_ref().map(|known| known.password_hash.clone());
+    let fits = password::verify(request.password, hash).await?;
+    match credentials {
+        Some(known) if fits => sign_in_person(&state, known.user, StatusCode::OK).await,
+        _ => Err(wrong()),
+    }
+}
+
+/// Who is signed in
+#[utoipa::path(
+    get, path = "/v1/auth/session", tag = "auth",
+    responses((status = 200, description = "The sign-in.", body = SessionAnswer), ReadProblems)
+)]
+async fn get_session(State(state): State<AppState>, authenticated: Authenticated) -> ApiResult<Answer<SessionAnswer>> {
+    let (session, user) = authenticated.session()?;
+    Ok(Answer(session_answer(&state, user.clone(), session).await?))
+}
+
+/// A short-lived access token.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AccessToken {
+    /// The token.
+    pub access_token: String,
+    /// `bearer`.
+    #[schema(example = "bearer")]
+    pub token_type: String,
+    /// Seconds.
+    pub expires_in: u32,
+}
+
+/// Make an access token
+///
+/// For programs that act for a signed-in person for a short while. It ends with the sign-in.
+#[utoipa::path(
+    post, path = "/v1/auth/token", tag = "auth",
+    responses((status = 200, description = "The token.", body = AccessToken), WriteProblems)
+)]
+async fn create_token(State(state): State<AppState>, authenticated: Authenticated) -> ApiResult<Response> {
+    authenticated.session()?;
+    let seconds = state.config().auth.access_token_seconds;
+    let access_token = state
+        .tokens()
+        .issue(authenticated.user, authenticated.secret_hash, state.env().now(), seconds)
+        .map_err(|_| Problem::internal())?;
+    let answer = AccessToken {
+        access_token,
+        token_type: "bearer".into(),
+        expires_in: seconds,
+    };
+    Ok(([(header::CACHE_CONTROL, no_store())], Answer(answer)).into_response())
+}
+
+/// Which sign-ins end.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct SignOutQuery {
+    /// Every sign-in of the person, on all their devices.
+    #[serde(default)]
+    everywhere: bool,
+}
+
+/// Sign out
+#[utoipa::path(
+    post, path = "/v1/auth/sign-out", tag = "auth", params(SignOutQuery),
+    responses((status = 204, description = "Signed out; the cookie is removed."), WriteProblems)
+)]
+async fn sign_out(
+    State(state): State<AppState>,
+    authenticated: Authenticated,
+    Query(query): Query<SignOutQuery>,
+) -> ApiResult<Response> {
+    let (session, user) = authenticated.session()?;
+    let accounts = &state.stores().accounts;
+    if query.everywhere {
+        accounts.end_all_sessions(user.id).await?;
+    } else {
+        accounts.end_session(user.id, session.id).await?;
+    }
+    let headers = [(header::SET_COOKIE, cookie::clear(state.origins().secure()))];
+    Ok((StatusCode::NO_CONTENT, headers).into_response())
+}

@@ -1,0 +1,86 @@
+use axum::{Json, extract::State};
+use duet_core::domain::ModelRef;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    error::{ApiResult, OpenProblems},
+    state::AppState,
+};
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_config))
+}
+
+/// What this server is.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ServerInfo {
+    /// `local`: one file on one machine.
+    #[schema(example = "local")]
+    pub mode: String,
+    /// Duet's version.
+    pub version: String,
+    /// Whether it waits for its first owner.
+    pub setup_needed: bool,
+    /// `builtin`: sign-in with e-mail and password at this server.
+    #[schema(example = "builtin")]
+    pub auth: String,
+    /// The default model.
+    pub model: DefaultModel,
+    /// What makes vectors; absent when recall goes by full text alone.
+    pub embedder: Option<EmbedderInfo>,
+}
+
+/// The model of agents that name none.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DefaultModel {
+    /// Its name.
+    pub default: ModelRef,
+    /// Whether it is the built-in rule-based fallback rather than a language model.
+    pub offline: bool,
+}
+
+/// What makes vectors.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EmbedderInfo {
+    /// Its id.
+    pub id: String,
+    /// Length of its vectors.
+    pub dimensions: u32,
+    /// What it can and cannot do, where that needs saying.
+    pub note: Option<String>,
+}
+
+/// What this server is
+///
+/// Needs no sign-in: clients ask it before anything else.
+#[utoipa::path(
+    get, path = "/v1/config", tag = "setup", security(()),
+    responses((status = 200, description = "What this server is.", body = ServerInfo), OpenProblems)
+)]
+async fn get_config(State(state): State<AppState>) -> ApiResult<Json<ServerInfo>> {
+    let default = state.models().default_model();
+    let embedder = state.embedder().map(|embedder| {
+        let model = embedder.model();
+        let note = model.id.starts_with("builtin/").then(|| {
+            "Built in, needs no download: it compares words and their parts, not meanings. For search by meaning configure an embedding model."
+                .to_owned()
+        });
+        EmbedderInfo {
+            id: model.id,
+            dimensions: model.dimensions,
+            note,
+        }
+    });
+    Ok(Json(ServerInfo {
+        mode: "local".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        setup_needed: state.stores().accounts.needs_owner().await?,
+        auth: "builtin".into(),
+        model: DefaultModel {
+            offline: default.provider() == "offline",
+            default,
+        },
+        embedder,
+    }))
+}

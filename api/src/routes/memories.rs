@@ -1,0 +1,362 @@
+use std::collections::BTreeSet;
+
+use axum::{Json as Answer, extract::State, http::StatusCode};
+use duet_core::{
+    Timestamp,
+    domain::{
+        Agent, Conversation, Egress, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, Message, NewMemory, Page,
+        PageRequest, Provenance, RecallAnswer, RecallMode, RedactionReceipt, ReviewState, Run, Taint, Visibility,
+    },
+    ids::MemoryId,
+};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::One;
+use crate::{
+    auth::{In, MemoryRead, MemoryWrite},
+    error::{ApiResult, Code, Problem, ReadProblems, WriteProblems},
+    extract::{Json, Path, Query, page},
+    state::AppState,
+};
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_memories, create_memory))
+        .routes(routes!(search_memories))
+        .routes(routes!(get_memory, edit_memory))
+        .routes(routes!(memory_provenance))
+        .routes(routes!(redact_memory))
+        .routes(routes!(redaction_receipt))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only this domain.
+    domain: Option<MemoryDomain>,
+    /// Only this review state; accepted ones when absent.
+    review: Option<ReviewState>,
+    /// Also those that no longer hold, and redacted ones.
+    #[serde(default)]
+    history: bool,
+    /// How many items at most, 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Memories
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/memories", tag = "memories",
+    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), ListQuery),
+    responses((status = 200, description = "Newest first.", body = Page<Memory>), ReadProblems)
+)]
+async fn list_memories(
+    State(state): State<AppState>,
+    caller: In<MemoryRead>,
+    Query(query): Query<ListQuery>,
+) -> ApiResult<Answer<Page<Memory>>> {
+    let page = page(query.limit, query.cursor)?;
+    let filter = MemoryFilter {
+        domain: query.domain,
+        review: query.review,
+        history: query.history,
+    };
+    Ok(Answer(state.stores().memories.list(&caller, filter, page).await?))
+}
+
+/// Something to remember.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryRequest {
+    /// An id of the client's making (a UUIDv7), so that the request can be repeated.
+    id: Option<MemoryId>,
+    /// Up to 16 KiB.
+    text: String,
+    /// `semantic` when absent.
+    domain: Option<MemoryDomain>,
+    /// `private` when absent.
+    visibility: Option<Visibility>,
+    /// Encrypt the text once more, by itself.
+    #[serde(default)]
+    sensitive: bool,
+    /// `any` when absent.
+    egress: Option<Egress>,
+    /// When it happened; now when absent.
+    occurred_at: Option<Timestamp>,
+    /// When it goes (working memories only).
+    expires_at: Option<Timestamp>,
+    /// The memory that it takes the place of.
+    supersedes: Option<MemoryId>,
+}
+
+/// Remember something
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/memories", tag = "memories", request_body = MemoryRequest,
+    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
+    responses((status = 201, description = "The memory.", body = Memory), WriteProblems)
+)]
+async fn create_memory(
+    State(state): State<AppState>,
+    caller: In<MemoryWrite>,
+    Json(request): Json<MemoryRequest>,
+) -> ApiResult<(StatusCode, Answer<Memory>)> {
+    let memory = NewMemory {
+        id: request.id.unwrap_or_else(|| state.env().id()),
+        domain: request.domain.unwrap_or(MemoryDomain::Semantic),
+        text: request.text,
+        speaker: None,
+        visibility: request.visibility.unwrap_or(Visibility::Private),
+        sensitive: request.sensitive,
+        egress: request.egress.unwrap_or(Egress::Any),
+        taint: Taint::Trusted,
+        provenance: Provenance {
+            user_id: Some(caller.user),
+            ..Provenance::default()
+        },
+        position: None,
+        occurred_at: request.occurred_at.unwrap_or_else(|| state.env().now()),
+        expires_at: request.expires_at,
+        supersedes: request.supersedes,
+    };
+    if let Err(message) = memory.check() {
+        return Err(match memory.text.len() > NewMemory::MAX_TEXT {
+            true => Problem::new(Code::TooLarge, message),
+            false => Problem::invalid(message),
+        });
+    }
+    let memory = state.memories().remember(&caller, memory).await?;
+    state.wake_backlog();
+    Ok((StatusCode::CREATED, Answer(memory)))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct SearchQuery {
+    /// The question.
+    q: String,
+    /// How many, 1 to 100; 10 when absent.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<usize>,
+    /// `hybrid` when absent.
+    mode: Option<RecallMode>,
+    /// Only this domain.
+    domain: Option<MemoryDomain>,
+}
+
+/// Recall
+///
+/// `mode` in the answer says what was really used: `fts` when there was no vector to go by.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/memories/search", tag = "memories",
+    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), SearchQuery),
+    responses((status = 200, description = "Best first.", body = RecallAnswer), ReadProblems)
+)]
+async fn search_memories(
+    State(state): State<AppState>,
+    caller: In<MemoryRead>,
+    Query(query): Query<SearchQuery>,
+) -> ApiResult<Answer<RecallAnswer>> {
+    let limit = query.limit.unwrap_or(10);
+    if !(1..=100).contains(&limit) {
+        return Err(Problem::invalid_field("limit", "`limit` is between 1 and 100."));
+    }
+    if query.q.len() > NewMemory::MAX_TEXT {
+        return Err(Problem::invalid_field(
+            "q",
+            format!("A question has at most {} bytes.", NewMemory::MAX_TEXT),
+        ));
+    }
+    let mode = query.mode.unwrap_or(RecallMode::Hybrid);
+    let domains = query.domain.map(|domain| vec![domain]);
+    // The person themselves reads the answer: nothing of theirs is kept from them.
+    let answer = state
+        .memories()
+        .recall(&caller, &query.q, mode, limit, domains, Locality::Local)
+        .await?;
+    Ok(Answer(answer))
+}
+
+async fn memory(state: &AppState, caller: &duet_core::Caller, id: MemoryId) -> ApiResult<Memory> {
+    let found = state.stores().memories.memories(caller, &[id]).await?;
+    found.into_iter().next().ok_or_else(|| Problem::not_found("the memory"))
+}
+
+/// A memory
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/memories/{id}", tag = "memories",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The memory.", format = Uuid),
+    ),
+    responses((status = 200, description = "The memory.", body = Memory), ReadProblems)
+)]
+async fn get_memory(
+    State(state): State<AppState>,
+    caller: In<MemoryRead>,
+    Path(path): Path<One<MemoryId>>,
+) -> ApiResult<Answer<Memory>> {
+    Ok(Answer(memory(&state, &caller, path.id).await?))
+}
+
+/// Review, share or restrict a memory
+///
+/// A new text is a new memory that supersedes this one.
+#[utoipa::path(
+    patch, path = "/v1/workspaces/{workspace_id}/memories/{id}", tag = "memories", request_body = MemoryEdit,
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The memory.", format = Uuid),
+    ),
+    responses((status = 200, description = "The memory.", body = Memory), WriteProblems)
+)]
+async fn edit_memory(
+    State(state): State<AppState>,
+    caller: In<MemoryWrite>,
+    Path(path): Path<One<MemoryId>>,
+    Json(edit): Json<MemoryEdit>,
+) -> ApiResult<Answer<Memory>> {
+    Ok(Answer(state.stores().memories.edit(&caller, path.id, edit).await?))
+}
+
+/// Why something is remembered.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryProvenance {
+    /// The memory.
+    pub memory: Memory,
+    /// The message it was said in, where the person may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message>,
+    /// The conversation it was said in, where the person may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Conversation>,
+    /// The run that wrote it, where the person may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// The agent that wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+    /// The memories whose place it took, newest first.
+    pub superseded: Vec<Memory>,
+}
+
+/// Why do you remember this?
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/memories/{id}/provenance", tag = "memories",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The memory.", format = Uuid),
+    ),
+    responses((status = 200, description = "What it came from.", body = MemoryProvenance), ReadProblems)
+)]
+async fn memory_provenance(
+    State(state): State<AppState>,
+    caller: In<MemoryRead>,
+    Path(path): Path<One<MemoryId>>,
+) -> ApiResult<Answer<MemoryProvenance>> {
+    let memory = memory(&state, &caller, path.id).await?;
+    let stores = state.stores();
+    let from = &memory.provenance;
+    let message = match from.message_id {
+        Some(id) => stores.conversations.messages_by_id(&caller, &[id]).await?.into_iter().next(),
+        None => None,
+    };
+    let conversation = match from.conversation_id {
+        Some(id) => stores.conversations.conversation(&caller, id).await?,
+        None => None,
+    };
+    let run = match from.run_id {
+        Some(id) => stores.runs.run(&caller, id).await?,
+        None => None,
+    };
+    let agent = match from.agent_id {
+        Some(id) => stores.agents.agent(&caller, id).await?,
+        None => None,
+    };
+    let superseded = superseded(&state, &caller, path.id).await?;
+    Ok(Answer(MemoryProvenance {
+        memory,
+        message,
+        conversation,
+        run,
+        agent,
+        superseded,
+    }))
+}
+
+/// Most pages of history looked through for what a memory superseded.
+const HISTORY_PAGES: usize = 50;
+
+/// The chain of memories that led to this one. A memory is older than the one that takes its place, so one pass over the
+/// list, newest first, finds them all.
+async fn superseded(state: &AppState, caller: &duet_core::Caller, id: MemoryId) -> ApiResult<Vec<Memory>> {
+    let mut chain = BTreeSet::from([id]);
+    let mut found = Vec::new();
+    let mut cursor = None;
+    for _ in 0..HISTORY_PAGES {
+        let filter = MemoryFilter {
+            history: true,
+            ..MemoryFilter::default()
+        };
+        let request = PageRequest {
+            cursor,
+            limit: PageRequest::MAX,
+        };
+        let page = state.stores().memories.list(caller, filter, request).await?;
+        for memory in page.items {
+            if memory.superseded_by.is_some_and(|by| chain.contains(&by)) {
+                chain.insert(memory.id);
+                found.push(memory);
+            }
+        }
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Redact a memory
+///
+/// Removes its text everywhere it went, for good. Repeated: the first receipt.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/memories/{id}/redact", tag = "memories",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The memory.", format = Uuid),
+    ),
+    responses((status = 200, description = "What was removed where.", body = RedactionReceipt), WriteProblems)
+)]
+async fn redact_memory(
+    State(state): State<AppState>,
+    caller: In<MemoryWrite>,
+    Path(path): Path<One<MemoryId>>,
+) -> ApiResult<Answer<RedactionReceipt>> {
+    Ok(Answer(
+        state.stores().memories.redact(&caller, path.id, state.env().id()).await?,
+    ))
+}
+
+/// The receipt of a redaction
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/memories/{id}/receipt", tag = "memories",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The memory.", format = Uuid),
+    ),
+    responses((status = 200, description = "What was removed where.", body = RedactionReceipt), ReadProblems)
+)]
+async fn redaction_receipt(
+    State(state): State<AppState>,
+    caller: In<MemoryRead>,
+    Path(path): Path<One<MemoryId>>,
+) -> ApiResult<Answer<RedactionReceipt>> {
+    let receipt = state.stores().memories.receipt(&caller, path.id).await?;
+    receipt
+        .map(Answer)
+        .ok_or_else(|| Problem::not_found("a receipt for this memory"))
+}

@@ -1,0 +1,162 @@
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use duet_core::{
+    domain::{Message, NewTurn, Page, RetryMode, RetryTurn, TurnReceipt},
+    ids::{ConversationId, MessageId, WorkspaceId},
+};
+use serde::Deserialize;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::One;
+use crate::{
+    auth::{Chat, In},
+    error::{ApiResult, Code, Problem, ReadProblems, WriteProblems},
+    extract::{Json, PageQuery, Path, Query},
+    state::AppState,
+};
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_messages, send_message))
+        .routes(routes!(retry_message))
+}
+
+/// The messages of a conversation
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages", tag = "conversations",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The conversation.", format = Uuid),
+        PageQuery,
+    ),
+    responses((status = 200, description = "Newest first.", body = Page<Message>), ReadProblems)
+)]
+async fn list_messages(
+    State(state): State<AppState>,
+    caller: In<Chat>,
+    Path(path): Path<One<ConversationId>>,
+    Query(page): Query<PageQuery>,
+) -> ApiResult<Answer<Page<Message>>> {
+    let page = page.request()?;
+    let known = state.stores().conversations.conversation(&caller, path.id).await?;
+    known.ok_or_else(|| Problem::not_found("the conversation"))?;
+    Ok(Answer(state.stores().conversations.messages(&caller, path.id, page).await?))
+}
+
+/// What the person says.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMessage {
+    /// Markdown, up to 64 KiB.
+    text: String,
+}
+
+/// The key that a client repeats when it repeats a request.
+fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    let good =
+        keys.next().is_none() && (1..=200).contains(&key.len()) && key.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte));
+    match key.to_str() {
+        Ok(key) if good => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(
+            Code::InvalidRequest,
+            "`Idempotency-Key` is one key of 1 to 200 visible ASCII characters.",
+        )),
+    }
+}
+
+/// Say something
+///
+/// Stores the message and queues the run that answers it. Follow the run's events to see the reply.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages", tag = "conversations", request_body = NewMessage,
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The conversation.", format = Uuid),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key with the same text gives the first answer again; with another text 409."),
+    ),
+    responses((status = 202, description = "Stored; a run will answer it.", body = TurnReceipt), WriteProblems)
+)]
+async fn send_message(
+    State(state): State<AppState>,
+    caller: In<Chat>,
+    Path(path): Path<One<ConversationId>>,
+    headers: HeaderMap,
+    Json(message): Json<NewMessage>,
+) -> ApiResult<(StatusCode, Answer<TurnReceipt>)> {
+    let idempotency_key = idempotency_key(&headers)?;
+    let env = state.env();
+    let turn = NewTurn {
+        conversation_id: path.id,
+        message_id: env.id(),
+        run_id: env.id(),
+        reply_id: env.id(),
+        text: message.text,
+        idempotency_key,
+        limits: state.turn_limits(),
+    };
+    if let Err(message) = turn.check() {
+        return Err(match turn.text.len() > NewTurn::MAX_TEXT {
+            true => Problem::new(Code::TooLarge, message),
+            false => Problem::invalid_field("text", message),
+        });
+    }
+    let receipt = state.stores().runs.start_turn(&caller, turn).await?;
+    state.wake_driver();
+    Ok((StatusCode::ACCEPTED, Answer(receipt)))
+}
+
+/// How to answer once more.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// `restart`: anew; `continue`: from where the reply ends.
+    mode: RetryMode,
+}
+
+#[derive(Deserialize)]
+struct RetryPath {
+    #[expect(dead_code, reason = "checked by the extractor `In`")]
+    workspace_id: WorkspaceId,
+    id: ConversationId,
+    message_id: MessageId,
+}
+
+/// Answer a message once more
+///
+/// `message_id` is the person's newest message.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/retry", tag = "conversations",
+    request_body = Retry,
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The conversation.", format = Uuid),
+        ("message_id" = String, Path, description = "The person's message.", format = Uuid),
+    ),
+    responses((status = 202, description = "Another run will answer it.", body = TurnReceipt), WriteProblems)
+)]
+async fn retry_message(
+    State(state): State<AppState>,
+    caller: In<Chat>,
+    Path(path): Path<RetryPath>,
+    Json(retry): Json<Retry>,
+) -> ApiResult<(StatusCode, Answer<TurnReceipt>)> {
+    let message = super::events::message_of(&state, &caller, path.id, path.message_id).await?;
+    let env = state.env();
+    let turn = RetryTurn {
+        message_id: message.id,
+        run_id: env.id(),
+        reply_id: env.id(),
+        mode: retry.mode,
+        limits: state.turn_limits(),
+    };
+    let receipt = state.stores().runs.retry_turn(&caller, turn).await?;
+    state.wake_driver();
+    Ok((StatusCode::ACCEPTED, Answer(receipt)))
+}

@@ -1,0 +1,92 @@
+use axum::{
+    Json as Answer,
+    extract::{Request, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use duet_core::domain::{KeyScope, Role};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    auth::{Authenticated, Credential},
+    error::{ApiResult, Code, OpenProblems, Problem, ReadProblems},
+    limits::is_loopback_peer,
+    state::AppState,
+};
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+}
+
+/// How the server is.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Health {
+    /// `ok`.
+    #[schema(example = "ok")]
+    pub status: String,
+    /// Duet's version.
+    pub version: String,
+}
+
+fn ok() -> Answer<Health> {
+    Answer(Health {
+        status: "ok".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+/// Whether the process answers
+#[utoipa::path(
+    get, path = "/health", tag = "operations", security(()),
+    responses((status = 200, description = "It does.", body = Health), OpenProblems)
+)]
+async fn health() -> Answer<Health> {
+    ok()
+}
+
+/// Whether it can work
+///
+/// The store answers, and runs are being driven.
+#[utoipa::path(
+    get, path = "/ready", tag = "operations", security(()),
+    responses((status = 200, description = "It can.", body = Health), OpenProblems)
+)]
+async fn ready(State(state): State<AppState>) -> ApiResult<Answer<Health>> {
+    state.stores().accounts.needs_owner().await?;
+    if !state.is_working() {
+        return Err(Problem::new(
+            Code::Unavailable,
+            "No worker drives runs in this process (yet, or any more).",
+        ));
+    }
+    Ok(ok())
+}
+
+/// Figures for Prometheus
+///
+/// From this machine itself, or with an owner's key that has the scope `admin`.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses((status = 200, description = "Text format.", body = String, content_type = "text/plain"), ReadProblems)
+)]
+async fn metrics(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+    let (parts, _) = request.into_parts();
+    if !is_loopback_peer(&parts) {
+        let authenticated = Authenticated::from_parts(&parts, &state).await?;
+        match &authenticated.credential {
+            Credential::Key(key, Role::Owner) if key.scopes.contains(&KeyScope::Admin) => {}
+            _ => {
+                return Err(Problem::new(
+                    Code::Denied,
+                    "Metrics need an owner's API key with the scope `admin`, or a request from this machine.",
+                ));
+            }
+        }
+    }
+    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    Ok((headers, state.metrics().render()).into_response())
+}

@@ -1,0 +1,200 @@
+//! What every handler can reach.
+
+use std::{sync::Arc, time::Duration};
+
+use duet_core::{
+    Env,
+    domain::TurnLimits,
+    memory::Memories,
+    policy::Policy,
+    ports::{Embedder, ModelDirectory, Stores},
+    run::{Driver, DriverParts},
+    tools::ToolRegistry,
+};
+use tokio::sync::{Notify, watch};
+use zeroize::Zeroizing;
+
+use crate::{
+    auth::{origin::Origins, token::Tokens},
+    config::Config,
+    limits::Limits,
+    observability::{
+        measured::{MeasuredModels, MeasuredRunLog},
+        metrics::Metrics,
+    },
+};
+
+/// What a deployment brings.
+pub struct AppParts {
+    /// The settings.
+    pub config: Config,
+    /// Time and chance.
+    pub env: Env,
+    /// The stores.
+    pub stores: Stores,
+    /// The models.
+    pub models: Arc<dyn ModelDirectory>,
+    /// The embedder, if there is one.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// The tools that runs may use.
+    pub tools: Arc<ToolRegistry>,
+    /// What may happen.
+    pub policy: Arc<Policy>,
+    /// What access tokens are signed with; the same for every process of an installation.
+    pub signing_key: Zeroizing<[u8; 32]>,
+}
+
+/// Shared by all handlers. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    env: Env,
+    stores: Stores,
+    models: Arc<dyn ModelDirectory>,
+    embedder: Option<Arc<dyn Embedder>>,
+    memories: Memories,
+    driver: Driver,
+    tokens: Tokens,
+    origins: Origins,
+    limits: Limits,
+    metrics: Metrics,
+    wake: Arc<Notify>,
+    backlog: Notify,
+    closing: watch::Sender<bool>,
+    working: watch::Sender<bool>,
+}
+
+impl AppState {
+    /// Puts the parts together. Models and the run log are measured from here on.
+    pub fn new(parts: AppParts) -> Self {
+        let metrics = Metrics::new();
+        let models: Arc<dyn ModelDirectory> = Arc::new(MeasuredModels::new(parts.models, metrics.clone()));
+        let mut stores = parts.stores;
+        stores.run_log = Arc::new(MeasuredRunLog::new(stores.run_log, metrics.clone()));
+        let driver = Driver::new(DriverParts {
+            env: parts.env.clone(),
+            stores: stores.clone(),
+            models: Arc::clone(&models),
+            embedder: parts.embedder.clone(),
+            tools: parts.tools,
+            policy: parts.policy,
+            lease: (&parts.config.worker).into(),
+        });
+        let memories = Memories::new(
+            parts.env.clone(),
+            Arc::clone(&stores.memories),
+            Arc::clone(&stores.system),
+            parts.embedder.clone(),
+        );
+        Self {
+            inner: Arc::new(Inner {
+                origins: Origins::new(&parts.config.server),
+                limits: Limits::new(&parts.config.limits),
+                tokens: Tokens::new(&parts.signing_key),
+                config: parts.config,
+                env: parts.env,
+                stores,
+                models,
+                embedder: parts.embedder,
+                memories,
+                driver,
+                metrics,
+                wake: Arc::new(Notify::new()),
+                backlog: Notify::new(),
+                closing: watch::Sender::new(false),
+                working: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+    /// Time and chance.
+    pub fn env(&self) -> &Env {
+        &self.inner.env
+    }
+    /// The stores.
+    pub fn stores(&self) -> &Stores {
+        &self.inner.stores
+    }
+    /// The models.
+    pub fn models(&self) -> &Arc<dyn ModelDirectory> {
+        &self.inner.models
+    }
+    /// The embedder, if there is one.
+    pub fn embedder(&self) -> Option<&Arc<dyn Embedder>> {
+        self.inner.embedder.as_ref()
+    }
+    /// Remember and recall, with vectors made on the way.
+    pub fn memories(&self) -> &Memories {
+        &self.inner.memories
+    }
+    /// What drives runs.
+    pub fn driver(&self) -> &Driver {
+        &self.inner.driver
+    }
+    /// Access tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+    /// Which hosts and origins are this server's.
+    pub fn origins(&self) -> &Origins {
+        &self.inner.origins
+    }
+    /// Rates and streams.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+    /// Counters and timings.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+    /// Bounds of a turn.
+    pub fn turn_limits(&self) -> TurnLimits {
+        (&self.inner.config.turn).into()
+    }
+    /// How long a sign-in lasts.
+    pub fn session_lifetime(&self) -> Duration {
+        Duration::from_secs(u64::from(self.inner.config.auth.session_days) * 24 * 3600)
+    }
+
+    /// Tells the driver that a run was queued.
+    pub fn wake_driver(&self) {
+        self.inner.wake.notify_one();
+    }
+    /// The driver's alarm clock.
+    pub(crate) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.wake)
+    }
+    /// Tells the embedding task that a memory may lack its vector.
+    pub fn wake_backlog(&self) {
+        self.inner.backlog.notify_one();
+    }
+    /// Waits for [`Self::wake_backlog`].
+    pub(crate) async fn backlog_grew(&self) {
+        self.inner.backlog.notified().await;
+    }
+
+    /// Turns true when the server stops: open streams end.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.inner.closing.subscribe()
+    }
+    /// Starts the end.
+    pub(crate) fn close(&self) {
+        self.inner.closing.send_replace(true);
+    }
+    /// Whether runs are being driven.
+    pub fn is_working(&self) -> bool {
+        *self.inner.working.borrow()
+    }
+    /// Says whether runs are being driven.
+    pub(crate) fn set_working(&self, working: bool) {
+        self.inner.working.send_replace(working);
+    }
+}
