@@ -1,3 +1,84 @@
-//! Suites that every adapter must pass.
+//! Suites that every adapter must pass. An adapter's test is a [`Harness`] and one line:
+//!
+//! ```ignore
+//! duet_core::contract_suite!(MyHarness::fresh);
+//! ```
+//!
+//! `fresh` is an async function that makes empty stores. Every check becomes a test of its own.
 
+mod world;
+
+pub mod accounts;
+pub mod agents;
+pub mod audit;
+pub mod conversations;
+pub mod isolation;
+pub mod keys;
+pub mod run_log;
+pub mod runs;
 pub mod simulator;
+pub mod system;
+pub mod workspaces;
+
+pub use world::{Harness, TestEnv, World, assert_denied};
+
+/// Expands to one `#[tokio::test]` for each check of the suite; `$fresh` is an async function that makes a [`Harness`].
+#[macro_export]
+macro_rules! contract_suite {
+    ($fresh:expr) => {
+        $crate::contract_suite! { @suites $fresh,
+            accounts { one_owner, credentials, sessions }
+            workspaces { several_workspaces, members, names }
+            agents { primaries, edits, souls }
+            conversations { life_of_a_conversation, pages, search, privacy_of_conversations }
+            runs { a_turn, idempotency, one_turn_at_a_time, retries, cancelling, event_pages, bad_turns }
+            run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back }
+            system { claims, of_many_workers_one_claims, parking, outbox, sweeping }
+            keys { life_of_a_key, scopes_of_keys }
+            audit { entries_and_chain }
+            isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do }
+        }
+    };
+    (@suites $fresh:expr, $($suite:ident { $($check:ident),+ $(,)? })+) => {
+        $(mod $suite {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let harness = ($fresh)().await;
+                $crate::contract::$suite::$check(&$crate::contract::World::new(&harness).await).await;
+            })+
+        })+
+        mod set_up {
+            use super::*;
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn set_up() {
+                $crate::contract::accounts::set_up(&($fresh)().await).await;
+            }
+        }
+        mod simulator {
+            use super::*;
+            /// Seeds played by default; `DUET_TEST_SEEDS` sets another number.
+            fn seeds() -> u64 {
+                std::env::var("DUET_TEST_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(50)
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn crash_at_every_step() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                let mut points = 0;
+                for seed in 0..seeds() {
+                    points += $crate::contract::simulator::crash_at_every_step(&host, seed).await;
+                }
+                println!("{} seeds, {points} crash points", seeds());
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn cancel_at_every_step() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in 0..seeds().div_ceil(5) {
+                    $crate::contract::simulator::cancel_at_every_step(&host, seed).await;
+                }
+            }
+        }
+    };
+}

@@ -1,0 +1,138 @@
+//! What no adapter may mix up: two workspaces in one store, and agents with people.
+
+use super::{World, assert_denied};
+use crate::{
+    domain::{AgentEdit, AuditOutcome, ConversationEdit, NewAuditEntry, PageRequest, Role, Soul},
+    error::StoreError,
+};
+
+/// Everything of one workspace is absent in the other: the same answer as for what does not exist.
+pub async fn two_workspaces_never_meet(world: &World) {
+    let stores = &world.stores;
+    let conversation = world.conversation(&world.owner).await;
+    let turn = world.ask(&world.owner, conversation.id, "Ours alone").await;
+    let companion = world.companion(&world.owner).await;
+    let there = &world.stranger;
+
+    assert!(
+        stores
+            .conversations
+            .conversation(there, conversation.id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(stores.agents.agent(there, companion.id).await.unwrap().is_none());
+    assert!(stores.runs.run(there, turn.run_id).await.unwrap().is_none());
+    assert!(
+        stores
+            .conversations
+            .messages_by_id(there, &[turn.message_id])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        stores
+            .workspaces
+            .members(there, PageRequest::first(10))
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    assert_eq!(stores.agents.agents(there).await.unwrap().len(), 2);
+
+    let edit = AgentEdit {
+        name: Some("Theirs".into()),
+        ..AgentEdit::default()
+    };
+    let foreign = stores
+        .agents
+        .edit_agent(there, companion.id, 1, edit.clone())
+        .await
+        .unwrap_err();
+    let absent = stores.agents.edit_agent(there, world.env.id(), 1, edit).await.unwrap_err();
+    assert_eq!(foreign.to_string(), absent.to_string(), "a foreign agent looks like none");
+    let rename = || ConversationEdit {
+        title: Some("Theirs".into()),
+        archived: None,
+    };
+    let foreign = stores.conversations.edit(there, conversation.id, rename()).await.unwrap_err();
+    let absent = stores.conversations.edit(there, world.env.id(), rename()).await.unwrap_err();
+    assert_eq!(foreign.to_string(), absent.to_string());
+    let foreign = stores
+        .conversations
+        .create(there, world.env.id(), Some(companion.id), None)
+        .await;
+    assert!(
+        matches!(foreign, Err(StoreError::NotFound(_))),
+        "no conversation with a foreign agent"
+    );
+
+    // The same id in another workspace neither finds nor hurts the first.
+    let twin = stores.conversations.create(there, conversation.id, None, Some("Twin")).await;
+    if let Ok(twin) = twin {
+        assert_eq!(twin.workspace_id, there.workspace);
+    }
+    let ours = stores
+        .conversations
+        .conversation(&world.owner, conversation.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((ours.workspace_id, ours.active_run), (world.workspace.id, Some(turn.run_id)));
+    assert_ne!(ours.title, "Twin");
+}
+
+/// What only people do is refused to an agent, also to one that acts for an owner.
+pub async fn agents_do_not_do_what_people_do(world: &World) {
+    let stores = &world.stores;
+    let agent = world.agent_of(&world.owner).await;
+    let conversation = world.conversation(&world.owner).await;
+    let companion = world.companion(&world.owner).await;
+    assert_denied(
+        stores.agents.edit_agent(&agent, companion.id, 1, AgentEdit::default()).await,
+        "person",
+    );
+    assert_denied(stores.agents.write_soul(&agent, 1, Soul::starter("Eve")).await, "person");
+    assert_denied(stores.workspaces.rename(&agent, "Mine").await, "person");
+    assert_denied(
+        stores.workspaces.add_member(&agent, world.stranger.user, Role::Owner).await,
+        "person",
+    );
+    assert_denied(
+        stores
+            .conversations
+            .edit(
+                &agent,
+                conversation.id,
+                ConversationEdit {
+                    title: None,
+                    archived: Some(true),
+                },
+            )
+            .await,
+        "person",
+    );
+    assert_denied(
+        stores.runs.start_turn(&agent, world.turn(conversation.id, "Hello me")).await,
+        "person",
+    );
+    let turn = world.ask(&world.owner, conversation.id, "Hello").await;
+    assert_denied(stores.runs.cancel(&agent, turn.run_id).await, "person");
+    assert_denied(stores.audit.verify(&agent).await, "person");
+    let entry = NewAuditEntry {
+        action: "x".into(),
+        target: "y".into(),
+        outcome: AuditOutcome::Done,
+        details: serde_json::Value::Null,
+    };
+    let entry = stores.audit.append(&agent, entry).await.unwrap();
+    assert_eq!(
+        entry.agent_id,
+        agent.agent.map(|acting| acting.agent),
+        "the log says that an agent acted"
+    );
+}

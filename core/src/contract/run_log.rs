@@ -1,0 +1,259 @@
+//! [`crate::ports::RunLog`].
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::World;
+use crate::{
+    domain::{
+        Appended, Claim, MessageStatus, MessageTrace, NewEvent, PageRequest, Reply, RunEvent, RunOutcome, RunStatus, Settlement,
+        ToolOutput, ToolStatus, Usage,
+    },
+    error::{StoreError, StoreResult},
+    ports::ChainCheck,
+};
+
+fn delta(text: impl Into<String>) -> NewEvent {
+    RunEvent::Delta {
+        step: 1,
+        text: text.into(),
+    }
+    .into()
+}
+
+fn ending(status: RunStatus, text: Option<&str>) -> Settlement {
+    let reply = text.map(|_| MessageStatus::Complete);
+    Settlement {
+        status,
+        reason: None,
+        events: vec![
+            RunEvent::Finished {
+                outcome: RunOutcome::Completed,
+                reply,
+                usage: Usage::default(),
+                cost_micros: Some(7),
+            }
+            .into(),
+        ],
+        reply: text.map(|text| Reply {
+            status: MessageStatus::Complete,
+            text: text.into(),
+            trace: MessageTrace::default(),
+        }),
+    }
+}
+
+async fn append(world: &World, claim: &Claim, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
+    world.stores.run_log.append(claim.run.id, claim.lease, after, events).await
+}
+
+/// What is appended comes back as it was, in order, with the next numbers.
+pub async fn appending(world: &World) {
+    let claim = world.claimed().await;
+    let output = ToolOutput {
+        text: "ok: “ü”\u{1F600}\n".into(),
+        ..ToolOutput::default()
+    };
+    let events = vec![
+        delta("a"),
+        RunEvent::ToolFinished {
+            step: 1,
+            call_id: "c".into(),
+            status: ToolStatus::Succeeded,
+            output,
+        }
+        .into(),
+        NewEvent {
+            event: RunEvent::RetryDue { step: 1 },
+            mentions: vec![world.env.id()],
+        },
+    ];
+    let appended = append(world, &claim, 1, events.clone()).await.unwrap();
+    assert!(appended.interleaved.is_empty());
+    assert_eq!(appended.own.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [2, 3, 4]);
+    let page = world.stores.runs.events(&world.owner, claim.run.id, 1, 10).await.unwrap();
+    assert_eq!(page.events, appended.own);
+    let stored: Vec<_> = page.events.into_iter().map(|stored| stored.event.unwrap()).collect();
+    assert_eq!(stored, events.into_iter().map(|event| event.event).collect::<Vec<_>>());
+    let nothing = append(world, &claim, 4, Vec::new()).await.unwrap();
+    assert!(nothing.own.is_empty() && nothing.interleaved.is_empty());
+}
+
+/// Sixteen writers on one run, some of whose transactions fail: numbers without gaps, in the order of the commits.
+pub async fn many_writers(world: &World) {
+    let claim = &world.claimed().await;
+    let wrong = world.env.id();
+    let writers = (0..16).map(|writer| async move {
+        let mut seqs = Vec::new();
+        for round in 0..20 {
+            // One in ten carries a lease that was never given: it must leave no trace.
+            let lease = if (writer + round) % 10 == 0 { wrong } else { claim.lease };
+            match world
+                .stores
+                .run_log
+                .append(claim.run.id, lease, 1, vec![delta(format!("{writer}/{round}"))])
+                .await
+            {
+                Ok(appended) => {
+                    let own = &appended.own[0];
+                    let before: Vec<u64> = appended.interleaved.iter().map(|stored| stored.seq).collect();
+                    assert_eq!(before, (2..own.seq).collect::<Vec<_>>(), "all that came before is shown");
+                    seqs.push(own.seq);
+                }
+                Err(error) => assert!(lease == wrong && matches!(error, StoreError::Stale(_)), "{error}"),
+            }
+        }
+        assert!(seqs.is_sorted(), "one writer's events keep their order");
+        seqs.len()
+    });
+    let written: usize = join_all(writers).await.into_iter().sum();
+    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
+    let seqs: Vec<u64> = page.events.iter().map(|stored| stored.seq).collect();
+    assert_eq!(seqs, (1..=written as u64 + 1).collect::<Vec<_>>());
+    assert!(page.events.is_sorted_by_key(|stored| stored.at));
+    assert!(matches!(
+        world.stores.audit.verify(&world.owner).await.unwrap(),
+        ChainCheck::Intact(_)
+    ));
+}
+
+/// A worker that was away for longer than its lease writes nothing any more, even while nobody has taken over.
+pub async fn lost_leases(world: &World) {
+    let log = &world.stores.run_log;
+    let old = world.claimed().await;
+    append(world, &old, 1, vec![delta("before")]).await.unwrap();
+    world.time.advance(Duration::from_secs(20));
+    let (until, last_seq) = log.heartbeat(old.run.id, old.lease).await.unwrap();
+    assert!(until > old.lease_until && last_seq == 2, "a heartbeat prolongs");
+    world.time.advance(Duration::from_secs(20));
+    append(world, &old, 2, vec![delta("still")]).await.unwrap();
+    world.outlive_leases();
+    for claimed_by_another in [false, true] {
+        if claimed_by_another {
+            let new = world.claim().await.expect("an ended lease is free to take");
+            assert_eq!((new.run.id, new.run.attempt), (old.run.id, 2));
+            assert_ne!(new.lease, old.lease);
+            assert_eq!(new.log.len(), 3);
+        }
+        let stale = |error: Option<StoreError>| assert!(matches!(error, Some(StoreError::Stale(_))), "{error:?}");
+        stale(append(world, &old, 3, vec![delta("late")]).await.err());
+        stale(log.heartbeat(old.run.id, old.lease).await.err());
+        stale(
+            log.settle(old.run.id, old.lease, 3, ending(RunStatus::Done, Some("late")))
+                .await
+                .err(),
+        );
+        stale(log.hand_back(old.run.id, old.lease).await.err());
+    }
+    let page = world.stores.runs.events(&world.owner, old.run.id, 0, 100).await.unwrap();
+    assert_eq!(page.events.len(), 3, "nothing late was written");
+}
+
+/// The end: last event, status and reply together; nothing follows.
+pub async fn settling(world: &World) {
+    let claim = world.claimed().await;
+    append(world, &claim, 1, vec![delta("Hi.")]).await.unwrap();
+    let trace = MessageTrace {
+        model: "script/one".into(),
+        cost_micros: Some(7),
+        ..MessageTrace::default()
+    };
+    let mut settlement = ending(RunStatus::Done, Some("Hi."));
+    settlement.reply = settlement.reply.map(|reply| Reply {
+        trace: trace.clone(),
+        ..reply
+    });
+    let run = world
+        .stores
+        .run_log
+        .settle(claim.run.id, claim.lease, 2, settlement)
+        .await
+        .unwrap();
+    assert_eq!((run.status, run.last_seq), (RunStatus::Done, 3));
+    let page = world.stores.runs.events(&world.owner, run.id, 0, 10).await.unwrap();
+    assert!(page.ended && page.events.len() == 3);
+    let messages = world
+        .stores
+        .conversations
+        .messages(&world.owner, run.conversation_id, PageRequest::first(10))
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(
+        (messages[0].id, messages[0].text.as_str(), messages[0].ordinal),
+        (run.reply_id, "Hi.", 2)
+    );
+    assert_eq!(
+        (messages[0].trace.as_ref(), messages[0].agent_id),
+        (Some(&trace), Some(run.agent_id))
+    );
+    assert!(matches!(
+        append(world, &claim, 3, vec![delta("more")]).await,
+        Err(StoreError::Stale(_))
+    ));
+    let conversation = world
+        .stores
+        .conversations
+        .conversation(&world.owner, run.conversation_id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(conversation.active_run, None);
+    world.ask(&world.owner, conversation.id, "Next").await;
+
+    let claim = world.claim().await.unwrap();
+    let failed = Settlement {
+        reason: Some("No model.".into()),
+        ..ending(RunStatus::Failed, None)
+    };
+    let run = world
+        .stores
+        .run_log
+        .settle(claim.run.id, claim.lease, 1, failed)
+        .await
+        .unwrap();
+    assert_eq!((run.status, run.reason.as_deref()), (RunStatus::Failed, Some("No model.")));
+    let messages = world
+        .stores
+        .conversations
+        .messages(&world.owner, run.conversation_id, PageRequest::first(10))
+        .await
+        .unwrap();
+    assert_eq!(messages.items.len(), 3, "no reply, nothing half-written");
+}
+
+/// A person's cancel comes between a worker's writes: the worker is shown it before it can settle.
+pub async fn interleaving(world: &World) {
+    let claim = world.claimed().await;
+    world.stores.runs.cancel(&world.owner, claim.run.id).await.unwrap();
+    let early = world
+        .stores
+        .run_log
+        .settle(claim.run.id, claim.lease, 1, ending(RunStatus::Done, Some("x")))
+        .await;
+    assert!(matches!(early, Err(StoreError::Stale(_))), "{early:?}");
+    let appended = append(world, &claim, 1, Vec::new()).await.expect("the lease is intact");
+    assert!(
+        matches!(&appended.interleaved[..], [stored] if matches!(stored.event, Some(RunEvent::CancelRequested { by }) if by == world.owner.user))
+    );
+    world
+        .stores
+        .run_log
+        .settle(claim.run.id, claim.lease, 2, ending(RunStatus::Cancelled, None))
+        .await
+        .unwrap();
+}
+
+/// A run that was handed back can be claimed at once.
+pub async fn handing_back(world: &World) {
+    let first = world.claimed().await;
+    assert!(world.claim().await.is_none());
+    world.stores.run_log.hand_back(first.run.id, first.lease).await.unwrap();
+    let second = world.claim().await.expect("free again");
+    assert_eq!((second.run.id, second.run.attempt), (first.run.id, 2));
+    assert!(matches!(
+        append(world, &first, 1, vec![delta("late")]).await,
+        Err(StoreError::Stale(_))
+    ));
+}

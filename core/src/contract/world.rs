@@ -1,0 +1,239 @@
+//! What the suites stand on: an adapter's harness, a clock and chance of their own, and a small world of people.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::simulator::Host;
+use crate::{
+    caller::{ActingAgent, Caller},
+    clock::{Clock, Env, Random, Timestamp},
+    domain::{Agent, AgentKind, Claim, Conversation, LeasePolicy, NewTurn, OwnerSetup, Role, TurnLimits, TurnReceipt, Workspace},
+    error::{StoreError, StoreResult},
+    ids::{ConversationId, UserId, WorkspaceId},
+    ports::Stores,
+};
+
+/// An adapter under test: fresh, empty stores.
+#[async_trait]
+pub trait Harness: Send + Sync {
+    /// The stores, made with [`TestEnv::env`].
+    fn stores(&self) -> Stores;
+    /// The time and chance that the stores were given.
+    fn env(&self) -> TestEnv;
+    /// Makes another account. (Invitations, by which people make them, are not part of the ports under test.)
+    async fn account(&self, email: &str) -> UserId;
+}
+
+/// A clock that the test sets, and seeded chance. The clock moves on a millisecond each time it is read, so that nothing
+/// happens at the same time; `sleep` comes back at once, except that waits of five seconds and more (heartbeats) never end.
+#[derive(Clone)]
+pub struct TestEnv {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    millis: AtomicI64,
+    chance: Mutex<ChaCha8Rng>,
+}
+
+impl TestEnv {
+    /// A fixed day in 2026 and this seed.
+    pub fn new(seed: u64) -> Self {
+        let chance = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
+        Self {
+            shared: Arc::new(Shared {
+                millis: AtomicI64::new(1_790_000_000_000),
+                chance,
+            }),
+        }
+    }
+    /// As the code under test takes it.
+    pub fn env(&self) -> Env {
+        Env::new(self.shared.clone(), self.shared.clone())
+    }
+    /// Puts the clock forward.
+    pub fn advance(&self, duration: Duration) {
+        self.shared
+            .millis
+            .fetch_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for Shared {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.millis.fetch_add(1, Ordering::SeqCst))
+    }
+    async fn sleep(&self, duration: Duration) {
+        if duration >= Duration::from_secs(5) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Random for Shared {
+    fn fill(&self, buffer: &mut [u8]) {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(buffer);
+    }
+}
+
+/// A workspace with an owner and a member, and a stranger with a workspace of their own.
+pub struct World {
+    /// The adapter's stores.
+    pub stores: Stores,
+    /// Time and chance.
+    pub env: Env,
+    /// To put the clock forward.
+    pub time: TestEnv,
+    /// Owner of the first workspace.
+    pub owner: Caller,
+    /// Member of the first workspace.
+    pub member: Caller,
+    /// Owner of the second workspace; no member of the first.
+    pub stranger: Caller,
+    /// The first workspace.
+    pub workspace: Workspace,
+}
+
+impl World {
+    /// Peoples the harness's empty stores.
+    pub async fn new(harness: &dyn Harness) -> Self {
+        let (stores, time) = (harness.stores(), harness.env());
+        let env = time.env();
+        let token = [7; 32];
+        assert!(stores.accounts.needs_owner().await.expect("a fresh installation"));
+        stores.accounts.put_setup_token(token).await.expect("setup token");
+        let (user, workspace) = stores
+            .accounts
+            .create_owner(Self::setup(token, "ana@example.org"))
+            .await
+            .expect("owner");
+        let owner = Caller::person(user.id, workspace.id, Role::Owner);
+        let ben = harness.account("ben@example.org").await;
+        stores.workspaces.add_member(&owner, ben, Role::Member).await.expect("member");
+        let cleo = harness.account("cleo@example.org").await;
+        let second: WorkspaceId = env.id();
+        stores
+            .workspaces
+            .create(cleo, second, "Cleo's", "Echo")
+            .await
+            .expect("second workspace");
+        Self {
+            owner,
+            member: Caller::person(ben, workspace.id, Role::Member),
+            stranger: Caller::person(cleo, second, Role::Owner),
+            workspace,
+            stores,
+            env,
+            time,
+        }
+    }
+
+    /// What a first owner gives.
+    pub fn setup(token_hash: [u8; 32], email: &str) -> OwnerSetup {
+        OwnerSetup {
+            token_hash,
+            email: email.into(),
+            display_name: "Ana".into(),
+            password_hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".into(),
+            workspace_name: "Home".into(),
+            companion_name: "Juno".into(),
+        }
+    }
+
+    /// The active companion of the caller's workspace.
+    pub async fn companion(&self, caller: &Caller) -> Agent {
+        let agents = self.stores.agents.agents(caller).await.expect("agents");
+        agents
+            .into_iter()
+            .find(|agent| agent.kind == AgentKind::CompanionPrimary)
+            .expect("a companion")
+    }
+
+    /// The companion acting for a person, in a run of no consequence.
+    pub async fn agent_of(&self, caller: &Caller) -> Caller {
+        let agent = self.companion(caller).await;
+        caller.with_agent(ActingAgent {
+            agent: agent.id,
+            run: self.env.id(),
+            capabilities: agent.capabilities,
+            memory_scopes: agent.memory_scopes,
+        })
+    }
+
+    /// A new conversation.
+    pub async fn conversation(&self, caller: &Caller) -> Conversation {
+        self.stores
+            .conversations
+            .create(caller, self.env.id(), None, None)
+            .await
+            .expect("conversation")
+    }
+
+    /// A turn with fresh ids.
+    pub fn turn(&self, conversation: ConversationId, text: &str) -> NewTurn {
+        NewTurn {
+            conversation_id: conversation,
+            message_id: self.env.id(),
+            run_id: self.env.id(),
+            reply_id: self.env.id(),
+            text: text.into(),
+            idempotency_key: None,
+            limits: TurnLimits::default(),
+        }
+    }
+
+    /// Starts a turn.
+    pub async fn ask(&self, caller: &Caller, conversation: ConversationId, text: &str) -> TurnReceipt {
+        self.stores
+            .runs
+            .start_turn(caller, self.turn(conversation, text))
+            .await
+            .expect("turn")
+    }
+
+    /// Claims the next run under the default policy.
+    pub async fn claim(&self) -> Option<Claim> {
+        self.stores.system.claim_run(LeasePolicy::default()).await.expect("claim")
+    }
+
+    /// Starts a turn in a new conversation of the owner and claims its run.
+    pub async fn claimed(&self) -> Claim {
+        let conversation = self.conversation(&self.owner).await;
+        self.ask(&self.owner, conversation.id, "Hello").await;
+        self.claim().await.expect("a run to claim")
+    }
+
+    /// Puts the clock beyond every lease.
+    pub fn outlive_leases(&self) {
+        self.time.advance(LeasePolicy::default().duration + Duration::from_secs(1));
+    }
+
+    /// As the simulator takes it.
+    pub fn host(&self) -> Host {
+        let time = self.time.clone();
+        Host {
+            stores: self.stores.clone(),
+            env: self.env.clone(),
+            user: self.owner.user,
+            advance: Box::new(move |duration| time.advance(duration)),
+        }
+    }
+}
+
+/// Refused with a reason that contains `word`.
+pub fn assert_denied<T: std::fmt::Debug>(result: StoreResult<T>, word: &str) {
+    match result {
+        Err(StoreError::Denied(refusal)) => assert!(refusal.to_string().contains(word), "`{refusal}` does not name `{word}`"),
+        other => panic!("expected a refusal naming `{word}`, got {other:?}"),
+    }
+}
