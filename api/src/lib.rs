@@ -17,6 +17,8 @@ pub mod router;
 mod routes;
 pub mod secret;
 pub mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod testing_env;
 
