@@ -1,0 +1,153 @@
+-- Memories: what is remembered, its full-text postings and its vectors.
+-- Only what may be recalled (accepted, valid, not redacted: `live`) has postings and vectors, so that ranking never meets
+-- anything else. Keys are small integers because postings and codes repeat them; ids are unique in their workspace only, so that
+-- a taken id tells nothing about another workspace.
+
+CREATE TABLE embedding_model (
+    key        INTEGER PRIMARY KEY,
+    id         TEXT NOT NULL,
+    dimensions INTEGER NOT NULL,
+    UNIQUE (id, dimensions)
+) STRICT;
+
+-- Memories that the same people may see in the same way. Postings, counters and codes stand under their class: what a caller may
+-- not see is never read, and never counted.
+CREATE TABLE memory_class (
+    key          INTEGER PRIMARY KEY,
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    owner        BLOB NOT NULL CHECK (length(owner) IN (0, 16)), -- of private memories; empty for shared ones
+    domain       TEXT NOT NULL,
+    egress       TEXT NOT NULL,
+    documents    INTEGER NOT NULL DEFAULT 0, -- in the full-text index
+    length       INTEGER NOT NULL DEFAULT 0, -- their terms together
+    UNIQUE (workspace_id, owner, domain, egress)
+) STRICT;
+
+-- What ranking reads: narrow rows. The rest is in memory_content.
+CREATE TABLE memory (
+    key             INTEGER PRIMARY KEY AUTOINCREMENT,
+    workspace_id    BLOB NOT NULL REFERENCES workspace (id),
+    id              BLOB NOT NULL CHECK (length(id) = 16),
+    class           INTEGER NOT NULL REFERENCES memory_class (key),
+    live            INTEGER NOT NULL CHECK (live IN (0, 1)),
+    length          INTEGER, -- terms in the full-text index; null when it is not there
+    conversation_id BLOB,
+    ordinal         INTEGER,
+    occurred_at     INTEGER NOT NULL,
+    expires_at      INTEGER,
+    created_at      INTEGER NOT NULL,
+    supersedes      INTEGER REFERENCES memory (key),
+    embedded        INTEGER REFERENCES embedding_model (key), -- the model whose vector it has
+    UNIQUE (workspace_id, id),
+    CHECK ((conversation_id IS NULL) = (ordinal IS NULL))
+) STRICT;
+CREATE INDEX memory_by_time ON memory (workspace_id, created_at, id);
+CREATE INDEX memory_by_place ON memory (workspace_id, conversation_id, ordinal) WHERE conversation_id IS NOT NULL;
+CREATE INDEX memory_by_expiry ON memory (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX memory_by_predecessor ON memory (supersedes) WHERE supersedes IS NOT NULL;
+CREATE INDEX memory_to_embed ON memory (embedded, key) WHERE live = 1;
+
+CREATE TABLE memory_content (
+    memory             INTEGER PRIMARY KEY REFERENCES memory (key),
+    user_id            BLOB NOT NULL REFERENCES user (id),
+    text               TEXT,    -- null when sealed or redacted
+    sealed             BLOB,    -- the text of a sensitive memory, encrypted for this row
+    terms              TEXT,    -- its index terms with frequencies as JSON, to take it out of the index exactly as it was put in
+    speaker            TEXT,
+    sensitive          INTEGER NOT NULL CHECK (sensitive IN (0, 1)),
+    taint              TEXT NOT NULL,
+    review             TEXT NOT NULL,
+    from_conversation  BLOB,
+    from_message       BLOB,
+    from_run           BLOB,
+    from_agent         BLOB,
+    from_user          BLOB,
+    valid_from         INTEGER NOT NULL,
+    valid_to           INTEGER,
+    superseded_by      BLOB,
+    redacted_at        INTEGER,
+    CHECK (redacted_at IS NULL OR (text IS NULL AND sealed IS NULL AND terms IS NULL AND speaker IS NULL)),
+    CHECK (redacted_at IS NOT NULL OR (text IS NULL) = (sealed IS NOT NULL)),
+    CHECK (sealed IS NULL OR terms IS NULL)
+) STRICT;
+CREATE INDEX memory_content_by_message ON memory_content (from_message) WHERE from_message IS NOT NULL;
+
+CREATE TABLE memory_term (
+    class     INTEGER NOT NULL,
+    term      TEXT NOT NULL,
+    memory    INTEGER NOT NULL,
+    frequency INTEGER NOT NULL,
+    length    INTEGER NOT NULL,
+    PRIMARY KEY (class, term, memory)
+) STRICT, WITHOUT ROWID;
+
+-- Counters of conversations, for the conversation's own score.
+CREATE TABLE memory_thread (
+    class           INTEGER NOT NULL,
+    conversation_id BLOB NOT NULL,
+    documents       INTEGER NOT NULL,
+    length          INTEGER NOT NULL,
+    PRIMARY KEY (class, conversation_id)
+) STRICT, WITHOUT ROWID;
+
+-- The vectors of one workspace by one model. `generation` counts changes; a code's `seq` is the generation it came with, so that
+-- a cache knows what it lacks. Codes up to `bits_seq` are in the bit index as well, centred on `mean`.
+CREATE TABLE memory_partition (
+    key          INTEGER PRIMARY KEY,
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    model        INTEGER NOT NULL REFERENCES embedding_model (key),
+    generation   INTEGER NOT NULL DEFAULT 0,
+    vectors      INTEGER NOT NULL DEFAULT 0,
+    bits_seq     INTEGER NOT NULL DEFAULT 0,
+    mean         BLOB,
+    mean_of      INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (workspace_id, model)
+) STRICT;
+
+-- The vectors themselves: the truth. One row fits a page of 8 KB with 1,536 dimensions.
+CREATE TABLE memory_vector (
+    key       INTEGER PRIMARY KEY AUTOINCREMENT,
+    memory    INTEGER NOT NULL UNIQUE REFERENCES memory (key),
+    partition INTEGER NOT NULL REFERENCES memory_partition (key),
+    seq       INTEGER NOT NULL,
+    vector    BLOB NOT NULL -- little-endian f32, unit length
+) STRICT;
+
+-- One byte a dimension, with the scale and the measured error that make bounds on the cosine provable.
+CREATE TABLE memory_code (
+    partition  INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    vector     INTEGER NOT NULL,
+    memory     INTEGER NOT NULL,
+    class      INTEGER NOT NULL,
+    expires_at INTEGER,
+    scale      REAL NOT NULL,
+    error      REAL NOT NULL,
+    code       BLOB NOT NULL,
+    PRIMARY KEY (partition, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Codes that are gone, for caches to follow.
+CREATE TABLE memory_code_gone (
+    partition  INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    vector     INTEGER NOT NULL,
+    PRIMARY KEY (partition, generation)
+) STRICT, WITHOUT ROWID;
+
+-- What must stay redacted, also after an older copy of this file is restored.
+CREATE TABLE memory_tombstone (
+    workspace_id BLOB NOT NULL,
+    memory_id    BLOB NOT NULL CHECK (length(memory_id) = 16),
+    redaction_id BLOB NOT NULL,
+    redacted_at  INTEGER NOT NULL,
+    tombstone    TEXT NOT NULL, -- JSON, ids only
+    receipt      TEXT NOT NULL, -- JSON, counts only
+    PRIMARY KEY (workspace_id, memory_id)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER memory_tombstone_fixed BEFORE UPDATE ON memory_tombstone BEGIN
+    SELECT raise(ABORT, 'a redaction stays');
+END;
+CREATE TRIGGER memory_tombstone_kept BEFORE DELETE ON memory_tombstone BEGIN
+    SELECT raise(ABORT, 'a redaction stays');
+END;

@@ -1,0 +1,202 @@
+//! Memories in the encrypted file.
+
+mod index;
+mod keys;
+mod read;
+mod redact;
+mod rows;
+pub(super) mod system;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use duet_core::{
+    Caller, StoreError, StoreResult,
+    domain::{
+        Capability, Embedding, Memory, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery, Recalled,
+        RedactionReceipt, Visibility,
+    },
+    ids::{MemoryId, RedactionId},
+    ports::MemoryStore,
+};
+use rusqlite::params;
+
+pub use self::keys::FieldKeys;
+pub(super) use self::redact::reconcile;
+use super::{
+    connect::{Access, Connector},
+    db::Db,
+    error::DbError,
+    recall::VectorCache,
+    rows::blob,
+};
+
+/// The memory store of one file.
+pub struct LocalMemories {
+    db: Db,
+    connector: Arc<Connector>,
+    cache: Arc<VectorCache>,
+    keys: Arc<FieldKeys>,
+}
+
+impl LocalMemories {
+    /// On this file.
+    pub fn new(db: Db, connector: Arc<Connector>, cache: Arc<VectorCache>, keys: Arc<FieldKeys>) -> Self {
+        Self {
+            db,
+            connector,
+            cache,
+            keys,
+        }
+    }
+
+    /// Empties the write-ahead log, so that what was redacted is not in it either.
+    async fn checkpoint(&self) -> StoreResult<()> {
+        let connector = Arc::clone(&self.connector);
+        let emptied = tokio::task::spawn_blocking(move || -> Result<(), DbError> {
+            let conn = connector
+                .connect(Access::Write)
+                .map_err(|error| StoreError::unavailable(error.to_string()))?;
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            Ok(())
+        })
+        .await;
+        match emptied {
+            Ok(emptied) => Ok(emptied?),
+            Err(_) => Err(StoreError::unavailable("Duet is shutting down. The memory is redacted.")),
+        }
+    }
+}
+
+/// Refuses what an agent may not write: without the capability, or outside its memory scopes.
+fn check_scopes(caller: &Caller, memory: &NewMemory) -> StoreResult<()> {
+    const ACTION: &str = "remember this";
+    caller.require_capability(Capability::WriteMemory, ACTION)?;
+    if !rows::sees_domain(caller, memory.domain) {
+        return Err(StoreError::denied(ACTION, format!("the agent's memory scopes do not have the domain `{}`", memory.domain)));
+    }
+    if memory.visibility == Visibility::Private && !rows::sees_private(caller) {
+        return Err(StoreError::denied(ACTION, "the agent's memory scopes do not have private memories"));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl MemoryStore for LocalMemories {
+    async fn remember(&self, caller: &Caller, memory: NewMemory, embedding: Option<Embedding>) -> StoreResult<Memory> {
+        memory.check().map_err(StoreError::invalid)?;
+        system::check(embedding.as_ref())?;
+        check_scopes(caller, &memory)?;
+        let sealed = if memory.sensitive {
+            let keys = self.keys.of(caller.workspace).await?;
+            let sealed = keys.seal(self.db.env(), rows::place(caller.workspace, memory.id), memory.text.as_bytes());
+            Some(sealed.map_err(|error| StoreError::unavailable(error.to_string()))?)
+        } else {
+            None
+        };
+        let incoming = write::Incoming {
+            memory,
+            sealed,
+            embedding,
+            now: self.db.env().now(),
+        };
+        let asking = caller.clone();
+        let stored = self.db.write_for(caller, move |conn| write::remember(conn, &asking, &incoming)).await?;
+        rows::open_one(&self.keys, stored).await
+    }
+
+    async fn memories(&self, caller: &Caller, ids: &[MemoryId]) -> StoreResult<Vec<Memory>> {
+        caller.require_capability(Capability::ReadMemory, "read memories")?;
+        let (asking, ids, now) = (caller.clone(), ids.to_vec(), self.db.env().now());
+        let stored = self.db.read_for(caller, move |conn| read::memories(conn, &asking, &ids, now)).await?;
+        rows::open(&self.keys, stored).await
+    }
+
+    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
+        caller.require_capability(Capability::ReadMemory, "list memories")?;
+        let (asking, now) = (caller.clone(), self.db.env().now());
+        let (stored, next_cursor) = self
+            .db
+            .read_for(caller, move |conn| read::list(conn, &asking, &filter, &page, now))
+            .await?;
+        Ok(Page {
+            items: rows::open(&self.keys, stored).await?,
+            next_cursor,
+        })
+    }
+
+    async fn edit(&self, caller: &Caller, id: MemoryId, edit: MemoryEdit) -> StoreResult<Memory> {
+        caller.require_person("change this memory")?;
+        let (asking, now) = (caller.clone(), self.db.env().now());
+        let stored = self.db.write(move |conn| write::edit(conn, &asking, id, &edit, now)).await?;
+        rows::open_one(&self.keys, stored).await
+    }
+
+    async fn recall(&self, caller: &Caller, query: RecallQuery) -> StoreResult<RecallAnswer> {
+        caller.require_capability(Capability::ReadMemory, "recall")?;
+        if !(1..=100).contains(&query.limit) {
+            return Err(StoreError::invalid("A recall returns 1 to 100 memories."));
+        }
+        system::check(query.embedding.as_ref())?;
+        let (asking, cache) = (caller.clone(), Arc::clone(&self.cache));
+        let found = self
+            .db
+            .read_for(caller, move |conn| read::recall(conn, &asking, query, &cache))
+            .await?;
+        if let Some(load) = found.load {
+            tokio::spawn(load.run(self.db.clone(), Arc::clone(&self.cache)));
+        }
+        let (stored, ranked): (Vec<_>, Vec<_>) = found.items.into_iter().unzip();
+        let memories = rows::open(&self.keys, stored).await?;
+        #[expect(clippy::cast_possible_truncation, reason = "scores are shown in single precision")]
+        let items = memories
+            .into_iter()
+            .zip(ranked)
+            .map(|(memory, ranked)| Recalled {
+                memory,
+                score: ranked.score as f32,
+                vector_score: ranked.cosine,
+                text_score: ranked.text.map(|score| score as f32),
+            })
+            .collect();
+        Ok(RecallAnswer {
+            items,
+            mode: found.mode,
+        })
+    }
+
+    async fn redact(&self, caller: &Caller, id: MemoryId, redaction: RedactionId) -> StoreResult<RedactionReceipt> {
+        caller.require_person("redact this memory")?;
+        let (asking, now, cache) = (caller.clone(), self.db.env().now(), Arc::clone(&self.cache));
+        let (receipt, tombstones) = self
+            .db
+            .write(move |conn| redact::redact(conn, &asking, id, redaction, now, &cache))
+            .await?;
+        redact::append(self.connector.path(), &tombstones).map_err(|error| redact::unwritten(&error))?;
+        if !tombstones.is_empty() {
+            self.checkpoint().await?;
+        }
+        Ok(receipt)
+    }
+
+    async fn receipt(&self, caller: &Caller, id: MemoryId) -> StoreResult<Option<RedactionReceipt>> {
+        let (asking, now) = (caller.clone(), self.db.env().now());
+        self.db
+            .read_for(caller, move |conn| match rows::find(conn, &asking, id, now)? {
+                Some(_) => redact::receipt(conn, &asking, id),
+                None => {
+                    // After an older copy was restored there may be a tombstone without its memory.
+                    let own = conn
+                        .prepare_cached(
+                            "SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2
+                               AND NOT EXISTS (SELECT 1 FROM memory m WHERE m.workspace_id = ?1 AND m.id = ?2)",
+                        )?
+                        .exists(params![blob(asking.workspace), blob(id)])?;
+                    let receipt = if own { redact::receipt(conn, &asking, id)? } else { None };
+                    Ok(receipt.filter(|receipt| receipt.redacted_by == asking.user))
+                }
+            })
+            .await
+    }
+}

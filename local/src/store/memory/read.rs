@@ -1,0 +1,133 @@
+//! Listing and recalling.
+
+use std::sync::Arc;
+
+use duet_core::{
+    Caller, StoreError, Timestamp,
+    domain::{MemoryDomain, MemoryFilter, PageRequest, RecallMode, RecallQuery, ReviewState},
+    ids::MemoryId,
+    recall::{Ranked, query_terms, rank},
+};
+use rusqlite::{Connection, params};
+
+use super::rows::{self, SELECT, Stored, sees_private, stored};
+use crate::store::{
+    error::DbResult,
+    recall::{Load, Question, Source, VectorCache},
+    rows::blob,
+};
+
+/// These memories, in the order asked for, as far as the caller sees them.
+pub fn memories(conn: &Connection, caller: &Caller, ids: &[MemoryId], now: Timestamp) -> DbResult<Vec<Stored>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(rows::find(conn, caller, *id, now)?);
+    }
+    Ok(found)
+}
+
+/// One page, newest first, and the cursor of the next.
+pub fn list(
+    conn: &Connection,
+    caller: &Caller,
+    filter: &MemoryFilter,
+    page: &PageRequest,
+    now: Timestamp,
+) -> DbResult<(Vec<Stored>, Option<String>)> {
+    let (before, before_id) = match &page.cursor {
+        Some(cursor) => parse_cursor(cursor)?,
+        None => (i64::MAX, vec![0xff; 17]),
+    };
+    let review = filter.review.unwrap_or(ReviewState::Accepted);
+    let mut statement = conn.prepare_cached(&format!(
+        "{SELECT} WHERE {} AND (m.created_at, m.id) < (?5, ?6) AND (?7 IS NULL OR k.domain = ?7) AND c.review = ?8
+           AND (?9 OR (c.valid_to IS NULL AND c.redacted_at IS NULL))
+         ORDER BY m.created_at DESC, m.id DESC LIMIT ?10",
+        rows::visible(caller)
+    ))?;
+    let size = page.size();
+    let found = statement.query_map(
+        params![
+            blob(caller.workspace),
+            blob(caller.user),
+            sees_private(caller),
+            now.millis(),
+            before,
+            before_id,
+            filter.domain.map(MemoryDomain::as_str),
+            review.as_str(),
+            filter.history,
+            i64::try_from(size + 1).unwrap_or(i64::MAX),
+        ],
+        stored,
+    )?;
+    let mut found: Vec<Stored> = found.collect::<Result<_, _>>()?;
+    let more = found.len() > size;
+    found.truncate(size);
+    let cursor = found
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{}.{}", last.memory.created_at.millis(), hex::encode(blob(last.memory.id))));
+    Ok((found, cursor))
+}
+
+fn parse_cursor(cursor: &str) -> DbResult<(i64, Vec<u8>)> {
+    let parts = cursor.split_once('.').and_then(|(time, id)| Some((time.parse().ok()?, hex::decode(id).ok()?)));
+    parts.ok_or_else(|| StoreError::invalid("The cursor is not one of this list. Start again without it.").into())
+}
+
+/// What a recall found, in order, with the ranking's figures.
+pub struct Recalled {
+    /// The memories with their places.
+    pub items: Vec<(Stored, Ranked)>,
+    /// The signals that were used.
+    pub mode: RecallMode,
+    /// Codes to be loaded behind the answer.
+    pub load: Option<Load>,
+}
+
+/// Ranks and reads the best.
+pub fn recall(conn: &Connection, caller: &Caller, query: RecallQuery, cache: &Arc<VectorCache>) -> DbResult<Recalled> {
+    let mode = match (query.mode, &query.embedding) {
+        (RecallMode::Hybrid, None) => RecallMode::Fts,
+        (RecallMode::Vector, None) => {
+            return Err(StoreError::invalid("A recall by vectors needs the question's vector. Ask by `hybrid` or `fts`.").into());
+        }
+        (mode, _) => mode,
+    };
+    let question = Question {
+        classes: classes(conn, caller, &query)?,
+        now: query.now,
+        workspace: blob(caller.workspace),
+        embedding: query.embedding,
+    };
+    let terms = if mode == RecallMode::Vector { Vec::new() } else { query_terms(&query.text) };
+    let mut source = Source::new(conn, cache, &question);
+    let model = question.embedding.as_ref().map(|embedding| &embedding.model);
+    let ranked = rank(&mut source, &terms, model, mode, query.limit, query.now)?;
+    let load = source.load.take();
+    let items = ranked
+        .into_iter()
+        .map(|ranked| Ok((rows::by_key(conn, ranked.memory)?, ranked)))
+        .collect::<DbResult<_>>()?;
+    Ok(Recalled { items, mode, load })
+}
+
+/// The classes of memories that a recall may find: the caller's workspace, visibility and scopes, the domains asked for, and what
+/// may reach a model computing there.
+fn classes(conn: &Connection, caller: &Caller, query: &RecallQuery) -> DbResult<Vec<i64>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT key, domain, egress FROM memory_class WHERE workspace_id = ?1 AND (owner = x'' OR (owner = ?2 AND ?3)) ORDER BY key",
+    )?;
+    let mut rows = statement.query(params![blob(caller.workspace), blob(caller.user), sees_private(caller)])?;
+    let mut classes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let domain: MemoryDomain = crate::store::rows::word(row, "domain")?;
+        let egress: duet_core::domain::Egress = crate::store::rows::word(row, "egress")?;
+        let asked = query.domains.as_ref().is_none_or(|domains| domains.contains(&domain));
+        if asked && rows::sees_domain(caller, domain) && egress.allows(query.locality) {
+            classes.push(row.get(0)?);
+        }
+    }
+    Ok(classes)
+}

@@ -1,0 +1,401 @@
+//! Removing a memory's text everywhere it went (M8).
+
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use duet_core::{
+    Caller, StoreError, Timestamp,
+    domain::{RedactionReceipt, RemovedFrom, RunStatus, Tombstone},
+    ids::{Id, MemoryId, MessageId, RedactionId, RunId},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    index::{self, Bits},
+    rows, write,
+};
+use crate::{
+    files,
+    store::{
+        error::DbResult,
+        recall::VectorCache,
+        rows::{blob, id},
+    },
+};
+
+/// What goes, by id.
+struct Extent {
+    memories: Vec<MemoryId>,
+    messages: BTreeSet<MessageId>,
+    runs: BTreeSet<RunId>,
+}
+
+/// How much went, place by place.
+#[derive(Default)]
+struct Removed {
+    memory: u64,
+    full_text: u64,
+    vectors: u64,
+    vector_codes: u64,
+    bit_index: u64,
+    messages: u64,
+    replies: u64,
+    titles: u64,
+    event_payloads: u64,
+    outbox: u64,
+    caches: u64,
+}
+
+impl Removed {
+    fn places(&self) -> Vec<RemovedFrom> {
+        [
+            ("memory", self.memory),
+            ("full_text", self.full_text),
+            ("vectors", self.vectors),
+            ("vector_codes", self.vector_codes),
+            ("bit_index", self.bit_index),
+            ("messages", self.messages),
+            ("replies", self.replies),
+            ("titles", self.titles),
+            ("event_payloads", self.event_payloads),
+            ("outbox", self.outbox),
+            ("caches", self.caches),
+        ]
+        .into_iter()
+        .map(|(place, count)| RemovedFrom {
+            place: place.to_owned(),
+            count,
+        })
+        .collect()
+    }
+}
+
+/// Redacts a memory and those that it superseded. Returns the receipt, and the tombstones that are new.
+pub fn redact(
+    conn: &Connection,
+    caller: &Caller,
+    memory: MemoryId,
+    redaction: RedactionId,
+    now: Timestamp,
+    cache: &VectorCache,
+) -> DbResult<(RedactionReceipt, Vec<Tombstone>)> {
+    let stored = rows::find(conn, caller, memory, now)?.ok_or(StoreError::NotFound("the memory"))?;
+    write::require_own(caller, &stored, "redact this memory")?;
+    if let Some(receipt) = receipt(conn, caller, memory)? {
+        return Ok((receipt, Vec::new()));
+    }
+    let extent = extent(conn, caller, stored.key)?;
+    if let Some(run) = active(conn, caller, &extent)? {
+        return Err(StoreError::conflict(format!(
+            "A reply that knows this memory is being written (run {run}). Wait for it, or stop it; then redact again."
+        ))
+        .into());
+    }
+    let workspace = blob(caller.workspace);
+    let mut removed = Removed::default();
+    erase(conn, workspace, &extent, now, cache, &mut removed)?;
+
+    let receipt = RedactionReceipt {
+        id: redaction,
+        memory_id: memory,
+        redacted_by: caller.user,
+        redacted_at: now,
+        removed: removed.places(),
+    };
+    let mut tombstones = Vec::new();
+    for gone in &extent.memories {
+        let tombstone = Tombstone {
+            id: redaction,
+            workspace_id: caller.workspace,
+            memory_id: *gone,
+            messages: extent.messages.iter().copied().collect(),
+            runs: extent.runs.iter().copied().collect(),
+            redacted_by: caller.user,
+            redacted_at: now,
+        };
+        if bury(conn, &tombstone, &receipt)? {
+            tombstones.push(tombstone);
+        }
+    }
+    Ok((receipt, tombstones))
+}
+
+/// The receipt of a memory that the caller sees.
+pub fn receipt(conn: &Connection, caller: &Caller, memory: MemoryId) -> DbResult<Option<RedactionReceipt>> {
+    let mut statement = conn.prepare_cached("SELECT receipt FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?;
+    let found: Option<String> = statement
+        .query_row(params![blob(caller.workspace), blob(memory)], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(|json| serde_json::from_str(&json)).transpose()?)
+}
+
+/// Follows the text: the memories that this one superseded, the messages they came from, the runs that wrote or knew them.
+fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
+    let workspace = blob(caller.workspace);
+    let mut extent = Extent {
+        memories: Vec::new(),
+        messages: BTreeSet::new(),
+        runs: BTreeSet::new(),
+    };
+    let mut next = Some(memory);
+    while let Some(key) = next {
+        let stored = rows::by_key(conn, key)?;
+        next = stored.supersedes;
+        let memory = stored.memory;
+        extent.memories.push(memory.id);
+        // A message of another person cannot be named as the source to have it emptied.
+        let mut own = conn.prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3")?;
+        if let Some(message) = memory.provenance.message_id {
+            if own.exists(params![workspace, blob(message), blob(memory.user_id)])? {
+                extent.messages.insert(message);
+            }
+        }
+        if let Some(run) = memory.provenance.run_id {
+            extent.runs.insert(run);
+            let mut asked = conn.prepare_cached("SELECT message_id FROM run WHERE workspace_id = ?1 AND id = ?2")?;
+            if let Some(message) = asked.query_row(params![workspace, blob(run)], |row| id(row, "message_id")).optional()? {
+                extent.messages.insert(message);
+            }
+        }
+        // What names the memory may quote it. Mentions are written with the events; payloads are looked through as well, so that
+        // one event without its mention does not keep the text.
+        let mut knew = conn.prepare_cached(
+            "SELECT run_id FROM run_event_mention WHERE workspace_id = ?1 AND memory_id = ?2
+             UNION SELECT run_id FROM run_event_payload WHERE workspace_id = ?1 AND instr(payload, ?3) > 0",
+        )?;
+        let runs = knew.query_map(params![workspace, blob(memory.id), memory.id.to_string()], |row| id::<RunId>(row, "run_id"))?;
+        for run in runs {
+            extent.runs.insert(run?);
+        }
+    }
+    Ok(extent)
+}
+
+/// A run of the extent that still goes on: its reply may yet quote the text.
+fn active(conn: &Connection, caller: &Caller, extent: &Extent) -> DbResult<Option<RunId>> {
+    let mut statement = conn.prepare_cached("SELECT status FROM run WHERE workspace_id = ?1 AND id = ?2")?;
+    for run in &extent.runs {
+        let status: Option<String> = statement
+            .query_row(params![blob(caller.workspace), blob(*run)], |row| row.get(0))
+            .optional()?;
+        if status.and_then(|status| status.parse::<RunStatus>().ok()).is_some_and(|status| !status.is_final()) {
+            return Ok(Some(*run));
+        }
+    }
+    Ok(None)
+}
+
+fn erase(
+    conn: &Connection,
+    workspace: [u8; 16],
+    extent: &Extent,
+    now: Timestamp,
+    cache: &VectorCache,
+    removed: &mut Removed,
+) -> DbResult<()> {
+    for memory in &extent.memories {
+        let key: Option<i64> = conn
+            .query_row("SELECT key FROM memory WHERE workspace_id = ?1 AND id = ?2", params![workspace, blob(*memory)], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        let Some(key) = key else { continue };
+        removed.full_text += index::remove_text(conn, key)?;
+        let vector = index::remove_vector(conn, key, Bits::Now)?;
+        removed.vectors += vector.vectors;
+        removed.vector_codes += vector.codes;
+        removed.bit_index += vector.bits;
+        removed.caches += u64::from(vector.partition.is_some_and(|partition| cache.forget(partition)));
+        conn.execute("UPDATE memory SET live = 0 WHERE key = ?1", [key])?;
+        removed.memory += conn.execute(
+            "UPDATE memory_content SET text = NULL, sealed = NULL, terms = NULL, speaker = NULL, redacted_at = ?2
+             WHERE memory = ?1 AND redacted_at IS NULL",
+            params![key, now.millis()],
+        )? as u64;
+    }
+    for message in &extent.messages {
+        removed.titles += untitle(conn, workspace, *message)?;
+        removed.messages += blank(conn, workspace, *message)?;
+    }
+    for run in &extent.runs {
+        let named = params![workspace, blob(*run)];
+        let reply: Option<MessageId> = conn
+            .query_row("SELECT reply_id FROM run WHERE workspace_id = ?1 AND id = ?2", named, |row| id(row, "reply_id"))
+            .optional()?;
+        if let Some(reply) = reply {
+            removed.replies += blank(conn, workspace, reply)?;
+        }
+        removed.event_payloads += conn.execute(
+            "UPDATE run_event_payload SET payload = NULL, salt = NULL, redacted_at = ?3
+             WHERE workspace_id = ?1 AND run_id = ?2 AND payload IS NOT NULL",
+            params![workspace, blob(*run), now.millis()],
+        )? as u64;
+        removed.outbox += conn.execute("DELETE FROM run_event_outbox WHERE workspace_id = ?1 AND run_id = ?2", named)? as u64;
+    }
+    Ok(())
+}
+
+/// Empties a message; its full-text entries go by trigger.
+fn blank(conn: &Connection, workspace: [u8; 16], message: MessageId) -> DbResult<u64> {
+    Ok(conn.execute(
+        "UPDATE message SET text = '', status = 'redacted' WHERE workspace_id = ?1 AND id = ?2 AND status <> 'redacted'",
+        params![workspace, blob(message)],
+    )? as u64)
+}
+
+/// Takes the title off a conversation where it was made from this message.
+fn untitle(conn: &Connection, workspace: [u8; 16], message: MessageId) -> DbResult<u64> {
+    let found = conn
+        .query_row(
+            "SELECT c.id, c.title, m.text FROM message m
+             JOIN conversation c ON c.workspace_id = m.workspace_id AND c.id = m.conversation_id
+             WHERE m.workspace_id = ?1 AND m.id = ?2 AND c.title <> ''",
+            params![workspace, blob(message)],
+            |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)),
+        )
+        .optional()?;
+    let Some((conversation, title, text)) = found else {
+        return Ok(0);
+    };
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let start = plain(title.trim_end_matches(['…', '.']));
+    if start.is_empty() || !plain(&text).starts_with(&start) {
+        return Ok(0);
+    }
+    let changed = conn.execute("UPDATE conversation SET title = '' WHERE workspace_id = ?1 AND id = ?2", params![
+        workspace,
+        conversation
+    ])?;
+    Ok(changed as u64)
+}
+
+/// Stores a tombstone; whether it is new.
+fn bury(conn: &Connection, tombstone: &Tombstone, receipt: &RedactionReceipt) -> DbResult<bool> {
+    let stored = conn.execute(
+        "INSERT OR IGNORE INTO memory_tombstone (workspace_id, memory_id, redaction_id, redacted_at, tombstone, receipt)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            blob(tombstone.workspace_id),
+            blob(tombstone.memory_id),
+            blob(tombstone.id),
+            tombstone.redacted_at.millis(),
+            serde_json::to_string(tombstone)?,
+            serde_json::to_string(receipt)?,
+        ],
+    )?;
+    Ok(stored > 0)
+}
+
+/// The file beside the data file that keeps the tombstones: ids only, one JSON object a line.
+pub fn sidecar(database: &Path) -> PathBuf {
+    files::beside(database, ".tombstones")
+}
+
+/// Appends tombstones to the sidecar, durably.
+pub fn append(database: &Path, tombstones: &[Tombstone]) -> std::io::Result<()> {
+    if tombstones.is_empty() {
+        return Ok(());
+    }
+    let path = sidecar(database);
+    let new = !path.exists();
+    let mut lines = Vec::new();
+    for tombstone in tombstones {
+        serde_json::to_writer(&mut lines, tombstone)?;
+        lines.push(b'\n');
+    }
+    let mut file = files::private().append(true).create(true).open(&path)?;
+    file.write_all(&lines)?;
+    file.sync_all()?;
+    if new { files::sync_folder(&path) } else { Ok(()) }
+}
+
+/// Makes file and sidecar agree when the file is opened: redacts again what an older copy of the file brought back, and writes
+/// down what a crash kept from the sidecar. Returns how many memories were redacted again.
+pub fn reconcile(conn: &mut Connection, database: &Path) -> DbResult<u64> {
+    let beside = read(database)?;
+    let transaction = conn.transaction()?;
+    let mut missing = Vec::new();
+    let mut again = 0;
+    {
+        let known: BTreeSet<(String, String)> = beside.iter().map(key).collect();
+        let mut statement = transaction.prepare("SELECT tombstone FROM memory_tombstone")?;
+        for stored in statement.query_map([], |row| row.get::<_, String>(0))? {
+            let tombstone: Tombstone = serde_json::from_str(&stored?)?;
+            if !known.contains(&key(&tombstone)) {
+                missing.push(tombstone);
+            }
+        }
+    }
+    for tombstone in &beside {
+        let named = params![blob(tombstone.workspace_id), blob(tombstone.memory_id)];
+        let known = transaction
+            .prepare_cached("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?
+            .exists(named)?;
+        if !known {
+            reapply(&transaction, tombstone)?;
+            again += 1;
+        }
+    }
+    transaction.commit()?;
+    append(database, &missing).map_err(|error| unwritten(&error))?;
+    Ok(again)
+}
+
+fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
+    let workspace = blob(tombstone.workspace_id);
+    let extent = Extent {
+        memories: vec![tombstone.memory_id],
+        messages: tombstone.messages.iter().copied().collect(),
+        runs: tombstone.runs.iter().copied().collect(),
+    };
+    // A run that was under way in the older copy must not go on with the text.
+    for run in &extent.runs {
+        conn.execute(
+            "UPDATE run SET status = 'cancelled', reason = 'What it was about was redacted.', lease_token = NULL, lease_until = NULL
+             WHERE workspace_id = ?1 AND id = ?2 AND status IN ('queued', 'running')",
+            params![workspace, blob(*run)],
+        )?;
+    }
+    let mut removed = Removed::default();
+    erase(conn, workspace, &extent, tombstone.redacted_at, &VectorCache::new(0), &mut removed)?;
+    let receipt = RedactionReceipt {
+        id: tombstone.id,
+        memory_id: tombstone.memory_id,
+        redacted_by: tombstone.redacted_by,
+        redacted_at: tombstone.redacted_at,
+        removed: removed.places(),
+    };
+    bury(conn, tombstone, &receipt)?;
+    Ok(())
+}
+
+fn key(tombstone: &Tombstone) -> (String, String) {
+    (tombstone.workspace_id.uuid().to_string(), tombstone.memory_id.uuid().to_string())
+}
+
+/// The sidecar's tombstones. A last line cut off by a crash is passed over: its redaction is in the file, and is written again.
+fn read(database: &Path) -> DbResult<Vec<Tombstone>> {
+    let text = match std::fs::read_to_string(sidecar(database)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(StoreError::unavailable(format!(
+                "The list of redactions beside the data file cannot be read ({error}). Check the permissions of `{}`.",
+                sidecar(database).display()
+            ))
+            .into());
+        }
+    };
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// What a failed write of the sidecar means.
+pub fn unwritten(error: &std::io::Error) -> StoreError {
+    StoreError::unavailable(format!(
+        "The memory is redacted, but the list of redactions beside the data file could not be written ({error}). Free some space or mend \
+         its permissions, then restart Duet: it writes what is missing."
+    ))
+}

@@ -1,0 +1,229 @@
+//! Storing, superseding and editing.
+
+use duet_core::{
+    Caller, StoreError, Timestamp,
+    domain::{Embedding, MemoryEdit, NewMemory, Provenance, ReviewState, Role, Visibility, review_on_write},
+    ids::MemoryId,
+};
+use rusqlite::{Connection, params};
+
+use super::{
+    index::{self, Bits},
+    rows::{self, Stored},
+};
+use crate::store::{
+    error::DbResult,
+    rows::{blob, opt_blob},
+};
+
+/// A memory on its way into the file.
+pub struct Incoming {
+    /// The memory.
+    pub memory: NewMemory,
+    /// Its text for the row of a sensitive memory.
+    pub sealed: Option<Vec<u8>>,
+    /// Its vector.
+    pub embedding: Option<Embedding>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Stores a memory; the same id again returns what is stored.
+pub fn remember(conn: &Connection, caller: &Caller, incoming: &Incoming) -> DbResult<Stored> {
+    let Incoming {
+        memory,
+        sealed,
+        embedding,
+        now,
+    } = incoming;
+    if let Some(stored) = existing(conn, caller, memory.id, *now)? {
+        return Ok(stored);
+    }
+    let review = review_on_write(caller.agent.is_some(), memory.taint, memory.domain);
+    let live = review == ReviewState::Accepted;
+    let superseded = memory.supersedes.map(|id| predecessor(conn, caller, id, memory.visibility, *now)).transpose()?;
+    let owner = (memory.visibility == Visibility::Private).then_some(caller.user);
+    let class = index::class(conn, caller.workspace, owner, memory.domain, memory.egress)?;
+    let key: i64 = conn
+        .prepare_cached(
+            "INSERT INTO memory (workspace_id, id, class, live, conversation_id, ordinal, occurred_at, expires_at, created_at, supersedes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING key",
+        )?
+        .query_row(
+            params![
+                blob(caller.workspace),
+                blob(memory.id),
+                class,
+                live,
+                opt_blob(memory.position.map(|place| place.conversation_id)),
+                memory.position.map(|place| place.ordinal),
+                memory.occurred_at.millis(),
+                memory.expires_at.map(Timestamp::millis),
+                now.millis(),
+                superseded.as_ref().map(|old| old.key),
+            ],
+            |row| row.get(0),
+        )?;
+    let from = provenance(caller, &memory.provenance);
+    conn.prepare_cached(
+        "INSERT INTO memory_content (memory, user_id, text, sealed, speaker, sensitive, taint, review, from_conversation, from_message,
+             from_run, from_agent, from_user, valid_from)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?
+    .execute(params![
+        key,
+        blob(caller.user),
+        sealed.is_none().then_some(&memory.text),
+        sealed,
+        memory.speaker,
+        memory.sensitive,
+        memory.taint.as_str(),
+        review.as_str(),
+        opt_blob(from.conversation_id),
+        opt_blob(from.message_id),
+        opt_blob(from.run_id),
+        opt_blob(from.agent_id),
+        opt_blob(from.user_id),
+        memory.occurred_at.min(*now).millis(),
+    ])?;
+    if live {
+        if !memory.sensitive {
+            index::add_text(conn, key, class, memory.speaker.as_deref(), &memory.text)?;
+        }
+        if let Some(embedding) = embedding {
+            index::add_vector(conn, key, embedding)?;
+        }
+        if let Some(old) = superseded {
+            supersede(conn, &old, memory.id, memory.occurred_at.min(*now), Bits::Later)?;
+        }
+    }
+    rows::by_key(conn, key)
+}
+
+/// What is stored under that id already.
+fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
+    let key = params![blob(caller.workspace), blob(id)];
+    let taken = conn.prepare_cached("SELECT key, live FROM memory WHERE workspace_id = ?1 AND id = ?2")?.query_row(key, |row| {
+        row.get::<_, i64>(0)
+    });
+    match taken {
+        Ok(key) => {
+            let stored = rows::by_key(conn, key)?;
+            // Its own proposal is outside what an agent sees, but a replayed effect has to find it.
+            let own = caller.agent.is_some() && stored.memory.user_id == caller.user && stored.memory.redacted_at.is_none();
+            match rows::find(conn, caller, id, now)? {
+                Some(stored) => Ok(Some(stored)),
+                None if own => Ok(Some(stored)),
+                None => Err(StoreError::conflict("That memory id is taken. Choose another.").into()),
+            }
+        }
+        Err(rusqlite::Error::QueryReturnedNoRows) => {
+            let gone = conn
+                .prepare_cached("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?
+                .exists(key)?;
+            if gone {
+                return Err(StoreError::conflict("The memory with that id was redacted. Choose another id.").into());
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An agent's run and agent are what they are, whatever is asked; a person's memory was written by no run.
+fn provenance(caller: &Caller, asked: &Provenance) -> Provenance {
+    Provenance {
+        conversation_id: asked.conversation_id,
+        message_id: asked.message_id,
+        run_id: caller.agent.as_ref().map(|agent| agent.run),
+        agent_id: caller.agent.as_ref().map(|agent| agent.agent),
+        user_id: Some(caller.user),
+    }
+}
+
+/// The memory that another one is to take the place of.
+fn predecessor(conn: &Connection, caller: &Caller, id: MemoryId, visibility: Visibility, now: Timestamp) -> DbResult<Stored> {
+    let old = rows::find(conn, caller, id, now)?.ok_or(StoreError::NotFound("the memory to supersede"))?;
+    if old.memory.redacted_at.is_some() {
+        return Err(StoreError::conflict("The memory to supersede was redacted. Store the new one by itself.").into());
+    }
+    if old.memory.superseded_by.is_some() {
+        return Err(StoreError::conflict("That memory is superseded already. Supersede the one that took its place.").into());
+    }
+    if old.memory.visibility != visibility {
+        return Err(StoreError::invalid(format!(
+            "A {visibility} memory cannot supersede a {} one: whoever sees the one has to see the other.",
+            old.memory.visibility
+        ))
+        .into());
+    }
+    Ok(old)
+}
+
+/// Ends the validity of a memory in favour of another. Its text stays, for history; it is not recalled any more.
+fn supersede(conn: &Connection, old: &Stored, by: MemoryId, from: Timestamp, bits: Bits) -> DbResult<()> {
+    index::remove_text(conn, old.key)?;
+    index::remove_vector(conn, old.key, bits)?;
+    conn.prepare_cached("UPDATE memory SET live = 0 WHERE key = ?1")?
+        .execute([old.key])?;
+    conn.prepare_cached("UPDATE memory_content SET valid_to = ?2, superseded_by = ?3 WHERE memory = ?1")?
+        .execute(params![old.key, from.max(old.memory.valid_from).millis(), blob(by)])?;
+    Ok(())
+}
+
+/// Whether a person may change or redact a memory that they see.
+pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> DbResult<()> {
+    let own = stored.memory.user_id == caller.user;
+    match (own, stored.memory.visibility, caller.role) {
+        (true, ..) | (false, Visibility::Shared, Role::Owner) => Ok(()),
+        (false, ..) => Err(StoreError::denied(action, "it is another person's memory, and this needs the role `owner`").into()),
+    }
+}
+
+/// Reviews, shares or restricts.
+pub fn edit(conn: &Connection, caller: &Caller, id: MemoryId, edit: &MemoryEdit, now: Timestamp) -> DbResult<Stored> {
+    let stored = rows::find(conn, caller, id, now)?.ok_or(StoreError::NotFound("the memory"))?;
+    require_own(caller, &stored, "change this memory")?;
+    if stored.memory.redacted_at.is_some() {
+        return Err(StoreError::conflict("A redacted memory cannot be changed.").into());
+    }
+    let memory = &stored.memory;
+    let review = edit.review.unwrap_or(memory.review);
+    let visibility = edit.visibility.unwrap_or(memory.visibility);
+    let egress = edit.egress.unwrap_or(memory.egress);
+    let live = review == ReviewState::Accepted && memory.valid_to.is_none();
+    if (review, visibility, egress) == (memory.review, memory.visibility, memory.egress) {
+        return Ok(stored);
+    }
+
+    // Everything that stands under the class moves with it.
+    let vector = index::vector(conn, stored.key)?;
+    index::remove_text(conn, stored.key)?;
+    index::remove_vector(conn, stored.key, Bits::Now)?;
+    let owner = (visibility == Visibility::Private).then_some(memory.user_id);
+    let class = index::class(conn, caller.workspace, owner, memory.domain, egress)?;
+    conn.execute("UPDATE memory SET class = ?2, live = ?3 WHERE key = ?1", params![stored.key, class, live])?;
+    conn.execute("UPDATE memory_content SET review = ?2 WHERE memory = ?1", params![stored.key, review.as_str()])?;
+    if live {
+        if !memory.sensitive {
+            index::add_text(conn, stored.key, class, memory.speaker.as_deref(), &memory.text)?;
+        }
+        if let Some(vector) = vector {
+            index::add_vector(conn, stored.key, &vector)?;
+        }
+        if !stored.live {
+            supersede_on_acceptance(conn, &stored, visibility)?;
+        }
+    }
+    rows::by_key(conn, stored.key)
+}
+
+/// A proposal takes the place of what it was to supersede when it is accepted, unless something else did meanwhile.
+fn supersede_on_acceptance(conn: &Connection, accepted: &Stored, visibility: Visibility) -> DbResult<()> {
+    let Some(key) = accepted.supersedes else { return Ok(()) };
+    let old = rows::by_key(conn, key)?;
+    if old.live && old.memory.visibility == visibility {
+        supersede(conn, &old, accepted.memory.id, accepted.memory.valid_from, Bits::Now)?;
+    }
+    Ok(())
+}
