@@ -6,6 +6,8 @@ mod read;
 mod redact;
 mod rows;
 pub(super) mod system;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::Arc;

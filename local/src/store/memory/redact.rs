@@ -300,8 +300,15 @@ pub fn append(database: &Path, tombstones: &[Tombstone]) -> std::io::Result<()> 
         return Ok(());
     }
     let path = sidecar(database);
-    let new = !path.exists();
+    let (new, torn) = match std::fs::read(&path) {
+        Ok(text) => (false, text.last().is_some_and(|last| *last != b'\n')),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (true, false),
+        Err(error) => return Err(error),
+    };
     let mut lines = Vec::new();
+    if torn {
+        lines.push(b'\n');
+    }
     for tombstone in tombstones {
         serde_json::to_writer(&mut lines, tombstone)?;
         lines.push(b'\n');

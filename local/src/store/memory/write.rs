@@ -103,7 +103,7 @@ pub fn remember(conn: &Connection, caller: &Caller, incoming: &Incoming) -> DbRe
 /// What is stored under that id already.
 fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
     let key = params![blob(caller.workspace), blob(id)];
-    let taken = conn.prepare_cached("SELECT key, live FROM memory WHERE workspace_id = ?1 AND id = ?2")?.query_row(key, |row| {
+    let taken = conn.prepare_cached("SELECT key FROM memory WHERE workspace_id = ?1 AND id = ?2")?.query_row(key, |row| {
         row.get::<_, i64>(0)
     });
     match taken {

@@ -150,7 +150,7 @@ fn index(conn: &Connection, due: &Due) -> DbResult<u64> {
         last = row.get(0)?;
         #[expect(clippy::cast_possible_truncation, reason = "stored from single precision")]
         let scale = row.get::<_, f64>(3)? as f32;
-        let code = row.get_ref(4)?.as_blob()?;
+        let code = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
         let bits = bits_of(code.iter().map(|byte| f32::from(byte.cast_signed()) * scale), &mean);
         insert.execute(params![row.get::<_, i64>(1)?, due.partition, row.get::<_, i64>(2)?, bits])?;
         count += 1;

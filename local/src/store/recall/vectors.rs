@@ -43,7 +43,7 @@ pub fn entries(conn: &Connection, partition: i64, seq: i64, mut each: impl FnMut
             code: Code {
                 scale: row.get::<_, f64>(5)? as f32,
                 error: row.get::<_, f64>(6)? as f32,
-                code: row.get_ref(7)?.as_blob()?.iter().map(|byte| byte.cast_signed()).collect(),
+                code: row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?.iter().map(|byte| byte.cast_signed()).collect(),
             },
         });
     }
