@@ -162,7 +162,10 @@ impl World {
     }
 
     async fn ask(&self, caller: &Caller, text: &str) -> RecallAnswer {
-        self.memories.recall(caller, self.query(text, None, RecallMode::Fts)).await.expect("an answer")
+        self.memories
+            .recall(caller, self.query(text, None, RecallMode::Fts))
+            .await
+            .expect("an answer")
     }
 
     async fn found(&self, caller: &Caller, text: &str) -> Vec<MemoryId> {
@@ -713,5 +716,9 @@ rules! {
 }
 
 fn cosine(a: &Embedding, b: &Embedding) -> f64 {
-    a.vector.iter().zip(&b.vector).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+    a.vector
+        .iter()
+        .zip(&b.vector)
+        .map(|(x, y)| f64::from(*x) * f64::from(*y))
+        .sum()
 }

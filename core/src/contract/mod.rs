@@ -14,6 +14,7 @@ pub mod audit;
 pub mod conversations;
 pub mod isolation;
 pub mod keys;
+pub mod memories;
 pub mod run_log;
 pub mod runs;
 pub mod simulator;

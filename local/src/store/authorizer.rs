@@ -17,13 +17,37 @@ pub const AGENT_UNREADABLE: &[&str] = &[
 ];
 
 /// Tables into which an agent may insert rows. Everything else that is written inside a run goes through the driver's port.
-pub const AGENT_INSERTS: &[&str] = &[];
+pub const AGENT_INSERTS: &[&str] = &[
+    "embedding_model",
+    "memory",
+    "memory_class",
+    "memory_code",
+    "memory_code_gone",
+    "memory_content",
+    "memory_partition",
+    "memory_term",
+    "memory_thread",
+    "memory_vector",
+];
 
 /// Columns that an agent may update, as `(table, column)`.
-pub const AGENT_UPDATES: &[(&str, &str)] = &[];
+pub const AGENT_UPDATES: &[(&str, &str)] = &[
+    ("memory", "embedded"),
+    ("memory", "length"),
+    ("memory", "live"),
+    ("memory_class", "documents"),
+    ("memory_class", "length"),
+    ("memory_content", "superseded_by"),
+    ("memory_content", "terms"),
+    ("memory_content", "valid_to"),
+    ("memory_partition", "generation"),
+    ("memory_partition", "vectors"),
+    ("memory_thread", "documents"),
+    ("memory_thread", "length"),
+];
 
 /// Tables from which an agent's connection may delete rows.
-pub const AGENT_DELETES: &[&str] = &[];
+pub const AGENT_DELETES: &[&str] = &["memory_code", "memory_term", "memory_vector"];
 
 /// Installs the rules on a connection; they hold until it closes.
 pub fn narrow(conn: &Connection) -> rusqlite::Result<()> {

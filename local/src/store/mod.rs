@@ -11,9 +11,11 @@ mod error;
 mod events;
 mod feed;
 mod keys;
+mod memory;
 mod open;
 mod page;
 mod readers;
+mod recall;
 mod relay;
 mod rows;
 mod run_log;
@@ -25,7 +27,7 @@ mod writer;
 
 use std::sync::{Arc, mpsc};
 
-use duet_core::{StoreResult, crypto::derive_key, ids::UserId};
+use duet_core::{StoreError, StoreResult, crypto::derive_key, ids::UserId};
 use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
 
@@ -34,6 +36,7 @@ use self::{
     connect::{Access, Connector},
     db::{Db, Parts},
     feed::Feed,
+    memory::LocalMemories,
     open::FileLock,
     readers::Readers,
     writer::{Writer, WriterParts},
@@ -48,18 +51,28 @@ pub struct LocalStore {
     db: Db,
     feed: Arc<Feed>,
     connector: Arc<Connector>,
+    memories: Arc<LocalMemories>,
 }
 
 impl LocalStore {
     /// Opens the file, making it when it is not there, and starts its threads.
     pub fn open(options: OpenOptions) -> Result<Self, OpenError> {
-        let OpenOptions { path, key, env, .. } = options;
+        let OpenOptions {
+            path,
+            key,
+            env,
+            vector_cache_bytes,
+        } = options;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             files::private_folder(folder).map_err(|error| OpenError::from_io(&path, &error))?;
         }
         let lock = FileLock::take(&path)?;
         let connector = Arc::new(Connector::new(path, key));
-        let person = open::open(&connector)?;
+        let mut person = open::open(&connector)?;
+        memory::reconcile(&mut person, connector.path()).map_err(|error| OpenError::Other {
+            path: connector.path().to_owned(),
+            reason: StoreError::from(error).to_string(),
+        })?;
         let agent = connector.connect(Access::AgentWrite)?;
         let relaying = connector.connect(Access::Read)?;
         let failed = |error: std::io::Error| OpenError::from_io(connector.path(), &error);
@@ -82,7 +95,13 @@ impl LocalStore {
             env,
             lock,
         });
-        Ok(Self { db, feed, connector })
+        let memories = Arc::new(LocalMemories::new(db.clone(), Arc::clone(&connector), vector_cache_bytes));
+        Ok(Self {
+            db,
+            feed,
+            connector,
+            memories,
+        })
     }
 
     /// The person who set this installation up, if anybody has.
@@ -180,8 +199,6 @@ impl Inspection {
 
 #[cfg(test)]
 mod tests {
-    use duet_core::StoreError;
-
     use super::*;
 
     fn open(path: &std::path::Path) -> LocalStore {

@@ -11,7 +11,10 @@ use super::open::OpenError;
 pub const APPLICATION_ID: i32 = 0x4475_6574;
 
 /// Each file is one step; `PRAGMA user_version` counts them. A step that has been released never changes.
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/0001_foundation.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../migrations/0001_foundation.sql")),
+    M::up(include_str!("../../migrations/0002_memory.sql")),
+];
 
 /// Newest schema version of this binary.
 pub const VERSION: usize = STEPS.len();

@@ -17,7 +17,13 @@ use crate::store::{
 };
 
 /// The class of memories with this owner (`None`: shared), made when it is not there.
-pub fn class(conn: &Connection, workspace: WorkspaceId, owner: Option<UserId>, domain: MemoryDomain, egress: Egress) -> DbResult<i64> {
+pub fn class(
+    conn: &Connection,
+    workspace: WorkspaceId,
+    owner: Option<UserId>,
+    domain: MemoryDomain,
+    egress: Egress,
+) -> DbResult<i64> {
     let owner = owner.map_or_else(Vec::new, |owner| blob(owner).to_vec());
     let named = params![blob(workspace), owner, domain.as_str(), egress.as_str()];
     conn.prepare_cached("INSERT OR IGNORE INTO memory_class (workspace_id, owner, domain, egress) VALUES (?1, ?2, ?3, ?4)")?
@@ -45,8 +51,16 @@ pub fn add_text(conn: &Connection, memory: i64, class: i64, speaker: Option<&str
 /// Takes a memory out of the full-text index, exactly as it was put in; returns how many postings it had.
 pub fn remove_text(conn: &Connection, memory: i64) -> DbResult<u64> {
     let found = conn
-        .prepare_cached("SELECT m.class, m.length, c.terms FROM memory m JOIN memory_content c ON c.memory = m.key WHERE m.key = ?1")?
-        .query_row([memory], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<String>>(2)?)))?;
+        .prepare_cached(
+            "SELECT m.class, m.length, c.terms FROM memory m JOIN memory_content c ON c.memory = m.key WHERE m.key = ?1",
+        )?
+        .query_row([memory], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, Option<i64>>(1)?,
+                row.get::<_, Option<String>>(2)?,
+            ))
+        })?;
     let (class, Some(length), Some(terms)) = found else {
         return Ok(0);
     };
@@ -72,8 +86,10 @@ fn count(conn: &Connection, memory: i64, class: i64, documents: i64, length: i64
         .prepare_cached("SELECT conversation_id FROM memory WHERE key = ?1")?
         .query_row([memory], |row| row.get(0))?;
     if let Some(conversation) = conversation {
-        conn.prepare_cached("INSERT OR IGNORE INTO memory_thread (class, conversation_id, documents, length) VALUES (?1, ?2, 0, 0)")?
-            .execute(params![class, conversation])?;
+        conn.prepare_cached(
+            "INSERT OR IGNORE INTO memory_thread (class, conversation_id, documents, length) VALUES (?1, ?2, 0, 0)",
+        )?
+        .execute(params![class, conversation])?;
         conn.prepare_cached(
             "UPDATE memory_thread SET documents = documents + ?3, length = length + ?4 WHERE class = ?1 AND conversation_id = ?2",
         )?
@@ -84,7 +100,10 @@ fn count(conn: &Connection, memory: i64, class: i64, documents: i64, length: i64
 
 /// Refuses a vector that does not fit its model.
 pub fn check(embedding: &Embedding) -> Result<(), StoreError> {
-    if embedding.vector.is_empty() || embedding.vector.len() != embedding.model.dimensions as usize || embedding.vector.len() > 8192 {
+    if embedding.vector.is_empty()
+        || embedding.vector.len() != embedding.model.dimensions as usize
+        || embedding.vector.len() > 8192
+    {
         return Err(StoreError::invalid(format!(
             "A vector of `{}` needs {} dimensions (at most 8192); this one has {}.",
             embedding.model.id,
@@ -99,7 +118,13 @@ pub fn check(embedding: &Embedding) -> Result<(), StoreError> {
 pub fn add_vector(conn: &Connection, memory: i64, embedding: &Embedding) -> DbResult<()> {
     let (workspace, class, expires_at) = conn
         .prepare_cached("SELECT workspace_id, class, expires_at FROM memory WHERE key = ?1 AND live = 1")?
-        .query_row([memory], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?)))?;
+        .query_row([memory], |row| {
+            Ok((
+                row.get::<_, [u8; 16]>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, Option<i64>>(2)?,
+            ))
+        })?;
     remove_vector(conn, memory, Bits::Later)?;
     let model = model(conn, embedding)?;
     conn.prepare_cached("INSERT OR IGNORE INTO memory_partition (workspace_id, model) VALUES (?1, ?2)")?
@@ -110,14 +135,26 @@ pub fn add_vector(conn: &Connection, memory: i64, embedding: &Embedding) -> DbRe
     let seq = changed(conn, partition, 1)?;
     let vector: i64 = conn
         .prepare_cached("INSERT INTO memory_vector (memory, partition, seq, vector) VALUES (?1, ?2, ?3, ?4) RETURNING key")?
-        .query_row(params![memory, partition, seq, recall::bytes_of(&embedding.vector)], |row| row.get(0))?;
+        .query_row(params![memory, partition, seq, recall::bytes_of(&embedding.vector)], |row| {
+            row.get(0)
+        })?;
     let code = Code::of(&embedding.vector);
     let bytes: Vec<u8> = code.code.iter().map(|step| step.cast_unsigned()).collect();
     conn.prepare_cached(
         "INSERT INTO memory_code (partition, seq, vector, memory, class, expires_at, scale, error, code)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
-    .execute(params![partition, seq, vector, memory, class, expires_at, f64::from(code.scale), f64::from(code.error), bytes])?;
+    .execute(params![
+        partition,
+        seq,
+        vector,
+        memory,
+        class,
+        expires_at,
+        f64::from(code.scale),
+        f64::from(code.error),
+        bytes
+    ])?;
     conn.prepare_cached("UPDATE memory SET embedded = ?2 WHERE key = ?1")?
         .execute(params![memory, model])?;
     Ok(())
@@ -153,7 +190,12 @@ pub fn remove_vector(conn: &Connection, memory: i64, bits: Bits) -> DbResult<Rem
              JOIN memory_partition p ON p.key = v.partition JOIN embedding_model d ON d.key = p.model WHERE v.memory = ?1",
         )?
         .query_row([memory], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, i64>(2)?,
+                row.get::<_, i64>(3)?,
+            ))
         })
         .optional()?;
     let Some((vector, partition, seq, dimensions)) = found else {
@@ -162,7 +204,9 @@ pub fn remove_vector(conn: &Connection, memory: i64, bits: Bits) -> DbResult<Rem
     let codes = conn
         .prepare_cached("DELETE FROM memory_code WHERE partition = ?1 AND seq = ?2")?
         .execute([partition, seq])?;
-    let vectors = conn.prepare_cached("DELETE FROM memory_vector WHERE key = ?1")?.execute([vector])?;
+    let vectors = conn
+        .prepare_cached("DELETE FROM memory_vector WHERE key = ?1")?
+        .execute([vector])?;
     let bits = bits == Bits::Now && recall::remove_bits(conn, usize::try_from(dimensions).unwrap_or(0), vector)?;
     let generation = changed(conn, partition, -1)?;
     conn.prepare_cached("INSERT INTO memory_code_gone (partition, generation, vector) VALUES (?1, ?2, ?3)")?

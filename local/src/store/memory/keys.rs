@@ -57,7 +57,8 @@ impl FieldKeys {
                 .await?;
             wrapped = self.read(workspace).await?;
         }
-        let keys: Result<Vec<DataKey>, CryptoError> = wrapped.iter().map(|wrapped| self.master.unwrap(workspace, wrapped)).collect();
+        let keys: Result<Vec<DataKey>, CryptoError> =
+            wrapped.iter().map(|wrapped| self.master.unwrap(workspace, wrapped)).collect();
         let keys = DataKeys::new(keys.map_err(|error| StoreError::unavailable(error.to_string()))?);
         self.unwrapped
             .lock()

@@ -5,7 +5,7 @@ mod keys;
 mod read;
 mod redact;
 mod rows;
-pub(super) mod system;
+mod system;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -16,15 +16,15 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{
-        Capability, Embedding, Memory, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery, Recalled,
-        RedactionReceipt, Visibility,
+        Capability, Embedding, EmbeddingModel, EmbeddingProgress, Locality, Memory, MemoryEdit, MemoryFilter, NewMemory, Page,
+        PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt, Visibility,
     },
-    ids::{MemoryId, RedactionId},
-    ports::MemoryStore,
+    ids::{MemoryId, RedactionId, WorkspaceId},
+    ports::{MemoryStore, Unembedded},
 };
 use rusqlite::params;
 
-pub use self::keys::FieldKeys;
+use self::keys::FieldKeys;
 pub(super) use self::redact::reconcile;
 use super::{
     connect::{Access, Connector},
@@ -39,18 +39,39 @@ pub struct LocalMemories {
     db: Db,
     connector: Arc<Connector>,
     cache: Arc<VectorCache>,
-    keys: Arc<FieldKeys>,
+    keys: FieldKeys,
 }
 
 impl LocalMemories {
-    /// On this file.
-    pub fn new(db: Db, connector: Arc<Connector>, cache: Arc<VectorCache>, keys: Arc<FieldKeys>) -> Self {
+    /// On this file, with so many bytes for vector codes in memory.
+    pub fn new(db: Db, connector: Arc<Connector>, vector_cache_bytes: usize) -> Self {
         Self {
+            keys: FieldKeys::new(db.clone(), connector.key()),
+            cache: VectorCache::new(vector_cache_bytes),
             db,
             connector,
-            cache,
-            keys,
         }
+    }
+
+    /// [`SystemStore::unembedded`](duet_core::ports::SystemStore::unembedded).
+    pub async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>> {
+        system::unembedded(&self.db, &self.keys, model, locality, limit).await
+    }
+
+    /// [`SystemStore::put_embeddings`](duet_core::ports::SystemStore::put_embeddings).
+    pub async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
+        system::put_embeddings(&self.db, embeddings).await
+    }
+
+    /// [`SystemStore::embedding_progress`](duet_core::ports::SystemStore::embedding_progress).
+    pub async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress> {
+        system::embedding_progress(&self.db, model, locality).await
+    }
+
+    /// Deletes expired working memories and keeps the bit index up; the memory part of
+    /// [`SystemStore::sweep`](duet_core::ports::SystemStore::sweep).
+    pub async fn sweep(&self) -> StoreResult<u64> {
+        system::sweep(&self.db, self.db.env().now()).await
     }
 
     /// Empties the write-ahead log, so that what was redacted is not in it either.
@@ -76,10 +97,16 @@ fn check_scopes(caller: &Caller, memory: &NewMemory) -> StoreResult<()> {
     const ACTION: &str = "remember this";
     caller.require_capability(Capability::WriteMemory, ACTION)?;
     if !rows::sees_domain(caller, memory.domain) {
-        return Err(StoreError::denied(ACTION, format!("the agent's memory scopes do not have the domain `{}`", memory.domain)));
+        return Err(StoreError::denied(
+            ACTION,
+            format!("the agent's memory scopes do not have the domain `{}`", memory.domain),
+        ));
     }
     if memory.visibility == Visibility::Private && !rows::sees_private(caller) {
-        return Err(StoreError::denied(ACTION, "the agent's memory scopes do not have private memories"));
+        return Err(StoreError::denied(
+            ACTION,
+            "the agent's memory scopes do not have private memories",
+        ));
     }
     Ok(())
 }
@@ -92,7 +119,11 @@ impl MemoryStore for LocalMemories {
         check_scopes(caller, &memory)?;
         let sealed = if memory.sensitive {
             let keys = self.keys.of(caller.workspace).await?;
-            let sealed = keys.seal(self.db.env(), rows::place(caller.workspace, memory.id), memory.text.as_bytes());
+            let sealed = keys.seal(
+                self.db.env(),
+                rows::place(caller.workspace, memory.id),
+                memory.text.as_bytes(),
+            );
             Some(sealed.map_err(|error| StoreError::unavailable(error.to_string()))?)
         } else {
             None
@@ -104,14 +135,20 @@ impl MemoryStore for LocalMemories {
             now: self.db.env().now(),
         };
         let asking = caller.clone();
-        let stored = self.db.write_for(caller, move |conn| write::remember(conn, &asking, &incoming)).await?;
+        let stored = self
+            .db
+            .write_for(caller, move |conn| write::remember(conn, &asking, &incoming))
+            .await?;
         rows::open_one(&self.keys, stored).await
     }
 
     async fn memories(&self, caller: &Caller, ids: &[MemoryId]) -> StoreResult<Vec<Memory>> {
         caller.require_capability(Capability::ReadMemory, "read memories")?;
         let (asking, ids, now) = (caller.clone(), ids.to_vec(), self.db.env().now());
-        let stored = self.db.read_for(caller, move |conn| read::memories(conn, &asking, &ids, now)).await?;
+        let stored = self
+            .db
+            .read_for(caller, move |conn| read::memories(conn, &asking, &ids, now))
+            .await?;
         rows::open(&self.keys, stored).await
     }
 
@@ -162,10 +199,7 @@ impl MemoryStore for LocalMemories {
                 text_score: ranked.text.map(|score| score as f32),
             })
             .collect();
-        Ok(RecallAnswer {
-            items,
-            mode: found.mode,
-        })
+        Ok(RecallAnswer { items, mode: found.mode })
     }
 
     async fn redact(&self, caller: &Caller, id: MemoryId, redaction: RedactionId) -> StoreResult<RedactionReceipt> {

@@ -72,7 +72,9 @@ pub fn list(
 }
 
 fn parse_cursor(cursor: &str) -> DbResult<(i64, Vec<u8>)> {
-    let parts = cursor.split_once('.').and_then(|(time, id)| Some((time.parse().ok()?, hex::decode(id).ok()?)));
+    let parts = cursor
+        .split_once('.')
+        .and_then(|(time, id)| Some((time.parse().ok()?, hex::decode(id).ok()?)));
     parts.ok_or_else(|| StoreError::invalid("The cursor is not one of this list. Start again without it.").into())
 }
 
@@ -101,7 +103,11 @@ pub fn recall(conn: &Connection, caller: &Caller, query: RecallQuery, cache: &Ar
         workspace: blob(caller.workspace),
         embedding: query.embedding,
     };
-    let terms = if mode == RecallMode::Vector { Vec::new() } else { query_terms(&query.text) };
+    let terms = if mode == RecallMode::Vector {
+        Vec::new()
+    } else {
+        query_terms(&query.text)
+    };
     let mut source = Source::new(conn, cache, &question);
     let model = question.embedding.as_ref().map(|embedding| &embedding.model);
     let ranked = rank(&mut source, &terms, model, mode, query.limit, query.now)?;

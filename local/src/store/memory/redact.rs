@@ -156,7 +156,10 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
         if let Some(run) = memory.provenance.run_id {
             extent.runs.insert(run);
             let mut asked = conn.prepare_cached("SELECT message_id FROM run WHERE workspace_id = ?1 AND id = ?2")?;
-            if let Some(message) = asked.query_row(params![workspace, blob(run)], |row| id(row, "message_id")).optional()? {
+            if let Some(message) = asked
+                .query_row(params![workspace, blob(run)], |row| id(row, "message_id"))
+                .optional()?
+            {
                 extent.messages.insert(message);
             }
         }
@@ -166,7 +169,9 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
             "SELECT run_id FROM run_event_mention WHERE workspace_id = ?1 AND memory_id = ?2
              UNION SELECT run_id FROM run_event_payload WHERE workspace_id = ?1 AND instr(payload, ?3) > 0",
         )?;
-        let runs = knew.query_map(params![workspace, blob(memory.id), memory.id.to_string()], |row| id::<RunId>(row, "run_id"))?;
+        let runs = knew.query_map(params![workspace, blob(memory.id), memory.id.to_string()], |row| {
+            id::<RunId>(row, "run_id")
+        })?;
         for run in runs {
             extent.runs.insert(run?);
         }
@@ -181,7 +186,10 @@ fn active(conn: &Connection, caller: &Caller, extent: &Extent) -> DbResult<Optio
         let status: Option<String> = statement
             .query_row(params![blob(caller.workspace), blob(*run)], |row| row.get(0))
             .optional()?;
-        if status.and_then(|status| status.parse::<RunStatus>().ok()).is_some_and(|status| !status.is_final()) {
+        if status
+            .and_then(|status| status.parse::<RunStatus>().ok())
+            .is_some_and(|status| !status.is_final())
+        {
             return Ok(Some(*run));
         }
     }
@@ -198,9 +206,11 @@ fn erase(
 ) -> DbResult<()> {
     for memory in &extent.memories {
         let key: Option<i64> = conn
-            .query_row("SELECT key FROM memory WHERE workspace_id = ?1 AND id = ?2", params![workspace, blob(*memory)], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "SELECT key FROM memory WHERE workspace_id = ?1 AND id = ?2",
+                params![workspace, blob(*memory)],
+                |row| row.get(0),
+            )
             .optional()?;
         let Some(key) = key else { continue };
         removed.full_text += index::remove_text(conn, key)?;
@@ -223,7 +233,9 @@ fn erase(
     for run in &extent.runs {
         let named = params![workspace, blob(*run)];
         let reply: Option<MessageId> = conn
-            .query_row("SELECT reply_id FROM run WHERE workspace_id = ?1 AND id = ?2", named, |row| id(row, "reply_id"))
+            .query_row("SELECT reply_id FROM run WHERE workspace_id = ?1 AND id = ?2", named, |row| {
+                id(row, "reply_id")
+            })
             .optional()?;
         if let Some(reply) = reply {
             removed.replies += blank(conn, workspace, reply)?;
@@ -265,10 +277,10 @@ fn untitle(conn: &Connection, workspace: [u8; 16], message: MessageId) -> DbResu
     if start.is_empty() || !plain(&text).starts_with(&start) {
         return Ok(0);
     }
-    let changed = conn.execute("UPDATE conversation SET title = '' WHERE workspace_id = ?1 AND id = ?2", params![
-        workspace,
-        conversation
-    ])?;
+    let changed = conn.execute(
+        "UPDATE conversation SET title = '' WHERE workspace_id = ?1 AND id = ?2",
+        params![workspace, conversation],
+    )?;
     Ok(changed as u64)
 }
 
@@ -367,7 +379,14 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
         )?;
     }
     let mut removed = Removed::default();
-    erase(conn, workspace, &extent, tombstone.redacted_at, &VectorCache::new(0), &mut removed)?;
+    erase(
+        conn,
+        workspace,
+        &extent,
+        tombstone.redacted_at,
+        &VectorCache::new(0),
+        &mut removed,
+    )?;
     let receipt = RedactionReceipt {
         id: tombstone.id,
         memory_id: tombstone.memory_id,
@@ -380,7 +399,10 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
 }
 
 fn key(tombstone: &Tombstone) -> (String, String) {
-    (tombstone.workspace_id.uuid().to_string(), tombstone.memory_id.uuid().to_string())
+    (
+        tombstone.workspace_id.uuid().to_string(),
+        tombstone.memory_id.uuid().to_string(),
+    )
 }
 
 /// The sidecar's tombstones. A last line cut off by a crash is passed over: its redaction is in the file, and is written again.

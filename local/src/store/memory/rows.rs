@@ -15,7 +15,7 @@ use crate::store::{
 };
 
 /// Everything about a memory, in one row.
-pub const SELECT: &str = "SELECT m.key, m.workspace_id, m.id, m.class, m.live, m.conversation_id, m.ordinal, m.occurred_at,
+pub const SELECT: &str = "SELECT m.key, m.workspace_id, m.id, m.live, m.conversation_id, m.ordinal, m.occurred_at,
         m.expires_at, m.created_at, m.supersedes, k.owner, k.domain, k.egress,
         c.user_id, c.text, c.sealed, c.speaker, c.sensitive, c.taint, c.review, c.from_conversation, c.from_message, c.from_run,
         c.from_agent, c.from_user, c.valid_from, c.valid_to, c.superseded_by, c.redacted_at
@@ -28,7 +28,12 @@ pub fn visible(caller: &Caller) -> String {
         "m.workspace_id = ?1 AND (k.owner = x'' OR (k.owner = ?2 AND ?3)) AND (m.expires_at IS NULL OR m.expires_at > ?4)",
     );
     if let Some(agent) = &caller.agent {
-        let domains: Vec<String> = agent.memory_scopes.domains.iter().map(|domain| format!("'{domain}'")).collect();
+        let domains: Vec<String> = agent
+            .memory_scopes
+            .domains
+            .iter()
+            .map(|domain| format!("'{domain}'"))
+            .collect();
         condition.push_str(&format!(" AND m.live = 1 AND k.domain IN ({})", domains.join(", ")));
     }
     condition
@@ -41,15 +46,16 @@ pub fn sees_private(caller: &Caller) -> bool {
 
 /// Whether the caller's scopes have this domain.
 pub fn sees_domain(caller: &Caller, domain: MemoryDomain) -> bool {
-    caller.agent.as_ref().is_none_or(|agent| agent.memory_scopes.domains.contains(&domain))
+    caller
+        .agent
+        .as_ref()
+        .is_none_or(|agent| agent.memory_scopes.domains.contains(&domain))
 }
 
 /// A memory as it is stored; a sealed text is opened by [`open`].
 pub struct Stored {
     /// Its key.
     pub key: i64,
-    /// Its class.
-    pub class: i64,
     /// Whether it may be recalled.
     pub live: bool,
     /// The one that it supersedes, or will when it is accepted.
@@ -71,7 +77,6 @@ pub fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let shared = row.get_ref("owner")?.as_blob()?.is_empty();
     Ok(Stored {
         key: row.get("key")?,
-        class: row.get("class")?,
         live: row.get("live")?,
         supersedes: row.get("supersedes")?,
         sealed: row.get("sealed")?,
@@ -109,7 +114,13 @@ pub fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 /// One memory that the caller sees.
 pub fn find(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
     let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE {} AND m.id = ?5", visible(caller)))?;
-    let found = params![blob(caller.workspace), blob(caller.user), sees_private(caller), now.millis(), blob(id)];
+    let found = params![
+        blob(caller.workspace),
+        blob(caller.user),
+        sees_private(caller),
+        now.millis(),
+        blob(id)
+    ];
     Ok(statement.query_row(found, stored).optional()?)
 }
 
@@ -148,5 +159,8 @@ pub async fn open(keys: &FieldKeys, stored: Vec<Stored>) -> StoreResult<Vec<Memo
 
 /// Opens one.
 pub async fn open_one(keys: &FieldKeys, stored: Stored) -> StoreResult<Memory> {
-    open(keys, vec![stored]).await?.pop().ok_or(StoreError::NotFound("the memory"))
+    open(keys, vec![stored])
+        .await?
+        .pop()
+        .ok_or(StoreError::NotFound("the memory"))
 }

@@ -141,7 +141,8 @@ fn expire(conn: &Connection, now: Timestamp) -> DbResult<u64> {
         index::remove_vector(conn, *key, Bits::Now)?;
         conn.prepare_cached("UPDATE memory SET supersedes = NULL WHERE supersedes = ?1")?
             .execute([key])?;
-        conn.prepare_cached("DELETE FROM memory_content WHERE memory = ?1")?.execute([key])?;
+        conn.prepare_cached("DELETE FROM memory_content WHERE memory = ?1")?
+            .execute([key])?;
         conn.prepare_cached("DELETE FROM memory WHERE key = ?1")?.execute([key])?;
     }
     Ok(keys.len() as u64)

@@ -7,8 +7,9 @@ use std::{
 use duet_core::{
     Clock, Env, Random, Timestamp,
     contract::memories::{World, direction, fact, model},
-    domain::{Locality, NewMemory, Provenance, RecallMode, Role},
-    ids::{AgentId, ConversationId, MessageId, RunId, UserId, WorkspaceId},
+    domain::{ApiKey, Claim, EventHint, LeasePolicy, NewMemory, Provenance, RecallMode, Role},
+    ids::{AgentId, ConversationId, MessageId, RunId, UserId},
+    ports::SystemStore,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -49,6 +50,34 @@ fn still() -> (Env, Arc<Still>) {
         bytes: AtomicU64::new(0),
     });
     (Env::new(still.clone(), still.clone()), still)
+}
+
+/// The memory part of the system port.
+struct MemorySystem(Arc<LocalMemories>);
+
+#[async_trait]
+impl SystemStore for MemorySystem {
+    async fn claim_run(&self, _: LeasePolicy) -> StoreResult<Option<Claim>> {
+        Err(StoreError::NotFound("a run"))
+    }
+    async fn api_key(&self, _: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>> {
+        Err(StoreError::NotFound("a key"))
+    }
+    async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>> {
+        self.0.unembedded(model, locality, limit).await
+    }
+    async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
+        self.0.put_embeddings(embeddings).await
+    }
+    async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress> {
+        self.0.embedding_progress(model, locality).await
+    }
+    async fn take_outbox(&self, _: usize) -> StoreResult<Vec<EventHint>> {
+        Err(StoreError::NotFound("the outbox"))
+    }
+    async fn sweep(&self) -> StoreResult<u64> {
+        self.0.sweep().await
+    }
 }
 
 fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
@@ -97,10 +126,9 @@ async fn world(cache: usize) -> World {
     let (env, still) = still();
     let store = open(&folder.path().join("duet.db"), &env, cache);
     let [anna, ben, carl] = populate(&store, &env).await;
-    let stores = store.stores();
     World {
-        memories: stores.memories,
-        system: stores.system,
+        memories: store.memories.clone(),
+        system: Arc::new(MemorySystem(store.memories.clone())),
         env,
         set_time: Arc::new(move |millis| still.time.store(millis, Ordering::SeqCst)),
         anna,
@@ -157,7 +185,7 @@ async fn cold_loading_and_warm_answers_agree() {
     {
         let store = open(&path, &env, 0);
         callers = populate(&store, &env).await;
-        let stores = store.stores();
+        let memories = Arc::clone(&store.memories);
         let [anna, ben, carl] = &callers;
         for number in 0..900 {
             let vector = near_common();
@@ -170,23 +198,26 @@ async fn cold_loading_and_warm_answers_agree() {
                 visibility,
                 ..fact(&env, &format!("memory {number}"))
             };
-            let stored = stores.memories.remember(caller, memory, Some(vector.clone())).await.unwrap();
+            let stored = memories.remember(caller, memory, Some(vector.clone())).await.unwrap();
             if caller.user == anna.user {
                 truth.push((stored.id, vector));
             }
             if number == 600 {
-                stores.system.sweep().await.unwrap();
+                memories.sweep().await.unwrap();
             }
         }
-        stores.system.sweep().await.unwrap();
+        memories.sweep().await.unwrap();
         for _ in 0..40 {
             let vector = near_common();
-            let stored = stores.memories.remember(anna, fact(&env, "late"), Some(vector.clone())).await.unwrap();
+            let stored = memories
+                .remember(anna, fact(&env, "late"), Some(vector.clone()))
+                .await
+                .unwrap();
             truth.push((stored.id, vector));
         }
         for gone in [5, 50, 310] {
             let (gone, _) = truth.remove(gone);
-            stores.memories.redact(anna, gone, env.id()).await.unwrap();
+            memories.redact(anna, gone, env.id()).await.unwrap();
         }
         let indexed: i64 = store
             .db
@@ -198,7 +229,17 @@ async fn cold_loading_and_warm_answers_agree() {
     let exact = |question: &Embedding| {
         let mut exact: Vec<(f64, MemoryId)> = truth
             .iter()
-            .map(|(id, vector)| (vector.vector.iter().zip(&question.vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum(), *id))
+            .map(|(id, vector)| {
+                (
+                    vector
+                        .vector
+                        .iter()
+                        .zip(&question.vector)
+                        .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                        .sum(),
+                    *id,
+                )
+            })
             .collect();
         exact.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         exact.truncate(10);
@@ -214,7 +255,7 @@ async fn cold_loading_and_warm_answers_agree() {
     });
     for cache in [0, 64 << 20] {
         let store = open(&path, &env, cache);
-        let memories = store.stores().memories;
+        let memories = Arc::clone(&store.memories);
         for round in 0..3 {
             for embedding in &questions {
                 for caller in [anna, &agent] {
@@ -226,7 +267,7 @@ async fn cold_loading_and_warm_answers_agree() {
             // Time for the loading behind the first answers.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(store.cache.bytes() > 0, cache > 0);
+        assert_eq!(store.memories.cache.bytes() > 0, cache > 0);
     }
 }
 
@@ -366,14 +407,26 @@ async fn a_redacted_text_is_nowhere_and_stays_so_after_an_older_copy_is_restored
         let store = open(&path, &env, 64 << 20);
         anna = populate(&store, &env).await[0].clone();
         told = story(&store, &env, &anna, id, "done").await;
-        let memories = store.stores().memories;
-        let memory = NewMemory { id, ..canary(&env, Some(&told)) };
+        let memories = Arc::clone(&store.memories);
+        let memory = NewMemory {
+            id,
+            ..canary(&env, Some(&told))
+        };
         let vector = Embedding::new(model("m", 2), vec![1.0, 0.5]).unwrap();
         memories.remember(&anna, memory, Some(vector.clone())).await.unwrap();
         memories.recall(&anna, question(vector, &env)).await.unwrap();
         let held = places(&store, CANARY).await;
-        for table in ["conversation", "memory_content", "memory_term", "message", "run_event_payload"] {
-            assert!(held.iter().any(|place| place == table), "{table} should hold it before: {held:?}");
+        for table in [
+            "conversation",
+            "memory_content",
+            "memory_term",
+            "message",
+            "run_event_payload",
+        ] {
+            assert!(
+                held.iter().any(|place| place == table),
+                "{table} should hold it before: {held:?}"
+            );
         }
         assert!(held.iter().any(|place| place.starts_with("message_fts")), "{held:?}");
     }
@@ -381,7 +434,7 @@ async fn a_redacted_text_is_nowhere_and_stays_so_after_an_older_copy_is_restored
 
     let receipt = {
         let store = open(&path, &env, 64 << 20);
-        let memories = store.stores().memories;
+        let memories = Arc::clone(&store.memories);
         memories
             .recall(&anna, question(Embedding::new(model("m", 2), vec![1.0, 0.5]).unwrap(), &env))
             .await
@@ -393,17 +446,35 @@ async fn a_redacted_text_is_nowhere_and_stays_so_after_an_older_copy_is_restored
             let db = store.db.clone();
             async move {
                 let count = "SELECT count(payload), count(*) FROM run_event_payload WHERE run_id = ?1";
-                db.read(move |conn| Ok(conn.query_row(count, [blob(run)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?))
-                    .await
-                    .unwrap()
+                db.read(move |conn| {
+                    Ok(conn.query_row(count, [blob(run)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?)
+                })
+                .await
+                .unwrap()
             }
         };
-        assert_eq!((kept(writer).await, kept(knower).await, kept(bystander).await), ((0, 2), (0, 2), (2, 2)));
+        assert_eq!(
+            (kept(writer).await, kept(knower).await, kept(bystander).await),
+            ((0, 2), (0, 2), (2, 2))
+        );
         receipt
     };
-    let count = |place: &str| receipt.removed.iter().find(|removed| removed.place == place).map(|removed| removed.count).unwrap();
-    assert_eq!((count("memory"), count("vectors"), count("vector_codes"), count("caches")), (1, 1, 1, 1));
-    assert_eq!((count("messages"), count("replies"), count("titles"), count("event_payloads"), count("outbox")), (1, 2, 1, 4, 2));
+    let count = |place: &str| {
+        receipt
+            .removed
+            .iter()
+            .find(|removed| removed.place == place)
+            .map(|removed| removed.count)
+            .unwrap()
+    };
+    assert_eq!(
+        (count("memory"), count("vectors"), count("vector_codes"), count("caches")),
+        (1, 1, 1, 1)
+    );
+    assert_eq!(
+        (count("messages"), count("replies"), count("titles"), count("event_payloads")),
+        (1, 2, 1, 4)
+    );
     assert!(count("full_text") >= 2);
     let sidecar = std::fs::read_to_string(redact::sidecar(&path)).unwrap();
     assert!(!sidecar.contains(CANARY) && sidecar.contains(&id.to_string()));
@@ -412,10 +483,20 @@ async fn a_redacted_text_is_nowhere_and_stays_so_after_an_older_copy_is_restored
     std::fs::copy(&copy, &path).unwrap();
     let store = open(&path, &env, 64 << 20);
     assert_eq!(places(&store, CANARY).await, Vec::<String>::new());
-    let memories = store.stores().memories;
+    let memories = Arc::clone(&store.memories);
     let again = memories.receipt(&anna, id).await.unwrap().expect("a receipt");
     assert_eq!((again.id, again.memory_id), (redaction, id));
-    let replayed = memories.remember(&anna, NewMemory { id, ..canary(&env, None) }, None).await.unwrap();
+    let replayed = memories
+        .remember(
+            &anna,
+            NewMemory {
+                id,
+                ..canary(&env, None)
+            },
+            None,
+        )
+        .await
+        .unwrap();
     assert!(replayed.text.is_empty(), "a replayed effect does not bring it back");
 }
 
@@ -427,7 +508,7 @@ async fn a_sidecar_that_a_crash_cut_off_is_completed() {
     {
         let store = open(&path, &env, 0);
         let [anna, ..] = populate(&store, &env).await;
-        let memories = store.stores().memories;
+        let memories = Arc::clone(&store.memories);
         for text in ["one", "two"] {
             let stored = memories.remember(&anna, fact(&env, text), None).await.unwrap();
             memories.redact(&anna, stored.id, env.id()).await.unwrap();
@@ -439,7 +520,9 @@ async fn a_sidecar_that_a_crash_cut_off_is_completed() {
     std::fs::write(&sidecar, &whole[..whole.len() - 30]).unwrap();
     drop(open(&path, &env, 0));
     let mended = std::fs::read_to_string(&sidecar).unwrap();
-    let whole_lines = mended.lines().filter(|line| serde_json::from_str::<duet_core::domain::Tombstone>(line).is_ok());
+    let whole_lines = mended
+        .lines()
+        .filter(|line| serde_json::from_str::<duet_core::domain::Tombstone>(line).is_ok());
     assert_eq!(whole_lines.count(), 2);
 }
 
@@ -451,9 +534,22 @@ async fn a_memory_is_not_redacted_while_a_reply_that_knows_it_is_being_written()
     let [anna, ..] = populate(&store, &env).await;
     let id = env.id::<MemoryId>();
     story(&store, &env, &anna, id, "running").await;
-    let memories = store.stores().memories;
-    memories.remember(&anna, NewMemory { id, ..canary(&env, None) }, None).await.unwrap();
-    assert!(matches!(memories.redact(&anna, id, env.id()).await, Err(StoreError::Conflict(_))));
+    let memories = Arc::clone(&store.memories);
+    memories
+        .remember(
+            &anna,
+            NewMemory {
+                id,
+                ..canary(&env, None)
+            },
+            None,
+        )
+        .await
+        .unwrap();
+    assert!(matches!(
+        memories.redact(&anna, id, env.id()).await,
+        Err(StoreError::Conflict(_))
+    ));
     assert!(places(&store, CANARY).await.contains(&"memory_content".to_owned()));
 }
 
@@ -465,10 +561,15 @@ async fn redaction_leaves_messages_of_others_alone() {
     let store = open(&folder.path().join("duet.db"), &env, 0);
     let [anna, ben, _] = populate(&store, &env).await;
     let told = story(&store, &env, &anna, env.id(), "done").await;
-    let memories = store.stores().memories;
+    let memories = Arc::clone(&store.memories);
     let stored = memories.remember(&ben, canary(&env, Some(&told)), None).await.unwrap();
     let receipt = memories.redact(&ben, stored.id, env.id()).await.unwrap();
-    assert!(receipt.removed.iter().all(|removed| removed.place != "messages" || removed.count == 0));
+    assert!(
+        receipt
+            .removed
+            .iter()
+            .all(|removed| removed.place != "messages" || removed.count == 0)
+    );
     assert!(places(&store, CANARY).await.contains(&"message".to_owned()));
 }
 
@@ -479,7 +580,7 @@ async fn sensitive_text_is_sealed_to_its_row() {
     let (env, _) = still();
     let store = open(&folder.path().join("duet.db"), &env, 0);
     let [anna, ..] = populate(&store, &env).await;
-    let memories = store.stores().memories;
+    let memories = Arc::clone(&store.memories);
     let secret = |text: &str| NewMemory {
         sensitive: true,
         ..fact(&env, text)
@@ -491,12 +592,22 @@ async fn sensitive_text_is_sealed_to_its_row() {
     store
         .db
         .write(move |conn| {
-            let key = |id: MemoryId| conn.query_row("SELECT key FROM memory WHERE id = ?1", [blob(id)], |row| row.get::<_, i64>(0));
-            let sealed: Vec<u8> = conn.query_row("SELECT sealed FROM memory_content WHERE memory = ?1", [key(one.id)?], |row| row.get(0))?;
-            conn.execute("UPDATE memory_content SET sealed = ?1 WHERE memory = ?2", params![sealed, key(two.id)?])?;
+            let key =
+                |id: MemoryId| conn.query_row("SELECT key FROM memory WHERE id = ?1", [blob(id)], |row| row.get::<_, i64>(0));
+            let sealed: Vec<u8> =
+                conn.query_row("SELECT sealed FROM memory_content WHERE memory = ?1", [key(one.id)?], |row| {
+                    row.get(0)
+                })?;
+            conn.execute(
+                "UPDATE memory_content SET sealed = ?1 WHERE memory = ?2",
+                params![sealed, key(two.id)?],
+            )?;
             Ok(())
         })
         .await
         .unwrap();
-    assert!(matches!(memories.memories(&anna, &[two.id]).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(
+        memories.memories(&anna, &[two.id]).await,
+        Err(StoreError::Unavailable(_))
+    ));
 }

@@ -41,7 +41,10 @@ pub fn remember(conn: &Connection, caller: &Caller, incoming: &Incoming) -> DbRe
     }
     let review = review_on_write(caller.agent.is_some(), memory.taint, memory.domain);
     let live = review == ReviewState::Accepted;
-    let superseded = memory.supersedes.map(|id| predecessor(conn, caller, id, memory.visibility, *now)).transpose()?;
+    let superseded = memory
+        .supersedes
+        .map(|id| predecessor(conn, caller, id, memory.visibility, *now))
+        .transpose()?;
     let owner = (memory.visibility == Visibility::Private).then_some(caller.user);
     let class = index::class(conn, caller.workspace, owner, memory.domain, memory.egress)?;
     let key: i64 = conn
@@ -103,9 +106,9 @@ pub fn remember(conn: &Connection, caller: &Caller, incoming: &Incoming) -> DbRe
 /// What is stored under that id already.
 fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
     let key = params![blob(caller.workspace), blob(id)];
-    let taken = conn.prepare_cached("SELECT key FROM memory WHERE workspace_id = ?1 AND id = ?2")?.query_row(key, |row| {
-        row.get::<_, i64>(0)
-    });
+    let taken = conn
+        .prepare_cached("SELECT key FROM memory WHERE workspace_id = ?1 AND id = ?2")?
+        .query_row(key, |row| row.get::<_, i64>(0));
     match taken {
         Ok(key) => {
             let stored = rows::by_key(conn, key)?;
@@ -202,8 +205,14 @@ pub fn edit(conn: &Connection, caller: &Caller, id: MemoryId, edit: &MemoryEdit,
     index::remove_vector(conn, stored.key, Bits::Now)?;
     let owner = (visibility == Visibility::Private).then_some(memory.user_id);
     let class = index::class(conn, caller.workspace, owner, memory.domain, egress)?;
-    conn.execute("UPDATE memory SET class = ?2, live = ?3 WHERE key = ?1", params![stored.key, class, live])?;
-    conn.execute("UPDATE memory_content SET review = ?2 WHERE memory = ?1", params![stored.key, review.as_str()])?;
+    conn.execute(
+        "UPDATE memory SET class = ?2, live = ?3 WHERE key = ?1",
+        params![stored.key, class, live],
+    )?;
+    conn.execute(
+        "UPDATE memory_content SET review = ?2 WHERE memory = ?1",
+        params![stored.key, review.as_str()],
+    )?;
     if live {
         if !memory.sensitive {
             index::add_text(conn, stored.key, class, memory.speaker.as_deref(), &memory.text)?;

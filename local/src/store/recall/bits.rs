@@ -34,7 +34,9 @@ fn bits_of(vector: impl Iterator<Item = f32>, mean: &[f32]) -> Vec<u8> {
 
 /// Keys of the vectors whose bits are nearest to the question's, among these classes.
 pub fn candidates(conn: &Connection, partition: i64, question: &[f32], classes: &[i64], count: usize) -> DbResult<Vec<i64>> {
-    let mean: Vec<u8> = conn.query_row("SELECT mean FROM memory_partition WHERE key = ?1", [partition], |row| row.get(0))?;
+    let mean: Vec<u8> = conn.query_row("SELECT mean FROM memory_partition WHERE key = ?1", [partition], |row| {
+        row.get(0)
+    })?;
     let bits = bits_of(question.iter().copied(), &vectors::vector_of(&mean));
     let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
     let mut statement = conn.prepare_cached(&format!(
@@ -42,7 +44,9 @@ pub fn candidates(conn: &Connection, partition: i64, question: &[f32], classes: 
         table(question.len())
     ))?;
     let wanted = count.saturating_mul(8).clamp(CANDIDATES, 4096);
-    let keys = statement.query_map(params![bits, i64::try_from(wanted).unwrap_or(4096), partition], |row| row.get(0))?;
+    let keys = statement.query_map(params![bits, i64::try_from(wanted).unwrap_or(4096), partition], |row| {
+        row.get(0)
+    })?;
     Ok(keys.collect::<Result<_, _>>()?)
 }
 
@@ -131,7 +135,9 @@ fn index(conn: &Connection, due: &Due) -> DbResult<u64> {
     let name = table(due.dimensions);
     // An agent's connection does not reach the bit index: what it superseded is taken out here.
     conn.execute(
-        &format!("DELETE FROM {name} WHERE rowid IN (SELECT vector FROM memory_code_gone WHERE partition = ?1 AND generation > ?2)"),
+        &format!(
+            "DELETE FROM {name} WHERE rowid IN (SELECT vector FROM memory_code_gone WHERE partition = ?1 AND generation > ?2)"
+        ),
         params![due.partition, due.bits_seq],
     )?;
     if anew {
@@ -140,7 +146,9 @@ fn index(conn: &Connection, due: &Due) -> DbResult<u64> {
             params![due.partition, due.bits_seq],
         )?;
     }
-    let mut insert = conn.prepare(&format!("INSERT INTO {name} (rowid, partition, class, bits) VALUES (?1, ?2, ?3, vec_bit(?4))"))?;
+    let mut insert = conn.prepare(&format!(
+        "INSERT INTO {name} (rowid, partition, class, bits) VALUES (?1, ?2, ?3, vec_bit(?4))"
+    ))?;
     let mut select = conn.prepare_cached(
         "SELECT seq, vector, class, scale, code FROM memory_code WHERE partition = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;

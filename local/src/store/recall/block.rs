@@ -88,11 +88,14 @@ impl Block {
 
     /// Takes the code of a vector out, if it is there.
     pub fn remove(&mut self, vector: i64) {
-        let Some(place) = self.metas.iter().position(|meta| meta.vector == vector) else { return };
+        let Some(place) = self.metas.iter().position(|meta| meta.vector == vector) else {
+            return;
+        };
         self.metas.swap_remove(place);
         let last = self.metas.len();
         if place < last {
-            self.codes.copy_within(last * self.width..(last + 1) * self.width, place * self.width);
+            self.codes
+                .copy_within(last * self.width..(last + 1) * self.width, place * self.width);
         }
         self.codes.truncate(last * self.width);
     }
@@ -250,7 +253,9 @@ mod tests {
         block.remove(99);
         assert_eq!((block.len(), block.generation), (3, 4));
         let near = block
-            .nearest(&QuestionCode::of(&vectors[3]), &[0, 1, 2], 0, 1, |v| Ok::<_, Infallible>((v != 3).then_some(0.5)))
+            .nearest(&QuestionCode::of(&vectors[3]), &[0, 1, 2], 0, 1, |v| {
+                Ok::<_, Infallible>((v != 3).then_some(0.5))
+            })
             .unwrap();
         assert!(near.iter().all(|near| near.memory != 1 && near.memory != 3));
     }

@@ -93,7 +93,11 @@ impl VectorCache {
         let taken: usize = inner.blocks.values().map(|cached| cached.bytes).sum();
         if taken + bytes > self.budget {
             let uses = |partition: &i64| inner.uses.get(partition).copied().unwrap_or(0);
-            let oldest = inner.blocks.iter().min_by_key(|(_, cached)| cached.used).map(|(partition, _)| uses(partition));
+            let oldest = inner
+                .blocks
+                .iter()
+                .min_by_key(|(_, cached)| cached.used)
+                .map(|(partition, _)| uses(partition));
             if oldest.is_some_and(|oldest| uses(&partition) <= oldest) {
                 return None;
             }
@@ -150,7 +154,12 @@ impl Inner {
     fn shrink(&mut self, budget: usize) {
         let mut taken: usize = self.blocks.values().map(|cached| cached.bytes).sum();
         while taken > budget {
-            let Some(oldest) = self.blocks.iter().min_by_key(|(_, cached)| cached.used).map(|(partition, _)| *partition) else {
+            let Some(oldest) = self
+                .blocks
+                .iter()
+                .min_by_key(|(_, cached)| cached.used)
+                .map(|(partition, _)| *partition)
+            else {
                 return;
             };
             if let Some(gone) = self.blocks.remove(&oldest) {
@@ -195,7 +204,10 @@ mod tests {
         for _ in 0..3 {
             assert!(cache.get(1).is_some());
         }
-        assert!(cache.get(2).is_none() && cache.want(2, one).is_none(), "asked once, against four times");
+        assert!(
+            cache.get(2).is_none() && cache.want(2, one).is_none(),
+            "asked once, against four times"
+        );
         for _ in 0..5 {
             assert!(cache.get(2).is_none());
         }

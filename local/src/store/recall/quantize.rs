@@ -13,11 +13,17 @@ pub struct Code {
 
 impl Code {
     /// Encodes a vector.
-    #[expect(clippy::cast_possible_truncation, reason = "within -127..=127, and an error rounded up on purpose")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "within -127..=127, and an error rounded up on purpose"
+    )]
     pub fn of(vector: &[f32]) -> Self {
         let largest = vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
         let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-        let code: Vec<i8> = vector.iter().map(|x| (x / scale).round().clamp(-127.0, 127.0) as i8).collect();
+        let code: Vec<i8> = vector
+            .iter()
+            .map(|x| (x / scale).round().clamp(-127.0, 127.0) as i8)
+            .collect();
         let squares: f64 = vector
             .iter()
             .zip(&code)
@@ -51,11 +57,17 @@ impl QuestionCode {
     const STEPS: f32 = 2047.0;
 
     /// Encodes a question's vector.
-    #[expect(clippy::cast_possible_truncation, reason = "within the steps, and lengths rounded up on purpose")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "within the steps, and lengths rounded up on purpose"
+    )]
     pub fn of(vector: &[f32]) -> Self {
         let largest = vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
         let scale = if largest > 0.0 { largest / Self::STEPS } else { 1.0 };
-        let mut code: Vec<i16> = vector.iter().map(|x| (x / scale).round().clamp(-Self::STEPS, Self::STEPS) as i16).collect();
+        let mut code: Vec<i16> = vector
+            .iter()
+            .map(|x| (x / scale).round().clamp(-Self::STEPS, Self::STEPS) as i16)
+            .collect();
         let (mut off, mut kept) = (0.0f64, 0.0f64);
         for (x, c) in vector.iter().zip(&code) {
             let near = f64::from(scale) * f64::from(*c);

@@ -35,7 +35,8 @@ fn chunked(question: &[i16], code: &[i8]) -> i32 {
     for (q, c) in questions.iter().zip(codes) {
         for lane in 0..LANES / 2 {
             // Pairs of neighbours: one multiply-and-add instruction.
-            sums[lane] += i32::from(q[2 * lane]) * i32::from(c[2 * lane]) + i32::from(q[2 * lane + 1]) * i32::from(c[2 * lane + 1]);
+            sums[lane] +=
+                i32::from(q[2 * lane]) * i32::from(c[2 * lane]) + i32::from(q[2 * lane + 1]) * i32::from(c[2 * lane + 1]);
         }
     }
     sums.iter().sum()

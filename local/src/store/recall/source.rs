@@ -63,14 +63,17 @@ impl<'a> Source<'a> {
              FROM embedding_model m JOIN memory_partition p ON p.workspace_id = ?1 AND p.model = m.key
              WHERE m.id = ?2 AND m.dimensions = ?3",
         )?;
-        let found = statement.query_row(params![self.question.workspace, embedding.model.id, embedding.model.dimensions], |row| {
-            Ok(Partition {
-                key: row.get(0)?,
-                generation: row.get(1)?,
-                vectors: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
-                bits_seq: row.get(3)?,
-            })
-        });
+        let found = statement.query_row(
+            params![self.question.workspace, embedding.model.id, embedding.model.dimensions],
+            |row| {
+                Ok(Partition {
+                    key: row.get(0)?,
+                    generation: row.get(1)?,
+                    vectors: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
+                    bits_seq: row.get(3)?,
+                })
+            },
+        );
         Ok(found.optional()?)
     }
 
@@ -93,7 +96,9 @@ impl<'a> Source<'a> {
             let block = shared.read().unwrap_or_else(PoisonError::into_inner);
             return self.search(&block, vector, count);
         }
-        let wanted = self.cache.want(partition.key, Block::bytes_for(vector.len(), partition.vectors));
+        let wanted = self
+            .cache
+            .want(partition.key, Block::bytes_for(vector.len(), partition.vectors));
         if vector.len() <= EXACT_DIMENSIONS || partition.bits_seq == 0 {
             // Narrow or small: the codes are read at once, and kept where there is room.
             let block = vectors::load_block(self.conn, partition, vector.len())?;
@@ -112,7 +117,9 @@ impl<'a> Source<'a> {
 
     fn search(&self, block: &Block, vector: &[f32], count: usize) -> DbResult<Vec<Near>> {
         let now = self.question.now.millis();
-        block.nearest(&QuestionCode::of(vector), &self.question.classes, now, count, |key| vectors::exact(self.conn, vector, key))
+        block.nearest(&QuestionCode::of(vector), &self.question.classes, now, count, |key| {
+            vectors::exact(self.conn, vector, key)
+        })
     }
 
     /// The bit index for what it has, the codes for what came since.
@@ -144,7 +151,9 @@ impl<'a> Source<'a> {
         let mut statement = self.conn.prepare_cached(&format!(
             "SELECT {DOCUMENT} FROM memory WHERE key = ?1 AND live = 1 AND (expires_at IS NULL OR expires_at > ?2)"
         ))?;
-        Ok(statement.query_row(params![key, self.question.now.millis()], document).optional()?)
+        Ok(statement
+            .query_row(params![key, self.question.now.millis()], document)
+            .optional()?)
     }
 }
 
@@ -169,7 +178,9 @@ impl RecallSource for Source<'_> {
 
     fn totals(&mut self) -> DbResult<Totals> {
         let mut totals = Totals::default();
-        let mut statement = self.conn.prepare_cached("SELECT documents, length FROM memory_class WHERE key = ?1")?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT documents, length FROM memory_class WHERE key = ?1")?;
         for class in &self.question.classes {
             let (documents, length) = statement.query_row([class], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
             totals.documents += documents.unsigned_abs();
@@ -179,8 +190,9 @@ impl RecallSource for Source<'_> {
     }
 
     fn postings(&mut self, term: &str) -> DbResult<Vec<Posting>> {
-        let mut statement =
-            self.conn.prepare_cached("SELECT memory, frequency, length FROM memory_term WHERE class = ?1 AND term = ?2")?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT memory, frequency, length FROM memory_term WHERE class = ?1 AND term = ?2")?;
         let mut postings = Vec::new();
         for class in &self.question.classes {
             let mut rows = statement.query(params![class, term])?;
@@ -210,7 +222,12 @@ impl RecallSource for Source<'_> {
         ))?;
         let mut documents = Vec::new();
         for place in places {
-            let found = params![self.question.workspace, blob(place.conversation_id), place.ordinal, self.question.now.millis()];
+            let found = params![
+                self.question.workspace,
+                blob(place.conversation_id),
+                place.ordinal,
+                self.question.now.millis()
+            ];
             let mut rows = statement.query(found)?;
             while let Some(row) = rows.next()? {
                 if self.question.classes.contains(&row.get("class")?) {
@@ -223,7 +240,9 @@ impl RecallSource for Source<'_> {
 
     fn conversations(&mut self) -> DbResult<Vec<Conversation>> {
         let mut lengths: std::collections::BTreeMap<[u8; 16], u64> = std::collections::BTreeMap::new();
-        let mut statement = self.conn.prepare_cached("SELECT conversation_id, length FROM memory_thread WHERE class = ?1")?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT conversation_id, length FROM memory_thread WHERE class = ?1")?;
         for class in &self.question.classes {
             let mut rows = statement.query([class])?;
             while let Some(row) = rows.next()? {
@@ -261,12 +280,17 @@ impl RecallSource for Source<'_> {
         let Some(partition) = self.partition(embedding)? else {
             return Ok(vec![None; memories.len()]);
         };
-        let mut statement = self.conn.prepare_cached("SELECT vector FROM memory_vector WHERE memory = ?1 AND partition = ?2")?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT vector FROM memory_vector WHERE memory = ?1 AND partition = ?2")?;
         let mut cosines = Vec::with_capacity(memories.len());
         for memory in memories {
             let cosine = statement
                 .query_row(params![memory, partition.key], |row| {
-                    Ok(super::simd::cosine(&embedding.vector, &vectors::vector_of(row.get_ref(0)?.as_blob()?)))
+                    Ok(super::simd::cosine(
+                        &embedding.vector,
+                        &vectors::vector_of(row.get_ref(0)?.as_blob()?),
+                    ))
                 })
                 .optional()?;
             cosines.push(cosine);

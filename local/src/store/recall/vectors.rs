@@ -23,7 +23,11 @@ pub fn vector_of(bytes: &[u8]) -> Vec<f32> {
 /// The exact cosine of a stored vector, by its key; `None` when it is gone.
 pub fn exact(conn: &Connection, question: &[f32], vector: i64) -> DbResult<Option<f32>> {
     let mut statement = conn.prepare_cached("SELECT vector FROM memory_vector WHERE key = ?1")?;
-    Ok(statement.query_row([vector], |row| Ok(simd::cosine(question, &vector_of(row.get_ref(0)?.as_blob()?)))).optional()?)
+    Ok(statement
+        .query_row([vector], |row| {
+            Ok(simd::cosine(question, &vector_of(row.get_ref(0)?.as_blob()?)))
+        })
+        .optional()?)
 }
 
 /// The codes of a partition that came after `seq`, in order.
@@ -43,7 +47,13 @@ pub fn entries(conn: &Connection, partition: i64, seq: i64, mut each: impl FnMut
             code: Code {
                 scale: row.get::<_, f64>(5)? as f32,
                 error: row.get::<_, f64>(6)? as f32,
-                code: row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?.iter().map(|byte| byte.cast_signed()).collect(),
+                code: row
+                    .get_ref(7)?
+                    .as_blob()
+                    .map_err(rusqlite::Error::from)?
+                    .iter()
+                    .map(|byte| byte.cast_signed())
+                    .collect(),
             },
         });
     }
