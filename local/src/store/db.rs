@@ -36,7 +36,7 @@ pub struct Parts {
     /// Time and randomness.
     pub env: Env,
     /// Keeps other processes out; let go of last.
-    pub lock: FileLock,
+    pub _lock: FileLock,
 }
 
 impl Drop for Parts {
@@ -83,25 +83,7 @@ impl Db {
         self.writer()?.write(Actor::Person, job).await
     }
 
-    /// Reads on a connection that cannot see secrets.
-    pub async fn read_as_agent<T, F>(&self, job: F) -> StoreResult<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
-    {
-        self.readers()?.read(Actor::Agent, job).await
-    }
-
-    /// Writes on a connection that can do what [`super::authorizer`] lists, and nothing else.
-    pub async fn write_as_agent<T, F>(&self, job: F) -> StoreResult<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
-    {
-        self.writer()?.write(Actor::Agent, job).await
-    }
-
-    /// [`Db::read`], or [`Db::read_as_agent`] when an agent asks.
+    /// [`Db::read`]; when an agent asks, on a connection that cannot see secrets.
     pub async fn read_for<T, F>(&self, caller: &Caller, job: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -110,7 +92,7 @@ impl Db {
         self.readers()?.read(actor(caller), job).await
     }
 
-    /// [`Db::write`], or [`Db::write_as_agent`] when an agent asks.
+    /// [`Db::write`]; when an agent asks, on a connection that can do what [`super::authorizer`] lists, and nothing else.
     pub async fn write_for<T, F>(&self, caller: &Caller, job: F) -> StoreResult<T>
     where
         T: Send + 'static,

@@ -22,23 +22,38 @@ mod run_log;
 mod runs;
 mod schema;
 mod search;
+mod system;
 mod workspaces;
 mod writer;
 
 use std::sync::{Arc, mpsc};
 
-use duet_core::{StoreError, StoreResult, crypto::derive_key, ids::UserId};
+use duet_core::{
+    StoreError, StoreResult,
+    crypto::derive_key,
+    ids::UserId,
+    ports::{EventFeed, MemoryStore, Stores},
+};
 use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
 
 pub use self::open::{OpenError, OpenOptions};
 use self::{
+    accounts::LocalAccounts,
+    agents::LocalAgents,
+    audit::LocalAudit,
     connect::{Access, Connector},
+    conversations::LocalConversations,
     db::{Db, Parts},
     feed::Feed,
+    keys::LocalKeys,
     memory::LocalMemories,
     open::FileLock,
     readers::Readers,
+    run_log::LocalRunLog,
+    runs::LocalRuns,
+    system::LocalSystem,
+    workspaces::LocalWorkspaces,
     writer::{Writer, WriterParts},
 };
 use crate::files;
@@ -73,6 +88,7 @@ impl LocalStore {
             path: connector.path().to_owned(),
             reason: StoreError::from(error).to_string(),
         })?;
+        run_log::void_leases(&person).map_err(|error| OpenError::from_sqlite(connector.path(), error))?;
         let agent = connector.connect(Access::AgentWrite)?;
         let relaying = connector.connect(Access::Read)?;
         let failed = |error: std::io::Error| OpenError::from_io(connector.path(), &error);
@@ -93,7 +109,7 @@ impl LocalStore {
             relay: signals,
             threads,
             env,
-            lock,
+            _lock: lock,
         });
         let memories = Arc::new(LocalMemories::new(db.clone(), Arc::clone(&connector), vector_cache_bytes));
         Ok(Self {
@@ -102,6 +118,28 @@ impl LocalStore {
             connector,
             memories,
         })
+    }
+
+    /// All stores on this file. They keep it open.
+    pub fn stores(&self) -> Stores {
+        let db = || self.db.clone();
+        Stores {
+            accounts: Arc::new(LocalAccounts(db())),
+            workspaces: Arc::new(LocalWorkspaces(db())),
+            agents: Arc::new(LocalAgents(db())),
+            conversations: Arc::new(LocalConversations(db())),
+            memories: Arc::clone(&self.memories) as Arc<dyn MemoryStore>,
+            runs: Arc::new(LocalRuns(db())),
+            run_log: Arc::new(LocalRunLog(db())),
+            keys: Arc::new(LocalKeys(db())),
+            audit: Arc::new(LocalAudit(db())),
+            system: Arc::new(LocalSystem {
+                db: db(),
+                feed: Arc::clone(&self.feed),
+                memories: Arc::clone(&self.memories),
+            }),
+            feed: Arc::clone(&self.feed) as Arc<dyn EventFeed>,
+        }
     }
 
     /// The person who set this installation up, if anybody has.
@@ -211,6 +249,16 @@ mod tests {
         .unwrap()
     }
 
+    fn acting() -> Caller {
+        let id = uuid::Uuid::nil();
+        Caller::person(Id::from_uuid(id), Id::from_uuid(id), Role::Member).with_agent(ActingAgent {
+            agent: Id::from_uuid(id),
+            run: Id::from_uuid(id),
+            capabilities: BTreeSet::new(),
+            memory_scopes: MemoryScopes::all(),
+        })
+    }
+
     struct Fixed;
     #[async_trait::async_trait]
     impl duet_core::Clock for Fixed {
@@ -270,32 +318,19 @@ mod tests {
     async fn an_agents_connection_reads_no_secrets_and_writes_nothing_unlisted() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder.path().join("duet.db"));
+        let agent = acting();
         for table in authorizer::AGENT_UNREADABLE {
-            let outcome = store
+            let read = store
                 .db
-                .read_as_agent(move |conn| {
-                    Ok(conn.query_row(
-                        &format!("SELECT count(*) FROM {table} WHERE rowid IS NOT NULL OR 1"),
-                        [],
-                        |_| Ok(()),
-                    )?)
+                .read_for(&agent, move |conn| {
+                    Ok(conn.query_row(&format!("SELECT * FROM {table}"), [], |_| Ok(())).optional()?)
                 })
                 .await;
-            let outcome = match outcome {
-                // Tables without rowid have no such column.
-                Err(StoreError::Unavailable(_)) => {
-                    store
-                        .db
-                        .read_as_agent(move |conn| Ok(conn.query_row(&format!("SELECT * FROM {table}"), [], |_| Ok(()))?))
-                        .await
-                }
-                other => other,
-            };
-            assert!(matches!(outcome, Err(StoreError::Denied(_))), "{table}: {outcome:?}");
+            assert!(matches!(read, Err(StoreError::Denied(_))), "{table}: {read:?}");
         }
         let written = store
             .db
-            .write_as_agent(|tx| Ok(tx.execute("UPDATE workspace SET name = 'x'", [])?))
+            .write_for(&agent, |tx| Ok(tx.execute("UPDATE workspace SET name = 'x'", [])?))
             .await;
         assert!(matches!(written, Err(StoreError::Denied(_))), "{written:?}");
     }

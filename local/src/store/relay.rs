@@ -60,6 +60,7 @@ pub fn start(
                     if delivered > removed {
                         remove(&writer, delivered);
                     }
+                    feed.close();
                     break;
                 }
             }

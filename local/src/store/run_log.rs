@@ -198,6 +198,13 @@ pub fn claim(tx: &Connection, env: &Env, policy: LeasePolicy) -> DbResult<Option
     }
 }
 
+/// Ends all leases when the file is opened: its lock proves that no other worker lives, so that what was cut off by a crash
+/// goes on at once.
+pub fn void_leases(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("UPDATE run SET lease_until = 0 WHERE status = 'running'", [])?;
+    Ok(())
+}
+
 #[async_trait]
 impl RunLog for LocalRunLog {
     async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {

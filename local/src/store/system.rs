@@ -1,0 +1,93 @@
+//! Work without a person's context.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use duet_core::{
+    StoreResult,
+    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Locality, Role},
+    ids::{MemoryId, WorkspaceId},
+    ports::{SystemStore, Unembedded},
+};
+use rusqlite::params;
+
+use super::{
+    db::Db,
+    feed::Feed,
+    keys,
+    memory::LocalMemories,
+    rows::{count, id},
+    run_log,
+};
+
+/// The process's own access to the file.
+pub struct LocalSystem {
+    pub(super) db: Db,
+    pub(super) feed: Arc<Feed>,
+    pub(super) memories: Arc<LocalMemories>,
+}
+
+#[async_trait]
+impl SystemStore for LocalSystem {
+    async fn claim_run(&self, policy: LeasePolicy) -> StoreResult<Option<Claim>> {
+        let env = self.db.env().clone();
+        self.db.write(move |tx| run_log::claim(tx, &env, policy)).await
+    }
+
+    async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>> {
+        keys::look_up(&self.db, secret_hash).await
+    }
+
+    async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>> {
+        self.memories.unembedded(model, locality, limit).await
+    }
+
+    async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
+        self.memories.put_embeddings(embeddings).await
+    }
+
+    async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress> {
+        self.memories.embedding_progress(model, locality).await
+    }
+
+    /// The store's own relay usually comes first; what it has not delivered yet is delivered here as well.
+    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let hints: Vec<EventHint> = self
+            .db
+            .write(move |tx| {
+                let mut statement =
+                    tx.prepare_cached("SELECT id, run_id, last_seq FROM run_event_outbox ORDER BY id LIMIT ?1")?;
+                let rows = statement.query_map([limit], |row| {
+                    let hint = EventHint {
+                        run: id(row, "run_id")?,
+                        last_seq: count(row, "last_seq")?,
+                    };
+                    Ok((row.get::<_, i64>("id")?, hint))
+                })?;
+                let taken = rows.collect::<Result<Vec<_>, _>>()?;
+                if let Some((last, _)) = taken.last() {
+                    tx.execute("DELETE FROM run_event_outbox WHERE id <= ?1", [last])?;
+                }
+                Ok(taken.into_iter().map(|(_, hint)| hint).collect())
+            })
+            .await?;
+        for hint in &hints {
+            self.feed.send(*hint);
+        }
+        Ok(hints)
+    }
+
+    async fn sweep(&self) -> StoreResult<u64> {
+        let now = self.db.env().now();
+        let rows = self
+            .db
+            .write(move |tx| {
+                let sessions = tx.execute("DELETE FROM session WHERE expires_at <= ?1", params![now.millis()])?;
+                let keys = tx.execute("DELETE FROM idempotency_key WHERE expires_at <= ?1", params![now.millis()])?;
+                Ok((sessions + keys) as u64)
+            })
+            .await?;
+        Ok(rows + self.memories.sweep().await?)
+    }
+}
