@@ -1,5 +1,13 @@
 //! Duet on one machine: the encrypted file, and the `duet` command line around it.
 
+pub mod env;
 pub mod files;
 pub mod key;
+pub mod key_source;
+mod key_wrap;
+pub mod runtime;
 pub mod store;
+pub mod web_assets;
+
+#[path = "../cli/mod.rs"]
+pub mod cli;

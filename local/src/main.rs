@@ -1,1 +1,5 @@
-fn main() {}
+//! The `duet` command.
+
+fn main() -> std::process::ExitCode {
+    duet_local::cli::main()
+}

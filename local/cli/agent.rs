@@ -1,0 +1,162 @@
+//! `duet agent`.
+
+use clap::{Args, Subcommand};
+use duet_core::domain::{Agent, AgentEdit};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Global,
+    connect::{self, Connection},
+    exit::{Failure, Outcome},
+    input,
+    output::{Output, brief},
+};
+
+/// `duet agent …`.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// List the agents
+    List,
+    /// Change an agent; what is not named stays
+    Edit(EditArgs),
+}
+
+/// Options of `duet agent edit`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    duet agent edit companion_primary --model ollama/llama3.2\n  \
+    duet agent edit companion_primary --prompt - < prompt.md\n  \
+    duet agent edit executor_primary --inactive")]
+pub struct EditArgs {
+    /// The agent: its id, its kind, or its name where only one has it
+    agent: String,
+    /// A new name
+    #[arg(long)]
+    name: Option<String>,
+    /// New instructions; `-` reads the standard input
+    #[arg(long)]
+    prompt: Option<String>,
+    /// The model it talks through, as provider/name
+    #[arg(long, value_name = "MODEL", conflicts_with = "default_model")]
+    model: Option<String>,
+    /// Go back to the default model
+    #[arg(long)]
+    default_model: bool,
+    /// What it may do, with commas: read_memory, write_memory, run_tool, delegate, external_action
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    capabilities: Option<Vec<String>>,
+    /// The tools it is offered, with commas
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    tools: Option<Vec<String>>,
+    /// Let it take part
+    #[arg(long, conflicts_with = "inactive")]
+    active: bool,
+    /// Let it rest; one primary agent always stays active
+    #[arg(long)]
+    inactive: bool,
+}
+
+#[derive(Deserialize)]
+struct Agents {
+    items: Vec<Agent>,
+}
+
+pub async fn run(global: &Global, output: Output, command: AgentCommand) -> Outcome {
+    let edit = match &command {
+        AgentCommand::List => None,
+        AgentCommand::Edit(args) => Some(edit_body(args)?),
+    };
+    let connection = connect::connect(global, output).await?;
+    let outcome = match (command, edit) {
+        (AgentCommand::Edit(args), Some(edit)) => change(&connection, output, &args.agent, edit).await,
+        _ => list(&connection, output).await,
+    };
+    connection.close().await;
+    outcome
+}
+
+async fn agents(connection: &Connection) -> Outcome<Vec<Agent>> {
+    Ok(connection.client.get::<Agents>(&connection.path("/agents")).await?.items)
+}
+
+async fn list(connection: &Connection, output: Output) -> Outcome {
+    let agents = agents(connection).await?;
+    if output.json {
+        return output.value(&agents);
+    }
+    let rows: Vec<_> = agents
+        .iter()
+        .map(|agent| {
+            [
+                agent.id.to_string(),
+                brief(&agent.name, 30),
+                agent.kind.to_string(),
+                agent.model.as_ref().map_or_else(|| "(default)".to_owned(), ToString::to_string),
+                if agent.active { "active" } else { "inactive" }.to_owned(),
+            ]
+        })
+        .collect();
+    output.table(["ID", "NAME", "KIND", "MODEL", "STATE"], &rows, "There are no agents.")
+}
+
+/// The edit as the API takes it, without the version.
+fn edit_body(args: &EditArgs) -> Outcome<Value> {
+    let mut body = json!({});
+    if let Some(name) = &args.name {
+        body["name"] = json!(name);
+    }
+    if let Some(prompt) = &args.prompt {
+        body["prompt"] = json!(input::text(std::slice::from_ref(prompt), "the prompt", AgentEdit::MAX_PROMPT)?);
+    }
+    if let Some(model) = &args.model {
+        body["model"] = json!(model);
+    }
+    if args.default_model {
+        body["model"] = Value::Null;
+    }
+    if let Some(capabilities) = &args.capabilities {
+        body["capabilities"] = json!(words(capabilities));
+    }
+    if let Some(tools) = &args.tools {
+        body["tools"] = json!(words(tools));
+    }
+    if args.active || args.inactive {
+        body["active"] = json!(args.active);
+    }
+    match body.as_object().is_some_and(serde_json::Map::is_empty) {
+        true => Err(Failure::usage("There is nothing to change. Name what to set; `duet agent edit --help` lists it.")),
+        false => Ok(body),
+    }
+}
+
+fn words(list: &[String]) -> Vec<&str> {
+    list.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).collect()
+}
+
+async fn change(connection: &Connection, output: Output, name: &str, mut edit: Value) -> Outcome {
+    let agents = agents(connection).await?;
+    let agent = pick(&agents, name)?;
+    edit["version"] = json!(agent.version);
+    let changed: Agent = connection.client.patch(&connection.path(&format!("/agents/{}", agent.id)), &edit).await?;
+    match output.json {
+        true => output.value(&changed),
+        false => {
+            output.say(&format!("{} is at version {} now.", changed.kind, changed.version));
+            Ok(())
+        }
+    }
+}
+
+/// The agent of that id, kind, or unmistakable name.
+fn pick<'a>(agents: &'a [Agent], name: &str) -> Outcome<&'a Agent> {
+    let matches = |agent: &&Agent| agent.id.to_string() == name || agent.kind.as_str() == name || agent.name == name;
+    let found: Vec<&Agent> = agents.iter().filter(matches).collect();
+    match found[..] {
+        [one] => Ok(one),
+        [] => Err(Failure::not_found(format!("There is no agent `{name}`. `duet agent list` shows them."))),
+        _ => Err(Failure::usage(format!(
+            "Several agents go by `{name}`. Name its kind or its id; `duet agent list` shows them."
+        ))),
+    }
+}

@@ -1,0 +1,272 @@
+//! `duet ask`: one turn with the companion.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use duet_core::domain::{Conversation, Memory, Message, MessageRole, MessageStatus, NewTurn, Page, TurnReceipt};
+use serde_json::{Value, json};
+
+use super::{
+    Global,
+    connect::{self, Connection},
+    exit::{Exit, Failure, Outcome},
+    input,
+    output::{Output, brief, printable},
+    reply::{self, Reply, Step},
+};
+
+/// How many recalled memories are named after a reply.
+const SOURCES: usize = 5;
+
+/// Options of `duet ask`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    duet ask \"My sister's name is Marta.\"\n  \
+    duet ask -c last \"What is my sister's name?\"\n  \
+    git diff | duet ask -\n  \
+    duet ask --continue                       go on with an interrupted reply\n  \
+    duet ask --json \"Hello\" | jq -r .text\n\n\
+    The reply streams to the standard output; which model wrote it and which memories it drew on are told on the standard \
+    error. --json writes one object when the reply is whole, --events one JSON object a line as things happen. \
+    Ctrl-C stops the reply and keeps what was written (exit code 130).")]
+pub struct AskArgs {
+    /// What to say; `-` or nothing reads the standard input
+    #[arg(value_name = "TEXT")]
+    text: Vec<String>,
+    /// Conversation to speak in: an id, `last`, or `new`
+    #[arg(long, short, value_name = "ID", default_value = "new")]
+    conversation: String,
+    /// Go on with a reply that was interrupted or stopped (in the last conversation unless one is named)
+    #[arg(long = "continue", conflicts_with_all = ["text", "again"])]
+    go_on: bool,
+    /// Have the last message answered once more (in the last conversation unless one is named)
+    #[arg(long, conflicts_with = "text")]
+    again: bool,
+    /// Write each event as a line of JSON, as it happens
+    #[arg(long, conflicts_with = "json")]
+    events: bool,
+}
+
+pub async fn run(global: &Global, output: Output, args: AskArgs) -> Outcome {
+    let text = match args.go_on || args.again {
+        true => None,
+        false => Some(input::text(&args.text, "the message", NewTurn::MAX_TEXT)?),
+    };
+    let mut connection = connect::connect(global, output).await?;
+    connection.drive();
+    let outcome = turn(&connection, output, &args, text).await;
+    connection.close().await;
+    outcome
+}
+
+async fn turn(connection: &Connection, output: Output, args: &AskArgs, text: Option<String>) -> Outcome {
+    let (conversation, receipt) = match text {
+        Some(text) => start(connection, output, args, &text).await?,
+        None => retry(connection, args).await?,
+    };
+    let run = connection.path(&format!("/runs/{}", receipt.run_id));
+    let mut shown = Shown::new(output, args.events);
+    let mut followed = Box::pin(reply::follow(&connection.client, &run, |data, step| shown.watch(data, step)));
+    let mut stopped = false;
+    let reply = loop {
+        tokio::select! {
+            reply = &mut followed => break reply?,
+            _ = tokio::signal::ctrl_c() => {
+                if stopped {
+                    return Err(Failure::Silent(Exit::Interrupted));
+                }
+                stopped = true;
+                connection.client.post::<Value>(&format!("{run}/cancel"), &json!({})).await?;
+            }
+        }
+    };
+    drop(followed);
+    shown.end()?;
+    tell(connection, output, args, &conversation, &receipt, &reply).await?;
+    verdict(&reply, stopped)
+}
+
+/// Says the text in the conversation asked for.
+async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &str) -> Outcome<(String, TurnReceipt)> {
+    let client = &connection.client;
+    let conversation = match args.conversation.as_str() {
+        "new" => {
+            let made: Conversation = client.post(&connection.path("/conversations"), &json!({})).await?;
+            made.id.to_string()
+        }
+        other => {
+            let id = connection.conversation(other).await?;
+            if interrupted(connection, &id).await? {
+                output.say("The last reply here was interrupted; `duet ask --continue` goes on with it.");
+            }
+            id
+        }
+    };
+    let path = connection.path(&format!("/conversations/{conversation}/messages"));
+    let receipt = client.post(&path, &json!({"text": text})).await?;
+    Ok((conversation, receipt))
+}
+
+/// Answers the last message of a conversation once more, or goes on with its reply.
+async fn retry(connection: &Connection, args: &AskArgs) -> Outcome<(String, TurnReceipt)> {
+    let name = if args.conversation == "new" { "last" } else { &args.conversation };
+    let conversation = connection.conversation(name).await?;
+    let messages = newest(connection, &conversation).await?;
+    let asked = messages.iter().find(|message| message.role == MessageRole::User);
+    let asked = asked.ok_or_else(|| Failure::not_found("There is no message in this conversation yet. Say something with `duet ask TEXT`."))?;
+    let path = connection.path(&format!("/conversations/{conversation}/messages/{}/retry", asked.id));
+    let mode = if args.go_on { "continue" } else { "restart" };
+    let receipt = connection.client.post(&path, &json!({"mode": mode})).await?;
+    Ok((conversation, receipt))
+}
+
+async fn newest(connection: &Connection, conversation: &str) -> Outcome<Vec<Message>> {
+    let path = connection.path(&format!("/conversations/{conversation}/messages?limit=4"));
+    Ok(connection.client.get::<Page<Message>>(&path).await?.items)
+}
+
+async fn interrupted(connection: &Connection, conversation: &str) -> Outcome<bool> {
+    let messages = newest(connection, conversation).await?;
+    Ok(messages.first().is_some_and(|message| message.status == MessageStatus::Interrupted))
+}
+
+/// Shows a reply as it arrives.
+struct Shown {
+    output: Output,
+    events: bool,
+    /// What is on the screen.
+    text: String,
+    terminal: bool,
+}
+
+impl Shown {
+    fn new(output: Output, events: bool) -> Self {
+        Self {
+            output,
+            events,
+            text: String::new(),
+            terminal: std::io::stdout().is_terminal(),
+        }
+    }
+
+    fn watch(&mut self, data: &Value, step: &Step) -> Outcome {
+        if self.events {
+            return self.output.line(&data.to_string());
+        }
+        if self.output.json {
+            return Ok(());
+        }
+        match step {
+            Step::Text(text) => self.print(text),
+            Step::Again { message, text } if *text != self.text => {
+                self.end()?;
+                self.output.say(&format!("({message} It starts again.)"));
+                self.text.clear();
+                self.print(text)
+            }
+            Step::Tool(name) if self.terminal => {
+                self.output.say(&format!("({name})"));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn print(&mut self, text: &str) -> Outcome {
+        self.text.push_str(text);
+        match self.terminal {
+            true => self.output.raw(&printable(text)),
+            false => self.output.raw(text),
+        }
+    }
+
+    /// Ends the line that the reply left open.
+    fn end(&mut self) -> Outcome {
+        if self.text.is_empty() || self.text.ends_with('\n') {
+            return Ok(());
+        }
+        self.output.raw("\n")
+    }
+}
+
+/// The words and the JSON after a reply.
+async fn tell(
+    connection: &Connection,
+    output: Output,
+    args: &AskArgs,
+    conversation: &str,
+    receipt: &TurnReceipt,
+    reply: &Reply,
+) -> Outcome {
+    if output.json {
+        let result = reply.result.clone().unwrap_or_default();
+        return output.value(&json!({
+            "conversation_id": conversation,
+            "message_id": receipt.message_id,
+            "run_id": receipt.run_id,
+            "reply_id": receipt.reply_id,
+            "outcome": if reply.error.is_some() { json!("failed") } else { result["outcome"].clone() },
+            "error": reply.error.as_ref().map(|(code, message)| json!({"code": code, "message": message})),
+            "text": reply.text,
+            "model": reply.context["model"],
+            "offline": reply.context["offline"],
+            "recalled": reply.context["recalled"],
+            "remembered": reply.remembered,
+            "tools": reply.tools,
+            "usage": result["usage"],
+            "cost_micros": result["cost_micros"],
+        }));
+    }
+    if args.events || output.quiet {
+        return Ok(());
+    }
+    for id in reply.context["recalled"].as_array().into_iter().flatten().take(SOURCES).filter_map(Value::as_str) {
+        // A memory redacted meanwhile is no reason to fail.
+        if let Ok(memory) = connection.client.get::<Memory>(&connection.path(&format!("/memories/{id}"))).await {
+            output.say(&format!("  recalled {id}: {}", brief(&memory.text, 100)));
+        }
+    }
+    for id in &reply.remembered {
+        output.say(&format!("  remembered {id}"));
+    }
+    output.say(&format!("  {} · conversation {conversation}", written_by(reply)));
+    Ok(())
+}
+
+fn written_by(reply: &Reply) -> String {
+    let model = reply.context["model"].as_str().unwrap_or("no model");
+    let mut words = model.to_owned();
+    if reply.context["offline"] == true {
+        words.push_str(" (offline: no model is configured)");
+    }
+    if let Some(micros) = reply.result.as_ref().and_then(|result| result["cost_micros"].as_u64())
+        && micros > 0
+    {
+        #[expect(clippy::cast_precision_loss, reason = "costs are far below 2^53")]
+        let dollars = micros as f64 / 1e6;
+        words.push_str(&format!(" · ${dollars:.4}"));
+    }
+    words
+}
+
+fn verdict(reply: &Reply, stopped: bool) -> Outcome {
+    if let Some((code, message)) = &reply.error {
+        let exit = match code.as_str() {
+            "unknown_model" | "unauthorized" | "rejected" => Exit::Failed,
+            _ => Exit::Unavailable,
+        };
+        return Err(Failure::new(
+            exit,
+            format!("{message} Your message is kept; `duet ask --again` has it answered once more."),
+        ));
+    }
+    let result = reply.result.clone().unwrap_or_default();
+    let message = result["message"].as_str().unwrap_or_default();
+    match result["outcome"].as_str().unwrap_or_default() {
+        "cancelled" if stopped => Err(Failure::Silent(Exit::Interrupted)),
+        "cancelled" => Err(Failure::failed("The reply was stopped; what was written is kept. `duet ask --continue` goes on with it.")),
+        "interrupted" => Err(Failure::failed("The reply was interrupted; what was written is kept. `duet ask --continue` goes on with it.")),
+        "limited" => Err(Failure::failed(format!("The reply ended at a limit: {message} `duet ask --continue` goes on with it."))),
+        _ => Ok(()),
+    }
+}

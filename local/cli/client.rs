@@ -1,0 +1,263 @@
+//! The HTTP API as the commands use it: through the running server, or through the same router inside this process.
+//! Either way the commands are signed in as the owner by a session cookie, as a browser is.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Method, Request, StatusCode},
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream::BoxStream};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::exit::{Exit, Failure, Outcome};
+
+/// Where requests inside the process pretend to go; nothing listens there.
+const INSIDE: &str = "http://localhost";
+
+/// How the API is reached.
+enum Transport {
+    /// A server on this machine.
+    Server {
+        http: reqwest::Client,
+        url: String,
+    },
+    /// The router in this process.
+    Inside(Router),
+}
+
+/// A client of the API, signed in where it has the secret of a session.
+pub struct Client {
+    transport: Transport,
+    session: Option<SecretString>,
+}
+
+/// An answer whose status is not yet judged.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    body: BoxStream<'static, Result<Bytes, String>>,
+}
+
+impl Client {
+    /// Through the server at `url`.
+    pub fn server(http: reqwest::Client, url: &str, session: Option<String>) -> Self {
+        Self {
+            transport: Transport::Server {
+                http,
+                url: url.trim_end_matches('/').to_owned(),
+            },
+            session: session.map(SecretString::from),
+        }
+    }
+
+    /// Through the router in this process.
+    pub fn inside(router: Router, session: Option<String>) -> Self {
+        Self {
+            transport: Transport::Inside(router),
+            session: session.map(SecretString::from),
+        }
+    }
+
+    /// Sends a request and returns the answer as it comes.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Outcome<Answer> {
+        let origin = match &self.transport {
+            Transport::Server { url, .. } => url.as_str(),
+            Transport::Inside(_) => INSIDE,
+        };
+        let mut all: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        all.push(("origin", origin.to_owned()));
+        all.push(("x-duet-csrf", "1".into()));
+        if let Some(session) = &self.session {
+            all.push(("cookie", format!("duet_session={}", session.expose_secret())));
+        }
+        let bytes = body.map(Value::to_string);
+        if bytes.is_some() {
+            all.push(("content-type", "application/json".into()));
+        }
+        match &self.transport {
+            Transport::Server { http, url } => {
+                let mut request = http.request(method, format!("{url}{path}"));
+                for (name, value) in all {
+                    request = request.header(name, value);
+                }
+                if let Some(bytes) = bytes {
+                    request = request.body(bytes);
+                }
+                let response = request.send().await.map_err(|error| unreachable(url, &error))?;
+                Ok(Answer {
+                    status: response.status(),
+                    body: response.bytes_stream().map(|chunk| chunk.map_err(|error| error.to_string())).boxed(),
+                })
+            }
+            Transport::Inside(router) => {
+                let mut request = Request::builder().method(method).uri(path).header("host", INSIDE.trim_start_matches("http://"));
+                for (name, value) in all {
+                    request = request.header(name, value);
+                }
+                let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+                let request = request
+                    .extension(ConnectInfo(loopback))
+                    .body(bytes.map_or_else(Body::empty, Body::from))
+                    .map_err(|error| Failure::usage(format!("This cannot be asked of the API: {error}.")))?;
+                let response = match router.clone().oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                Ok(Answer {
+                    status: response.status(),
+                    body: response
+                        .into_body()
+                        .into_data_stream()
+                        .map(|chunk| chunk.map_err(|error| error.to_string()))
+                        .boxed(),
+                })
+            }
+        }
+    }
+
+    /// `GET` of JSON.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        self.send(Method::GET, path, None, &[]).await?.json().await
+    }
+
+    /// `GET` of a list that comes whole: bare, or as `{items}`.
+    pub async fn list<T: DeserializeOwned>(&self, path: &str) -> Outcome<Vec<T>> {
+        let mut answer: Value = self.get(path).await?;
+        let items = if answer.is_array() { answer } else { answer["items"].take() };
+        serde_json::from_value(items).map_err(misunderstood)
+    }
+
+    /// `POST` of JSON.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Outcome<T> {
+        self.send(Method::POST, path, Some(body), &[]).await?.json().await
+    }
+
+    /// `PATCH` of JSON.
+    pub async fn patch<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Outcome<T> {
+        self.send(Method::PATCH, path, Some(body), &[]).await?.json().await
+    }
+
+    /// `DELETE`.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        self.send(Method::DELETE, path, None, &[]).await?.json().await
+    }
+}
+
+impl Answer {
+    /// The whole body, or the failure that the problem document describes.
+    pub async fn bytes(self) -> Outcome<Vec<u8>> {
+        let status = self.status;
+        let mut body = self.body;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|error| Failure::unavailable(format!("The answer broke off: {error}. Repeat the command.")))?);
+        }
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        Err(problem(status, &bytes))
+    }
+
+    /// The body as JSON, or the failure.
+    pub async fn json<T: DeserializeOwned>(self) -> Outcome<T> {
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(misunderstood)
+    }
+
+    /// The body as it arrives, or the failure.
+    pub async fn stream(self) -> Outcome<impl Stream<Item = Result<Bytes, String>> + Unpin> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        self.bytes().await.and_then(|_| Err(Failure::failed("The server's answer is not understood.")))
+    }
+}
+
+fn misunderstood(error: serde_json::Error) -> Failure {
+    Failure::failed(format!("The server's answer is not understood ({error}). Is it another version of Duet? Restart it."))
+}
+
+fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
+    let why = if error.is_timeout() { "it does not answer" } else { "it cannot be reached" };
+    Failure::unavailable(format!(
+        "The Duet server at {url} holds the data file, but {why}. Wait a moment, or stop it and repeat the command."
+    ))
+}
+
+/// The failure that a problem document describes.
+fn problem(status: StatusCode, body: &[u8]) -> Failure {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let exit = match (status.as_u16(), problem["code"].as_str().unwrap_or_default()) {
+        (401 | 403, _) => Exit::Refused,
+        (404, _) => Exit::NotFound,
+        (429 | 502..=504, _) => Exit::Unavailable,
+        (400 | 413 | 415 | 422, _) => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    let detail = problem["detail"].as_str().or(problem["title"].as_str()).map(str::to_owned);
+    let mut message = detail.unwrap_or_else(|| format!("The server answered {status}."));
+    if let Some(errors) = problem["errors"].as_array() {
+        for error in errors.iter().filter_map(Value::as_str) {
+            message.push(' ');
+            message.push_str(error);
+        }
+    }
+    Failure::new(exit, message)
+}
+
+/// A path part or query value, percent-encoded.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Json, routing::post};
+    use serde_json::json;
+
+    fn client() -> Client {
+        let echo = |headers: axum::http::HeaderMap, Json(body): Json<Value>| async move {
+            Json(json!({"cookie": headers["cookie"].to_str().unwrap(), "origin": headers["origin"].to_str().unwrap(), "body": body}))
+        };
+        let refuse = || async { (StatusCode::FORBIDDEN, Json(json!({"code": "denied", "detail": "Refused to do it: no."}))) };
+        let router = Router::new().route("/echo", post(echo)).route("/refuse", post(refuse));
+        Client::inside(router, Some("s3cret".into()))
+    }
+
+    #[tokio::test]
+    async fn inside_requests_are_signed_in_and_same_origin() {
+        let answer: Value = client().post("/echo", &json!({"a": 1})).await.unwrap();
+        assert_eq!(answer, json!({"cookie": "duet_session=s3cret", "origin": "http://localhost", "body": {"a": 1}}));
+    }
+
+    #[tokio::test]
+    async fn problems_become_sentences_and_exit_codes() {
+        match client().post::<Value>("/refuse", &json!({})).await.unwrap_err() {
+            Failure::Say(exit, message) => {
+                assert_eq!(exit, Exit::Refused);
+                assert_eq!(message, "Refused to do it: no.");
+            }
+            other => panic!("{other}"),
+        }
+        assert!(matches!(client().get::<Value>("/nothing").await.unwrap_err(), Failure::Say(Exit::NotFound, _)));
+    }
+
+    #[test]
+    fn encoding_is_of_utf8_bytes() {
+        assert_eq!(encode("a b/ü&"), "a%20b%2F%C3%BC%26");
+    }
+}

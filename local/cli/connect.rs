@@ -1,0 +1,205 @@
+//! How a command reaches the data: through the server that holds the file, or by opening the file itself.
+
+use std::{path::PathBuf, time::Duration};
+
+use duet_api::config::{Config, Sources};
+use duet_core::domain::{Conversation, Membership, Page};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Global,
+    client::Client,
+    exit::{Failure, Outcome},
+    inside::{self, Inside},
+    output::Output,
+    paths,
+};
+use crate::runtime;
+
+/// How long a command waits for another one to be done with the file.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What to do while nobody owns the installation.
+pub const NO_OWNER: &str = "Duet has no owner yet. Finish the set-up in the browser (`duet serve` prints the link), or use `duet init`.";
+
+/// The settings of this invocation.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// All of them.
+    pub config: Config,
+    /// The data file.
+    pub data: PathBuf,
+    /// The folder for what lies beside the configuration.
+    pub config_folder: Option<PathBuf>,
+}
+
+/// A way to the data, for one command.
+pub struct Connection {
+    /// The API, as the owner.
+    pub client: Client,
+    workspace: String,
+    inside: Option<Inside>,
+}
+
+/// Reads the settings: file, environment, flags.
+pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> {
+    // A file that is named has to be there; the default one need not.
+    let file = global.config.clone().or_else(|| paths::default_config().filter(|path| path.exists()));
+    let mut sources = Sources::from_process(file);
+    sources.flags = flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    if let Some(data) = &global.data {
+        let text = data.to_str().ok_or_else(|| Failure::usage("The name of the data file is not valid UTF-8. Choose another one."))?;
+        sources.flags.push(("data.path".into(), text.to_owned()));
+    }
+    let config = sources.load().map_err(|error| Failure::usage(error.to_string()))?;
+    let data = config.data.path.clone().or_else(paths::default_data).ok_or_else(|| {
+        Failure::usage("There is no home folder to keep the data file in. Name a file with --data, or set HOME.")
+    })?;
+    let config_folder = paths::config_folder(global.config.as_deref()).or_else(|| data.parent().map(Into::into));
+    Ok(Settings {
+        config,
+        data,
+        config_folder,
+    })
+}
+
+/// Reaches the data, and the workspace to work in.
+pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
+    let settings = settings(global, &[])?;
+    if !settings.data.exists() {
+        return Err(Failure::not_found(format!(
+            "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`.",
+            settings.data.display()
+        )));
+    }
+    let (client, inside) = match server_or_file(&settings, output).await? {
+        Reached::Server(runtime) => {
+            if runtime.session.is_none() {
+                return Err(Failure::refused(NO_OWNER));
+            }
+            (Client::server(inside::http()?, &runtime.url, runtime.session), None)
+        }
+        Reached::File(opened) => {
+            let inside = Inside::start(&settings, opened).await?;
+            if !inside.has_owner() {
+                inside.close().await;
+                return Err(Failure::refused(NO_OWNER));
+            }
+            (inside.client(), Some(inside))
+        }
+    };
+    let mut connection = Connection {
+        client,
+        workspace: String::new(),
+        inside,
+    };
+    match Connection::workspace_of(&connection.client, global).await {
+        Ok(workspace) => {
+            connection.workspace = workspace;
+            Ok(connection)
+        }
+        Err(failure) => {
+            connection.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// What was found at the data file.
+pub enum Reached {
+    /// A server holds it.
+    Server(runtime::Runtime),
+    /// It is ours.
+    File(inside::Opened),
+}
+
+/// The server that holds the data file, or the file itself; waits a while for another command to be done with it.
+pub async fn server_or_file(settings: &Settings, output: Output) -> Outcome<Reached> {
+    let step = Duration::from_millis(50);
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(runtime) = runtime::find(&settings.data) {
+            return Ok(Reached::Server(runtime));
+        }
+        match inside::open(settings) {
+            Ok(opened) => return Ok(Reached::File(opened)),
+            Err(inside::OpenFailure::InUse(_)) if waited < PATIENCE => {
+                if waited == step * 20 {
+                    output.say("Waiting for another command to be done with the data file …");
+                }
+                tokio::time::sleep(step).await;
+                waited += step;
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+}
+
+impl Connection {
+    /// The workspace named, or the person's first.
+    async fn workspace_of(client: &Client, global: &Global) -> Outcome<String> {
+        let memberships: Vec<Membership> = client.list("/v1/workspaces").await?;
+        let found = match &global.workspace {
+            None => memberships.first(),
+            Some(name) => memberships
+                .iter()
+                .find(|one| one.workspace.id.to_string() == *name)
+                .or_else(|| memberships.iter().find(|one| one.workspace.name == *name)),
+        };
+        match (found, &global.workspace) {
+            (Some(membership), _) => Ok(membership.workspace.id.to_string()),
+            (None, Some(name)) => Err(Failure::not_found(format!(
+                "There is no workspace `{name}`. Yours are: {}.",
+                memberships.iter().map(|one| one.workspace.name.as_str()).collect::<Vec<_>>().join(", ")
+            ))),
+            (None, None) => Err(Failure::not_found("You are in no workspace. Make one in the web app.")),
+        }
+    }
+
+    /// A path within the workspace.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/v1/workspaces/{}{rest}", self.workspace)
+    }
+
+    /// Up to `limit` items of a list, page by page. `query` begins with `&` or is empty.
+    pub async fn pages<T: DeserializeOwned>(&self, path: &str, query: &str, limit: usize) -> Outcome<Vec<T>> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        while items.len() < limit {
+            let size = (limit - items.len()).min(200);
+            let from = cursor.map(|cursor| format!("&cursor={}", super::client::encode(&cursor))).unwrap_or_default();
+            let page: Page<T> = self.client.get(&self.path(&format!("{path}?limit={size}{query}{from}"))).await?;
+            items.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// The id of the conversation named: an id, or `last`.
+    pub async fn conversation(&self, name: &str) -> Outcome<String> {
+        if name != "last" {
+            let path = self.path(&format!("/conversations/{}", super::client::encode(name)));
+            return Ok(self.client.get::<Conversation>(&path).await?.id.to_string());
+        }
+        let latest: Vec<Conversation> = self.pages("/conversations", "", 1).await?;
+        let latest = latest.first().ok_or_else(|| Failure::not_found("There is no conversation yet. Begin one with `duet ask TEXT`."))?;
+        Ok(latest.id.to_string())
+    }
+
+    /// Has runs driven by this process when no server does it.
+    pub fn drive(&mut self) {
+        if let Some(inside) = &mut self.inside {
+            inside.drive();
+        }
+    }
+
+    /// Lets go of the data file, if this command had opened it.
+    pub async fn close(self) {
+        if let Some(inside) = self.inside {
+            inside.close().await;
+        }
+    }
+}

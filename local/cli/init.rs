@@ -1,0 +1,102 @@
+//! `duet init`.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use duet_api::auth::setup;
+use serde_json::{Value, json};
+
+use super::{
+    Global,
+    client::Client,
+    connect::{self, Reached},
+    exit::{Failure, Outcome},
+    inside::{self, Inside, stored},
+    input,
+    output::Output,
+};
+
+/// Longest password that is read.
+const MAX_PASSWORD: usize = 4096;
+
+/// Options of `duet init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    printf %s \"$PASSWORD\" | duet init --email ada@example.org --password-stdin --workspace Home --name Ada\n\n\
+    Makes the data file and its key where there are none, then the owner's account, the first workspace and its companion. \
+    The same can be done in the browser with the link that `duet serve` prints.")]
+pub struct InitArgs {
+    /// E-mail address to sign in with
+    #[arg(long)]
+    email: String,
+    /// Read the password from the standard input (first line, at least 10 characters)
+    #[arg(long, required = true)]
+    password_stdin: bool,
+    /// The name you go by (default: the address's first part)
+    #[arg(long)]
+    name: Option<String>,
+    /// The companion's name
+    #[arg(long, default_value = "Duet")]
+    companion: String,
+}
+
+pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
+    let password = password()?;
+    let settings = connect::settings(global, &[])?;
+    let name = args.name.as_deref().or_else(|| args.email.split('@').next()).unwrap_or_default();
+    let mut body = json!({
+        "email": args.email,
+        "password": password,
+        "display_name": name,
+        "workspace_name": global.workspace.as_deref().unwrap_or("Home"),
+        "companion_name": args.companion,
+    });
+    let answer: Value = match connect::server_or_file(&settings, output).await? {
+        Reached::Server(runtime) => {
+            let token = runtime.setup_token.ok_or_else(|| Failure::failed(DONE))?;
+            body["token"] = json!(token);
+            let http = inside::http()?;
+            Client::server(http, &runtime.url, None).post("/v1/setup", &body).await?
+        }
+        Reached::File(opened) => {
+            let inside = Inside::start(&settings, opened).await?;
+            output.say(&format!("  data   {} (encrypted)", settings.data.display()));
+            output.say(&format!("  key    {}", inside.key().notice));
+            let answer = set_up(&inside, &mut body).await;
+            inside.close().await;
+            answer?
+        }
+    };
+    let workspace = &answer["workspaces"][0]["workspace"];
+    if output.json {
+        return output.value(&json!({"user": answer["user"], "workspace": workspace}));
+    }
+    output.say(&format!("{} owns the workspace {}. Say hello with `duet ask`, or start `duet serve`.", args.email, workspace["name"]));
+    Ok(())
+}
+
+const DONE: &str = "Duet is set up already. Sign in in the browser, or talk with `duet ask`.";
+
+async fn set_up(inside: &Inside, body: &mut Value) -> Outcome<Value> {
+    if inside.has_owner() {
+        return Err(Failure::failed(DONE));
+    }
+    let (token, hash) = setup::new_token(&inside.env);
+    stored(inside.state.stores().accounts.put_setup_token(hash).await)?;
+    body["token"] = json!(token);
+    inside.client().post("/v1/setup", body).await
+}
+
+fn password() -> Outcome<String> {
+    if std::io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "The password is read from the standard input so that it is not shown. Pipe it in: printf %s \"$PASSWORD\" | duet init …",
+        ));
+    }
+    let text = input::piped("the password", MAX_PASSWORD)?;
+    let first = text.lines().next().unwrap_or_default();
+    match first.is_empty() {
+        true => Err(Failure::usage("The password on the standard input is empty. Pipe in one of at least 10 characters.")),
+        false => Ok(first.to_owned()),
+    }
+}

@@ -1,0 +1,253 @@
+//! Duet inside this process: the open file, the API's router over it, and a sign-in of its owner for the commands.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use duet_api::{
+    auth::secret,
+    hosting::Tasks,
+    state::{AppParts, AppState},
+};
+use duet_core::{
+    Env, StoreError,
+    domain::Session,
+    ids::UserId,
+    policy::Policy,
+    ports::{Embedder, ModelDirectory},
+    tools::ToolRegistry,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    client::Client,
+    connect::Settings,
+    exit::{Exit, Failure, Outcome},
+};
+use crate::{
+    key_source::{self, Located},
+    store::{LocalStore, OpenError, OpenOptions},
+};
+
+/// A sign-in of a command lasts as long at most, should the command be killed before it signs out.
+const SIGN_IN: Duration = Duration::from_secs(24 * 3600);
+
+/// The open data file with the key that opened it.
+pub struct Opened {
+    /// The file.
+    pub store: Arc<LocalStore>,
+    /// Its key, and where that was found.
+    pub key: Located,
+}
+
+/// Why the data file was not opened.
+pub enum OpenFailure {
+    /// Another process has it.
+    InUse(String),
+    /// Anything else.
+    Other(Failure),
+}
+
+impl From<OpenFailure> for Failure {
+    fn from(failure: OpenFailure) -> Self {
+        match failure {
+            OpenFailure::InUse(message) => Self::unavailable(message),
+            OpenFailure::Other(failure) => failure,
+        }
+    }
+}
+
+/// Finds the key and opens the data file; both are made when they are not there.
+pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
+    let env = crate::env::system();
+    let key = key_source::locate(settings.config.data.key.as_deref(), &settings.data, settings.config_folder.as_deref(), &env)
+        .map_err(|error| OpenFailure::Other(Failure::refused(error.to_string())))?;
+    let options = OpenOptions {
+        path: settings.data.clone(),
+        key: key.key.clone(),
+        env,
+        vector_cache_bytes: settings.config.data.vector_cache_bytes(),
+    };
+    match LocalStore::open(options) {
+        Ok(store) => Ok(Opened {
+            store: Arc::new(store),
+            key,
+        }),
+        Err(error @ OpenError::InUse { .. }) => Err(OpenFailure::InUse(error.to_string())),
+        Err(error) => Err(OpenFailure::Other(Failure::new(exit_of(&error), error.to_string()))),
+    }
+}
+
+/// The exit code of a refusal to open.
+fn exit_of(error: &OpenError) -> Exit {
+    match error {
+        OpenError::WrongKey(_) => Exit::Refused,
+        OpenError::InUse { .. } | OpenError::NotWritable { .. } | OpenError::DiskFull(_) => Exit::Unavailable,
+        _ => Exit::Failed,
+    }
+}
+
+/// The models of the settings.
+pub fn models(settings: &Settings, http: &reqwest::Client) -> Outcome<Arc<dyn ModelDirectory>> {
+    let models = duet_api::models::Models::from_config(&settings.config.models, http.clone())
+        .map_err(|error| Failure::usage(sentence(&error)))?;
+    Ok(Arc::new(models))
+}
+
+/// The embedder of the settings.
+pub fn embedder(settings: &Settings, http: &reqwest::Client) -> Outcome<Arc<dyn Embedder>> {
+    duet_api::embedders::from_config(&settings.config.embedder, http.clone()).map_err(|error| Failure::usage(sentence(&error)))
+}
+
+/// The HTTP client for everything outside.
+pub fn http() -> Outcome<reqwest::Client> {
+    duet_api::http::client().map_err(|error| Failure::failed(sentence(&error)))
+}
+
+fn sentence(error: &anyhow::Error) -> String {
+    format!("{}.", format!("{error:#}").trim_end_matches('.'))
+}
+
+/// What a store's refusal means for a command.
+pub fn stored<T>(result: Result<T, StoreError>) -> Outcome<T> {
+    result.map_err(|error| {
+        let exit = match error {
+            StoreError::NotFound(_) => Exit::NotFound,
+            StoreError::Denied(_) => Exit::Refused,
+            StoreError::Invalid(_) => Exit::Usage,
+            StoreError::Unavailable(_) => Exit::Unavailable,
+            StoreError::Conflict(_) | StoreError::Stale(_) => Exit::Failed,
+        };
+        Failure::new(exit, error.to_string())
+    })
+}
+
+/// Duet inside this process.
+pub struct Inside {
+    /// What handlers reach.
+    pub state: AppState,
+    /// The environment of this process.
+    pub env: Env,
+    opened: Opened,
+    sign_in: Option<SignIn>,
+    tasks: Option<Tasks>,
+}
+
+/// A sign-in of the owner, made because this process holds the file's key.
+pub struct SignIn {
+    user: UserId,
+    session: Session,
+    /// What proves it.
+    pub secret: SecretString,
+}
+
+impl Inside {
+    /// Puts the parts together over an open file and signs in its owner, if there is one.
+    pub async fn start(settings: &Settings, opened: Opened) -> Outcome<Self> {
+        let env = crate::env::system();
+        let http = http()?;
+        let state = AppState::new(AppParts {
+            config: settings.config.clone(),
+            env: env.clone(),
+            stores: opened.store.stores(),
+            models: models(settings, &http)?,
+            embedder: Some(embedder(settings, &http)?),
+            tools: Arc::new(ToolRegistry::companion()),
+            policy: Arc::new(Policy::starter()),
+            signing_key: duet_core::crypto::derive_key(opened.key.key.bytes(), "access tokens"),
+        });
+        let mut inside = Self {
+            state,
+            env,
+            opened,
+            sign_in: None,
+            tasks: None,
+        };
+        inside.sign_in = inside.sign_in().await?;
+        Ok(inside)
+    }
+
+    /// Where the file's key was found.
+    pub fn key(&self) -> &Located {
+        &self.opened.key
+    }
+
+    /// The open file.
+    pub fn store(&self) -> Arc<LocalStore> {
+        Arc::clone(&self.opened.store)
+    }
+
+    /// Whether someone owns the installation.
+    pub fn has_owner(&self) -> bool {
+        self.sign_in.is_some()
+    }
+
+    /// Makes a sign-in of the owner; `None` while there is no owner.
+    async fn sign_in(&self) -> Outcome<Option<SignIn>> {
+        match stored(self.opened.store.owner().await)? {
+            Some(user) => stored(sign_in(&self.state, user).await).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The API over the router in this process.
+    pub fn client(&self) -> Client {
+        let session = self.sign_in.as_ref().map(|sign_in| sign_in.secret.expose_secret().to_owned());
+        Client::inside(self.router(), session)
+    }
+
+    fn router(&self) -> Router {
+        duet_api::router::router(self.state.clone(), None)
+    }
+
+    /// Has runs driven, and memories embedded, by this process.
+    pub fn drive(&mut self) {
+        if self.tasks.is_none() {
+            self.tasks = Some(Tasks::start(&self.state));
+        }
+    }
+
+    /// Signs out, stops what this process drives, and lets go of the file.
+    pub async fn close(self) {
+        if let Some(tasks) = self.tasks {
+            tasks.stop(Duration::from_secs(5)).await;
+        }
+        if let Some(sign_in) = &self.sign_in {
+            sign_in.end(&self.state).await;
+        }
+    }
+}
+
+/// Makes a sign-in of this person.
+pub async fn sign_in(state: &AppState, user: UserId) -> Result<SignIn, StoreError> {
+    let env = state.env();
+    let secret = secret::random(env);
+    let now = env.now();
+    let session = Session {
+        id: env.id(),
+        user_id: user,
+        created_at: now,
+        expires_at: now.plus(SIGN_IN),
+    };
+    state.stores().accounts.create_session(session.clone(), secret::hash(&secret)).await?;
+    Ok(SignIn {
+        user,
+        session,
+        secret: secret.into(),
+    })
+}
+
+impl SignIn {
+    /// Whether it is good for at least another half of its time.
+    pub async fn is_good(&self, state: &AppState) -> bool {
+        let fresh = self.session.expires_at.since(state.env().now()) > SIGN_IN / 2;
+        let known = state.stores().accounts.session(secret::hash(self.secret.expose_secret())).await;
+        fresh && matches!(known, Ok(Some(_)))
+    }
+
+    /// Ends it.
+    pub async fn end(&self, state: &AppState) {
+        if let Err(error) = state.stores().accounts.end_session(self.user, self.session.id).await {
+            tracing::warn!(%error, "the commands' sign-in could not be ended; it expires within a day");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! `duet memory`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use duet_core::domain::{Memory, MemoryDomain, NewMemory, RecallAnswer, RedactionReceipt};
+use serde_json::{Value, json};
+
+use super::{
+    Global,
+    client::encode,
+    connect::{self, Connection},
+    exit::{Failure, Outcome},
+    input,
+    output::{Output, brief, confirm, printable},
+};
+
+/// `duet memory …`.
+#[derive(Debug, Subcommand)]
+pub enum MemoryCommand {
+    /// Remember something
+    Add(AddArgs),
+    /// List memories, newest first
+    List(ListArgs),
+    /// Find memories by meaning and words
+    Search(SearchArgs),
+    /// Show one memory and where it came from
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Remove a memory's text everywhere it went, for good, and print the receipt
+    Redact {
+        /// Its id
+        id: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Kinds of memory.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Domain {
+    /// Interactions and events
+    Episodic,
+    /// Facts and preferences
+    Semantic,
+    /// Short-lived; needs --expires-at
+    Working,
+}
+
+impl Domain {
+    fn word(self) -> MemoryDomain {
+        match self {
+            Self::Episodic => MemoryDomain::Episodic,
+            Self::Semantic => MemoryDomain::Semantic,
+            Self::Working => MemoryDomain::Working,
+        }
+    }
+}
+
+/// States of review.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Review {
+    /// Recalled
+    Accepted,
+    /// Waiting for a person
+    Proposed,
+    /// Refused by a person
+    Rejected,
+}
+
+/// How to search.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// Words alone
+    Fts,
+    /// Vectors alone
+    Vector,
+    /// Both
+    Hybrid,
+}
+
+/// Options of `duet memory add`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    duet memory add \"Marta is allergic to nuts.\"\n  \
+    duet memory add --sensitive --local-only - < diagnosis.txt\n  \
+    duet memory add --supersedes 0198… \"Marta moved to Lisbon.\"")]
+pub struct AddArgs {
+    /// What to remember; `-` or nothing reads the standard input
+    #[arg(value_name = "TEXT")]
+    text: Vec<String>,
+    /// What kind of memory
+    #[arg(long, value_enum, default_value = "semantic")]
+    domain: Domain,
+    /// Only you see it
+    #[arg(long)]
+    private: bool,
+    /// Encrypt its text by itself and keep it out of the full-text index
+    #[arg(long)]
+    sensitive: bool,
+    /// Never put it before a model that is not on your machine or network
+    #[arg(long)]
+    local_only: bool,
+    /// When it happened (RFC 3339, such as 2026-05-01T12:00:00Z)
+    #[arg(long, value_name = "TIME")]
+    occurred_at: Option<String>,
+    /// When it goes (working memories only)
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+    /// The memory whose place it takes; that one is kept as history
+    #[arg(long, value_name = "ID")]
+    supersedes: Option<String>,
+}
+
+/// Options of `duet memory list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only this kind
+    #[arg(long, value_enum)]
+    domain: Option<Domain>,
+    /// Only this state of review
+    #[arg(long, value_enum)]
+    review: Option<Review>,
+    /// Also what no longer holds, and redacted memories
+    #[arg(long)]
+    history: bool,
+    /// At most so many
+    #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
+    limit: usize,
+}
+
+/// Options of `duet memory search`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  duet memory search -n 5 \"what is Marta allergic to\"")]
+pub struct SearchArgs {
+    /// What to look for
+    #[arg(required = true, value_name = "TEXT")]
+    text: Vec<String>,
+    /// At most so many (1 to 100)
+    #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100), value_name = "COUNT")]
+    limit: u32,
+    /// By words, vectors, or both
+    #[arg(long, value_enum, default_value = "hybrid")]
+    mode: Mode,
+}
+
+pub async fn run(global: &Global, output: Output, command: MemoryCommand) -> Outcome {
+    let text = match &command {
+        MemoryCommand::Add(args) => input::text(&args.text, "the memory", NewMemory::MAX_TEXT)?,
+        _ => String::new(),
+    };
+    let connection = connect::connect(global, output).await?;
+    let outcome = match command {
+        MemoryCommand::Add(args) => add(&connection, output, &args, &text).await,
+        MemoryCommand::List(args) => list(&connection, output, &args).await,
+        MemoryCommand::Search(args) => search(&connection, output, &args).await,
+        MemoryCommand::Show { id } => show(&connection, output, &id).await,
+        MemoryCommand::Redact { id, yes } => redact(&connection, output, &id, yes).await,
+    };
+    connection.close().await;
+    outcome
+}
+
+async fn add(connection: &Connection, output: Output, args: &AddArgs, text: &str) -> Outcome {
+    let mut body = json!({"text": text, "domain": args.domain.word()});
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body[key] = value;
+        }
+    };
+    set("visibility", args.private.then(|| json!("private")));
+    set("sensitive", args.sensitive.then(|| json!(true)));
+    set("egress", args.local_only.then(|| json!("local_only")));
+    set("occurred_at", args.occurred_at.as_ref().map(|time| json!(time)));
+    set("expires_at", args.expires_at.as_ref().map(|time| json!(time)));
+    set("supersedes", args.supersedes.as_ref().map(|id| json!(id)));
+    let memory: Memory = connection.client.post(&connection.path("/memories"), &body).await?;
+    match output.json {
+        true => output.value(&memory),
+        false => output.line(&memory.id.to_string()),
+    }
+}
+
+async fn list(connection: &Connection, output: Output, args: &ListArgs) -> Outcome {
+    let mut query = String::new();
+    if let Some(domain) = args.domain {
+        query.push_str(&format!("&domain={}", domain.word()));
+    }
+    if let Some(review) = args.review {
+        query.push_str(&format!("&review={}", format!("{review:?}").to_lowercase()));
+    }
+    if args.history {
+        query.push_str("&history=true");
+    }
+    let memories: Vec<Memory> = connection.pages("/memories", &query, args.limit).await?;
+    if output.json {
+        return output.value(&memories);
+    }
+    let rows: Vec<_> = memories.iter().map(row).collect();
+    output.table(["ID", "SINCE", "KIND", "STATE", "TEXT"], &rows, "There are no such memories.")
+}
+
+fn row(memory: &Memory) -> [String; 5] {
+    let state = if memory.redacted_at.is_some() {
+        "redacted".to_owned()
+    } else if memory.superseded_by.is_some() {
+        "superseded".to_owned()
+    } else {
+        memory.review.to_string()
+    };
+    [
+        memory.id.to_string(),
+        memory.occurred_at.to_string().chars().take(10).collect(),
+        memory.domain.to_string(),
+        state,
+        brief(&memory.text, 80),
+    ]
+}
+
+async fn search(connection: &Connection, output: Output, args: &SearchArgs) -> Outcome {
+    let mode = format!("{:?}", args.mode).to_lowercase();
+    let path = format!("/memories/search?q={}&limit={}&mode={mode}", encode(&args.text.join(" ")), args.limit);
+    let answer: RecallAnswer = connection.client.get(&connection.path(&path)).await?;
+    if output.json {
+        return output.value(&answer);
+    }
+    if answer.mode.as_str() != mode {
+        output.say(&format!("Only `{}` was possible: there are no vectors to go by.", answer.mode));
+    }
+    let rows: Vec<_> = answer
+        .items
+        .iter()
+        .map(|hit| {
+            let [id, since, kind, _, text] = row(&hit.memory);
+            [format!("{:.3}", hit.score), id, since, kind, text]
+        })
+        .collect();
+    output.table(["SCORE", "ID", "SINCE", "KIND", "TEXT"], &rows, "Nothing in memory answers that.")
+}
+
+async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
+    let provenance: Value = connection
+        .client
+        .get(&connection.path(&format!("/memories/{}/provenance", encode(id))))
+        .await?;
+    if output.json {
+        return output.value(&provenance);
+    }
+    let memory: Memory = serde_json::from_value(provenance["memory"].clone())
+        .map_err(|error| Failure::failed(format!("The server's answer is not understood ({error}). Restart it.")))?;
+    let [id, _, kind, state, _] = row(&memory);
+    let mut text = format!("{}\n\nid          {id}\nkind        {kind}, {state}\nseen by     ", printable(&memory.text));
+    text.push_str(&format!("{}; models: {}\n", memory.visibility, memory.egress));
+    text.push_str(&format!("happened    {}\nheld since  {}\n", memory.occurred_at, memory.valid_from));
+    if let Some(until) = memory.valid_to {
+        text.push_str(&format!("held until  {until}\n"));
+    }
+    if let Some(title) = provenance["conversation"]["title"].as_str() {
+        let id = provenance["conversation"]["id"].as_str().unwrap_or_default();
+        text.push_str(&format!("said in     {} ({id})\n", brief(title, 80)));
+    }
+    if let Some(said) = provenance["message"]["text"].as_str() {
+        text.push_str(&format!("because of  {}\n", brief(said, 200)));
+    }
+    if let Some(agent) = provenance["agent"]["name"].as_str() {
+        text.push_str(&format!("written by  {}\n", brief(agent, 80)));
+    }
+    output.raw(&text)
+}
+
+async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) -> Outcome {
+    let path = connection.path(&format!("/memories/{}", encode(id)));
+    if !yes {
+        let memory: Memory = connection.client.get(&path).await?;
+        let question = format!("Remove \u{201c}{}\u{201d} everywhere, for good?", brief(&memory.text, 60));
+        if !confirm(&question) {
+            return Err(Failure::failed("Nothing was redacted. Say yes to the question, or use --yes."));
+        }
+    }
+    let receipt: RedactionReceipt = connection.client.post(&format!("{path}/redact"), &json!({})).await?;
+    if output.json {
+        return output.value(&receipt);
+    }
+    output.line(&format!("receipt  {}", receipt.id))?;
+    for place in &receipt.removed {
+        output.line(&format!("{:>7}  {}", place.count, place.place))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The `duet` command line: one command a file. Data goes to the standard output, words to the standard error.
+
+mod agent;
+mod ask;
+mod audit;
+mod client;
+mod completions;
+mod config;
+mod connect;
+mod conversation;
+mod doctor;
+mod exit;
+mod init;
+mod inside;
+mod input;
+mod keys;
+mod memory;
+mod openapi;
+mod output;
+mod paths;
+mod reference;
+mod reply;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use reference::reference_markdown;
+
+use exit::{Failure, Outcome};
+use output::Output;
+
+/// Duet: a companion that remembers, on one encrypted file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "duet",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:\n  \
+        duet serve                        start Duet and print its address\n  \
+        duet ask \"What did I plan for May?\"  talk from the terminal\n  \
+        duet memory search climbing       look into its memory\n  \
+        duet doctor                       check this machine and say what to mend\n\n\
+        Exit codes: 0 done, 1 failed, 2 wrong input, 3 refused, 4 not found, 5 not available now, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file (default: $XDG_CONFIG_HOME/duet/duet.toml)
+    #[arg(long, global = true, env = "DUET_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Encrypted data file (default: $XDG_DATA_HOME/duet/duet.db)
+    #[arg(long, global = true, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Workspace to work in, by id or name (default: the first); for `init` the name of the new one
+    #[arg(long, global = true, env = "DUET_WORKSPACE", value_name = "WORKSPACE")]
+    workspace: Option<String>,
+    /// Write data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing beside the data and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start Duet: the web app, the HTTP API, and the companion behind them
+    Serve(serve::ServeArgs),
+    /// Set up the owner without a browser
+    Init(init::InitArgs),
+    /// Say something to the companion and print the reply as it arrives
+    Ask(ask::AskArgs),
+    /// See, add and redact memories
+    #[command(subcommand)]
+    Memory(memory::MemoryCommand),
+    /// See and edit agents
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
+    /// See and export conversations
+    #[command(subcommand)]
+    Conversation(conversation::ConversationCommand),
+    /// Make, see and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Check the audit log and the runs' event logs
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Check this machine and the data file, and say how to mend what is wrong
+    Doctor(doctor::DoctorArgs),
+    /// See the configuration in use
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print the OpenAPI 3.1 description of the HTTP API
+    Openapi,
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream each belongs to.
+            let code = if error.use_stderr() { exit::Exit::Usage.into() } else { ExitCode::SUCCESS };
+            let _ = error.print();
+            return code;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("Duet cannot start its threads: {error}.")).report(),
+    };
+    let outcome = runtime.block_on(dispatch(cli));
+    // Blocked reads (standard input) must not keep a finished command alive.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn dispatch(Cli { global, command }: Cli) -> Outcome {
+    let output = Output {
+        json: global.json,
+        quiet: global.quiet,
+    };
+    match command {
+        Command::Serve(args) => serve::run(&global, output, args).await,
+        Command::Init(args) => init::run(&global, output, args).await,
+        Command::Ask(args) => ask::run(&global, output, args).await,
+        Command::Memory(command) => memory::run(&global, output, command).await,
+        Command::Agent(command) => agent::run(&global, output, command).await,
+        Command::Conversation(command) => conversation::run(&global, output, command).await,
+        Command::Keys(command) => keys::run(&global, output, command).await,
+        Command::Audit(command) => audit::run(&global, output, command).await,
+        Command::Doctor(args) => doctor::run(&global, output, args).await,
+        Command::Config(command) => config::run(&global, output, command),
+        Command::Openapi => openapi::run(output),
+        Command::Completions(args) => completions::run(output, args),
+    }
+}

@@ -1,0 +1,292 @@
+//! `duet serve`.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use duet_api::auth::{secret, setup};
+use duet_core::ids::UserId;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{
+    Global,
+    connect::{self, Settings},
+    exit::{Failure, Outcome},
+    inside::{self, Inside, SignIn, stored},
+    output::Output,
+};
+use crate::{
+    runtime::{self, Runtime, RuntimeFile},
+    web_assets::WebAssets,
+};
+
+/// How often the commands' sign-in is looked after.
+const LOOK: Duration = Duration::from_secs(10);
+/// The same while there is no owner yet.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+
+/// Options of `duet serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    duet serve\n  \
+    duet serve --bind 127.0.0.1:0              any free port\n  \
+    duet serve --bind 0.0.0.0:7717             reachable from the network\n\n\
+    The address, and for a fresh installation the link with the one-time setup token, go to the standard output; logs go to \
+    the standard error. SIGTERM or Ctrl-C ends it in an orderly way with exit code 0.")]
+pub struct ServeArgs {
+    /// Address and port to listen on (default: 127.0.0.1:7717, this machine only)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<String>,
+    /// The URL under which browsers reach Duet, when it is another one (a reverse proxy, a host name)
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+}
+
+pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
+    let flags: Vec<(&str, String)> = [("server.bind", args.bind), ("server.public_url", args.public_url)]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
+    let settings = connect::settings(global, &flags)?;
+    duet_api::observability::logging::install(&settings.config.log);
+    if let Some(running) = runtime::find(&settings.data) {
+        return Err(Failure::unavailable(format!(
+            "Duet serves the data file {} already, at {} (process {}). Use that one, stop it, or name another file with --data.",
+            settings.data.display(),
+            running.url,
+            running.pid
+        )));
+    }
+    let listener = bind(settings.config.server.bind).await?;
+    let address = listener.local_addr().map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
+    let stale = runtime::left_behind(&settings.data);
+    let opened = open(&settings).await?;
+    let inside = Inside::start(&settings, opened).await?;
+    let url = local_url(address);
+    let shown = settings.config.server.public_url.clone().unwrap_or_else(|| url.clone());
+    let shown = shown.trim_end_matches('/').to_owned();
+    end_stale_sign_in(&inside, stale).await;
+
+    let setup_token = setup_token(&inside).await?;
+    let keeper = Keeper::start(&settings.data, &inside, url, setup_token.clone())?;
+    announce(output, &settings, &inside, &shown, setup_token.as_deref())?;
+    let web = WebAssets::embedded();
+    if web.is_none() {
+        output.say("This build has no web app: only the HTTP API is served. `cargo xtask run` builds both.");
+    }
+    let router = duet_api::router::router(inside.state.clone(), web.map(WebAssets::router));
+    let served = duet_api::serve(listener, router, inside.state.clone(), asked_to_stop()).await;
+    keeper.stop(&inside).await;
+    inside.close().await;
+    served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
+}
+
+/// Binds the address, or says what to do about it.
+async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let port = address.port();
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => format!(
+                "Port {port} is in use by another program. Stop that one, or choose another port: duet serve --bind {}:0 takes a free one.",
+                host(address)
+            ),
+            std::io::ErrorKind::PermissionDenied => {
+                format!("Port {port} needs more rights than you have. Choose one above 1023 with --bind.")
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                format!("This machine has no address {}. Choose another with --bind.", address.ip())
+            }
+            _ => format!("{address} cannot be listened on: {error}. Choose another address with --bind."),
+        };
+        Failure::unavailable(advice)
+    })
+}
+
+/// Opens the file; a command that has it for a moment is waited for.
+async fn open(settings: &Settings) -> Outcome<inside::Opened> {
+    for _ in 0..40 {
+        match inside::open(settings) {
+            Err(inside::OpenFailure::InUse(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => return Ok(other?),
+        }
+    }
+    Ok(inside::open(settings)?)
+}
+
+/// The URL by which programs of this machine reach the address.
+fn local_url(address: SocketAddr) -> String {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(loopback);
+    }
+    format!("http://{address}")
+}
+
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    }
+}
+
+/// A fresh setup token while there is no owner.
+async fn setup_token(inside: &Inside) -> Outcome<Option<String>> {
+    if inside.has_owner() {
+        return Ok(None);
+    }
+    let (token, hash) = setup::new_token(&inside.env);
+    stored(inside.state.stores().accounts.put_setup_token(hash).await)?;
+    Ok(Some(token))
+}
+
+/// Tells where Duet is: data to the standard output, the rest beside it.
+fn announce(output: Output, settings: &Settings, inside: &Inside, url: &str, setup_token: Option<&str>) -> Outcome {
+    let setup_url = setup_token.map(|token| format!("{url}/setup#token={token}"));
+    if output.json {
+        output.value(&json!({"url": url, "setup_url": setup_url, "setup_token": setup_token, "pid": std::process::id()}))?;
+    } else {
+        output.line(&format!("Duet is at {url}"))?;
+        if let Some(link) = &setup_url {
+            output.line(&format!("Set it up: {link}"))?;
+        }
+    }
+    output.say(&format!("  data   {} (encrypted)", settings.data.display()));
+    output.say(&format!("  key    {}", inside.key().notice));
+    let model = inside.state.models().default_model();
+    let note = match model.provider() {
+        "offline" => " (no language model is configured: replies come from simple rules; set `models.default` for a real one)",
+        _ => "",
+    };
+    output.say(&format!("  model  {model}{note}"));
+    if !settings.config.server.bind.ip().is_loopback() {
+        output.say("  Others on the network can reach this address. Put TLS in front of it, and set `server.public_url`.");
+    }
+    Ok(())
+}
+
+/// A server that was killed left its sign-in behind: it ends now.
+async fn end_stale_sign_in(inside: &Inside, stale: Option<Runtime>) {
+    let Some(session) = stale.and_then(|runtime| runtime.session) else { return };
+    let accounts = &inside.state.stores().accounts;
+    if let Ok(Some((session, user))) = accounts.session(secret::hash(&session)).await {
+        let _ = accounts.end_session(user.id, session.id).await;
+    }
+}
+
+/// Keeps the runtime file true: a sign-in for the commands as soon as there is an owner, renewed before it ends, and again
+/// after "sign out everywhere".
+struct Keeper {
+    task: tokio::task::JoinHandle<()>,
+    sign_in: Arc<tokio::sync::Mutex<Option<SignIn>>>,
+    // Dropped last: removes the file.
+    _file: Arc<RuntimeFile>,
+}
+
+impl Keeper {
+    fn start(data: &std::path::Path, inside: &Inside, url: String, setup_token: Option<String>) -> Outcome<Self> {
+        let mut runtime = Runtime {
+            url,
+            pid: std::process::id(),
+            session: None,
+            setup_token,
+        };
+        let file = RuntimeFile::create(data, &runtime).map_err(|error| {
+            Failure::unavailable(format!(
+                "The runtime file for {} cannot be written: {error}. Check the folder's permissions and the disk's space.",
+                data.display()
+            ))
+        })?;
+        let file = Arc::new(file);
+        let sign_in = Arc::new(tokio::sync::Mutex::new(None::<SignIn>));
+        let task = tokio::spawn({
+            let (file, sign_in, state, store) = (Arc::clone(&file), Arc::clone(&sign_in), inside.state.clone(), inside.store());
+            async move {
+                loop {
+                    let mut held = sign_in.lock().await;
+                    let good = match held.as_ref() {
+                        Some(sign_in) => sign_in.is_good(&state).await,
+                        None => false,
+                    };
+                    if !good && let Ok(Some(user)) = store.owner().await {
+                        renew(&state, user, &mut held, &file, &mut runtime).await;
+                    }
+                    let pause = if held.is_some() { LOOK } else { FIRST_LOOK };
+                    drop(held);
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        });
+        Ok(Self {
+            task,
+            sign_in,
+            _file: file,
+        })
+    }
+
+    async fn stop(self, inside: &Inside) {
+        self.task.abort();
+        let _ = self.task.await;
+        if let Some(sign_in) = self.sign_in.lock().await.as_ref() {
+            sign_in.end(&inside.state).await;
+        }
+    }
+}
+
+/// Makes a new sign-in, tells it to the commands, and ends the one before.
+async fn renew(
+    state: &duet_api::state::AppState,
+    user: UserId,
+    held: &mut Option<SignIn>,
+    file: &RuntimeFile,
+    runtime: &mut Runtime,
+) {
+    let fresh = match inside::sign_in(state, user).await {
+        Ok(fresh) => fresh,
+        Err(error) => return tracing::warn!(%error, "the commands could not be signed in; trying again"),
+    };
+    runtime.session = Some(fresh.secret.expose_secret().to_owned());
+    runtime.setup_token = None;
+    if let Err(error) = file.update(runtime) {
+        tracing::warn!(%error, "the runtime file could not be written; trying again");
+        fresh.end(state).await;
+        return;
+    }
+    if let Some(before) = held.replace(fresh) {
+        before.end(state).await;
+    }
+}
+
+/// Resolves when the process is asked to stop: Ctrl-C or, on Unix, SIGTERM.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_this_machine_use_loopback() {
+        assert_eq!(local_url("0.0.0.0:7717".parse().unwrap()), "http://127.0.0.1:7717");
+        assert_eq!(local_url("[::]:7717".parse().unwrap()), "http://[::1]:7717");
+        assert_eq!(local_url("192.168.1.2:80".parse().unwrap()), "http://192.168.1.2:80");
+    }
+}
