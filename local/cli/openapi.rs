@@ -1,7 +1,11 @@
 //! `duet openapi`.
 
-use super::{exit::Outcome, output::Output};
+use super::{
+    exit::{Failure, Outcome},
+    output::Output,
+};
 
 pub fn run(output: Output) -> Outcome {
-    output.value(&duet_api::openapi::document())
+    let document = serde_json::to_string_pretty(&duet_api::openapi::document());
+    output.line(&document.map_err(|error| Failure::failed(format!("The description cannot be written as JSON: {error}.")))?)
 }

@@ -1,6 +1,6 @@
 //! `duet serve`.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
 use duet_api::auth::{secret, setup};

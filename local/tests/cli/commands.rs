@@ -1,0 +1,196 @@
+//! Every command, with a server and without, as text and as JSON.
+
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::harness::{Home, PASSWORD};
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap()).collect()
+}
+
+/// The same commands give the same results on the file and through a server.
+#[test]
+fn commands_work_with_and_without_a_server() {
+    let home = Home::new();
+    home.init();
+    for round in ["alone", "served"] {
+        let server = (round == "served").then(|| home.serve());
+        let id = home.run(["memory", "add", "--private", &format!("The {round} bike is red.")]).ok();
+        let id = id.trim();
+        let found = home.run(["memory", "search", "--json", "-n", "3", &format!("{round} bike")]).json();
+        assert_eq!(found["items"][0]["memory"]["id"], id, "{found}");
+        let shown = home.run(["memory", "show", "--json", id]).json();
+        assert_eq!(shown["memory"]["visibility"], "private", "{shown}");
+        assert!(home.run(["memory", "show", id]).ok().contains("bike is red"));
+        assert!(home.run(["memory", "list"]).ok().contains(id));
+
+        let next = home
+            .run(["memory", "add", "--supersedes", id, &format!("The {round} bike is blue.")])
+            .ok();
+        let live = home.run(["memory", "list", "--json"]).json();
+        assert!(texts(&live).contains(&format!("The {round} bike is blue.").as_str()), "{live}");
+        assert!(!texts(&live).contains(&format!("The {round} bike is red.").as_str()), "{live}");
+        let receipt = home.run(["memory", "redact", "--yes", "--json", next.trim()]).json();
+        assert_eq!(receipt["memory_id"], next.trim(), "{receipt}");
+        let history = home.run(["memory", "list", "--json", "--history"]).json();
+        assert!(!history.to_string().contains(&format!("{round} bike is")), "{history}");
+
+        let asked = home.run(["ask", "--json", &format!("My {round} cat is called Mia.")]).json();
+        assert_eq!(asked["remembered"].as_array().unwrap().len(), 1, "{asked}");
+        let id = asked["conversation_id"].as_str().unwrap();
+        let again = home.run_with(["ask", "--json", "-c", "last", "-"], b"What is my cat called?").json();
+        assert_eq!(again["conversation_id"], id);
+        assert!(again["text"].as_str().unwrap().contains("Mia"), "{again}");
+        let list = home.run(["conversation", "list", "--json"]).json();
+        assert_eq!(list[0]["id"], id, "{list}");
+        assert!(home.run(["conversation", "show", id]).ok().contains("Mia"));
+        assert!(home.run(["conversation", "export", id]).ok().contains("Mia"));
+        let export = home.path().join(format!("{round}.json"));
+        let arguments = ["conversation", "export", "last", "--format", "json", "-o", export.to_str().unwrap()];
+        home.run(arguments).ok();
+        serde_json::from_slice::<Value>(&std::fs::read(&export).unwrap()).unwrap();
+        home.run(arguments).refused(1, &["--output"]);
+
+        let agents = home.run(["agent", "list", "--json"]).json();
+        assert_eq!(agents.as_array().unwrap().len(), 2, "{agents}");
+        let edited = home.run(["agent", "edit", "companion_primary", "--name", round, "--json"]).json();
+        assert_eq!(edited["name"], round);
+        home.run(["agent", "edit", "companion_primary"]).refused(2, &["nothing to change"]);
+
+        let secret = home.run(["keys", "create", round, "--scope", "chat", "--days", "3"]).ok();
+        assert!(secret.starts_with("duet_"), "{secret}");
+        let keys = home.run(["keys", "list", "--json"]).json();
+        assert!(!keys.to_string().contains(secret.trim()), "shown once");
+        let key = keys[0]["id"].as_str().unwrap().to_owned();
+        let revoked = home.run(["keys", "revoke", "--json", &key]).json();
+        assert!(revoked["revoked_at"].is_string(), "{revoked}");
+
+        assert!(home.run(["audit", "verify"]).ok().starts_with("intact"));
+        let audit = home.run(["audit", "list", "--json"]).json();
+        assert!(audit.to_string().contains("redact"), "{audit}");
+        let doctor = home.run(["doctor", "--json"]).json();
+        assert_eq!(doctor["healthy"], true, "{doctor}");
+        if let Some(server) = server {
+            assert_eq!(server.stop().code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn redacting_without_a_terminal_needs_yes() {
+    let home = Home::new();
+    home.init();
+    let id = home.run(["memory", "add", "Keep me."]).ok();
+    home.run(["memory", "redact", id.trim()]).refused(1, &["Nothing was redacted", "--yes"]);
+    assert!(home.run(["memory", "list"]).ok().contains("Keep me."));
+}
+
+#[test]
+fn events_are_lines_of_json() {
+    let home = Home::new();
+    home.init();
+    let lines = home.run(["ask", "--events", "My dog is called Rex."]).ok();
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.first().unwrap()["type"], "RUN_STARTED");
+    assert_eq!(events.last().unwrap()["type"], "RUN_FINISHED");
+    assert!(events.iter().any(|event| event["type"] == "TOOL_CALL_START"));
+}
+
+#[test]
+fn words_go_to_the_standard_error_and_quiet_silences_them() {
+    let home = Home::new();
+    home.init();
+    let loud = home.run(["ask", "Hello"]);
+    assert!(loud.err.contains("offline"), "{}", loud.err);
+    let quiet = home.run(["--quiet", "ask", "Hello"]);
+    assert_eq!(quiet.err, "");
+    assert_eq!(quiet.out, loud.out);
+    assert!(!quiet.out.contains('\u{1b}'), "no colour into a pipe");
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let home = Home::new();
+    home.init();
+    for number in 0..40 {
+        home.run(["memory", "add", &format!("Number {number}")]).ok();
+    }
+    let mut listed = home.command(["memory", "list"]).spawn().unwrap();
+    drop(listed.stdout.take());
+    let mut said = String::new();
+    listed.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(listed.wait().unwrap().code(), Some(0));
+    assert_eq!(said, "");
+}
+
+#[test]
+fn what_needs_no_data_makes_none() {
+    let home = Home::new();
+    let document = home.run(["openapi"]).json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    assert!(home.run(["completions", "bash"]).ok().contains("duet"));
+    assert!(home.run(["config", "path"]).ok().contains("duet.db"));
+    let shown = home.run(["config", "show"]).ok();
+    assert!(shown.contains("127.0.0.1:7717"), "{shown}");
+    let again = Home::with_config(&shown);
+    assert_eq!(again.run(["config", "show"]).ok(), shown, "what is shown can be used");
+    for help in [&["--help"][..], &["ask", "--help"], &["memory", "add", "--help"], &["serve", "--help"]] {
+        assert!(home.run(help).ok().contains("Usage"));
+    }
+    assert!(home.run(["--version"]).ok().starts_with("duet "));
+    assert!(!home.data().exists() && !home.key().exists());
+}
+
+#[test]
+fn set_up_through_a_running_server() {
+    let home = Home::new();
+    let server = home.serve();
+    home.init();
+    // The server notices its owner and lets the commands in.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(home.run(["memory", "list"]).code == 0);
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn a_passphrase_protects_the_file() {
+    let home = Home::with_config("[data]\nkey = \"passphrase:env:DUET_TEST_PHRASE\"\n");
+    let with = |phrase: Option<&str>, args: &[&str], input: &str| {
+        let mut command = home.command(args);
+        if let Some(phrase) = phrase {
+            command.env("DUET_TEST_PHRASE", phrase);
+        }
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        crate::harness::Done::from(child.wait_with_output().unwrap())
+    };
+    let init = ["init", "--email", "ada@example.org", "--password-stdin"];
+    with(Some("open sesame please"), &init, &format!("{PASSWORD}\n")).ok();
+    with(Some("open sesame please"), &["memory", "list"], "").ok();
+    with(Some("open sesame pleas"), &["memory", "list"], "").refused(3, &["passphrase"]);
+    with(None, &["memory", "list"], "").refused(3, &["DUET_TEST_PHRASE"]);
+    assert!(!home.key().exists(), "no key lies about");
+}
+
+#[cfg(unix)]
+#[test]
+fn secrets_are_readable_by_their_owner_only_and_gone_after_the_end() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    home.init();
+    let server = home.serve();
+    let found = Command::new("find").arg(home.path()).args(["-type", "f", "-not", "-path", "*/logs/*"]).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    assert!(found.contains("/run/duet/"), "{found}");
+    for file in found.lines() {
+        let mode = std::fs::metadata(file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file}: {mode:o}");
+    }
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(std::fs::read_dir(home.path().join("run/duet")).unwrap().count(), 0);
+}

@@ -1,0 +1,105 @@
+//! `kill -9` at any moment: what was acknowledged is there, nothing is torn, every run comes to its end.
+//!
+//! Ten moments by default; `DUET_TEST_KILLS=50` tries as many (the simulator in the core covers the steps one by one).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Browser, Home};
+
+/// Short leases: a lost worker's runs are taken over within seconds.
+const CONFIG: &str = "[models.offline]\npause_ms = 15\n[worker]\nlease_seconds = 3\n[limits]\nsign_in_per_minute = 10000\nsign_in_per_address_per_minute = 10000\n";
+
+/// A small generator, so that a seed that failed can be tried again.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// What the server said it has stored.
+#[derive(Default)]
+struct Acknowledged {
+    memories: BTreeMap<String, String>,
+    messages: BTreeMap<String, (String, String)>,
+    runs: Vec<(String, String)>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_writes_survive_kill_9_at_any_moment() {
+    let kills: u64 = std::env::var("DUET_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(10);
+    let home = Home::with_config(CONFIG);
+    let server = home.serve();
+    Browser::set_up(&server).await;
+    server.kill();
+    let mut acknowledged = Acknowledged::default();
+    for seed in 0..kills {
+        let server = home.serve();
+        let ada = Browser::sign_in(&server.url).await;
+        let fuse = Duration::from_millis(Dice(seed).next(1200));
+        let written = tokio::select! {
+            _ = tokio::time::sleep(fuse) => None,
+            never = write(&ada, seed, &mut acknowledged) => Some(never),
+        };
+        assert!(written.is_none(), "writing goes on until the end");
+        server.kill();
+        check(&home, seed, &acknowledged).await;
+    }
+    assert!(acknowledged.memories.len() as u64 > kills, "{} memories", acknowledged.memories.len());
+    assert!(!acknowledged.runs.is_empty());
+}
+
+/// Writes without end: memories and turns; what is acknowledged is noted.
+async fn write(ada: &Browser, seed: u64, acknowledged: &mut Acknowledged) {
+    let talk = ada.conversation().await;
+    let mut dice = Dice(seed ^ 0xd0e7);
+    for number in 0.. {
+        let text = format!("Seed {seed} number {number} is {}.", dice.next(1000));
+        if dice.next(3) > 0 {
+            let memory = ada.post("{ws}/memories", &json!({"text": text})).await;
+            acknowledged.memories.insert(memory["id"].as_str().unwrap().to_owned(), text);
+            continue;
+        }
+        // A conversation answers one message at a time: each turn has its own.
+        let talk = if number % 2 == 0 { ada.conversation().await } else { talk.clone() };
+        let said = format!("count to {}", 20 + dice.next(200));
+        let busy = ada.try_say(&talk, &said).await;
+        if let Some(receipt) = busy {
+            let id = |key: &str| receipt[key].as_str().unwrap().to_owned();
+            acknowledged.messages.insert(id("message_id"), (talk.clone(), said));
+            acknowledged.runs.push((talk.clone(), id("run_id")));
+        }
+    }
+}
+
+/// Starts again and looks for everything.
+async fn check(home: &Home, seed: u64, acknowledged: &Acknowledged) {
+    let server = home.serve();
+    let ada = Browser::sign_in(&server.url).await;
+    for (id, text) in &acknowledged.memories {
+        let memory = ada.get(&format!("{{ws}}/memories/{id}")).await;
+        assert_eq!(memory["text"], *text, "seed {seed}");
+    }
+    let mut talks: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for (id, (talk, text)) in &acknowledged.messages {
+        if !talks.contains_key(talk.as_str()) {
+            let page = ada.get(&format!("{{ws}}/conversations/{talk}/messages?limit=200")).await;
+            talks.insert(talk, page["items"].as_array().unwrap().clone());
+        }
+        let found = talks[talk.as_str()].iter().find(|message| message["id"] == **id);
+        assert_eq!(found.unwrap_or(&Value::Null)["text"], *text, "seed {seed}: message {id}");
+    }
+    for (talk, run) in acknowledged.runs.iter().rev().take(4) {
+        ada.reply(talk, run).await;
+        let run = ada.get(&format!("{{ws}}/runs/{run}")).await;
+        let status = run["status"].as_str().unwrap();
+        assert!(matches!(status, "done" | "interrupted"), "seed {seed}: {run}");
+    }
+    let verified = home.run(["audit", "verify", "--json"]).json();
+    assert_eq!(verified["intact"], true, "seed {seed}: {verified}");
+    assert_eq!(server.stop().code(), Some(0), "seed {seed}");
+}
