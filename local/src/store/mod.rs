@@ -10,7 +10,6 @@ mod db;
 mod error;
 mod events;
 mod feed;
-mod inspect;
 mod keys;
 mod memory;
 mod open;
@@ -38,7 +37,6 @@ use duet_core::{
 use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
 
-pub use self::inspect::Inspection;
 pub use self::open::{OpenError, OpenOptions};
 use self::{
     accounts::LocalAccounts,
