@@ -61,14 +61,16 @@ async fn turned(mut receiver: watch::Receiver<bool>) {
     let _ = receiver.wait_for(|value| *value).await;
 }
 
-struct Tasks {
+/// What a process does beside answering requests: drives runs, embeds what lacks a vector, sweeps.
+pub struct Tasks {
     stop: watch::Sender<bool>,
     driver: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
-    fn start(state: &AppState) -> Self {
+    /// Starts them.
+    pub fn start(state: &AppState) -> Self {
         let stop = watch::Sender::new(false);
         Self {
             driver: tokio::spawn(drive(state.clone(), stop.subscribe())),
@@ -80,7 +82,8 @@ impl Tasks {
         }
     }
 
-    async fn stop(self, grace: Duration) {
+    /// Has runs end within `grace`; what is unfinished is handed back.
+    pub async fn stop(self, grace: Duration) {
         self.stop.send_replace(true);
         let abort = self.driver.abort_handle();
         if tokio::time::timeout(grace.max(Duration::from_secs(5)), self.driver)

@@ -92,7 +92,10 @@ async fn list(connection: &Connection, output: Output) -> Outcome {
                 agent.id.to_string(),
                 brief(&agent.name, 30),
                 agent.kind.to_string(),
-                agent.model.as_ref().map_or_else(|| "(default)".to_owned(), ToString::to_string),
+                agent
+                    .model
+                    .as_ref()
+                    .map_or_else(|| "(default)".to_owned(), ToString::to_string),
                 if agent.active { "active" } else { "inactive" }.to_owned(),
             ]
         })
@@ -107,7 +110,11 @@ fn edit_body(args: &EditArgs) -> Outcome<Value> {
         body["name"] = json!(name);
     }
     if let Some(prompt) = &args.prompt {
-        body["prompt"] = json!(input::text(std::slice::from_ref(prompt), "the prompt", AgentEdit::MAX_PROMPT)?);
+        body["prompt"] = json!(input::text(
+            std::slice::from_ref(prompt),
+            "the prompt",
+            AgentEdit::MAX_PROMPT
+        )?);
     }
     if let Some(model) = &args.model {
         body["model"] = json!(model);
@@ -125,7 +132,9 @@ fn edit_body(args: &EditArgs) -> Outcome<Value> {
         body["active"] = json!(args.active);
     }
     match body.as_object().is_some_and(serde_json::Map::is_empty) {
-        true => Err(Failure::usage("There is nothing to change. Name what to set; `duet agent edit --help` lists it.")),
+        true => Err(Failure::usage(
+            "There is nothing to change. Name what to set; `duet agent edit --help` lists it.",
+        )),
         false => Ok(body),
     }
 }
@@ -138,7 +147,10 @@ async fn change(connection: &Connection, output: Output, name: &str, mut edit: V
     let agents = agents(connection).await?;
     let agent = pick(&agents, name)?;
     edit["version"] = json!(agent.version);
-    let changed: Agent = connection.client.patch(&connection.path(&format!("/agents/{}", agent.id)), &edit).await?;
+    let changed: Agent = connection
+        .client
+        .patch(&connection.path(&format!("/agents/{}", agent.id)), &edit)
+        .await?;
     match output.json {
         true => output.value(&changed),
         false => {
@@ -154,7 +166,9 @@ fn pick<'a>(agents: &'a [Agent], name: &str) -> Outcome<&'a Agent> {
     let found: Vec<&Agent> = agents.iter().filter(matches).collect();
     match found[..] {
         [one] => Ok(one),
-        [] => Err(Failure::not_found(format!("There is no agent `{name}`. `duet agent list` shows them."))),
+        [] => Err(Failure::not_found(format!(
+            "There is no agent `{name}`. `duet agent list` shows them."
+        ))),
         _ => Err(Failure::usage(format!(
             "Several agents go by `{name}`. Name its kind or its id; `duet agent list` shows them."
         ))),

@@ -109,11 +109,16 @@ async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &s
 
 /// Answers the last message of a conversation once more, or goes on with its reply.
 async fn retry(connection: &Connection, args: &AskArgs) -> Outcome<(String, TurnReceipt)> {
-    let name = if args.conversation == "new" { "last" } else { &args.conversation };
+    let name = if args.conversation == "new" {
+        "last"
+    } else {
+        &args.conversation
+    };
     let conversation = connection.conversation(name).await?;
     let messages = newest(connection, &conversation).await?;
     let asked = messages.iter().find(|message| message.role == MessageRole::User);
-    let asked = asked.ok_or_else(|| Failure::not_found("There is no message in this conversation yet. Say something with `duet ask TEXT`."))?;
+    let asked = asked
+        .ok_or_else(|| Failure::not_found("There is no message in this conversation yet. Say something with `duet ask TEXT`."))?;
     let path = connection.path(&format!("/conversations/{conversation}/messages/{}/retry", asked.id));
     let mode = if args.go_on { "continue" } else { "restart" };
     let receipt = connection.client.post(&path, &json!({"mode": mode})).await?;
@@ -127,7 +132,9 @@ async fn newest(connection: &Connection, conversation: &str) -> Outcome<Vec<Mess
 
 async fn interrupted(connection: &Connection, conversation: &str) -> Outcome<bool> {
     let messages = newest(connection, conversation).await?;
-    Ok(messages.first().is_some_and(|message| message.status == MessageStatus::Interrupted))
+    Ok(messages
+        .first()
+        .is_some_and(|message| message.status == MessageStatus::Interrupted))
 }
 
 /// Shows a reply as it arrives.
@@ -220,9 +227,19 @@ async fn tell(
     if args.events || output.quiet {
         return Ok(());
     }
-    for id in reply.context["recalled"].as_array().into_iter().flatten().take(SOURCES).filter_map(Value::as_str) {
+    for id in reply.context["recalled"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .take(SOURCES)
+        .filter_map(Value::as_str)
+    {
         // A memory redacted meanwhile is no reason to fail.
-        if let Ok(memory) = connection.client.get::<Memory>(&connection.path(&format!("/memories/{id}"))).await {
+        if let Ok(memory) = connection
+            .client
+            .get::<Memory>(&connection.path(&format!("/memories/{id}")))
+            .await
+        {
             output.say(&format!("  recalled {id}: {}", brief(&memory.text, 100)));
         }
     }
@@ -264,9 +281,15 @@ fn verdict(reply: &Reply, stopped: bool) -> Outcome {
     let message = result["message"].as_str().unwrap_or_default();
     match result["outcome"].as_str().unwrap_or_default() {
         "cancelled" if stopped => Err(Failure::Silent(Exit::Interrupted)),
-        "cancelled" => Err(Failure::failed("The reply was stopped; what was written is kept. `duet ask --continue` goes on with it.")),
-        "interrupted" => Err(Failure::failed("The reply was interrupted; what was written is kept. `duet ask --continue` goes on with it.")),
-        "limited" => Err(Failure::failed(format!("The reply ended at a limit: {message} `duet ask --continue` goes on with it."))),
+        "cancelled" => Err(Failure::failed(
+            "The reply was stopped; what was written is kept. `duet ask --continue` goes on with it.",
+        )),
+        "interrupted" => Err(Failure::failed(
+            "The reply was interrupted; what was written is kept. `duet ask --continue` goes on with it.",
+        )),
+        "limited" => Err(Failure::failed(format!(
+            "The reply ended at a limit: {message} `duet ask --continue` goes on with it."
+        ))),
         _ => Ok(()),
     }
 }

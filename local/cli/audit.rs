@@ -53,7 +53,11 @@ async fn list(connection: &Connection, output: Output, limit: usize) -> Outcome 
             ]
         })
         .collect();
-    output.table(["SEQ", "AT", "BY", "ACTION", "TARGET", "OUTCOME"], &rows, "The audit log is empty.")
+    output.table(
+        ["SEQ", "AT", "BY", "ACTION", "TARGET", "OUTCOME"],
+        &rows,
+        "The audit log is empty.",
+    )
 }
 
 async fn verify(connection: &Connection, output: Output) -> Outcome {

@@ -22,10 +22,7 @@ const INSIDE: &str = "http://localhost";
 /// How the API is reached.
 enum Transport {
     /// A server on this machine.
-    Server {
-        http: reqwest::Client,
-        url: String,
-    },
+    Server { http: reqwest::Client, url: String },
     /// The router in this process.
     Inside(Router),
 }
@@ -91,11 +88,17 @@ impl Client {
                 let response = request.send().await.map_err(|error| unreachable(url, &error))?;
                 Ok(Answer {
                     status: response.status(),
-                    body: response.bytes_stream().map(|chunk| chunk.map_err(|error| error.to_string())).boxed(),
+                    body: response
+                        .bytes_stream()
+                        .map(|chunk| chunk.map_err(|error| error.to_string()))
+                        .boxed(),
                 })
             }
             Transport::Inside(router) => {
-                let mut request = Request::builder().method(method).uri(path).header("host", INSIDE.trim_start_matches("http://"));
+                let mut request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header("host", INSIDE.trim_start_matches("http://"));
                 for (name, value) in all {
                     request = request.header(name, value);
                 }
@@ -155,7 +158,9 @@ impl Answer {
         let mut body = self.body;
         let mut bytes = Vec::new();
         while let Some(chunk) = body.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| Failure::unavailable(format!("The answer broke off: {error}. Repeat the command.")))?);
+            bytes.extend_from_slice(
+                &chunk.map_err(|error| Failure::unavailable(format!("The answer broke off: {error}. Repeat the command.")))?,
+            );
         }
         if status.is_success() {
             return Ok(bytes);
@@ -174,16 +179,24 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self.body);
         }
-        self.bytes().await.and_then(|_| Err(Failure::failed("The server's answer is not understood.")))
+        self.bytes()
+            .await
+            .and_then(|_| Err(Failure::failed("The server's answer is not understood.")))
     }
 }
 
 fn misunderstood(error: serde_json::Error) -> Failure {
-    Failure::failed(format!("The server's answer is not understood ({error}). Is it another version of Duet? Restart it."))
+    Failure::failed(format!(
+        "The server's answer is not understood ({error}). Is it another version of Duet? Restart it."
+    ))
 }
 
 fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
-    let why = if error.is_timeout() { "it does not answer" } else { "it cannot be reached" };
+    let why = if error.is_timeout() {
+        "it does not answer"
+    } else {
+        "it cannot be reached"
+    };
     Failure::unavailable(format!(
         "The Duet server at {url} holds the data file, but {why}. Wait a moment, or stop it and repeat the command."
     ))
@@ -231,9 +244,16 @@ mod tests {
 
     fn client() -> Client {
         let echo = |headers: axum::http::HeaderMap, Json(body): Json<Value>| async move {
-            Json(json!({"cookie": headers["cookie"].to_str().unwrap(), "origin": headers["origin"].to_str().unwrap(), "body": body}))
+            Json(
+                json!({"cookie": headers["cookie"].to_str().unwrap(), "origin": headers["origin"].to_str().unwrap(), "body": body}),
+            )
         };
-        let refuse = || async { (StatusCode::FORBIDDEN, Json(json!({"code": "denied", "detail": "Refused to do it: no."}))) };
+        let refuse = || async {
+            (
+                StatusCode::FORBIDDEN,
+                Json(json!({"code": "denied", "detail": "Refused to do it: no."})),
+            )
+        };
         let router = Router::new().route("/echo", post(echo)).route("/refuse", post(refuse));
         Client::inside(router, Some("s3cret".into()))
     }
@@ -241,7 +261,10 @@ mod tests {
     #[tokio::test]
     async fn inside_requests_are_signed_in_and_same_origin() {
         let answer: Value = client().post("/echo", &json!({"a": 1})).await.unwrap();
-        assert_eq!(answer, json!({"cookie": "duet_session=s3cret", "origin": "http://localhost", "body": {"a": 1}}));
+        assert_eq!(
+            answer,
+            json!({"cookie": "duet_session=s3cret", "origin": "http://localhost", "body": {"a": 1}})
+        );
     }
 
     #[tokio::test]
@@ -253,7 +276,10 @@ mod tests {
             }
             other => panic!("{other}"),
         }
-        assert!(matches!(client().get::<Value>("/nothing").await.unwrap_err(), Failure::Say(Exit::NotFound, _)));
+        assert!(matches!(
+            client().get::<Value>("/nothing").await.unwrap_err(),
+            Failure::Say(Exit::NotFound, _)
+        ));
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub fn run(global: &Global, output: Output, command: ConfigCommand) -> Outcome {
             if output.json {
                 return output.value(&settings.config);
             }
-            let text = toml::to_string(&settings.config).map_err(|error| Failure::failed(format!("The settings cannot be written as TOML: {error}.")))?;
+            let text = toml::to_string(&settings.config)
+                .map_err(|error| Failure::failed(format!("The settings cannot be written as TOML: {error}.")))?;
             output.raw(&text)
         }
         ConfigCommand::Path => {

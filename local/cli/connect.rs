@@ -20,7 +20,8 @@ use crate::runtime;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to do while nobody owns the installation.
-pub const NO_OWNER: &str = "Duet has no owner yet. Finish the set-up in the browser (`duet serve` prints the link), or use `duet init`.";
+pub const NO_OWNER: &str =
+    "Duet has no owner yet. Finish the set-up in the browser (`duet serve` prints the link), or use `duet init`.";
 
 /// The settings of this invocation.
 #[derive(Clone, Debug)]
@@ -44,11 +45,16 @@ pub struct Connection {
 /// Reads the settings: file, environment, flags.
 pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> {
     // A file that is named has to be there; the default one need not.
-    let file = global.config.clone().or_else(|| paths::default_config().filter(|path| path.exists()));
+    let file = global
+        .config
+        .clone()
+        .or_else(|| paths::default_config().filter(|path| path.exists()));
     let mut sources = Sources::from_process(file);
     sources.flags = flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     if let Some(data) = &global.data {
-        let text = data.to_str().ok_or_else(|| Failure::usage("The name of the data file is not valid UTF-8. Choose another one."))?;
+        let text = data
+            .to_str()
+            .ok_or_else(|| Failure::usage("The name of the data file is not valid UTF-8. Choose another one."))?;
         sources.flags.push(("data.path".into(), text.to_owned()));
     }
     let config = sources.load().map_err(|error| Failure::usage(error.to_string()))?;
@@ -150,7 +156,11 @@ impl Connection {
             (Some(membership), _) => Ok(membership.workspace.id.to_string()),
             (None, Some(name)) => Err(Failure::not_found(format!(
                 "There is no workspace `{name}`. Yours are: {}.",
-                memberships.iter().map(|one| one.workspace.name.as_str()).collect::<Vec<_>>().join(", ")
+                memberships
+                    .iter()
+                    .map(|one| one.workspace.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ))),
             (None, None) => Err(Failure::not_found("You are in no workspace. Make one in the web app.")),
         }
@@ -167,8 +177,13 @@ impl Connection {
         let mut cursor: Option<String> = None;
         while items.len() < limit {
             let size = (limit - items.len()).min(200);
-            let from = cursor.map(|cursor| format!("&cursor={}", super::client::encode(&cursor))).unwrap_or_default();
-            let page: Page<T> = self.client.get(&self.path(&format!("{path}?limit={size}{query}{from}"))).await?;
+            let from = cursor
+                .map(|cursor| format!("&cursor={}", super::client::encode(&cursor)))
+                .unwrap_or_default();
+            let page: Page<T> = self
+                .client
+                .get(&self.path(&format!("{path}?limit={size}{query}{from}")))
+                .await?;
             items.extend(page.items);
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -185,7 +200,9 @@ impl Connection {
             return Ok(self.client.get::<Conversation>(&path).await?.id.to_string());
         }
         let latest: Vec<Conversation> = self.pages("/conversations", "", 1).await?;
-        let latest = latest.first().ok_or_else(|| Failure::not_found("There is no conversation yet. Begin one with `duet ask TEXT`."))?;
+        let latest = latest
+            .first()
+            .ok_or_else(|| Failure::not_found("There is no conversation yet. Begin one with `duet ask TEXT`."))?;
         Ok(latest.id.to_string())
     }
 

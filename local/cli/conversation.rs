@@ -121,7 +121,12 @@ async fn export(connection: &Connection, output: Output, args: &ExportArgs) -> O
         return output.raw(&String::from_utf8_lossy(&bytes));
     };
     let written = std::fs::File::create_new(file).and_then(|mut open| std::io::Write::write_all(&mut open, &bytes));
-    written.map_err(|error| Failure::failed(format!("{} cannot be written: {error}. Choose another name with --output.", file.display())))?;
+    written.map_err(|error| {
+        Failure::failed(format!(
+            "{} cannot be written: {error}. Choose another name with --output.",
+            file.display()
+        ))
+    })?;
     output.say(&format!("Wrote {}.", file.display()));
     Ok(())
 }

@@ -28,12 +28,17 @@ const LITTLE_SPACE: u64 = 512 << 20;
 
 /// Options of `duet doctor`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 0 when all is well (warnings allowed), 1 when something has to be mended.\n\
-    The default model is sent one word, and the embedder too, unless --no-network is given.")]
+#[command(
+    after_help = "Exit code 0 when all is well (warnings allowed), 1 when something has to be mended.\n\
+    The default model is sent one word, and the embedder too, unless --no-network is given."
+)]
 pub struct DoctorArgs {
     /// Do not call the model and the embedder
     #[arg(long)]
     no_network: bool,
+    /// Also read every page of the data file and check it; takes a while for a large one
+    #[arg(long)]
+    deep: bool,
 }
 
 /// How a check ended.
@@ -129,7 +134,7 @@ async fn examine(settings: &Settings, args: &DoctorArgs, checks: &mut Vec<Check>
     });
     permissions(settings, checks);
     checks.push(space(&settings.data));
-    file(settings, checks).await;
+    file(settings, args.deep, checks).await;
     let http = match inside::http() {
         Ok(http) => http,
         Err(failure) => return checks.push(Check::problem("network", failure.to_string(), "Mend the proxy settings.")),
@@ -154,7 +159,10 @@ fn permissions(settings: &Settings, checks: &mut Vec<Check>) {
         Ok(false) => Check::ok("data file", settings.data.display().to_string()),
         Ok(true) => Check::warning(
             "data file",
-            format!("{} can be read by other users of this machine (it is encrypted all the same)", settings.data.display()),
+            format!(
+                "{} can be read by other users of this machine (it is encrypted all the same)",
+                settings.data.display()
+            ),
             format!("chmod 600 {}", settings.data.display()),
         ),
         Err(error) => Check::problem(
@@ -167,13 +175,21 @@ fn permissions(settings: &Settings, checks: &mut Vec<Check>) {
 
 #[cfg(unix)]
 fn space(data: &Path) -> Check {
-    let folder = data.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let folder = data
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.is_dir())
+        .unwrap_or(Path::new("/"));
     match rustix::fs::statvfs(folder) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let text = format!("{} MiB free for {}", free >> 20, folder.display());
             match free {
-                0..=LITTLE_SPACE => Check::warning("disk space", text, "Free some space: when the disk is full, nothing new can be remembered."),
+                0..=LITTLE_SPACE => Check::warning(
+                    "disk space",
+                    text,
+                    "Free some space: when the disk is full, nothing new can be remembered.",
+                ),
                 _ => Check::ok("disk space", text),
             }
         }
@@ -187,7 +203,7 @@ fn space(_: &Path) -> Check {
 }
 
 /// Key, cipher, extensions and lock: by opening the file, or by asking the server that has it.
-async fn file(settings: &Settings, checks: &mut Vec<Check>) {
+async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) {
     if let Some(running) = runtime::find(&settings.data) {
         return checks.push(server(&running).await);
     }
@@ -207,9 +223,16 @@ async fn file(settings: &Settings, checks: &mut Vec<Check>) {
             checks.push(Check::ok("lock", "nobody else uses the data file"));
             checks.push(Check::ok("key", opened.key.notice.clone()));
             inspect(&opened.store, checks);
+            if deep {
+                checks.push(pages(&opened.store).await);
+            }
             match opened.store.owner().await {
                 Ok(Some(_)) => checks.push(Check::ok("owner", "set up")),
-                Ok(None) => checks.push(Check::warning("owner", "nobody owns this installation yet", connect::NO_OWNER)),
+                Ok(None) => checks.push(Check::warning(
+                    "owner",
+                    "nobody owns this installation yet",
+                    connect::NO_OWNER,
+                )),
                 Err(error) => checks.push(Check::problem("owner", error.to_string(), "Restore the newest backup.")),
             }
         }
@@ -225,19 +248,39 @@ async fn file(settings: &Settings, checks: &mut Vec<Check>) {
 fn inspect(store: &Arc<LocalStore>, checks: &mut Vec<Check>) {
     match store.inspect() {
         Ok(found) => {
-            checks.push(Check::ok("cipher", format!("SQLCipher {}", found.cipher_version)));
+            checks.push(Check::ok(
+                "cipher",
+                format!("SQLCipher {} on SQLite {}", found.cipher_version, found.sqlite_version),
+            ));
             checks.push(Check::ok("vector extension", format!("sqlite-vec {}", found.vector_version)));
             checks.push(Check::ok("full text", "FTS5"));
-            checks.push(Check::ok("size", format!("{} MiB", found.bytes >> 20)));
+            checks.push(Check::ok("schema", format!("version {}", found.schema_version)));
+            checks.push(Check::ok("size", format!("{} KiB", found.bytes >> 10)));
         }
         Err(error) => checks.push(Check::problem("data file", error.to_string(), "Restore the newest backup.")),
+    }
+}
+
+/// Every page against its code.
+async fn pages(store: &LocalStore) -> Check {
+    const FIX: &str = "Stop Duet and restore the newest backup.";
+    match store.check_pages().await {
+        Ok(wrong) if wrong.is_empty() => Check::ok("pages", "every page is as it was written"),
+        Ok(wrong) => Check::problem("pages", format!("{} faults, the first: {}", wrong.len(), wrong[0]), FIX),
+        Err(error) => Check::problem("pages", error.to_string(), FIX),
     }
 }
 
 /// Without a data file: whether this build could make one.
 fn parts(checks: &mut Vec<Check>) {
     checks.push(match LocalStore::check_parts() {
-        Ok(found) => Check::ok("cipher", format!("SQLCipher {}, sqlite-vec {}, FTS5", found.cipher_version, found.vector_version)),
+        Ok(found) => Check::ok(
+            "cipher",
+            format!(
+                "SQLCipher {}, sqlite-vec {}, FTS5",
+                found.cipher_version, found.vector_version
+            ),
+        ),
         Err(error) => Check::problem("cipher", error.to_string(), "Install an official build."),
     });
 }
@@ -251,7 +294,13 @@ async fn server(running: &runtime::Runtime) -> Check {
     let client = Client::server(http, &running.url, None);
     let answer = async { client.send(Method::GET, "/ready", None, &[]).await?.bytes().await };
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(Ok(_)) => Check::ok(name, format!("running at {} (process {}); it holds the data file and is ready", running.url, running.pid)),
+        Ok(Ok(_)) => Check::ok(
+            name,
+            format!(
+                "running at {} (process {}); it holds the data file and is ready",
+                running.url, running.pid
+            ),
+        ),
         Ok(Err(failure)) => Check::problem(name, failure.to_string(), "Look at its log, or start it again."),
         Err(_) => Check::problem(
             name,
@@ -318,10 +367,18 @@ async fn embed(embedder: &Arc<dyn Embedder>, no_network: bool) -> Check {
     match tokio::time::timeout(PATIENCE, embedder.embed(EmbedPurpose::Query, &texts)).await {
         Ok(Ok(vectors)) => match &vectors[..] {
             [Embedding { vector, .. }] => Check::ok(name, format!("{} gives {} dimensions", model.id, vector.len())),
-            _ => Check::problem(name, format!("{} gives {} vectors for one text", model.id, vectors.len()), fix),
+            _ => Check::problem(
+                name,
+                format!("{} gives {} vectors for one text", model.id, vectors.len()),
+                fix,
+            ),
         },
         Ok(Err(error)) => Check::problem(name, format!("{}: {error}", model.id), fix),
-        Err(_) => Check::problem(name, format!("{} does not answer within {} seconds", model.id, PATIENCE.as_secs()), fix),
+        Err(_) => Check::problem(
+            name,
+            format!("{} does not answer within {} seconds", model.id, PATIENCE.as_secs()),
+            fix,
+        ),
     }
 }
 
@@ -333,7 +390,10 @@ mod tests {
     fn a_problem_is_told_with_its_remedy() {
         let check = Check::problem("model", "x/y does not answer", "Start it.");
         let value = serde_json::to_value(&check).unwrap();
-        assert_eq!(value, serde_json::json!({"name": "model", "verdict": "problem", "found": "x/y does not answer", "fix": "Start it."}));
+        assert_eq!(
+            value,
+            serde_json::json!({"name": "model", "verdict": "problem", "found": "x/y does not answer", "fix": "Start it."})
+        );
         assert!(serde_json::to_value(Check::ok("a", "b")).unwrap().get("fix").is_none());
     }
 }

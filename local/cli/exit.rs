@@ -27,7 +27,10 @@ impl Exit {
         (2, "the command line, the configuration or the input is wrong"),
         (3, "refused: wrong key or token, not signed in, or not allowed"),
         (4, "there is no such thing"),
-        (5, "not available now: file in use, port taken, server, model or disk unavailable"),
+        (
+            5,
+            "not available now: file in use, port taken, server, model or disk unavailable",
+        ),
         (130, "interrupted by Ctrl-C"),
     ];
 }

@@ -11,8 +11,8 @@ use super::{
     client::Client,
     connect::{self, Reached},
     exit::{Failure, Outcome},
-    inside::{self, Inside, stored},
     input,
+    inside::{self, Inside, stored},
     output::Output,
 };
 
@@ -43,7 +43,11 @@ pub struct InitArgs {
 pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
     let password = password()?;
     let settings = connect::settings(global, &[])?;
-    let name = args.name.as_deref().or_else(|| args.email.split('@').next()).unwrap_or_default();
+    let name = args
+        .name
+        .as_deref()
+        .or_else(|| args.email.split('@').next())
+        .unwrap_or_default();
     let mut body = json!({
         "email": args.email,
         "password": password,
@@ -71,7 +75,10 @@ pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
     if output.json {
         return output.value(&json!({"user": answer["user"], "workspace": workspace}));
     }
-    output.say(&format!("{} owns the workspace {}. Say hello with `duet ask`, or start `duet serve`.", args.email, workspace["name"]));
+    output.say(&format!(
+        "{} owns the workspace {}. Say hello with `duet ask`, or start `duet serve`.",
+        args.email, workspace["name"]
+    ));
     Ok(())
 }
 
@@ -96,7 +103,9 @@ fn password() -> Outcome<String> {
     let text = input::piped("the password", MAX_PASSWORD)?;
     let first = text.lines().next().unwrap_or_default();
     match first.is_empty() {
-        true => Err(Failure::usage("The password on the standard input is empty. Pipe in one of at least 10 characters.")),
+        true => Err(Failure::usage(
+            "The password on the standard input is empty. Pipe in one of at least 10 characters.",
+        )),
         false => Ok(first.to_owned()),
     }
 }

@@ -47,8 +47,18 @@ mod tests {
 
     #[test]
     fn broken_and_long_input_is_named() {
-        assert!(decode(b"ab\xff".to_vec(), "the message", 10).unwrap_err().to_string().contains("byte 3"));
-        assert!(decode(vec![b'a'; 11], "the message", 10).unwrap_err().to_string().contains("longer than 10"));
+        assert!(
+            decode(b"ab\xff".to_vec(), "the message", 10)
+                .unwrap_err()
+                .to_string()
+                .contains("byte 3")
+        );
+        assert!(
+            decode(vec![b'a'; 11], "the message", 10)
+                .unwrap_err()
+                .to_string()
+                .contains("longer than 10")
+        );
         assert_eq!(decode(b"ab".to_vec(), "the message", 2).unwrap(), "ab");
     }
 }

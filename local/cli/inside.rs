@@ -59,8 +59,13 @@ impl From<OpenFailure> for Failure {
 /// Finds the key and opens the data file; both are made when they are not there.
 pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
     let env = crate::env::system();
-    let key = key_source::locate(settings.config.data.key.as_deref(), &settings.data, settings.config_folder.as_deref(), &env)
-        .map_err(|error| OpenFailure::Other(Failure::refused(error.to_string())))?;
+    let key = key_source::locate(
+        settings.config.data.key.as_deref(),
+        &settings.data,
+        settings.config_folder.as_deref(),
+        &env,
+    )
+    .map_err(|error| OpenFailure::Other(Failure::refused(error.to_string())))?;
     let options = OpenOptions {
         path: settings.data.clone(),
         key: key.key.clone(),
@@ -153,7 +158,7 @@ impl Inside {
             embedder: Some(embedder(settings, &http)?),
             tools: Arc::new(ToolRegistry::companion()),
             policy: Arc::new(Policy::starter()),
-            signing_key: duet_core::crypto::derive_key(opened.key.key.bytes(), "access tokens"),
+            signing_key: opened.store.derived_key("access tokens"),
         });
         let mut inside = Self {
             state,
@@ -228,7 +233,11 @@ pub async fn sign_in(state: &AppState, user: UserId) -> Result<SignIn, StoreErro
         created_at: now,
         expires_at: now.plus(SIGN_IN),
     };
-    state.stores().accounts.create_session(session.clone(), secret::hash(&secret)).await?;
+    state
+        .stores()
+        .accounts
+        .create_session(session.clone(), secret::hash(&secret))
+        .await?;
     Ok(SignIn {
         user,
         session,
@@ -240,7 +249,11 @@ impl SignIn {
     /// Whether it is good for at least another half of its time.
     pub async fn is_good(&self, state: &AppState) -> bool {
         let fresh = self.session.expires_at.since(state.env().now()) > SIGN_IN / 2;
-        let known = state.stores().accounts.session(secret::hash(self.secret.expose_secret())).await;
+        let known = state
+            .stores()
+            .accounts
+            .session(secret::hash(self.secret.expose_secret()))
+            .await;
         fresh && matches!(known, Ok(Some(_)))
     }
 

@@ -72,7 +72,12 @@ pub async fn run(global: &Global, output: Output, command: KeysCommand) -> Outco
 }
 
 async fn create(connection: &Connection, output: Output, args: &CreateArgs) -> Outcome {
-    let scopes: Vec<String> = args.scope.iter().filter_map(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned()).collect();
+    let scopes: Vec<String> = args
+        .scope
+        .iter()
+        .filter_map(ValueEnum::to_possible_value)
+        .map(|value| value.get_name().to_owned())
+        .collect();
     let mut body = json!({"name": args.name, "scopes": scopes});
     if let Some(days) = args.days {
         let now: Timestamp = crate::env::system().now();
@@ -82,7 +87,9 @@ async fn create(connection: &Connection, output: Output, args: &CreateArgs) -> O
     if output.json {
         return output.value(&made);
     }
-    let secret = made["secret"].as_str().ok_or_else(|| Failure::failed("The server's answer holds no secret. Restart it and try again."))?;
+    let secret = made["secret"]
+        .as_str()
+        .ok_or_else(|| Failure::failed("The server's answer holds no secret. Restart it and try again."))?;
     output.say("Keep this secret: it is shown once. Use it as `Authorization: Bearer …`.");
     output.line(secret)
 }
@@ -101,14 +108,23 @@ async fn list(connection: &Connection, output: Output) -> Outcome {
                 (None, Some(time)) => format!("until {time}"),
                 (None, None) => "valid".to_owned(),
             };
-            [key.id.to_string(), brief(&key.name, 30), format!("{}…", key.prefix), scopes.join(","), state]
+            [
+                key.id.to_string(),
+                brief(&key.name, 30),
+                format!("{}…", key.prefix),
+                scopes.join(","),
+                state,
+            ]
         })
         .collect();
     output.table(["ID", "NAME", "SECRET", "SCOPES", "STATE"], &rows, "There are no keys.")
 }
 
 async fn revoke(connection: &Connection, output: Output, id: &str) -> Outcome {
-    let key: ApiKey = connection.client.delete(&connection.path(&format!("/keys/{}", encode(id)))).await?;
+    let key: ApiKey = connection
+        .client
+        .delete(&connection.path(&format!("/keys/{}", encode(id))))
+        .await?;
     match output.json {
         true => output.value(&key),
         false => {

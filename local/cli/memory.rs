@@ -220,13 +220,20 @@ fn row(memory: &Memory) -> [String; 5] {
 
 async fn search(connection: &Connection, output: Output, args: &SearchArgs) -> Outcome {
     let mode = format!("{:?}", args.mode).to_lowercase();
-    let path = format!("/memories/search?q={}&limit={}&mode={mode}", encode(&args.text.join(" ")), args.limit);
+    let path = format!(
+        "/memories/search?q={}&limit={}&mode={mode}",
+        encode(&args.text.join(" ")),
+        args.limit
+    );
     let answer: RecallAnswer = connection.client.get(&connection.path(&path)).await?;
     if output.json {
         return output.value(&answer);
     }
     if answer.mode.as_str() != mode {
-        output.say(&format!("Only `{}` was possible: there are no vectors to go by.", answer.mode));
+        output.say(&format!(
+            "Only `{}` was possible: there are no vectors to go by.",
+            answer.mode
+        ));
     }
     let rows: Vec<_> = answer
         .items
@@ -236,7 +243,11 @@ async fn search(connection: &Connection, output: Output, args: &SearchArgs) -> O
             [format!("{:.3}", hit.score), id, since, kind, text]
         })
         .collect();
-    output.table(["SCORE", "ID", "SINCE", "KIND", "TEXT"], &rows, "Nothing in memory answers that.")
+    output.table(
+        ["SCORE", "ID", "SINCE", "KIND", "TEXT"],
+        &rows,
+        "Nothing in memory answers that.",
+    )
 }
 
 async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
@@ -250,9 +261,15 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
     let memory: Memory = serde_json::from_value(provenance["memory"].clone())
         .map_err(|error| Failure::failed(format!("The server's answer is not understood ({error}). Restart it.")))?;
     let [id, _, kind, state, _] = row(&memory);
-    let mut text = format!("{}\n\nid          {id}\nkind        {kind}, {state}\nseen by     ", printable(&memory.text));
+    let mut text = format!(
+        "{}\n\nid          {id}\nkind        {kind}, {state}\nseen by     ",
+        printable(&memory.text)
+    );
     text.push_str(&format!("{}; models: {}\n", memory.visibility, memory.egress));
-    text.push_str(&format!("happened    {}\nheld since  {}\n", memory.occurred_at, memory.valid_from));
+    text.push_str(&format!(
+        "happened    {}\nheld since  {}\n",
+        memory.occurred_at, memory.valid_from
+    ));
     if let Some(until) = memory.valid_to {
         text.push_str(&format!("held until  {until}\n"));
     }
@@ -275,7 +292,9 @@ async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) ->
         let memory: Memory = connection.client.get(&path).await?;
         let question = format!("Remove \u{201c}{}\u{201d} everywhere, for good?", brief(&memory.text, 60));
         if !confirm(&question) {
-            return Err(Failure::failed("Nothing was redacted. Say yes to the question, or use --yes."));
+            return Err(Failure::failed(
+                "Nothing was redacted. Say yes to the question, or use --yes.",
+            ));
         }
     }
     let receipt: RedactionReceipt = connection.client.post(&format!("{path}/redact"), &json!({})).await?;

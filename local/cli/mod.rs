@@ -11,8 +11,8 @@ mod conversation;
 mod doctor;
 mod exit;
 mod init;
-mod inside;
 mod input;
+mod inside;
 mod keys;
 mod memory;
 mod openapi;
@@ -111,7 +111,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; clap knows which stream each belongs to.
-            let code = if error.use_stderr() { exit::Exit::Usage.into() } else { ExitCode::SUCCESS };
+            let code = if error.use_stderr() {
+                exit::Exit::Usage.into()
+            } else {
+                ExitCode::SUCCESS
+            };
             let _ = error.print();
             return code;
         }

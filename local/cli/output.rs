@@ -73,7 +73,9 @@ impl Output {
 fn closed(error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Closed,
-        io::ErrorKind::StorageFull => Failure::unavailable("The output cannot be written: the disk is full. Free some space and repeat the command."),
+        io::ErrorKind::StorageFull => {
+            Failure::unavailable("The output cannot be written: the disk is full. Free some space and repeat the command.")
+        }
         _ => Failure::failed(format!("The output cannot be written: {error}.")),
     }
 }

@@ -20,7 +20,10 @@ pub fn reference_markdown() -> String {
         page.push_str(&format!("| {code} | {meaning} |\n"));
     }
     page.push_str("\n## Commands\n");
-    let mut root = Cli::command().max_term_width(100).term_width(100).color(clap::ColorChoice::Never);
+    let mut root = Cli::command()
+        .max_term_width(100)
+        .term_width(100)
+        .color(clap::ColorChoice::Never);
     root.build();
     describe(&mut root, "duet", &mut page);
     page
@@ -62,7 +65,13 @@ mod tests {
     #[test]
     fn reference_names_every_command_and_code() {
         let page = reference_markdown();
-        for words in ["### `duet serve`", "### `duet memory redact`", "### `duet audit verify`", "| 130 |", "--conversation"] {
+        for words in [
+            "### `duet serve`",
+            "### `duet memory redact`",
+            "### `duet audit verify`",
+            "| 130 |",
+            "--conversation",
+        ] {
             assert!(page.contains(words), "{words}");
         }
     }

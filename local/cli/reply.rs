@@ -75,7 +75,8 @@ impl Reply {
                 }
             }
             "TOOL_CALL_START" => {
-                self.tools.push(json!({"id": data["toolCallId"], "name": data["toolCallName"], "status": "started"}));
+                self.tools
+                    .push(json!({"id": data["toolCallId"], "name": data["toolCallName"], "status": "started"}));
                 Step::Tool(text("toolCallName"))
             }
             "TOOL_CALL_RESULT" => {
@@ -147,9 +148,14 @@ type Events = futures::stream::BoxStream<'static, Result<eventsource_stream::Eve
 
 async fn events(client: &Client, run: &str, after: u64) -> Outcome<Events> {
     let path = format!("{run}/events?after={after}");
-    let answer = client.send(Method::GET, &path, None, &[("accept", "text/event-stream")]).await?;
+    let answer = client
+        .send(Method::GET, &path, None, &[("accept", "text/event-stream")])
+        .await?;
     let stream = answer.stream().await?;
-    Ok(stream.eventsource().map(|event| event.map_err(|error| error.to_string())).boxed())
+    Ok(stream
+        .eventsource()
+        .map(|event| event.map_err(|error| error.to_string()))
+        .boxed())
 }
 
 #[cfg(test)]
@@ -163,7 +169,13 @@ mod tests {
         let mut reply = Reply::default();
         reply.take(&json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "Half"}));
         let step = reply.take(&json!({"type": "CUSTOM", "name": "retry", "value": {"message": "It broke off.", "text": ""}}));
-        assert_eq!(step, Step::Again { message: "It broke off.".into(), text: String::new() });
+        assert_eq!(
+            step,
+            Step::Again {
+                message: "It broke off.".into(),
+                text: String::new()
+            }
+        );
         reply.take(&json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "Whole"}));
         assert_eq!(reply.text, "Whole");
         assert!(!reply.ended());

@@ -59,7 +59,9 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         )));
     }
     let listener = bind(settings.config.server.bind).await?;
-    let address = listener.local_addr().map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
     let stale = runtime::left_behind(&settings.data);
     let opened = open(&settings).await?;
     let inside = Inside::start(&settings, opened).await?;
@@ -171,7 +173,9 @@ fn announce(output: Output, settings: &Settings, inside: &Inside, url: &str, set
 
 /// A server that was killed left its sign-in behind: it ends now.
 async fn end_stale_sign_in(inside: &Inside, stale: Option<Runtime>) {
-    let Some(session) = stale.and_then(|runtime| runtime.session) else { return };
+    let Some(session) = stale.and_then(|runtime| runtime.session) else {
+        return;
+    };
     let accounts = &inside.state.stores().accounts;
     if let Ok(Some((session, user))) = accounts.session(secret::hash(&session)).await {
         let _ = accounts.end_session(user.id, session.id).await;

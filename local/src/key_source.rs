@@ -61,10 +61,14 @@ pub enum KeyError {
     #[error("Other users of this machine can read the key file {0}. Take that right away: chmod 600 {0}")]
     Exposed(PathBuf),
     /// What is there is no key.
-    #[error("{0} does not hold a key: 64 hex digits are expected. Put the right key there; `openssl rand -hex 32` makes a new one.")]
+    #[error(
+        "{0} does not hold a key: 64 hex digits are expected. Put the right key there; `openssl rand -hex 32` makes a new one."
+    )]
     NoKey(String),
     /// The data file is there, its key is nowhere.
-    #[error("There is no key for the data file {0}: neither the keyring nor {1} holds one. Restore the key, or set `data.key` to where it is.")]
+    #[error(
+        "There is no key for the data file {0}: neither the keyring nor {1} holds one. Restore the key, or set `data.key` to where it is."
+    )]
     Missing(PathBuf, PathBuf),
     /// The keyring does not work.
     #[error("The operating system's keyring cannot be used: {0}. Unlock it, or set `data.key` to another place.")]
@@ -147,7 +151,9 @@ fn make(env: &Env) -> FileKey {
 }
 
 fn variable(name: &str) -> Result<Zeroizing<String>, KeyError> {
-    env::var(name).map(Zeroizing::new).map_err(|_| KeyError::Variable(name.to_owned()))
+    env::var(name)
+        .map(Zeroizing::new)
+        .map_err(|_| KeyError::Variable(name.to_owned()))
 }
 
 /// A key as it is written down; white space around it does not matter.
@@ -183,7 +189,10 @@ fn passphrase(pointer: &str, data: &Path, fresh: bool, env: &Env) -> Result<Loca
     };
     let phrase = phrase.trim_end_matches(['\n', '\r']);
     let wrapped = files::beside(data, ".key");
-    let notice = format!("wrapped by your passphrase in {} (keep that file with the data file)", wrapped.display());
+    let notice = format!(
+        "wrapped by your passphrase in {} (keep that file with the data file)",
+        wrapped.display()
+    );
     if fresh && !wrapped.exists() {
         if phrase.chars().count() < 8 {
             return Err(KeyError::Weak);
@@ -269,7 +278,9 @@ fn keyring_key(data: &Path) -> Result<Option<FileKey>, KeyError> {
     })?;
     match text {
         None => Ok(None),
-        Some(text) => parse(&text).map(Some).ok_or_else(|| KeyError::NoKey("The keyring's entry `duet`".into())),
+        Some(text) => parse(&text)
+            .map(Some)
+            .ok_or_else(|| KeyError::NoKey("The keyring's entry `duet`".into())),
     }
 }
 
@@ -303,14 +314,20 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
             fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-            assert!(matches!(locate(Some(&setting), &data, None, &env()), Err(KeyError::Exposed(_))));
+            assert!(matches!(
+                locate(Some(&setting), &data, None, &env()),
+                Err(KeyError::Exposed(_))
+            ));
             fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         }
         fs::write(&key, "abc").unwrap();
         assert!(matches!(locate(Some(&setting), &data, None, &env()), Err(KeyError::NoKey(_))));
         fs::remove_file(&key).unwrap();
         // The data file is there: a new key could never open it.
-        assert!(matches!(locate(Some(&setting), &data, None, &env()), Err(KeyError::Unreadable { .. })));
+        assert!(matches!(
+            locate(Some(&setting), &data, None, &env()),
+            Err(KeyError::Unreadable { .. })
+        ));
         assert!(!key.exists());
     }
 
@@ -322,16 +339,28 @@ mod tests {
         let setting = format!("passphrase:file:{}", phrase.display());
         let say = |text: &str| {
             files::remove(&phrase).unwrap();
-            files::private().write(true).create_new(true).open(&phrase).unwrap().write_all(text.as_bytes()).unwrap();
+            files::private()
+                .write(true)
+                .create_new(true)
+                .open(&phrase)
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap();
         };
         say("short");
         assert!(matches!(locate(Some(&setting), &data, None, &env()), Err(KeyError::Weak)));
         say("correct horse battery\n");
         let made = locate(Some(&setting), &data, None, &env()).unwrap();
         fs::write(&data, "x").unwrap();
-        assert_eq!(locate(Some(&setting), &data, None, &env()).unwrap().key.bytes(), made.key.bytes());
+        assert_eq!(
+            locate(Some(&setting), &data, None, &env()).unwrap().key.bytes(),
+            made.key.bytes()
+        );
         say("wrong horse battery");
-        assert!(matches!(locate(Some(&setting), &data, None, &env()), Err(KeyError::Passphrase(_))));
+        assert!(matches!(
+            locate(Some(&setting), &data, None, &env()),
+            Err(KeyError::Passphrase(_))
+        ));
         let wrapped = fs::read_to_string(folder.path().join("duet.db.key")).unwrap();
         assert!(!wrapped.contains(made.key.hex().as_str()));
     }

@@ -51,7 +51,11 @@ pub fn unwrap(text: &str, passphrase: &str) -> Option<FileKey> {
     let nonce: [u8; 12] = sealed.get(..12)?.try_into().ok()?;
     let wrapping = wrapping_key(passphrase, &salt, memory, passes)?;
     let opened = wrapping
-        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(head.as_bytes()), &mut sealed[12..])
+        .open_in_place(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(head.as_bytes()),
+            &mut sealed[12..],
+        )
         .ok()?;
     let mut bytes: [u8; 32] = (&*opened).try_into().ok()?;
     let key = FileKey::new(bytes);
@@ -83,7 +87,10 @@ mod tests {
         for position in (0..text.len()).step_by(7) {
             let mut changed = text.clone().into_bytes();
             changed[position] = if changed[position] == b'1' { b'2' } else { b'1' };
-            assert!(unwrap(&String::from_utf8(changed).unwrap(), "correct horse").is_none(), "byte {position}");
+            assert!(
+                unwrap(&String::from_utf8(changed).unwrap(), "correct horse").is_none(),
+                "byte {position}"
+            );
         }
         assert!(unwrap(&text[..text.len() - 2], "correct horse").is_none());
         assert!(unwrap("", "x").is_none());

@@ -42,9 +42,7 @@ pub struct RuntimeFile {
 impl RuntimeFile {
     /// Writes the runtime file for the server of the data file at `data`.
     pub fn create(data: &Path, runtime: &Runtime) -> io::Result<Self> {
-        let file = Self {
-            path: preferred(data),
-        };
+        let file = Self { path: preferred(data) };
         if let Some(folder) = file.path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -110,12 +108,18 @@ fn preferred(data: &Path) -> PathBuf {
 
 /// Where the file may lie, preferred place first: the server and a command may have been started with different environments.
 fn candidates(data: &Path) -> Vec<PathBuf> {
-    let runtime_folder = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
+    let runtime_folder = env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_dir());
     let absolute = fs::canonicalize(data)
         .or_else(|_| std::path::absolute(data))
         .unwrap_or_else(|_| data.to_owned());
     let digest = ring::digest::digest(&ring::digest::SHA256, absolute.as_os_str().as_encoded_bytes());
-    let in_folder = runtime_folder.map(|folder| folder.join("duet").join(format!("{}.json", hex::encode(&digest.as_ref()[..8]))));
+    let in_folder = runtime_folder.map(|folder| {
+        folder
+            .join("duet")
+            .join(format!("{}.json", hex::encode(&digest.as_ref()[..8])))
+    });
     in_folder.into_iter().chain([beside(data, ".server.json")]).collect()
 }
 
@@ -145,7 +149,10 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&file.path).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        let other = Runtime { pid: 1, ..runtime.clone() };
+        let other = Runtime {
+            pid: 1,
+            ..runtime.clone()
+        };
         file.update(&other).unwrap();
         assert!(find(&data).is_none(), "the lock is held by another process than the file's");
         drop(lock);

@@ -55,7 +55,10 @@ impl WebAssets {
 
     /// The web app made of these files; `None` when there is no shell among them.
     pub fn new(files: impl IntoIterator<Item = (String, Bytes)>) -> Option<Self> {
-        let mut raw: HashMap<String, Bytes> = files.into_iter().map(|(name, data)| (name.replace('\\', "/"), data)).collect();
+        let mut raw: HashMap<String, Bytes> = files
+            .into_iter()
+            .map(|(name, data)| (name.replace('\\', "/"), data))
+            .collect();
         let shell = SHELLS.iter().find_map(|name| raw.remove(*name))?;
         let policy = content_security_policy(&String::from_utf8_lossy(&shell));
         let variants: Vec<String> = raw.keys().filter(|name| has_base(&raw, name)).cloned().collect();
@@ -148,12 +151,19 @@ impl Asset {
         };
         let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| self.matches(value));
         if known {
-            let fixed = [(header::CACHE_CONTROL, HeaderValue::from_static(caching)), (header::ETAG, self.etag.clone())];
+            let fixed = [
+                (header::CACHE_CONTROL, HeaderValue::from_static(caching)),
+                (header::ETAG, self.etag.clone()),
+            ];
             return (StatusCode::NOT_MODIFIED, fixed).into_response();
         }
         let (encoding, body) = self.encoded(headers);
         let length = body.len();
-        let body = if method == Method::HEAD { Body::empty() } else { Body::from(body) };
+        let body = if method == Method::HEAD {
+            Body::empty()
+        } else {
+            Body::from(body)
+        };
         let mut response = Response::new(body);
         let all = response.headers_mut();
         all.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
@@ -181,7 +191,9 @@ impl Asset {
             return (Some("br"), brotli.clone());
         }
         if accepts(headers, "gzip") {
-            let gzip = self.gzip.get_or_init(|| compressible(self.kind).then(|| gzip(&self.bytes)).flatten());
+            let gzip = self
+                .gzip
+                .get_or_init(|| compressible(self.kind).then(|| gzip(&self.bytes)).flatten());
             if let Some(gzip) = gzip {
                 return (Some("gzip"), gzip.clone());
             }
@@ -199,7 +211,9 @@ fn gzip(bytes: &[u8]) -> Option<Bytes> {
 
 /// Whether `name` is the compressed form of another file of the build.
 fn has_base(files: &HashMap<String, Bytes>, name: &str) -> bool {
-    [".br", ".gz", ".zst"].iter().any(|end| name.strip_suffix(end).is_some_and(|base| files.contains_key(base)))
+    [".br", ".gz", ".zst"]
+        .iter()
+        .any(|end| name.strip_suffix(end).is_some_and(|base| files.contains_key(base)))
 }
 
 /// The address of a page: no file extension in its last part, and not one of the API's own.
@@ -209,7 +223,11 @@ fn is_page(path: &str) -> bool {
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
-    let listed = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/html") || text.contains("*/*"));
+    let listed = |value: &HeaderValue| {
+        value
+            .to_str()
+            .is_ok_and(|text| text.contains("text/html") || text.contains("*/*"))
+    };
     headers.get_all(header::ACCEPT).iter().any(listed)
 }
 
@@ -388,16 +406,27 @@ mod tests {
             assert_eq!(same.headers()["etag"].to_str().unwrap(), etag);
             assert_eq!(text(same).await, "");
         }
-        assert_eq!(ask("GET", "/assets/a-1.js", &[("if-none-match", "\"x\"")]).await.status(), 200);
+        assert_eq!(
+            ask("GET", "/assets/a-1.js", &[("if-none-match", "\"x\"")]).await.status(),
+            200
+        );
     }
 
     #[tokio::test]
     async fn policy_names_the_shells_inline_scripts_by_hash() {
         let response = ask("GET", "/", &[HTML]).await;
         let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
-        let hash = |text: &str| format!("'sha256-{}'", BASE64.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes())));
+        let hash = |text: &str| {
+            format!(
+                "'sha256-{}'",
+                BASE64.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
+            )
+        };
         let scripts = policy.split("; ").find(|part| part.starts_with("script-src")).unwrap();
-        assert_eq!(scripts, format!("script-src 'self' {} {}", hash("boot()"), hash("\nimport('/x')\n")));
+        assert_eq!(
+            scripts,
+            format!("script-src 'self' {} {}", hash("boot()"), hash("\nimport('/x')\n"))
+        );
         assert!(policy.contains(&format!("style-src 'self' {};", hash("b{}"))));
         assert!(!policy.contains("unsafe"));
         assert!(policy.contains("frame-ancestors 'none'"));

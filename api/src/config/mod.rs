@@ -59,7 +59,7 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            bind: SocketAddr::from(([127, 0, 0, 1], 4470)),
+            bind: SocketAddr::from(([127, 0, 0, 1], 7717)),
             public_url: None,
             allowed_origins: Vec::new(),
             behind_proxy: false,

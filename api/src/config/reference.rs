@@ -199,7 +199,7 @@ mod tests {
             assert!(!setting.description.is_empty(), "{} has no description", setting.key);
         }
         let bind = settings.iter().find(|setting| setting.key == "server.bind").unwrap();
-        assert_eq!(bind.default, "\"127.0.0.1:4470\"");
+        assert_eq!(bind.default, "\"127.0.0.1:7717\"");
         assert_eq!(bind.env, ["DUET_SERVER__BIND", "DUET_BIND"]);
         let format = settings.iter().find(|setting| setting.key == "log.format").unwrap();
         assert_eq!(format.kind, "`human`, `json`");

@@ -24,7 +24,11 @@ fn wrong_and_missing_key() {
     let home = lived_in();
     let key = fs::read_to_string(home.key()).unwrap();
     fs::write(home.key(), "0".repeat(64)).unwrap();
-    for command in [&["memory", "list"][..], &["serve", "--bind", "127.0.0.1:0"], &["ask", "hello"]] {
+    for command in [
+        &["memory", "list"][..],
+        &["serve", "--bind", "127.0.0.1:0"],
+        &["ask", "hello"],
+    ] {
         home.run(command).refused(3, &["does not open with this key", "key"]);
     }
     fs::write(home.key(), "no key").unwrap();
@@ -55,11 +59,13 @@ fn truncated_foreign_and_plain_files() {
     fs::write(home.data(), &whole[..whole.len() - 100]).unwrap();
     home.run(["memory", "list"]).refused(1, &["duet.db", "cut off", "backup"]);
     fs::write(home.data(), "").unwrap();
-    home.run(["memory", "list"]).refused(1, &["duet.db", "not a whole Duet data file"]);
+    home.run(["memory", "list"])
+        .refused(1, &["duet.db", "not a whole Duet data file"]);
     fs::write(home.data(), [&b"SQLite format 3\0"[..], &[0; 8176]].concat()).unwrap();
     home.run(["memory", "list"]).refused(1, &["unencrypted SQLite"]);
     fs::write(home.data(), [7; 16384]).unwrap();
-    home.run(["memory", "list"]).refused(3, &["does not open with this key", "not a Duet data file"]);
+    home.run(["memory", "list"])
+        .refused(3, &["does not open with this key", "not a Duet data file"]);
     fs::write(home.data(), &whole).unwrap();
     nothing_lost(&home);
 }
@@ -88,8 +94,10 @@ fn port_in_use() {
     let address = taken.local_addr().unwrap().to_string();
     home.run(["serve", "--bind", &address])
         .refused(5, &[&address.rsplit_once(':').unwrap().1, "in use", "--bind"]);
-    home.run(["serve", "--bind", "192.0.2.1:0"]).refused(5, &["192.0.2.1", "--bind"]);
-    home.run(["serve", "--bind", "nonsense"]).refused(2, &["server.bind", "nonsense"]);
+    home.run(["serve", "--bind", "192.0.2.1:0"])
+        .refused(5, &["192.0.2.1", "--bind"]);
+    home.run(["serve", "--bind", "nonsense"])
+        .refused(2, &["server.bind", "nonsense"]);
     nothing_lost(&home);
 }
 
@@ -145,13 +153,18 @@ fn folder_that_cannot_be_written() {
     let data = blocked.join("duet.db");
     let done = home.run(["--data", data.to_str().unwrap(), "serve", "--bind", "127.0.0.1:0"]);
     assert!(matches!(done.code, 3 | 5), "{}: {}", done.code, done.err);
-    assert!(done.err.contains("blocked") && done.err.contains("permissions"), "{}", done.err);
+    assert!(
+        done.err.contains("blocked") && done.err.contains("permissions"),
+        "{}",
+        done.err
+    );
 }
 
 #[test]
 fn unknown_and_unreachable_model() {
     let home = lived_in();
-    home.run(["agent", "edit", "companion_primary", "--model", "nobody/nothing"]).code_is_not_zero_or_the_reply_fails(&home);
+    home.run(["agent", "edit", "companion_primary", "--model", "nobody/nothing"])
+        .code_is_not_zero_or_the_reply_fails(&home);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
@@ -163,7 +176,11 @@ fn unknown_and_unreachable_model() {
     home.run(["agent", "edit", "companion_primary", "--default-model"]).ok();
     let done = home.run(["ask", "Are you there?"]);
     assert_eq!(done.code, 5, "{}", done.err);
-    assert!(done.err.contains("near") && done.err.contains("duet ask --again"), "{}", done.err);
+    assert!(
+        done.err.contains("near") && done.err.contains("duet ask --again"),
+        "{}",
+        done.err
+    );
     let kept = home.run(["conversation", "show", "--json"]).json();
     assert_eq!(kept[0]["text"], "Are you there?", "the message is kept: {kept}");
     let doctor = home.run(["doctor", "--json"]);
@@ -195,7 +212,8 @@ fn oversize_and_empty_messages() {
     let home = lived_in();
     let long = "word ".repeat(14_000);
     home.run_with(["ask"], long.as_bytes()).refused(2, &["65536", "parts"]);
-    home.run_with(["memory", "add", "-"], long.as_bytes()).refused(2, &["16384", "parts"]);
+    home.run_with(["memory", "add", "-"], long.as_bytes())
+        .refused(2, &["16384", "parts"]);
     home.run(["ask", "   "]).refused(2, &["text"]);
     home.run_with(["ask", "-"], b"").refused(2, &["text"]);
     nothing_lost(&home);
@@ -232,7 +250,8 @@ fn bad_configuration() {
     assert_eq!(doctor.code, 1, "{}", doctor.out);
     assert!(doctor.out.contains("PROBLEM"), "{}", doctor.out);
     fs::remove_file(home.config()).unwrap();
-    home.run(["--config", "/nowhere/duet.toml", "memory", "list"]).refused(2, &["/nowhere/duet.toml"]);
+    home.run(["--config", "/nowhere/duet.toml", "memory", "list"])
+        .refused(2, &["/nowhere/duet.toml"]);
     nothing_lost(&home);
 }
 
@@ -248,15 +267,21 @@ fn nothing_set_up_yet() {
     drop(server);
     home.run(["ask", "hello"]).refused(3, &["no owner yet", "duet init"]);
     home.init();
-    home.run_with(["init", "--email", "eve@example.org", "--password-stdin"], b"another password\n")
-        .refused(1, &["set up already"]);
+    home.run_with(
+        ["init", "--email", "eve@example.org", "--password-stdin"],
+        b"another password\n",
+    )
+    .refused(1, &["set up already"]);
 }
 
 #[test]
 fn set_up_with_bad_values() {
     let home = Home::new();
     let init = |email: &str, password: &str| {
-        home.run_with(["init", "--email", email, "--password-stdin"], format!("{password}\n").as_bytes())
+        home.run_with(
+            ["init", "--email", email, "--password-stdin"],
+            format!("{password}\n").as_bytes(),
+        )
     };
     init("ada@example.org", "short").refused(2, &["10"]);
     init("ada@example.org", "").refused(2, &["empty"]);
@@ -273,8 +298,10 @@ fn unknown_things() {
     home.run(["memory", "redact", "--yes", nobody]).refused(4, &["not found"]);
     home.run(["ask", "-c", nobody, "hello"]).refused(4, &["not found"]);
     home.run(["conversation", "show", "last"]).refused(4, &["no conversation"]);
-    home.run(["agent", "edit", "nobody", "--name", "x"]).refused(4, &["nobody", "duet agent list"]);
-    home.run(["--workspace", "Elsewhere", "memory", "list"]).refused(4, &["Elsewhere", "Home"]);
+    home.run(["agent", "edit", "nobody", "--name", "x"])
+        .refused(4, &["nobody", "duet agent list"]);
+    home.run(["--workspace", "Elsewhere", "memory", "list"])
+        .refused(4, &["Elsewhere", "Home"]);
     let done = home.run(["no-such-command"]);
     assert_eq!(done.code, 2);
     nothing_lost(&home);

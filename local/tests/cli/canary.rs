@@ -60,7 +60,10 @@ fn leaks(home: &Path, words: &[&str], except: &[&Path]) -> Vec<String> {
     for file in files(home).iter().filter(|file| !except.contains(&file.as_path())) {
         let bytes = fs::read(file).unwrap();
         for word in words {
-            if forms(word).iter().any(|form| bytes.windows(form.len()).any(|window| window == &form[..])) {
+            if forms(word)
+                .iter()
+                .any(|form| bytes.windows(form.len()).any(|window| window == &form[..]))
+            {
                 found.push(format!("{word} in {}", file.display()));
             }
         }
@@ -88,15 +91,30 @@ async fn nothing_said_and_no_secret_lies_readable_anywhere() {
     let talk = ada.conversation().await;
     let said = ada.say(&talk, "My parrot is called quillon-message.").await;
     ada.reply(&talk, said["run_id"].as_str().unwrap()).await;
-    ada.post("{ws}/memories", &json!({"text": "The bird eats brimsel-memory."})).await;
-    ada.post("{ws}/memories", &json!({"text": "The illness is vortane-sensitive.", "sensitive": true})).await;
-    let redacted = ada.post("{ws}/memories", &json!({"text": "The code is tessinor-redacted."})).await;
+    ada.post("{ws}/memories", &json!({"text": "The bird eats brimsel-memory."}))
+        .await;
+    ada.post(
+        "{ws}/memories",
+        &json!({"text": "The illness is vortane-sensitive.", "sensitive": true}),
+    )
+    .await;
+    let redacted = ada
+        .post("{ws}/memories", &json!({"text": "The code is tessinor-redacted."}))
+        .await;
     let id = redacted["id"].as_str().unwrap();
     ada.post(&format!("{{ws}}/memories/{id}/redact"), &json!({})).await;
-    home.run(["agent", "edit", "companion_primary", "--prompt", "Speak like cinderwick-prompt."]).ok();
+    home.run([
+        "agent",
+        "edit",
+        "companion_primary",
+        "--prompt",
+        "Speak like cinderwick-prompt.",
+    ])
+    .ok();
     home.run(["memory", "search", "halvane-search"]).ok();
     home.run_with(["ask", "-"], b"My boat is called marrowby-piped.").ok();
-    ada.patch(&format!("{{ws}}/conversations/{talk}"), &json!({"title": "ostrelle-title"})).await;
+    ada.patch(&format!("{{ws}}/conversations/{talk}"), &json!({"title": "ostrelle-title"}))
+        .await;
     let secret = home.run(["keys", "create", "editor", "--scope", "chat"]).ok();
     let key = fs::read_to_string(home.key()).unwrap();
 
@@ -107,7 +125,10 @@ async fn nothing_said_and_no_secret_lies_readable_anywhere() {
         let found = leaks(home.path(), &words, &[&key_file]);
         assert!(found.is_empty(), "{when}: {found:?}");
     };
-    assert!(files(home.path()).iter().any(|file| file.to_string_lossy().ends_with("-wal")), "the journal is among the files");
+    assert!(
+        files(home.path()).iter().any(|file| file.to_string_lossy().ends_with("-wal")),
+        "the journal is among the files"
+    );
     clean("while the server runs");
     let said = ada.say(&talk, "count to 200").await;
     ada.writing(said["run_id"].as_str().unwrap(), 2).await;
@@ -116,7 +137,10 @@ async fn nothing_said_and_no_secret_lies_readable_anywhere() {
     let server = home.serve();
     let ada = Browser::sign_in(&server.url).await;
     let found = ada.get("{ws}/memories/search?q=brimsel-memory").await;
-    assert!(found.to_string().contains("brimsel-memory"), "it is all there for its owner: {found}");
+    assert!(
+        found.to_string().contains("brimsel-memory"),
+        "it is all there for its owner: {found}"
+    );
     assert_eq!(server.stop().code(), Some(0));
     clean("after the end");
     assert!(home.log().lines().count() > 5, "the log was written: {}", home.log());

@@ -10,7 +10,11 @@ use serde_json::Value;
 use crate::harness::{Home, PASSWORD};
 
 fn texts(list: &Value) -> Vec<&str> {
-    list.as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap()).collect()
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["text"].as_str().unwrap())
+        .collect()
 }
 
 /// The same commands give the same results on the file and through a server.
@@ -20,9 +24,13 @@ fn commands_work_with_and_without_a_server() {
     home.init();
     for round in ["alone", "served"] {
         let server = (round == "served").then(|| home.serve());
-        let id = home.run(["memory", "add", "--private", &format!("The {round} bike is red.")]).ok();
+        let id = home
+            .run(["memory", "add", "--private", &format!("The {round} bike is red.")])
+            .ok();
         let id = id.trim();
-        let found = home.run(["memory", "search", "--json", "-n", "3", &format!("{round} bike")]).json();
+        let found = home
+            .run(["memory", "search", "--json", "-n", "3", &format!("{round} bike")])
+            .json();
         assert_eq!(found["items"][0]["memory"]["id"], id, "{found}");
         let shown = home.run(["memory", "show", "--json", id]).json();
         assert_eq!(shown["memory"]["visibility"], "private", "{shown}");
@@ -33,8 +41,14 @@ fn commands_work_with_and_without_a_server() {
             .run(["memory", "add", "--supersedes", id, &format!("The {round} bike is blue.")])
             .ok();
         let live = home.run(["memory", "list", "--json"]).json();
-        assert!(texts(&live).contains(&format!("The {round} bike is blue.").as_str()), "{live}");
-        assert!(!texts(&live).contains(&format!("The {round} bike is red.").as_str()), "{live}");
+        assert!(
+            texts(&live).contains(&format!("The {round} bike is blue.").as_str()),
+            "{live}"
+        );
+        assert!(
+            !texts(&live).contains(&format!("The {round} bike is red.").as_str()),
+            "{live}"
+        );
         let receipt = home.run(["memory", "redact", "--yes", "--json", next.trim()]).json();
         assert_eq!(receipt["memory_id"], next.trim(), "{receipt}");
         let history = home.run(["memory", "list", "--json", "--history"]).json();
@@ -43,7 +57,9 @@ fn commands_work_with_and_without_a_server() {
         let asked = home.run(["ask", "--json", &format!("My {round} cat is called Mia.")]).json();
         assert_eq!(asked["remembered"].as_array().unwrap().len(), 1, "{asked}");
         let id = asked["conversation_id"].as_str().unwrap();
-        let again = home.run_with(["ask", "--json", "-c", "last", "-"], b"What is my cat called?").json();
+        let again = home
+            .run_with(["ask", "--json", "-c", "last", "-"], b"What is my cat called?")
+            .json();
         assert_eq!(again["conversation_id"], id);
         assert!(again["text"].as_str().unwrap().contains("Mia"), "{again}");
         let list = home.run(["conversation", "list", "--json"]).json();
@@ -51,16 +67,27 @@ fn commands_work_with_and_without_a_server() {
         assert!(home.run(["conversation", "show", id]).ok().contains("Mia"));
         assert!(home.run(["conversation", "export", id]).ok().contains("Mia"));
         let export = home.path().join(format!("{round}.json"));
-        let arguments = ["conversation", "export", "last", "--format", "json", "-o", export.to_str().unwrap()];
+        let arguments = [
+            "conversation",
+            "export",
+            "last",
+            "--format",
+            "json",
+            "-o",
+            export.to_str().unwrap(),
+        ];
         home.run(arguments).ok();
         serde_json::from_slice::<Value>(&std::fs::read(&export).unwrap()).unwrap();
         home.run(arguments).refused(1, &["--output"]);
 
         let agents = home.run(["agent", "list", "--json"]).json();
         assert_eq!(agents.as_array().unwrap().len(), 2, "{agents}");
-        let edited = home.run(["agent", "edit", "companion_primary", "--name", round, "--json"]).json();
+        let edited = home
+            .run(["agent", "edit", "companion_primary", "--name", round, "--json"])
+            .json();
         assert_eq!(edited["name"], round);
-        home.run(["agent", "edit", "companion_primary"]).refused(2, &["nothing to change"]);
+        home.run(["agent", "edit", "companion_primary"])
+            .refused(2, &["nothing to change"]);
 
         let secret = home.run(["keys", "create", round, "--scope", "chat", "--days", "3"]).ok();
         assert!(secret.starts_with("duet_"), "{secret}");
@@ -86,7 +113,8 @@ fn redacting_without_a_terminal_needs_yes() {
     let home = Home::new();
     home.init();
     let id = home.run(["memory", "add", "Keep me."]).ok();
-    home.run(["memory", "redact", id.trim()]).refused(1, &["Nothing was redacted", "--yes"]);
+    home.run(["memory", "redact", id.trim()])
+        .refused(1, &["Nothing was redacted", "--yes"]);
     assert!(home.run(["memory", "list"]).ok().contains("Keep me."));
 }
 
@@ -132,14 +160,23 @@ fn a_closed_pipe_ends_quietly() {
 fn what_needs_no_data_makes_none() {
     let home = Home::new();
     let document = home.run(["openapi"]).json();
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.1"),
+        "{}",
+        document["openapi"]
+    );
     assert!(home.run(["completions", "bash"]).ok().contains("duet"));
     assert!(home.run(["config", "path"]).ok().contains("duet.db"));
     let shown = home.run(["config", "show"]).ok();
     assert!(shown.contains("127.0.0.1:7717"), "{shown}");
     let again = Home::with_config(&shown);
     assert_eq!(again.run(["config", "show"]).ok(), shown, "what is shown can be used");
-    for help in [&["--help"][..], &["ask", "--help"], &["memory", "add", "--help"], &["serve", "--help"]] {
+    for help in [
+        &["--help"][..],
+        &["ask", "--help"],
+        &["memory", "add", "--help"],
+        &["serve", "--help"],
+    ] {
         assert!(home.run(help).ok().contains("Usage"));
     }
     assert!(home.run(["--version"]).ok().starts_with("duet "));
@@ -184,7 +221,11 @@ fn secrets_are_readable_by_their_owner_only_and_gone_after_the_end() {
     let home = Home::new();
     home.init();
     let server = home.serve();
-    let found = Command::new("find").arg(home.path()).args(["-type", "f", "-not", "-path", "*/logs/*"]).output().unwrap();
+    let found = Command::new("find")
+        .arg(home.path())
+        .args(["-type", "f", "-not", "-path", "*/logs/*"])
+        .output()
+        .unwrap();
     let found = String::from_utf8(found.stdout).unwrap();
     assert!(found.contains("/run/duet/"), "{found}");
     for file in found.lines() {

@@ -83,7 +83,16 @@ impl Home {
 
     /// Sets up the owner from the command line.
     pub fn init(&self) {
-        let args = ["init", "--email", "ada@example.org", "--password-stdin", "--name", "Ada", "--workspace", "Home"];
+        let args = [
+            "init",
+            "--email",
+            "ada@example.org",
+            "--password-stdin",
+            "--name",
+            "Ada",
+            "--workspace",
+            "Home",
+        ];
         self.run_with(args, format!("{PASSWORD}\n").as_bytes()).ok();
     }
 
@@ -98,7 +107,9 @@ impl Home {
             .append(true)
             .open(self.path().join("logs/serve.log"))
             .unwrap();
-        let args = ["serve", "--json", "--bind", "127.0.0.1:0"].into_iter().chain(more.iter().copied());
+        let args = ["serve", "--json", "--bind", "127.0.0.1:0"]
+            .into_iter()
+            .chain(more.iter().copied());
         let mut child = self.command(args).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -247,7 +258,10 @@ impl Browser {
 
     async fn enter(&mut self, path: &str, body: &Value) {
         let response = self.request(Method::POST, path, Some(body)).await;
-        let cookie = response.headers().get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
+        let cookie = response
+            .headers()
+            .get("set-cookie")
+            .map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
         let answer: Value = response.json().await.unwrap();
         assert!(status.is_success(), "{status}: {answer}");
@@ -299,19 +313,28 @@ impl Browser {
 
     /// A page address, asked for as a browser does.
     pub async fn page(&self, path: &str) -> Response {
-        let request = self.http.get(format!("{}{path}", self.url)).header("accept", "text/html,*/*;q=0.8");
+        let request = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .header("accept", "text/html,*/*;q=0.8");
         request.send().await.unwrap()
     }
 
     /// A new conversation.
     pub async fn conversation(&self) -> String {
-        self.post("{ws}/conversations", &json!({})).await["id"].as_str().unwrap().to_owned()
+        self.post("{ws}/conversations", &json!({})).await["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Says something and returns the receipt.
     pub async fn say(&self, conversation: &str, text: &str) -> Value {
-        self.post(&format!("{{ws}}/conversations/{conversation}/messages"), &json!({"text": text}))
-            .await
+        self.post(
+            &format!("{{ws}}/conversations/{conversation}/messages"),
+            &json!({"text": text}),
+        )
+        .await
     }
 
     /// The same; `None` while another reply is being written there.
@@ -329,7 +352,9 @@ impl Browser {
         for _ in 0..600 {
             let status = self.get(&format!("{{ws}}/runs/{run}")).await["status"].clone();
             if status != "queued" && status != "running" {
-                let page = self.get(&format!("{{ws}}/conversations/{conversation}/messages?limit=1")).await;
+                let page = self
+                    .get(&format!("{{ws}}/conversations/{conversation}/messages?limit=1"))
+                    .await;
                 return page["items"][0].clone();
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

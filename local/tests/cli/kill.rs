@@ -16,7 +16,10 @@ struct Dice(u64);
 
 impl Dice {
     fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 }
@@ -31,7 +34,10 @@ struct Acknowledged {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_survive_kill_9_at_any_moment() {
-    let kills: u64 = std::env::var("DUET_TEST_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(10);
+    let kills: u64 = std::env::var("DUET_TEST_KILLS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(10);
     let home = Home::with_config(CONFIG);
     let server = home.serve();
     Browser::set_up(&server).await;
@@ -49,7 +55,11 @@ async fn acknowledged_writes_survive_kill_9_at_any_moment() {
         server.kill();
         check(&home, seed, &acknowledged).await;
     }
-    assert!(acknowledged.memories.len() as u64 > kills, "{} memories", acknowledged.memories.len());
+    assert!(
+        acknowledged.memories.len() as u64 > kills,
+        "{} memories",
+        acknowledged.memories.len()
+    );
     assert!(!acknowledged.runs.is_empty());
 }
 
@@ -65,7 +75,11 @@ async fn write(ada: &Browser, seed: u64, acknowledged: &mut Acknowledged) {
             continue;
         }
         // A conversation answers one message at a time: each turn has its own.
-        let talk = if number % 2 == 0 { ada.conversation().await } else { talk.clone() };
+        let talk = if number % 2 == 0 {
+            ada.conversation().await
+        } else {
+            talk.clone()
+        };
         let said = format!("count to {}", 20 + dice.next(200));
         let busy = ada.try_say(&talk, &said).await;
         if let Some(receipt) = busy {

@@ -11,11 +11,21 @@ const SLOW: &str = "[models.offline]\npause_ms = 60\n";
 async fn three_facts_a_power_cut_and_an_answer_with_its_source() {
     let home = Home::with_config(SLOW);
     let server = home.serve();
-    assert!(server.setup_url.as_ref().unwrap().starts_with(&format!("{}/setup#token=", server.url)));
+    assert!(
+        server
+            .setup_url
+            .as_ref()
+            .unwrap()
+            .starts_with(&format!("{}/setup#token=", server.url))
+    );
     let ada = Browser::set_up(&server).await;
 
     let talk = ada.conversation().await;
-    for fact in ["My dog is called Rex.", "I live in Lyon.", "My sister Anna was born on 3 May."] {
+    for fact in [
+        "My dog is called Rex.",
+        "I live in Lyon.",
+        "My sister Anna was born on 3 May.",
+    ] {
         let said = ada.say(&talk, fact).await;
         let reply = ada.reply(&talk, said["run_id"].as_str().unwrap()).await;
         assert_eq!(reply["status"], "complete", "{reply}");
@@ -39,7 +49,10 @@ async fn three_facts_a_power_cut_and_an_answer_with_its_source() {
 
     let asked = said["message_id"].as_str().unwrap();
     let again = ada
-        .post(&format!("{{ws}}/conversations/{talk}/messages/{asked}/retry"), &json!({"mode": "continue"}))
+        .post(
+            &format!("{{ws}}/conversations/{talk}/messages/{asked}/retry"),
+            &json!({"mode": "continue"}),
+        )
         .await;
     assert_eq!(again["reply_id"], said["reply_id"], "the same reply goes on");
     let whole = ada.reply(&talk, again["run_id"].as_str().unwrap()).await;
@@ -112,7 +125,13 @@ fn control_c_stops_the_reply_and_keeps_what_was_written() {
     let mut asked = home.command(["ask", "count to 200"]).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(2500));
     let pid = asked.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
     let status = asked.wait().unwrap();
     assert_eq!(status.code(), Some(130));
     let shown = home.run(["conversation", "show", "--json"]).json();

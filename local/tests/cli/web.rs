@@ -40,7 +40,10 @@ async fn shell_assets_and_policy() {
     for name in shell.split('"').filter(|text| text.starts_with("/assets/")) {
         let response = browser.request(Method::GET, name, None).await;
         assert_eq!(response.status(), 200, "{name}");
-        assert!(response.headers()["cache-control"].to_str().unwrap().contains("immutable"), "{name}");
+        assert!(
+            response.headers()["cache-control"].to_str().unwrap().contains("immutable"),
+            "{name}"
+        );
     }
     for path in ["/assets/../../../Cargo.toml", "/assets/gone.js", "/..%2f..%2fCargo.toml"] {
         assert_eq!(browser.request(Method::GET, path, None).await.status(), 404, "{path}");
