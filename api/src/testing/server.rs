@@ -41,6 +41,8 @@ pub struct Recorded {
     pub body: Value,
     /// When it was read.
     pub arrived: Instant,
+    /// When the first part of the answer was handed to the connection.
+    pub began: Option<Instant>,
     /// When the last byte of the answer was handed to the connection.
     pub answered: Option<Instant>,
 }
@@ -56,9 +58,13 @@ pub struct ScriptedModel {
 #[derive(Default)]
 struct Shared(Mutex<Inner>);
 
+/// Chooses a reply by the request's body.
+type Choice = Arc<dyn Fn(&Value) -> Scripted + Send + Sync>;
+
 struct Inner {
     queue: VecDeque<Scripted>,
     otherwise: Scripted,
+    choice: Option<Choice>,
     embed_faults: VecDeque<EmbedFault>,
     dimensions: usize,
     models: Vec<String>,
@@ -75,6 +81,7 @@ impl Default for Inner {
         Self {
             queue: VecDeque::new(),
             otherwise: Scripted::text(["This is ", "the scripted model."]),
+            choice: None,
             embed_faults: VecDeque::new(),
             dimensions: 8,
             models: vec!["scripted".into()],
@@ -166,6 +173,11 @@ impl ScriptedModel {
         self.shared.lock().otherwise = reply;
     }
 
+    /// Chooses what is said when the queue is empty by the request's body: for many conversations at once.
+    pub fn choose(&self, choice: impl Fn(&Value) -> Scripted + Send + Sync + 'static) {
+        self.shared.lock().choice = Some(Arc::new(choice));
+    }
+
     /// Says so many parts with a wait before each, for every request, and records no requests: for load.
     pub fn throughput(&self, chunks: usize, pause: Duration) {
         let mut inner = self.shared.lock();
@@ -243,6 +255,7 @@ fn record(format: Format, shared: &Shared, headers: &HeaderMap, path: &str, body
             headers,
             body: body.clone(),
             arrived: now(),
+            began: None,
             answered: None,
         });
         inner.requests.len() - 1
@@ -278,7 +291,14 @@ async fn chat(format: Format, State(shared): State<Arc<Shared>>, headers: Header
     let script = {
         let mut inner = shared.lock();
         inner.served += 1;
-        inner.queue.pop_front().unwrap_or_else(|| inner.otherwise.clone())
+        match (inner.queue.pop_front(), inner.choice.clone()) {
+            (Some(next), _) => next,
+            (None, None) => inner.otherwise.clone(),
+            (None, Some(choice)) => {
+                drop(inner);
+                choice(&body)
+            }
+        }
     };
     tokio::time::sleep(script.first_byte).await;
     if let Some(Fault::Status {
@@ -306,6 +326,12 @@ async fn chat(format: Format, State(shared): State<Arc<Shared>>, headers: Header
                 Chunk::Bytes(bytes, wait) => {
                     if wait && !pause.is_zero() {
                         tokio::time::sleep(pause).await;
+                    }
+                    if wait
+                        && let Some(place) = place
+                        && let Some(recorded) = shared.lock().requests.get_mut(place)
+                    {
+                        recorded.began.get_or_insert_with(now);
                     }
                     Ok(Bytes::from(bytes))
                 }
