@@ -96,6 +96,7 @@ async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &s
         }
         other => {
             let id = connection.conversation(other).await?;
+            connection.settle(&id).await?;
             if interrupted(connection, &id).await? {
                 output.say("The last reply here was interrupted; `duet ask --continue` goes on with it.");
             }
@@ -115,6 +116,7 @@ async fn retry(connection: &Connection, args: &AskArgs) -> Outcome<(String, Turn
         &args.conversation
     };
     let conversation = connection.conversation(name).await?;
+    connection.settle(&conversation).await?;
     let messages = newest(connection, &conversation).await?;
     let asked = messages.iter().find(|message| message.role == MessageRole::User);
     let asked = asked

@@ -19,6 +19,10 @@ use crate::runtime;
 /// How long a command waits for another one to be done with the file.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often, and how many times, a run that was left behind is looked at.
+const SETTLE_STEP: Duration = Duration::from_millis(50);
+const SETTLE_STEPS: u32 = 200;
+
 /// What to do while nobody owns the installation.
 pub const NO_OWNER: &str =
     "Duet has no owner yet. Finish the set-up in the browser (`duet serve` prints the link), or use `duet init`.";
@@ -80,9 +84,7 @@ pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
     }
     let (client, inside) = match server_or_file(&settings, output).await? {
         Reached::Server(runtime) => {
-            if runtime.session.is_none() {
-                return Err(Failure::refused(NO_OWNER));
-            }
+            let runtime = signed_in(&settings, runtime).await?;
             (Client::server(inside::http()?, &runtime.url, runtime.session), None)
         }
         Reached::File(opened) => {
@@ -109,6 +111,19 @@ pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
             Err(failure)
         }
     }
+}
+
+/// The server with its sign-in for commands; right after the set-up the server needs a moment to make one.
+async fn signed_in(settings: &Settings, found: runtime::Runtime) -> Outcome<runtime::Runtime> {
+    let mut found = Some(found);
+    for _ in 0..20 {
+        match found {
+            Some(runtime) if runtime.session.is_some() => return Ok(runtime),
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        found = runtime::find(&settings.data);
+    }
+    Err(Failure::refused(NO_OWNER))
 }
 
 /// What was found at the data file.
@@ -211,6 +226,25 @@ impl Connection {
         if let Some(inside) = &mut self.inside {
             inside.drive();
         }
+    }
+
+    /// Waits for a run that an earlier process left unfinished in this conversation: whoever drives runs brings it to its end
+    /// at once. Through a server it may also be a reply that is being written; that one is not waited for.
+    pub async fn settle(&self, conversation: &str) -> Outcome {
+        let path = self.path(&format!("/conversations/{conversation}"));
+        let steps = if self.inside.is_some() {
+            SETTLE_STEPS
+        } else {
+            SETTLE_STEPS / 8
+        };
+        for _ in 0..steps {
+            let found: Conversation = self.client.get(&path).await?;
+            if found.active_run.is_none() {
+                return Ok(());
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+        Ok(())
     }
 
     /// Lets go of the data file, if this command had opened it.

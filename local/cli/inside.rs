@@ -86,7 +86,9 @@ pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
 fn exit_of(error: &OpenError) -> Exit {
     match error {
         OpenError::WrongKey(_) => Exit::Refused,
-        OpenError::InUse { .. } | OpenError::NotWritable { .. } | OpenError::DiskFull(_) => Exit::Unavailable,
+        OpenError::InUse { .. } | OpenError::NotWritable { .. } | OpenError::DiskFull(_) | OpenError::Disk(_) => {
+            Exit::Unavailable
+        }
         _ => Exit::Failed,
     }
 }

@@ -37,14 +37,17 @@ const FIRST_LOOK: Duration = Duration::from_millis(250);
 pub struct ServeArgs {
     /// Address and port to listen on (default: 127.0.0.1:7717, this machine only)
     #[arg(long, value_name = "ADDRESS:PORT")]
-    bind: Option<String>,
+    bind: Option<SocketAddr>,
     /// The URL under which browsers reach Duet, when it is another one (a reverse proxy, a host name)
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 }
 
 pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
-    let flags: Vec<(&str, String)> = [("server.bind", args.bind), ("server.public_url", args.public_url)]
+    // Listening for the signal begins before anyone is told where Duet is: whoever was told may send it.
+    let stop = stop_signal()?;
+    let address = args.bind.map(|address| address.to_string());
+    let flags: Vec<(&str, String)> = [("server.bind", address), ("server.public_url", args.public_url)]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
         .collect();
@@ -71,14 +74,14 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     end_stale_sign_in(&inside, stale).await;
 
     let setup_token = setup_token(&inside).await?;
-    let keeper = Keeper::start(&settings.data, &inside, url, setup_token.clone())?;
+    let keeper = Keeper::start(&settings.data, &inside, url, setup_token.clone()).await?;
     announce(output, &settings, &inside, &shown, setup_token.as_deref())?;
     let web = WebAssets::embedded();
     if web.is_none() {
         output.say("This build has no web app: only the HTTP API is served. `cargo xtask run` builds both.");
     }
     let router = duet_api::router::router(inside.state.clone(), web.map(WebAssets::router));
-    let served = duet_api::serve(listener, router, inside.state.clone(), asked_to_stop()).await;
+    let served = duet_api::serve(listener, router, inside.state.clone(), stop).await;
     keeper.stop(&inside).await;
     inside.close().await;
     served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
@@ -192,7 +195,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn start(data: &std::path::Path, inside: &Inside, url: String, setup_token: Option<String>) -> Outcome<Self> {
+    async fn start(data: &std::path::Path, inside: &Inside, url: String, setup_token: Option<String>) -> Outcome<Self> {
         let mut runtime = Runtime {
             url,
             pid: std::process::id(),
@@ -206,7 +209,12 @@ impl Keeper {
             ))
         })?;
         let file = Arc::new(file);
-        let sign_in = Arc::new(tokio::sync::Mutex::new(None::<SignIn>));
+        let mut first = None;
+        if let Some(user) = stored(inside.store().owner().await)? {
+            // Before anyone is told where Duet is, so that commands get in at once.
+            renew(&inside.state, user, &mut first, &file, &mut runtime).await;
+        }
+        let sign_in = Arc::new(tokio::sync::Mutex::new(first));
         let task = tokio::spawn({
             let (file, sign_in, state, store) = (Arc::clone(&file), Arc::clone(&sign_in), inside.state.clone(), inside.store());
             async move {
@@ -265,22 +273,28 @@ async fn renew(
     }
 }
 
-/// Resolves when the process is asked to stop: Ctrl-C or, on Unix, SIGTERM.
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            let _ = tokio::signal::ctrl_c().await;
-            return;
-        };
+/// Resolves when the process is asked to stop: Ctrl-C or, on Unix, SIGTERM. It listens from the call on.
+#[cfg(unix)]
+fn stop_signal() -> Outcome<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("Signals cannot be listened for: {error}.")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// Resolves when the process is asked to stop by Ctrl-C. It listens from the call on.
+#[cfg(windows)]
+fn stop_signal() -> Outcome<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt =
+        tokio::signal::windows::ctrl_c().map_err(|error| Failure::failed(format!("Signals cannot be listened for: {error}.")))?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
 #[cfg(test)]

@@ -86,6 +86,11 @@ pub enum OpenError {
     /// No space.
     #[error("There is no space left for {0}. Free some disk space and start again.")]
     DiskFull(PathBuf),
+    /// The disk does not do what it should; SQLite does not always tell a full one from a broken one.
+    #[error(
+        "{0} cannot be read or written: the disk is full, or reports an error. Free some disk space, check the disk, and start again."
+    )]
+    Disk(PathBuf),
     /// Anything else.
     #[error("{path} could not be opened: {reason}. Run `duet doctor`.")]
     Other {
@@ -116,10 +121,7 @@ impl OpenError {
                 path,
                 reason: message.clone().unwrap_or_else(|| failure.to_string()),
             },
-            ErrorCode::SystemIoFailure => Self::Other {
-                path: path.clone(),
-                reason: "the disk reported an error, or is full".into(),
-            },
+            ErrorCode::SystemIoFailure => Self::Disk(path),
             _ => other(message.clone().unwrap_or_else(|| failure.to_string())),
         }
     }
@@ -128,12 +130,13 @@ impl OpenError {
     pub(crate) fn from_io(path: &Path, error: &std::io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::NotADirectory => {
-                Self::NotWritable {
-                    path,
-                    reason: error.to_string(),
-                }
-            }
+            std::io::ErrorKind::PermissionDenied
+            | std::io::ErrorKind::ReadOnlyFilesystem
+            | std::io::ErrorKind::NotADirectory
+            | std::io::ErrorKind::AlreadyExists => Self::NotWritable {
+                path,
+                reason: error.to_string(),
+            },
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
                 Self::DiskFull(path)
             }

@@ -33,7 +33,7 @@ async fn three_facts_a_power_cut_and_an_answer_with_its_source() {
         assert_eq!(reply["trace"]["remembered"].as_array().unwrap().len(), 1, "{reply}");
     }
     let said = ada.say(&talk, "count to 200").await;
-    ada.writing(said["run_id"].as_str().unwrap(), 2).await;
+    ada.writing(said["run_id"].as_str().unwrap(), 20).await;
     server.kill();
 
     // A new process: the conversation is there, the reply is marked interrupted, and can be continued.

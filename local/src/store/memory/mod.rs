@@ -27,6 +27,7 @@ use rusqlite::params;
 use self::keys::FieldKeys;
 pub(super) use self::redact::reconcile;
 use super::{
+    audit,
     connect::{Access, Connector},
     db::Db,
     error::DbError,
@@ -167,8 +168,21 @@ impl MemoryStore for LocalMemories {
 
     async fn edit(&self, caller: &Caller, id: MemoryId, edit: MemoryEdit) -> StoreResult<Memory> {
         caller.require_person("change this memory")?;
-        let (asking, now) = (caller.clone(), self.db.env().now());
-        let stored = self.db.write(move |conn| write::edit(conn, &asking, id, &edit, now)).await?;
+        let (asking, env) = (caller.clone(), self.db.env().clone());
+        let stored = self
+            .db
+            .write(move |conn| {
+                let stored = write::edit(conn, &asking, id, &edit, env.now())?;
+                let details = serde_json::to_value(&edit)?;
+                audit::record(
+                    conn,
+                    &env,
+                    (&asking).into(),
+                    audit::done("memory.edit", format!("memory:{id}"), details),
+                )?;
+                Ok(stored)
+            })
+            .await?;
         rows::open_one(&self.keys, stored).await
     }
 
@@ -204,10 +218,19 @@ impl MemoryStore for LocalMemories {
 
     async fn redact(&self, caller: &Caller, id: MemoryId, redaction: RedactionId) -> StoreResult<RedactionReceipt> {
         caller.require_person("redact this memory")?;
-        let (asking, now, cache) = (caller.clone(), self.db.env().now(), Arc::clone(&self.cache));
+        let (asking, env, cache) = (caller.clone(), self.db.env().clone(), Arc::clone(&self.cache));
         let (receipt, tombstones) = self
             .db
-            .write(move |conn| redact::redact(conn, &asking, id, redaction, now, &cache))
+            .write(move |conn| {
+                let (receipt, tombstones) = redact::redact(conn, &asking, id, redaction, env.now(), &cache)?;
+                // Repeating it changes nothing, and is no second action.
+                if !tombstones.is_empty() {
+                    let details = serde_json::json!({"receipt": receipt.id, "memories": tombstones.len()});
+                    let entry = audit::done("memory.redact", format!("memory:{id}"), details);
+                    audit::record(conn, &env, (&asking).into(), entry)?;
+                }
+                Ok((receipt, tombstones))
+            })
             .await?;
         redact::append(self.connector.path(), &tombstones).map_err(|error| redact::unwritten(&error))?;
         if !tombstones.is_empty() {
