@@ -1,0 +1,62 @@
+//! The encrypted file passes the suites that every adapter has to pass.
+
+use async_trait::async_trait;
+use duet_core::{
+    contract::{Harness, TestEnv},
+    ids::{Id, UserId},
+    ports::Stores,
+};
+use duet_local::{
+    key::FileKey,
+    store::{LocalStore, OpenOptions},
+};
+
+const KEY: [u8; 32] = [11; 32];
+
+/// A file of its own in a folder of its own.
+struct OnFile {
+    store: LocalStore,
+    time: TestEnv,
+    folder: tempfile::TempDir,
+}
+
+async fn fresh() -> OnFile {
+    let folder = tempfile::tempdir().unwrap();
+    let time = TestEnv::new(1);
+    let store = LocalStore::open(OpenOptions {
+        path: folder.path().join("duet.db"),
+        key: FileKey::new(KEY),
+        env: time.env(),
+        vector_cache_bytes: 64 << 20,
+    })
+    .unwrap();
+    OnFile { store, time, folder }
+}
+
+#[async_trait]
+impl Harness for OnFile {
+    fn stores(&self) -> Stores {
+        self.store.stores()
+    }
+
+    fn env(&self) -> TestEnv {
+        self.time.clone()
+    }
+
+    /// Invitations come later; until then a second account is written past the stores.
+    async fn account(&self, email: &str) -> UserId {
+        let id: UserId = self.time.env().id();
+        let conn = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
+        conn.pragma_update(None, "key", format!("x'{}'", hex::encode(KEY))).unwrap();
+        conn.pragma_update(None, "cipher_page_size", 8192).unwrap();
+        conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        conn.execute(
+            "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, ?2, 0)",
+            rusqlite::params![id.uuid().into_bytes(), email],
+        )
+        .unwrap();
+        id
+    }
+}
+
+duet_core::contract_suite!(fresh);
