@@ -29,7 +29,7 @@ mod writer;
 use std::sync::{Arc, mpsc};
 
 use duet_core::{
-    StoreError, StoreResult,
+    StoreResult,
     crypto::derive_key,
     ids::UserId,
     ports::{EventFeed, MemoryStore, Stores},
@@ -45,6 +45,7 @@ use self::{
     connect::{Access, Connector},
     conversations::LocalConversations,
     db::{Db, Parts},
+    error::DbError,
     feed::Feed,
     keys::LocalKeys,
     memory::LocalMemories,
@@ -84,9 +85,12 @@ impl LocalStore {
         let lock = FileLock::take(&path)?;
         let connector = Arc::new(Connector::new(path, key));
         let mut person = open::open(&connector)?;
-        memory::reconcile(&mut person, connector.path()).map_err(|error| OpenError::Other {
-            path: connector.path().to_owned(),
-            reason: StoreError::from(error).to_string(),
+        memory::reconcile(&mut person, connector.path()).map_err(|error| match error {
+            DbError::Sqlite(error) => OpenError::from_sqlite(connector.path(), error),
+            DbError::Store(error) => OpenError::Other {
+                path: connector.path().to_owned(),
+                reason: error.to_string(),
+            },
         })?;
         run_log::void_leases(&person).map_err(|error| OpenError::from_sqlite(connector.path(), error))?;
         let agent = connector.connect(Access::AgentWrite)?;
