@@ -1,9 +1,12 @@
-//! Runs. [`machine`] is the pure part: a run is a fold over its event log. [`driver`] performs the machine's effects
-//! against the ports and appends every outcome before acting on it. [`context`] builds what the model reads.
+//! Runs. [`machine`] is the pure part: a run is a fold over its event log. [`driver`] takes a claimed run and its lease;
+//! [`drive`] performs the machine's effects against the ports and appends every outcome before acting on it. [`context`] builds what the model reads.
 
 mod context;
+mod drive;
 mod driver;
 pub mod machine;
+mod reply;
+mod tool_call;
 mod worker;
 
 pub use driver::{DriveError, Driver, DriverParts};

@@ -1,0 +1,272 @@
+//! One claimed run on its way: its state, its lease, and how an effect becomes events.
+
+use std::time::Duration;
+
+use futures::{FutureExt, pin_mut};
+use tokio::sync::watch;
+use tracing::{Instrument, info_span, warn};
+
+use super::{
+    driver::{DriveError, Driver},
+    machine::{Effect, TurnState, fold},
+    tool_call::told,
+};
+use crate::{
+    caller::{ActingAgent, Caller},
+    domain::{
+        Agent, Claim, MessageStatus, MessageTrace, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement, Soul,
+        ToolTrace,
+    },
+    error::{StoreError, StoreResult},
+    ids::LeaseToken,
+    ports::Stores,
+};
+
+/// How often a store that cannot answer is tried again before the run is handed back.
+const STORE_ATTEMPTS: u32 = 5;
+
+/// One claimed run on its way.
+pub(super) struct Drive<'a> {
+    pub(super) driver: &'a Driver,
+    pub(super) run: Run,
+    lease: LeaseToken,
+    caller: Caller,
+    pub(super) state: TurnState,
+    /// Whether the log shows that an earlier claim had begun to work.
+    resumed: bool,
+    pub(super) newest: watch::Receiver<u64>,
+}
+
+/// The agent as it is now, with its soul and model.
+pub(super) struct Speaker {
+    pub(super) agent: Agent,
+    pub(super) soul: Soul,
+    pub(super) caller: Caller,
+}
+
+impl<'a> Drive<'a> {
+    pub(super) fn new(driver: &'a Driver, claim: Claim, newest: watch::Receiver<u64>) -> Self {
+        let state = TurnState::replay(&claim.log);
+        let resumed = claim.log.iter().any(|stored| {
+            !matches!(
+                stored.event,
+                Some(RunEvent::Started { .. } | RunEvent::CancelRequested { .. })
+            )
+        });
+        let caller = Caller::person(claim.run.user_id, claim.run.workspace_id, claim.role);
+        Self {
+            driver,
+            run: claim.run,
+            lease: claim.lease,
+            caller,
+            state,
+            resumed,
+            newest,
+        }
+    }
+
+    pub(super) fn stores(&self) -> &'a Stores {
+        &self.driver.parts.stores
+    }
+
+    pub(super) async fn to_end(&mut self) -> Result<RunStatus, DriveError> {
+        if self.resumed {
+            self.append(vec![
+                RunEvent::Recovered {
+                    attempt: self.run.attempt,
+                }
+                .into(),
+            ])
+            .await?;
+        }
+        while let Some(effect) = self.state.outstanding() {
+            let span = info_span!("effect", kind = name(&effect), seq = self.state.last_seq);
+            self.perform(effect).instrument(span).await?;
+        }
+        Ok(self.state.outcome().map_or(RunStatus::Failed, status_of))
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Result<(), DriveError> {
+        match effect {
+            Effect::AssembleContext => self.assemble().await,
+            Effect::CallModel {
+                step,
+                attempt,
+                with_tools,
+            } => self.call_model(step, attempt, with_tools).await,
+            Effect::WaitForRetry { step, delay } => self.wait(step, delay).await,
+            Effect::RunTool { step, call } => self.run_tool(step, call).await,
+            Effect::RefuseTool {
+                step,
+                call,
+                status,
+                reason,
+            } => self.finish_tool(step, call.id, status, told(reason)).await,
+            Effect::Finish { outcome, reply } => self.settle(outcome, reply).await,
+        }
+    }
+
+    /// Appends events and folds them, with what others had appended before them.
+    pub(super) async fn append(&mut self, events: Vec<NewEvent>) -> Result<(), DriveError> {
+        let (log, run, lease, after) = (&self.stores().run_log, self.run.id, self.lease, self.state.last_seq);
+        let appended = self.insist(|| log.append(run, lease, after, events.clone())).await?;
+        for stored in appended.interleaved.iter().chain(&appended.own) {
+            self.state = fold(std::mem::take(&mut self.state), stored).0;
+        }
+        Ok(())
+    }
+
+    /// Asks a store that cannot answer a few times more.
+    pub(super) async fn insist<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, DriveError>
+    where
+        F: Future<Output = StoreResult<T>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match ask().await {
+                Err(StoreError::Unavailable(reason)) if attempt < STORE_ATTEMPTS => {
+                    warn!(%reason, attempt, "the store cannot answer; trying again");
+                    self.driver.parts.env.sleep(Duration::from_millis(100 << attempt)).await;
+                    attempt += 1;
+                }
+                answer => return answer.map_err(DriveError::from),
+            }
+        }
+    }
+
+    /// Folds what others have appended, when there is news; `true` when the run has to finish.
+    pub(super) async fn catch_up(&mut self) -> Result<bool, DriveError> {
+        if *self.newest.borrow_and_update() > self.state.last_seq {
+            self.append(Vec::new()).await?;
+        }
+        Ok(self.state.is_finishing())
+    }
+
+    /// Waits for `work`, unless the person stops the run first: then `None`.
+    pub(super) async fn unless_cancelled<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, DriveError> {
+        let work = work.fuse();
+        pin_mut!(work);
+        loop {
+            futures::select_biased! {
+                done = work => return Ok(Some(done)),
+                changed = std::pin::pin!(self.newest.changed().fuse()) => {
+                    if changed.is_err() {
+                        return Err(DriveError::LostLease);
+                    }
+                }
+            }
+            if self.catch_up().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The agent and soul as they are now; `None` when the agent is gone.
+    pub(super) async fn speaker(&self) -> Result<Option<Speaker>, DriveError> {
+        let (agents, caller, id) = (&self.stores().agents, &self.caller, self.run.agent_id);
+        let Some(agent) = self.insist(|| agents.agent(caller, id)).await? else {
+            return Ok(None);
+        };
+        let soul = self.insist(|| agents.soul(caller)).await?.soul;
+        let caller = self.caller.with_agent(ActingAgent {
+            agent: agent.id,
+            run: self.run.id,
+            capabilities: agent.capabilities.clone(),
+            memory_scopes: agent.memory_scopes.clone(),
+        });
+        Ok(Some(Speaker { agent, soul, caller }))
+    }
+
+    async fn settle(&mut self, outcome: RunOutcome, reply: Option<MessageStatus>) -> Result<(), DriveError> {
+        let (usage, cost_micros) = (self.state.usage, self.state.cost_micros);
+        let settlement = Settlement {
+            status: status_of(&outcome),
+            reason: reason(&outcome),
+            events: vec![
+                RunEvent::Finished {
+                    outcome,
+                    reply,
+                    usage,
+                    cost_micros,
+                }
+                .into(),
+            ],
+            reply: reply.map(|status| Reply {
+                status,
+                text: self.state.text(),
+                trace: self.trace(),
+            }),
+        };
+        let (log, run, lease, after) = (&self.stores().run_log, self.run.id, self.lease, self.state.last_seq);
+        match self.insist(|| log.settle(run, lease, after, settlement.clone())).await {
+            Ok(_) => {
+                let event = settlement.events.into_iter().next().map(|event| event.event);
+                if let Some(event) = event {
+                    self.state = super::step(std::mem::take(&mut self.state), &event).0;
+                }
+                Ok(())
+            }
+            // Either the lease is lost, which this finds out, or somebody appended: fold it, then decide again.
+            Err(DriveError::LostLease) => self.append(Vec::new()).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    fn trace(&self) -> MessageTrace {
+        let context = self.state.context.as_ref();
+        let calls = self.state.steps.iter().flat_map(|step| &step.calls);
+        MessageTrace {
+            model: context.map(|context| context.model.to_string()).unwrap_or_default(),
+            offline: context.is_some_and(|context| context.model.provider() == "offline"),
+            usage: self.state.usage,
+            cost_micros: self.state.cost_micros,
+            tools: calls
+                .filter_map(|call| {
+                    let (status, _) = call.result.as_ref()?;
+                    Some(ToolTrace {
+                        call_id: call.call.id.clone(),
+                        name: call.call.name.clone(),
+                        status: *status,
+                    })
+                })
+                .collect(),
+            recalled: context.map(|context| context.recalled.clone()).unwrap_or_default(),
+            remembered: self
+                .state
+                .results()
+                .flat_map(|(_, output)| output.remembered.iter().copied())
+                .collect(),
+        }
+    }
+}
+
+fn status_of(outcome: &RunOutcome) -> RunStatus {
+    match outcome {
+        RunOutcome::Completed | RunOutcome::Limited { .. } => RunStatus::Done,
+        RunOutcome::Cancelled => RunStatus::Cancelled,
+        RunOutcome::Interrupted => RunStatus::Interrupted,
+        RunOutcome::Failed { .. } => RunStatus::Failed,
+        RunOutcome::NeedsReview { .. } => RunStatus::NeedsReview,
+    }
+}
+
+fn reason(outcome: &RunOutcome) -> Option<String> {
+    match outcome {
+        RunOutcome::Limited { message } | RunOutcome::Failed { message, .. } => Some(message.clone()),
+        RunOutcome::NeedsReview { tool } => Some(format!(
+            "Duet went down while `{tool}` was running. Check whether it happened; it was not repeated."
+        )),
+        RunOutcome::Completed | RunOutcome::Cancelled | RunOutcome::Interrupted => None,
+    }
+}
+
+fn name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::AssembleContext => "assemble_context",
+        Effect::CallModel { .. } => "call_model",
+        Effect::WaitForRetry { .. } => "wait_for_retry",
+        Effect::RunTool { .. } => "run_tool",
+        Effect::RefuseTool { .. } => "refuse_tool",
+        Effect::Finish { .. } => "finish",
+    }
+}

@@ -1,0 +1,118 @@
+//! A tool call: policy, the record that it began, the call, the record of its end.
+
+use super::{drive::Drive, driver::DriveError};
+use crate::{
+    domain::{Locality, NewEvent, RunEvent, ToolCall, ToolOutput, ToolStatus},
+    policy::Decision,
+    tools::{ToolContext, ToolError},
+};
+
+impl Drive<'_> {
+    pub(super) async fn run_tool(&mut self, step: u32, call: ToolCall) -> Result<(), DriveError> {
+        let driver = self.driver;
+        let Some(speaker) = self.speaker().await? else {
+            return self
+                .finish_tool(
+                    step,
+                    call.id,
+                    ToolStatus::Failed,
+                    told("The agent does not exist any more.".into()),
+                )
+                .await;
+        };
+        let Some(entry) = driver.parts.tools.get(&call.name) else {
+            return self
+                .finish_tool(
+                    step,
+                    call.id,
+                    ToolStatus::Failed,
+                    told(format!("There is no tool `{}`.", call.name)),
+                )
+                .await;
+        };
+        let offered = speaker.agent.tools.contains(&call.name);
+        let refusal = match driver
+            .parts
+            .policy
+            .decide(&speaker.caller, &call.name, entry.category, offered)
+        {
+            Decision::Allow => None,
+            Decision::Ask(reason) => Some(format!(
+                "Not done: this needs a person's approval ({reason}), and approvals cannot be given in a chat turn."
+            )),
+            Decision::Deny(reason) => Some(format!("Refused: {reason}.")),
+        };
+        if let Some(reason) = refusal {
+            return self.finish_tool(step, call.id, ToolStatus::Refused, told(reason)).await;
+        }
+        self.append(vec![
+            RunEvent::ToolStarted {
+                step,
+                call_id: call.id.clone(),
+                class: entry.class,
+            }
+            .into(),
+        ])
+        .await?;
+        if self.state.is_finishing() {
+            return Ok(());
+        }
+        let recalled = self
+            .state
+            .context
+            .as_ref()
+            .map(|context| context.recalled.clone())
+            .unwrap_or_default();
+        let context = ToolContext {
+            caller: &speaker.caller,
+            env: &driver.parts.env,
+            stores: self.stores(),
+            memories: &driver.memories,
+            run: self.run.id,
+            key: format!("{step}/{}", call.id),
+            conversation: self.run.conversation_id,
+            message: self.run.message_id,
+            locality: self
+                .state
+                .context
+                .as_ref()
+                .map_or(Locality::Remote, |context| context.locality),
+            recalled: &recalled,
+            untrusted: self.state.is_untrusted(),
+        };
+        let (status, output) = match entry.call(&context, call.arguments).await {
+            Ok(output) => (ToolStatus::Succeeded, output),
+            Err(ToolError::Tell(reason)) => (ToolStatus::Failed, told(reason)),
+            // Nothing was written; the run goes on from here in another claim.
+            Err(ToolError::Store(error)) => return Err(DriveError::Store(error)),
+        };
+        self.finish_tool(step, call.id, status, output).await
+    }
+
+    pub(super) async fn finish_tool(
+        &mut self,
+        step: u32,
+        call_id: String,
+        status: ToolStatus,
+        output: ToolOutput,
+    ) -> Result<(), DriveError> {
+        let mentions = output.memories.clone();
+        self.append(vec![NewEvent {
+            event: RunEvent::ToolFinished {
+                step,
+                call_id,
+                status,
+                output,
+            },
+            mentions,
+        }])
+        .await
+    }
+}
+
+pub(super) fn told(text: String) -> ToolOutput {
+    ToolOutput {
+        text,
+        ..ToolOutput::default()
+    }
+}
