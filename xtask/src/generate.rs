@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    binary,
+    binary::{self, TestBuild},
     command::{self, Output},
-    place, web,
+    compatibility, place, web,
 };
 
 /// Options of `gen`.
@@ -29,7 +29,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         check()?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (path, text) in generate()? {
+    for (path, text) in generate(&binary::test_build()?)? {
         let file = place::root().join(&path);
         if fs::read_to_string(&file).is_ok_and(|there| there == text) {
             println!("as it was  {}", path.display());
@@ -46,7 +46,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 /// Fails when a generated file is not what the code would generate.
 pub fn check() -> Result<Output> {
-    let old: Vec<String> = generate()?
+    let built = binary::test_build()?;
+    compatibility::check(&built.duet()?)?;
+    let old: Vec<String> = generate(&built)?
         .into_iter()
         .filter(|(path, text)| fs::read_to_string(place::root().join(path)).ok().as_ref() != Some(text))
         .map(|(path, _)| path.display().to_string())
@@ -62,8 +64,7 @@ pub fn check() -> Result<Output> {
 }
 
 /// Every generated file with its text.
-fn generate() -> Result<Vec<(PathBuf, String)>> {
-    let built = binary::test_build()?;
+fn generate(built: &TestBuild) -> Result<Vec<(PathBuf, String)>> {
     let references = built.example("references")?;
     let openapi = ask(&built.duet()?, "openapi")?;
     let types = types(&openapi)?;

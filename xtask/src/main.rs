@@ -3,6 +3,7 @@
 mod bench;
 mod binary;
 mod command;
+mod compatibility;
 mod fetch;
 mod generate;
 mod place;
