@@ -186,3 +186,121 @@ fn version_of(sealed: &[u8]) -> Result<u32, CryptoError> {
         _ => Err(CryptoError::Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::contract::TestEnv;
+
+    fn workspace(number: u128) -> WorkspaceId {
+        WorkspaceId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn place(number: u128) -> Place<'static> {
+        Place {
+            workspace: workspace(number),
+            table: "memory",
+            row: Uuid::from_u128(5),
+            column: "text",
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_sealed_opens_in_its_place_only(value: Vec<u8>, seed: u64) {
+            let env = TestEnv::new(seed).env();
+            let keys = DataKeys::new(vec![DataKey::generate(&env, 1)]);
+            let here = place(1);
+            let sealed = keys.seal(&env, here, &value).unwrap();
+            prop_assert_eq!(keys.open(here, &sealed).unwrap(), value);
+            for elsewhere in [
+                Place { workspace: workspace(2), ..here },
+                Place { table: "message", ..here },
+                Place { row: Uuid::from_u128(6), ..here },
+                Place { column: "speaker", ..here },
+                // The same letters, divided otherwise.
+                Place { table: "memor", column: "ytext", ..here },
+            ] {
+                prop_assert_eq!(keys.open(elsewhere, &sealed), Err(CryptoError::NotAuthentic));
+            }
+            let others = DataKeys::new(vec![DataKey::generate(&env, 1)]);
+            prop_assert_eq!(others.open(here, &sealed), Err(CryptoError::NotAuthentic));
+        }
+
+        #[test]
+        fn any_changed_or_missing_byte_is_noticed(value: Vec<u8>, place_of_change: prop::sample::Index, bit in 0..8_u8) {
+            let env = TestEnv::new(1).env();
+            let keys = DataKeys::new(vec![DataKey::generate(&env, 1)]);
+            let sealed = keys.seal(&env, place(1), &value).unwrap();
+            let mut changed = sealed.clone();
+            changed[place_of_change.index(sealed.len())] ^= 1 << bit;
+            prop_assert!(keys.open(place(1), &changed).is_err());
+            prop_assert!(keys.open(place(1), &sealed[..place_of_change.index(sealed.len())]).is_err());
+        }
+
+        #[test]
+        fn noise_is_refused(noise: Vec<u8>) {
+            let env = TestEnv::new(1).env();
+            let keys = DataKeys::new(vec![DataKey::generate(&env, 1)]);
+            prop_assert!(keys.open(place(1), &noise).is_err());
+            prop_assert!(MasterKey::new([1; 32]).unwrap(workspace(1), &noise).is_err());
+        }
+    }
+
+    #[test]
+    fn a_data_key_is_its_workspaces_alone() {
+        let env = TestEnv::new(1).env();
+        let master = MasterKey::new([1; 32]);
+        let key = DataKey::generate(&env, 3);
+        let wrapped = master.wrap(&env, workspace(1), &key).unwrap();
+        assert_eq!(master.unwrap(workspace(1), &wrapped).unwrap().bytes, key.bytes);
+        assert_eq!(master.unwrap(workspace(1), &wrapped).unwrap().version(), 3);
+        assert_eq!(master.unwrap(workspace(2), &wrapped).err(), Some(CryptoError::NotAuthentic));
+        assert_eq!(
+            MasterKey::new([2; 32]).unwrap(workspace(1), &wrapped).err(),
+            Some(CryptoError::NotAuthentic)
+        );
+        assert!(!wrapped.windows(32).any(|window| window == key.bytes));
+    }
+
+    /// A rotation that is cut off at any point leaves every value readable.
+    #[test]
+    fn rotation_can_stop_anywhere() {
+        let env = TestEnv::new(1).env();
+        let (old_master, new_master) = (MasterKey::new([1; 32]), MasterKey::new([2; 32]));
+        let first = DataKey::generate(&env, 1);
+        let old = DataKeys::new(vec![first.clone()]);
+        let mut values: Vec<Vec<u8>> = (0..6)
+            .map(|number| old.seal(&env, place(1), &[number; 40]).unwrap())
+            .collect();
+
+        let wrapped = old_master.wrap(&env, workspace(1), &first).unwrap();
+        let rewrapped = old_master.rewrap(&env, workspace(1), &wrapped, &new_master).unwrap();
+        let first = new_master.unwrap(workspace(1), &rewrapped).unwrap();
+        assert_eq!(
+            old_master.unwrap(workspace(1), &rewrapped).err(),
+            Some(CryptoError::NotAuthentic)
+        );
+
+        let both = DataKeys::new(vec![DataKey::generate(&env, 2), first]);
+        for next in 0..values.len() {
+            for (number, value) in (0..).zip(&values) {
+                assert_eq!(both.open(place(1), value).unwrap(), [number; 40]);
+            }
+            assert!(both.is_outdated(&values[next]).unwrap());
+            let plain = both.open(place(1), &values[next]).unwrap();
+            values[next] = both.seal(&env, place(1), &plain).unwrap();
+            assert!(!both.is_outdated(&values[next]).unwrap());
+        }
+        assert_eq!(old.open(place(1), &values[0]), Err(CryptoError::NoKey));
+    }
+
+    #[test]
+    fn keys_do_not_show_in_debug_output() {
+        let env = TestEnv::new(1).env();
+        let shown = format!("{:?} {:?}", MasterKey::new([77; 32]), DataKey::generate(&env, 1));
+        assert_eq!(shown, "MasterKey(…) DataKey(version 1)");
+    }
+}

@@ -107,3 +107,129 @@ async fn an_agents_connection_reads_no_secrets_and_writes_nothing_unlisted() {
         .await;
     assert!(matches!(written, Err(StoreError::Denied(_))), "{written:?}");
 }
+
+/// What an agent's connection may do with every table of the schema, cell by cell. A table that the page does not know fails it.
+#[tokio::test]
+async fn the_access_of_agents_is_as_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("duet.db"));
+    let schema: Vec<(String, Vec<String>)> = store
+        .db
+        .read(|conn| {
+            let sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY name";
+            let tables: Vec<String> = conn
+                .prepare(sql)?
+                .query_map([], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            let mut columns = conn.prepare("SELECT name FROM pragma_table_info(?1) ORDER BY cid")?;
+            let mut schema = Vec::new();
+            for table in tables {
+                let columns = columns.query_map([&table], |row| row.get(0))?.collect::<Result<_, _>>()?;
+                schema.push((table, columns));
+            }
+            Ok(schema)
+        })
+        .await
+        .unwrap();
+    let rows = store
+        .db
+        .write_for(&acting(), move |conn| {
+            Ok(schema
+                .iter()
+                .map(|(table, columns)| access(conn, table, columns))
+                .collect::<String>())
+        })
+        .await
+        .unwrap();
+    let published = include_str!("../../../docs/security/agent-access-local.md");
+    assert!(
+        published.ends_with(&format!("|---|---|---|---|---|\n{rows}")),
+        "the page has to end with:\n{rows}"
+    );
+}
+
+/// One row of the page: SQLite is asked to prepare each kind of statement.
+fn access(conn: &rusqlite::Connection, table: &str, columns: &[String]) -> String {
+    let allowed = |sql: String| match conn.prepare(&sql) {
+        Ok(_) => true,
+        Err(error) => {
+            // Views and the inner tables of the full-text index are not written to, whoever asks.
+            let message = error.to_string();
+            let refused = ["not authorized", "prohibited", "is a view", "may not be modified"];
+            assert!(refused.iter().any(|word| message.contains(word)), "{sql}: {message}");
+            false
+        }
+    };
+    let mark = |allowed: bool| if allowed { "yes" } else { "–" };
+    let updates: Vec<&str> = columns
+        .iter()
+        .filter(|column| allowed(format!("UPDATE \"{table}\" SET \"{column}\" = NULL WHERE 0")))
+        .map(String::as_str)
+        .collect();
+    format!(
+        "| `{table}` | {} | {} | {} | {} |\n",
+        mark(allowed(format!("SELECT * FROM \"{table}\""))),
+        mark(allowed(format!("INSERT INTO \"{table}\" DEFAULT VALUES"))),
+        if updates.is_empty() {
+            "–".into()
+        } else {
+            updates.join(", ")
+        },
+        mark(allowed(format!("DELETE FROM \"{table}\"")))
+    )
+}
+
+/// When the disk is full, what was acknowledged is there, and what was refused is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("duet.db");
+    let store = open(&path);
+    store
+        .db
+        .write(|tx| {
+            let pages: i64 = tx.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            Ok(tx.query_row(&format!("PRAGMA max_page_count = {}", pages + 40), [], |_| Ok(()))?)
+        })
+        .await
+        .unwrap();
+    let mut jobs = tokio::task::JoinSet::new();
+    for number in 0..100_u8 {
+        let db = store.db.clone();
+        jobs.spawn(async move {
+            let written = db
+                .write(move |tx| {
+                    let name = "x".repeat(6000);
+                    tx.execute(
+                        "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, ?3, 0)",
+                        rusqlite::params![[number; 16], format!("{number}@example.org"), name],
+                    )?;
+                    Ok(())
+                })
+                .await;
+            (number, written)
+        });
+    }
+    let (mut kept, mut refused) = (BTreeSet::new(), 0);
+    while let Some(done) = jobs.join_next().await {
+        match done.unwrap() {
+            (number, Ok(())) => {
+                kept.insert(number);
+            }
+            (_, Err(StoreError::Unavailable(_))) => refused += 1,
+            (_, Err(other)) => panic!("{other:?}"),
+        }
+    }
+    assert!(!kept.is_empty() && refused > 0, "{} kept, {refused} refused", kept.len());
+    drop(store);
+    let found: BTreeSet<u8> = open(&path)
+        .db
+        .read(|conn| {
+            let mut statement = conn.prepare("SELECT id FROM user")?;
+            let rows = statement.query_map([], |row| row.get::<_, [u8; 16]>(0))?;
+            Ok(rows.map(|id| id.map(|id| id[0])).collect::<Result<_, _>>()?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(found, kept);
+}
