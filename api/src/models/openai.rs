@@ -57,7 +57,7 @@ impl Quirks {
         let unknown = ["support", "unrecognized", "unknown", "unexpected", "not permitted", "extra"]
             .iter()
             .any(|word| about(word));
-        if unknown && about("max_tokens") || unknown && about("max_completion_tokens") {
+        if unknown && (about("max_tokens") || about("max_completion_tokens")) {
             self.completion_tokens.fetch_xor(true, Ordering::Relaxed);
             return true;
         }
