@@ -2,7 +2,7 @@
 
 use duet_core::ports::ContextItem;
 
-use super::words::{content, is_property, plain};
+use super::words::{content, is_property, plain, telling};
 
 /// A statement that can be quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ pub(super) fn is_overview(question: &str) -> bool {
 
 /// What to search memory for; `None` when the question has no word to go by.
 pub(super) fn search_words(question: &str) -> Option<String> {
-    let words: Vec<String> = content(question);
+    let words = telling(question);
     if words.is_empty() { None } else { Some(words.join(" ")) }
 }
 
@@ -148,14 +148,14 @@ pub(super) fn answer(question: &str, recalled: &[ContextItem], found: &[Item<'_>
     let (chosen, sure) = ranked(question, &items);
     match (chosen.as_slice(), sure) {
         ([], _) => {
-            let words = content(question).join(", ");
+            let words = telling(question).join(", ");
             let looked = if words.is_empty() {
                 String::new()
             } else {
                 format!(" I looked for: {words}.")
             };
             format!(
-                "I have nothing in memory that answers “{}”{looked} Tell me, and I will remember it.",
+                "I have nothing in memory that answers “{}”.{looked} Tell me, and I will remember it.",
                 question.trim()
             )
         }
@@ -190,7 +190,6 @@ const SINGLE: &[&str] = &[
     "is called",
     "is named",
     "name is",
-    "favourite",
     "favorite",
     "i live in",
     "i live at",
@@ -214,13 +213,16 @@ fn single_valued(statement: &str) -> Option<String> {
     let words: Vec<String> = plain(statement)
         .into_iter()
         .filter(|word| !matches!(word.as_str(), "now" | "actually" | "today" | "currently"))
+        // One spelling, so that the other one means the same thing.
+        .map(|word| word.replace("favourite", "favorite").replace("colour", "color"))
         .collect();
-    let joined = words.join(" ");
+    // Who moved lives elsewhere now.
+    let joined = words.join(" ").replace("i moved to", "i live in");
     SINGLE.iter().find_map(|mark| {
         let at = joined.find(mark)?;
         let end = match *mark {
             // "My favourite colour is red": the subject goes on to the verb.
-            "favourite" | "favorite" => joined[at..].find(" is ").map(|length| at + length)?,
+            "favorite" => joined[at..].find(" is ").map(|length| at + length)?,
             mark => at + mark.len(),
         };
         let starts_a_word = at == 0 || joined.as_bytes()[at - 1] == b' ';

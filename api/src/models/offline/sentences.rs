@@ -60,28 +60,67 @@ impl Sentence {
 
 /// Reads a message.
 pub(super) fn read(message: &str) -> Vec<Sentence> {
-    let mut told_to_keep = false;
-    split(message)
-        .into_iter()
-        .map(|text| {
-            // "Remember this: I live in Lyon." and "Please remember the following. …" speak of what follows.
-            let announced = std::mem::replace(&mut told_to_keep, announces(&text));
-            if told_to_keep {
-                return Sentence {
-                    text,
-                    kind: Kind::SmallTalk,
-                };
-            }
-            let sentence = classify(&text);
-            if announced && matches!(sentence.kind, Kind::Other | Kind::SmallTalk) {
-                return Sentence {
-                    kind: Kind::Statement(Told::Fact),
-                    ..sentence
-                };
-            }
-            sentence
-        })
-        .collect()
+    let mut sentences = Vec::new();
+    let mut announced = false;
+    for text in split(message) {
+        // "Please remember the following. …" speaks of what follows.
+        let follows = std::mem::replace(&mut announced, announces(&text));
+        if announced {
+            sentences.push(Sentence {
+                text,
+                kind: Kind::SmallTalk,
+            });
+            continue;
+        }
+        let mut sentence = classify(&text);
+        if follows && matches!(sentence.kind, Kind::Other | Kind::SmallTalk) {
+            sentence = keep(&text);
+        }
+        match sentence.kind {
+            Kind::Statement(_) => sentences.extend(clauses(&sentence.text).into_iter().map(|clause| keep(&clause))),
+            _ => sentences.push(sentence),
+        }
+    }
+    sentences
+}
+
+/// "I live in Lyon, my cat is called Miso and I work at a bakery." says three things. A clause is one of its own when it
+/// begins with the speaker and states something, and so does what stands before it.
+fn clauses(statement: &str) -> Vec<String> {
+    let mut clauses = Vec::new();
+    let mut rest = statement;
+    let mut from = 0;
+    while let Some((at, length)) = [", and ", "; and ", " and ", ", ", "; "]
+        .iter()
+        .filter_map(|join| rest[from..].find(join).map(|at| (from + at, join.len())))
+        .min_by_key(|(at, length)| (*at, std::cmp::Reverse(*length)))
+    {
+        let (before, after) = (plain(&rest[..at]), plain(&rest[at + length..]));
+        let subject = after
+            .first()
+            .is_some_and(|word| matches!(word.as_str(), "i" | "my" | "we" | "our"));
+        let verb = |words: &[String]| {
+            words
+                .iter()
+                .take(6)
+                .any(|word| word == "i" || word == "we" || VERBS.contains(&word.as_str()))
+        };
+        let subordinate = before.first().is_some_and(|word| {
+            matches!(
+                word.as_str(),
+                "if" | "when" | "because" | "while" | "after" | "before" | "since"
+            )
+        });
+        if subject && !subordinate && states(&before) && verb(&before) && states(&after) && verb(&after) {
+            clauses.push(rest[..at].to_owned());
+            rest = &rest[at + length..];
+            from = 0;
+        } else {
+            from = at + length;
+        }
+    }
+    clauses.push(rest.to_owned());
+    clauses
 }
 
 const ABBREVIATIONS: &[&str] = &[
@@ -182,6 +221,23 @@ const KEEP: &[&str] = &[
 
 /// Words of a heading before what is to be kept.
 const HEADINGS: &[&str] = &[
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "couple",
+    "several",
+    "please",
+    "of",
+    "my",
+    "for",
+    "later",
+    "that",
+    "and",
+    "it",
+    "is",
+    "are",
     "this",
     "these",
     "the",

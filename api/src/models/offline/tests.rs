@@ -80,6 +80,27 @@ fn messages_are_read_as_what_they_are() {
             "Translate this text into French",
             &[("Translate this text into French", Kind::Other)],
         ),
+        (
+            "Please remember three things about me: I was born in Porto, my cat is called Miso, and I start a new job on Monday.",
+            &[
+                ("I was born in Porto.", FACT),
+                ("My cat is called Miso.", FACT),
+                ("I start a new job on Monday.", FACT),
+            ],
+        ),
+        (
+            "I live in Lyon and I work at a bakery.",
+            &[("I live in Lyon.", FACT), ("I work at a bakery.", FACT)],
+        ),
+        (
+            "I like my job and my boss very much.",
+            &[("I like my job and my boss very much.", PREFERENCE)],
+        ),
+        (
+            "My wife and my son are called Ana and Leo.",
+            &[("My wife and my son are called Ana and Leo.", FACT)],
+        ),
+        ("If it rains, I take the bus.", &[("If it rains, I take the bus.", FACT)]),
         ("🙂", &[]),
         ("", &[]),
     ];
@@ -160,6 +181,7 @@ fn questions_are_answered_by_the_right_memory_with_its_source() {
         ("Where does Anna live?", "Anna lives in Oslo."),
         ("When is Anna's birthday?", "My sister Anna was born on 3 May."),
         ("Tell me about my bike", "My bike is red."),
+        ("When was Anna born?", "My sister Anna was born on 3 May."),
     ];
     for (question, answer) in table {
         let (text, calls) = reply(&request(MEMORIES, question));
@@ -248,11 +270,22 @@ fn a_new_value_supersedes_the_old_one_and_nothing_else() {
         ("My dog is called Max.", true),
         ("My dog is brown.", false),
         ("Actually my dog is called Max now.", true),
-        ("I live in Paris.", false),
+        ("I moved to Paris last month.", true),
+        ("My favorite color is blue.", true),
+        ("I live in Paris.", true),
+        ("My sister lives in Paris.", false),
         ("My dog is called Rex.", false),
     ];
     for (said, supersedes) in table {
-        let (_, calls) = reply(&request(&["My dog is called Rex.", "I prefer tea."], said));
+        let (_, calls) = reply(&request(
+            &[
+                "My dog is called Rex.",
+                "I prefer tea.",
+                "I live in Lyon.",
+                "My favourite colour is green.",
+            ],
+            said,
+        ));
         assert_eq!(calls[0].arguments.get("supersedes").is_some(), supersedes, "{said}");
     }
     let mut hostile = request(&[], "My dog is called Max.");

@@ -6,18 +6,115 @@ use rust_stemmers::{Algorithm, Stemmer};
 
 /// Words that say nothing about what is asked.
 const FILLER: &[&str] = &[
-    "a", "about", "actually", "again", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by",
-    "can", "could", "did", "do", "does", "ever", "for", "from", "had", "has", "have", "he", "her", "him", "his", "how", "i",
-    "if", "in", "is", "it", "its", "just", "know", "many", "me", "mine", "much", "my", "now", "of", "on", "or", "our", "please",
-    "really", "remember", "remind", "s", "said", "say", "she", "should", "so", "some", "tell", "that", "the", "their", "them",
-    "there", "they", "this", "to", "told", "us", "was", "we", "were", "what", "when", "which", "who", "whom", "whose", "why",
-    "will", "with", "would", "you", "your", "t", "m", "ve", "re", "d", "ll",
+    "a",
+    "about",
+    "anybody",
+    "anyone",
+    "anything",
+    "everything",
+    "nothing",
+    "someone",
+    "something",
+    "actually",
+    "again",
+    "all",
+    "also",
+    "am",
+    "an",
+    "and",
+    "any",
+    "are",
+    "as",
+    "at",
+    "be",
+    "been",
+    "but",
+    "by",
+    "can",
+    "could",
+    "did",
+    "do",
+    "does",
+    "ever",
+    "for",
+    "from",
+    "had",
+    "has",
+    "have",
+    "he",
+    "her",
+    "him",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "is",
+    "it",
+    "its",
+    "just",
+    "know",
+    "many",
+    "me",
+    "mine",
+    "much",
+    "my",
+    "now",
+    "of",
+    "on",
+    "or",
+    "our",
+    "please",
+    "really",
+    "remember",
+    "remind",
+    "s",
+    "said",
+    "say",
+    "she",
+    "should",
+    "so",
+    "some",
+    "tell",
+    "that",
+    "the",
+    "their",
+    "them",
+    "there",
+    "they",
+    "this",
+    "to",
+    "told",
+    "us",
+    "was",
+    "we",
+    "were",
+    "what",
+    "when",
+    "which",
+    "who",
+    "whom",
+    "whose",
+    "why",
+    "will",
+    "with",
+    "would",
+    "you",
+    "your",
+    "t",
+    "m",
+    "ve",
+    "re",
+    "d",
+    "ll",
 ];
 
 /// Words of one meaning, as far as remembered statements and questions go; the first stands for all.
 const SAME: &[&[&str]] = &[
     &["name", "named", "called", "names"],
-    &["live", "lives", "living", "lived", "reside", "home", "address", "where"],
+    &[
+        "live", "lives", "living", "lived", "move", "moved", "reside", "home", "address", "where",
+    ],
     &["work", "works", "working", "worked", "job", "employer", "profession"],
     &[
         "like",
@@ -56,15 +153,24 @@ pub(super) fn plain(text: &str) -> Vec<String> {
 pub(super) fn content(text: &str) -> Vec<String> {
     let stemmer = Stemmer::create(Algorithm::English);
     let mut seen = BTreeSet::new();
-    plain(text)
+    telling(text)
         .into_iter()
-        .filter(|word| word == "where" || !FILLER.contains(&word.as_str()))
         .map(|word| match SAME.iter().find(|group| group.contains(&word.as_str())) {
             Some(group) => group[0].to_owned(),
             None => stemmer.stem(&word).into_owned(),
         })
         .filter(|word| seen.insert(word.clone()))
         .collect()
+}
+
+/// The words that are no filler, as written but in lower case. "Where" counts when nothing else does.
+pub(super) fn telling(text: &str) -> Vec<String> {
+    let words: Vec<String> = plain(text)
+        .into_iter()
+        .filter(|word| word == "where" || !FILLER.contains(&word.as_str()))
+        .collect();
+    let others: Vec<String> = words.iter().filter(|word| *word != "where").cloned().collect();
+    if others.is_empty() { words } else { others }
 }
 
 /// Whether a content word only names a property.
