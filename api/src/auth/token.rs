@@ -119,10 +119,10 @@ impl Tokens {
         if claims.exp <= now {
             return Err(TokenError("expired"));
         }
-        if claims.iat > now + LEEWAY || claims.nbf.is_some_and(|nbf| nbf > now + LEEWAY) {
+        if claims.iat > now.saturating_add(LEEWAY) || claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY)) {
             return Err(TokenError("not yet valid"));
         }
-        if claims.exp - claims.iat > i64::from(MAX_SECONDS) || claims.exp < claims.iat {
+        if claims.exp.saturating_sub(claims.iat) > i64::from(MAX_SECONDS) || claims.exp < claims.iat {
             return Err(TokenError("lifetime"));
         }
         let session_hash = URL_SAFE_NO_PAD

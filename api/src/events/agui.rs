@@ -118,7 +118,11 @@ impl Agui {
                 json!({"step": step, "attempt": attempt, "failure": failure, "message": message, "text": self.turn.text()}),
             )],
             RunEvent::RetryDue { step } => vec![custom("retry_due", json!({ "step": step }))],
-            RunEvent::ToolStarted { step, call_id, .. } => self.announce(*step, call_id),
+            RunEvent::ToolStarted { step, call_id, .. } => match self.announce(*step, call_id) {
+                // A call that is made again after a crash is the same call.
+                again if again.is_empty() => vec![custom("tool_repeated", json!({"step": step, "toolCallId": call_id}))],
+                objects => objects,
+            },
             RunEvent::ToolFinished {
                 step,
                 call_id,
@@ -178,7 +182,6 @@ impl Agui {
     fn announce(&mut self, step: u32, call_id: &str) -> Vec<Value> {
         let known = self.announced.iter().any(|(at, id)| *at == step && id == call_id);
         if known {
-            // A call that is made again after a crash is the same call.
             return vec![];
         }
         self.announced.push((step, call_id.to_owned()));

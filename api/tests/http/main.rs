@@ -1,0 +1,10 @@
+//! The HTTP interface over the real encrypted store.
+
+mod canary;
+mod errors;
+mod identity;
+mod keys;
+mod operations;
+mod support;
+mod tenants;
+mod turns;
