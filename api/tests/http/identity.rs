@@ -7,7 +7,11 @@ use serde_json::json;
 use crate::support::*;
 
 fn sign_in(email: &str, password: &str) -> axum::http::Request<axum::body::Body> {
-    json_request(Method::POST, "/v1/auth/sign-in", &json!({"email": email, "password": password}))
+    json_request(
+        Method::POST,
+        "/v1/auth/sign-in",
+        &json!({"email": email, "password": password}),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,11 +23,22 @@ async fn the_first_person_becomes_the_owner_and_nobody_after() {
 
     let mut wrong = server.setup_body();
     wrong["token"] = json!("0000-0000-0000-0000-0000");
-    server.send(json_request(Method::POST, "/v1/setup", &wrong)).await.problem(403, "denied");
-    for (field, value) in [("email", "nobody"), ("password", "short"), ("display_name", " "), ("workspace_name", ""), ("companion_name", "\n")] {
+    server
+        .send(json_request(Method::POST, "/v1/setup", &wrong))
+        .await
+        .problem(403, "denied");
+    for (field, value) in [
+        ("email", "nobody"),
+        ("password", "short"),
+        ("display_name", " "),
+        ("workspace_name", ""),
+        ("companion_name", "\n"),
+    ] {
         let mut bad = server.setup_body();
         bad[field] = json!(value);
-        let answer = server.send_from([10, 0, 0, field.len() as u8], json_request(Method::POST, "/v1/setup", &bad)).await;
+        let answer = server
+            .send_from([10, 0, 0, field.len() as u8], json_request(Method::POST, "/v1/setup", &bad))
+            .await;
         answer.problem(422, "invalid");
     }
 
@@ -32,7 +47,10 @@ async fn the_first_person_becomes_the_owner_and_nobody_after() {
     assert_eq!(session["user"]["email"], EMAIL);
     assert_eq!(session["workspaces"][0]["role"], "owner");
     assert!(!session.to_string().contains("argon2"));
-    server.send(json_request(Method::POST, "/v1/setup", &server.setup_body())).await.problem(409, "conflict");
+    server
+        .send(json_request(Method::POST, "/v1/setup", &server.setup_body()))
+        .await
+        .problem(409, "conflict");
     let info = server.send(request(Method::GET, "/v1/config")).await.ok(200);
     assert_eq!(info["setup_needed"], false);
 }
@@ -43,11 +61,20 @@ async fn setup_attempts_are_limited_and_may_be_repeated_later() {
     let mut wrong = server.setup_body();
     wrong["token"] = json!("0000-0000-0000-0000-0000");
     for _ in 0..5 {
-        server.send(json_request(Method::POST, "/v1/setup", &wrong)).await.problem(403, "denied");
+        server
+            .send(json_request(Method::POST, "/v1/setup", &wrong))
+            .await
+            .problem(403, "denied");
     }
-    server.send(json_request(Method::POST, "/v1/setup", &wrong)).await.problem(429, "too_many_requests");
+    server
+        .send(json_request(Method::POST, "/v1/setup", &wrong))
+        .await
+        .problem(429, "too_many_requests");
     // Another address is not locked out by the first.
-    server.send_from([10, 0, 0, 1], json_request(Method::POST, "/v1/setup", &server.setup_body())).await.ok(201);
+    server
+        .send_from([10, 0, 0, 1], json_request(Method::POST, "/v1/setup", &server.setup_body()))
+        .await
+        .ok(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,15 +83,27 @@ async fn signing_in_is_limited_and_tells_nothing_of_accounts() {
     config.limits.sign_in_per_minute = 3;
     let server = Server::with(config).await;
     server.owner().await;
-    let known = server.send(sign_in(EMAIL, "wrong password")).await.problem(401, "not_signed_in");
-    let unknown = server.send(sign_in("bob@example.org", "wrong password")).await.problem(401, "not_signed_in");
+    let known = server
+        .send(sign_in(EMAIL, "wrong password"))
+        .await
+        .problem(401, "not_signed_in");
+    let unknown = server
+        .send(sign_in("bob@example.org", "wrong password"))
+        .await
+        .problem(401, "not_signed_in");
     assert_eq!(known, unknown);
     assert!(server.send(sign_in("  ADA@Example.org ", PASSWORD)).await.ok(200)["user"]["id"].is_string());
-    server.send(sign_in(EMAIL, "wrong password")).await.problem(401, "not_signed_in");
+    server
+        .send(sign_in(EMAIL, "wrong password"))
+        .await
+        .problem(401, "not_signed_in");
     let detail = server.send(sign_in(EMAIL, PASSWORD)).await.problem(429, "too_many_requests");
     assert!(detail.contains("Try again in"), "{detail}");
     // The limit is of the pair: neither other people nor other addresses are shut out.
-    server.send(sign_in("bob@example.org", "wrong password")).await.problem(401, "not_signed_in");
+    server
+        .send(sign_in("bob@example.org", "wrong password"))
+        .await
+        .problem(401, "not_signed_in");
     server.send_from([10, 0, 0, 9], sign_in(EMAIL, PASSWORD)).await.ok(200);
 }
 
@@ -75,13 +114,18 @@ async fn the_cookie_has_its_flags() {
     let answer = server.send(sign_in(EMAIL, PASSWORD)).await;
     let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().to_owned();
     assert!(cookie.starts_with("duet_session="), "{cookie}");
-    assert!(cookie.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"), "{cookie}");
+    assert!(
+        cookie.ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"),
+        "{cookie}"
+    );
     assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
 
     let mut config = Config::default();
     config.server.public_url = Some("https://duet.example".into());
     let server = Server::with(config).await;
-    let answer = server.send(json_request(Method::POST, "/v1/setup", &server.setup_body())).await;
+    let answer = server
+        .send(json_request(Method::POST, "/v1/setup", &server.setup_body()))
+        .await;
     let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
     assert!(cookie.starts_with("__Host-duet_session="), "{cookie}");
     assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Secure"), "{cookie}");
@@ -92,7 +136,9 @@ async fn the_cookie_has_its_flags() {
 async fn writes_by_cookie_need_the_proofs_of_an_own_page() {
     let server = Server::start().await;
     let ada = server.owner().await;
-    let Proof::Cookie(cookie) = ada.proof.clone() else { unreachable!() };
+    let Proof::Cookie(cookie) = ada.proof.clone() else {
+        unreachable!()
+    };
     let own = "http://127.0.0.1:4470";
     // csrf header, Origin, Sec-Fetch-Site → whether the write happens.
     let table: &[(Option<&str>, Option<&str>, Option<&str>, bool)] = &[
@@ -137,7 +183,9 @@ async fn writes_by_cookie_need_the_proofs_of_an_own_page() {
     server.send(read).await.ok(200);
     // A page of another site cannot sign a browser in as somebody else.
     let mut foreign = sign_in(EMAIL, PASSWORD);
-    foreign.headers_mut().insert(header::ORIGIN, "http://evil.example".parse().unwrap());
+    foreign
+        .headers_mut()
+        .insert(header::ORIGIN, "http://evil.example".parse().unwrap());
     server.send(foreign).await.problem(403, "denied");
     let mut foreign = sign_in(EMAIL, PASSWORD);
     foreign.headers_mut().insert("sec-fetch-site", "cross-site".parse().unwrap());
@@ -147,7 +195,12 @@ async fn writes_by_cookie_need_the_proofs_of_an_own_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebound_host_name_is_refused_before_anything_else() {
     let server = Server::start().await;
-    for (host, allowed) in [("localhost:4470", true), ("[::1]:4470", true), ("evil.example:4470", false), ("192.168.0.7", false)] {
+    for (host, allowed) in [
+        ("localhost:4470", true),
+        ("[::1]:4470", true),
+        ("evil.example:4470", false),
+        ("192.168.0.7", false),
+    ] {
         let mut asked = request(Method::GET, "/v1/config");
         asked.headers_mut().insert(header::HOST, host.parse().unwrap());
         let answer = server.send(asked).await;
@@ -162,14 +215,19 @@ async fn a_rebound_host_name_is_refused_before_anything_else() {
 async fn cookie_and_bearer_together_are_refused() {
     let server = Server::start().await;
     let ada = server.owner().await;
-    let token = ada.post("/v1/auth/token", json!({})).await.ok(200)["access_token"].as_str().unwrap().to_owned();
+    let token = ada.post("/v1/auth/token", json!({})).await.ok(200)["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut both = request(Method::GET, "/v1/auth/session");
     ada.prove(&mut both);
     ada.bearing(&token).prove(&mut both);
     server.send(both).await.problem(400, "invalid_request");
     let mut twice = request(Method::GET, "/v1/auth/session");
     for _ in 0..2 {
-        twice.headers_mut().append(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        twice
+            .headers_mut()
+            .append(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
     }
     server.send(twice).await.problem(400, "invalid_request");
 }
@@ -188,21 +246,40 @@ async fn an_access_token_acts_for_the_person_until_they_sign_out() {
 
     // Whatever else may stand in the header.
     for value in [
-        "Bearer", "Bearer ", "Basic YWRhOnB3", "Bearer  two", "Token x", "duet_abc", "Bearer duet_", "Bearer duet_AAAA", "Bearer null",
-        "Bearer undefined", "Bearer a.b.c", "Bearer ..", "Bearer \u{e9}",
+        "Bearer",
+        "Bearer ",
+        "Basic YWRhOnB3",
+        "Bearer  two",
+        "Token x",
+        "duet_abc",
+        "Bearer duet_",
+        "Bearer duet_AAAA",
+        "Bearer null",
+        "Bearer undefined",
+        "Bearer a.b.c",
+        "Bearer ..",
+        "Bearer \u{e9}",
     ] {
         let mut asked = request(Method::GET, "/v1/auth/session");
-        asked.headers_mut().insert(header::AUTHORIZATION, axum::http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        asked.headers_mut().insert(
+            header::AUTHORIZATION,
+            axum::http::HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
         let answer = server.send(asked).await;
         assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer realm=\"duet\"");
         answer.problem(401, "not_signed_in");
     }
     // The scheme's case does not matter; the session's own secret is no bearer token.
     let mut lower = request(Method::GET, "/v1/auth/session");
-    lower.headers_mut().insert(header::AUTHORIZATION, format!("bearer {token}").parse().unwrap());
+    lower
+        .headers_mut()
+        .insert(header::AUTHORIZATION, format!("bearer {token}").parse().unwrap());
     server.send(lower).await.ok(200);
     let Proof::Cookie(cookie) = &ada.proof else { unreachable!() };
-    ada.bearing(cookie.split_once('=').unwrap().1).get("/v1/auth/session").await.problem(401, "not_signed_in");
+    ada.bearing(cookie.split_once('=').unwrap().1)
+        .get("/v1/auth/session")
+        .await
+        .problem(401, "not_signed_in");
 
     ada.post("/v1/auth/sign-out", json!({})).await.ok(204);
     ada.get("/v1/auth/session").await.problem(401, "not_signed_in");
@@ -218,8 +295,14 @@ async fn signing_out_everywhere_ends_all_sign_ins_and_their_tokens() {
         proof: Proof::Cookie(answer.cookie().unwrap()),
         ..phone.clone()
     };
-    let token = laptop.post("/v1/auth/token", json!({})).await.ok(200)["access_token"].as_str().unwrap().to_owned();
-    let key = laptop.post("keys", json!({"name": "cli", "scopes": ["chat"]})).await.ok(201)["secret"].as_str().unwrap().to_owned();
+    let token = laptop.post("/v1/auth/token", json!({})).await.ok(200)["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let key = laptop.post("keys", json!({"name": "cli", "scopes": ["chat"]})).await.ok(201)["secret"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     // One signs out: the other stays.
     let third = server.send(sign_in(EMAIL, PASSWORD)).await;
     let third = Person {
@@ -247,12 +330,17 @@ async fn nothing_private_is_answered_without_a_sign_in() {
     let mut asked = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            let open = operation["security"].as_array().is_some_and(|security| security.iter().any(|one| one == &json!({})));
+            let open = operation["security"]
+                .as_array()
+                .is_some_and(|security| security.iter().any(|one| one == &json!({})));
             // From this machine, metrics are open.
             if open || path == "/metrics" {
                 continue;
             }
-            let path = path.replace("{workspace_id}", &ada.workspace).replace("{id}", &ada.user).replace("{message_id}", &ada.user);
+            let path = path
+                .replace("{workspace_id}", &ada.workspace)
+                .replace("{id}", &ada.user)
+                .replace("{message_id}", &ada.user);
             let method: Method = method.to_uppercase().parse().unwrap();
             let answer = server.send(json_request(method.clone(), &path, &json!({}))).await;
             assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text);

@@ -23,6 +23,7 @@ use duet_api::{
 use duet_core::{
     Clock, Env, Random, Timestamp,
     domain::{Locality, ModelRef, Price, StopReason, Usage},
+    ids::{Id, UserId},
     policy::Policy,
     ports::{ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream},
     tools::ToolRegistry,
@@ -39,6 +40,7 @@ use tower::ServiceExt;
 use zeroize::Zeroizing;
 
 pub const EMAIL: &str = "ada@example.org";
+const FILE_KEY: [u8; 32] = [7; 32];
 pub const PASSWORD: &str = "correct horse battery";
 
 struct SystemClock;
@@ -107,7 +109,12 @@ impl ModelDirectory for Scripted {
 #[async_trait]
 impl ChatModel for Scripted {
     async fn stream(&self, _: ChatRequest) -> Result<ModelStream, ModelError> {
-        let lines = self.calls.lock().unwrap().pop_front().unwrap_or_else(|| vec![Line::Say("Understood.")]);
+        let lines = self
+            .calls
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or_else(|| vec![Line::Say("Understood.")]);
         let calls = lines.iter().any(|line| matches!(line, Line::Call(..)));
         let spoken = futures::stream::iter(lines.into_iter().enumerate()).filter_map(|(index, line)| async move {
             match line {
@@ -170,7 +177,11 @@ impl Answer {
         assert_eq!(problem["type"], format!("https://duet.invalid/problems/{code}"));
         assert!(problem["instance"].as_str().unwrap().starts_with("urn:uuid:"), "{problem}");
         let retry = [429, 503].contains(&status);
-        assert_eq!(self.headers.contains_key(header::RETRY_AFTER), retry, "Retry-After belongs to 429 and 503");
+        assert_eq!(
+            self.headers.contains_key(header::RETRY_AFTER),
+            retry,
+            "Retry-After belongs to 429 and 503"
+        );
         problem["detail"].as_str().unwrap().to_owned()
     }
     pub fn cookie(&self) -> Option<String> {
@@ -184,11 +195,9 @@ pub struct Server {
     pub state: AppState,
     pub model: Scripted,
     pub router: Router,
-    pub store: Arc<LocalStore>,
     pub folder: TempDir,
     setup_token: String,
     stop: Option<oneshot::Sender<()>>,
-    address: SocketAddr,
 }
 
 impl Drop for Server {
@@ -209,12 +218,11 @@ impl Server {
         let env = env();
         let store = LocalStore::open(OpenOptions {
             path: folder.path().join("duet.db"),
-            key: FileKey::new([7; 32]),
+            key: FileKey::new(FILE_KEY),
             env: env.clone(),
             vector_cache_bytes: 16 << 20,
         })
         .unwrap();
-        let store = Arc::new(store);
         let model = Scripted::default();
         let state = AppState::new(AppParts {
             config,
@@ -230,7 +238,6 @@ impl Server {
         state.stores().accounts.put_setup_token(hash).await.unwrap();
         let router = router(state.clone(), None);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (served, hosted) = (router.clone(), state.clone());
         tokio::spawn(async move {
@@ -243,16 +250,10 @@ impl Server {
             state,
             model,
             router,
-            store,
             folder,
             setup_token,
             stop: Some(stop),
-            address,
         }
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Asks the server to stop.
@@ -281,7 +282,10 @@ impl Server {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from((ip, 50_000))));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = tokio::time::timeout(Duration::from_secs(30), to_bytes(body, 16 << 20)).await.expect("the body ends").unwrap();
+        let bytes = tokio::time::timeout(Duration::from_secs(30), to_bytes(body, 16 << 20))
+            .await
+            .expect("the body ends")
+            .unwrap();
         Answer {
             status: parts.status,
             headers: parts.headers,
@@ -304,28 +308,65 @@ impl Server {
 
     /// Someone else with an account and a sign-in, in a workspace of their own.
     pub async fn stranger(&self, email: &str) -> Person<'_> {
-        let phc = duet_api::auth::password::hash(self.state.env(), PASSWORD.into()).await.unwrap();
-        let user = self.store.add_account(email, "Somebody", &phc).await.unwrap();
-        let workspace = self.state.stores().workspaces.create(user.id, self.state.env().id(), "Elsewhere", "Nemo").await.unwrap();
+        let phc = duet_api::auth::password::hash(self.state.env(), PASSWORD.into())
+            .await
+            .unwrap();
+        let user: UserId = self.state.env().id();
+        self.add_account(user, email, &phc);
+        let workspace = self
+            .state
+            .stores()
+            .workspaces
+            .create(user, self.state.env().id(), "Elsewhere", "Nemo")
+            .await
+            .unwrap();
         let answer = self
-            .send(json_request(Method::POST, "/v1/auth/sign-in", &json!({"email": email, "password": PASSWORD})))
+            .send(json_request(
+                Method::POST,
+                "/v1/auth/sign-in",
+                &json!({"email": email, "password": PASSWORD}),
+            ))
             .await;
         Person {
             server: self,
             proof: Proof::Cookie(answer.cookie().expect("sign-in sets the cookie")),
-            user: user.id.to_string(),
+            user: user.to_string(),
             workspace: workspace.id.to_string(),
         }
+    }
+
+    /// Writes an account into the file: invitations, by which people get theirs, are not there yet.
+    fn add_account(&self, user: UserId, email: &str, phc: &str) {
+        let file = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
+        file.pragma_update(None, "key", format!("x'{}'", hex::encode(FILE_KEY)))
+            .unwrap();
+        file.execute_batch("PRAGMA cipher_page_size = 8192; PRAGMA busy_timeout = 5000;")
+            .unwrap();
+        let id = *user.uuid().as_bytes();
+        file.execute(
+            "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, 'Somebody', 0)",
+            (id, email),
+        )
+        .unwrap();
+        file.execute("INSERT INTO credential (user_id, password_hash) VALUES (?1, ?2)", (id, phc))
+            .unwrap();
     }
 }
 
 pub fn request(method: Method, path: &str) -> Request<Body> {
-    Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:4470").body(Body::empty()).unwrap()
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "127.0.0.1:4470")
+        .body(Body::empty())
+        .unwrap()
 }
 
 pub fn json_request(method: Method, path: &str, body: &Value) -> Request<Body> {
     let mut request = request(method, path);
-    request.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+    request
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
     *request.body_mut() = Body::from(body.to_string());
     request
 }
@@ -373,7 +414,9 @@ impl<'a> Person<'a> {
     pub fn path(&self, path: &str) -> String {
         match path.starts_with('/') {
             true => path.to_owned(),
-            false => format!("/v1/workspaces/{}/{path}", self.workspace).trim_end_matches('/').to_owned(),
+            false => format!("/v1/workspaces/{}/{path}", self.workspace)
+                .trim_end_matches('/')
+                .to_owned(),
         }
     }
 
@@ -401,7 +444,9 @@ impl<'a> Person<'a> {
 
     /// Says something; the receipt.
     pub async fn say(&self, conversation: &str, text: &str) -> Value {
-        self.post(&format!("conversations/{conversation}/messages"), json!({"text": text})).await.ok(202)
+        self.post(&format!("conversations/{conversation}/messages"), json!({"text": text}))
+            .await
+            .ok(202)
     }
 
     /// The whole event stream of a run, as text; returns when the run has ended.

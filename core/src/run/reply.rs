@@ -89,7 +89,9 @@ impl Drive<'_> {
             Ok(stream) => stream,
             Err(error) => return self.model_failed(step, attempt, error).await,
         };
-        let mut incoming = Incoming::new(self.state.text());
+        // A reply that is continued goes on where it stopped, in mid-word if need be: only this run's own steps are set apart.
+        let before = if step > 1 { self.state.text() } else { String::new() };
+        let mut incoming = Incoming::new(before);
         let env = self.driver.parts.env.clone();
         let mut flush = Box::pin(std::future::pending().left_future()).fuse();
         loop {

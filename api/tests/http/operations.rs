@@ -1,0 +1,121 @@
+//! Health, readiness, metrics, the description, and stopping.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::json;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_readiness_and_the_description() {
+    let server = Server::start().await;
+    assert_eq!(server.send(request(Method::GET, "/health")).await.ok(200)["status"], "ok");
+    let ready = async {
+        while server.send(request(Method::GET, "/ready")).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ready).await.expect("ready soon");
+    let document = server.send(request(Method::GET, "/openapi.json")).await.ok(200);
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            let problems = responses
+                .values()
+                .filter(|one| one["content"]["application/problem+json"].is_object())
+                .count();
+            assert!(problems > 3, "{method} {path} does not document its problems");
+            assert!(
+                operation["summary"].is_string() && operation["operationId"].is_string(),
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_for_this_machine_and_owners_keys() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    let run = ada.say(&conversation, "Hello").await["run_id"].as_str().unwrap().to_owned();
+    ada.stream(&run, 0).await;
+    let text = server.send(request(Method::GET, "/metrics")).await.text;
+    for figure in [
+        "duet_http_requests_total{",
+        "duet_http_request_seconds_bucket{",
+        "duet_runs_ended_total{status=\"done\"} 1",
+        "duet_run_append_seconds_count",
+        "duet_model_calls_total{",
+        "duet_model_first_delta_seconds_count{provider=\"scripted\"} 1",
+        "duet_streams_open 0",
+    ] {
+        assert!(text.contains(figure), "{figure} is not in:\n{text}");
+    }
+    assert!(!text.contains(&conversation), "routes are templates");
+
+    server
+        .send_from([10, 0, 0, 1], request(Method::GET, "/metrics"))
+        .await
+        .problem(401, "not_signed_in");
+    let mut proxied = request(Method::GET, "/metrics");
+    proxied.headers_mut().insert("x-forwarded-for", "1.2.3.4".parse().unwrap());
+    server.send(proxied).await.problem(401, "not_signed_in");
+    for (scope, status) in [("chat", 403), ("admin", 200)] {
+        let made = ada.post("keys", json!({"name": scope, "scopes": [scope]})).await.ok(201);
+        let mut asked = request(Method::GET, "/metrics");
+        ada.bearing(made["secret"].as_str().unwrap()).prove(&mut asked);
+        assert_eq!(server.send_from([10, 0, 0, 1], asked).await.status, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_server_ends_its_streams_and_hands_back_its_runs() {
+    let mut server = Server::start().await;
+    let hold = std::sync::Arc::new(tokio::sync::Notify::new());
+    server.model.next(vec![Line::Say("Half a "), Line::Hold(hold)]);
+    let (run, reading) = {
+        let ada = server.owner().await;
+        let conversation = ada.conversation().await;
+        let run = ada.say(&conversation, "Tell me everything").await["run_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let mut asked = request(Method::GET, &ada.path(&format!("runs/{run}/events")));
+        ada.prove(&mut asked);
+        let router = server.router.clone();
+        let reading = tokio::spawn(async move {
+            let response = tower::ServiceExt::oneshot(router, asked).await.unwrap();
+            axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap()
+        });
+        (run, reading)
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.stop();
+    let bytes = tokio::time::timeout(Duration::from_secs(2), reading)
+        .await
+        .expect("streams end")
+        .unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.contains("Half a "), "{text}");
+    assert!(!text.contains("RUN_FINISHED"));
+    let idle = async {
+        while server.state.is_working() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), idle)
+        .await
+        .expect("the driver stops");
+    // The next start takes it up: the run is not lost.
+    let claim = server
+        .state
+        .stores()
+        .system
+        .claim_run(duet_core::domain::LeasePolicy::default())
+        .await
+        .unwrap();
+    assert_eq!(claim.expect("handed back").run.id.to_string(), run);
+}
