@@ -1,7 +1,7 @@
 //! `duet-bench`: measurements of Duet from outside and of its parts. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use duet_bench::{load, startup};
+use duet_bench::{load, memory, recall, startup};
 
 #[derive(Parser)]
 #[command(name = "duet-bench", about = "Measures Duet.", version)]
@@ -14,6 +14,10 @@ struct Arguments {
 enum Measurement {
     /// People who talk at the same time, with a scripted model behind.
     Load(load::Options),
+    /// Recall of the nearest among many vectors, cold and warm, by one client and by many, against exact ground truth.
+    Recall(recall::Options),
+    /// How much of the evidence for a data set's questions is recalled.
+    Memory(memory::Options),
     /// Cold start to first answer, memory at rest, size of the binary.
     Startup(startup::Options),
 }
@@ -22,6 +26,8 @@ enum Measurement {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Measurement::Load(options) => load::run(&options).await,
+        Measurement::Recall(options) => recall::run(&options).await,
+        Measurement::Memory(options) => memory::run(&options).await,
         Measurement::Startup(options) => startup::run(&options).await,
     }
 }

@@ -5,6 +5,7 @@ pub mod files;
 pub mod key;
 pub mod key_source;
 mod key_wrap;
+pub mod quality;
 pub mod runtime;
 pub mod store;
 pub mod web_assets;

@@ -6,7 +6,8 @@ use crate::{
     caller::Caller,
     clock::Env,
     domain::{
-        Egress, Embedding, EmbeddingProgress, Locality, Memory, MemoryDomain, NewMemory, RecallAnswer, RecallMode, RecallQuery,
+        Egress, Embedding, EmbeddingModel, EmbeddingProgress, Locality, Memory, MemoryDomain, NewMemory, RecallAnswer,
+        RecallMode, RecallQuery,
     },
     error::{StoreError, StoreResult},
     ports::{EmbedError, EmbedPurpose, Embedder, MemoryStore, SystemStore},
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// A question waits at most so long for its vector, then full text answers alone (S7).
-const QUESTION_PATIENCE: Duration = Duration::from_secs(3);
+const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A memory waits at most so long for its vector, then it is stored without and the backlog embeds it.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(5);
@@ -56,6 +57,11 @@ impl Memories {
             system,
             embedder,
         }
+    }
+
+    /// The embedder's model, where there is an embedder.
+    pub fn model(&self) -> Option<EmbeddingModel> {
+        self.embedder.as_ref().map(|embedder| embedder.model())
     }
 
     /// The store itself, for what needs no vector: listing, editing, redacting.

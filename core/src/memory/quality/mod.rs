@@ -1,8 +1,12 @@
 //! Memory quality without a judge: how much of the evidence for a question is among the first 5, 10 or 20 recalled.
 
+mod run;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use run::{Progress, Report, run};
 
 /// One line of a data set: first all turns, then the questions about them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -186,6 +190,37 @@ fn summarise(marks: &[(Marks, f64)]) -> Summary {
 pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or(0.0)
+}
+
+impl Report {
+    /// As a table for people.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{} turns, {} questions, embedder {}\n\n",
+            self.turns, self.questions, self.model
+        );
+        let width = self
+            .modes
+            .values()
+            .flat_map(BTreeMap::keys)
+            .map(|name| name.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(8);
+        text.push_str(&format!(
+            "{:<7} {:<width$} {:>9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}\n",
+            "mode", "category", "questions", "R@5", "R@10", "R@20", "MRR", "p50 ms", "p95 ms"
+        ));
+        for (mode, categories) in &self.modes {
+            for (category, s) in categories {
+                text.push_str(&format!(
+                    "{mode:<7} {category:<width$} {:>9} {:>7.3} {:>7.3} {:>7.3} {:>7.3} {:>8.2} {:>8.2}\n",
+                    s.questions, s.recall_5, s.recall_10, s.recall_20, s.mrr, s.p50_ms, s.p95_ms
+                ));
+            }
+        }
+        text
+    }
 }
 
 #[cfg(test)]
