@@ -3,6 +3,7 @@
 mod agent;
 mod ask;
 mod audit;
+mod bench;
 mod client;
 mod completions;
 mod config;
@@ -94,6 +95,9 @@ enum Command {
     /// Check the audit log and the runs' event logs
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Measure Duet
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Check this machine and the data file, and say how to mend what is wrong
     Doctor(doctor::DoctorArgs),
     /// See the configuration in use
@@ -147,6 +151,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Conversation(command) => conversation::run(&global, output, command).await,
         Command::Keys(command) => keys::run(&global, output, command).await,
         Command::Audit(command) => audit::run(&global, output, command).await,
+        Command::Bench(command) => bench::run(&global, output, command).await,
         Command::Doctor(args) => doctor::run(&global, output, args).await,
         Command::Config(command) => config::run(&global, output, command),
         Command::Openapi => openapi::run(output),

@@ -145,6 +145,7 @@ impl VectorCache {
     }
 
     /// Bytes in use.
+    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.lock().blocks.values().map(|cached| cached.bytes).sum()
     }
