@@ -52,3 +52,26 @@ pub async fn run(options: &Options) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn measured(jsonl: &str) -> duet_core::memory::quality::Report {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("quality.db");
+        duet_local::quality::measure(jsonl, &file, &clock::env(1), Arc::new(Lexical), 64 << 20, &|_, _, _| {})
+            .await
+            .expect("measured")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn both_signals_together_are_never_below_words_alone() {
+        for jsonl in [include_str!("../data/small.jsonl").to_owned(), synthetic::data_set(11, 3)] {
+            let report = measured(&jsonl).await;
+            assert!(report.hybrid_at_least_fts, "{}", report.table());
+            let found = report.modes["hybrid"]["all"].recall_10;
+            assert!(found > 0.6, "{}", report.table());
+        }
+    }
+}
