@@ -170,7 +170,7 @@ async fn add(connection: &Connection, output: Output, args: &AddArgs, text: &str
         }
     };
     set("visibility", args.private.then(|| json!("private")));
-    set("sensitive", args.sensitive.then(|| json!(true)));
+    set("sensitive", args.sensitive.then_some(Value::Bool(true)));
     set("egress", args.local_only.then(|| json!("local_only")));
     set("occurred_at", args.occurred_at.as_ref().map(|time| json!(time)));
     set("expires_at", args.expires_at.as_ref().map(|time| json!(time)));

@@ -93,7 +93,7 @@ fn port_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     home.run(["serve", "--bind", &address])
-        .refused(5, &[&address.rsplit_once(':').unwrap().1, "in use", "--bind"]);
+        .refused(5, &[address.rsplit_once(':').unwrap().1, "in use", "--bind"]);
     home.run(["serve", "--bind", "192.0.2.1:0"])
         .refused(5, &["192.0.2.1", "--bind"]);
     let done = home.run(["serve", "--bind", "nonsense"]);

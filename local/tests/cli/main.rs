@@ -1,5 +1,7 @@
 //! The real `duet` binary, as people and scripts run it: own folders, free ports, loopback only.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod bad_input;
 mod canary;
 mod commands;
