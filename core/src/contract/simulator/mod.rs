@@ -346,18 +346,21 @@ fn text_of(reply: Option<&Message>) -> String {
     reply.map(|reply| reply.text.clone()).unwrap_or_default()
 }
 
-/// The reply's text as a reader of the log has it: what a failed attempt had written is void.
+/// The reply's text as a reader of the log has it: what a failed attempt had written is void, unless the person had
+/// stopped the run by then and keeps what was shown.
 fn shown_text(log: &[StoredEvent]) -> String {
     let mut prefix = String::new();
     let mut steps: Vec<String> = Vec::new();
+    let mut stopped = false;
     for stored in log {
         match &stored.event {
             Some(RunEvent::Started { prefix: continued, .. }) => prefix.clone_from(continued),
+            Some(RunEvent::CancelRequested { .. }) => stopped = true,
             Some(RunEvent::Delta { step, text }) => {
                 steps.resize(steps.len().max(*step as usize), String::new());
                 steps[*step as usize - 1].push_str(text);
             }
-            Some(RunEvent::ModelFailed { step, .. }) => {
+            Some(RunEvent::ModelFailed { step, .. }) if !stopped => {
                 steps.resize(steps.len().max(*step as usize), String::new());
                 steps[*step as usize - 1].clear();
             }
