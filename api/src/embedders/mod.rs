@@ -3,6 +3,7 @@
 pub mod config;
 pub mod lexical;
 mod remote;
+pub mod sentence;
 
 use std::sync::Arc;
 
@@ -31,7 +32,11 @@ pub fn with_secrets(
             EmbedderKind::Builtin => Ok(Arc::new(Lexical)),
             EmbedderKind::OpenAi | EmbedderKind::Ollama => Ok(Arc::new(remote::Remote::new(config, http, secrets)?)),
             EmbedderKind::Folder => {
-                Err("this build of Duet has no sentence-transformer; build it with `--features sentence-transformer`, or use `kind = \"ollama\"`".into())
+                let folder = config
+                    .path
+                    .as_deref()
+                    .ok_or("`kind = \"folder\"` needs `path`, the folder of a sentence-transformer")?;
+                Ok(Arc::new(sentence::SentenceTransformer::load(folder, config)?))
             }
         }
     };

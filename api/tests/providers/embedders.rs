@@ -149,7 +149,8 @@ fn configurations_that_cannot_work_are_refused() {
         ("kind = \"openai\"\nmodel = \"x\"\ndimensions = 8\nbatch = 0", "`batch`"),
         ("model = \"nomic-embed-text\"", "set `kind`"),
         ("kind = \"ollama\"\nmodel = \"x\"\ndimensions = 8\npath = \"/x\"", "`path`"),
-        ("kind = \"folder\"", "sentence-transformer"),
+        ("kind = \"folder\"", "`path`"),
+        ("kind = \"folder\"\npath = \"/nowhere\"", "config.json"),
     ];
     for (toml, words) in table {
         let config: EmbedderConfig = toml::from_str(toml).unwrap();

@@ -4,6 +4,7 @@
 //! It is deterministic: the same request gives the same reply, so a reply that was cut off can be continued exactly.
 
 mod answers;
+mod phrases;
 mod sentences;
 mod words;
 mod writing;

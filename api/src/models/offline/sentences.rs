@@ -1,6 +1,9 @@
 //! Cuts a message into sentences and sees what each is.
 
-use super::words::plain;
+use super::{
+    phrases::{ABBREVIATIONS, ABOUT_ME, AUXILIARIES, HEADINGS, KEEP, POLITE, QUESTION_WORDS, VERBS},
+    words::plain,
+};
 
 /// What a sentence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,10 +126,6 @@ fn clauses(statement: &str) -> Vec<String> {
     clauses
 }
 
-const ABBREVIATIONS: &[&str] = &[
-    "mr", "mrs", "ms", "dr", "st", "prof", "e.g", "i.e", "etc", "vs", "no", "approx",
-];
-
 /// Sentences end with `.`, `!`, `?`, `…` before white space, or with a line; list marks are dropped.
 fn split(message: &str) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -179,79 +178,6 @@ fn announces(sentence: &str) -> bool {
                 .any(|word| words.last().is_some_and(|last| last == word)))
         && (text.contains("remember") || text.contains("note") || text.contains("keep in mind"))
 }
-
-const POLITE: &[&str] = &[
-    "please",
-    "hey",
-    "hi",
-    "hello",
-    "ok",
-    "okay",
-    "well",
-    "so",
-    "and",
-    "also",
-    "oh",
-    "by the way",
-    "btw",
-    "duet",
-    "can you",
-    "could you",
-    "would you",
-    "will you",
-];
-const KEEP: &[&str] = &[
-    "remember that",
-    "remember this",
-    "remember",
-    "note that",
-    "note",
-    "keep in mind that",
-    "keep in mind",
-    "don't forget that",
-    "don't forget",
-    "do not forget that",
-    "do not forget",
-    "make a note that",
-    "make a note",
-    "write down that",
-    "for the record",
-    "fyi",
-];
-
-/// Words of a heading before what is to be kept.
-const HEADINGS: &[&str] = &[
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "couple",
-    "several",
-    "please",
-    "of",
-    "my",
-    "for",
-    "later",
-    "that",
-    "and",
-    "it",
-    "is",
-    "are",
-    "this",
-    "these",
-    "the",
-    "following",
-    "a",
-    "few",
-    "some",
-    "things",
-    "thing",
-    "facts",
-    "fact",
-    "about",
-    "me",
-];
 
 /// Takes leading phrases off, with the punctuation and space after them.
 fn without<'a>(mut text: &'a str, phrases: &[&str]) -> &'a str {
@@ -457,12 +383,6 @@ fn small_talk(joined: &str) -> Option<Kind> {
     says(&idle).then_some(Kind::SmallTalk)
 }
 
-const QUESTION_WORDS: &[&str] = &["who", "whom", "whose", "what", "when", "where", "which", "why", "how"];
-const AUXILIARIES: &[&str] = &[
-    "do", "does", "did", "is", "are", "am", "was", "were", "can", "could", "will", "would", "should", "shall", "has", "have",
-    "had", "may", "might",
-];
-
 fn is_question_word(word: &str) -> bool {
     QUESTION_WORDS.contains(&word)
 }
@@ -496,15 +416,6 @@ fn asks(joined: &str, first: &str) -> bool {
             .iter()
             .any(|phrase| joined == *phrase || joined.starts_with(&format!("{phrase} ")))
 }
-
-const ABOUT_ME: &[&str] = &[
-    "i", "my", "mine", "me", "we", "our", "us", "ich", "mein", "meine", "wir", "je", "j", "mon", "ma", "mes", "yo", "mi", "mis",
-];
-const VERBS: &[&str] = &[
-    "is", "are", "was", "were", "has", "have", "had", "lives", "lived", "works", "worked", "likes", "loves", "hates", "prefers",
-    "moved", "born", "called", "named", "plays", "speaks", "studies", "wants", "needs", "owns", "drinks", "eats", "comes",
-    "goes", "went", "starts", "ends", "costs", "means", "will", "ist", "heißt", "est", "s",
-];
 
 /// Whether a sentence states something: about the person, or a subject with one of the verbs that usually do.
 fn states(words: &[String]) -> bool {
