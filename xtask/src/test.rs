@@ -253,6 +253,7 @@ fn rust(options: &Options) -> Result<Output> {
     if options.long {
         cargo.env("DUET_TEST_LONG", "1");
     }
+    cargo.args(["--features", "duet-api/minilm-tests"]);
     cargo.env("DUET_TEST_MINILM", minilm()?);
     command::watch(&mut cargo)
 }
