@@ -1,4 +1,5 @@
 //! The data file on the disk: who gets in, what can be seen from outside, and what happens when it is damaged.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::{
     fs,

@@ -6,13 +6,16 @@ use rusqlite::{
     hooks::{AuthAction, AuthContext, Authorization},
 };
 
-/// Tables that an agent's connection cannot read: secrets, and what lets one act as a person.
+/// Tables that an agent's connection cannot read: secrets, what lets one act as a person, and what is not an agent's business.
 pub const AGENT_UNREADABLE: &[&str] = &[
-    "installation",
-    "credential",
-    "session",
     "api_key",
+    "audit_entry",
+    "audit_head",
+    "credential",
     "idempotency_key",
+    "installation",
+    "run_event_outbox",
+    "session",
     "workspace_key",
 ];
 

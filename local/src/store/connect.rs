@@ -122,10 +122,10 @@ fn check_cipher(conn: &Connection) -> Result<(), OpenError> {
 
 /// Runs a pragma whose answer, if any, does not matter.
 fn quiet(conn: &Connection, pragma: &str) {
-    if let Err(error) = conn.query_row(pragma, [], |_| Ok(())) {
-        if !matches!(error, rusqlite::Error::QueryReturnedNoRows) {
-            tracing::warn!(%error, pragma, "a setting of the data file was refused");
-        }
+    if let Err(error) = conn.query_row(pragma, [], |_| Ok(()))
+        && !matches!(error, rusqlite::Error::QueryReturnedNoRows)
+    {
+        tracing::warn!(%error, pragma, "a setting of the data file was refused");
     }
 }
 

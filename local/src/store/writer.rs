@@ -211,7 +211,7 @@ fn commit(conn: &Connection, waiting: &mut std::vec::IntoIter<Box<dyn Job>>) {
         let _ = conn.execute_batch("ROLLBACK");
     }
     for job in ran {
-        job.answer(fate.as_ref().map(|()| ()));
+        job.answer(fate.as_ref().copied());
     }
 }
 
