@@ -11,7 +11,7 @@ use crate::{error::Problem, routes};
 #[openapi(
     info(
         title = "Duet",
-        description = "The companion that remembers. How sign-in, errors, pages and streams work together: docs/api-design.md.",
+        description = "The companion that remembers. How sign-in, errors, pages and streams work together: docs/api.md.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(Problem)),

@@ -1,5 +1,6 @@
 //! Measurements of Duet: from outside, over HTTP, and of its parts. `cargo xtask bench` builds the release and runs them.
 
+pub mod append;
 pub mod clock;
 pub mod fixture;
 pub mod load;

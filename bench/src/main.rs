@@ -1,7 +1,7 @@
 //! `duet-bench`: measurements of Duet from outside and of its parts. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use duet_bench::{load, memory, recall, startup};
+use duet_bench::{append, load, memory, recall, startup};
 
 #[derive(Parser)]
 #[command(name = "duet-bench", about = "Measures Duet.", version)]
@@ -12,6 +12,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Measurement {
+    /// Events appended to the logs of many runs at once, each append durable before it is answered.
+    Append(append::Options),
     /// People who talk at the same time, with a scripted model behind.
     Load(load::Options),
     /// Recall of the nearest among many vectors, cold and warm, by one client and by many, against exact ground truth.
@@ -25,6 +27,7 @@ enum Measurement {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Measurement::Append(options) => append::run(&options).await,
         Measurement::Load(options) => load::run(&options).await,
         Measurement::Recall(options) => recall::run(&options).await,
         Measurement::Memory(options) => memory::run(&options).await,

@@ -41,6 +41,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let file = folder.path().join("quality.db");
     let env = clock::env(options.seed);
     let report = duet_local::quality::measure(&jsonl, &file, &env, Arc::new(Lexical), 64 << 20, &|_, _, _| {}).await?;
+    crate::report::keep(&report)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -297,6 +297,7 @@ async fn closed_loop(
 
 #[expect(clippy::print_stdout, reason = "the result")]
 fn print(report: &Report, json: bool) -> Result<()> {
+    crate::report::keep(report)?;
     if json {
         println!("{}", serde_json::to_string_pretty(report)?);
         return Ok(());
