@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often the commands' sign-in is looked after.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(3);
 /// The same while there is no owner yet.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 

@@ -145,7 +145,7 @@ fn words_go_to_the_standard_error_and_quiet_silences_them() {
 fn a_closed_pipe_ends_quietly() {
     let home = Home::new();
     home.init();
-    for number in 0..40 {
+    for number in 0..3 {
         home.run(["memory", "add", &format!("Number {number}")]).ok();
     }
     let mut listed = home.command(["memory", "list"]).spawn().unwrap();
@@ -233,4 +233,46 @@ fn secrets_are_readable_by_their_owner_only_and_gone_after_the_end() {
     }
     assert_eq!(server.stop().code(), Some(0));
     assert_eq!(std::fs::read_dir(home.path().join("run/duet")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_everywhere_locks_the_commands_out_for_a_moment_only() {
+    let home = Home::new();
+    home.init();
+    let server = home.serve();
+    let ada = crate::harness::Browser::sign_in(&server.url).await;
+    let ended = ada
+        .request(reqwest::Method::POST, "/v1/auth/sign-out?everywhere=true", None)
+        .await;
+    assert_eq!(ended.status(), 204);
+    for _ in 0..40 {
+        let listed = home.run(["memory", "list"]);
+        if listed.code == 0 {
+            assert_eq!(server.stop().code(), Some(0));
+            return;
+        }
+        listed.refused(3, &["ign"]);
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    panic!("the commands stayed locked out");
+}
+
+#[test]
+fn memory_quality_of_a_data_set_is_measured_and_mistakes_in_it_are_named() {
+    let home = Home::new();
+    let file = home.path().join("data.jsonl");
+    let bench = || home.run(["bench", "memory", "--json", "--dataset", file.to_str().unwrap()]);
+    bench().refused(2, &["data.jsonl"]);
+    std::fs::write(&file, "{\"type\":\"turn\"").unwrap();
+    let done = bench();
+    assert!(done.code != 0 && done.err.contains("Line 1"), "{}", done.err);
+    let lines = [
+        r#"{"type":"turn","conversation":"c","id":"1","speaker":"Ann","time":"2026-05-01T10:00:00Z","text":"My bike is red."}"#,
+        r#"{"type":"turn","conversation":"c","id":"2","speaker":"Bob","time":"2026-05-01T10:01:00Z","text":"The weather is fine."}"#,
+        r#"{"type":"question","conversation":"c","text":"What colour is the bike?","evidence":["1"],"category":"facts"}"#,
+    ];
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let report = bench().json();
+    assert_eq!(report["modes"]["hybrid"]["all"]["recall_5"], 1.0, "{report}");
+    assert!(!home.data().exists(), "it is measured in a file of its own");
 }

@@ -1,6 +1,7 @@
 //! `kill -9` at any moment: what was acknowledged is there, nothing is torn, every run comes to its end.
 //!
-//! Ten moments by default; `DUET_TEST_KILLS=50` tries as many (the simulator in the core covers the steps one by one).
+//! Ten moments by default, a hundred with `cargo xtask test --long` (`DUET_TEST_LONG=1`), as many as one likes with
+//! `DUET_TEST_KILLS`; the simulator in the core covers the steps one by one.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,16 +35,19 @@ struct Acknowledged {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_survive_kill_9_at_any_moment() {
-    let kills: u64 = std::env::var("DUET_TEST_KILLS")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(10);
+    let usual = if std::env::var_os("DUET_TEST_LONG").is_some() {
+        100
+    } else {
+        10
+    };
+    let kills: u64 = std::env::var("DUET_TEST_KILLS").map_or(usual, |count| count.parse().unwrap());
     let home = Home::with_config(CONFIG);
     let server = home.serve();
     Browser::set_up(&server).await;
     server.kill();
-    let mut acknowledged = Acknowledged::default();
+    let mut all = Acknowledged::default();
     for seed in 0..kills {
+        let mut acknowledged = Acknowledged::default();
         let server = home.serve();
         let ada = Browser::sign_in(&server.url).await;
         let fuse = Duration::from_millis(Dice(seed).next(1200));
@@ -53,14 +57,15 @@ async fn acknowledged_writes_survive_kill_9_at_any_moment() {
         };
         assert!(written.is_none(), "writing goes on until the end");
         server.kill();
-        check(&home, seed, &acknowledged).await;
+        check(&home, &format!("seed {seed}"), &acknowledged).await;
+        all.memories.append(&mut acknowledged.memories);
+        all.messages.append(&mut acknowledged.messages);
+        all.runs.append(&mut acknowledged.runs);
     }
-    assert!(
-        acknowledged.memories.len() as u64 > kills,
-        "{} memories",
-        acknowledged.memories.len()
-    );
-    assert!(!acknowledged.runs.is_empty());
+    // What was there after its own crash is there after all the later ones.
+    check(&home, "at the end", &all).await;
+    assert!(all.memories.len() as u64 > kills, "{} memories", all.memories.len());
+    assert!(!all.runs.is_empty());
 }
 
 /// Writes without end: memories and turns; what is acknowledged is noted.
@@ -91,12 +96,12 @@ async fn write(ada: &Browser, seed: u64, acknowledged: &mut Acknowledged) {
 }
 
 /// Starts again and looks for everything.
-async fn check(home: &Home, seed: u64, acknowledged: &Acknowledged) {
+async fn check(home: &Home, when: &str, acknowledged: &Acknowledged) {
     let server = home.serve();
     let ada = Browser::sign_in(&server.url).await;
     for (id, text) in &acknowledged.memories {
         let memory = ada.get(&format!("{{ws}}/memories/{id}")).await;
-        assert_eq!(memory["text"], *text, "seed {seed}");
+        assert_eq!(memory["text"], *text, "{when}");
     }
     let mut talks: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for (id, (talk, text)) in &acknowledged.messages {
@@ -105,15 +110,15 @@ async fn check(home: &Home, seed: u64, acknowledged: &Acknowledged) {
             talks.insert(talk, page["items"].as_array().unwrap().clone());
         }
         let found = talks[talk.as_str()].iter().find(|message| message["id"] == **id);
-        assert_eq!(found.unwrap_or(&Value::Null)["text"], *text, "seed {seed}: message {id}");
+        assert_eq!(found.unwrap_or(&Value::Null)["text"], *text, "{when}: message {id}");
     }
     for (talk, run) in acknowledged.runs.iter().rev().take(4) {
         ada.reply(talk, run).await;
         let run = ada.get(&format!("{{ws}}/runs/{run}")).await;
         let status = run["status"].as_str().unwrap();
-        assert!(matches!(status, "done" | "interrupted"), "seed {seed}: {run}");
+        assert!(matches!(status, "done" | "interrupted"), "{when}: {run}");
     }
     let verified = home.run(["audit", "verify", "--json"]).json();
-    assert_eq!(verified["intact"], true, "seed {seed}: {verified}");
-    assert_eq!(server.stop().code(), Some(0), "seed {seed}");
+    assert_eq!(verified["intact"], true, "{when}: {verified}");
+    assert_eq!(server.stop().code(), Some(0), "{when}");
 }
