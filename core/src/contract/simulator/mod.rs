@@ -72,9 +72,11 @@ pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
         let fuse = Fuse::blowing_at(point);
         if !scene.drive(&fuse).await {
             (host.advance)(LeasePolicy::default().duration + Duration::from_secs(1));
+            // Lost after the last commit there is nothing left to recover.
+            let ended = scene.seen().await.run.status.is_final();
             assert!(
-                scene.drive(&Fuse::counting()).await,
-                "seed {seed}, point {point}: nothing to recover"
+                scene.drive(&Fuse::counting()).await != ended,
+                "seed {seed}, point {point}: ended: {ended}"
             );
         }
         scene
@@ -288,10 +290,8 @@ impl<'a> Scene<'a> {
                 assert_eq!(reply.status, MessageStatus::Interrupted, "{place}");
                 assert_eq!(reply.text, shown_text(&seen.log), "{place}: the reply is not what was shown");
                 let whole = text_of(expected.reply.as_ref());
-                assert!(
-                    whole.starts_with(&reply.text) && reply.text.len() < whole.len(),
-                    "{place}: not a part of the whole reply"
-                );
+                // All of it, when only the record of its end was lost.
+                assert!(whole.starts_with(&reply.text), "{place}: not a part of the whole reply");
                 self.go_on(reply.id, &whole, place).await;
             }
             RunStatus::NeedsReview => {
