@@ -29,12 +29,17 @@ export function getRouter() {
     scrollRestoration: false,
   });
   onReturn(() => void queries.invalidateQueries());
+  let leaving = false;
   whenSignedOut(() => {
     const here = router.state.location;
-    if (here.pathname === "/sign-in" || here.pathname === "/setup") return;
+    // Several requests may learn of it at once.
+    if (leaving || here.pathname === "/sign-in" || here.pathname === "/setup") return;
+    leaving = true;
     queries.clear();
     queries.setQueryData(sessionQuery.queryKey, null);
-    void router.navigate({ to: "/sign-in", search: { next: here.href, ended: true } });
+    void router.navigate({ to: "/sign-in", search: { next: here.href, ended: true } }).finally(() => {
+      leaving = false;
+    });
   });
   return router;
 }

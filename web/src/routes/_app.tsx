@@ -1,6 +1,7 @@
-import { useQueryClient, useSuspenseQuery } from "@tanstack/react-query";
-import { createFileRoute, Outlet, redirect, useNavigate, useParams } from "@tanstack/react-router";
-import { sessionQuery } from "~/features/auth/queries";
+import { useSuspenseQuery } from "@tanstack/react-query";
+import { createFileRoute, Outlet, redirect, useParams } from "@tanstack/react-router";
+import { forgetSignIn, sessionQuery } from "~/features/auth/queries";
+import { forgetDrafts } from "~/features/companion/drafts";
 import { ConversationList } from "~/features/conversations/ConversationList";
 import { configQuery } from "~/features/setup/queries";
 import { Account } from "~/features/shell/Account";
@@ -22,8 +23,6 @@ export const Route = createFileRoute("/_app")({
 function App() {
   const { session, workspace } = Route.useRouteContext();
   const config = useSuspenseQuery(configQuery).data;
-  const queries = useQueryClient();
-  const navigate = useNavigate();
   const { conversationId } = useParams({ strict: false });
   return (
     <Frame
@@ -33,9 +32,11 @@ function App() {
           session={session}
           workspace={workspace.name}
           version={config.version}
-          onSignedOut={async () => {
-            queries.clear();
-            await navigate({ to: "/sign-in" });
+          onSignedOut={() => {
+            forgetSignIn();
+            forgetDrafts();
+            // A new page: nothing of this person stays in the old one's memory.
+            window.location.assign("/sign-in");
           }}
         />
       }

@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { createFileRoute, redirect, useNavigate } from "@tanstack/react-router";
-import { sessionQuery } from "~/features/auth/queries";
+import { keepSignIn } from "~/features/auth/queries";
 import { configQuery } from "~/features/setup/queries";
 import { Wizard } from "~/features/setup/Wizard";
 import { Threshold } from "~/features/shell/Pages";
@@ -20,7 +20,7 @@ function Setup() {
     <Threshold>
       <Wizard
         onDone={async (session) => {
-          queries.setQueryData(sessionQuery.queryKey, session);
+          keepSignIn(queries, session);
           await queries.fetchQuery({ ...configQuery, staleTime: 0 });
           await navigate({ to: "/chat", replace: true });
         }}

@@ -1,7 +1,8 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { createFileRoute, useRouter } from "@tanstack/react-router";
-import { sessionQuery } from "~/features/auth/queries";
+import { createFileRoute, redirect, useRouter } from "@tanstack/react-router";
+import { keepSignIn, sessionQuery } from "~/features/auth/queries";
 import { SignIn } from "~/features/auth/SignIn";
+import { configQuery } from "~/features/setup/queries";
 import { Threshold } from "~/features/shell/Pages";
 
 type Search = { next?: string; ended?: boolean };
@@ -12,6 +13,12 @@ export const Route = createFileRoute("/sign-in")({
     next: typeof search.next === "string" && /^\/(?![/\\])/.test(search.next) ? search.next : undefined,
     ended: search.ended === true ? true : undefined,
   }),
+  beforeLoad: async ({ context, search }) => {
+    const config = await context.queries.ensureQueryData(configQuery);
+    if (config.setup_needed) throw redirect({ to: "/setup", replace: true });
+    if (await context.queries.ensureQueryData(sessionQuery))
+      throw redirect({ href: search.next ?? "/chat", replace: true });
+  },
   component: Page,
 });
 
@@ -24,7 +31,7 @@ function Page() {
       <SignIn
         returning={ended === true}
         onDone={(session) => {
-          queries.setQueryData(sessionQuery.queryKey, session);
+          keepSignIn(queries, session);
           router.history.replace(next ?? "/chat");
         }}
       />

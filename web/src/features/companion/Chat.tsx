@@ -47,13 +47,34 @@ export function Chat({ workspace, conversationId, target, memories, header }: Pr
   }, [failed]);
 
   const last = state.messages.at(-1);
+  // One list with one key a message: what was being written or sent stays the same element once it is stored.
+  const rows = state.messages.map((message) =>
+    message.role === "user" ? (
+      <Said key={message.id} message={message} marked={message.id === marked} />
+    ) : (
+      <Reply
+        key={message.id}
+        reply={storedView(message)}
+        name={name}
+        memories={memories}
+        marked={message.id === marked}
+      >
+        {message === last && !state.running && <Unfinished message={message} state={state} workspace={workspace} />}
+      </Reply>
+    ),
+  );
+  if (state.waiting)
+    rows.push(<Said key={state.waiting.id} message={{ text: state.waiting.text, status: "complete" }} pending />);
+  if (state.live || state.running) {
+    rows.push(<Reply key={state.replyId ?? "live"} reply={liveView(state)} name={name} memories={memories} />);
+  }
   const title = state.conversation.data?.title || "New conversation";
   return (
     <>
       {header(title)}
       <Scroller
         key={conversationId}
-        follow={`${state.messages.length}/${state.waiting ?? ""}/${state.live?.text.length ?? 0}/${state.live?.tools.length ?? 0}`}
+        follow={`${state.messages.length}/${state.waiting?.id ?? ""}/${state.live?.text.length ?? 0}/${state.live?.tools.length ?? 0}`}
         ready={!state.stored.isPending}
         held={Boolean(marked)}
         more={state.stored.hasNextPage ? () => state.stored.fetchNextPage() : undefined}
@@ -61,30 +82,8 @@ export function Chat({ workspace, conversationId, target, memories, header }: Pr
       >
         {state.stored.isPending && !state.waiting && <Loading />}
         {state.stored.isError && <LoadProblem error={state.stored.error} onRetry={() => state.stored.refetch()} />}
-        {state.messages.map((message) =>
-          message.role === "user" ? (
-            <Said key={message.id} message={message} marked={message.id === marked} />
-          ) : (
-            <Reply
-              key={message.id}
-              reply={storedView(message)}
-              name={name}
-              memories={memories}
-              marked={message.id === marked}
-            >
-              {message === last && !state.running && (
-                <Unfinished message={message} state={state} workspace={workspace} />
-              )}
-            </Reply>
-          ),
-        )}
-        {state.waiting !== undefined && <Said message={{ text: state.waiting, status: "complete" }} pending />}
-        {state.live ? (
-          <Reply reply={liveView(state)} name={name} memories={memories} />
-        ) : (
-          state.running && <Reply reply={{ ...liveView(state), doing: "" }} name={name} memories={memories} />
-        )}
-        {last?.role === "user" && !state.running && !state.live && state.waiting === undefined && (
+        {rows}
+        {last?.role === "user" && !state.running && !state.live && !state.waiting && (
           <Unanswered message={last} state={state} workspace={workspace} />
         )}
         {state.liveProblem && <Notice>{state.liveProblem.message}</Notice>}
@@ -130,7 +129,7 @@ function Said({
     <article
       id={message.id && `message-${message.id}`}
       aria-label="You said"
-      className={`message said rise ml-auto w-fit max-w-[88%] rounded-2xl rounded-br-md bg-margin px-4 py-2.5 leading-relaxed wide:max-w-[80%] ${marked ? "marked" : ""} ${pending ? "opacity-80" : ""}`}
+      className={`message said rise ml-auto w-fit max-w-[88%] rounded-2xl rounded-br-md bg-said px-4 py-2.5 leading-relaxed wide:max-w-[80%] ${marked ? "marked" : ""} ${pending ? "opacity-80" : ""}`}
     >
       {message.status === "redacted" ? (
         <p className="text-ink-2 italic">This message was redacted.</p>

@@ -1,6 +1,6 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
-import { createConversation } from "~/api/endpoints";
+import { createConversation, getConversation } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import { newId } from "~/api/id";
 import { Mark } from "~/ui/Mark";
@@ -41,7 +41,11 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
     setProblem(undefined);
     keepDraft(workspace, undefined, draft);
     try {
-      const conversation = await createConversation(workspace, id);
+      const conversation = await createConversation(workspace, id).catch((error) => {
+        // The answer to an earlier try was lost, but the conversation was made.
+        if (error instanceof Problem && error.status === 409) return getConversation(workspace, id);
+        throw error;
+      });
       queries.setQueryData(conversationQuery(workspace, id).queryKey, conversation);
       void send(workspace, conversation.id, draft);
       keepDraft(workspace, undefined, { ...draft, text: "" });

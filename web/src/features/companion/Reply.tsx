@@ -62,8 +62,9 @@ export function Reply({ reply, name, memories, children, marked }: Props) {
       {chips && (
         <div className="mt-3 flex flex-wrap items-center gap-1.5">
           {memories(reply.recalled, reply.remembered)}
-          {reply.tools.map((tool) => (
-            <ToolChip key={tool.callId} {...tool} />
+          {reply.tools.map((tool, index) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: calls only ever grow at the end, and their ids repeat.
+            <ToolChip key={index} {...tool} />
           ))}
         </div>
       )}
@@ -108,7 +109,7 @@ function Origin({ reply }: { reply: ReplyView }) {
   const used = reply.usage ? reply.usage.input_tokens + reply.usage.output_tokens : 0;
   const price = cost(reply.costMicros);
   return (
-    <footer className="mt-2.5 flex flex-wrap gap-x-2 text-xs leading-5 text-ink-3">
+    <footer className="mt-2.5 flex flex-wrap gap-x-1 text-xs leading-5 text-ink-3">
       <span>{reply.offline ? "Answered offline, without a language model" : reply.model}</span>
       {used > 0 && (
         <span

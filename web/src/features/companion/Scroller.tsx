@@ -20,6 +20,7 @@ const NEAR = 96;
 export function Scroller({ children, follow, ready, held, more, loadingMore }: Props) {
   const box = useRef<HTMLElement>(null);
   const along = useRef(!held);
+  const shape = useRef("");
   const [away, setAway] = useState(false);
 
   const toEnd = useCallback((behavior: ScrollBehavior = "auto") => {
@@ -31,12 +32,13 @@ export function Scroller({ children, follow, ready, held, more, loadingMore }: P
     if (ready && along.current && !held) toEnd();
   }, [follow, ready, held]);
 
-  // What changes height later (chips, markdown that was loading) must not lose the end.
+  // What changes heights otherwise (chips, markdown that was loading, a window made smaller) must not lose the end.
   useEffect(() => {
-    const content = box.current?.firstElementChild;
-    if (!content) return;
+    const element = box.current;
+    if (!element?.firstElementChild) return;
     const watch = new ResizeObserver(() => along.current && toEnd());
-    watch.observe(content);
+    watch.observe(element);
+    watch.observe(element.firstElementChild);
     return () => watch.disconnect();
   }, [toEnd]);
 
@@ -53,8 +55,13 @@ export function Scroller({ children, follow, ready, held, more, loadingMore }: P
         tabIndex={0}
         onScroll={(event) => {
           const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
-          along.current = scrollHeight - scrollTop - clientHeight < NEAR;
-          setAway(!along.current);
+          const near = scrollHeight - scrollTop - clientHeight < NEAR;
+          const same = shape.current === `${scrollHeight}/${clientHeight}`;
+          shape.current = `${scrollHeight}/${clientHeight}`;
+          // Where the page moved because its shape changed, the reader did not move.
+          if (!near && !same && along.current) return;
+          along.current = near;
+          setAway(!near);
         }}
         className="h-full overflow-y-auto outline-offset-[-2px]"
       >

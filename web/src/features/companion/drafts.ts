@@ -18,6 +18,15 @@ export function readDraft(workspace: string, conversation?: string): Draft {
   return { text: "", key: newId() };
 }
 
+/** Throws away all drafts of this tab. */
+export function forgetDrafts() {
+  try {
+    for (const name of Object.keys(sessionStorage)) if (name.startsWith("duet.draft.")) sessionStorage.removeItem(name);
+  } catch {
+    // There is no storage, so there is nothing in it.
+  }
+}
+
 export function keepDraft(workspace: string, conversation: string | undefined, draft: Draft) {
   try {
     if (draft.text) sessionStorage.setItem(place(workspace, conversation), JSON.stringify(draft));

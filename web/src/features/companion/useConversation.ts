@@ -91,7 +91,8 @@ export function useConversation(workspace: string, id: string) {
     stored,
     messages: shown,
     /** A message that is not among the stored ones yet. */
-    waiting: waiting?.state === "failed" ? undefined : waiting?.text,
+    waiting:
+      !waiting || waiting.state === "failed" ? undefined : { id: receipt?.message_id ?? "waiting", text: waiting.text },
     failure: sending?.state === "failed" ? sending.problem : undefined,
     live: answering ? (live ?? undefined) : undefined,
     liveProblem: following?.problem,

@@ -93,10 +93,10 @@ function List({ workspace, archived, current, onGo }: Props & { archived: boolea
   }
   return (
     <>
-      {archived && <h2 className="px-3 pb-1 text-sm font-medium">Archive</h2>}
+      {archived && <p className="px-3 pb-1 text-sm font-medium">Archive</p>}
       {grouped(items).map(([name, group]) => (
         <section key={name} aria-label={name} className="mb-4">
-          <h3 className="px-3 pb-1 text-xs text-ink-3">{name}</h3>
+          <h2 className="px-3 pb-1 text-xs text-ink-3">{name}</h2>
           <ul>
             {group.map((conversation) => (
               <ConversationItem

@@ -79,7 +79,7 @@ function Origin({ memory, message, conversation, agent }: MemoryProvenance) {
         search={message ? { message: message.id } : {}}
         className="text-accent underline underline-offset-2"
       >
-        {conversation.title || "a conversation"}
+        {conversation.title.trim() || "a conversation"}
       </Link>
       .
     </>

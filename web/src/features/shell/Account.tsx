@@ -27,7 +27,6 @@ export function Account({ session, workspace, version, onSignedOut }: Props) {
       button={(props) => (
         <button
           type="button"
-          aria-label="Account and settings"
           className="flex w-full items-center gap-3 rounded-lg p-2 text-left transition hover:bg-hover"
           {...props}
         >
@@ -37,6 +36,7 @@ export function Account({ session, workspace, version, onSignedOut }: Props) {
           >
             {display_name.slice(0, 1).toUpperCase()}
           </span>
+          <span className="sr-only">Account and settings: </span>
           <span className="min-w-0 flex-1">
             <span className="block truncate text-[0.9375rem] font-medium">{display_name}</span>
             <span className="block truncate text-xs text-ink-3">{workspace}</span>

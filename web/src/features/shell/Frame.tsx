@@ -58,7 +58,7 @@ export function Frame({
     <Drawer.Provider value={{ beside, open: () => setOpen(true) }}>
       <a
         href="#content"
-        className="fixed top-2 left-2 z-10 -translate-y-20 rounded-lg bg-card px-4 py-2 shadow-float focus:translate-y-0"
+        className="fixed top-2 left-2 z-10 -translate-y-20 rounded-lg bg-card px-4 py-2 focus:translate-y-0 focus:shadow-float"
       >
         Skip to the conversation
       </a>
@@ -101,6 +101,9 @@ export function Header({
   children?: ReactNode;
 }) {
   const { beside, open } = useContext(Drawer);
+  useEffect(() => {
+    document.title = title ? `${title} – Duet` : "Duet";
+  }, [title]);
   return (
     <header className="flex min-h-14 items-center gap-2 px-3 wide:min-h-16 wide:px-6">
       {!beside && (

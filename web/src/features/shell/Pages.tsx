@@ -11,7 +11,10 @@ export function Threshold({ children }: { children: ReactNode }) {
     <div className="flex min-h-dvh flex-col">
       <ConnectionBanner />
       <div className="flex flex-1">
-        <div className="hidden w-[42%] max-w-xl flex-col justify-between border-r border-line bg-margin p-12 wide:flex">
+        <aside
+          aria-label="About Duet"
+          className="hidden w-[42%] max-w-xl flex-col justify-between border-r border-line bg-margin p-12 wide:flex"
+        >
           <Wordmark />
           <div>
             <Plate />
@@ -20,7 +23,7 @@ export function Threshold({ children }: { children: ReactNode }) {
             </p>
           </div>
           <p className="text-sm text-ink-3">Everything is kept in one encrypted file.</p>
-        </div>
+        </aside>
         <main className="flex flex-1 flex-col px-6 py-8">
           <div className="wide:hidden">
             <Wordmark />
@@ -60,10 +63,12 @@ function Plate() {
 
 export function Splash() {
   return (
-    <div className="flex h-dvh items-center justify-center" role="status">
-      <span className="sr-only">Duet is opening</span>
+    <main className="flex h-dvh items-center justify-center">
+      <p role="status" className="sr-only">
+        Duet is opening
+      </p>
       <Mark size={44} writing />
-    </div>
+    </main>
   );
 }
 

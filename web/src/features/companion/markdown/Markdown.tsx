@@ -30,8 +30,8 @@ const inlines = (tokens: Token[] | undefined) => each(tokens, inline);
 function block(token: Token): ReactNode {
   switch (token.type) {
     case "heading": {
-      // The page has its own first headings; those of a reply stand below them.
-      const Tag = `h${Math.min((token as Tokens.Heading).depth + 2, 6)}` as "h3";
+      // The page has a first heading of its own; those of a reply stand below it.
+      const Tag = `h${Math.min((token as Tokens.Heading).depth + 1, 6)}` as "h2";
       return <Tag>{inlines((token as Tokens.Heading).tokens)}</Tag>;
     }
     case "paragraph":

@@ -144,3 +144,19 @@ describe("a reply as its events tell it", () => {
     expect(fold.reply).toMatchObject({ text: "a", seq: 2 });
   });
 });
+
+describe("what a lost worker leaves", () => {
+  it("is void when the server says what stands", () => {
+    const { reply } = run([text("half a ", 1), custom("recovered", { attempt: 2, text: "" }, 2), text("whole", 3)]);
+    expect(reply.text).toBe("whole");
+  });
+
+  it("tells calls apart whose id repeats in another step", () => {
+    const call = (seq: number, name: string) => [
+      frame({ type: "TOOL_CALL_START", toolCallId: "0", toolCallName: name }, seq),
+      frame({ type: "TOOL_CALL_RESULT", toolCallId: "0", status: "succeeded", memories: [], remembered: [] }, seq + 1),
+    ];
+    const { reply } = run([...call(1, "recall"), ...call(3, "remember")]);
+    expect(reply.tools.map((tool) => tool.name)).toEqual(["recall", "remember"]);
+  });
+});

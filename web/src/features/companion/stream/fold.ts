@@ -98,7 +98,7 @@ function apply(reply: LiveReply, event: AgUi): LiveReply {
           typeof event.cost_micros === "number" ? (reply.costMicros ?? 0) + event.cost_micros : reply.costMicros,
       };
     case "TOOL_CALL_START":
-      return withTool(reply, event.toolCallId, { name: event.toolCallName });
+      return { ...reply, tools: started(reply.tools, event.toolCallId, event.toolCallName) };
     case "TOOL_CALL_ARGS":
       return withTool(reply, event.toolCallId, { args: event.delta ?? "" });
     case "TOOL_CALL_RESULT":
@@ -139,7 +139,8 @@ function custom(reply: LiveReply, name: string, value: Record<string, unknown>):
     case "cancel_requested":
       return { ...reply, cancelRequested: true };
     case "recovered":
-      return { ...reply, recovered: true };
+      // The worker that went down may have left a half-written attempt, which is void as well.
+      return { ...reply, recovered: true, text: typeof value.text === "string" ? value.text : reply.text };
     case "redacted":
       return { ...reply, redacted: reply.redacted + 1 };
     default:
@@ -163,12 +164,16 @@ function finish(reply: LiveReply, result: Record<string, unknown>, failed: boole
   };
 }
 
+/** A call's id is unique in its step only: a call that has ended is never the one that starts now. */
+function started(tools: LiveTool[], callId: string, name = "tool"): LiveTool[] {
+  const running = tools.some((tool) => tool.callId === callId && tool.status === "started");
+  return running ? tools : [...tools, { callId, name, args: "", status: "started", summary: "" }];
+}
+
+/** Changes the newest call of that id. */
 function withTool(reply: LiveReply, callId: string, change: Partial<LiveTool>): LiveReply {
-  const known = reply.tools.some((tool) => tool.callId === callId);
-  const tools = known
-    ? reply.tools.map((tool) => (tool.callId === callId ? { ...tool, ...change } : tool))
-    : [...reply.tools, { callId, name: "tool", args: "", status: "started" as const, summary: "", ...change }];
-  return { ...reply, tools };
+  const at = reply.tools.findLastIndex((tool) => tool.callId === callId);
+  return { ...reply, tools: reply.tools.map((tool, index) => (index === at ? { ...tool, ...change } : tool)) };
 }
 
 const strings = (list: unknown): string[] =>
