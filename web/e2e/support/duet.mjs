@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 function binary() {
   if (!process.env.DUET_BIN) {
     throw new Error(
-      "Set DUET_BIN to the `duet` to test, for example with `cargo build -p duet`, or run `cargo xtask test`.",
+      "Set DUET_BIN to the `duet` to test, for example with `cargo build -p duet-local`, or run `cargo xtask test`.",
     );
   }
   return process.env.DUET_BIN;

@@ -1,74 +1,63 @@
-import { type Ask, ask } from "./http";
-import type {
-  Agent,
-  Conversation,
-  Memory,
-  MemoryProvenance,
-  Message,
-  MessageHit,
-  Page,
-  Run,
-  ServerConfig,
-  SessionAnswer,
-  TurnReceipt,
-} from "./types";
+import { call } from "./call";
+import type { SetupRequest } from "./types";
 
-const get = <T>(path: string, rest?: Ask) => ask<T>("GET", path, rest);
-const post = <T>(path: string, body?: unknown, rest?: Ask) => ask<T>("POST", path, { ...rest, body });
-const patch = <T>(path: string, body: unknown) => ask<T>("PATCH", path, { body });
+const one = (workspace_id: string, id: string) => ({ path: { workspace_id, id } });
 
-/** The part of the address that names a workspace. */
-const at = (workspace: string) => `/v1/workspaces/${workspace}`;
-
-export type SetupForm = {
-  token: string;
-  email: string;
-  password: string;
-  display_name: string;
-  workspace_name: string;
-  companion_name: string;
-};
-
-export const getConfig = () => get<ServerConfig>("/v1/config");
-export const setUp = (form: SetupForm) => post<SessionAnswer>("/v1/setup", form, { mayBeSignedOut: true });
-export const signIn = (form: { email: string; password: string }) =>
-  post<SessionAnswer>("/v1/auth/sign-in", form, { mayBeSignedOut: true });
-export const getSession = () => get<SessionAnswer>("/v1/auth/session", { mayBeSignedOut: true });
+export const getConfig = () => call("get", "/v1/config");
+export const setUp = (body: SetupRequest) => call("post", "/v1/setup", { body, mayBeSignedOut: true });
+export const signIn = (body: { email: string; password: string }) =>
+  call("post", "/v1/auth/sign-in", { body, mayBeSignedOut: true });
+export const getSession = () => call("get", "/v1/auth/session", { mayBeSignedOut: true });
 export const signOut = (everywhere: boolean) =>
-  ask<void>("POST", "/v1/auth/sign-out", { query: everywhere ? { everywhere } : {} });
+  call("post", "/v1/auth/sign-out", { query: everywhere ? { everywhere } : {} });
 
-export const getAgents = (workspace: string) => get<{ items: Agent[] }>(`${at(workspace)}/agents`);
+export const getAgents = (workspace_id: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/agents", { path: { workspace_id } });
 
-export const listConversations = (workspace: string, archived: boolean, cursor?: string) =>
-  get<Page<Conversation>>(`${at(workspace)}/conversations`, {
+export const listConversations = (workspace_id: string, archived: boolean, cursor?: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/conversations", {
+    path: { workspace_id },
     query: { archived: archived || undefined, cursor, limit: 50 },
   });
-export const searchConversations = (workspace: string, q: string, signal?: AbortSignal) =>
-  get<Page<MessageHit>>(`${at(workspace)}/conversations/search`, { query: { q, limit: 30 }, signal });
-export const createConversation = (workspace: string, id: string) =>
-  post<Conversation>(`${at(workspace)}/conversations`, { id });
+export const searchConversations = (workspace_id: string, q: string, signal?: AbortSignal) =>
+  call("get", "/v1/workspaces/{workspace_id}/conversations/search", {
+    path: { workspace_id },
+    query: { q, limit: 30 },
+    signal,
+  });
+export const createConversation = (workspace_id: string, id: string) =>
+  call("post", "/v1/workspaces/{workspace_id}/conversations", { path: { workspace_id }, body: { id } });
 export const getConversation = (workspace: string, id: string) =>
-  get<Conversation>(`${at(workspace)}/conversations/${id}`);
-export const editConversation = (workspace: string, id: string, edit: { title?: string; archived?: boolean }) =>
-  patch<Conversation>(`${at(workspace)}/conversations/${id}`, edit);
+  call("get", "/v1/workspaces/{workspace_id}/conversations/{id}", one(workspace, id));
+export const editConversation = (workspace: string, id: string, body: { title?: string; archived?: boolean }) =>
+  call("patch", "/v1/workspaces/{workspace_id}/conversations/{id}", { ...one(workspace, id), body });
 
 export const listMessages = (workspace: string, conversation: string, cursor?: string) =>
-  get<Page<Message>>(`${at(workspace)}/conversations/${conversation}/messages`, { query: { cursor, limit: 50 } });
+  call("get", "/v1/workspaces/{workspace_id}/conversations/{id}/messages", {
+    ...one(workspace, conversation),
+    query: { cursor, limit: 50 },
+  });
 export const sendMessage = (workspace: string, conversation: string, text: string, key: string) =>
-  post<TurnReceipt>(
-    `${at(workspace)}/conversations/${conversation}/messages`,
-    { text },
-    { headers: { "idempotency-key": key } },
-  );
-export const retryMessage = (workspace: string, conversation: string, message: string, mode: "restart" | "continue") =>
-  post<TurnReceipt>(`${at(workspace)}/conversations/${conversation}/messages/${message}/retry`, { mode });
+  call("post", "/v1/workspaces/{workspace_id}/conversations/{id}/messages", {
+    ...one(workspace, conversation),
+    body: { text },
+    headers: { "idempotency-key": key },
+  });
+export const retryMessage = (workspace_id: string, id: string, message_id: string, mode: "restart" | "continue") =>
+  call("post", "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/retry", {
+    path: { workspace_id, id, message_id },
+    body: { mode },
+  });
 
-export const getRun = (workspace: string, run: string) => get<Run>(`${at(workspace)}/runs/${run}`);
-export const cancelRun = (workspace: string, run: string) => post<Run>(`${at(workspace)}/runs/${run}/cancel`);
+export const getRun = (workspace: string, id: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/runs/{id}", one(workspace, id));
+export const cancelRun = (workspace: string, id: string) =>
+  call("post", "/v1/workspaces/{workspace_id}/runs/{id}/cancel", one(workspace, id));
 /** Where a run's events are streamed from. */
 export const runEvents = (workspace: string, run: string, after: number) =>
-  `${at(workspace)}/runs/${run}/events?after=${after}`;
+  `/v1/workspaces/${workspace}/runs/${run}/events?after=${after}`;
 
-export const getMemory = (workspace: string, id: string) => get<Memory>(`${at(workspace)}/memories/${id}`);
+export const getMemory = (workspace: string, id: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/memories/{id}", one(workspace, id));
 export const getProvenance = (workspace: string, id: string) =>
-  get<MemoryProvenance>(`${at(workspace)}/memories/${id}/provenance`);
+  call("get", "/v1/workspaces/{workspace_id}/memories/{id}/provenance", one(workspace, id));

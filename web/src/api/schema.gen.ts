@@ -764,7 +764,7 @@ export interface components {
          * @description What an agent is for.
          * @enum {string}
          */
-        AgentKind: "CompanionPrimary" | "ExecutorPrimary" | "Specialist";
+        AgentKind: "companion_primary" | "executor_primary" | "specialist";
         /** @description An edit: what is absent stays as it is. */
         AgentPatch: {
             /** @description Active or not. */
@@ -862,7 +862,7 @@ export interface components {
          * @description How an audited action ended.
          * @enum {string}
          */
-        AuditOutcome: "Done" | "Refused" | "Failed";
+        AuditOutcome: "done" | "refused" | "failed";
         /** @description A broken place. */
         BrokenLink: {
             /** @description Which chain: `audit`, or `run <id>`. */
@@ -877,7 +877,7 @@ export interface components {
          * @description What an agent may do at all (A4); tools need one or more of these.
          * @enum {string}
          */
-        Capability: "ReadMemory" | "WriteMemory" | "RunTool" | "Delegate" | "ExternalAction";
+        Capability: "read_memory" | "write_memory" | "run_tool" | "delegate" | "external_action";
         /** @description A conversation of one person with the companion. Only that person sees it. */
         Conversation: {
             active_run?: components["schemas"]["RunId"] | null;
@@ -935,7 +935,7 @@ export interface components {
          * @description Which models may read it (M10).
          * @enum {string}
          */
-        Egress: "Any" | "LocalOnly";
+        Egress: "any" | "local_only";
         /** @description What makes vectors. */
         EmbedderInfo: {
             /**
@@ -964,7 +964,7 @@ export interface components {
          * @description The kind of an event: the `event:` of the stream, and what may be known of an event whose payload was redacted.
          * @enum {string}
          */
-        EventKind: "Started" | "Context" | "Model" | "Delta" | "Reply" | "Retry" | "Tool" | "Cancel" | "Recovered" | "Done" | "Error";
+        EventKind: "started" | "context" | "model" | "delta" | "reply" | "retry" | "tool" | "cancel" | "recovered" | "done" | "error";
         /** @description A page of a run's events. */
         EventsPage: {
             /** @description Whether the run has ended and nothing follows this page. */
@@ -1006,7 +1006,7 @@ export interface components {
          * @description What an API key may be used for.
          * @enum {string}
          */
-        KeyScope: "Chat" | "MemoryRead" | "MemoryWrite" | "Admin";
+        KeyScope: "chat" | "memory_read" | "memory_write" | "admin";
         /** @description A person's keys. */
         Keys: {
             /** @description Newest first, with the revoked ones. */
@@ -1079,7 +1079,7 @@ export interface components {
          * @description What kind of memory it is (M1). The soul has a port of its own.
          * @enum {string}
          */
-        MemoryDomain: "Episodic" | "Semantic" | "Working";
+        MemoryDomain: "episodic" | "semantic" | "working";
         /** @description A person's edit of a memory's attributes. A new text is a new memory that supersedes this one (M6). */
         MemoryEdit: {
             egress?: components["schemas"]["Egress"] | null;
@@ -1171,12 +1171,12 @@ export interface components {
          * @description Who wrote a message. Tool results are never messages (S6).
          * @enum {string}
          */
-        MessageRole: "User" | "Assistant";
+        MessageRole: "user" | "assistant";
         /**
          * @description Whether a message is whole.
          * @enum {string}
          */
-        MessageStatus: "Complete" | "Stopped" | "Interrupted" | "Limited" | "Redacted";
+        MessageStatus: "complete" | "stopped" | "interrupted" | "limited" | "redacted";
         /** @description How an assistant message came about (C5). No text of memories or tool results, only references and counts. */
         MessageTrace: {
             /**
@@ -1501,7 +1501,7 @@ export interface components {
          * @description Which signals a recall uses.
          * @enum {string}
          */
-        RecallMode: "Fts" | "Vector" | "Hybrid";
+        RecallMode: "fts" | "vector" | "hybrid";
         /** @description One recalled memory. */
         Recalled: {
             /** @description The memory. */
@@ -1559,17 +1559,17 @@ export interface components {
          * @description How to answer a message once more.
          * @enum {string}
          */
-        RetryMode: "Restart" | "Continue";
+        RetryMode: "restart" | "continue";
         /**
          * @description Whether it counts as known (M7).
          * @enum {string}
          */
-        ReviewState: "Accepted" | "Proposed" | "Rejected";
+        ReviewState: "accepted" | "proposed" | "rejected";
         /**
          * @description What a member may do (W2).
          * @enum {string}
          */
-        Role: "Owner" | "Member";
+        Role: "owner" | "member";
         /** @description A run. */
         Run: {
             /** @description The agent that answers. */
@@ -1614,7 +1614,7 @@ export interface components {
          * @description Where a run stands.
          * @enum {string}
          */
-        RunStatus: "Queued" | "Running" | "Done" | "Failed" | "Cancelled" | "Interrupted" | "NeedsReview" | "Parked";
+        RunStatus: "queued" | "running" | "done" | "failed" | "cancelled" | "interrupted" | "needs_review" | "parked";
         /** @description What this server is. */
         ServerInfo: {
             /**
@@ -1725,7 +1725,7 @@ export interface components {
          * @description Where its text came from, for the purpose of trust (M7, P4).
          * @enum {string}
          */
-        Taint: "Trusted" | "Untrusted";
+        Taint: "trusted" | "untrusted";
         /**
          * Format: date-time
          * @description A point in time, in whole milliseconds since the Unix epoch, UTC. On the wire it is RFC 3339 with milliseconds.
@@ -1735,7 +1735,7 @@ export interface components {
          * @description How a tool call stands.
          * @enum {string}
          */
-        ToolStatus: "Started" | "Succeeded" | "Failed" | "Refused" | "Unknown";
+        ToolStatus: "started" | "succeeded" | "failed" | "refused" | "unknown";
         /** @description One tool call of a turn. */
         ToolTrace: {
             /** @description The call's id within the run. */
@@ -1797,7 +1797,7 @@ export interface components {
          * @description Who in the workspace sees it.
          * @enum {string}
          */
-        Visibility: "Shared" | "Private";
+        Visibility: "shared" | "private";
         /** @description A workspace: people, agents and memories that belong together and never meet another workspace's. */
         Workspace: {
             /** @description When it was made. */

@@ -1,7 +1,7 @@
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
-import { type SetupForm, setUp } from "~/api/endpoints";
+import { setUp } from "~/api/endpoints";
 import { Problem } from "~/api/http";
-import type { SessionAnswer } from "~/api/types";
+import type { SessionAnswer, SetupRequest } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
 import { Notice } from "~/ui/Notice";
@@ -28,7 +28,7 @@ export function Wizard({
   onAlreadyDone: () => void;
 }) {
   const [step, setStep] = useState(() => (tokenFromAddress() ? 1 : 0));
-  const [form, setForm] = useState<SetupForm>(() => ({
+  const [form, setForm] = useState<SetupRequest>(() => ({
     token: tokenFromAddress(),
     email: "",
     password: "",
@@ -49,7 +49,7 @@ export function Wizard({
     first?.focus();
   }, [step, problem]);
 
-  const field = (name: keyof SetupForm) => ({
+  const field = (name: keyof SetupRequest) => ({
     name,
     value: form[name],
     error: errors[name],

@@ -1,8 +1,8 @@
-import type { ServerConfig } from "~/api/types";
+import type { ServerInfo } from "~/api/types";
 import { Popover } from "~/ui/Popover";
 
 /** Which model answers; says so plainly when it is the built-in fallback. */
-export function ModelLabel({ model }: { model: ServerConfig["model"] }) {
+export function ModelLabel({ model }: { model: ServerInfo["model"] }) {
   const short = model.default.split("/").slice(1).join("/") || model.default;
   return (
     <Popover
