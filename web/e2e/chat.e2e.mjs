@@ -53,7 +53,7 @@ describe("talking with the companion", () => {
     await source.click();
     const panel = page.getByRole("dialog", { name: "From memory" });
     await panel.getByText("Why do you remember this?").waitFor();
-    await panel.getByText("My sister is called Maria").waitFor();
+    await panel.getByRole("blockquote").filter({ hasText: "My sister is called Maria." }).waitFor();
     await panel.getByText(/said it, today at/).waitFor();
     await panel.getByRole("link").click();
     await page.getByRole("article", { name: "You said" }).filter({ hasText: "My sister is called Maria." }).waitFor();

@@ -96,7 +96,7 @@ describe("set-up and sign-in", () => {
   it("keeps the draft and the place when a sign-in ends", async () => {
     watch.expect(/status of 401/);
     await page.getByRole("link", { name: /Hello/ }).click();
-    await page.getByText("Hello!").waitFor();
+    await page.getByRole("article", { name: "You said" }).getByText("Hello!").waitFor();
     const place = page.url();
     await composer(page).fill("A thought that must not be lost");
     await context.clearCookies();
@@ -105,7 +105,7 @@ describe("set-up and sign-in", () => {
     await page.getByLabel("E-mail").fill(owner.email);
     await page.getByLabel("Password").fill(owner.password);
     await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByText("Hello!").waitFor();
+    await page.getByRole("article", { name: "You said" }).getByText("Hello!").waitFor();
     assert.equal(page.url(), place);
     assert.equal(await composer(page).inputValue(), "A thought that must not be lost");
   });

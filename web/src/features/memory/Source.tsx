@@ -72,7 +72,7 @@ function Origin({ memory, message, conversation, agent }: MemoryProvenance) {
   if (!conversation) return `${said ?? noted}, ${time}.`;
   return (
     <>
-      {said ?? noted}, {time}, in{" "}
+      {said ?? noted}, {time}, in “
       <Link
         to="/chat/$conversationId"
         params={{ conversationId: conversation.id }}
@@ -81,7 +81,7 @@ function Origin({ memory, message, conversation, agent }: MemoryProvenance) {
       >
         {conversation.title.trim() || "a conversation"}
       </Link>
-      .
+      ”
     </>
   );
 }
