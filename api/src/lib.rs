@@ -1,4 +1,8 @@
 //! Duet's HTTP interface, model providers, embedders and run hosting. Knows no database.
+#![allow(
+    clippy::result_large_err,
+    reason = "a problem is made once for a failed request; boxing it would only blur every signature"
+)]
 
 pub mod auth;
 pub mod config;

@@ -185,7 +185,7 @@ pub fn bytes<G: Send + 'static>(
     stream::unfold(live, |mut live| async move { live.next().await.map(|chunk| (chunk, live)) })
 }
 
-#[expect(clippy::disallowed_methods, reason = "deadlines of a network connection, in real time")]
+/// Deadlines of a network connection are in real time (and stand still in tests that stop it).
 fn now() -> Instant {
     Instant::now()
 }

@@ -90,7 +90,7 @@ async fn no_text_and_no_secret_reaches_logs_or_metrics() {
     let conversation = ada.conversation().await;
     server.model.next(vec![
         Line::Say("canary-reply one "),
-        Line::Call("remember", json!({"text": "canary-remembered"})),
+        Line::Call("remember", json!({"text": "canary-remembered", "kind": "fact"})),
         Line::Call("canary-tool", json!({"canary-argument": "canary-value"})),
     ]);
     server.model.next(vec![Line::Say("canary-reply two")]);

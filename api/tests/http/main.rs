@@ -1,4 +1,5 @@
 //! The HTTP interface over the real encrypted store.
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "these are tests, and tables")]
 
 mod canary;
 mod errors;

@@ -20,10 +20,7 @@ async fn a_turn_is_stored_streamed_and_found_again() {
     let conversation = ada.conversation().await;
     server.model.next(vec![
         Line::Say("Noted. "),
-        Line::Call(
-            "remember",
-            json!({"text": "Ada's bear is called Bruno"}),
-        ),
+        Line::Call("remember", json!({"text": "Ada's bear is called Bruno", "kind": "fact"})),
     ]);
     server.model.next(vec![Line::Say("Bruno is a good name.")]);
     let receipt = ada.say(&conversation, "My bear is called Bruno.").await;
