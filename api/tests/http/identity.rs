@@ -323,6 +323,57 @@ async fn signing_out_everywhere_ends_all_sign_ins_and_their_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_expired_sign_in_is_none() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let now = server.state.env().now();
+    let session = duet_core::domain::Session {
+        id: server.state.env().id(),
+        user_id: ada.user.parse().unwrap(),
+        created_at: now,
+        expires_at: now.plus(std::time::Duration::from_millis(400)),
+    };
+    let secret = duet_api::auth::secret::random(server.state.env());
+    let hash = duet_api::auth::secret::hash(&secret);
+    server.state.stores().accounts.create_session(session, hash).await.unwrap();
+    let short = Person {
+        proof: Proof::Cookie(format!("duet_session={secret}")),
+        ..ada.clone()
+    };
+    short.get("/v1/auth/session").await.ok(200);
+    let token = short.post("/v1/auth/token", json!({})).await.ok(200)["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    tokio::time::sleep(std::time::Duration::from_millis(450)).await;
+    let detail = short.get("/v1/auth/session").await.problem(401, "not_signed_in");
+    assert!(detail.contains("Sign in"), "{detail}");
+    ada.bearing(&token)
+        .get("/v1/auth/session")
+        .await
+        .problem(401, "not_signed_in");
+    ada.get("/v1/auth/session").await.ok(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_fifty_people_with_the_setup_token_one_becomes_the_owner() {
+    let mut config = Config::default();
+    config.limits.setup_per_minute = 1_000;
+    let server = Server::with(config).await;
+    let attempts = (0..50).map(|number| {
+        let mut body = server.setup_body();
+        body["email"] = json!(format!("person-{number}@example.org"));
+        server.send(json_request(Method::POST, "/v1/setup", &body))
+    });
+    let answers = futures::future::join_all(attempts).await;
+    let won = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(won, 1);
+    for answer in answers.into_iter().filter(|answer| answer.status != 201) {
+        assert!([403, 409].contains(&answer.status.as_u16()), "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_private_is_answered_without_a_sign_in() {
     let server = Server::start().await;
     let ada = server.owner().await;
