@@ -19,7 +19,7 @@ use super::{
     inside,
     output::Output,
 };
-use crate::{runtime, store::LocalStore, web_assets::WebAssets};
+use crate::{key_source, runtime, store::LocalStore, web_assets::WebAssets};
 
 /// How long a model or embedder may take to show a sign of life.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -205,7 +205,9 @@ fn space(_: &Path) -> Check {
 /// Key, cipher, extensions and lock: by opening the file, or by asking the server that has it.
 async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) {
     if let Some(running) = runtime::find(&settings.data) {
-        return checks.push(server(&running).await);
+        checks.push(server(&running).await);
+        checks.push(key(settings));
+        return parts(checks);
     }
     if let Some(holder) = runtime::holder(&settings.data) {
         let who = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
@@ -241,6 +243,20 @@ async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) {
             Failure::from(failure).to_string(),
             "Until this is mended, no command that needs the data works.",
         )),
+    }
+}
+
+/// Where the key lies, for a file that someone else has open. The file is there, so no key is made.
+fn key(settings: &Settings) -> Check {
+    let env = crate::env::system();
+    let setting = settings.config.data.key.as_deref();
+    match key_source::locate(setting, &settings.data, settings.config_folder.as_deref(), &env) {
+        Ok(found) => Check::ok("key", found.notice),
+        Err(error) => Check::problem(
+            "key",
+            error.to_string(),
+            "Mend it before the server is started again: it holds the key only while it runs.",
+        ),
     }
 }
 

@@ -102,6 +102,12 @@ fn commands_work_with_and_without_a_server() {
         assert!(audit.to_string().contains("redact"), "{audit}");
         let doctor = home.run(["doctor", "--json"]).json();
         assert_eq!(doctor["healthy"], true, "{doctor}");
+        for check in ["key", "cipher", "embedder"] {
+            assert!(
+                doctor.to_string().contains(&format!("\"name\":\"{check}\"")),
+                "{check}: {doctor}"
+            );
+        }
         if let Some(server) = server {
             assert_eq!(server.stop().code(), Some(0));
         }
