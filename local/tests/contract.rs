@@ -22,7 +22,14 @@ struct OnFile {
 }
 
 async fn fresh() -> OnFile {
-    let folder = tempfile::tempdir().unwrap();
+    // The simulator makes tens of thousands of commits; where there is a folder in memory they need not wait for a disk.
+    let memory = std::path::Path::new("/dev/shm");
+    let folder = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap();
     let time = TestEnv::new(1);
     let store = LocalStore::open(OpenOptions {
         path: folder.path().join("duet.db"),
