@@ -213,11 +213,11 @@ fn every_end_has_its_shape() {
         (review, Some(MessageStatus::Stopped)),
     ] {
         let log = stored(vec![started(""), finished(outcome, reply)]);
-        text.push_str(&String::from_utf8(sse::encode_all(&frames(&log)[1..]).to_vec()).unwrap());
+        text.push_str(std::str::from_utf8(&sse::encode_all(&frames(&log)[1..])).unwrap());
     }
     let mut redacted = stored(vec![started(""), delta(1, "secret")]);
     redacted[1].event = None;
-    text.push_str(&String::from_utf8(sse::encode_all(&frames(&redacted)[1..]).to_vec()).unwrap());
+    text.push_str(std::str::from_utf8(&sse::encode_all(&frames(&redacted)[1..])).unwrap());
     insta::assert_snapshot!("ends", text);
 }
 
