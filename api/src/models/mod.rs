@@ -127,7 +127,7 @@ impl Models {
             return Ok(format!(
                 "`{}` at {} answers; it does not list its models, so whether it has `{}` shows with the first message.",
                 endpoint.name,
-                endpoint.base,
+                endpoint.place(),
                 model.name()
             ));
         }
@@ -153,7 +153,7 @@ impl Models {
                 || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with("-20"))
         });
         if has {
-            Ok(format!("`{model}` is there and answers at {}.", endpoint.base))
+            Ok(format!("`{model}` is there and answers at {}.", endpoint.place()))
         } else {
             let fix = match config.kind {
                 ProviderKind::Ollama => format!("run `ollama pull {wanted}`"),
@@ -163,7 +163,8 @@ impl Models {
                 ModelFailure::UnknownModel,
                 format!(
                     "`{}` at {} answers, but does not list `{wanted}`: {fix}.",
-                    endpoint.name, endpoint.base
+                    endpoint.name,
+                    endpoint.place()
                 ),
             ))
         }

@@ -41,6 +41,11 @@ impl Endpoint {
         crate::http::join(&self.base, path)
     }
 
+    /// Its address as people write it.
+    pub fn place(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
     /// The key, if one is configured.
     pub fn key(&self) -> Result<Option<SecretString>, ModelError> {
         let Some(pointer) = &self.key else { return Ok(None) };
@@ -80,7 +85,7 @@ impl Endpoint {
             format!(
                 "`{}` at {} sent nothing for {} s; try again, or raise `{}.{setting}`.",
                 self.name,
-                self.base,
+                self.place(),
                 waited.as_secs_f32().round().max(1.0),
                 self.section
             ),
@@ -93,7 +98,9 @@ impl Endpoint {
             ModelFailure::Malformed,
             format!(
                 "`{}` at {} {what}; check that `{}.base_url` and `kind` fit the server.",
-                self.name, self.base, self.section
+                self.name,
+                self.place(),
+                self.section
             ),
         )
     }
@@ -104,7 +111,8 @@ impl Endpoint {
             ModelFailure::Unreachable,
             format!(
                 "The connection to `{}` at {} broke off in mid-reply; try again.",
-                self.name, self.base
+                self.name,
+                self.place()
             ),
         )
     }
@@ -130,7 +138,12 @@ impl Endpoint {
         };
         ModelError::new(
             ModelFailure::Unreachable,
-            format!("Could not reach `{}` at {}{}. {advice}.", self.name, self.base, cause(error)),
+            format!(
+                "Could not reach `{}` at {}{}. {advice}.",
+                self.name,
+                self.place(),
+                cause(error)
+            ),
         )
     }
 
@@ -153,7 +166,7 @@ impl Endpoint {
                 ModelFailure::UnknownModel,
                 format!(
                     "`{name}` at {} does not know the model `{model}` ({status}); check the model's name and `{section}.base_url`{}.",
-                    self.base,
+                    self.place(),
                     if refusal.ollama {
                         format!(", or run `ollama pull {model}`")
                     } else {
@@ -185,14 +198,14 @@ impl Endpoint {
                 ModelFailure::Unreachable,
                 format!(
                     "`{name}` at {} has trouble of its own ({status}); try again later.",
-                    self.base
+                    self.place()
                 ),
             ),
             RefusalKind::Moved => (
                 ModelFailure::Rejected,
                 format!(
                     "`{name}` at {} answers with a redirect ({status}), which is not followed; set `{section}.base_url` to the final address.",
-                    self.base
+                    self.place()
                 ),
             ),
             RefusalKind::Other => (
