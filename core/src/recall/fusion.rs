@@ -6,7 +6,7 @@ use crate::domain::EmbeddingModel;
 ///
 /// The built-in lexical embedder sees little that the words do not say, so it only decides close calls.
 pub fn vector_weight(model: &EmbeddingModel) -> f64 {
-    if model.id.starts_with("builtin/") { 0.25 } else { 1.0 }
+    if model.id.starts_with("builtin/") { 0.1 } else { 1.0 }
 }
 
 /// A cosine on a scale from 0 to 1 on which "no nearer than anything else" is 0: every model has its own usual height.

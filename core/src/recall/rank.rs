@@ -253,3 +253,198 @@ fn with_surroundings<S: RecallSource + ?Sized>(
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, convert::Infallible};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        domain::Position,
+        ids::{ConversationId, Id},
+        recall::{Conversation, Posting, Totals, index_terms, query_terms},
+    };
+
+    /// Memories in a list; the place is the handle.
+    #[derive(Clone, Default)]
+    struct Shelf {
+        texts: Vec<(String, Option<Position>, f32)>,
+        /// Whether postings come in the other order.
+        backwards: bool,
+    }
+
+    fn id<T: Id>(number: i64) -> T {
+        T::from_uuid(uuid::Uuid::from_u128(number.unsigned_abs().into()))
+    }
+
+    impl Shelf {
+        fn document(&self, memory: i64) -> Document {
+            Document {
+                memory,
+                id: id(memory),
+                position: self.texts[usize::try_from(memory).unwrap()].1,
+                occurred_at: Timestamp::from_millis(0),
+            }
+        }
+        fn ask(&mut self, question: &str, mode: RecallMode, limit: usize) -> Vec<Ranked> {
+            let model = EmbeddingModel {
+                id: "m".into(),
+                dimensions: 2,
+            };
+            rank(
+                self,
+                &query_terms(question),
+                Some(&model),
+                mode,
+                limit,
+                Timestamp::from_millis(1),
+            )
+            .unwrap()
+        }
+        fn handles(&mut self, question: &str, mode: RecallMode) -> Vec<i64> {
+            self.ask(question, mode, 100).iter().map(|ranked| ranked.memory).collect()
+        }
+    }
+
+    impl RecallSource for Shelf {
+        type Error = Infallible;
+        fn totals(&mut self) -> Result<Totals, Infallible> {
+            Ok(Totals {
+                documents: self.texts.len() as u64,
+                length: self.texts.iter().map(|(text, ..)| u64::from(index_terms(None, text).1)).sum(),
+            })
+        }
+        fn postings(&mut self, term: &str) -> Result<Vec<Posting>, Infallible> {
+            let mut postings: Vec<Posting> = (0i64..)
+                .zip(&self.texts)
+                .filter_map(|(memory, (text, ..))| {
+                    let (frequencies, length) = index_terms(None, text);
+                    frequencies.get(term).map(|frequency| Posting {
+                        memory,
+                        frequency: *frequency,
+                        length,
+                    })
+                })
+                .collect();
+            if self.backwards {
+                postings.reverse();
+            }
+            Ok(postings)
+        }
+        fn documents(&mut self, memories: &[i64]) -> Result<Vec<Document>, Infallible> {
+            Ok(memories.iter().map(|memory| self.document(*memory)).collect())
+        }
+        fn at(&mut self, places: &[Position]) -> Result<Vec<Document>, Infallible> {
+            Ok((0i64..)
+                .zip(&self.texts)
+                .filter(|(_, (_, position, _))| position.is_some_and(|position| places.contains(&position)))
+                .map(|(memory, _)| self.document(memory))
+                .collect())
+        }
+        fn conversations(&mut self) -> Result<Vec<Conversation>, Infallible> {
+            let mut lengths: BTreeMap<ConversationId, u64> = BTreeMap::new();
+            for (text, position, _) in &self.texts {
+                if let Some(position) = position {
+                    *lengths.entry(position.conversation_id).or_default() += u64::from(index_terms(None, text).1);
+                }
+            }
+            Ok(lengths.into_iter().map(|(id, length)| Conversation { id, length }).collect())
+        }
+        fn nearest(&mut self, count: usize) -> Result<Vec<(Document, f32)>, Infallible> {
+            let mut near: Vec<(Document, f32)> = (0i64..)
+                .zip(&self.texts)
+                .map(|(memory, (_, _, cosine))| (self.document(memory), *cosine))
+                .collect();
+            near.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.id.cmp(&b.0.id)));
+            near.truncate(count);
+            Ok(near)
+        }
+        fn cosines(&mut self, memories: &[i64]) -> Result<Vec<Option<f32>>, Infallible> {
+            Ok(memories
+                .iter()
+                .map(|memory| Some(self.texts[usize::try_from(*memory).unwrap()].2))
+                .collect())
+        }
+    }
+
+    fn shelf() -> impl Strategy<Value = Shelf> {
+        let text = prop::collection::vec(prop::sample::select(vec!["tea", "lake", "red", "house", "boat"]), 1..8);
+        let position = prop::option::of((1i64..4, 1i64..6));
+        prop::collection::vec((text, position, -1.0f32..1.0), 1..40).prop_map(|items| Shelf {
+            texts: items
+                .into_iter()
+                .map(|(words, position, cosine)| {
+                    let position = position.map(|(conversation, ordinal)| Position {
+                        conversation_id: id(conversation),
+                        ordinal,
+                    });
+                    (words.join(" "), position, cosine)
+                })
+                .collect(),
+            backwards: false,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn the_order_of_reading_does_not_matter(mut shelf in shelf(), mode in prop::sample::select(RecallMode::ALL.to_vec())) {
+            let once = shelf.ask("red tea house", mode, 10);
+            shelf.backwards = true;
+            prop_assert_eq!(&once, &shelf.ask("red tea house", mode, 10));
+            prop_assert!(once.windows(2).all(|pair| pair[0].score > pair[1].score || (pair[0].score == pair[1].score && pair[0].id < pair[1].id)));
+            prop_assert!(once.len() <= 10);
+        }
+
+        #[test]
+        fn a_shorter_answer_is_the_start_of_a_longer_one(mut shelf in shelf(), mode in prop::sample::select(vec![RecallMode::Fts, RecallMode::Vector])) {
+            let long = shelf.ask("boat lake", mode, 20);
+            let short = shelf.ask("boat lake", mode, 5);
+            prop_assert_eq!(&long[..short.len()], &short[..]);
+        }
+
+        #[test]
+        fn both_signals_keep_what_words_alone_put_first_when_vectors_say_nothing(mut shelf in shelf()) {
+            for text in &mut shelf.texts {
+                text.2 = 0.5;
+            }
+            let words = shelf.handles("red tea house", RecallMode::Fts);
+            let both: Vec<i64> = shelf.handles("red tea house", RecallMode::Hybrid).into_iter().filter(|memory| words.contains(memory)).collect();
+            // Equal vectors move a memory by its neighbours' share at most, and only where it has a place.
+            if shelf.texts.iter().all(|(_, position, _)| position.is_none()) {
+                prop_assert_eq!(both, words);
+            }
+        }
+    }
+
+    #[test]
+    fn what_surrounds_a_memory_counts() {
+        let place = |ordinal| {
+            Some(Position {
+                conversation_id: id(1),
+                ordinal,
+            })
+        };
+        let mut shelf = Shelf {
+            texts: vec![
+                ("which boat did you buy".into(), place(1), 0.0),
+                ("the green one by the jetty".into(), place(2), 0.0),
+                ("nothing to see".into(), place(9), 0.0),
+                ("a boat".into(), None, 0.0),
+            ],
+            backwards: false,
+        };
+        let found = shelf.handles("boat", RecallMode::Fts);
+        assert!(found.contains(&1), "the neighbour is a candidate without a word in common");
+        assert!(!found.contains(&2));
+        assert!(
+            shelf
+                .ask("boat", RecallMode::Fts, 100)
+                .iter()
+                .find(|ranked| ranked.memory == 1)
+                .is_some_and(|ranked| ranked.score > 0.0)
+        );
+    }
+}

@@ -7,9 +7,8 @@ use std::{
 use duet_core::{
     Clock, Env, Random, Timestamp,
     contract::memories::{World, direction, fact, model},
-    domain::{ApiKey, Claim, EventHint, LeasePolicy, NewMemory, Provenance, RecallMode, Role},
+    domain::{NewMemory, Provenance, RecallMode, Role},
     ids::{AgentId, ConversationId, MessageId, RunId, UserId},
-    ports::SystemStore,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -50,34 +49,6 @@ fn still() -> (Env, Arc<Still>) {
         bytes: AtomicU64::new(0),
     });
     (Env::new(still.clone(), still.clone()), still)
-}
-
-/// The memory part of the system port.
-struct MemorySystem(Arc<LocalMemories>);
-
-#[async_trait]
-impl SystemStore for MemorySystem {
-    async fn claim_run(&self, _: LeasePolicy) -> StoreResult<Option<Claim>> {
-        Err(StoreError::NotFound("a run"))
-    }
-    async fn api_key(&self, _: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>> {
-        Err(StoreError::NotFound("a key"))
-    }
-    async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>> {
-        self.0.unembedded(model, locality, limit).await
-    }
-    async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
-        self.0.put_embeddings(embeddings).await
-    }
-    async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress> {
-        self.0.embedding_progress(model, locality).await
-    }
-    async fn take_outbox(&self, _: usize) -> StoreResult<Vec<EventHint>> {
-        Err(StoreError::NotFound("the outbox"))
-    }
-    async fn sweep(&self) -> StoreResult<u64> {
-        self.0.sweep().await
-    }
 }
 
 fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
@@ -127,8 +98,8 @@ async fn world(cache: usize) -> World {
     let store = open(&folder.path().join("duet.db"), &env, cache);
     let [anna, ben, carl] = populate(&store, &env).await;
     World {
-        memories: store.memories.clone(),
-        system: Arc::new(MemorySystem(store.memories.clone())),
+        memories: store.stores().memories,
+        system: store.stores().system,
         env,
         set_time: Arc::new(move |millis| still.time.store(millis, Ordering::SeqCst)),
         anna,

@@ -113,7 +113,11 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
         Ok(key) => {
             let stored = rows::by_key(conn, key)?;
             // Its own proposal is outside what an agent sees, but a replayed effect has to find it.
-            let own = caller.agent.is_some() && stored.memory.user_id == caller.user && stored.memory.redacted_at.is_none();
+            let acting = caller.agent.as_ref().map(|acting| acting.agent);
+            let own = acting.is_some()
+                && stored.memory.provenance.agent_id == acting
+                && stored.memory.user_id == caller.user
+                && stored.memory.redacted_at.is_none();
             match rows::find(conn, caller, id, now)? {
                 Some(stored) => Ok(Some(stored)),
                 None if own => Ok(Some(stored)),
