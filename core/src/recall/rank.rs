@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Bm25, Document, RecallSource,
-    context::{self, CONVERSATION_SHARE, NEIGHBOUR_SHARE, Scored},
+    context::{self, CONVERSATION_SHARE, NEIGHBOUR_SHARES, Scored},
     fusion,
 };
 
@@ -23,8 +23,8 @@ pub const NEAREST_POOL: usize = 50;
 /// The best matches whose neighbours become candidates too, even if they share no word with the question.
 const WIDENED: usize = 60;
 
-/// The share of each neighbour's calibrated cosine that a candidate gets.
-const VECTOR_NEIGHBOUR_SHARE: f64 = 0.1;
+/// The share of each next neighbour's calibrated cosine that a candidate gets.
+const VECTOR_NEIGHBOUR_SHARES: &[f64] = &[0.1];
 
 /// One place in a ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,13 +155,13 @@ fn fused<S: RecallSource + ?Sized>(
         .iter()
         .map(|candidate| candidate.1.map_or(0.0, |cosine| fusion::calibrate(f64::from(cosine), floor)))
         .collect();
-    let neighbours = context::neighbour_sums(&documents, &near);
+    let neighbours = context::neighbour_sums(&documents, &near, VECTOR_NEIGHBOUR_SHARES);
     Ok(candidates
         .into_iter()
         .enumerate()
         .map(|(place, (document, cosine, text_score))| {
             let words = fusion::normalise(text_score.unwrap_or(0.0), best, text.ceiling);
-            let vectors = near[place] + VECTOR_NEIGHBOUR_SHARE * neighbours[place];
+            let vectors = near[place] + neighbours[place];
             Ranked {
                 memory: document.memory,
                 id: document.id,
@@ -235,7 +235,7 @@ fn with_surroundings<S: RecallSource + ?Sized>(
     }
     let documents: Vec<Document> = found.iter().map(|scored| scored.document).collect();
     let own: Vec<f64> = found.iter().map(|scored| scored.own).collect();
-    let neighbours = context::neighbour_sums(&documents, &own);
+    let neighbours = context::neighbour_sums(&documents, &own, NEIGHBOUR_SHARES);
     Ok(found
         .into_iter()
         .zip(neighbours)
@@ -246,10 +246,7 @@ fn with_surroundings<S: RecallSource + ?Sized>(
                 .and_then(|place| conversations.get(&place.conversation_id))
                 .copied()
                 .unwrap_or(0.0);
-            (
-                scored.document,
-                scored.own + NEIGHBOUR_SHARE * neighbours + CONVERSATION_SHARE * conversation,
-            )
+            (scored.document, scored.own + neighbours + CONVERSATION_SHARE * conversation)
         })
         .collect())
 }
@@ -268,7 +265,7 @@ mod tests {
     };
 
     /// Memories in a list; the place is the handle.
-    #[derive(Clone, Default)]
+    #[derive(Clone, Debug, Default)]
     struct Shelf {
         texts: Vec<(String, Option<Position>, f32)>,
         /// Whether postings come in the other order.
