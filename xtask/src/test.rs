@@ -201,7 +201,10 @@ fn fmt(_: &Options) -> Result<Output> {
 
 fn clippy(_: &Options) -> Result<Output> {
     let mut clippy = command::command("cargo");
-    clippy.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    clippy
+        .args(["clippy", "--locked", "--all-targets"])
+        .args(binary::SELECTION)
+        .args(["--", "-D", "warnings"]);
     command::watch(&mut clippy)
 }
 
@@ -234,26 +237,21 @@ fn web(_: &Options) -> Result<Output> {
 fn rust(options: &Options) -> Result<Output> {
     let mut cargo = command::command("cargo");
     if place::which("cargo-nextest").is_some() {
-        cargo.args(["nextest", "run", "--locked", "--workspace", "--no-fail-fast"]);
+        cargo
+            .args(["nextest", "run", "--locked", "--no-fail-fast"])
+            .args(binary::SELECTION);
         cargo.args(["--status-level", "slow", "--final-status-level", "slow"]);
         if options.long {
             cargo.args(["--profile", "long"]);
         }
     } else {
-        cargo.args([
-            "test",
-            "--locked",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--no-fail-fast",
-        ]);
+        cargo
+            .args(["test", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"])
+            .args(binary::SELECTION);
     }
     if options.long {
         cargo.env("DUET_TEST_LONG", "1");
     }
-    cargo.args(["--features", "duet-api/minilm-tests"]);
     cargo.env("DUET_TEST_MINILM", minilm()?);
     command::watch(&mut cargo)
 }
@@ -272,7 +270,11 @@ fn minilm() -> Result<PathBuf> {
 }
 
 fn doc(_: &Options) -> Result<Output> {
-    command::watch(command::command("cargo").args(["test", "--locked", "--workspace", "--doc"]))
+    command::watch(
+        command::command("cargo")
+            .args(["test", "--locked", "--doc"])
+            .args(binary::SELECTION),
+    )
 }
 
 fn e2e(options: &Options) -> Result<Output> {
