@@ -6,6 +6,8 @@
 //!
 //! `fresh` is an async function that makes empty stores. Every check becomes a test of its own.
 
+#![allow(clippy::unwrap_used, reason = "the suites are tests; the lint knows only `cfg(test)`")]
+
 mod world;
 
 pub mod accounts;
