@@ -30,7 +30,7 @@ fn started(limits: TurnLimits) -> RunEvent {
 
 fn context() -> RunEvent {
     RunEvent::Context {
-        model: "script/one".parse().unwrap(),
+        model: "script/one".parse().expect("a model reference"),
         locality: Locality::Local,
         history: vec![],
         recalled: vec![],

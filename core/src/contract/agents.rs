@@ -121,7 +121,7 @@ pub async fn souls(world: &World) {
         )
         .await
         .unwrap();
-    assert_eq!(rest.items, [first.clone()]);
+    assert_eq!(rest.items, std::slice::from_ref(&first));
     assert_eq!(agents.soul(&world.owner).await.unwrap().soul, first.soul);
     let long = Soul {
         identity: "x".repeat(Soul::MAX_FIELD + 1),

@@ -188,7 +188,7 @@ fn text_ranking<S: RecallSource + ?Sized>(source: &mut S, terms: &[String]) -> R
             entry.1.push((index, posting.frequency));
         }
     }
-    let mut matches: Vec<(i64, (f64, Vec<(usize, u32)>))> = own.into_iter().collect();
+    let mut matches: Vec<_> = own.into_iter().collect();
     matches.sort_by(|a, b| b.1.0.total_cmp(&a.1.0).then(a.0.cmp(&b.0)));
     matches.truncate(TEXT_POOL);
 

@@ -69,6 +69,7 @@ impl<'a> Drive<'a> {
         &self.driver.parts.stores
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "it drives to the end; nothing is converted")]
     pub(super) async fn to_end(&mut self) -> Result<RunStatus, DriveError> {
         if self.resumed {
             self.append(vec![

@@ -148,10 +148,10 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
         extent.memories.push(memory.id);
         // A message of another person cannot be named as the source to have it emptied.
         let mut own = conn.prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3")?;
-        if let Some(message) = memory.provenance.message_id {
-            if own.exists(params![workspace, blob(message), blob(memory.user_id)])? {
-                extent.messages.insert(message);
-            }
+        if let Some(message) = memory.provenance.message_id
+            && own.exists(params![workspace, blob(message), blob(memory.user_id)])?
+        {
+            extent.messages.insert(message);
         }
         if let Some(run) = memory.provenance.run_id {
             extent.runs.insert(run);
