@@ -149,7 +149,6 @@ fn fused<S: RecallSource + ?Sized>(
     #[expect(clippy::cast_precision_loss, reason = "a pool has some hundred members")]
     let fullness = nearest.len() as f64 / pool as f64;
     let floor = nearest.last().map_or(0.0, |(_, cosine)| f64::from(*cosine) * fullness);
-    let weight = fusion::vector_weight(model);
     let documents: Vec<Document> = candidates.iter().map(|candidate| candidate.0).collect();
     let near: Vec<f64> = candidates
         .iter()
@@ -162,6 +161,7 @@ fn fused<S: RecallSource + ?Sized>(
         .map(|(place, (document, cosine, text_score))| {
             let words = fusion::normalise(text_score.unwrap_or(0.0), best, text.ceiling);
             let vectors = near[place] + neighbours[place];
+            let weight = fusion::vector_weight(model, text_score.is_some());
             Ranked {
                 memory: document.memory,
                 id: document.id,
