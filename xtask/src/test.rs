@@ -250,7 +250,7 @@ fn rust(options: &Options) -> Result<Output> {
             .args(binary::SELECTION);
     }
     if options.long {
-        cargo.env("DUET_TEST_LONG", "1");
+        cargo.env("DUET_TEST_LONG", "1").env("DUET_TEST_SEEDS", "1000");
     }
     cargo.env("DUET_TEST_MINILM", minilm()?);
     command::watch(&mut cargo)

@@ -1,6 +1,6 @@
 //! Suites that every adapter must pass. An adapter's test is a [`Harness`] and one line:
 //!
-//! ```ignore
+//! ```text
 //! duet_core::contract_suite!(MyHarness::fresh);
 //! ```
 //!
@@ -60,28 +60,33 @@ macro_rules! contract_suite {
         }
         mod simulator {
             use super::*;
-            /// Seeds played by default; `DUET_TEST_SEEDS` sets another number.
-            fn seeds() -> u64 {
-                std::env::var("DUET_TEST_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(50)
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn crash_at_every_step() {
-                let harness = ($fresh)().await;
-                let host = $crate::contract::World::new(&harness).await.host();
-                let mut points = 0;
-                for seed in 0..seeds() {
-                    points += $crate::contract::simulator::crash_at_every_step(&host, seed).await;
-                }
-                println!("{} seeds, {points} crash points", seeds());
+            $crate::contract_suite! { @seeds $fresh,
+                fifth_1 = 0, fifth_2 = 1, fifth_3 = 2, fifth_4 = 3, fifth_5 = 4
             }
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn cancel_at_every_step() {
                 let harness = ($fresh)().await;
                 let host = $crate::contract::World::new(&harness).await.host();
-                for seed in 0..seeds().div_ceil(5) {
+                for seed in $crate::contract::simulator::seeds().step_by(5) {
                     $crate::contract::simulator::cancel_at_every_step(&host, seed).await;
                 }
             }
+        }
+    };
+    // The seeds in five tests, so that they use all cores and none takes long.
+    (@seeds $fresh:expr, $($part:ident = $first:literal),+) => {
+        mod crash_at_every_step {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $part() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                let mut points = 0;
+                for seed in $crate::contract::simulator::seeds().skip($first).step_by(5) {
+                    points += $crate::contract::simulator::crash_at_every_step(&host, seed).await;
+                }
+                println!("{points} crash points");
+            })+
         }
     };
 }

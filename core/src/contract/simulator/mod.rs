@@ -47,6 +47,12 @@ pub struct Host {
     pub advance: Box<dyn Fn(Duration) + Send + Sync>,
 }
 
+/// The seeds to play: fifty, or as many as `DUET_TEST_SEEDS` says.
+pub fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("DUET_TEST_SEEDS").ok();
+    0..asked.and_then(|seeds| seeds.parse().ok()).unwrap_or(50)
+}
+
 /// One turn in a workspace of its own.
 struct Scene<'a> {
     host: &'a Host,
