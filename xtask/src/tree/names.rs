@@ -8,7 +8,7 @@ fn forbidden() -> Vec<String> {
     vec![
         host("registry.npmjs", "org"),
         host("registry.yarnpkg", "com"),
-        host("files.pythonhosted", "org"),
+        ["files.python", "hosted.org"].concat(),
         host("deb.debian", "org"),
         host("static.crates", "io"),
         host("index.crates", "io"),
