@@ -113,6 +113,8 @@ impl Drop for Server {
     reason = "the bench is a client of its own, outside the product"
 )]
 pub fn client() -> Result<reqwest::Client> {
+    // Making the product's client installs the TLS provider that every client of a process needs.
+    drop(duet_api::http::client()?);
     reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(120))
