@@ -56,7 +56,7 @@ impl Harness for OnFile {
         let id: UserId = self.time.env().id();
         let conn = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
         conn.pragma_update(None, "key", format!("x'{}'", hex::encode(KEY))).unwrap();
-        conn.pragma_update(None, "cipher_page_size", 8192).unwrap();
+        conn.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
         conn.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
         conn.execute(
             "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, ?2, 0)",

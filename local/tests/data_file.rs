@@ -298,7 +298,7 @@ async fn wrong_keys_and_other_files_are_refused_and_left_alone() {
     let foreign = folder.path().join("foreign.db");
     let conn = rusqlite::Connection::open(&foreign).unwrap();
     conn.pragma_update(None, "key", format!("x'{}'", "01".repeat(32))).unwrap();
-    conn.pragma_update(None, "cipher_page_size", 8192).unwrap();
+    conn.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
     conn.execute_batch("CREATE TABLE t (x)").unwrap();
     drop(conn);
     assert!(matches!(refused(&foreign, 1), OpenError::NotDuet(_)));
@@ -307,7 +307,7 @@ async fn wrong_keys_and_other_files_are_refused_and_left_alone() {
     drop(open(&newer));
     let conn = rusqlite::Connection::open(&newer).unwrap();
     conn.pragma_update(None, "key", format!("x'{}'", "01".repeat(32))).unwrap();
-    conn.pragma_update(None, "cipher_page_size", 8192).unwrap();
+    conn.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
     conn.pragma_update(None, "user_version", 999).unwrap();
     drop(conn);
     assert!(matches!(refused(&newer, 1), OpenError::NewerSchema { found: 999, .. }));

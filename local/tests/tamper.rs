@@ -77,7 +77,7 @@ async fn made(folder: &Path) -> (PathBuf, Caller) {
 fn raw(path: &Path) -> Connection {
     let conn = Connection::open(path).unwrap();
     conn.pragma_update(None, "key", format!("x'{}'", hex::encode(KEY))).unwrap();
-    conn.pragma_update(None, "cipher_page_size", 8192).unwrap();
+    conn.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
     conn
 }
 

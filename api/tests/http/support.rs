@@ -340,8 +340,8 @@ impl Server {
         let file = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
         file.pragma_update(None, "key", format!("x'{}'", hex::encode(FILE_KEY)))
             .unwrap();
-        file.execute_batch("PRAGMA cipher_page_size = 8192; PRAGMA busy_timeout = 5000;")
-            .unwrap();
+        file.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
+        file.execute_batch("PRAGMA busy_timeout = 5000").unwrap();
         let id = *user.uuid().as_bytes();
         file.execute(
             "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, 'Somebody', 0)",

@@ -14,6 +14,11 @@ use crate::key::FileKey;
 /// Page size of new files: vectors of 1,536 single-precision numbers fit without overflow chains getting long.
 pub const PAGE_SIZE: u32 = 8192;
 
+/// What differs from SQLCipher's own choices: the page size, and SHA-256 for the pages' authentication. Most processors of the last
+/// years have instructions for it; checking a page takes a third of the time that SHA-512 takes (2026-11, two thirds of a warm recall
+/// went there). Whoever opens the file by other means says this after the key.
+pub const CIPHER_SETTINGS: &str = "PRAGMA cipher_page_size = 8192; PRAGMA cipher_hmac_algorithm = HMAC_SHA256;";
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -70,7 +75,9 @@ impl Connector {
         check_cipher(conn)?;
         // SQLCipher writes to standard error unless told not to.
         quiet(conn, "PRAGMA cipher_log_level = NONE");
-        quiet(conn, "PRAGMA cipher_page_size = 8192");
+        if let Err(error) = conn.execute_batch(CIPHER_SETTINGS) {
+            tracing::warn!(%error, "a setting of the cipher was refused");
+        }
         conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
             .map_err(|error| OpenError::from_sqlite(&self.path, error))
     }
@@ -79,6 +86,7 @@ impl Connector {
         conn.busy_timeout(std::time::Duration::from_secs(5))?;
         conn.execute_batch(
             "PRAGMA foreign_keys = ON;
+             PRAGMA cache_size = -8192;
              PRAGMA temp_store = MEMORY;
              PRAGMA secure_delete = ON;
              PRAGMA synchronous = FULL;

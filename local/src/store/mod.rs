@@ -37,7 +37,6 @@ use duet_core::{
 use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
 
-pub use self::open::{OpenError, OpenOptions};
 use self::{
     accounts::LocalAccounts,
     agents::LocalAgents,
@@ -56,6 +55,10 @@ use self::{
     system::LocalSystem,
     workspaces::LocalWorkspaces,
     writer::{Writer, WriterParts},
+};
+pub use self::{
+    connect::CIPHER_SETTINGS,
+    open::{OpenError, OpenOptions},
 };
 use crate::files;
 

@@ -24,6 +24,13 @@ impl Code {
             .iter()
             .map(|x| (x / scale).round().clamp(-127.0, 127.0) as i8)
             .collect();
+        // The step that fits best: what is left then is at right angles to the code.
+        let (mut along, mut steps) = (0.0f64, 0.0f64);
+        for (x, c) in vector.iter().zip(&code) {
+            along += f64::from(*x) * f64::from(*c);
+            steps += f64::from(*c) * f64::from(*c);
+        }
+        let scale = if steps > 0.0 { (along / steps) as f32 } else { scale };
         let squares: f64 = vector
             .iter()
             .zip(&code)
@@ -85,13 +92,17 @@ impl QuestionCode {
 
     /// What the cosine is about, from the integer product with a code, and how far it can be off.
     ///
-    /// With question q = d + f and vector v = c + e (d, c as encoded): q·v = d·c + d·e + f·v, and v has length one. The
-    /// constant covers single-precision rounding and vectors that are of unit length to within 1e-5 only.
+    /// With question q = d + f and vector v = c + e (d, c as encoded): q·v = d·c + d·e + f·v, and v has length one. As e is at
+    /// right angles to c, only that part of d counts in d·e that is so too, whose square is at most |d|² − (d·c)² because c is no
+    /// longer than v. The constants cover single-precision rounding and vectors that are of unit length to within 1e-5 only.
     #[inline]
     pub fn interval(&self, product: i32, scale: f32, error: f32) -> (f32, f32) {
         #[expect(clippy::cast_precision_loss, reason = "covered by the constant")]
         let estimate = product as f32 * self.scale * scale;
-        (estimate, self.length * error + self.error + 2e-5)
+        let across = (self.length * self.length - estimate * estimate * (1.0 - 4e-5))
+            .max(0.0)
+            .sqrt();
+        (estimate, across * error + self.error + 2e-5)
     }
 }
 

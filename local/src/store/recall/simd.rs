@@ -1,5 +1,4 @@
-//! Products of vectors, in chunks that the compiler turns into vector instructions; the widest that this processor has
-//! is chosen at run time.
+//! Products of vectors, by the vector instructions that this processor has, chosen at run time.
 
 /// Codes are padded to a multiple of this.
 pub const LANES: usize = 32;
@@ -21,22 +20,48 @@ pub fn product(question: &[i16], code: &[i8]) -> i32 {
     chunked(question, code)
 }
 
+/// Sixteen products a step, pairs of them added by the multiplication itself (`vpmaddwd`). Written out because the compiler
+/// makes shuffles and 32-bit multiplications of the plain loop, five times as slow (2026-11).
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn product_avx2(question: &[i16], code: &[i8]) -> i32 {
-    chunked(question, code)
+    use std::arch::x86_64::{
+        __m128i, __m256i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_loadu_si256, _mm256_madd_epi16,
+        _mm256_setzero_si256,
+    };
+    let (questions, _) = question.as_chunks::<LANES>();
+    let (codes, _) = code.as_chunks::<LANES>();
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (q, c) in questions.iter().zip(codes) {
+        for (half, sum) in sums.iter_mut().enumerate() {
+            #[allow(unsafe_code)]
+            // SAFETY: both arrays have LANES = 32 elements; half `half` of them starts at 16 × `half` and is read whole.
+            let (q, c) = unsafe {
+                (
+                    _mm256_loadu_si256(q.as_ptr().add(16 * half).cast::<__m256i>()),
+                    _mm_loadu_si128(c.as_ptr().add(16 * half).cast::<__m128i>()),
+                )
+            };
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(q, _mm256_cvtepi8_epi16(c)));
+        }
+    }
+    let mut lanes = [0i32; 8];
+    #[allow(unsafe_code)]
+    // SAFETY: eight 32-bit lanes are 256 bits.
+    unsafe {
+        std::arch::x86_64::_mm256_storeu_si256(lanes.as_mut_ptr().cast::<__m256i>(), _mm256_add_epi32(sums[0], sums[1]));
+    }
+    lanes.iter().sum()
 }
 
-#[inline(always)]
+/// In chunks that the compiler turns into what vector instructions there are.
 fn chunked(question: &[i16], code: &[i8]) -> i32 {
-    let mut sums = [0i32; LANES / 2];
+    let mut sums = [0i32; LANES];
     let (questions, _) = question.as_chunks::<LANES>();
     let (codes, _) = code.as_chunks::<LANES>();
     for (q, c) in questions.iter().zip(codes) {
-        for lane in 0..LANES / 2 {
-            // Pairs of neighbours: one multiply-and-add instruction.
-            sums[lane] +=
-                i32::from(q[2 * lane]) * i32::from(c[2 * lane]) + i32::from(q[2 * lane + 1]) * i32::from(c[2 * lane + 1]);
+        for lane in 0..LANES {
+            sums[lane] += i32::from(q[lane]) * i32::from(c[lane]);
         }
     }
     sums.iter().sum()
