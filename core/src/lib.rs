@@ -8,6 +8,7 @@ pub mod clock;
 #[cfg(feature = "testing")]
 pub mod contract;
 pub mod crypto;
+pub mod cursor;
 pub mod domain;
 pub mod error;
 pub mod ids;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
+    error::StoreError,
     ids::{SessionId, UserId},
 };
 
@@ -57,4 +58,19 @@ pub struct OwnerSetup {
     pub workspace_name: String,
     /// Name that both primary agents go by ("someone").
     pub companion_name: String,
+}
+
+/// An e-mail address as it is stored and compared.
+pub fn email_address(email: &str) -> Result<String, StoreError> {
+    let email = email.trim().to_lowercase();
+    let well_formed = email
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    if well_formed && email.len() <= 254 && !email.contains(char::is_whitespace) {
+        Ok(email)
+    } else {
+        Err(StoreError::invalid(
+            "That is not an e-mail address. Write it as name@example.org.",
+        ))
+    }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     StoreError, StoreResult,
-    domain::{Credentials, OwnerSetup, Session, User, Workspace},
+    domain::{Credentials, OwnerSetup, Session, User, Workspace, check_name, email_address},
     ids::{SessionId, UserId, WorkspaceId},
     ports::AccountStore,
 };
@@ -55,9 +55,9 @@ impl AccountStore for LocalAccounts {
     }
 
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)> {
-        let email = address(&setup.email)?;
-        workspaces::check_name(&setup.workspace_name, "workspace")?;
-        workspaces::check_name(&setup.companion_name, "companion")?;
+        let email = email_address(&setup.email)?;
+        check_name(&setup.workspace_name, "workspace")?;
+        check_name(&setup.companion_name, "companion")?;
         let env = self.0.env().clone();
         self.0
             .write(move |tx| {
@@ -193,20 +193,5 @@ impl AccountStore for LocalAccounts {
                 Ok(open.unsigned_abs())
             })
             .await
-    }
-}
-
-/// An e-mail address as it is stored and compared.
-fn address(email: &str) -> Result<String, StoreError> {
-    let email = email.trim().to_lowercase();
-    let well_formed = email
-        .split_once('@')
-        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
-    if well_formed && email.len() <= 254 && !email.contains(char::is_whitespace) {
-        Ok(email)
-    } else {
-        Err(StoreError::invalid(
-            "That is not an e-mail address. Write it as name@example.org.",
-        ))
     }
 }

@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::{
     audit::{self, Who},
+    cursor,
     db::Db,
     error::DbResult,
-    page,
     rows::{blob, id, json, time, to_json, word},
 };
 
@@ -171,14 +171,14 @@ impl AgentStore for LocalAgents {
 
     async fn soul_versions(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<SoulVersion>> {
         let (workspace, size) = (caller.workspace, request.size());
-        let before = page::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
+        let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.0
             .read_for(caller, move |conn| {
                 let mut statement = conn.prepare_cached(
                     "SELECT * FROM soul_version WHERE workspace_id = ?1 AND version < ?2 ORDER BY version DESC LIMIT ?3",
                 )?;
-                let rows = statement.query_map(params![blob(workspace), before, page::limit(size)], soul_version)?;
-                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |soul| {
+                let rows = statement.query_map(params![blob(workspace), before, cursor::limit(size)], soul_version)?;
+                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |soul| {
                     soul.version.to_string()
                 }))
             })

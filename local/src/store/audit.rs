@@ -11,9 +11,10 @@ use duet_core::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    cursor,
     db::Db,
     error::DbResult,
-    events, page,
+    events,
     rows::{blob, count, id, int, json, opt_blob, opt_id, time, word},
 };
 
@@ -197,14 +198,14 @@ impl AuditLog for LocalAudit {
     async fn entries(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<AuditEntry>> {
         caller.require_owner("read the audit log")?;
         let (workspace, size) = (caller.workspace, request.size());
-        let before = page::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
+        let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.0
             .read(move |conn| {
                 let mut statement = conn.prepare_cached(
                     "SELECT * FROM audit_entry WHERE workspace_id = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
                 )?;
-                let rows = statement.query_map(params![blob(workspace), before, page::limit(size)], entry)?;
-                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |entry| {
+                let rows = statement.query_map(params![blob(workspace), before, cursor::limit(size)], entry)?;
+                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |entry| {
                     entry.seq.to_string()
                 }))
             })

@@ -10,10 +10,9 @@ use duet_core::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    agents,
+    agents, cursor,
     db::Db,
     error::DbResult,
-    page,
     rows::{blob, count, id, int, opt_id, opt_json, time, word},
     search,
 };
@@ -178,7 +177,7 @@ impl ConversationStore for LocalConversations {
 
     async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<Page<Conversation>> {
         let (owner, size) = (Owner::from(caller), request.size());
-        let (millis, last) = page::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
+        let (millis, last) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
         self.0
             .read_for(caller, move |conn| {
                 let mut statement = conn.prepare_cached(&format!(
@@ -186,11 +185,11 @@ impl ConversationStore for LocalConversations {
                      ORDER BY c.updated_at DESC, c.id DESC LIMIT ?6"
                 ))?;
                 let rows = statement.query_map(
-                    params![blob(owner.workspace), blob(owner.user), archived, millis, last, page::limit(size)],
+                    params![blob(owner.workspace), blob(owner.user), archived, millis, last, cursor::limit(size)],
                     conversation,
                 )?;
-                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |found| {
-                    page::after(found.updated_at.millis(), found.id)
+                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |found| {
+                    cursor::after(found.updated_at.millis(), found.id)
                 }))
             })
             .await
@@ -215,7 +214,7 @@ impl ConversationStore for LocalConversations {
 
     async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
         let (owner, size) = (Owner::from(caller), request.size());
-        let before = page::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
+        let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.0
             .read_for(caller, move |conn| {
                 require(conn, owner, id)?;
@@ -223,8 +222,8 @@ impl ConversationStore for LocalConversations {
                     "SELECT * FROM message WHERE workspace_id = ?1 AND conversation_id = ?2 AND ordinal < ?3 AND superseded = 0
                      ORDER BY ordinal DESC LIMIT ?4",
                 )?;
-                let rows = statement.query_map(params![blob(owner.workspace), blob(id), before, page::limit(size)], message)?;
-                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |found| {
+                let rows = statement.query_map(params![blob(owner.workspace), blob(id), before, cursor::limit(size)], message)?;
+                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |found| {
                     int(found.ordinal).to_string()
                 }))
             })
@@ -243,7 +242,7 @@ impl ConversationStore for LocalConversations {
 
     async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {
         let (owner, words, size) = (Owner::from(caller), search::words(query), request.size());
-        let before = page::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
+        let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.0
             .read_for(caller, move |conn| search::messages(conn, owner, &words, before, size))
             .await

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
-    domain::{ApiKey, KeyScope, NewApiKey, Role},
+    domain::{ApiKey, KeyScope, NewApiKey, Role, check_name},
     ids::{ApiKeyId, UserId, WorkspaceId},
     ports::KeyStore,
 };
@@ -15,7 +15,7 @@ use super::{
     db::Db,
     error::DbResult,
     rows::{blob, id, json, opt_time, time, to_json},
-    workspaces::{self, check_name},
+    workspaces,
 };
 
 /// The API keys on the file.

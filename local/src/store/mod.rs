@@ -13,7 +13,6 @@ mod feed;
 mod keys;
 mod memory;
 mod open;
-mod page;
 mod readers;
 mod recall;
 mod relay;
@@ -31,6 +30,7 @@ use std::sync::{Arc, mpsc};
 use duet_core::{
     StoreResult,
     crypto::derive_key,
+    cursor,
     ids::UserId,
     ports::{EventFeed, MemoryStore, Stores},
 };

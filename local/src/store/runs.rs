@@ -16,10 +16,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     agents,
     conversations::{self, Owner, find_message, made_title, next_ordinal, require},
+    cursor,
     db::Db,
     error::DbResult,
     events::{self, Head},
-    page,
     rows::{blob, count, id, time, word},
 };
 
@@ -333,7 +333,7 @@ impl RunStore for LocalRuns {
 
     async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<Page<Run>> {
         let (owner, size) = (Owner::from(caller), request.size());
-        let (millis, last) = page::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
+        let (millis, last) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
         self.0
             .read_for(caller, move |conn| {
                 require(conn, owner, conversation)?;
@@ -342,11 +342,11 @@ impl RunStore for LocalRuns {
                      ORDER BY created_at DESC, id DESC LIMIT ?5",
                 )?;
                 let rows = statement.query_map(
-                    params![blob(owner.workspace), blob(conversation), millis, last, page::limit(size)],
+                    params![blob(owner.workspace), blob(conversation), millis, last, cursor::limit(size)],
                     run,
                 )?;
-                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |run| {
-                    page::after(run.created_at.millis(), run.id)
+                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |run| {
+                    cursor::after(run.created_at.millis(), run.id)
                 }))
             })
             .await

@@ -8,8 +8,8 @@ use rusqlite::{Connection, params};
 
 use super::{
     conversations::Owner,
+    cursor,
     error::DbResult,
-    page,
     rows::{blob, id, time, word},
 };
 
@@ -53,7 +53,13 @@ pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, 
          ORDER BY f.rowid DESC LIMIT ?5",
     )?;
     let rows = statement.query_map(
-        params![expression, before, blob(owner.workspace), blob(owner.user), page::limit(size)],
+        params![
+            expression,
+            before,
+            blob(owner.workspace),
+            blob(owner.user),
+            cursor::limit(size)
+        ],
         |row| {
             let text: String = row.get("text")?;
             let hit = MessageHit {
@@ -67,7 +73,7 @@ pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, 
             Ok((row.get::<_, i64>("row")?, hit))
         },
     )?;
-    let found = page::page(rows.collect::<Result<Vec<_>, _>>()?, size, |(row, _)| row.to_string());
+    let found = cursor::page(rows.collect::<Result<Vec<_>, _>>()?, size, |(row, _)| row.to_string());
     Ok(Page {
         items: found.items.into_iter().map(|(_, hit)| hit).collect(),
         next_cursor: found.next_cursor,

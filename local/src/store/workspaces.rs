@@ -3,10 +3,8 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreError, StoreResult,
-    domain::{
-        Capability, Member, Membership, MemoryScopes, PRIMARY_AGENTS, Page, PageRequest, Role, STARTER_TOOLS, Soul, Workspace,
-    },
-    ids::{AgentId, UserId, WorkspaceId},
+    domain::{Member, Membership, Page, PageRequest, Role, Starter, Workspace, check_name},
+    ids::{UserId, WorkspaceId},
     ports::WorkspaceStore,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -14,36 +12,18 @@ use serde_json::json;
 
 use super::{
     audit::{self, Who},
+    cursor,
     db::Db,
     error::DbResult,
-    page,
     rows::{blob, id, time, to_json, word},
 };
 
 /// The workspaces on the file.
 pub struct LocalWorkspaces(pub(super) Db);
 
-/// Names of workspaces and companions have 1 to 80 characters.
-pub fn check_name(name: &str, what: &str) -> Result<(), StoreError> {
-    let length = name.trim().chars().count();
-    if (1..=80).contains(&length) {
-        Ok(())
-    } else {
-        Err(StoreError::invalid(format!("The name of a {what} has 1 to 80 characters.")))
-    }
-}
-
-/// What a primary agent may do in a new workspace: everything but acting on the outside world.
-const STARTER_CAPABILITIES: [Capability; 4] = [
-    Capability::ReadMemory,
-    Capability::WriteMemory,
-    Capability::RunTool,
-    Capability::Delegate,
-];
-
 /// Makes a workspace with its owner, its two primary agents and the starter soul.
 pub fn make(tx: &Connection, env: &Env, owner: UserId, id: WorkspaceId, name: &str, companion: &str) -> DbResult<Workspace> {
-    let (now, companion) = (env.now(), companion.trim());
+    let now = env.now();
     let workspace = Workspace {
         id,
         name: name.trim().to_owned(),
@@ -57,27 +37,27 @@ pub fn make(tx: &Connection, env: &Env, owner: UserId, id: WorkspaceId, name: &s
         "INSERT INTO member (workspace_id, user_id, role, joined_at) VALUES (?1, ?2, 'owner', ?3)",
         params![blob(id), blob(owner), now.millis()],
     )?;
-    for (kind, prompt) in PRIMARY_AGENTS {
-        let agent: AgentId = env.id();
+    let starter = Starter::new(env, companion);
+    for agent in starter.agents {
         tx.execute(
             "INSERT INTO agent (workspace_id, id, kind, name, prompt, capabilities, memory_scopes, tools, active, version, created_at, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, 1, ?9, ?9)",
             params![
                 blob(id),
-                blob(agent),
-                kind.as_str(),
-                companion,
-                prompt,
-                to_json(&STARTER_CAPABILITIES)?,
-                to_json(&MemoryScopes::all())?,
-                to_json(&STARTER_TOOLS)?,
+                blob(agent.id),
+                agent.kind.as_str(),
+                agent.name,
+                agent.prompt,
+                to_json(&agent.capabilities)?,
+                to_json(&agent.memory_scopes)?,
+                to_json(&agent.tools)?,
                 now.millis()
             ],
         )?;
     }
     tx.execute(
         "INSERT INTO soul_version (workspace_id, version, soul, author, created_at) VALUES (?1, 1, ?2, ?3, ?4)",
-        params![blob(id), to_json(&Soul::starter(companion))?, blob(owner), now.millis()],
+        params![blob(id), to_json(&starter.soul)?, blob(owner), now.millis()],
     )?;
     let entry = audit::done("workspace.create", format!("workspace:{id}"), json!({}));
     audit::record(tx, env, Who::person(id, owner), entry)?;
@@ -185,15 +165,15 @@ impl WorkspaceStore for LocalWorkspaces {
 
     async fn members(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<Member>> {
         let (workspace, size) = (caller.workspace, request.size());
-        let (millis, user) = page::moment(request.cursor.as_deref())?.unwrap_or((i64::MIN, [0; 16]));
+        let (millis, user) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MIN, [0; 16]));
         self.0
             .read_for(caller, move |conn| {
                 let mut statement = conn.prepare_cached(&format!(
                     "{MEMBER} WHERE m.workspace_id = ?1 AND (m.joined_at, m.user_id) > (?2, ?3) ORDER BY m.joined_at, m.user_id LIMIT ?4"
                 ))?;
-                let rows = statement.query_map(params![blob(workspace), millis, user, page::limit(size)], member)?;
-                Ok(page::page(rows.collect::<Result<_, _>>()?, size, |member| {
-                    page::after(member.joined_at.millis(), member.user_id)
+                let rows = statement.query_map(params![blob(workspace), millis, user, cursor::limit(size)], member)?;
+                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |member| {
+                    cursor::after(member.joined_at.millis(), member.user_id)
                 }))
             })
             .await

@@ -1,6 +1,6 @@
 //! Cursors: where the next page of a list starts.
 
-use duet_core::{StoreError, domain::Page, ids::Id};
+use crate::{domain::Page, error::StoreError, ids::Id};
 use uuid::Uuid;
 
 fn unknown() -> StoreError {

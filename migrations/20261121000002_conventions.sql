@@ -1,0 +1,63 @@
+-- What all functions share: answers, time, ids, hashes.
+--
+-- A function answers {"ok": …}, or {"refused": {"kind": …, "message": …}} with the kinds of duet_core::StoreError: not_found,
+-- denied, conflict, stale, invalid. A refusal is data, not an error, so that what was written on the way (audit rows, counters)
+-- commits. Only broken requests raise.
+
+create function private.ok(answer jsonb) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object('ok', answer)
+$$;
+
+create function private.refused(kind text, message text default '') returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object('refused', jsonb_build_object('kind', kind, 'message', message))
+$$;
+
+-- Milliseconds are all that leaves the database.
+create function private.now() returns timestamptz
+language sql volatile set search_path = '' as $$
+    select date_trunc('milliseconds', clock_timestamp())
+$$;
+
+create function private.millis(at timestamptz) returns bigint
+language sql immutable set search_path = '' as $$
+    select (extract(epoch from at) * 1000)::bigint
+$$;
+
+-- A UUIDv7 (RFC 9562), for rows that only the database makes. (uuidv7() is Postgres 18's.)
+create function private.new_id() returns uuid
+language sql volatile set search_path = '' as $$
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid()) placing substring(int8send(private.millis(private.now())) from 3) from 1 for 6),
+            52, 1), 53, 1), 'hex')::uuid
+$$;
+
+-- Length-prefixed fields under SHA-256, as duet_core::crypto hashes them: no byte can pass from one field into the next.
+create function private.hash_of(variadic fields bytea[]) returns bytea
+language sql immutable set search_path = '' as $$
+    select sha256(string_agg(int8send(length(field)::bigint) || field, ''::bytea order by place))
+    from unnest(fields) with ordinality as t (field, place)
+$$;
+
+-- A name that people give has 1 to 80 characters.
+create function private.is_name(name text) returns boolean
+language sql immutable set search_path = '' as $$
+    select char_length(btrim(name)) between 1 and 80
+$$;
+
+-- How many rows a page asks for: one more than it shows, so that it knows whether there are more.
+create function private.page_size(wanted int) returns int
+language sql immutable set search_path = '' as $$
+    select least(greatest(wanted, 1), 200) + 1
+$$;
+
+call private.expose('private', 'ok', 'authenticated', 'duet_agent');
+call private.expose('private', 'refused', 'authenticated', 'duet_agent');
+call private.expose('private', 'now', 'authenticated', 'duet_agent');
+call private.expose('private', 'millis', 'authenticated', 'duet_agent');
+call private.expose('private', 'new_id', 'authenticated', 'duet_agent');
+call private.expose('private', 'is_name', 'authenticated', 'duet_agent');
+call private.expose('private', 'page_size', 'authenticated', 'duet_agent');
+call private.expose('private', 'hash_of');

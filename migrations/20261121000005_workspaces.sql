@@ -1,0 +1,201 @@
+-- Agents and the soul, because every workspace starts with them; then set-up and workspaces.
+
+create table duet.agent (
+    workspace_id  uuid not null references duet.workspace (id),
+    id            uuid not null,
+    kind          text not null check (kind in ('companion_primary', 'executor_primary', 'specialist')),
+    name          text not null check (private.is_name(name) and name = btrim(name)),
+    prompt        text not null check (octet_length(prompt) <= 32768),
+    model         text check (length(model) between 1 and 200),
+    capabilities  text[] not null
+        check (capabilities <@ array['read_memory', 'write_memory', 'run_tool', 'delegate', 'external_action']),
+    memory_scopes jsonb not null,
+    tools         text[] not null check (cardinality(tools) <= 200),
+    active        boolean not null,
+    version       int not null,
+    created_at    timestamptz(3) not null,
+    updated_at    timestamptz(3) not null,
+    primary key (workspace_id, id),
+    check (jsonb_typeof(memory_scopes -> 'domains') = 'array' and jsonb_typeof(memory_scopes -> 'private') = 'boolean'
+           and length(memory_scopes::text) <= 1000)
+);
+
+create table duet.soul_version (
+    workspace_id uuid not null references duet.workspace (id),
+    version      int not null,
+    soul         jsonb not null check (
+        octet_length(soul ->> 'identity') <= 8192 and octet_length(soul ->> 'personality') <= 8192
+        and octet_length(soul ->> 'style') <= 8192 and octet_length(soul ->> 'boundaries') <= 8192
+        and soul - array['identity', 'personality', 'style', 'boundaries'] = '{}'),
+    author       uuid not null references duet.account (id),
+    created_at   timestamptz(3) not null,
+    primary key (workspace_id, version)
+);
+create index soul_version_by_author on duet.soul_version (author);
+
+call private.seclude('duet.agent');
+call private.seclude('duet.soul_version');
+
+grant select on duet.agent, duet.soul_version to authenticated, duet_agent;
+create policy agent_read on duet.agent for select to authenticated, duet_agent
+    using (workspace_id = any (array(select private.my_workspaces())));
+create policy soul_version_read on duet.soul_version for select to authenticated, duet_agent
+    using (workspace_id = any (array(select private.my_workspaces())));
+
+create function private.workspace_json(workspace duet.workspace) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object('id', workspace.id, 'name', workspace.name, 'created_at', workspace.created_at)
+$$;
+call private.expose('private', 'workspace_json', 'authenticated', 'duet_agent');
+
+-- Makes a workspace with its owner and what it starts with: `starter` has `agents` and `soul` as duet_core::domain::Starter
+-- gives them. The owner could write all of it afterwards; the tables' checks bound it.
+create function private.make_workspace(workspace uuid, owner uuid, workspace_name text, starter jsonb) returns duet.workspace
+language plpgsql volatile set search_path = '' as $$
+declare
+    made duet.workspace;
+    at timestamptz := private.now();
+begin
+    insert into duet.workspace values (workspace, btrim(workspace_name), owner, at) returning * into made;
+    insert into duet.member values (workspace, owner, 'owner', at);
+    insert into duet.agent
+    select workspace, a.id, a.kind, btrim(a.name), a.prompt, null, a.capabilities, a.memory_scopes, a.tools, true, 1, at, at
+    from jsonb_to_recordset(starter -> 'agents')
+        as a (id uuid, kind text, name text, prompt text, capabilities text[], memory_scopes jsonb, tools text[])
+    where a.kind in ('companion_primary', 'executor_primary');
+    if (select array_agg(a.kind order by a.kind) from duet.agent a where a.workspace_id = workspace)
+        is distinct from array['companion_primary', 'executor_primary'] then
+        raise exception 'a workspace starts with one companion and one executor' using errcode = 'check_violation';
+    end if;
+    insert into duet.soul_version values (workspace, 1, starter -> 'soul', owner, at);
+    perform private.record_audit(workspace, owner, null, 'workspace.create', 'workspace:' || workspace, 'done', '{}');
+    return made;
+end;
+$$;
+call private.expose('private', 'make_workspace');
+
+-- As the claims' person; past row level security only for the rows that make_workspace writes.
+create function private.make_my_workspace(workspace uuid, workspace_name text, starter jsonb) returns duet.workspace
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    made duet.workspace;
+begin
+    select * into made from duet.workspace w where w.id = workspace and w.created_by = (select auth.uid());
+    if found then
+        return made;
+    end if;
+    if not exists (select from duet.account a where a.id = (select auth.uid())) then
+        raise exception 'there is no account of that person' using errcode = 'insufficient_privilege';
+    end if;
+    return private.make_workspace(workspace, (select auth.uid()), workspace_name, starter);
+end;
+$$;
+call private.expose('private', 'make_my_workspace', 'authenticated');
+
+-- duet_core::ports::WorkspaceStore::create
+create function public.workspace_create(p_id uuid, p_name text, p_starter jsonb) returns jsonb
+language sql volatile set search_path = '' as $$
+    select case when private.is_name(p_name) then private.ok(private.workspace_json(private.make_my_workspace(p_id, p_name, p_starter)))
+                else private.refused('invalid', 'The name of a workspace has 1 to 80 characters.') end
+$$;
+call private.expose('public', 'workspace_create', 'authenticated');
+
+-- duet_core::ports::WorkspaceStore::memberships
+create function public.workspace_memberships() returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(
+        jsonb_build_object('workspace', private.workspace_json(w), 'role', m.role) order by w.created_at, w.id), '[]'))
+    from duet.member m join duet.workspace w on w.id = m.workspace_id
+    where m.user_id = (select auth.uid())
+$$;
+call private.expose('public', 'workspace_memberships', 'authenticated');
+
+-- duet_core::ports::WorkspaceStore::role
+create function public.workspace_role(p_workspace uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(to_jsonb(private.my_role(p_workspace)))
+$$;
+call private.expose('public', 'workspace_role', 'authenticated');
+
+-- duet_core::ports::WorkspaceStore::workspace
+create function public.workspace_read(p_workspace uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select coalesce((select private.ok(private.workspace_json(w)) from duet.workspace w where w.id = p_workspace),
+                    private.refused('not_found'))
+$$;
+call private.expose('public', 'workspace_read', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::WorkspaceStore::rename
+create function public.workspace_rename(p_workspace uuid, p_name text) returns jsonb
+language plpgsql volatile set search_path = '' as $$
+declare
+    renamed duet.workspace;
+begin
+    if not private.is_name(p_name) then
+        return private.refused('invalid', 'The name of a workspace has 1 to 80 characters.');
+    end if;
+    case private.my_role(p_workspace)
+        when 'owner' then null;
+        when 'member' then return private.refused('denied', 'this needs the role `owner`');
+        else return private.refused('not_found');
+    end case;
+    update duet.workspace w set name = btrim(p_name) where w.id = p_workspace and w.name <> btrim(p_name);
+    if found then
+        perform private.audit(p_workspace, 'workspace.rename', 'workspace:' || p_workspace);
+    end if;
+    select * into strict renamed from duet.workspace w where w.id = p_workspace;
+    return private.ok(private.workspace_json(renamed));
+end;
+$$;
+call private.expose('public', 'workspace_rename', 'authenticated');
+
+create function private.member_json(member duet.member, account duet.account) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object('user_id', member.user_id, 'email', account.email, 'display_name', account.display_name,
+                              'role', member.role, 'joined_at', member.joined_at)
+$$;
+call private.expose('private', 'member_json', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::WorkspaceStore::members; the cursor is the last member's time and id.
+create function public.workspace_members(p_workspace uuid, p_after timestamptz, p_after_id uuid, p_limit int) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(private.member_json(row(page.*)::duet.member, a) order by page.joined_at, page.user_id), '[]'))
+    from (select m.* from duet.member m
+          where m.workspace_id = p_workspace
+            and (p_after is null or (m.joined_at, m.user_id) > (p_after, p_after_id))
+          order by m.joined_at, m.user_id limit private.page_size(p_limit)) page
+    join duet.account a on a.id = page.user_id
+$$;
+call private.expose('public', 'workspace_members', 'authenticated', 'duet_agent');
+
+-- Letting somebody in needs to know accounts that the owner does not see yet.
+create function private.let_in(workspace uuid, person uuid, new_role text) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    answer jsonb;
+begin
+    case private.my_role(workspace)
+        when 'owner' then null;
+        when 'member' then return private.refused('denied', 'this needs the role `owner`');
+        else return private.refused('not_found');
+    end case;
+    if not exists (select from duet.account a where a.id = person) then
+        return private.refused('not_found', 'the account');
+    end if;
+    insert into duet.member values (workspace, person, new_role, private.now()) on conflict do nothing;
+    if found then
+        perform private.audit(workspace, 'member.add', 'user:' || person, 'done', jsonb_build_object('role', new_role));
+    end if;
+    select private.ok(private.member_json(m, a)) into strict answer
+    from duet.member m join duet.account a on a.id = m.user_id where m.workspace_id = workspace and m.user_id = person;
+    return answer;
+end;
+$$;
+call private.expose('private', 'let_in', 'authenticated');
+
+-- duet_core::ports::WorkspaceStore::add_member
+create function public.workspace_add_member(p_workspace uuid, p_user uuid, p_role text) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.let_in(p_workspace, p_user, p_role)
+$$;
+call private.expose('public', 'workspace_add_member', 'authenticated');

@@ -1,0 +1,73 @@
+//! What the database's errors mean for the caller. Refusals come as data; what comes here is broken requests and broken connections.
+
+use duet_core::StoreError;
+
+use crate::rpc::Call;
+
+/// Whether the database took everything back and says "again" (serialization failure, deadlock).
+pub fn rolled_back(error: &sqlx::Error) -> bool {
+    matches!(code(error).as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether it is unknown what became of the call, or it never arrived.
+pub fn connection_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
+        _ => code(error).is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "53300"),
+    }
+}
+
+/// The error that callers see. Messages of the database go to the log, without values: they can hold text.
+pub fn store_error(error: sqlx::Error, call: &Call) -> StoreError {
+    let code = code(&error);
+    let constraint = error
+        .as_database_error()
+        .and_then(|error| error.constraint())
+        .map(str::to_owned);
+    tracing::warn!(
+        function = call.function,
+        code = code.as_deref(),
+        constraint = constraint.as_deref(),
+        kind = kind(&error),
+        "a database call failed"
+    );
+    match code.as_deref() {
+        // A row that is not the caller's, by policy or grant.
+        Some("42501") => StoreError::denied(call.action, "the database does not allow it to this person or agent"),
+        Some("23505") => StoreError::conflict("There is something with that id or name already. Choose another."),
+        Some("23503") => StoreError::NotFound(call.what),
+        Some("23514" | "23502" | "22P02" | "22023" | "22001" | "22003" | "22021" | "22P05" | "2201W") => {
+            StoreError::invalid("The database refuses this value. Check its length and its form.")
+        }
+        Some("42883" | "3F000" | "42P01" | "42703") => StoreError::unavailable(
+            "The database has another version of Duet's functions. Run `duet-api migrate` of this version, then `duet-api check`.",
+        ),
+        Some("28P01" | "28000") => {
+            StoreError::unavailable("The database refuses the login. Check DUET_DATABASE_URL and the password of `duet_worker`.")
+        }
+        Some("57014") => StoreError::unavailable("The database took too long. Try again; `duet-api check` shows what is slow."),
+        _ => StoreError::unavailable(
+            "The database cannot be reached or cannot answer now. Nothing was written. Try again shortly.",
+        ),
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .map(|code| code.into_owned())
+}
+
+fn kind(error: &sqlx::Error) -> &'static str {
+    match error {
+        sqlx::Error::Database(_) => "database",
+        sqlx::Error::Io(_) => "connection",
+        sqlx::Error::Tls(_) => "tls",
+        sqlx::Error::PoolTimedOut => "no free connection",
+        sqlx::Error::PoolClosed => "shutting down",
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => "decoding",
+        sqlx::Error::Encode(_) => "encoding",
+        _ => "other",
+    }
+}

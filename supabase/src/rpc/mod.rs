@@ -1,0 +1,177 @@
+//! Calls of the database's functions, by whichever transport.
+
+mod arg;
+mod sqlx;
+
+use async_trait::async_trait;
+use duet_core::{
+    Caller, StoreError, StoreResult,
+    domain::{Capability, MemoryScopes},
+    ids::{AgentId, Id, RunId, UserId, WorkspaceId},
+};
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use self::{
+    arg::Arg,
+    sqlx::{SqlxRpc, SqlxSettings},
+};
+
+/// As whom a function is called. It decides the database role, and with it the grants and policies that bind the call.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// A person: role `authenticated`, functions in `public`.
+    Person {
+        /// Who.
+        user: UserId,
+        /// Their own token, which PostgREST needs.
+        access_token: Option<SecretString>,
+    },
+    /// An agent for a person: role `duet_agent`, functions in `public`.
+    Agent(Box<AgentIdentity>),
+    /// The server itself: role `duet_worker`, functions in `driver`.
+    Driver,
+}
+
+/// What the database is told of an agent at work. It narrows these by what the agent's row says.
+#[derive(Clone, Debug)]
+pub struct AgentIdentity {
+    /// The person.
+    pub user: UserId,
+    /// Where.
+    pub workspace: WorkspaceId,
+    /// The agent.
+    pub agent: AgentId,
+    /// The run that it works in.
+    pub run: RunId,
+    /// What it may do at most.
+    pub capabilities: Vec<Capability>,
+    /// What it may see at most.
+    pub memory_scopes: MemoryScopes,
+}
+
+impl From<&Caller> for Identity {
+    fn from(caller: &Caller) -> Self {
+        match &caller.agent {
+            None => Self::Person {
+                user: caller.user,
+                access_token: caller.access_token.clone(),
+            },
+            Some(acting) => Self::Agent(Box::new(AgentIdentity {
+                user: caller.user,
+                workspace: caller.workspace,
+                agent: acting.agent,
+                run: acting.run,
+                capabilities: acting.capabilities.iter().copied().collect(),
+                memory_scopes: acting.memory_scopes.clone(),
+            })),
+        }
+    }
+}
+
+/// One call: a function, its named arguments, and the words for its refusals.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The function's name, without its schema.
+    pub function: &'static str,
+    /// Its named arguments.
+    pub arguments: Vec<(&'static str, Arg)>,
+    /// What is missing when the answer is "not found".
+    pub what: &'static str,
+    /// What is refused when the answer is "denied", as a verb phrase.
+    pub action: &'static str,
+    /// Whether a second call with the same arguments changes nothing: then it is tried again when the connection breaks.
+    pub repeatable: bool,
+}
+
+impl Call {
+    /// A call without arguments, which is not repeated.
+    pub fn new(function: &'static str) -> Self {
+        Self {
+            function,
+            arguments: Vec::new(),
+            what: "what was asked for",
+            action: "do this",
+            repeatable: false,
+        }
+    }
+
+    /// A call that only reads, or that changes nothing the second time.
+    pub fn repeatable(function: &'static str) -> Self {
+        Self {
+            repeatable: true,
+            ..Self::new(function)
+        }
+    }
+
+    /// With one more argument.
+    #[must_use]
+    pub fn arg(mut self, name: &'static str, value: impl Into<Arg>) -> Self {
+        self.arguments.push((name, value.into()));
+        self
+    }
+
+    /// With an id as argument.
+    #[must_use]
+    pub fn id(self, name: &'static str, id: impl Id) -> Self {
+        self.arg(name, id.uuid())
+    }
+
+    /// What is missing when the answer is "not found": "the workspace".
+    #[must_use]
+    pub fn of(self, what: &'static str) -> Self {
+        Self { what, ..self }
+    }
+
+    /// What is refused when the answer is "denied": "rename the workspace".
+    #[must_use]
+    pub fn to(self, action: &'static str) -> Self {
+        Self { action, ..self }
+    }
+}
+
+/// A transport.
+#[async_trait]
+pub trait Rpc: Send + Sync {
+    /// Calls a function in one transaction of its own and returns its answer as the function gave it.
+    async fn call(&self, identity: &Identity, call: &Call) -> StoreResult<Value>;
+}
+
+/// Calls a function and takes its answer apart: `ok` as `T`, `refused` as the error that it names.
+pub async fn ask<T: DeserializeOwned>(rpc: &dyn Rpc, identity: &Identity, call: Call) -> StoreResult<T> {
+    let mut answer = rpc.call(identity, &call).await?;
+    if let Some(refused) = answer.get("refused") {
+        return Err(refusal(refused, &call));
+    }
+    let Some(ok) = answer.get_mut("ok").map(Value::take) else {
+        tracing::error!(
+            function = call.function,
+            "a database function answered neither `ok` nor `refused`"
+        );
+        return Err(mismatch());
+    };
+    serde_json::from_value(ok).map_err(|error| {
+        // Where it does not fit is named by serde; the data itself is not in the message.
+        tracing::error!(function = call.function, line = error.line(), column = error.column(), category = ?error.classify(), "a database function's answer has another shape");
+        mismatch()
+    })
+}
+
+fn refusal(refused: &Value, call: &Call) -> StoreError {
+    let message = refused["message"].as_str().unwrap_or_default().to_owned();
+    match refused["kind"].as_str() {
+        Some("not_found") => StoreError::NotFound(call.what),
+        Some("denied") => StoreError::denied(call.action, message),
+        Some("conflict") => StoreError::conflict(message),
+        Some("stale") => StoreError::stale(message),
+        Some("invalid") => StoreError::invalid(message),
+        _ => mismatch(),
+    }
+}
+
+fn mismatch() -> StoreError {
+    StoreError::unavailable(
+        "The database answers in a way that this Duet does not know. Run `duet-api migrate` of the same version, then `duet-api check`.",
+    )
+}

@@ -1,0 +1,132 @@
+//! A fresh, migrated database a test, on the server that `DUET_TEST_POSTGRES_URL` names (a superuser's URL;
+//! `cargo xtask postgres` starts one).
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use duet_core::{
+    contract::TestEnv,
+    ids::{Id, UserId},
+    ports::Stores,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+
+use crate::{
+    migrate,
+    rpc::{SqlxRpc, SqlxSettings},
+    store::PostgresStore,
+};
+
+/// What a plain Postgres needs before the migrations.
+const SHIM: &str = include_str!("../../deploy/postgres/shim.sql");
+
+/// A database listens to the tests' clock instead of its own: only this function differs from what is shipped.
+const CLOCK: &str = "create or replace function private.now() returns timestamptz
+    language sql volatile set search_path = '' as $$
+        select date_trunc('milliseconds', coalesce(nullif(current_setting('duet.now', true), '')::timestamptz, clock_timestamp()))
+    $$";
+
+/// A database of one test. It stays on the server until that stops.
+pub struct TestDatabase {
+    owner: PgConnectOptions,
+    store: PostgresStore,
+    time: TestEnv,
+}
+
+impl TestDatabase {
+    /// Makes one from the template that all tests share.
+    ///
+    /// # Panics
+    /// When there is no server to be had, with the sentence that says how to get one.
+    pub async fn fresh() -> Self {
+        let url = std::env::var("DUET_TEST_POSTGRES_URL").expect(
+            "DUET_TEST_POSTGRES_URL names no Postgres: run `cargo xtask test --only rust`, or `cargo xtask postgres` and set it",
+        );
+        let server = PgConnectOptions::from_str(&url).expect("DUET_TEST_POSTGRES_URL is a Postgres URL");
+        let mut admin = server.connect().await.expect("the test server answers");
+        let template = template(&server, &mut admin).await;
+        let name: String = sqlx::query_scalar("select 'duet_test_' || replace(gen_random_uuid()::text, '-', '')")
+            .fetch_one(&mut admin)
+            .await
+            .expect("a name");
+        run(&mut admin, &format!("create database {name} template {template}")).await;
+        let time = TestEnv::new(1);
+        let worker = server.clone().database(&name).username("duet_worker");
+        let settings = SqlxSettings {
+            connect: worker,
+            connections: 4,
+            statement_timeout: Duration::from_secs(30),
+            acquire_timeout: Duration::from_secs(60),
+        };
+        let rpc = Arc::new(SqlxRpc::new(settings, time.env()).telling_time());
+        Self {
+            owner: server.database(&name).username("postgres"),
+            store: PostgresStore::new(rpc.clone(), rpc, time.env()),
+            time,
+        }
+    }
+
+    /// The stores, as the server has them.
+    pub fn stores(&self) -> Stores {
+        self.store.stores()
+    }
+
+    /// The clock and chance of the stores and of the database.
+    pub fn time(&self) -> TestEnv {
+        self.time.clone()
+    }
+
+    /// A connection as the database's owner, past row level security.
+    pub async fn owner(&self) -> PgConnection {
+        self.owner.connect().await.expect("the owner's connection")
+    }
+
+    /// Makes an account past the stores.
+    pub async fn account(&self, email: &str) -> UserId {
+        let id: UserId = self.time.env().id();
+        sqlx::query("insert into duet.account values ($1, $2, $2, now())")
+            .bind(id.uuid())
+            .bind(email)
+            .execute(&mut self.owner().await)
+            .await
+            .expect("an account");
+        id
+    }
+}
+
+/// The migrated database that tests are copied from, made by whoever comes first. Its name has the schema's hash.
+async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String {
+    let name = format!("duet_template_{}", migrate::fingerprint(&[SHIM, CLOCK]));
+    run(admin, "select pg_advisory_lock(7262847)").await;
+    let known: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1 and datistemplate)")
+        .bind(&name)
+        .fetch_one(&mut *admin)
+        .await
+        .expect("the list of databases");
+    if !known {
+        run(admin, &format!("drop database if exists {name} with (force)")).await;
+        run(admin, &format!("create database {name}")).await;
+        let mut superuser = server.clone().database(&name).connect().await.expect("the new database");
+        run(&mut superuser, SHIM).await;
+        superuser.close().await.expect("the superuser's connection closes");
+        let mut owner = server
+            .clone()
+            .database(&name)
+            .username("postgres")
+            .connect()
+            .await
+            .expect("the owner's connection");
+        migrate::apply(&mut owner).await.expect("the migrations apply");
+        run(&mut owner, CLOCK).await;
+        owner.close().await.expect("the owner's connection closes");
+        run(admin, &format!("alter database {name} is_template true")).await;
+    }
+    run(admin, "select pg_advisory_unlock(7262847)").await;
+    name
+}
+
+async fn run(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .expect("the statement runs");
+}
