@@ -19,18 +19,18 @@ create index conversation_by_person on duet.conversation (workspace_id, user_id,
 create index conversation_by_user on duet.conversation (user_id);
 create index conversation_by_agent on duet.conversation (workspace_id, agent_id);
 
--- The words of a text as full-text search knows them: lower case, without accents, split where neither letter nor digit stands.
--- The collation is named, because a database made under the locale C would know the case of ASCII alone; Postgres 16 has no
+-- The words of a text in order, as full-text search knows them: lower case, without accents, split where neither letter nor
+-- digit stands. The collation is named, because a database made under the locale C would know the case of ASCII alone; Postgres 16 has no
 -- such collation yet, and there the database's own must do.
 do $$
 begin
     execute format($make$
         create function private.words_of(content text) returns text[]
         language sql immutable set search_path = '' as $body$
-            select coalesce(array_agg(distinct left(word, 200)), '{}')
+            select coalesce(array_agg(left(word, 200) order by place), '{}')
             from regexp_split_to_table(
                 regexp_replace(normalize(lower(content collate %1$s), NFD), '[\u0300-\u036f]+', '', 'g') collate %1$s,
-                '[^[:alnum:]]+') word
+                '[^[:alnum:]]+') with ordinality as t (word, place)
             where word <> ''
         $body$
     $make$, case when exists (select from pg_catalog.pg_collation c where c.collname = 'pg_c_utf8')
@@ -43,9 +43,9 @@ call private.expose('private', 'words_of', 'authenticated');
 -- counts what others wrote.
 create function private.owned_words(workspace uuid, person uuid, words text[]) returns text[]
 language sql immutable set search_path = '' as $$
-    select coalesce(array_agg(o.owner || word), '{}')
+    select coalesce(array_agg(o.owner || word order by place), '{}')
     from (select encode(substring(sha256(uuid_send(workspace) || uuid_send(person)) from 1 for 8), 'hex') as owner) o,
-         unnest(words) word
+         unnest(words) with ordinality as t (word, place)
 $$;
 call private.expose('private', 'owned_words');
 
@@ -63,7 +63,7 @@ create table duet.message (
     parent_id       uuid,
     run_id          uuid,
     agent_id        uuid,
-    trace           text check (octet_length(trace) <= 1048576), -- JSON
+    trace           jsonb check (octet_length(trace::text) <= 1048576),
     superseded      boolean not null default false,
     created_at      timestamptz(3) not null,
     -- More words of one message than fit here are not found.
@@ -123,3 +123,167 @@ create policy message_read on duet.message for select to authenticated, duet_age
     using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
 create policy run_read on duet.run for select to authenticated, duet_agent
     using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
+
+create function private.conversation_json(conversation duet.conversation) returns jsonb
+language sql stable set search_path = '' as $$
+    select to_jsonb(conversation) - 'last_ordinal' || jsonb_build_object('active_run', (
+        select r.id from duet.run r
+        where r.workspace_id = conversation.workspace_id and r.conversation_id = conversation.id
+          and r.status in ('queued', 'running')))
+$$;
+call private.expose('private', 'conversation_json', 'authenticated', 'duet_agent');
+
+create function private.message_json(message duet.message) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object(
+        'id', message.id, 'conversation_id', message.conversation_id, 'ordinal', message.ordinal, 'role', message.role,
+        'status', message.status, 'text', message.text, 'parent_id', message.parent_id, 'run_id', message.run_id,
+        'agent_id', message.agent_id, 'trace', message.trace, 'created_at', message.created_at)
+$$;
+call private.expose('private', 'message_json', 'authenticated', 'duet_agent');
+
+create function private.create_conversation(workspace uuid, conversation uuid, agent uuid, new_title text) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    made duet.conversation;
+    answering uuid := agent;
+    at timestamptz := private.now();
+begin
+    if workspace not in (select private.my_workspaces()) then
+        return private.refused('not_found', 'the workspace');
+    end if;
+    select * into made from duet.conversation c
+    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid());
+    if found then
+        return private.ok(private.conversation_json(made));
+    end if;
+    if agent is null then
+        answering := private.answering_agent(workspace);
+    elsif not exists (select from duet.agent a where a.workspace_id = workspace and a.id = agent) then
+        return private.refused('not_found', 'the agent');
+    elsif not exists (select from duet.agent a where a.workspace_id = workspace and a.id = agent and a.active) then
+        return private.refused('conflict', 'That agent is not active. Choose another, or activate it.');
+    end if;
+    insert into duet.conversation (workspace_id, id, user_id, agent_id, title, created_at, updated_at)
+    values (workspace, conversation, (select auth.uid()), answering, coalesce(btrim(new_title), ''), at, at)
+    returning * into made;
+    return private.ok(private.conversation_json(made));
+end;
+$$;
+call private.expose('private', 'create_conversation', 'authenticated');
+
+-- duet_core::ports::ConversationStore::create
+create function public.conversation_create(p_workspace uuid, p_id uuid, p_agent uuid, p_title text) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.create_conversation(p_workspace, p_id, p_agent, p_title)
+$$;
+call private.expose('public', 'conversation_create', 'authenticated');
+
+-- duet_core::ports::ConversationStore::conversation
+create function public.conversation_read(p_workspace uuid, p_id uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok((select private.conversation_json(c) from duet.conversation c
+                       where c.workspace_id = p_workspace and c.id = p_id))
+$$;
+call private.expose('public', 'conversation_read', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::ConversationStore::list; the cursor is the last conversation's time and id.
+create function public.conversation_list(
+    p_workspace uuid, p_archived boolean, p_before timestamptz, p_before_id uuid, p_limit int
+) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(
+        jsonb_agg(private.conversation_json(row(page.*)::duet.conversation) order by page.updated_at desc, page.id desc), '[]'))
+    from (select c.* from duet.conversation c
+          where c.workspace_id = p_workspace and c.user_id = (select auth.uid()) and c.archived = p_archived
+            and (p_before is null or (c.updated_at, c.id) < (p_before, p_before_id))
+          order by c.updated_at desc, c.id desc limit private.page_size(p_limit)) page
+$$;
+call private.expose('public', 'conversation_list', 'authenticated', 'duet_agent');
+
+create function private.edit_conversation(workspace uuid, conversation uuid, new_title text, archive boolean) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    edited duet.conversation;
+begin
+    if char_length(btrim(new_title)) not between 1 and 200 then
+        return private.refused('invalid', 'A conversation''s title has 1 to 200 characters.');
+    end if;
+    update duet.conversation c set title = coalesce(btrim(new_title), c.title), archived = coalesce(archive, c.archived)
+    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid())
+      and workspace in (select private.my_workspaces())
+    returning * into edited;
+    if not found then
+        return private.refused('not_found', 'the conversation');
+    end if;
+    return private.ok(private.conversation_json(edited));
+end;
+$$;
+call private.expose('private', 'edit_conversation', 'authenticated');
+
+-- duet_core::ports::ConversationStore::edit; what is null stays.
+create function public.conversation_edit(p_workspace uuid, p_id uuid, p_title text, p_archived boolean) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.edit_conversation(p_workspace, p_id, p_title, p_archived)
+$$;
+call private.expose('public', 'conversation_edit', 'authenticated');
+
+-- duet_core::ports::ConversationStore::messages
+create function public.message_list(p_workspace uuid, p_conversation uuid, p_before bigint, p_limit int) returns jsonb
+language sql stable set search_path = '' as $$
+    select case when exists (select from duet.conversation c where c.workspace_id = p_workspace and c.id = p_conversation)
+        then private.ok((
+            select coalesce(jsonb_agg(private.message_json(row(page.*)::duet.message) order by page.ordinal desc), '[]')
+            from (select m.* from duet.message m
+                  where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
+                    and (p_before is null or m.ordinal < p_before)
+                  order by m.ordinal desc limit private.page_size(p_limit)) page))
+        else private.refused('not_found', 'the conversation') end
+$$;
+call private.expose('public', 'message_list', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::ConversationStore::messages_by_id
+create function public.message_by_id(p_workspace uuid, p_ids uuid[]) returns jsonb
+language sql stable set search_path = '' as $$
+    select case when cardinality(p_ids) > 1000
+        then private.refused('invalid', 'At most 1000 messages can be asked for at once.')
+        else private.ok((
+            select coalesce(jsonb_agg(private.message_json(m) order by asked.place), '[]')
+            from unnest(p_ids) with ordinality as asked (id, place)
+            join duet.message m on m.workspace_id = p_workspace and m.id = asked.id)) end
+$$;
+call private.expose('public', 'message_by_id', 'authenticated', 'duet_agent');
+
+-- Messages of the asker that have all the words; the last one may be a beginning. Definer, because an index on words cannot be
+-- used through row level security; it reads the asker's own entries alone.
+create function private.search_messages(
+    workspace uuid, query text, before timestamptz, before_id uuid, size int
+) returns setof duet.message
+language sql stable security definer set search_path = '' as $$
+    with asked as (
+        select private.owned_words(workspace, (select auth.uid()), (private.words_of(left(query, 4096)))[1:32]) as words
+    ), wanted as (
+        select string_agg('''' || word || case when place = cardinality(words) then ''':*' else '''' end, ' & ')::tsquery as words
+        from asked, unnest(words) with ordinality as t (word, place)
+    )
+    select m.* from duet.message m
+    where m.words @@ (select w.words from wanted w)
+      and m.workspace_id = workspace and m.user_id = (select auth.uid()) and workspace in (select private.my_workspaces())
+      and not m.superseded and (before is null or (m.created_at, m.id) < (before, before_id))
+    order by m.created_at desc, m.id desc limit private.page_size(size)
+$$;
+call private.expose('private', 'search_messages', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::ConversationStore::search; with the whole text, of which the server shows a part.
+create function public.message_search(
+    p_workspace uuid, p_query text, p_before timestamptz, p_before_id uuid, p_limit int
+) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(
+        jsonb_build_object('conversation_id', m.conversation_id, 'title', c.title, 'message_id', m.id, 'role', m.role,
+                           'text', m.text, 'created_at', m.created_at)
+        order by m.created_at desc, m.id desc), '[]'))
+    from private.search_messages(p_workspace, p_query, p_before, p_before_id, p_limit) m
+    join duet.conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id
+$$;
+call private.expose('public', 'message_search', 'authenticated', 'duet_agent');

@@ -11,12 +11,14 @@ pub mod crypto;
 pub mod cursor;
 pub mod domain;
 pub mod error;
+pub mod feed;
 pub mod ids;
 pub mod memory;
 pub mod policy;
 pub mod ports;
 pub mod recall;
 pub mod run;
+pub mod search;
 pub mod tools;
 
 pub use caller::Caller;

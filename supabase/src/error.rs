@@ -59,7 +59,8 @@ fn code(error: &sqlx::Error) -> Option<String> {
         .map(|code| code.into_owned())
 }
 
-fn kind(error: &sqlx::Error) -> &'static str {
+/// What kind of failure, for the log.
+pub fn kind(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::Database(_) => "database",
         sqlx::Error::Io(_) => "connection",

@@ -52,7 +52,7 @@ impl TestDatabase {
         let time = TestEnv::new(1);
         let worker = server.clone().database(&name).username("duet_worker");
         let settings = SqlxSettings {
-            connect: worker,
+            connect: worker.clone(),
             connections: 4,
             statement_timeout: Duration::from_secs(30),
             acquire_timeout: Duration::from_secs(60),
@@ -60,7 +60,7 @@ impl TestDatabase {
         let rpc = Arc::new(SqlxRpc::new(settings, time.env()).telling_time());
         Self {
             owner: server.database(&name).username("postgres"),
-            store: PostgresStore::new(rpc.clone(), rpc, time.env()),
+            store: PostgresStore::new(rpc.clone(), rpc, time.env()).listening(worker),
             time,
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Usage, word_enum};
 use crate::{
     clock::Timestamp,
+    error::StoreError,
     ids::{AgentId, ConversationId, MemoryId, MessageId, RunId, UserId, WorkspaceId},
 };
 
@@ -39,6 +40,16 @@ pub struct ConversationEdit {
     pub title: Option<String>,
     /// Archive or bring back.
     pub archived: Option<bool>,
+}
+
+/// A conversation's title as it is stored, or what is wrong with it.
+pub fn check_title(title: &str) -> Result<String, StoreError> {
+    let title = title.trim();
+    if (1..=200).contains(&title.chars().count()) {
+        Ok(title.to_owned())
+    } else {
+        Err(StoreError::invalid("A conversation's title has 1 to 200 characters."))
+    }
 }
 
 word_enum! {

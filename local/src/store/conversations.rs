@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
-    domain::{Conversation, ConversationEdit, Message, MessageHit, Page, PageRequest},
+    domain::{Conversation, ConversationEdit, Message, MessageHit, Page, PageRequest, check_title},
     ids::{AgentId, ConversationId, MessageId, UserId, WorkspaceId},
     ports::ConversationStore,
+    search::words,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -115,15 +116,6 @@ pub fn made_title(text: &str) -> String {
     }
     let start: String = line.chars().take(MADE_TITLE - 1).collect();
     format!("{}…", start.trim_end())
-}
-
-fn check_title(title: &str) -> Result<String, StoreError> {
-    let title = title.trim();
-    if (1..=200).contains(&title.chars().count()) {
-        Ok(title.to_owned())
-    } else {
-        Err(StoreError::invalid("A conversation's title has 1 to 200 characters."))
-    }
 }
 
 #[async_trait]
@@ -241,7 +233,7 @@ impl ConversationStore for LocalConversations {
     }
 
     async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {
-        let (owner, words, size) = (Owner::from(caller), search::words(query), request.size());
+        let (owner, words, size) = (Owner::from(caller), words(query), request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.0
             .read_for(caller, move |conn| search::messages(conn, owner, &words, before, size))

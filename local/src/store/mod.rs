@@ -9,7 +9,6 @@ mod conversations;
 mod db;
 mod error;
 mod events;
-mod feed;
 mod keys;
 mod memory;
 mod open;
@@ -31,6 +30,7 @@ use duet_core::{
     StoreResult,
     crypto::derive_key,
     cursor,
+    feed::Feed,
     ids::UserId,
     ports::{EventFeed, MemoryStore, Stores},
 };
@@ -45,7 +45,6 @@ use self::{
     conversations::LocalConversations,
     db::{Db, Parts},
     error::DbError,
-    feed::Feed,
     keys::LocalKeys,
     memory::LocalMemories,
     open::FileLock,

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
+use duet_core::feed::Feed;
 use rusqlite::Connection;
 
 use super::{
-    feed::Feed,
     rows::{count, id},
     writer::Writer,
 };

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use duet_core::{
     StoreResult,
     domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Locality, Role},
+    feed::Feed,
     ids::{MemoryId, WorkspaceId},
     ports::{SystemStore, Unembedded},
 };
@@ -13,7 +14,6 @@ use rusqlite::params;
 
 use super::{
     db::Db,
-    feed::Feed,
     keys,
     memory::LocalMemories,
     rows::{count, id},

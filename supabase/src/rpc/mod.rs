@@ -170,7 +170,8 @@ fn refusal(refused: &Value, call: &Call) -> StoreError {
     }
 }
 
-fn mismatch() -> StoreError {
+/// An answer of the database that this version of Duet does not know.
+pub(crate) fn mismatch() -> StoreError {
     StoreError::unavailable(
         "The database answers in a way that this Duet does not know. Run `duet-api migrate` of the same version, then `duet-api check`.",
     )

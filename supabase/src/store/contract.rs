@@ -55,3 +55,8 @@ pub fn moment(request: &PageRequest) -> StoreResult<(Option<Timestamp>, Option<U
 pub fn limit(request: &PageRequest) -> i32 {
     i32::try_from(request.size()).unwrap_or(i32::MAX)
 }
+
+/// A count as an argument.
+pub fn long(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -2,19 +2,33 @@
 
 mod absent;
 mod accounts;
+mod agents;
 mod audit;
 mod contract;
+mod conversations;
+mod events;
+mod keys;
+mod relay;
+mod run_log;
+mod runs;
+mod system;
 mod workspaces;
 
 use std::sync::Arc;
 
-use duet_core::{Env, ports::Stores};
+use duet_core::{
+    Env,
+    ports::{EventFeed, Stores},
+};
+use sqlx::postgres::PgConnectOptions;
 
+use self::relay::LiveFeed;
 use crate::rpc::Rpc;
 
 /// All stores on one database.
 pub struct PostgresStore {
     contract: contract::Contract,
+    feed: Arc<LiveFeed>,
 }
 
 impl PostgresStore {
@@ -22,7 +36,16 @@ impl PostgresStore {
     pub fn new(people: Arc<dyn Rpc>, server: Arc<dyn Rpc>, env: Env) -> Self {
         Self {
             contract: contract::Contract { people, server, env },
+            feed: Arc::default(),
         }
+    }
+
+    /// With live hints by notifications of the database, over a connection of their own, which has to be a direct one. To be
+    /// called on the runtime on which the process serves. Without it hints come when somebody empties the outbox.
+    #[must_use]
+    pub fn listening(self, connect: PgConnectOptions) -> Self {
+        let feed = Arc::new(LiveFeed::listening(self.contract.clone(), connect));
+        Self { feed, ..self }
     }
 
     /// As the rest of Duet takes them.
@@ -31,15 +54,18 @@ impl PostgresStore {
         Stores {
             accounts: Arc::new(accounts::Accounts(contract())),
             workspaces: Arc::new(workspaces::Workspaces(contract())),
-            agents: Arc::new(absent::Absent),
-            conversations: Arc::new(absent::Absent),
+            agents: Arc::new(agents::Agents(contract())),
+            conversations: Arc::new(conversations::Conversations(contract())),
             memories: Arc::new(absent::Absent),
-            runs: Arc::new(absent::Absent),
-            run_log: Arc::new(absent::Absent),
-            keys: Arc::new(absent::Absent),
+            runs: Arc::new(runs::Runs(contract())),
+            run_log: Arc::new(run_log::Log(contract())),
+            keys: Arc::new(keys::Keys(contract())),
             audit: Arc::new(audit::Audit(contract())),
-            system: Arc::new(absent::Absent),
-            feed: Arc::new(absent::Absent),
+            system: Arc::new(system::System {
+                contract: contract(),
+                feed: Arc::clone(&self.feed),
+            }),
+            feed: Arc::clone(&self.feed) as Arc<dyn EventFeed>,
         }
     }
 }

@@ -5,8 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use duet_core::{domain::EventHint, ids::RunId, ports::EventFeed};
 use tokio::sync::broadcast;
+
+use crate::{domain::EventHint, ids::RunId, ports::EventFeed};
 
 /// Hints that a slow listener may miss before it is told that it lagged. A lag counts as a hint.
 const CAPACITY: usize = 64;
@@ -24,6 +25,13 @@ impl Feed {
         if channels.get(&hint.run).is_some_and(|channel| channel.send(hint).is_err()) {
             channels.remove(&hint.run);
         }
+    }
+
+    /// The runs that somebody listens to.
+    pub fn listened(&self) -> Vec<RunId> {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = channels.iter().filter(|(_, channel)| channel.receiver_count() > 0);
+        heard.map(|(run, _)| *run).collect()
     }
 
     /// Ends all streams: the process shuts down.

@@ -1,0 +1,229 @@
+-- Runs as the server drives them: claims, leases, the log's writes, the outbox. All of it in `driver`; every write by a worker
+-- carries its lease token, and a lease that is lost writes nothing.
+
+-- The run that this lease holds, locked; nothing when the lease is lost.
+create function private.held_run(run uuid, lease uuid) returns setof duet.run
+language sql volatile set search_path = '' as $$
+    select r.* from duet.run r
+    where r.id = run and r.lease_token = lease and r.lease_until > private.now() and r.status = 'running'
+    for no key update of r
+$$;
+call private.expose('private', 'held_run');
+
+create function private.lost_lease() returns jsonb
+language sql immutable set search_path = '' as $$
+    select private.refused('stale',
+        'The lease of this run is lost: another worker has it, or it has ended. Stop working on it.')
+$$;
+call private.expose('private', 'lost_lease');
+
+-- duet_core::ports::RunLog::append: `interleaved` is what others appended after `p_after`, `first` the number of the first own
+-- event, `at` its time.
+create function driver.append_run_events(p_run uuid, p_lease uuid, p_after bigint, p_events jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    before duet.run;
+    now_held duet.run;
+begin
+    select * into before from private.held_run(p_run, p_lease);
+    if not found then
+        return private.lost_lease();
+    elsif p_after > before.last_seq then
+        return private.refused('invalid', format(
+            'The run has %s events; the driver cannot have folded %s.', before.last_seq, p_after));
+    end if;
+    now_held := private.append_events(before, p_events);
+    return private.ok(jsonb_build_object(
+        'interleaved', case when p_after < before.last_seq
+            then private.events_json(before.workspace_id, p_run, p_after, (before.last_seq - p_after)::int) else '[]' end,
+        'first', before.last_seq + 1, 'at', now_held.updated_at));
+end;
+$$;
+call private.expose('driver', 'append_run_events', 'duet_worker');
+
+-- duet_core::ports::RunLog::heartbeat
+create function driver.heartbeat_run(p_run uuid, p_lease uuid) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    held duet.run;
+begin
+    update duet.run r set lease_until = private.now() + r.lease_millis * interval '1 millisecond'
+    where r.id = p_run and r.lease_token = p_lease and r.lease_until > private.now() and r.status = 'running'
+    returning * into held;
+    if not found then
+        return private.lost_lease();
+    end if;
+    return private.ok(jsonb_build_object('until', held.lease_until, 'last_seq', held.last_seq));
+end;
+$$;
+call private.expose('driver', 'heartbeat_run', 'duet_worker');
+
+-- Stores the reply, or more text of one that is there.
+create function private.keep_reply(held duet.run, status text, content text, trace jsonb) returns void
+language plpgsql volatile set search_path = '' as $$
+declare
+    at timestamptz := private.now();
+    place bigint;
+begin
+    update duet.message m
+    set status = keep_reply.status, text = content, trace = keep_reply.trace, run_id = held.id, agent_id = held.agent_id
+    where m.workspace_id = held.workspace_id and m.id = held.reply_id and m.parent_id = held.message_id;
+    if found then
+        update duet.conversation c set updated_at = at where c.workspace_id = held.workspace_id and c.id = held.conversation_id;
+        return;
+    end if;
+    update duet.conversation c set last_ordinal = c.last_ordinal + 1, updated_at = at
+    where c.workspace_id = held.workspace_id and c.id = held.conversation_id
+    returning c.last_ordinal into strict place;
+    insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id,
+                              trace, created_at)
+    values (held.workspace_id, held.reply_id, held.conversation_id, held.user_id, place, 'assistant', status, content,
+            held.message_id, held.id, held.agent_id, trace, at);
+end;
+$$;
+call private.expose('private', 'keep_reply');
+
+-- Ends a run: no lease any more, and nothing may follow.
+create function private.end_run(held duet.run, final_status text, why text) returns duet.run
+language sql volatile set search_path = '' as $$
+    update duet.run r
+    set status = final_status, reason = why, lease_token = null, lease_until = null,
+        updated_at = greatest(private.now(), r.updated_at)
+    where r.workspace_id = held.workspace_id and r.id = held.id
+    returning r.*
+$$;
+call private.expose('private', 'end_run');
+
+-- duet_core::ports::RunLog::settle; without a reply its three arguments are null.
+create function driver.settle_run(
+    p_run uuid, p_lease uuid, p_after bigint, p_events jsonb, p_status text, p_reason text,
+    p_reply_status text, p_reply_text text, p_reply_trace jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    held duet.run;
+begin
+    if p_status in ('queued', 'running') then
+        return private.refused('invalid', format('A run cannot end as `%s`.', p_status));
+    end if;
+    select * into held from private.held_run(p_run, p_lease);
+    if not found then
+        return private.lost_lease();
+    elsif p_after > held.last_seq then
+        return private.refused('invalid', format('The run has %s events; the driver cannot have folded %s.', held.last_seq, p_after));
+    elsif p_after < held.last_seq then
+        return private.refused('stale', 'The run''s log has grown. Fold the new events first; the lease still holds.');
+    end if;
+    held := private.append_events(held, p_events);
+    if p_reply_status is not null then
+        perform private.keep_reply(held, p_reply_status, p_reply_text, p_reply_trace);
+    end if;
+    return private.ok(private.run_json(private.end_run(held, p_status, p_reason)));
+end;
+$$;
+call private.expose('driver', 'settle_run', 'duet_worker');
+
+-- duet_core::ports::RunLog::hand_back
+create function driver.hand_back_run(p_run uuid, p_lease uuid) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    update duet.run r set status = 'queued', lease_token = null, lease_until = null
+    where r.id = p_run and r.lease_token = p_lease and r.lease_until > private.now() and r.status = 'running';
+    if not found then
+        return private.lost_lease();
+    end if;
+    return private.ok('null');
+end;
+$$;
+call private.expose('driver', 'hand_back_run', 'duet_worker');
+
+-- Parks a run that nobody will drive any more; its log is closed, so that its readers know.
+create function private.park_run(held duet.run, why text) returns void
+language plpgsql volatile set search_path = '' as $$
+begin
+    held := private.append_events(held, private.made_event('done', jsonb_build_object(
+        'type', 'finished', 'outcome', jsonb_build_object('outcome', 'interrupted'), 'reply', null,
+        'usage', jsonb_build_object('input_tokens', 0, 'output_tokens', 0), 'cost_micros', null)));
+    perform private.end_run(held, 'parked', why);
+end;
+$$;
+call private.expose('private', 'park_run');
+
+-- duet_core::ports::SystemStore::claim_run: the oldest run that waits, or whose worker was lost. Rows that another worker is
+-- claiming are passed over.
+create function driver.claim_run(p_lease uuid, p_lease_millis bigint, p_max_attempts int) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    found_run duet.run;
+    person_role text;
+begin
+    loop
+        select r.* into found_run from duet.run r
+        where r.status in ('queued', 'running') and (r.status = 'queued' or r.lease_until <= private.now())
+        order by r.created_at, r.id limit 1
+        for no key update of r skip locked;
+        if not found then
+            return private.ok('null');
+        end if;
+        select m.role into person_role from duet.member m
+        where m.workspace_id = found_run.workspace_id and m.user_id = found_run.user_id;
+        if not found then
+            perform private.park_run(found_run, 'The person who started it is no longer a member of this workspace.');
+            continue;
+        end if;
+        if found_run.attempt >= p_max_attempts then
+            perform private.park_run(found_run, format(
+                'Given up after %s attempts, each of which was cut off. Try again.', found_run.attempt));
+            continue;
+        end if;
+        update duet.run r
+        set status = 'running', attempt = r.attempt + 1, lease_token = p_lease, lease_millis = p_lease_millis,
+            lease_until = private.now() + p_lease_millis * interval '1 millisecond',
+            updated_at = greatest(private.now(), r.updated_at)
+        where r.workspace_id = found_run.workspace_id and r.id = found_run.id
+        returning * into found_run;
+        return private.ok(jsonb_build_object(
+            'run', private.run_json(found_run), 'role', person_role, 'lease', p_lease, 'lease_until', found_run.lease_until,
+            'log', private.events_json(found_run.workspace_id, found_run.id, 0, found_run.last_seq::int)));
+    end loop;
+end;
+$$;
+call private.expose('driver', 'claim_run', 'duet_worker');
+
+-- duet_core::ports::SystemStore::take_outbox
+create function driver.take_outbox(p_limit int) returns jsonb
+language sql volatile security definer set search_path = '' as $$
+    with taken as (
+        delete from duet.run_event_outbox o
+        where o.id in (select n.id from duet.run_event_outbox n order by n.id limit greatest(p_limit, 0) for update skip locked)
+        returning o.*
+    )
+    select private.ok(coalesce(jsonb_agg(jsonb_build_object('run', t.run_id, 'last_seq', t.last_seq) order by t.id), '[]'))
+    from taken t
+$$;
+call private.expose('driver', 'take_outbox', 'duet_worker');
+
+-- Where these runs' logs end, for a relay that has missed notifications.
+create function driver.run_heads(p_runs uuid[]) returns jsonb
+language sql stable security definer set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(jsonb_build_object('run', r.id, 'last_seq', r.last_seq)), '[]'))
+    from duet.run r where r.id = any (p_runs)
+$$;
+call private.expose('driver', 'run_heads', 'duet_worker');
+
+-- duet_core::ports::SystemStore::sweep, but for its memory part.
+create function driver.sweep() returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    at timestamptz := private.now();
+    sessions bigint;
+    keys bigint;
+begin
+    delete from duet.session s where s.expires_at <= at;
+    get diagnostics sessions = row_count;
+    delete from duet.idempotency_key k where k.expires_at <= at;
+    get diagnostics keys = row_count;
+    return private.ok(to_jsonb(sessions + keys));
+end;
+$$;
+call private.expose('driver', 'sweep', 'duet_worker');

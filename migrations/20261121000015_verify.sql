@@ -1,0 +1,111 @@
+-- Recomputing the hash chains: what was edited, reordered, cut off or taken away past the triggers shows.
+
+-- How many entries of the audit log hold (`rows`), or the first that does not (`broken`).
+create function private.verify_audit(workspace uuid, out rows bigint, out broken bigint)
+language plpgsql stable set search_path = '' as $$
+declare
+    entry duet.audit_entry;
+    head duet.audit_head;
+    previous bytea := decode(repeat('00', 32), 'hex');
+begin
+    rows := 0;
+    for entry in select * from duet.audit_entry e where e.workspace_id = workspace order by e.seq loop
+        if entry.seq <> rows + 1 then
+            broken := rows + 1;
+            return;
+        end if;
+        if entry.chain_hash <> private.hash_of(
+            'duet.audit.v1'::bytea, previous, uuid_send(entry.id), uuid_send(workspace), int8send(entry.seq), uuid_send(entry.actor),
+            coalesce(uuid_send(entry.agent_id), ''::bytea), convert_to(entry.action, 'UTF8'), convert_to(entry.target, 'UTF8'),
+            convert_to(entry.outcome, 'UTF8'), convert_to(entry.details, 'UTF8'), int8send(private.millis(entry.at))) then
+            broken := entry.seq;
+            return;
+        end if;
+        rows := entry.seq;
+        previous := entry.chain_hash;
+    end loop;
+    select * into head from duet.audit_head h where h.workspace_id = workspace;
+    -- Every workspace has at least the entry of its making.
+    if rows = 0 or (head.seq, head.hash) is distinct from (rows, previous) then
+        broken := rows + 1;
+    end if;
+end;
+$$;
+call private.expose('private', 'verify_audit');
+
+-- The same of a run's log.
+create function private.verify_run(workspace uuid, run uuid, out rows bigint, out broken bigint)
+language plpgsql stable set search_path = '' as $$
+declare
+    event record;
+    head duet.run;
+    previous bytea := decode(repeat('00', 32), 'hex');
+begin
+    rows := 0;
+    for event in
+        select e.*, p.salt, p.payload, p.redacted_at
+        from duet.run_event e
+        left join duet.run_event_payload p on p.workspace_id = e.workspace_id and p.run_id = e.run_id and p.seq = e.seq
+        where e.workspace_id = workspace and e.run_id = run order by e.seq
+    loop
+        if event.seq <> rows + 1 then
+            broken := rows + 1;
+            return;
+        end if;
+        -- A payload that was redacted says so; one that is not there was taken away.
+        if event.chain_hash <> private.event_hash(previous, run, event.seq, event.kind, event.at, event.payload_hash)
+            or (event.payload is null and event.redacted_at is null)
+            or private.payload_hash(event.salt, event.payload) <> event.payload_hash then
+            broken := event.seq;
+            return;
+        end if;
+        rows := event.seq;
+        previous := event.chain_hash;
+    end loop;
+    select * into head from duet.run r where r.workspace_id = workspace and r.id = run;
+    if (head.last_seq, head.last_hash) is distinct from (rows, previous) then
+        broken := rows + 1;
+    end if;
+end;
+$$;
+call private.expose('private', 'verify_run');
+
+-- Definer, because the chains of all members' runs are recomputed, of which the owner sees nothing but whether they hold.
+create function private.verify_chains(workspace uuid) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    total bigint;
+    chain record;
+    run uuid;
+begin
+    if workspace not in (select private.my_own_workspaces()) then
+        return private.refused('denied', 'this needs the role `owner`');
+    end if;
+    chain := private.verify_audit(workspace);
+    if chain.broken is not null then
+        return private.ok(jsonb_build_object('chain', 'audit', 'seq', chain.broken));
+    end if;
+    total := chain.rows;
+    -- A message names its run also when that is gone with all its events.
+    for run in
+        select r.id from duet.run r where r.workspace_id = workspace
+        union select m.run_id from duet.message m where m.workspace_id = workspace and m.run_id is not null
+        order by 1
+    loop
+        chain := private.verify_run(workspace, run);
+        if chain.broken is not null then
+            return private.ok(jsonb_build_object('chain', 'run ' || run, 'seq', chain.broken));
+        end if;
+        total := total + chain.rows;
+    end loop;
+    return private.ok(jsonb_build_object('rows', total));
+end;
+$$;
+call private.expose('private', 'verify_chains', 'authenticated');
+
+-- duet_core::ports::AuditLog::verify: `rows` that hold, or the `chain` and `seq` of the first that does not.
+create function public.audit_verify(p_workspace uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.verify_chains(p_workspace)
+$$;
+call private.expose('public', 'audit_verify', 'authenticated');

@@ -1,0 +1,125 @@
+//! Conversations and their messages.
+
+use async_trait::async_trait;
+use duet_core::{
+    Caller, StoreResult, Timestamp, cursor,
+    domain::{Conversation, ConversationEdit, Message, MessageHit, MessageRole, Page, PageRequest, check_title},
+    ids::{AgentId, ConversationId, Id, MessageId},
+    ports::ConversationStore,
+    search,
+};
+use serde::Deserialize;
+
+use super::contract::{self, Contract};
+use crate::rpc::Call;
+
+/// The conversations in the database.
+pub struct Conversations(pub(super) Contract);
+
+/// A message that was found, with its whole text.
+#[derive(Deserialize)]
+struct Found {
+    conversation_id: ConversationId,
+    title: String,
+    message_id: MessageId,
+    role: MessageRole,
+    text: String,
+    created_at: Timestamp,
+}
+
+#[async_trait]
+impl ConversationStore for Conversations {
+    async fn create(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        agent: Option<AgentId>,
+        title: Option<&str>,
+    ) -> StoreResult<Conversation> {
+        const ACTION: &str = "start a conversation";
+        caller.require_person(ACTION)?;
+        let call = Call::repeatable("conversation_create")
+            .of(if agent.is_some() { "the agent" } else { "the workspace" })
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id)
+            .arg("p_agent", agent.map(|agent| agent.uuid()))
+            .arg("p_title", title.map(check_title).transpose()?);
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn conversation(&self, caller: &Caller, id: ConversationId) -> StoreResult<Option<Conversation>> {
+        let call = Call::repeatable("conversation_read")
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id);
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<Page<Conversation>> {
+        let (before, before_id) = contract::moment(&request)?;
+        let call = Call::repeatable("conversation_list")
+            .id("p_workspace", caller.workspace)
+            .arg("p_archived", archived)
+            .arg("p_before", before)
+            .arg("p_before_id", before_id)
+            .arg("p_limit", contract::limit(&request));
+        let found: Vec<Conversation> = self.0.as_caller(caller, call).await?;
+        Ok(cursor::page(found, request.size(), |conversation| {
+            cursor::after(conversation.updated_at.millis(), conversation.id)
+        }))
+    }
+
+    async fn edit(&self, caller: &Caller, id: ConversationId, edit: ConversationEdit) -> StoreResult<Conversation> {
+        const ACTION: &str = "change a conversation";
+        caller.require_person(ACTION)?;
+        let call = Call::repeatable("conversation_edit")
+            .of("the conversation")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id)
+            .arg("p_title", edit.title.as_deref().map(check_title).transpose()?)
+            .arg("p_archived", edit.archived);
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+        let call = Call::repeatable("message_list")
+            .of("the conversation")
+            .id("p_workspace", caller.workspace)
+            .id("p_conversation", id)
+            .arg("p_before", cursor::number(request.cursor.as_deref())?)
+            .arg("p_limit", contract::limit(&request));
+        let found: Vec<Message> = self.0.as_caller(caller, call).await?;
+        Ok(cursor::page(found, request.size(), |message| message.ordinal.to_string()))
+    }
+
+    async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
+        let call = Call::repeatable("message_by_id")
+            .id("p_workspace", caller.workspace)
+            .arg("p_ids", ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {
+        let (before, before_id) = contract::moment(&request)?;
+        let words = search::words(query);
+        let call = Call::repeatable("message_search")
+            .id("p_workspace", caller.workspace)
+            .arg("p_query", words.join(" "))
+            .arg("p_before", before)
+            .arg("p_before_id", before_id)
+            .arg("p_limit", contract::limit(&request));
+        let found: Vec<Found> = self.0.as_caller(caller, call).await?;
+        let hits = found.into_iter().map(|found| MessageHit {
+            conversation_id: found.conversation_id,
+            title: found.title,
+            message_id: found.message_id,
+            role: found.role,
+            snippet: search::snippet(&found.text, &words),
+            created_at: found.created_at,
+        });
+        Ok(cursor::page(hits.collect(), request.size(), |hit| {
+            cursor::after(hit.created_at.millis(), hit.message_id)
+        }))
+    }
+}

@@ -1,0 +1,172 @@
+//! Live hints: notifications of the database into the process's feed.
+//!
+//! One task a process listens on a connection of its own. Every append notifies once, so that a hint arrives within
+//! milliseconds of its commit. A second task empties the outbox, and while nobody listens (the connection broke, or a pooler
+//! stands in between) asks for the heads of the runs that somebody here waits for.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use duet_core::{
+    StoreResult,
+    domain::EventHint,
+    feed::Feed,
+    ids::{Id, RunId},
+    ports::EventFeed,
+};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
+use tokio::{sync::broadcast, task::AbortHandle, time};
+
+use super::{contract::Contract, system::Hint};
+use crate::rpc::Call;
+
+/// The channel that `private.append_events` notifies: the run's id and its newest `seq`.
+const CHANNEL: &str = "duet_run";
+/// How often the outbox is emptied, and how long the listener waits before it connects again.
+const POLL: Duration = Duration::from_secs(1);
+/// Hints taken out of the outbox at a time.
+const BATCH: usize = 1024;
+
+/// The feed of one process and, where it listens, the task that feeds it. The task ends with the last of its stores.
+#[derive(Default)]
+pub struct LiveFeed {
+    feed: Arc<Feed>,
+    relay: Option<AbortHandle>,
+}
+
+impl Drop for LiveFeed {
+    fn drop(&mut self) {
+        if let Some(relay) = &self.relay {
+            relay.abort();
+        }
+        self.feed.close();
+    }
+}
+
+impl EventFeed for LiveFeed {
+    fn subscribe(&self, run: RunId) -> broadcast::Receiver<EventHint> {
+        self.feed.subscribe(run)
+    }
+}
+
+impl LiveFeed {
+    /// A feed that listens, in a task on the present runtime.
+    pub fn listening(contract: Contract, connect: PgConnectOptions) -> Self {
+        let feed = Arc::new(Feed::default());
+        let relay = Relay {
+            contract,
+            feed: Arc::clone(&feed),
+            hears: AtomicBool::new(false),
+        };
+        let task = tokio::spawn(async move {
+            tokio::join!(relay.listen(connect), relay.poll());
+        });
+        Self {
+            feed,
+            relay: Some(task.abort_handle()),
+        }
+    }
+
+    /// Takes hints out of the outbox and passes them on.
+    pub async fn take_outbox(&self, contract: &Contract, limit: usize) -> StoreResult<Vec<EventHint>> {
+        take_outbox(contract, &self.feed, limit).await
+    }
+}
+
+async fn take_outbox(contract: &Contract, feed: &Feed, limit: usize) -> StoreResult<Vec<EventHint>> {
+    let call = Call::new("take_outbox").arg("p_limit", i32::try_from(limit).unwrap_or(i32::MAX));
+    let hints: Vec<Hint> = contract.as_driver(call).await?;
+    let hints: Vec<EventHint> = hints.into_iter().map(EventHint::from).collect();
+    for hint in &hints {
+        feed.send(*hint);
+    }
+    Ok(hints)
+}
+
+struct Relay {
+    contract: Contract,
+    feed: Arc<Feed>,
+    /// Whether notifications arrive.
+    hears: AtomicBool,
+}
+
+impl Relay {
+    async fn listen(&self, connect: PgConnectOptions) {
+        loop {
+            if let Err(error) = self.hear(connect.clone()).await {
+                tracing::warn!(
+                    error = crate::error::kind(&error),
+                    "live hints: the database does not notify; asking it every second"
+                );
+            }
+            self.hears.store(false, Ordering::Relaxed);
+            time::sleep(POLL).await;
+        }
+    }
+
+    /// Passes notifications on until the connection breaks.
+    async fn hear(&self, connect: PgConnectOptions) -> Result<(), sqlx::Error> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(connect.application_name("duet relay"));
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(CHANNEL).await?;
+        self.hears.store(true, Ordering::Relaxed);
+        // What was appended before it listened.
+        self.catch_up().await;
+        while let Some(notification) = listener.try_recv().await? {
+            match hint(&notification) {
+                Some(hint) => self.feed.send(hint),
+                None => tracing::warn!("live hints: a notification that is none of Duet's"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn poll(&self) {
+        let mut ticks = time::interval(POLL);
+        ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if !self.hears.load(Ordering::Relaxed) {
+                self.catch_up().await;
+            }
+            loop {
+                match take_outbox(&self.contract, &self.feed, BATCH).await {
+                    Ok(hints) if hints.len() == BATCH => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "the outbox could not be emptied; readers go by the log");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells those who wait how far their runs are.
+    async fn catch_up(&self) {
+        let runs: Vec<_> = self.feed.listened().into_iter().map(Id::uuid).collect();
+        if runs.is_empty() {
+            return;
+        }
+        let call = Call::repeatable("run_heads").arg("p_runs", runs);
+        match self.contract.as_driver::<Vec<Hint>>(call).await {
+            Ok(hints) => hints.into_iter().for_each(|hint| self.feed.send(hint.into())),
+            Err(error) => tracing::warn!(%error, "live hints: the runs' heads could not be read; readers go by the log"),
+        }
+    }
+}
+
+fn hint(notification: &PgNotification) -> Option<EventHint> {
+    let (run, last_seq) = notification.payload().split_once(' ')?;
+    Some(EventHint {
+        run: run.parse().ok()?,
+        last_seq: last_seq.parse().ok()?,
+    })
+}

@@ -1,0 +1,98 @@
+//! Runs as the driver writes them: under a lease, which the database checks in every call.
+
+use async_trait::async_trait;
+use duet_core::{
+    StoreResult, Timestamp,
+    domain::{Appended, NewEvent, Run, Settlement, StoredEvent},
+    ids::{LeaseToken, RunId},
+    ports::RunLog,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    contract::{self, Contract},
+    events::{self, Event},
+};
+use crate::rpc::Call;
+
+/// The driver's side of the runs in the database.
+pub struct Log(pub(super) Contract);
+
+#[derive(Deserialize)]
+struct Written {
+    interleaved: Vec<Event>,
+    first: u64,
+    at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Beat {
+    until: Timestamp,
+    last_seq: u64,
+}
+
+/// A model may write U+0000, which Postgres cannot store in a text: the mark for what could not be shown stands for it.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
+}
+
+/// The same for all texts of a structure.
+fn storable_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(storable(&text)),
+        Value::Array(items) => items.into_iter().map(storable_value).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (name, storable_value(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        plain => plain,
+    }
+}
+
+fn held(function: &'static str, run: RunId, lease: LeaseToken) -> Call {
+    Call::new(function).of("the run").id("p_run", run).id("p_lease", lease)
+}
+
+#[async_trait]
+impl RunLog for Log {
+    async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
+        let call = held("append_run_events", run, lease)
+            .arg("p_after", contract::long(after))
+            .arg("p_events", events::appendable(&self.0.env, &events)?);
+        let written: Written = self.0.as_driver(call).await?;
+        let own = (written.first..).zip(events).map(|(seq, new)| StoredEvent {
+            seq,
+            kind: new.event.kind(),
+            event: Some(new.event),
+            at: written.at,
+        });
+        Ok(Appended {
+            interleaved: events::stored(written.interleaved)?,
+            own: own.collect(),
+        })
+    }
+
+    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<(Timestamp, u64)> {
+        let beat: Beat = self.0.as_driver(held("heartbeat_run", run, lease)).await?;
+        Ok((beat.until, beat.last_seq))
+    }
+
+    async fn settle(&self, run: RunId, lease: LeaseToken, after: u64, settlement: Settlement) -> StoreResult<Run> {
+        let reply = settlement.reply.as_ref();
+        let call = held("settle_run", run, lease)
+            .arg("p_after", contract::long(after))
+            .arg("p_events", events::appendable(&self.0.env, &settlement.events)?)
+            .arg("p_status", settlement.status.as_str())
+            .arg("p_reason", settlement.reason.as_deref().map(storable))
+            .arg("p_reply_status", reply.map(|reply| reply.status.as_str().to_owned()))
+            .arg("p_reply_text", reply.map(|reply| storable(&reply.text)))
+            .arg("p_reply_trace", reply.map(|reply| storable_value(json!(reply.trace))));
+        self.0.as_driver(call).await
+    }
+
+    async fn hand_back(&self, run: RunId, lease: LeaseToken) -> StoreResult<()> {
+        self.0.as_driver(held("hand_back_run", run, lease)).await
+    }
+}

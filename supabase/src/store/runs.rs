@@ -1,0 +1,112 @@
+//! Runs as people see them.
+
+use async_trait::async_trait;
+use duet_core::{
+    Caller, StoreError, StoreResult, cursor,
+    domain::{EventPage, NewTurn, Page, PageRequest, RetryTurn, Run, TurnReceipt},
+    ids::{ConversationId, RunId},
+    ports::RunStore,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    contract::{self, Contract},
+    events::{self, Event},
+};
+use crate::rpc::Call;
+
+/// The runs in the database.
+pub struct Runs(pub(super) Contract);
+
+/// A page of a run's log.
+#[derive(Deserialize)]
+struct Log {
+    events: Vec<Event>,
+    last_seq: u64,
+    ended: bool,
+}
+
+#[async_trait]
+impl RunStore for Runs {
+    async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt> {
+        const ACTION: &str = "send a message";
+        caller.require_person(ACTION)?;
+        turn.check().map_err(StoreError::invalid)?;
+        let call = Call::repeatable("run_start_turn")
+            .of("the conversation")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_conversation", turn.conversation_id)
+            .id("p_message", turn.message_id)
+            .id("p_run", turn.run_id)
+            .id("p_reply", turn.reply_id)
+            .arg("p_text", turn.text)
+            .arg("p_key", turn.idempotency_key)
+            .arg("p_limits", json!(turn.limits));
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn retry_turn(&self, caller: &Caller, retry: RetryTurn) -> StoreResult<TurnReceipt> {
+        const ACTION: &str = "have a message answered again";
+        caller.require_person(ACTION)?;
+        let call = Call::repeatable("run_retry_turn")
+            .of("the message")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_message", retry.message_id)
+            .id("p_run", retry.run_id)
+            .id("p_reply", retry.reply_id)
+            .arg("p_mode", retry.mode.as_str())
+            .arg("p_limits", json!(retry.limits));
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn run(&self, caller: &Caller, id: RunId) -> StoreResult<Option<Run>> {
+        let call = Call::repeatable("run_read")
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id);
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<Page<Run>> {
+        let (before, before_id) = contract::moment(&request)?;
+        let call = Call::repeatable("run_list")
+            .of("the conversation")
+            .id("p_workspace", caller.workspace)
+            .id("p_conversation", conversation)
+            .arg("p_before", before)
+            .arg("p_before_id", before_id)
+            .arg("p_limit", contract::limit(&request));
+        let runs: Vec<Run> = self.0.as_caller(caller, call).await?;
+        Ok(cursor::page(runs, request.size(), |run| {
+            cursor::after(run.created_at.millis(), run.id)
+        }))
+    }
+
+    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
+        let call = Call::repeatable("run_events")
+            .of("the run")
+            .id("p_workspace", caller.workspace)
+            .id("p_run", id)
+            .arg("p_after", contract::long(after))
+            .arg("p_limit", i32::try_from(limit).unwrap_or(i32::MAX));
+        let log: Log = self.0.as_caller(caller, call).await?;
+        Ok(EventPage {
+            events: events::stored(log.events)?,
+            last_seq: log.last_seq,
+            ended: log.ended,
+        })
+    }
+
+    async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run> {
+        const ACTION: &str = "stop a run";
+        caller.require_person(ACTION)?;
+        let call = Call::repeatable("run_cancel")
+            .of("the run")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id);
+        self.0.as_caller(caller, call).await
+    }
+}
