@@ -7,6 +7,7 @@ mod compatibility;
 mod fetch;
 mod generate;
 mod place;
+mod postgres;
 mod run;
 mod tally;
 mod test;
@@ -35,6 +36,11 @@ enum Task {
     Bench(bench::Options),
     /// Write the generated files: the CLI and configuration references, the OpenAPI document, the web app's API types.
     Gen(generate::Options),
+    /// Start a Postgres with pgvector for development and print its address; Ctrl-C stops it and removes its data.
+    Postgres(postgres::Options),
+    /// The other half of `postgres`, not for people.
+    #[command(hide = true)]
+    PostgresKeeper(postgres::KeeperOptions),
     /// What CI runs: the same as `test`.
     Ci,
 }
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Gen(options) => generate::run(&options),
+        Task::Postgres(options) => postgres::run(&options),
+        Task::PostgresKeeper(options) => postgres::keep(&options),
         Task::Ci => test::test(&test::Options::default()),
     };
     match result {

@@ -13,6 +13,7 @@ use crate::{
     binary,
     command::{self, Failed, Output},
     fetch, generate, place,
+    postgres::{self, Tested},
     tally::Tally,
     tools, tree, web,
 };
@@ -253,6 +254,9 @@ fn rust(options: &Options) -> Result<Output> {
         cargo.env("DUET_TEST_LONG", "1").env("DUET_TEST_SEEDS", "1000");
     }
     cargo.env("DUET_TEST_MINILM", minilm()?);
+    // One server for all tests; each makes databases of its own in it.
+    let postgres = Tested::new()?;
+    cargo.env(postgres::URL, postgres.url());
     command::watch(&mut cargo)
 }
 
