@@ -1,5 +1,6 @@
 //! A real Postgres with pgvector for tests and development: its own data, its own port, gone when it is no longer needed.
 
+mod database;
 #[cfg(unix)]
 mod keeper;
 #[cfg(unix)]
@@ -13,6 +14,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+
+pub use database::Database;
 
 /// Names a server to test against instead of one that is started here.
 pub const URL: &str = "DUET_TEST_POSTGRES_URL";
