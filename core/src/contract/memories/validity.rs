@@ -1,7 +1,10 @@
 //! What holds: review, superseding, expiry.
 
+use std::sync::Arc;
+
 use super::{World, agent_of, fact, ids, vector};
 use crate::{
+    caller::Caller,
     domain::{
         Capability, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallMode, ReviewState, Taint, Visibility,
     },
@@ -57,6 +60,13 @@ rules! {
         assert_eq!(w.memories.list(&w.anna, now, PageRequest::first(9)).await.expect("listed").items.len(), 1);
         let history = MemoryFilter { history: true, ..MemoryFilter::default() };
         assert_eq!(w.memories.list(&w.anna, history, PageRequest::first(9)).await.expect("listed").items.len(), 2);
+        let before = |id| MemoryFilter { history: true, superseded_by: Some(id), ..MemoryFilter::default() };
+        let listed = |caller: &Caller, filter| { let (memories, caller) = (Arc::clone(&w.memories), caller.clone()); async move { memories.list(&caller, filter, PageRequest::first(9)).await.expect("listed").items } };
+        assert_eq!(listed(&w.anna, before(new.id)).await.iter().map(|memory| memory.id).collect::<Vec<_>>(), [old.id]);
+        assert!(listed(&w.anna, before(old.id)).await.is_empty(), "it is the first");
+        assert!(listed(&w.anna, before(w.env.id())).await.is_empty());
+        assert!(listed(&w.carl, before(new.id)).await.is_empty(), "another workspace");
+        assert!(listed(&w.anna, MemoryFilter { history: false, ..before(new.id) }).await.is_empty(), "it no longer holds");
         let late = NewMemory { supersedes: Some(old.id), ..fact(&w.env, "Ben lives in Trier") };
         assert!(matches!(w.memories.remember(&w.anna, late, None).await, Err(StoreError::Conflict(_))));
     }
@@ -76,9 +86,12 @@ rules! {
         let new = NewMemory { supersedes: Some(old.id), taint: Taint::Untrusted, ..fact(&w.env, "The train leaves at ten") };
         let new = w.remember(&agent, new).await;
         assert_eq!(w.found(&w.anna, "train").await, [old.id]);
+        let before = MemoryFilter { history: true, superseded_by: Some(new.id), ..MemoryFilter::default() };
+        assert!(w.memories.list(&w.anna, before.clone(), PageRequest::first(9)).await.expect("listed").items.is_empty());
         let accept = MemoryEdit { review: Some(ReviewState::Accepted), ..MemoryEdit::default() };
         w.memories.edit(&w.anna, new.id, accept).await.expect("edited");
         assert_eq!(w.found(&w.anna, "train").await, [new.id]);
+        assert_eq!(w.memories.list(&w.anna, before, PageRequest::first(9)).await.expect("listed").items[0].id, old.id);
     }
 
     /// From its time on it is gone for everyone; the sweep deletes it.
