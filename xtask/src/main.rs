@@ -6,8 +6,11 @@ mod command;
 mod compatibility;
 mod fetch;
 mod generate;
+mod npm;
 mod place;
+mod postgres;
 mod run;
+mod supabase;
 mod tally;
 mod test;
 mod tools;
@@ -35,6 +38,11 @@ enum Task {
     Bench(bench::Options),
     /// Write the generated files: the CLI and configuration references, the OpenAPI document, the web app's API types.
     Gen(generate::Options),
+    /// Start a Postgres with pgvector for development and print its address; Ctrl-C stops it and removes its data.
+    Postgres(postgres::Options),
+    /// The other half of `postgres`, not for people.
+    #[command(hide = true)]
+    PostgresKeeper(postgres::KeeperOptions),
     /// What CI runs: the same as `test`.
     Ci,
 }
@@ -45,6 +53,8 @@ fn main() -> ExitCode {
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Gen(options) => generate::run(&options),
+        Task::Postgres(options) => postgres::run(&options),
+        Task::PostgresKeeper(options) => postgres::keep(&options),
         Task::Ci => test::test(&test::Options::default()),
     };
     match result {

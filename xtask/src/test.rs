@@ -13,6 +13,8 @@ use crate::{
     binary,
     command::{self, Failed, Output},
     fetch, generate, place,
+    postgres::{self, Tested},
+    supabase,
     tally::Tally,
     tools, tree, web,
 };
@@ -84,6 +86,12 @@ const STAGES: &[Stage] = &[
         about: "all Rust tests, with the real binary",
         counts: true,
         run: rust,
+    },
+    Stage {
+        name: "supabase",
+        about: "Supabase's own tools: migrations, advisors, sign-in and the Data API",
+        counts: true,
+        run: |_| supabase::check(),
     },
     Stage {
         name: "doc",
@@ -253,6 +261,11 @@ fn rust(options: &Options) -> Result<Output> {
         cargo.env("DUET_TEST_LONG", "1").env("DUET_TEST_SEEDS", "1000");
     }
     cargo.env("DUET_TEST_MINILM", minilm()?);
+    // Suites serve databases with it.
+    supabase::install()?;
+    // One server for all tests; each makes databases of its own in it.
+    let postgres = Tested::new()?;
+    cargo.env(postgres::URL, postgres.url());
     command::watch(&mut cargo)
 }
 

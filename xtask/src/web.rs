@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     command::{self, Output},
-    place,
+    npm, place,
 };
 
 /// The web app's folder.
@@ -21,15 +21,7 @@ pub fn folder() -> PathBuf {
 
 /// Installs exactly the packages of the lockfile, unless that was done already.
 pub fn install() -> Result<()> {
-    let lock = folder().join("package-lock.json");
-    let wanted = fs::read(&lock).with_context(|| format!("Cannot read {}.", lock.display()))?;
-    let stamp = folder().join("node_modules/.duet-installed");
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    let mut npm = npm(&["ci", "--no-audit", "--no-fund"]);
-    command::watch(&mut npm).context("The web app's packages could not be installed. Is the npm registry reachable?")?;
-    fs::write(&stamp, wanted).with_context(|| format!("Cannot write {}.", stamp.display()))
+    npm::install(&folder())
 }
 
 /// Builds the web app into `web/dist`, unless its sources are as they were at the last build.
@@ -53,9 +45,7 @@ pub fn script(name: &str) -> Result<Output> {
 
 /// An npm command in the web app's folder.
 pub fn npm(arguments: &[&str]) -> std::process::Command {
-    let mut npm = command::command("npm");
-    npm.current_dir(folder()).args(arguments).env("CI", "true");
-    npm
+    npm::npm(&folder(), arguments)
 }
 
 /// Names, sizes and times of all source files, as one number.

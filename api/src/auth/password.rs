@@ -79,7 +79,7 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_env::env;
+    use crate::testing::env;
 
     #[tokio::test]
     async fn a_hash_fits_its_password_alone() {

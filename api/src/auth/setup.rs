@@ -37,7 +37,7 @@ pub fn hash_token(typed: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing_env::env;
+    use crate::testing::env;
 
     #[test]
     fn a_token_is_typeable_and_forgiving() {

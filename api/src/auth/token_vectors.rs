@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing_env::env;
+use crate::testing::env;
 
 const KEY: [u8; 32] = [42; 32];
 const SESSION: [u8; 32] = [9; 32];

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use duet_core::{
     Timestamp,
@@ -63,6 +61,7 @@ async fn list_memories(
         domain: query.domain,
         review: query.review,
         history: query.history,
+        superseded_by: None,
     };
     Ok(Answer(state.stores().memories.list(&caller, filter, page).await?))
 }
@@ -287,34 +286,22 @@ async fn memory_provenance(
     }))
 }
 
-/// Most pages of history looked through for what a memory superseded.
-const HISTORY_PAGES: usize = 50;
+/// Longest history that is told.
+const MOST_SUPERSEDED: usize = 100;
 
-/// The chain of memories that led to this one. A memory is older than the one that takes its place, so one pass over the
-/// list, newest first, finds them all.
+/// The memories that led to this one, newest first: the one whose place it took, the one whose place that took, and so on.
 async fn superseded(state: &AppState, caller: &duet_core::Caller, id: MemoryId) -> ApiResult<Vec<Memory>> {
-    let mut chain = BTreeSet::from([id]);
-    let mut found = Vec::new();
-    let mut cursor = None;
-    for _ in 0..HISTORY_PAGES {
+    let mut found: Vec<Memory> = Vec::new();
+    while found.len() < MOST_SUPERSEDED {
         let filter = MemoryFilter {
             history: true,
+            superseded_by: Some(found.last().map_or(id, |memory| memory.id)),
             ..MemoryFilter::default()
         };
-        let request = PageRequest {
-            cursor,
-            limit: PageRequest::MAX,
-        };
-        let page = state.stores().memories.list(caller, filter, request).await?;
-        for memory in page.items {
-            if memory.superseded_by.is_some_and(|by| chain.contains(&by)) {
-                chain.insert(memory.id);
-                found.push(memory);
-            }
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
+        let page = state.stores().memories.list(caller, filter, PageRequest::first(1)).await?;
+        match page.items.into_iter().next() {
+            Some(memory) => found.push(memory),
+            None => break,
         }
     }
     Ok(found)

@@ -91,15 +91,10 @@ async fn send_message(
     Json(message): Json<NewMessage>,
 ) -> ApiResult<(StatusCode, Answer<TurnReceipt>)> {
     let idempotency_key = idempotency_key(&headers)?;
-    let env = state.env();
     let turn = NewTurn {
-        conversation_id: path.id,
-        message_id: env.id(),
-        run_id: env.id(),
-        reply_id: env.id(),
-        text: message.text,
         idempotency_key,
         limits: state.turn_limits(),
+        ..NewTurn::new(state.env(), path.id, message.text)
     };
     if let Err(message) = turn.check() {
         return Err(match turn.text.len() > NewTurn::MAX_TEXT {

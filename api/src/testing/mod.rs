@@ -1,9 +1,11 @@
-//! Test servers. [`ScriptedModel`] speaks the wire formats of Anthropic, OpenAI and Ollama on a free loopback port and
+//! What tests of this and other crates share: [`env`] is real time and chance; [`ScriptedModel`] speaks the wire formats of Anthropic, OpenAI and Ollama on a free loopback port and
 //! says what its script says, faults included.
 
+mod env;
 mod script;
 mod server;
 mod wire;
 
+pub use env::env;
 pub use script::{EmbedFault, Fault, Piece, Scripted};
 pub use server::{Recorded, ScriptedModel};

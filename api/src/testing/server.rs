@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, post},
+    serve::ListenerExt,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -137,6 +138,10 @@ impl ScriptedModel {
             .route("/api/tags", get(|state, headers| list(Format::Ollama, state, headers)))
             .layer(DefaultBodyLimit::max(64 * 1024 * 1024))
             .with_state(shared.clone());
+        let listener = listener.tap_io(|connection| {
+            // Or measurements would show the scripted model's own delays.
+            connection.set_nodelay(true).expect("a loopback connection takes its options");
+        });
         let server = tokio::spawn(async move {
             // Ends with the task; an accept error would show in the test as a refused connection.
             let _ = axum::serve(listener, router).await;

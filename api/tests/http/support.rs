@@ -19,9 +19,9 @@ use duet_api::{
     config::Config,
     router::router,
     state::{AppParts, AppState},
+    testing::env,
 };
 use duet_core::{
-    Clock, Env, Random, Timestamp,
     domain::{Locality, ModelRef, Price, StopReason, Usage},
     ids::{Id, UserId},
     policy::Policy,
@@ -42,32 +42,6 @@ use zeroize::Zeroizing;
 pub const EMAIL: &str = "ada@example.org";
 const FILE_KEY: [u8; 32] = [7; 32];
 pub const PASSWORD: &str = "correct horse battery";
-
-struct SystemClock;
-
-#[async_trait]
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "these tests run in real time")]
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
-
-struct SystemRandom;
-
-impl Random for SystemRandom {
-    #[expect(clippy::disallowed_methods, reason = "these tests need no seed")]
-    fn fill(&self, buffer: &mut [u8]) {
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), buffer).unwrap();
-    }
-}
-
-pub fn env() -> Env {
-    Env::new(Arc::new(SystemClock), Arc::new(SystemRandom))
-}
 
 /// What the model does next.
 pub enum Line {

@@ -96,6 +96,42 @@ async fn a_turn_is_stored_streamed_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn provenance_tells_what_a_memory_took_the_place_of_newest_first() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let mut ids: Vec<String> = Vec::new();
+    for town in ["Bonn", "Mainz", "Trier"] {
+        let mut memory = json!({"text": format!("Ben lives in {town}")});
+        if let Some(last) = ids.last() {
+            memory["supersedes"] = json!(last);
+        }
+        let stored = ada.post("memories", memory).await.ok(201);
+        ids.push(stored["id"].as_str().unwrap().to_owned());
+        ada.post("memories", json!({"text": format!("{town} is a town")}))
+            .await
+            .ok(201);
+    }
+    let told = |why: &Value| -> Vec<String> {
+        let superseded = why["superseded"].as_array().unwrap();
+        superseded
+            .iter()
+            .map(|memory| memory["text"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for (id, expected) in ids.iter().zip([
+        vec![],
+        vec!["Ben lives in Bonn"],
+        vec!["Ben lives in Mainz", "Ben lives in Bonn"],
+    ]) {
+        assert_eq!(told(&ada.get(&format!("memories/{id}/provenance")).await.ok(200)), expected);
+    }
+    let audit = ada.get("audit").await.ok(200);
+    assert_eq!(audit["items"][1]["action"], "memory.create");
+    assert_eq!(audit["items"][1]["target"], format!("memory:{}", ids[2]));
+    assert!(!audit.to_string().contains("Trier"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_live_stream_shows_text_as_it_comes_and_stop_keeps_it() {
     let server = Server::start().await;
     let ada = server.owner().await;

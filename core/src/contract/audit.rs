@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{World, assert_denied};
+use super::{World, assert_denied, memories::fact};
 use crate::{
-    domain::{AgentEdit, AuditOutcome, NewAuditEntry, PageRequest},
+    domain::{AgentEdit, AuditOutcome, NewAuditEntry, NewMemory, PageRequest},
     ports::ChainCheck,
 };
 
@@ -63,5 +63,59 @@ pub async fn entries_and_chain(world: &World) {
         matches!(audit.verify(&world.owner).await.unwrap(), ChainCheck::Intact(rows) if rows > after.len() as u64),
         "{:?}",
         claim.run.id
+    );
+}
+
+/// Each memory is on record once, as whose it is and by its id alone, also when an agent wrote it.
+pub async fn memories_are_on_record(world: &World) {
+    let (audit, memories) = (&world.stores.audit, &world.stores.memories);
+    let before = audit.entries(&world.owner, PageRequest::first(200)).await.unwrap().items;
+    let first = fact(&world.env, "The canary is called Tangerine");
+    for _ in 0..2 {
+        memories.remember(&world.member, first.clone(), None).await.unwrap();
+    }
+    let agent = world.agent_of(&world.owner).await;
+    let second = NewMemory {
+        supersedes: Some(first.id),
+        ..fact(&world.env, "The canary is called Clementine")
+    };
+    for _ in 0..2 {
+        memories.remember(&agent, second.clone(), None).await.unwrap();
+    }
+    let refused = NewMemory {
+        supersedes: Some(first.id),
+        ..fact(&world.env, "The canary is called Satsuma")
+    };
+    memories.remember(&agent, refused, None).await.unwrap_err();
+
+    let after = audit.entries(&world.owner, PageRequest::first(200)).await.unwrap().items;
+    assert_eq!(
+        after.len(),
+        before.len() + 2,
+        "once each, and nothing for what was not done: {after:?}"
+    );
+    let acting = agent.agent.as_ref().unwrap();
+    let expected = [
+        (world.owner.user, Some(acting.agent), second.id),
+        (world.member.user, None, first.id),
+    ];
+    for (entry, (actor, agent, memory)) in after.iter().zip(expected) {
+        assert_eq!((entry.actor, entry.agent_id), (actor, agent));
+        assert_eq!((entry.action.as_str(), entry.outcome), ("memory.create", AuditOutcome::Done));
+        assert_eq!(entry.target, format!("memory:{memory}"));
+    }
+    assert_eq!(after[0].details, json!({"supersedes": first.id, "run": acting.run}));
+    assert_eq!(after[1].details, json!({"supersedes": null, "run": null}));
+    let said = format!("{after:?}");
+    assert!(!said.contains("canary"), "no text in the log");
+    assert!(matches!(audit.verify(&world.owner).await.unwrap(), ChainCheck::Intact(_)));
+    assert!(
+        audit
+            .entries(&world.stranger, PageRequest::first(200))
+            .await
+            .unwrap()
+            .items
+            .iter()
+            .all(|entry| entry.action != "memory.create")
     );
 }

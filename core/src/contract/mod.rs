@@ -38,7 +38,7 @@ macro_rules! contract_suite {
             run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back }
             system { claims, of_many_workers_one_claims, parking, outbox, sweeping }
             keys { life_of_a_key, scopes_of_keys }
-            audit { entries_and_chain }
+            audit { entries_and_chain, memories_are_on_record }
             isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do }
         }
     };

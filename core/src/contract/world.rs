@@ -16,7 +16,7 @@ use super::simulator::Host;
 use crate::{
     caller::{ActingAgent, Caller},
     clock::{Clock, Env, Random, Timestamp},
-    domain::{Agent, AgentKind, Claim, Conversation, LeasePolicy, NewTurn, OwnerSetup, Role, TurnLimits, TurnReceipt, Workspace},
+    domain::{Agent, AgentKind, Claim, Conversation, LeasePolicy, NewTurn, OwnerSetup, Role, TurnReceipt, Workspace},
     error::{StoreError, StoreResult},
     ids::{ConversationId, UserId, WorkspaceId},
     ports::Stores,
@@ -181,15 +181,7 @@ impl World {
 
     /// A turn with fresh ids.
     pub fn turn(&self, conversation: ConversationId, text: &str) -> NewTurn {
-        NewTurn {
-            conversation_id: conversation,
-            message_id: self.env.id(),
-            run_id: self.env.id(),
-            reply_id: self.env.id(),
-            text: text.into(),
-            idempotency_key: None,
-            limits: TurnLimits::default(),
-        }
+        NewTurn::new(&self.env, conversation, text)
     }
 
     /// Starts a turn.

@@ -224,6 +224,9 @@ pub struct MemoryFilter {
     pub review: Option<ReviewState>,
     /// Also those that no longer hold, and redacted ones (as tombstones).
     pub history: bool,
+    /// Only what this memory took the place of: at most one, found without reading the history. It no longer holds, so it takes
+    /// `history` too.
+    pub superseded_by: Option<MemoryId>,
 }
 
 /// A vector with the name of the model that made it. Vectors of different models are never compared (M3).

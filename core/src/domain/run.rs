@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MessageStatus, MessageTrace, NewEvent, StoredEvent, word_enum};
 use crate::{
-    clock::Timestamp,
+    clock::{Env, Timestamp},
     ids::{AgentId, ConversationId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
 };
 
@@ -120,6 +120,19 @@ pub struct NewTurn {
 impl NewTurn {
     /// Longest message, in bytes.
     pub const MAX_TEXT: usize = 64 * 1024;
+
+    /// A turn with fresh ids and the usual bounds.
+    pub fn new(env: &Env, conversation_id: ConversationId, text: impl Into<String>) -> Self {
+        Self {
+            conversation_id,
+            message_id: env.id(),
+            run_id: env.id(),
+            reply_id: env.id(),
+            text: text.into(),
+            idempotency_key: None,
+            limits: TurnLimits::default(),
+        }
+    }
 
     /// Checks the text; the message says what to mend.
     pub fn check(&self) -> Result<(), String> {

@@ -15,7 +15,7 @@ use crate::{
 pub trait MemoryStore: Send + Sync {
     /// Stores a memory with its vector (or without, to be embedded later), its full-text entries and, where it supersedes
     /// another, that one's end of validity. The same id again returns what is stored. An agent needs `write_memory`, may not
-    /// supersede what it cannot see, and writes untrusted text as `proposed`.
+    /// supersede what it cannot see, and writes untrusted text as `proposed`. On record as `memory.create`, by ids alone.
     async fn remember(&self, caller: &Caller, memory: NewMemory, embedding: Option<Embedding>) -> StoreResult<Memory>;
 
     /// These memories, in the order asked for; invisible or unknown ones are left out.

@@ -11,7 +11,7 @@ use duet_core::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    cursor,
+    authorizer, cursor,
     db::Db,
     error::DbResult,
     events,
@@ -60,11 +60,17 @@ pub fn done(action: &str, target: String, details: serde_json::Value) -> NewAudi
     }
 }
 
-/// Appends an entry in the transaction of the action that it tells of.
+/// [`record`] of what an agent may have done, on the connection that it was done on.
+pub fn record_for(tx: &Connection, env: &Env, caller: &Caller, entry: NewAuditEntry) -> DbResult<AuditEntry> {
+    authorizer::recording(|| record(tx, env, caller.into(), entry))
+}
+
+/// Appends an entry in the transaction of the action that it tells of. Its statements are not cached: [`record_for`] runs
+/// them on connections that must not keep them.
 pub fn record(tx: &Connection, env: &Env, who: Who, entry: NewAuditEntry) -> DbResult<AuditEntry> {
     let workspace = blob(who.workspace);
     let head: Option<(u64, Hash)> = tx
-        .prepare_cached("SELECT seq, hash FROM audit_head WHERE workspace_id = ?1")?
+        .prepare("SELECT seq, hash FROM audit_head WHERE workspace_id = ?1")?
         .query_row([workspace], |row| Ok((count(row, "seq")?, row.get("hash")?)))
         .optional()?;
     let (last, previous) = head.unwrap_or((0, GENESIS));
@@ -82,7 +88,7 @@ pub fn record(tx: &Connection, env: &Env, who: Who, entry: NewAuditEntry) -> DbR
         at: env.now(),
     };
     let hash = audit_hash(&previous, &fields);
-    tx.prepare_cached(
+    tx.prepare(
         "INSERT INTO audit_entry (workspace_id, seq, id, actor, agent_id, action, target, outcome, details, at, chain_hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
@@ -99,7 +105,7 @@ pub fn record(tx: &Connection, env: &Env, who: Who, entry: NewAuditEntry) -> DbR
         fields.at.millis(),
         hash,
     ])?;
-    tx.prepare_cached(
+    tx.prepare(
         "INSERT INTO audit_head (workspace_id, seq, hash) VALUES (?1, ?2, ?3)
          ON CONFLICT (workspace_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
     )?

@@ -156,3 +156,27 @@ fn register_vectors() {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
+    use super::*;
+
+    /// Plain SQLite does not know the pragma and answers with nothing.
+    #[test]
+    fn a_library_that_does_not_encrypt_is_refused() {
+        let conn = without_file().unwrap();
+        let leave_out = |context: AuthContext<'_>| match context.action {
+            AuthAction::Pragma {
+                pragma_name: "cipher_version",
+                ..
+            } => Authorization::Ignore,
+            _ => Authorization::Allow,
+        };
+        conn.authorizer(Some(leave_out)).unwrap();
+        let none = conn.query_row("PRAGMA cipher_version", [], |row| row.get::<_, String>(0));
+        assert!(matches!(none, Err(rusqlite::Error::QueryReturnedNoRows)), "{none:?}");
+        assert!(matches!(check_cipher(&conn), Err(OpenError::NoCipher)));
+    }
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use duet_core::{
-    Caller, StoreError,
+    Caller, StoreError, StoreResult,
     caller::ActingAgent,
     domain::{MemoryScopes, Role},
     ids::Id,
@@ -106,6 +106,43 @@ async fn an_agents_connection_reads_no_secrets_and_writes_nothing_unlisted() {
         .write_for(&agent, |tx| Ok(tx.execute("UPDATE workspace SET name = 'x'", [])?))
         .await;
     assert!(matches!(written, Err(StoreError::Denied(_))), "{written:?}");
+}
+
+#[tokio::test]
+async fn the_audit_log_is_open_on_an_agents_connection_for_its_own_entry_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("duet.db"));
+    let agent = acting();
+    let asked = |sql: &'static str, recording: bool| {
+        store.db.write_for(&agent, move |tx| {
+            let ask = || Ok(tx.prepare(sql)?.query_row([], |_| Ok(())).optional()?);
+            if recording { authorizer::recording(ask) } else { ask() }
+        })
+    };
+    let head = "SELECT seq FROM audit_head";
+    asked(head, true).await.unwrap();
+    assert!(
+        matches!(asked(head, false).await, Err(StoreError::Denied(_))),
+        "it shuts again"
+    );
+    for sql in [
+        "SELECT action FROM audit_entry",
+        "DELETE FROM audit_entry",
+        "UPDATE audit_entry SET action = 'x'",
+        "DELETE FROM audit_head",
+        "SELECT id FROM session",
+    ] {
+        assert!(matches!(asked(sql, true).await, Err(StoreError::Denied(_))), "{sql}");
+    }
+    let fell: StoreResult<()> = store
+        .db
+        .write_for(&agent, |_| authorizer::recording(|| panic!("as a bug would")))
+        .await;
+    assert!(fell.is_err());
+    assert!(
+        matches!(asked(head, false).await, Err(StoreError::Denied(_))),
+        "a panic shuts it too"
+    );
 }
 
 /// What an agent's connection may do with every table of the schema, cell by cell. A table that the page does not know fails it.

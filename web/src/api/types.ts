@@ -5,6 +5,7 @@ type Schemas = components["schemas"];
 
 export type ServerInfo = Schemas["ServerInfo"];
 export type SessionAnswer = Schemas["SessionAnswer"];
+export type Membership = Schemas["Membership"];
 export type SetupRequest = Schemas["SetupRequest"];
 export type Agent = Schemas["Agent"];
 export type Conversation = Schemas["Conversation"];

@@ -91,12 +91,21 @@ export function Popover({ name, button, children, width = 320 }: Props) {
   );
 }
 
+type MenuButtonProps = {
+  children: ReactNode;
+  onClick: () => void;
+  tone?: "danger";
+  /** Whether it is the choice that holds now. */
+  current?: boolean;
+};
+
 /** One entry of a menu in a popover. */
-export function MenuButton({ children, onClick, tone }: { children: ReactNode; onClick: () => void; tone?: "danger" }) {
+export function MenuButton({ children, onClick, tone, current }: MenuButtonProps) {
   return (
     <button
       type="button"
       onClick={onClick}
+      aria-current={current || undefined}
       className={`flex min-h-10 w-full items-center gap-2.5 rounded-lg px-3 text-left text-[0.9375rem] hover:bg-hover ${tone === "danger" ? "text-danger" : ""}`}
     >
       {children}

@@ -169,15 +169,7 @@ impl<'a> Scene<'a> {
             .edit_agent(&caller, agent.id, agent.version, edit)
             .await
             .expect("agent with a bell");
-        let turn = NewTurn {
-            conversation_id: conversation.id,
-            message_id: env.id(),
-            run_id: env.id(),
-            reply_id: env.id(),
-            text: "Please go through your script.".into(),
-            idempotency_key: None,
-            limits: TurnLimits::default(),
-        };
+        let turn = NewTurn::new(env, conversation.id, "Please go through your script.");
         let turn = host.stores.runs.start_turn(&caller, turn).await.expect("turn");
         Self {
             host,

@@ -135,10 +135,10 @@ impl MemoryStore for LocalMemories {
             embedding,
             now: self.db.env().now(),
         };
-        let asking = caller.clone();
+        let (asking, env) = (caller.clone(), self.db.env().clone());
         let stored = self
             .db
-            .write_for(caller, move |conn| write::remember(conn, &asking, &incoming))
+            .write_for(caller, move |conn| write::remember(conn, &asking, &env, &incoming))
             .await?;
         rows::open_one(&self.keys, stored).await
     }

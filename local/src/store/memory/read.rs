@@ -14,7 +14,7 @@ use super::rows::{self, SELECT, Stored, sees_private, stored};
 use crate::store::{
     error::DbResult,
     recall::{Load, Question, Source, VectorCache},
-    rows::blob,
+    rows::{blob, opt_blob},
 };
 
 /// These memories, in the order asked for, as far as the caller sees them.
@@ -39,8 +39,15 @@ pub fn list(
         None => (i64::MAX, vec![0xff; 17]),
     };
     let review = filter.review.unwrap_or(ReviewState::Accepted);
+    // The successor's row knows whose place it took, or is to take once it is accepted.
+    let predecessor = match filter.superseded_by {
+        Some(_) => {
+            "c.superseded_by = ?11 AND m.key = (SELECT s.supersedes FROM memory s WHERE s.workspace_id = ?1 AND s.id = ?11)"
+        }
+        None => "?11 IS NULL",
+    };
     let mut statement = conn.prepare_cached(&format!(
-        "{SELECT} WHERE {} AND (m.created_at, m.id) < (?5, ?6) AND (?7 IS NULL OR k.domain = ?7) AND c.review = ?8
+        "{SELECT} WHERE {} AND {predecessor} AND (m.created_at, m.id) < (?5, ?6) AND (?7 IS NULL OR k.domain = ?7) AND c.review = ?8
            AND (?9 OR (c.valid_to IS NULL AND c.redacted_at IS NULL))
          ORDER BY m.created_at DESC, m.id DESC LIMIT ?10",
         rows::visible(caller)
@@ -58,6 +65,7 @@ pub fn list(
             review.as_str(),
             filter.history,
             i64::try_from(size + 1).unwrap_or(i64::MAX),
+            opt_blob(filter.superseded_by),
         ],
         stored,
     )?;

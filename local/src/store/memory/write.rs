@@ -1,7 +1,7 @@
 //! Storing, superseding and editing.
 
 use duet_core::{
-    Caller, StoreError, Timestamp,
+    Caller, Env, StoreError, Timestamp,
     domain::{Embedding, MemoryEdit, NewMemory, Provenance, ReviewState, Role, Visibility, review_on_write},
     ids::MemoryId,
 };
@@ -12,6 +12,7 @@ use super::{
     rows::{self, Stored},
 };
 use crate::store::{
+    audit,
     error::DbResult,
     rows::{blob, opt_blob},
 };
@@ -29,7 +30,7 @@ pub struct Incoming {
 }
 
 /// Stores a memory; the same id again returns what is stored.
-pub fn remember(conn: &Connection, caller: &Caller, incoming: &Incoming) -> DbResult<Stored> {
+pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incoming) -> DbResult<Stored> {
     let Incoming {
         memory,
         sealed,
@@ -100,6 +101,9 @@ pub fn remember(conn: &Connection, caller: &Caller, incoming: &Incoming) -> DbRe
             supersede(conn, &old, memory.id, memory.occurred_at.min(*now), Bits::Later)?;
         }
     }
+    let details = serde_json::json!({"supersedes": memory.supersedes, "run": from.run_id});
+    let entry = audit::done("memory.create", format!("memory:{}", memory.id), details);
+    audit::record_for(conn, env, caller, entry)?;
     rows::by_key(conn, key)
 }
 

@@ -1,9 +1,9 @@
 //! The codes of one workspace by one model, in memory, and the search over them that is exact by proof.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, convert::Infallible};
 
 use super::{
-    quantize::{Code, QuestionCode},
+    quantize::{Coarse, Code, QuestionCode, lower, upper},
     simd,
 };
 
@@ -41,16 +41,20 @@ struct Meta {
     expires_at: i64,
     scale: f32,
     error: f32,
+    coarse: Coarse,
 }
 
-/// Codes, by columns.
+/// Codes, by columns, the upper nibbles of all apart from the lower ones: most searches are decided by the upper ones, and memory
+/// gives them no quicker than so many bytes a second.
 #[derive(Debug)]
 pub struct Block {
     /// The change up to which this is complete.
     pub generation: i64,
+    /// Bytes of a code's half.
     width: usize,
     metas: Vec<Meta>,
-    codes: Vec<i8>,
+    high: Vec<u8>,
+    low: Vec<u8>,
 }
 
 impl Block {
@@ -58,20 +62,23 @@ impl Block {
     pub fn new(dimensions: usize) -> Self {
         Self {
             generation: 0,
-            width: simd::padded(dimensions),
+            width: simd::padded(dimensions) / 2,
             metas: Vec::new(),
-            codes: Vec::new(),
+            high: Vec::new(),
+            low: Vec::new(),
         }
     }
 
     /// Room for so many more.
     pub fn reserve(&mut self, count: usize) {
         self.metas.reserve_exact(count);
-        self.codes.reserve_exact(count * self.width);
+        self.high.reserve_exact(count * self.width);
+        self.low.reserve_exact(count * self.width);
     }
 
     /// Adds a code.
-    pub fn push(&mut self, entry: &Entry) {
+    pub fn push(&mut self, mut entry: Entry) {
+        entry.code.code.resize(2 * self.width, 0);
         self.metas.push(Meta {
             vector: entry.vector,
             memory: entry.memory,
@@ -79,10 +86,10 @@ impl Block {
             expires_at: entry.expires_at.unwrap_or(i64::MAX),
             scale: entry.code.scale,
             error: entry.code.error,
+            coarse: Coarse::of(&entry.code),
         });
-        let end = self.codes.len() + self.width;
-        self.codes.extend_from_slice(&entry.code.code);
-        self.codes.resize(end, 0);
+        simd::pack(entry.code.code.iter().map(|step| upper(*step)), &mut self.high);
+        simd::pack(entry.code.code.iter().map(|step| lower(*step)), &mut self.low);
         self.generation = self.generation.max(entry.seq);
     }
 
@@ -92,12 +99,13 @@ impl Block {
             return;
         };
         self.metas.swap_remove(place);
-        let last = self.metas.len();
-        if place < last {
-            self.codes
-                .copy_within(last * self.width..(last + 1) * self.width, place * self.width);
+        let (last, width) = (self.metas.len(), self.width);
+        for half in [&mut self.high, &mut self.low] {
+            if place < last {
+                half.copy_within(last * width..(last + 1) * width, place * width);
+            }
+            half.truncate(last * width);
         }
-        self.codes.truncate(last * self.width);
     }
 
     /// How many codes there are.
@@ -108,7 +116,7 @@ impl Block {
 
     /// Memory that it takes.
     pub fn bytes(&self) -> usize {
-        self.codes.capacity() + self.metas.capacity() * size_of::<Meta>()
+        self.high.capacity() + self.low.capacity() + self.metas.capacity() * size_of::<Meta>()
     }
 
     /// Memory that so many codes will take.
@@ -119,8 +127,8 @@ impl Block {
     /// The `count` nearest of these classes that have not expired by `now`, and any that are exactly as near as the last of
     /// them; nearest first. `exact` reads a vector's true cosine, `None` when its row is gone by now.
     ///
-    /// Every code bounds its cosine from above. Vectors are compared exactly by falling bound, until no bound reaches the
-    /// `count`-th best exact cosine any more: what is left cannot be among the nearest.
+    /// A code's upper nibbles bound its cosine from above and below, the whole code does so more closely, and the vector itself is
+    /// the truth. Each is looked at only by falling bound, until no bound reaches what at least `count` others have for certain.
     pub fn nearest<E>(
         &self,
         question: &QuestionCode,
@@ -129,50 +137,104 @@ impl Block {
         count: usize,
         mut exact: impl FnMut(i64) -> Result<Option<f32>, E>,
     ) -> Result<Vec<Near>, E> {
-        /// Bounds are put in order so many at a time: mostly the first lot is enough.
-        const LOT: usize = 256;
         if count == 0 {
             return Ok(Vec::new());
         }
-        let mut bounds: Vec<(f32, u32)> = Vec::with_capacity(self.metas.len());
-        for (place, (meta, code)) in self.metas.iter().zip(self.codes.chunks_exact(self.width)).enumerate() {
+        let mut gone: Vec<u32> = Vec::new();
+        loop {
+            let mut coarse = self.coarse_bounds(question, classes, now);
+            coarse.retain(|(_, place)| !gone.contains(place));
+            let mut fine = self.fine_bounds(question, coarse, count);
+            let mut near: Vec<Near> = Vec::with_capacity(count + 1);
+            let mut missing = Vec::new();
+            falling(&mut fine, |upper, place| {
+                if near.len() >= count && upper < near[count - 1].cosine {
+                    return Ok(false);
+                }
+                let meta = &self.metas[place as usize];
+                match exact(meta.vector)? {
+                    Some(cosine) => {
+                        let found = Near {
+                            memory: meta.memory,
+                            cosine,
+                        };
+                        let at = near.partition_point(|other| by_cosine(other, &found) == Ordering::Less);
+                        near.insert(at, found);
+                    }
+                    None => missing.push(place),
+                }
+                Ok(true)
+            })?;
+            if missing.is_empty() {
+                keep_with_equals(&mut near, count);
+                return Ok(near);
+            }
+            // What is gone may have kept others out: once more without it.
+            gone.extend(missing);
+        }
+    }
+
+    /// The upper bound of every code that may be found, by its upper nibbles.
+    fn coarse_bounds(&self, question: &QuestionCode, classes: &[i64], now: i64) -> Vec<(f32, u32)> {
+        let mut bounds = Vec::with_capacity(self.metas.len());
+        for (place, (meta, high)) in self.metas.iter().zip(self.high.chunks_exact(self.width)).enumerate() {
             if meta.expires_at <= now || !classes.contains(&meta.class) {
                 continue;
             }
-            let (estimate, width) = question.interval(simd::product(&question.code, code), meta.scale, meta.error);
+            let product = simd::nibble_product(&question.coarse_steps, high);
+            let (estimate, width) = question.coarse_interval(product, meta.coarse, meta.error);
             #[expect(clippy::cast_possible_truncation, reason = "a block of 2^32 codes fits no memory")]
             bounds.push((estimate + width, place as u32));
         }
-
-        let mut near: Vec<Near> = Vec::with_capacity(count + 1);
-        let mut rest = bounds.as_mut_slice();
-        'lots: while !rest.is_empty() {
-            let falling = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0);
-            let lot = rest.len().min(LOT);
-            if lot < rest.len() {
-                rest.select_nth_unstable_by(lot, falling);
-            }
-            let (first, others) = rest.split_at_mut(lot);
-            first.sort_unstable_by(falling);
-            for &mut (upper, place) in first {
-                if near.len() >= count && upper < near[count - 1].cosine {
-                    break 'lots;
-                }
-                let meta = &self.metas[place as usize];
-                if let Some(cosine) = exact(meta.vector)? {
-                    let found = Near {
-                        memory: meta.memory,
-                        cosine,
-                    };
-                    let at = near.partition_point(|other| by_cosine(other, &found) == Ordering::Less);
-                    near.insert(at, found);
-                }
-            }
-            rest = others;
-        }
-        keep_with_equals(&mut near, count);
-        Ok(near)
+        bounds
     }
+
+    /// The upper bounds by whole codes, of those whose coarse bound reaches the lower bound of the `count`-th best.
+    fn fine_bounds(&self, question: &QuestionCode, mut coarse: Vec<(f32, u32)>, count: usize) -> Vec<(f32, u32)> {
+        let mut fine: Vec<(f32, u32)> = Vec::new();
+        let mut lowers: Vec<f32> = Vec::with_capacity(count + 1);
+        let outcome = falling(&mut coarse, |upper, place| {
+            if lowers.len() >= count && upper < lowers[count - 1] {
+                return Ok::<_, Infallible>(false);
+            }
+            let (meta, at) = (&self.metas[place as usize], place as usize * self.width);
+            let (high, low) = (&self.high[at..at + self.width], &self.low[at..at + self.width]);
+            let product = simd::product(&question.fine_steps, high, low);
+            let (estimate, width) = question.interval(product, meta.scale, meta.error);
+            fine.push((estimate + width, place));
+            let lower = estimate - width;
+            if lowers.len() < count || lower > lowers[count - 1] {
+                lowers.insert(lowers.partition_point(|other| *other > lower), lower);
+                lowers.truncate(count);
+            }
+            Ok(true)
+        });
+        match outcome {
+            Ok(()) => fine,
+        }
+    }
+}
+
+/// Goes through bounds by falling value until `each` says no. They are put in order so many at a time: mostly the first lot is enough.
+fn falling<E>(bounds: &mut [(f32, u32)], mut each: impl FnMut(f32, u32) -> Result<bool, E>) -> Result<(), E> {
+    const LOT: usize = 256;
+    let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0);
+    let mut rest = bounds;
+    while !rest.is_empty() {
+        let lot = rest.len().min(LOT);
+        if lot < rest.len() {
+            rest.select_nth_unstable_by(lot, order);
+        }
+        let (first, others) = rest.split_at_mut(lot);
+        first.sort_unstable_by(order);
+        for &mut (upper, place) in first {
+            if !each(upper, place)? {
+                return Ok(());
+            }
+        }
+        rest = others;
+    }
+    Ok(())
 }
 
 /// Nearest first; equals by key.
@@ -189,8 +251,6 @@ pub fn keep_with_equals(near: &mut Vec<Near>, count: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -204,7 +264,7 @@ mod tests {
         let mut block = Block::new(vectors[0].len());
         for (place, vector) in vectors.iter().enumerate() {
             let place = i64::try_from(place).unwrap();
-            block.push(&Entry {
+            block.push(Entry {
                 seq: place + 1,
                 vector: place,
                 memory: place,

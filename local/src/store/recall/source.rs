@@ -125,7 +125,7 @@ impl<'a> Source<'a> {
     /// The bit index for what it has, the codes for what came since.
     fn cold(&self, partition: Partition, vector: &[f32], count: usize) -> DbResult<Vec<Near>> {
         let mut recent = Block::new(vector.len());
-        vectors::entries(self.conn, partition.key, partition.bits_seq, |entry| recent.push(&entry))?;
+        vectors::entries(self.conn, partition.key, partition.bits_seq, |entry| recent.push(entry))?;
         let mut near = self.search(&recent, vector, count)?;
         let mut statement = self.conn.prepare_cached(
             "SELECT v.memory, v.vector FROM memory_vector v JOIN memory m ON m.key = v.memory

@@ -77,7 +77,7 @@ pub struct Partition {
 pub fn load_block(conn: &Connection, partition: Partition, dimensions: usize) -> DbResult<Block> {
     let mut block = Block::new(dimensions);
     block.reserve(partition.vectors);
-    entries(conn, partition.key, 0, |entry| block.push(&entry))?;
+    entries(conn, partition.key, 0, |entry| block.push(entry))?;
     block.generation = block.generation.max(partition.generation);
     Ok(block)
 }
@@ -90,7 +90,7 @@ pub fn catch_up(conn: &Connection, partition: Partition, block: &mut Block) -> D
     while let Some(row) = gone.next()? {
         block.remove(row.get(0)?);
     }
-    entries(conn, partition.key, seen, |entry| block.push(&entry))?;
+    entries(conn, partition.key, seen, |entry| block.push(entry))?;
     block.generation = block.generation.max(partition.generation);
     Ok(())
 }

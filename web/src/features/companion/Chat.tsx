@@ -6,6 +6,7 @@ import { Button } from "~/ui/Button";
 import { Onward, Retry } from "~/ui/icons";
 import { Notice } from "~/ui/Notice";
 import { Composer } from "./Composer";
+import { withoutLabel } from "./offline";
 import { agentsQuery, runQuery } from "./queries";
 import { Reply, type ReplyView } from "./Reply";
 import { Scroller } from "./Scroller";
@@ -144,7 +145,7 @@ function storedView(message: Message): ReplyView {
   const trace = message.trace;
   return {
     id: message.id,
-    text: message.text,
+    text: trace?.offline ? withoutLabel(message.text) : message.text,
     status: message.status,
     model: trace?.model,
     offline: trace?.offline ?? false,
@@ -160,7 +161,7 @@ function liveView(state: ConversationState): ReplyView {
   const live = state.live;
   return {
     id: state.replyId ?? "live",
-    text: live?.text ?? "",
+    text: live?.offline ? withoutLabel(live.text) : (live?.text ?? ""),
     status: live?.end?.status,
     doing: live?.end ? undefined : live ? doing(live) : "",
     model: live?.model,

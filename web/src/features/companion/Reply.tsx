@@ -42,9 +42,14 @@ export function Reply({ reply, name, memories, children, marked }: Props) {
       data-status={writing ? "writing" : reply.status}
       className={`message ${marked ? "marked" : ""}`}
     >
-      <header className="mb-1.5 flex items-center gap-2 text-sm text-ink-2">
+      <header className="mb-1.5 flex flex-wrap items-center gap-x-2 gap-y-1 text-sm text-ink-2">
         <Mark size={20} writing={writing} />
         <span className="font-medium">{name}</span>
+        {reply.offline && (
+          <span className="rounded-full bg-caution-soft px-2 text-xs leading-5 text-caution">
+            Offline, without a language model
+          </span>
+        )}
         {writing && !reply.text && <span className="text-ink-3">{reply.doing}</span>}
       </header>
       {reply.status === "redacted" ? (
@@ -108,18 +113,31 @@ function ToolChip({ name, status }: { name: string; status: ToolStatus }) {
 function Origin({ reply }: { reply: ReplyView }) {
   const used = reply.usage ? reply.usage.input_tokens + reply.usage.output_tokens : 0;
   const price = cost(reply.costMicros);
+  const parts: ReactNode[] = [];
+  // An offline reply says at its head what wrote it.
+  if (!reply.offline) parts.push(reply.model);
+  if (used > 0) {
+    parts.push(
+      <span
+        title={`${reply.usage?.input_tokens.toLocaleString()} read, ${reply.usage?.output_tokens.toLocaleString()} written`}
+      >
+        {tokens(used)}
+      </span>,
+    );
+  }
+  if (price) parts.push(price);
+  else if (used > 0 && !reply.offline) parts.push("price not known");
+  if (reply.textOnlyRecall) parts.push("memory searched by words only");
+  if (!parts.length) return null;
   return (
     <footer className="mt-2.5 flex flex-wrap gap-x-1 text-xs leading-5 text-ink-3">
-      <span>{reply.offline ? "Answered offline, without a language model" : reply.model}</span>
-      {used > 0 && (
-        <span
-          title={`${reply.usage?.input_tokens.toLocaleString()} read, ${reply.usage?.output_tokens.toLocaleString()} written`}
-        >
-          · {tokens(used)}
+      {parts.map((part, index) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one line, which have no state.
+        <span key={index}>
+          {index > 0 && "· "}
+          {part}
         </span>
-      )}
-      {price ? <span>· {price}</span> : used > 0 && !reply.offline && <span>· price not known</span>}
-      {reply.textOnlyRecall && <span>· memory searched by words only</span>}
+      ))}
     </footer>
   );
 }

@@ -22,10 +22,12 @@ function useBeside(): boolean {
 
 /** The page around everything that needs a sign-in: the side panel beside the content, or as a drawer on a phone. */
 export function Frame({
+  head,
   side,
   foot,
   children,
 }: {
+  head: (close: () => void) => ReactNode;
   side: (close: () => void) => ReactNode;
   foot: ReactNode;
   children: ReactNode;
@@ -49,6 +51,7 @@ export function Frame({
           </IconButton>
         )}
       </div>
+      {head(close)}
       {side(close)}
       <div className="border-t border-line p-3">{foot}</div>
     </>

@@ -13,6 +13,7 @@ function Page() {
   const navigate = useNavigate();
   return (
     <NewChat
+      key={workspace.id}
       workspace={workspace.id}
       person={session.user.display_name}
       header={

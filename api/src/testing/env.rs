@@ -1,4 +1,5 @@
-//! Time and chance for this crate's own tests.
+//! Real time and real chance, for tests that set neither.
+#![allow(clippy::unwrap_used, reason = "only tests use it; the lint knows only `cfg(test)`")]
 
 use std::{sync::Arc, time::Duration};
 

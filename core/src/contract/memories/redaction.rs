@@ -1,0 +1,54 @@
+//! Redaction, as far as memories go.
+
+use super::{World, assert_denied, fact, model, vector};
+use crate::{
+    domain::{Locality, MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallMode, Visibility},
+    error::StoreError,
+    ids::RedactionId,
+};
+
+rules! {
+    /// M8 as far as memories go: the text is nowhere, a tombstone stays, the receipt is the first one's.
+    async fn redaction_takes_everything_and_can_be_repeated(w) {
+        let old = w.memories.remember(&w.anna, fact(&w.env, "Canary lives in Bonn"), Some(vector("m", &[1.0, 0.0]))).await.expect("stored");
+        let other = w.remember(&w.carl, fact(&w.env, "Canary is a bird")).await;
+        let new = NewMemory { supersedes: Some(old.id), ..fact(&w.env, "Canary lives in Mainz") };
+        let new = w.memories.remember(&w.anna, new, Some(vector("m", &[1.0, 0.0]))).await.expect("stored");
+        assert_eq!(w.memories.receipt(&w.anna, new.id).await.expect("read"), None);
+        let redaction = w.env.id::<RedactionId>();
+        let receipt = w.memories.redact(&w.anna, new.id, redaction).await.expect("redacted");
+        assert_eq!((receipt.id, receipt.memory_id, receipt.redacted_by), (redaction, new.id, w.anna.user));
+        let count = |place: &str| receipt.removed.iter().find(|removed| removed.place == place).map(|removed| removed.count);
+        assert_eq!(count("memory"), Some(2), "it and the one it superseded");
+        assert!(count("full_text") > Some(0) && count("vectors") == Some(1) && count("event_payloads") == Some(0));
+        assert!(w.found(&w.anna, "canary Mainz Bonn").await.is_empty());
+        let by_vector = w.query("", Some(vector("m", &[1.0, 0.0])), RecallMode::Vector);
+        assert!(w.memories.recall(&w.anna, by_vector).await.expect("an answer").items.is_empty());
+        for memory in w.memories.memories(&w.anna, &[old.id, new.id]).await.expect("read") {
+            assert!(memory.text.is_empty() && memory.redacted_at.is_some());
+        }
+        let history = MemoryFilter { history: true, ..MemoryFilter::default() };
+        assert!(w.memories.list(&w.anna, history, PageRequest::first(9)).await.expect("listed").items.iter().all(|m| m.text.is_empty()));
+        assert_eq!(w.memories.redact(&w.anna, new.id, w.env.id()).await.expect("again"), receipt);
+        assert_eq!(w.memories.receipt(&w.anna, new.id).await.expect("read"), Some(receipt.clone()));
+        assert_eq!(w.memories.receipt(&w.anna, old.id).await.expect("read"), Some(receipt));
+        let again = NewMemory { id: new.id, ..fact(&w.env, "Canary again") };
+        assert!(w.remember(&w.anna, again).await.text.is_empty(), "a replayed effect does not bring it back");
+        let edit = MemoryEdit { visibility: Some(Visibility::Private), ..MemoryEdit::default() };
+        assert!(matches!(w.memories.edit(&w.anna, new.id, edit).await, Err(StoreError::Conflict(_))));
+        assert_eq!(w.found(&w.carl, "canary").await, [other.id], "another workspace is untouched");
+        assert!(w.system.unembedded(&model("m", 2), Locality::Local, 9).await.expect("read").iter().all(|m| m.memory == other.id));
+    }
+
+    /// Members their own, owners any shared one; the refusal names the role.
+    async fn redaction_is_for_owners_of_a_memory(w) {
+        let annas = w.remember(&w.anna, fact(&w.env, "Anna's fact")).await;
+        let bens = w.remember(&w.ben, fact(&w.env, "Ben's fact")).await;
+        assert_denied(w.memories.redact(&w.ben, annas.id, w.env.id()).await, "owner");
+        assert_eq!(w.found(&w.ben, "Anna").await, [annas.id]);
+        w.memories.redact(&w.anna, bens.id, w.env.id()).await.expect("redacted by the owner");
+        let own = w.remember(&w.ben, NewMemory { visibility: Visibility::Private, ..fact(&w.env, "Ben's own") }).await;
+        w.memories.redact(&w.ben, own.id, w.env.id()).await.expect("redacted by its owner");
+        assert!(matches!(w.memories.redact(&w.ben, w.env.id(), w.env.id()).await, Err(StoreError::NotFound(_))));
+    }
+}

@@ -1,0 +1,32 @@
+//! Node packages, exactly as a lockfile says.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+
+use crate::command;
+
+/// Installs the packages of a folder's lockfile, unless that was done already.
+pub fn install(folder: &Path) -> Result<()> {
+    let lock = folder.join("package-lock.json");
+    let wanted = fs::read(&lock).with_context(|| format!("Cannot read {}.", lock.display()))?;
+    let stamp = folder.join("node_modules/.duet-installed");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    let mut npm = npm(folder, &["ci", "--no-audit", "--no-fund"]);
+    command::watch(&mut npm).with_context(|| {
+        format!(
+            "The packages of {} could not be installed. Is the npm registry reachable?",
+            folder.display()
+        )
+    })?;
+    fs::write(&stamp, wanted).with_context(|| format!("Cannot write {}.", stamp.display()))
+}
+
+/// An npm command in a folder.
+pub fn npm(folder: &Path, arguments: &[&str]) -> Command {
+    let mut npm = command::command("npm");
+    npm.current_dir(folder).args(arguments).env("CI", "true");
+    npm
+}

@@ -1,0 +1,273 @@
+//! The process that a test server belongs to. It starts it, says where it listens, and when its standard input ends, it
+//! stops it and removes its files. Whoever wanted the server may have been killed by then.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread::sleep,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    Options,
+    user::{self, User},
+};
+
+/// The superuser's name, as on hosted Supabase.
+const SUPERUSER: &str = "supabase_admin";
+/// How often a free port is tried: another program may take it before Postgres does.
+const ATTEMPTS: usize = 5;
+/// How often and how long the keeper looks whether something has happened.
+const LOOK: Duration = Duration::from_millis(20);
+/// 60 seconds: recovery of nothing takes one; a machine that is busy compiling takes longer.
+const LOOKS: usize = 3000;
+
+/// Starts a server, prints its address on one line, and keeps it until standard input ends.
+pub fn keep(install: &Path, bin: &Path, options: &Options) -> Result<ExitCode> {
+    let mut cluster = Cluster::new(install, bin, options)?;
+    let gone = end_of_input();
+    let port = cluster.start(options)?;
+    println!("postgres://{SUPERUSER}@127.0.0.1:{port}/postgres");
+    loop {
+        match gone.recv_timeout(LOOK * 5) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(status) = cluster.ended()? {
+            bail!(
+                "Postgres ended by itself ({status}). Its last words:\n{}",
+                cluster.last_words()
+            );
+        }
+    }
+    cluster.stop()?;
+    cluster.remove()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says something once standard input has ended.
+fn end_of_input() -> Receiver<()> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut nothing = [0; 64];
+        // An error is an end as well.
+        while std::io::stdin().read(&mut nothing).is_ok_and(|count| count > 0) {}
+        // When nobody listens any more, the server is stopped already.
+        let _ = sender.send(());
+    });
+    receiver
+}
+
+/// A cluster in a temporary folder of its own, and its server.
+struct Cluster {
+    /// Nothing once it was removed.
+    folder: Option<tempfile::TempDir>,
+    programs: PathBuf,
+    user: Option<User>,
+    server: Option<Child>,
+}
+
+impl Cluster {
+    /// Makes an empty cluster.
+    fn new(install: &Path, bin: &Path, options: &Options) -> Result<Self> {
+        let user = User::instead_of_root()?;
+        let made = tempfile::Builder::new().prefix("duet-postgres-").tempdir();
+        let folder = made.context("Cannot make a temporary folder. Set TMPDIR to a folder with space.")?;
+        user::give(folder.path(), user)?;
+        let mut programs = install.join(bin);
+        if !user::can_start(&programs.join("initdb"), user) {
+            // The programs find their libraries beside them: the whole folder moves.
+            let copy = folder.path().join("install");
+            user::copy_for(user, install, &copy)?;
+            programs = copy.join(bin);
+            if !user::can_start(&programs.join("initdb"), user) {
+                bail!(
+                    "Postgres cannot be started from {}. Set TMPDIR to a folder that every user can enter and run programs from.",
+                    programs.display()
+                );
+            }
+        }
+        let cluster = Self {
+            folder: Some(folder),
+            programs,
+            user,
+            server: None,
+        };
+        cluster.init(options)?;
+        Ok(cluster)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder
+            .as_ref()
+            .map(|folder| folder.path().join(name))
+            .unwrap_or_default()
+    }
+
+    /// One of Postgres's programs, as the right user, with its words in the log.
+    fn program(&self, name: &str) -> Result<Command> {
+        let log = self.path("log");
+        let log = File::options().create(true).append(true).open(&log);
+        let log = log.context("Cannot write Postgres's log.")?;
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(self.path("")).stdin(Stdio::null());
+        // A locale or a service that the caller's environment names is none of this cluster's.
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("TZ", "UTC");
+        command
+            .stdout(log.try_clone().context("Cannot write Postgres's log.")?)
+            .stderr(log);
+        user::run_as(&mut command, self.user);
+        Ok(command)
+    }
+
+    fn init(&self, options: &Options) -> Result<()> {
+        let mut initdb = self.program("initdb")?;
+        initdb.arg("--pgdata").arg(self.path("data"));
+        initdb.args([
+            "--username",
+            SUPERUSER,
+            "--auth",
+            "trust",
+            "--encoding",
+            "UTF8",
+            "--data-checksums",
+        ]);
+        // The same order of text everywhere, whatever the machine's C library thinks.
+        initdb.args(["--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]);
+        if !options.durable {
+            initdb.arg("--no-sync");
+        }
+        let status = initdb.status().context("Cannot start initdb.")?;
+        if !status.success() {
+            bail!("`initdb` failed ({status}). Its last words:\n{}", self.last_words());
+        }
+        Ok(())
+    }
+
+    /// Starts the server and waits until it takes connections. Returns its port.
+    fn start(&mut self, options: &Options) -> Result<u16> {
+        for _ in 0..ATTEMPTS {
+            let port = match options.port {
+                Some(port) => port,
+                None => free_port()?,
+            };
+            let server = self.program("postgres")?.args(self.settings(port, options)).spawn();
+            self.server = Some(server.context("Cannot start Postgres.")?);
+            match self.wait_until_ready()? {
+                None => return Ok(port),
+                Some(_) if options.port.is_none() && self.last_words().contains("could not bind") => {}
+                Some(status) => bail!("Postgres did not start ({status}). Its last words:\n{}", self.last_words()),
+            }
+        }
+        bail!("Postgres found no free port in {ATTEMPTS} attempts.")
+    }
+
+    fn settings(&self, port: u16, options: &Options) -> Vec<String> {
+        let folder = self.path("");
+        let mut settings = vec![
+            format!("port={port}"),
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("unix_socket_directories={}", folder.display()),
+            "unix_socket_permissions=0700".to_owned(),
+            "max_connections=200".to_owned(),
+            "shared_buffers=256MB".to_owned(),
+            // As on hosted Supabase.
+            "wal_level=logical".to_owned(),
+            "timezone=UTC".to_owned(),
+            "log_timezone=UTC".to_owned(),
+        ];
+        if !options.durable {
+            settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
+        }
+        let mut arguments = vec!["-D".to_owned(), self.path("data").display().to_string()];
+        arguments.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+        arguments
+    }
+
+    /// Waits until the server says in its lock file that it is ready. When it ends instead, returns how.
+    fn wait_until_ready(&mut self) -> Result<Option<ExitStatus>> {
+        let lock = self.path("data/postmaster.pid");
+        for _ in 0..LOOKS {
+            if let Some(status) = self.ended()? {
+                self.server = None;
+                return Ok(Some(status));
+            }
+            // The eighth line is the state; until the server wrote it, the file is short or missing.
+            let lines = fs::read_to_string(&lock).unwrap_or_default();
+            if lines.lines().nth(7).is_some_and(|state| state.trim() == "ready") {
+                return Ok(None);
+            }
+            sleep(LOOK);
+        }
+        bail!(
+            "Postgres was not ready after {} s. Its last words:\n{}",
+            (LOOK * LOOKS as u32).as_secs(),
+            self.last_words()
+        )
+    }
+
+    fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        match &mut self.server {
+            Some(server) => server.try_wait().context("Cannot look after Postgres."),
+            None => Ok(None),
+        }
+    }
+
+    /// Stops the server: connections are cut, what was committed is written.
+    fn stop(&mut self) -> Result<()> {
+        let Some(mut server) = self.server.take() else {
+            return Ok(());
+        };
+        // SIGINT is Postgres's fast shutdown. A process that this one has not waited for keeps its number.
+        let asked = Command::new("kill").args(["-INT", &server.id().to_string()]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            server.kill().context("Cannot stop Postgres.")?;
+        }
+        for _ in 0..LOOKS {
+            if server.try_wait().context("Cannot wait for Postgres.")?.is_some() {
+                return Ok(());
+            }
+            sleep(LOOK);
+        }
+        server.kill().context("Cannot stop Postgres.")?;
+        server.wait().context("Cannot wait for Postgres.")?;
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<()> {
+        match self.folder.take() {
+            Some(folder) => folder.close().context("Cannot remove Postgres's temporary folder."),
+            None => Ok(()),
+        }
+    }
+
+    /// The end of the log.
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.path("log")).unwrap_or_else(|error| format!("(no log: {error})"));
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens on now.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("No free port on 127.0.0.1.")?;
+    Ok(listener.local_addr().context("A listener without an address.")?.port())
+}
