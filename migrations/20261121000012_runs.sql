@@ -85,16 +85,6 @@ call private.seclude('duet.run_event_mention');
 call private.seclude('duet.run_event_outbox');
 call private.seclude('duet.idempotency_key');
 
--- Whoever sees the run sees its log.
-grant select on duet.run_event, duet.run_event_payload to authenticated, duet_agent;
-create policy run_event_read on duet.run_event for select to authenticated, duet_agent
-    using (workspace_id = any (array(select private.my_workspaces()))
-           and exists (select from duet.run r where r.workspace_id = run_event.workspace_id and r.id = run_event.run_id));
-create policy run_event_payload_read on duet.run_event_payload for select to authenticated, duet_agent
-    using (workspace_id = any (array(select private.my_workspaces()))
-           and exists (select from duet.run r
-                       where r.workspace_id = run_event_payload.workspace_id and r.id = run_event_payload.run_id));
-
 -- The link of an event after `previous`: private.hash_of('duet.event.v1', previous, run, seq, kind, at, payload), written out
 -- because every piece of a reply goes through it.
 create function private.event_hash(previous bytea, run uuid, seq bigint, kind text, at timestamptz, payload_hash bytea)
@@ -396,36 +386,45 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'run_list', 'authenticated', 'duet_agent');
 
--- Events after a number as a list of {seq, kind, at, payload}; the payload stays JSON text, null once redacted.
+-- Events after a number as a list of {seq, kind, at, payload}; the payload stays JSON text, null once redacted. Each payload is
+-- looked up by its key: a planner without statistics would join the two tables in square time.
 create function private.events_json(workspace uuid, run uuid, after bigint, size int) returns jsonb
 language sql stable set search_path = '' as $$
-    select coalesce(jsonb_agg(jsonb_build_object('seq', page.seq, 'kind', page.kind, 'at', page.at, 'payload', page.payload)
-                              order by page.seq), '[]')
-    from (select e.seq, e.kind, e.at, p.payload
-          from duet.run_event e
-          left join duet.run_event_payload p on p.workspace_id = e.workspace_id and p.run_id = e.run_id and p.seq = e.seq
+    select coalesce(jsonb_agg(jsonb_build_object('seq', page.seq, 'kind', page.kind, 'at', page.at, 'payload', (
+        select p.payload from duet.run_event_payload p
+        where p.workspace_id = workspace and p.run_id = run and p.seq = page.seq)) order by page.seq), '[]')
+    from (select e.seq, e.kind, e.at from duet.run_event e
           where e.workspace_id = workspace and e.run_id = run and e.seq > after
           order by e.seq limit size) page
 $$;
-call private.expose('private', 'events_json', 'authenticated', 'duet_agent');
+call private.expose('private', 'events_json');
 
--- duet_core::ports::RunStore::events
-create function public.run_events(p_workspace uuid, p_run uuid, p_after bigint, p_limit int) returns jsonb
-language plpgsql stable set search_path = '' as $$
+-- Whoever sees the run sees its log: asked once, not for every event.
+create function private.read_events(workspace uuid, run uuid, after bigint, size int) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
 declare
     here duet.run;
 begin
-    select * into here from duet.run r where r.workspace_id = p_workspace and r.id = p_run;
+    select * into here from duet.run r
+    where r.workspace_id = workspace and r.id = run and r.user_id = (select auth.uid())
+      and workspace in (select private.my_workspaces());
     if not found then
         return private.refused('not_found', 'the run');
-    elsif p_after > here.last_seq then
+    elsif after > here.last_seq then
         return private.refused('invalid', format(
-            'The run has %s events; there is nothing after number %s. Read it from the start.', here.last_seq, p_after));
+            'The run has %s events; there is nothing after number %s. Read it from the start.', here.last_seq, after));
     end if;
     return private.ok(jsonb_build_object(
-        'events', private.events_json(p_workspace, p_run, p_after, least(greatest(p_limit, 1), 1000)),
+        'events', private.events_json(workspace, run, after, least(greatest(size, 1), 1000)),
         'last_seq', here.last_seq, 'ended', here.status not in ('queued', 'running')));
 end;
+$$;
+call private.expose('private', 'read_events', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::RunStore::events
+create function public.run_events(p_workspace uuid, p_run uuid, p_after bigint, p_limit int) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.read_events(p_workspace, p_run, p_after, p_limit)
 $$;
 call private.expose('public', 'run_events', 'authenticated', 'duet_agent');
 

@@ -37,25 +37,25 @@ call private.expose('private', 'verify_audit');
 create function private.verify_run(workspace uuid, run uuid, out rows bigint, out broken bigint)
 language plpgsql stable set search_path = '' as $$
 declare
-    event record;
+    event duet.run_event;
+    body duet.run_event_payload;
     head duet.run;
     previous bytea := decode(repeat('00', 32), 'hex');
 begin
     rows := 0;
     for event in
-        select e.*, p.salt, p.payload, p.redacted_at
-        from duet.run_event e
-        left join duet.run_event_payload p on p.workspace_id = e.workspace_id and p.run_id = e.run_id and p.seq = e.seq
-        where e.workspace_id = workspace and e.run_id = run order by e.seq
+        select * from duet.run_event e where e.workspace_id = workspace and e.run_id = run order by e.seq
     loop
+        select * into body from duet.run_event_payload p
+        where p.workspace_id = workspace and p.run_id = run and p.seq = event.seq;
         if event.seq <> rows + 1 then
             broken := rows + 1;
             return;
         end if;
         -- A payload that was redacted says so; one that is not there was taken away.
         if event.chain_hash <> private.event_hash(previous, run, event.seq, event.kind, event.at, event.payload_hash)
-            or (event.payload is null and event.redacted_at is null)
-            or private.payload_hash(event.salt, event.payload) <> event.payload_hash then
+            or (body.payload is null and body.redacted_at is null)
+            or private.payload_hash(body.salt, body.payload) <> event.payload_hash then
             broken := event.seq;
             return;
         end if;

@@ -3,8 +3,9 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use duet_core::{
-    contract::TestEnv,
+    contract::{Harness, TestEnv},
     ids::{Id, UserId},
     ports::Stores,
 };
@@ -28,6 +29,7 @@ const CLOCK: &str = "create or replace function private.now() returns timestampt
 /// A database of one test. It stays on the server until that stops.
 pub struct TestDatabase {
     owner: PgConnectOptions,
+    worker: PgConnectOptions,
     store: PostgresStore,
     time: TestEnv,
 }
@@ -60,19 +62,10 @@ impl TestDatabase {
         let rpc = Arc::new(SqlxRpc::new(settings, time.env()).telling_time());
         Self {
             owner: server.database(&name).username("postgres"),
-            store: PostgresStore::new(rpc.clone(), rpc, time.env()).listening(worker),
+            store: PostgresStore::new(rpc.clone(), rpc, time.env()).listening(worker.clone()),
+            worker,
             time,
         }
-    }
-
-    /// The stores, as the server has them.
-    pub fn stores(&self) -> Stores {
-        self.store.stores()
-    }
-
-    /// The clock and chance of the stores and of the database.
-    pub fn time(&self) -> TestEnv {
-        self.time.clone()
     }
 
     /// A connection as the database's owner, past row level security.
@@ -80,8 +73,23 @@ impl TestDatabase {
         self.owner.connect().await.expect("the owner's connection")
     }
 
-    /// Makes an account past the stores.
-    pub async fn account(&self, email: &str) -> UserId {
+    /// A connection with the server's own login, as an attacker would have it who got that far.
+    pub async fn worker(&self) -> PgConnection {
+        self.worker.connect().await.expect("the worker's connection")
+    }
+}
+
+#[async_trait]
+impl Harness for TestDatabase {
+    fn stores(&self) -> Stores {
+        self.store.stores()
+    }
+
+    fn env(&self) -> TestEnv {
+        self.time.clone()
+    }
+
+    async fn account(&self, email: &str) -> UserId {
         let id: UserId = self.time.env().id();
         sqlx::query("insert into duet.account values ($1, $2, $2, now())")
             .bind(id.uuid())

@@ -1,0 +1,322 @@
+//! What no role may do, tried with plain SQL past the stores.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+use duet_core::{
+    Caller,
+    contract::World,
+    domain::{PageRequest, RunStatus},
+    ids::Id,
+};
+use duet_supabase::testing::TestDatabase;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// The code with which Postgres refuses for want of a privilege.
+const REFUSED: &str = "42501";
+
+/// Runs a statement in a transaction that is taken back; the error's code when it fails.
+async fn attempt(conn: &mut PgConnection, before: &str, sql: &str) -> Result<(), String> {
+    let mut transaction = conn.begin().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(before)).execute(&mut *transaction).await.unwrap();
+    let outcome = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await;
+    transaction.rollback().await.unwrap();
+    outcome.map(|_| ()).map_err(|error| {
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .map(|code| code.into_owned());
+        code.unwrap_or_else(|| error.to_string())
+    })
+}
+
+/// Becomes a person, or an agent for them, as the transport does.
+fn become_caller(caller: &Caller, role: &str) -> String {
+    format!(
+        r#"select set_config('request.jwt.claims', '{{"sub": "{}"}}', true), set_config('duet.workspace_id', '{}', true), set_config('role', '{role}', true)"#,
+        caller.user, caller.workspace
+    )
+}
+
+/// Every table of Duet's, with one of its columns.
+async fn tables(db: &TestDatabase) -> Vec<(String, String)> {
+    let found: Vec<(String, String)> = sqlx::query_as(
+        "select c.relname::text, min(a.attname)::text from pg_class c
+         join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
+              and a.attnum > 0 and a.attidentity = '' and a.attgenerated = ''
+         where n.nspname = 'duet' and c.relkind in ('r', 'p') group by 1 order by 1",
+    )
+    .fetch_all(&mut db.owner().await)
+    .await
+    .unwrap();
+    assert!(found.len() > 10);
+    found
+}
+
+/// What somebody can do with tables, past all functions.
+async fn doors(db: &TestDatabase, before: &str, commands: &[&str]) -> Vec<String> {
+    let mut conn = db.worker().await;
+    let mut open = Vec::new();
+    for (table, column) in tables(db).await {
+        for command in commands {
+            let sql = match *command {
+                "select" => format!("select count(*) from duet.{table}"),
+                "insert" => format!("insert into duet.{table} ({column}) values (null)"),
+                "update" => format!("update duet.{table} set {column} = {column}"),
+                "delete" => format!("delete from duet.{table}"),
+                other => format!("{other} duet.{table}"),
+            };
+            if attempt(&mut conn, before, &sql).await.err().as_deref() != Some(REFUSED) {
+                open.push(format!("{command} {table}"));
+            }
+        }
+    }
+    open
+}
+
+/// The login of the server owns nothing and reads nothing, also after it was somebody; a hole would be found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_servers_login_touches_no_table() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    const ALL: &[&str] = &["select", "insert", "update", "delete", "truncate"];
+    let was = format!("{}; reset role", become_caller(&world.owner, "authenticated"));
+    for before in ["select 1", &was] {
+        assert_eq!(doors(&db, before, ALL).await, Vec::<String>::new());
+    }
+    let hole = "grant usage on schema duet to duet_worker; grant select on duet.message to duet_worker";
+    sqlx::raw_sql(hole).execute(&mut db.owner().await).await.unwrap();
+    assert_eq!(doors(&db, "select 1", ALL).await, ["select message"]);
+}
+
+/// People and agents change no table of runs, agents, keys or audit by themselves: functions do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_and_agents_write_through_functions_alone() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    for role in ["authenticated", "duet_agent"] {
+        let mut open = doors(
+            &db,
+            &become_caller(&world.owner, role),
+            &["insert", "update", "delete", "truncate"],
+        )
+        .await;
+        // Memories have rules of their own; an owner renames the workspace under its policy.
+        open.retain(|door| !door.contains("memor") && !door.contains("embedding"));
+        assert!(!open.iter().any(|door| door != "update workspace"), "{role}: {open:?}");
+    }
+}
+
+/// Neither what is the driver's nor what stands behind the functions can be called by a person or an agent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_calls_what_is_not_theirs() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let functions: Vec<(String, String)> = sqlx::query_as(
+        "select n.nspname::text, format('%I.%I(%s)', n.nspname, p.proname, (
+             select string_agg(case when o = p.pronargs and p.provariadic <> 0 then 'variadic ' else '' end || format('null::%s', format_type(t, null)), ', ' order by o) from unnest(p.proargtypes) with ordinality as a (t, o)))
+         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+         where n.nspname in ('driver', 'private') and p.prokind = 'f' and p.prorettype <> 'trigger'::regtype
+           and not has_function_privilege('authenticated', p.oid, 'execute')
+           and not has_function_privilege('duet_agent', p.oid, 'execute')",
+    )
+    .fetch_all(&mut db.owner().await)
+    .await
+    .unwrap();
+    let named = |name: &str| functions.iter().any(|(_, call)| call.contains(name));
+    for name in [
+        "driver.append_run_events(",
+        "driver.claim_run(",
+        "driver.audit_append(",
+        "private.append_events(",
+        "private.queue_run(",
+        "private.made_event(",
+        "private.record_audit(",
+        "private.make_workspace(",
+        "private.park_run(",
+    ] {
+        assert!(named(name), "{name} is open");
+    }
+    let driver = functions.iter().filter(|(schema, _)| schema == "driver").count();
+    let all: i64 = sqlx::query_scalar("select count(*) from pg_proc p where p.pronamespace = 'driver'::regnamespace")
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    assert_eq!(driver as i64, all, "all of `driver` is the server's");
+    let mut conn = db.worker().await;
+    for role in ["authenticated", "duet_agent"] {
+        let before = become_caller(&world.owner, role);
+        for (_, call) in &functions {
+            let outcome = attempt(&mut conn, &before, &format!("select {call}")).await;
+            assert_eq!(outcome, Err(REFUSED.to_owned()), "{role}: {call}");
+        }
+    }
+    // The server's login calls `driver` and nothing else without being somebody.
+    for (schema, call) in &functions {
+        if schema == "private" {
+            let outcome = attempt(&mut conn, "select 1", &format!("select {call}")).await;
+            assert_eq!(outcome, Err(REFUSED.to_owned()), "{call}");
+        }
+    }
+}
+
+/// Calls a function as a person and returns its answer.
+async fn call(db: &TestDatabase, caller: &Caller, sql: &str) -> Result<Value, String> {
+    let mut conn = db.worker().await;
+    let mut transaction = conn.begin().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(become_caller(caller, "authenticated")))
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let answer: Result<sqlx::types::Json<Value>, _> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *transaction).await;
+    transaction.commit().await.ok();
+    answer.map(|answer| answer.0).map_err(|error| error.to_string())
+}
+
+/// A person who calls the functions themselves, with whatever arguments, gets no further than through the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_arguments_are_refused() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let conversation = world.conversation(&world.owner).await;
+    let limits =
+        json!({"max_steps": 8, "max_identical_calls": 2, "max_tokens": 1000, "max_attempts": 4, "max_output_tokens": 100});
+    let turn = |caller: &Caller, text: &str, limits: &Value| {
+        let (message, run, reply) = (
+            world.turn(conversation.id, "x").message_id,
+            world.turn(conversation.id, "x").run_id,
+            world.turn(conversation.id, "x").reply_id,
+        );
+        format!(
+            "select public.run_start_turn('{}', '{}', '{message}', '{run}', '{reply}', '{text}', null, '{limits}')",
+            caller.workspace, conversation.id
+        )
+    };
+    let mut bad = vec![json!({}), json!(null), json!([]), json!("x")];
+    for (field, value) in [
+        ("max_steps", json!(1_000_000)),
+        ("max_tokens", json!(-1)),
+        ("max_tokens", json!(1e30)),
+        ("max_attempts", json!("4")),
+        ("max_output_tokens", json!(1.5)),
+        ("max_output_tokens", Value::Null),
+    ] {
+        let mut limits = limits.clone();
+        limits[field] = value;
+        bad.push(limits);
+    }
+    for limits in bad {
+        let answer = call(&db, &world.owner, &turn(&world.owner, "Hello", &limits)).await.unwrap();
+        assert_eq!(answer["refused"]["kind"], "invalid", "{limits}: {answer}");
+    }
+    for text in ["", "   ", &"x".repeat(65_537)] {
+        let answer = call(&db, &world.owner, &turn(&world.owner, text, &limits)).await.unwrap();
+        assert_eq!(answer["refused"]["kind"], "invalid", "{} bytes: {answer}", text.len());
+    }
+    for other in [&world.member, &world.stranger] {
+        let answer = call(&db, other, &turn(&world.owner, "Let me in", &limits)).await.unwrap();
+        assert_eq!(answer["refused"]["kind"], "not_found", "{answer}");
+    }
+    // What else the limits hold never reaches the log.
+    let mut more = limits.clone();
+    more["type"] = json!("finished");
+    let answer = call(&db, &world.owner, &turn(&world.owner, "Hello", &more)).await.unwrap();
+    let run = answer["ok"]["run_id"].as_str().unwrap().to_owned();
+    let payload: String = sqlx::query_scalar("select payload from duet.run_event_payload where run_id = $1::uuid")
+        .bind(run)
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    assert_eq!((&payload["type"], &payload["limits"]), (&json!("started"), &limits));
+
+    let agent = world.companion(&world.owner).await.id;
+    let edit = |edit: Value| format!("select public.agent_edit('{}', '{agent}', 1, '{edit}')", world.workspace.id);
+    for (wrong, edited) in [
+        ("unknown field", json!({"id": agent})),
+        ("no object", json!([])),
+        ("capability", json!({"capabilities": ["root"]})),
+        ("domain", json!({"memory_scopes": {"domains": ["all"], "private": true}})),
+        ("scope", json!({"memory_scopes": {"domains": [], "private": true, "more": 1}})),
+        ("model", json!({"model": "nowhere"})),
+        ("long prompt", json!({"prompt": "x".repeat(32_769)})),
+        ("long tool", json!({"tools": ["x".repeat(20_001)]})),
+        ("name", json!({"name": " "})),
+    ] {
+        let answer = call(&db, &world.owner, &edit(edited)).await;
+        assert!(
+            answer.as_ref().map_or(true, |answer| answer.get("ok").is_none()),
+            "{wrong}: {answer:?}"
+        );
+    }
+    let answer = call(&db, &world.member, &edit(json!({"prompt": "Mine"}))).await.unwrap();
+    assert_eq!(answer["refused"]["kind"], "denied");
+    assert_eq!(world.companion(&world.owner).await.version, 1, "nothing of it was written");
+
+    let key = |scopes: &str| {
+        format!(
+            "select public.key_create('{}', gen_random_uuid(), 'k', 'p', sha256('k'), {scopes}, null)",
+            world.workspace.id
+        )
+    };
+    for scopes in ["'{admin}'", "'{chat,admin}'", "'{}'", "null", "'{root}'"] {
+        let answer = call(&db, &world.member, &key(scopes)).await;
+        assert!(
+            answer.as_ref().map_or(true, |answer| answer.get("ok").is_none()),
+            "{scopes}: {answer:?}"
+        );
+    }
+    assert!(
+        call(&db, &world.stranger, &key("'{chat}'"))
+            .await
+            .unwrap()
+            .get("refused")
+            .is_some()
+    );
+}
+
+/// Who is no member any more starts nothing, sees nothing, and what they had started is not driven.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_members_runs_end() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let conversation = world.conversation(&world.member).await;
+    let turn = world.ask(&world.member, conversation.id, "Do something for me").await;
+    let removed = sqlx::query("delete from duet.member where workspace_id = $1 and user_id = $2")
+        .bind(world.workspace.id.uuid())
+        .bind(world.member.user.uuid())
+        .execute(&mut db.owner().await)
+        .await
+        .unwrap();
+    assert_eq!(removed.rows_affected(), 1);
+    assert!(world.claim().await.is_none());
+    let (status, reason): (String, String) = sqlx::query_as("select status, reason from duet.run where id = $1")
+        .bind(turn.run_id.uuid())
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    assert_eq!(status, RunStatus::Parked.as_str());
+    assert!(reason.contains("no longer a member"));
+    let stores = &world.stores;
+    assert!(stores.runs.run(&world.member, turn.run_id).await.unwrap().is_none());
+    assert!(stores.runs.events(&world.member, turn.run_id, 0, 10).await.is_err());
+    assert!(
+        stores
+            .runs
+            .start_turn(&world.member, world.turn(conversation.id, "More"))
+            .await
+            .is_err()
+    );
+    assert!(stores.runs.cancel(&world.member, turn.run_id).await.is_err());
+    let found = stores
+        .conversations
+        .search(&world.member, "something", PageRequest::first(10))
+        .await
+        .unwrap();
+    assert!(found.items.is_empty());
+    let listed = stores
+        .conversations
+        .list(&world.member, false, PageRequest::first(10))
+        .await
+        .unwrap();
+    assert!(listed.items.is_empty());
+}

@@ -1,0 +1,326 @@
+//! The event log under many hands, its chain under tampering, and its hints under a broken connection.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use duet_core::{
+    contract::World,
+    domain::{Claim, NewEvent, RunEvent},
+    ids::Id,
+    ports::ChainCheck,
+};
+use duet_supabase::testing::TestDatabase;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions, types::Json};
+use tokio::task::JoinSet;
+
+const WRITERS: usize = 16;
+const ROUNDS: usize = 40;
+
+/// Sixteen connections append to one run, one transaction in ten is taken back: numbers without gaps, what was acknowledged under
+/// the number that was given, and whoever reads meanwhile always sees a beginning of the log without a hole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_writers_with_rollbacks() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let claim = world.claimed().await;
+    // Raw connections do not tell the tests' time; by the database's own clock this lease holds.
+    sqlx::query("update duet.run set lease_until = 'infinity' where id = $1")
+        .bind(claim.run.id.uuid())
+        .execute(&mut db.owner().await)
+        .await
+        .unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn(read_on(db.owner().await, claim.run.id.uuid(), done.clone()));
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        writers.spawn(write(db.worker().await, claim.clone(), writer));
+    }
+    let acknowledged = writers.join_all().await.concat();
+    done.store(true, Ordering::SeqCst);
+    let snapshots = reader.await.unwrap();
+    assert!(snapshots > 10, "only {snapshots} looks at the log");
+
+    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
+    let seqs: Vec<u64> = page.events.iter().map(|stored| stored.seq).collect();
+    assert_eq!(seqs, (1..=page.last_seq).collect::<Vec<_>>());
+    assert_eq!(page.last_seq as usize, 1 + acknowledged.len());
+    for (seq, text) in acknowledged {
+        let stored = &page.events[seq as usize - 1].event;
+        assert!(
+            matches!(stored, Some(RunEvent::Delta { text: kept, .. }) if *kept == text),
+            "{seq} {text}: {stored:?}"
+        );
+    }
+    // The outbox's hints in the order of their rows never go back.
+    let hints: Vec<i64> = sqlx::query_scalar("select last_seq from duet.run_event_outbox where run_id = $1 order by id")
+        .bind(claim.run.id.uuid())
+        .fetch_all(&mut db.owner().await)
+        .await
+        .unwrap();
+    assert!(hints.is_sorted());
+    assert!(matches!(
+        world.stores.audit.verify(&world.owner).await.unwrap(),
+        ChainCheck::Intact(_)
+    ));
+}
+
+/// Appends a few events a transaction; what was committed, by number.
+async fn write(mut conn: PgConnection, claim: Claim, writer: usize) -> Vec<(u64, String)> {
+    let mut kept = Vec::new();
+    for round in 0..ROUNDS {
+        let texts: Vec<String> = (0..=round % 2).map(|part| format!("{writer}/{round}/{part}")).collect();
+        let events: Vec<Value> = texts
+            .iter()
+            .map(|text| {
+                let payload = serde_json::to_string(&RunEvent::Delta {
+                    step: 1,
+                    text: text.clone(),
+                })
+                .unwrap();
+                json!({"kind": "delta", "payload": payload, "salt": "00112233445566778899aabbccddeeff", "mentions": []})
+            })
+            .collect();
+        let mut transaction = conn.begin().await.unwrap();
+        let Json(answer): Json<Value> = sqlx::query_scalar("select driver.append_run_events($1, $2, 1, $3)")
+            .bind(claim.run.id.uuid())
+            .bind(claim.lease.uuid())
+            .bind(Json(&events))
+            .fetch_one(&mut *transaction)
+            .await
+            .unwrap();
+        let first = answer["ok"]["first"].as_u64().unwrap_or_else(|| panic!("{answer}"));
+        if (writer + round) % 10 == 0 {
+            transaction.rollback().await.unwrap();
+        } else {
+            transaction.commit().await.unwrap();
+            kept.extend((first..).zip(texts));
+        }
+    }
+    kept
+}
+
+/// Looks at the log again and again until all is written; how often.
+async fn read_on(mut conn: PgConnection, run: uuid::Uuid, done: Arc<AtomicBool>) -> usize {
+    let (mut looks, mut last) = (0, 0);
+    while !done.load(Ordering::SeqCst) {
+        let (count, newest, head): (i64, i64, i64) = sqlx::query_as(
+            "select count(*), max(seq), (select last_seq from duet.run where id = $1) from duet.run_event where run_id = $1",
+        )
+        .bind(run)
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        assert_eq!((count, newest), (head, head), "a hole, or a head elsewhere");
+        assert!(newest >= last, "an event was there and is gone");
+        last = newest;
+        looks += 1;
+    }
+    looks
+}
+
+fn delta(text: &str) -> NewEvent {
+    RunEvent::Delta {
+        step: 1,
+        text: text.into(),
+    }
+    .into()
+}
+
+/// Whoever gets past the triggers is found out: every way to change a chain shows at its place. Redaction is none of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_changed_shows() {
+    const LOG: &str = "run";
+    const AUDIT: &str = "audit";
+    let tamperings: &[(&str, &str, u64)] = &[
+        ("update duet.run_event set kind = 'tool' where seq = 3", LOG, 3),
+        ("update duet.run_event set at = at + interval '1 ms' where seq = 2", LOG, 2),
+        (
+            "update duet.run_event_payload set payload = replace(payload, 'two', 'six') where seq = 3",
+            LOG,
+            3,
+        ),
+        (
+            "update duet.run_event_payload set salt = decode(repeat('aa', 16), 'hex') where seq = 4",
+            LOG,
+            4,
+        ),
+        ("delete from duet.run_event_payload where seq = 2", LOG, 2),
+        (
+            "delete from duet.run_event_payload where seq = 2; delete from duet.run_event where seq = 2",
+            LOG,
+            2,
+        ),
+        (
+            "delete from duet.run_event_payload where seq = 4; delete from duet.run_event where seq = 4",
+            LOG,
+            4,
+        ),
+        (
+            "delete from duet.run_event_payload where seq = 4; delete from duet.run_event where seq = 4; update duet.run set last_seq = 3",
+            LOG,
+            4,
+        ),
+        (
+            "create temporary table two as select * from duet.run_event where seq in (2, 3);
+             update duet.run_event e set kind = t.kind, payload_hash = t.payload_hash, chain_hash = t.chain_hash
+             from two t where e.seq = 5 - t.seq",
+            LOG,
+            2,
+        ),
+        (
+            "delete from duet.run_event_payload; delete from duet.run_event; delete from duet.run",
+            LOG,
+            1,
+        ),
+        ("update duet.audit_entry set action = 'nothing' where seq = 2", AUDIT, 2),
+        (
+            "update duet.audit_entry set details = '{\"role\":\"owner\"}' where action = 'member.add'",
+            AUDIT,
+            3,
+        ),
+        (
+            "update duet.audit_entry set actor = gen_random_uuid() where seq = 1",
+            AUDIT,
+            1,
+        ),
+        ("delete from duet.audit_entry where seq = 2", AUDIT, 2),
+        ("delete from duet.audit_entry where seq = 3", AUDIT, 3),
+        ("delete from duet.audit_entry", AUDIT, 1),
+    ];
+    for (tampering, chain, seq) in tamperings {
+        let db = TestDatabase::fresh().await;
+        let world = World::new(&db).await;
+        let claim = world.claimed().await;
+        let events = ["one", "two", "three"].map(delta).to_vec();
+        world
+            .stores
+            .run_log
+            .append(claim.run.id, claim.lease, 1, events)
+            .await
+            .unwrap();
+        let verify = || world.stores.audit.verify(&world.owner);
+        let ChainCheck::Intact(rows) = verify().await.unwrap() else {
+            panic!("broken from the start")
+        };
+        assert_eq!(rows, 7, "three entries, four events");
+        let mut owner = db.owner().await;
+        for table in ["run_event", "run_event_payload", "audit_entry"] {
+            let off = format!("alter table duet.{table} disable trigger user");
+            sqlx::raw_sql(AssertSqlSafe(off)).execute(&mut owner).await.unwrap();
+        }
+        sqlx::raw_sql(*tampering).execute(&mut owner).await.unwrap();
+        let name = if *chain == LOG {
+            format!("run {}", claim.run.id)
+        } else {
+            (*chain).to_owned()
+        };
+        assert_eq!(
+            verify().await.unwrap(),
+            ChainCheck::Broken { chain: name, seq: *seq },
+            "{tampering}"
+        );
+    }
+}
+
+/// Without their triggers taken away, events and audit entries cannot be changed even by the database's owner; a payload can be
+/// redacted, and then the chain still holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_stays() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let claim = world.claimed().await;
+    let mut owner = db.owner().await;
+    for sql in [
+        "update duet.run_event set kind = 'tool'",
+        "delete from duet.run_event",
+        "truncate duet.run_event cascade",
+        "update duet.run_event_payload set payload = '{}'",
+        "update duet.run_event_payload set payload = null, salt = null, redacted_at = now(), seq = 9",
+        "delete from duet.run_event_payload",
+        "truncate duet.run_event_payload",
+        "update duet.audit_entry set action = 'x'",
+        "delete from duet.audit_entry",
+        "truncate duet.audit_entry",
+        "update duet.soul_version set version = 9",
+        "delete from duet.soul_version",
+    ] {
+        let error = sqlx::raw_sql(sql).execute(&mut owner).await.expect_err(sql);
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .map(|code| code.into_owned());
+        assert_eq!(code.as_deref(), Some("23001"), "{sql}: {error}");
+    }
+    let redacted =
+        sqlx::query("update duet.run_event_payload set payload = null, salt = null, redacted_at = now() where run_id = $1")
+            .bind(claim.run.id.uuid())
+            .execute(&mut owner)
+            .await
+            .unwrap();
+    assert_eq!(redacted.rows_affected(), 1);
+    assert!(matches!(
+        world.stores.audit.verify(&world.owner).await.unwrap(),
+        ChainCheck::Intact(_)
+    ));
+    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 10).await.unwrap();
+    assert_eq!(page.events[0].event, None);
+}
+
+/// The relay's connection is cut: hints come all the same, and by notification again once it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hints_outlive_their_connection() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let claim = world.claimed().await;
+    let mut hints = world.stores.feed.subscribe(claim.run.id);
+    let name: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
+    let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    let listeners = "select count(*) from pg_stat_activity where datname = $1 and application_name = 'duet relay'";
+    for seq in 2..5 {
+        let deadline = tokio::time::timeout(Duration::from_secs(30), async {
+            while sqlx::query_scalar::<_, i64>(listeners)
+                .bind(&name)
+                .fetch_one(&mut superuser)
+                .await
+                .unwrap()
+                == 0
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        deadline.await.expect("a relay that listens");
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name = 'duet relay'",
+        )
+        .bind(&name)
+        .execute(&mut superuser)
+        .await
+        .unwrap();
+        world
+            .stores
+            .run_log
+            .append(claim.run.id, claim.lease, seq - 1, vec![delta("x")])
+            .await
+            .unwrap();
+        let newest = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let hint = hints.recv().await.unwrap();
+                if hint.last_seq >= seq {
+                    break hint;
+                }
+            }
+        });
+        assert_eq!(newest.await.expect("a hint").last_seq, seq);
+    }
+}
