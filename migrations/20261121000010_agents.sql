@@ -37,7 +37,7 @@ language sql stable set search_path = '' as $$
         when 'member' then private.refused('denied', 'this needs the role `owner`')
         else private.refused('not_found') end
 $$;
-call private.expose('private', 'refuse_unless_owner', 'authenticated');
+call private.expose('private', 'refuse_unless_owner');
 
 -- The agent that answers where none is named: the active companion, else the active executor.
 create function private.answering_agent(workspace uuid) returns uuid
@@ -46,7 +46,7 @@ language sql stable set search_path = '' as $$
     where a.workspace_id = workspace and a.active and a.kind in ('companion_primary', 'executor_primary')
     order by a.kind, a.created_at, a.id limit 1
 $$;
-call private.expose('private', 'answering_agent', 'authenticated');
+call private.expose('private', 'answering_agent');
 
 -- duet_core::ports::AgentStore::agents
 create function public.agent_list(p_workspace uuid) returns jsonb

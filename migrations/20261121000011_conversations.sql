@@ -37,7 +37,7 @@ begin
                  then 'pg_catalog.pg_c_utf8' else 'pg_catalog."default"' end);
 end;
 $$;
-call private.expose('private', 'words_of', 'authenticated');
+call private.expose('private', 'words_of');
 
 -- Words under their owner: every entry of the index belongs to one person in one workspace, so that a search neither reads nor
 -- counts what others wrote.

@@ -1,10 +1,12 @@
 //! What no role may do, tried with plain SQL past the stores.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+use std::time::Duration;
+
 use duet_core::{
     Caller,
     contract::World,
-    domain::{PageRequest, RunStatus},
+    domain::{LeasePolicy, PageRequest, RunStatus},
     ids::Id,
 };
 use duet_supabase::testing::TestDatabase;
@@ -157,6 +159,88 @@ async fn nobody_calls_what_is_not_theirs() {
             assert_eq!(outcome, Err(REFUSED.to_owned()), "{call}");
         }
     }
+}
+
+/// Nothing is executable by everybody; what runs with its owner's rights is out of the Data API's reach and looks nothing up by a
+/// path that its caller sets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_are_closed_until_exposed() {
+    let db = TestDatabase::fresh().await;
+    let mut owner = db.owner().await;
+    let open = "select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+                where n.nspname in ('public', 'private', 'driver', 'duet') and (
+                    p.proacl is null
+                    or exists (select from aclexplode(p.proacl) a left join pg_roles r on r.oid = a.grantee
+                               where a.grantee = 0 or r.rolname in ('anon', 'service_role', 'authenticator'))
+                    or (p.prosecdef and n.nspname not in ('private', 'driver'))
+                    or coalesce(array_to_string(p.proconfig, ';'), '') !~ 'search_path=\"\"')
+                  and p.prokind = 'f' order by 1";
+    let found: Vec<String> = sqlx::query_scalar(open).fetch_all(&mut owner).await.unwrap();
+    assert_eq!(found, Vec::<String>::new());
+    let holes = "create function private.a() returns int language sql set search_path = '' as 'select 1';
+                 create function private.b() returns int language sql as 'select 1'; call private.expose('private', 'b');
+                 create function duet.c() returns int language sql security definer set search_path = '' as 'select 1';
+                 call private.expose('duet', 'c', 'authenticated')";
+    sqlx::raw_sql(holes).execute(&mut owner).await.unwrap();
+    let found: Vec<String> = sqlx::query_scalar(open).fetch_all(&mut owner).await.unwrap();
+    assert_eq!(found, ["duet.c()", "private.a()", "private.b()"]);
+}
+
+/// Thousands of calls of many people and agents over four connections, many cut off at any point: each answer is the asker's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_is_taken_for_anothers() {
+    const TASKS: u64 = 12;
+    const CALLS: u64 = 150;
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let mut people = Vec::new();
+    for caller in [&world.owner, &world.member, &world.stranger] {
+        let conversation = world.conversation(caller).await;
+        people.push((caller.clone(), conversation.id));
+        people.push((world.agent_of(caller).await, conversation.id));
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let (stores, people) = (world.stores.clone(), people.clone());
+        tasks.spawn(async move {
+            let mut whole = 0;
+            for number in 0..CALLS {
+                let place = (task * 7 + number) as usize % people.len();
+                let (caller, own) = &people[place];
+                let look = async {
+                    let listed = stores
+                        .conversations
+                        .list(caller, false, PageRequest::first(10))
+                        .await
+                        .unwrap();
+                    let ids: Vec<_> = listed
+                        .items
+                        .iter()
+                        .map(|conversation| (conversation.id, conversation.user_id))
+                        .collect();
+                    assert_eq!(ids, [(*own, caller.user)]);
+                    let foreign = people[(place + 2) % people.len()].1;
+                    assert!(stores.conversations.conversation(caller, foreign).await.unwrap().is_none());
+                    // In between the server itself, which is nobody.
+                    assert!(stores.system.claim_run(LeasePolicy::default()).await.unwrap().is_none());
+                };
+                // Some are given up at once, some in the middle, some never.
+                let patience = Duration::from_micros((task * 131 + number * 977) % 20_000);
+                if number % 3 == 0 {
+                    look.await;
+                    whole += 1;
+                } else if tokio::time::timeout(patience, look).await.is_ok() {
+                    whole += 1;
+                }
+            }
+            whole
+        });
+    }
+    let whole: u64 = tasks.join_all().await.iter().sum();
+    assert!(
+        whole >= TASKS * CALLS / 3 && whole < TASKS * CALLS,
+        "{whole} calls came to their end"
+    );
 }
 
 /// Calls a function as a person and returns its answer.

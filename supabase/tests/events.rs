@@ -96,7 +96,7 @@ async fn write(mut conn: PgConnection, claim: Claim, writer: usize) -> Vec<(u64,
             .await
             .unwrap();
         let first = answer["ok"]["first"].as_u64().unwrap_or_else(|| panic!("{answer}"));
-        if (writer + round) % 10 == 0 {
+        if (writer + round).is_multiple_of(10) {
             transaction.rollback().await.unwrap();
         } else {
             transaction.commit().await.unwrap();
