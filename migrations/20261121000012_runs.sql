@@ -105,8 +105,9 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'payload_hash');
 
--- Appends events after the head of a run whose row the caller has locked, moves the head, leaves a hint in the outbox and wakes
--- the relays once. `events` is a list of {kind, payload, salt, mentions}: payload as JSON text, salt in hex.
+-- Appends events after the head of a run whose row the caller has locked, moves the head and leaves a hint in the outbox. It does
+-- not notify: Postgres lets transactions that notify commit only one after the other, each with its flush (measured with 50
+-- writers: 220 appends a second instead of 2,500). driver.take_outbox notifies for many at once. `events` is a list of {kind, payload, salt, mentions}: payload as JSON text, salt in hex.
 create function private.append_events(held duet.run, events jsonb) returns duet.run
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -134,7 +135,6 @@ begin
     update duet.run r set last_seq = held.last_seq, last_hash = held.last_hash, updated_at = at
     where r.workspace_id = held.workspace_id and r.id = held.id;
     insert into duet.run_event_outbox (workspace_id, run_id, last_seq) values (held.workspace_id, held.id, held.last_seq);
-    perform pg_notify('duet_run', held.id || ' ' || held.last_seq);
     return held;
 end;
 $$;

@@ -190,16 +190,25 @@ end;
 $$;
 call private.expose('driver', 'claim_run', 'duet_worker');
 
--- duet_core::ports::SystemStore::take_outbox
+-- duet_core::ports::SystemStore::take_outbox; tells the relays of all processes, once for each run. A hint may come twice but not
+-- get lost, so nobody waits for the disk here.
 create function driver.take_outbox(p_limit int) returns jsonb
-language sql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    hints jsonb;
+begin
+    perform set_config('synchronous_commit', 'off', true);
     with taken as (
         delete from duet.run_event_outbox o
         where o.id in (select n.id from duet.run_event_outbox n order by n.id limit greatest(p_limit, 0) for update skip locked)
         returning o.*
     )
-    select private.ok(coalesce(jsonb_agg(jsonb_build_object('run', t.run_id, 'last_seq', t.last_seq) order by t.id), '[]'))
-    from taken t
+    select coalesce(jsonb_agg(jsonb_build_object('run', t.run_id, 'last_seq', t.last_seq) order by t.id), '[]') into hints
+    from taken t;
+    perform pg_notify('duet_run', (h ->> 'run') || ' ' || max((h ->> 'last_seq')::bigint))
+    from jsonb_array_elements(hints) h group by h ->> 'run';
+    return private.ok(hints);
+end;
 $$;
 call private.expose('driver', 'take_outbox', 'duet_worker');
 

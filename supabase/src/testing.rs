@@ -53,24 +53,27 @@ impl TestDatabase {
         run(&mut admin, &format!("create database {name} template {template}")).await;
         let time = TestEnv::new(1);
         let worker = server.clone().database(&name).username("duet_worker");
-        let settings = SqlxSettings {
-            connect: worker.clone(),
-            connections: 4,
-            statement_timeout: Duration::from_secs(30),
-            acquire_timeout: Duration::from_secs(60),
-        };
-        let rpc = Arc::new(SqlxRpc::new(settings, time.env()).telling_time());
         Self {
             owner: server.database(&name).username("postgres"),
-            store: PostgresStore::new(rpc.clone(), rpc, time.env()).listening(worker.clone()),
+            store: process(&worker, &time),
             worker,
             time,
         }
     }
 
+    /// The stores of another process on the same database.
+    pub fn another_process(&self) -> Stores {
+        process(&self.worker, &self.time).stores()
+    }
+
     /// A connection as the database's owner, past row level security.
     pub async fn owner(&self) -> PgConnection {
         self.owner.connect().await.expect("the owner's connection")
+    }
+
+    /// How the server's own login connects.
+    pub fn worker_options(&self) -> PgConnectOptions {
+        self.worker.clone()
     }
 
     /// A connection with the server's own login, as an attacker would have it who got that far.
@@ -99,6 +102,17 @@ impl Harness for TestDatabase {
             .expect("an account");
         id
     }
+}
+
+fn process(worker: &PgConnectOptions, time: &TestEnv) -> PostgresStore {
+    let settings = SqlxSettings {
+        connect: worker.clone(),
+        connections: 4,
+        statement_timeout: Duration::from_secs(30),
+        acquire_timeout: Duration::from_secs(60),
+    };
+    let rpc = Arc::new(SqlxRpc::new(settings, time.env()).telling_time());
+    PostgresStore::new(rpc.clone(), rpc, time.env()).listening(worker.clone())
 }
 
 /// The migrated database that tests are copied from, made by whoever comes first. Its name has the schema's hash.

@@ -17,7 +17,11 @@ use duet_core::{
 };
 use duet_supabase::testing::TestDatabase;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions, types::Json};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgListener},
+    types::Json,
+};
 use tokio::task::JoinSet;
 
 const WRITERS: usize = 16;
@@ -273,13 +277,45 @@ async fn what_is_written_stays() {
     assert_eq!(page.events[0].event, None);
 }
 
-/// The relay's connection is cut: hints come all the same, and by notification again once it is back.
+/// What one process appends is notified to the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_processes_are_notified() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let mut listener = PgListener::connect_with(&PgPool::connect_lazy_with(db.worker_options()))
+        .await
+        .unwrap();
+    listener.listen("duet_run").await.unwrap();
+    let claim = world.claimed().await;
+    for seq in 1..4_u64 {
+        let newest = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                let heard = listener.recv().await.unwrap();
+                let (run, last_seq) = heard.payload().split_once(' ').unwrap();
+                assert_eq!(run, claim.run.id.to_string());
+                if last_seq.parse::<u64>().unwrap() >= seq {
+                    break;
+                }
+            }
+        });
+        newest.await.expect("a notification");
+        world
+            .stores
+            .run_log
+            .append(claim.run.id, claim.lease, seq, vec![delta("x")])
+            .await
+            .unwrap();
+    }
+}
+
+/// The connection of a relay is cut: hints of another process come all the same, and by notification again once it is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hints_outlive_their_connection() {
     let db = TestDatabase::fresh().await;
     let world = World::new(&db).await;
     let claim = world.claimed().await;
-    let mut hints = world.stores.feed.subscribe(claim.run.id);
+    let other = db.another_process();
+    let mut hints = other.feed.subscribe(claim.run.id);
     let name: String = sqlx::query_scalar("select current_database()::text")
         .fetch_one(&mut db.owner().await)
         .await
@@ -288,25 +324,21 @@ async fn hints_outlive_their_connection() {
     let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
     let listeners = "select count(*) from pg_stat_activity where datname = $1 and application_name = 'duet relay'";
     for seq in 2..5 {
-        let deadline = tokio::time::timeout(Duration::from_secs(30), async {
+        let back = tokio::time::timeout(Duration::from_secs(30), async {
             while sqlx::query_scalar::<_, i64>(listeners)
                 .bind(&name)
                 .fetch_one(&mut superuser)
                 .await
                 .unwrap()
-                == 0
+                < 2
             {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        deadline.await.expect("a relay that listens");
-        sqlx::query(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name = 'duet relay'",
-        )
-        .bind(&name)
-        .execute(&mut superuser)
-        .await
-        .unwrap();
+        back.await.expect("both relays listen");
+        let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1 and application_name = 'duet relay'";
+        let ended: i64 = sqlx::query_scalar(cut).bind(&name).fetch_one(&mut superuser).await.unwrap();
+        assert_eq!(ended, 2);
         world
             .stores
             .run_log

@@ -40,8 +40,8 @@ impl PostgresStore {
         }
     }
 
-    /// With live hints by notifications of the database, over a connection of their own, which has to be a direct one. To be
-    /// called on the runtime on which the process serves. Without it hints come when somebody empties the outbox.
+    /// With live hints from and to other processes, by notifications of the database over a connection of their own, which has
+    /// to be a direct one. To be called on the runtime on which the process serves.
     #[must_use]
     pub fn listening(self, connect: PgConnectOptions) -> Self {
         let feed = Arc::new(LiveFeed::listening(self.contract.clone(), connect));
@@ -57,8 +57,14 @@ impl PostgresStore {
             agents: Arc::new(agents::Agents(contract())),
             conversations: Arc::new(conversations::Conversations(contract())),
             memories: Arc::new(absent::Absent),
-            runs: Arc::new(runs::Runs(contract())),
-            run_log: Arc::new(run_log::Log(contract())),
+            runs: Arc::new(runs::Runs {
+                contract: contract(),
+                feed: Arc::clone(&self.feed),
+            }),
+            run_log: Arc::new(run_log::Log {
+                contract: contract(),
+                feed: Arc::clone(&self.feed),
+            }),
             keys: Arc::new(keys::Keys(contract())),
             audit: Arc::new(audit::Audit(contract())),
             system: Arc::new(system::System {

@@ -1,8 +1,9 @@
-//! Live hints: notifications of the database into the process's feed.
+//! Live hints, in this process and between processes.
 //!
-//! One task a process listens on a connection of its own. Every append notifies once, so that a hint arrives within
-//! milliseconds of its commit. A second task empties the outbox, and while nobody listens (the connection broke, or a pooler
-//! stands in between) asks for the heads of the runs that somebody here waits for.
+//! Who appends here is heard here at once. The relay then empties the outbox, many hints at a time, and that notifies the other
+//! processes (`driver.take_outbox`; a notification in every append would have appends wait for each other). It listens for
+//! their notifications on a connection of its own. Where notifications do not arrive (the connection broke, or a pooler stands
+//! in between) it asks every second for the heads of the runs that somebody here waits for.
 
 use std::{
     sync::{
@@ -20,15 +21,21 @@ use duet_core::{
     ports::EventFeed,
 };
 use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
-use tokio::{sync::broadcast, task::AbortHandle, time};
+use tokio::{
+    sync::{Notify, broadcast},
+    task::AbortHandle,
+    time,
+};
 
 use super::{contract::Contract, system::Hint};
 use crate::rpc::Call;
 
-/// The channel that `private.append_events` notifies: the run's id and its newest `seq`.
+/// The channel of the notifications: the run's id and its newest `seq`.
 const CHANNEL: &str = "duet_run";
-/// How often the outbox is emptied, and how long the listener waits before it connects again.
+/// How often the outbox is looked at without being told, and how long the listener waits before it connects again.
 const POLL: Duration = Duration::from_secs(1);
+/// How long hints are gathered for one notification.
+const GATHER: Duration = Duration::from_millis(25);
 /// Hints taken out of the outbox at a time.
 const BATCH: usize = 1024;
 
@@ -36,6 +43,7 @@ const BATCH: usize = 1024;
 #[derive(Default)]
 pub struct LiveFeed {
     feed: Arc<Feed>,
+    grown: Arc<Notify>,
     relay: Option<AbortHandle>,
 }
 
@@ -58,9 +66,11 @@ impl LiveFeed {
     /// A feed that listens, in a task on the present runtime.
     pub fn listening(contract: Contract, connect: PgConnectOptions) -> Self {
         let feed = Arc::new(Feed::default());
+        let grown = Arc::new(Notify::new());
         let relay = Relay {
             contract,
             feed: Arc::clone(&feed),
+            grown: Arc::clone(&grown),
             hears: AtomicBool::new(false),
         };
         let task = tokio::spawn(async move {
@@ -68,8 +78,15 @@ impl LiveFeed {
         });
         Self {
             feed,
+            grown,
             relay: Some(task.abort_handle()),
         }
+    }
+
+    /// What this process has appended.
+    pub fn appended(&self, run: RunId, last_seq: u64) {
+        self.feed.send(EventHint { run, last_seq });
+        self.grown.notify_one();
     }
 
     /// Takes hints out of the outbox and passes them on.
@@ -91,6 +108,8 @@ async fn take_outbox(contract: &Contract, feed: &Feed, limit: usize) -> StoreRes
 struct Relay {
     contract: Contract,
     feed: Arc<Feed>,
+    /// This process has put something into the outbox.
+    grown: Arc<Notify>,
     /// Whether notifications arrive.
     hears: AtomicBool,
 }
@@ -132,7 +151,10 @@ impl Relay {
         let mut ticks = time::interval(POLL);
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.grown.notified() => time::sleep(GATHER).await,
+            }
             if !self.hears.load(Ordering::Relaxed) {
                 self.catch_up().await;
             }

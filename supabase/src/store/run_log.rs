@@ -1,5 +1,7 @@
 //! Runs as the driver writes them: under a lease, which the database checks in every call.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use duet_core::{
     StoreResult, Timestamp,
@@ -13,11 +15,15 @@ use serde_json::{Value, json};
 use super::{
     contract::{self, Contract},
     events::{self, Event},
+    relay::LiveFeed,
 };
 use crate::rpc::Call;
 
 /// The driver's side of the runs in the database.
-pub struct Log(pub(super) Contract);
+pub struct Log {
+    pub(super) contract: Contract,
+    pub(super) feed: Arc<LiveFeed>,
+}
 
 #[derive(Deserialize)]
 struct Written {
@@ -60,22 +66,26 @@ impl RunLog for Log {
     async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
         let call = held("append_run_events", run, lease)
             .arg("p_after", contract::long(after))
-            .arg("p_events", events::appendable(&self.0.env, &events)?);
-        let written: Written = self.0.as_driver(call).await?;
+            .arg("p_events", events::appendable(&self.contract.env, &events)?);
+        let written: Written = self.contract.as_driver(call).await?;
         let own = (written.first..).zip(events).map(|(seq, new)| StoredEvent {
             seq,
             kind: new.event.kind(),
             event: Some(new.event),
             at: written.at,
         });
-        Ok(Appended {
+        let appended = Appended {
             interleaved: events::stored(written.interleaved)?,
             own: own.collect(),
-        })
+        };
+        if let Some(last) = appended.own.last() {
+            self.feed.appended(run, last.seq);
+        }
+        Ok(appended)
     }
 
     async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<(Timestamp, u64)> {
-        let beat: Beat = self.0.as_driver(held("heartbeat_run", run, lease)).await?;
+        let beat: Beat = self.contract.as_driver(held("heartbeat_run", run, lease)).await?;
         Ok((beat.until, beat.last_seq))
     }
 
@@ -83,16 +93,18 @@ impl RunLog for Log {
         let reply = settlement.reply.as_ref();
         let call = held("settle_run", run, lease)
             .arg("p_after", contract::long(after))
-            .arg("p_events", events::appendable(&self.0.env, &settlement.events)?)
+            .arg("p_events", events::appendable(&self.contract.env, &settlement.events)?)
             .arg("p_status", settlement.status.as_str())
             .arg("p_reason", settlement.reason.as_deref().map(storable))
             .arg("p_reply_status", reply.map(|reply| reply.status.as_str().to_owned()))
             .arg("p_reply_text", reply.map(|reply| storable(&reply.text)))
             .arg("p_reply_trace", reply.map(|reply| storable_value(json!(reply.trace))));
-        self.0.as_driver(call).await
+        let ended: Run = self.contract.as_driver(call).await?;
+        self.feed.appended(run, ended.last_seq);
+        Ok(ended)
     }
 
     async fn hand_back(&self, run: RunId, lease: LeaseToken) -> StoreResult<()> {
-        self.0.as_driver(held("hand_back_run", run, lease)).await
+        self.contract.as_driver(held("hand_back_run", run, lease)).await
     }
 }

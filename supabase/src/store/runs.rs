@@ -1,5 +1,7 @@
 //! Runs as people see them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult, cursor,
@@ -13,11 +15,24 @@ use serde_json::json;
 use super::{
     contract::{self, Contract},
     events::{self, Event},
+    relay::LiveFeed,
 };
 use crate::rpc::Call;
 
 /// The runs in the database.
-pub struct Runs(pub(super) Contract);
+pub struct Runs {
+    pub(super) contract: Contract,
+    pub(super) feed: Arc<LiveFeed>,
+}
+
+impl Runs {
+    /// Queues a run; its first event is there with it.
+    async fn queue(&self, caller: &Caller, call: Call) -> StoreResult<TurnReceipt> {
+        let receipt: TurnReceipt = self.contract.as_caller(caller, call).await?;
+        self.feed.appended(receipt.run_id, 1);
+        Ok(receipt)
+    }
+}
 
 /// A page of a run's log.
 #[derive(Deserialize)]
@@ -44,7 +59,7 @@ impl RunStore for Runs {
             .arg("p_text", turn.text)
             .arg("p_key", turn.idempotency_key)
             .arg("p_limits", json!(turn.limits));
-        self.0.as_caller(caller, call).await
+        self.queue(caller, call).await
     }
 
     async fn retry_turn(&self, caller: &Caller, retry: RetryTurn) -> StoreResult<TurnReceipt> {
@@ -59,14 +74,14 @@ impl RunStore for Runs {
             .id("p_reply", retry.reply_id)
             .arg("p_mode", retry.mode.as_str())
             .arg("p_limits", json!(retry.limits));
-        self.0.as_caller(caller, call).await
+        self.queue(caller, call).await
     }
 
     async fn run(&self, caller: &Caller, id: RunId) -> StoreResult<Option<Run>> {
         let call = Call::repeatable("run_read")
             .id("p_workspace", caller.workspace)
             .id("p_id", id);
-        self.0.as_caller(caller, call).await
+        self.contract.as_caller(caller, call).await
     }
 
     async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<Page<Run>> {
@@ -78,7 +93,7 @@ impl RunStore for Runs {
             .arg("p_before", before)
             .arg("p_before_id", before_id)
             .arg("p_limit", contract::limit(&request));
-        let runs: Vec<Run> = self.0.as_caller(caller, call).await?;
+        let runs: Vec<Run> = self.contract.as_caller(caller, call).await?;
         Ok(cursor::page(runs, request.size(), |run| {
             cursor::after(run.created_at.millis(), run.id)
         }))
@@ -91,7 +106,7 @@ impl RunStore for Runs {
             .id("p_run", id)
             .arg("p_after", contract::long(after))
             .arg("p_limit", i32::try_from(limit).unwrap_or(i32::MAX));
-        let log: Log = self.0.as_caller(caller, call).await?;
+        let log: Log = self.contract.as_caller(caller, call).await?;
         Ok(EventPage {
             events: events::stored(log.events)?,
             last_seq: log.last_seq,
@@ -107,6 +122,8 @@ impl RunStore for Runs {
             .to(ACTION)
             .id("p_workspace", caller.workspace)
             .id("p_id", id);
-        self.0.as_caller(caller, call).await
+        let run: Run = self.contract.as_caller(caller, call).await?;
+        self.feed.appended(id, run.last_seq);
+        Ok(run)
     }
 }
