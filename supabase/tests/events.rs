@@ -356,3 +356,33 @@ async fn hints_outlive_their_connection() {
         assert_eq!(newest.await.expect("a hint").last_seq, seq);
     }
 }
+
+/// All connections of a process are cut while they lie idle: its next call, repeatable or not, does not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_connections_are_not_used() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let claim = world.claimed().await;
+    let name: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
+    let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    for seq in 1..6 {
+        // As many at once as there are connections.
+        let calls: Vec<_> = (0..4).map(|_| world.stores.runs.run(&world.owner, claim.run.id)).collect();
+        for run in futures::future::join_all(calls).await {
+            assert_eq!(run.unwrap().unwrap().last_seq, seq);
+        }
+        let cut = "select count(pg_terminate_backend(pid, 1000)) from pg_stat_activity where datname = $1 and application_name = 'duet'";
+        let ended: i64 = sqlx::query_scalar(cut).bind(&name).fetch_one(&mut superuser).await.unwrap();
+        assert!(ended > 0);
+        world
+            .stores
+            .run_log
+            .append(claim.run.id, claim.lease, seq, vec![delta("x")])
+            .await
+            .unwrap();
+    }
+}

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use duet_core::{Env, StoreResult};
 use serde_json::{Value, json};
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection, PgPool, Postgres, Transaction,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
     types::Json,
 };
@@ -39,12 +39,31 @@ pub struct SqlxRpc {
 /// How often a call is tried when the database says "again", or when the connection breaks and the call may be repeated.
 const TRIES: u32 = 4;
 
+/// After so long a silence a connection is asked whether it still lives before it is used.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// A value as SQL writes it, whatever `standard_conforming_strings` says. Names, ids, numbers and words of this crate's own
+/// types are all that is written this way; what people and models say is always bound.
+fn literal(value: &str) -> String {
+    format!("E'{}'", value.replace('\\', r"\\").replace('\'', "''"))
+}
+
 impl SqlxRpc {
     /// A pool that connects when it is first needed.
     pub fn new(settings: SqlxSettings, env: Env) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(settings.acquire_timeout)
+            // A round trip for each call is too much to find out what the call itself would: only long silence is mistrusted.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > QUIET {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(settings.connect.statement_cache_capacity(0).application_name("duet"));
         Self {
             pool,
@@ -67,8 +86,19 @@ impl SqlxRpc {
         self.pool.close().await;
     }
 
+    /// A transaction on a connection that lives. One that broke while it lay idle shows here, before anything of the call was sent.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        for _ in 0..self.pool.size() {
+            match self.pool.begin().await {
+                Err(failure) if error::connection_lost(&failure) && !matches!(failure, sqlx::Error::PoolTimedOut) => {}
+                outcome => return outcome,
+            }
+        }
+        self.pool.begin().await
+    }
+
     async fn once(&self, identity: &Identity, call: &Call) -> Result<Value, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         self.become_identity(&mut transaction, identity).await?;
         let schema = match identity {
             Identity::Person { .. } | Identity::Agent(_) => "public",
@@ -121,14 +151,13 @@ impl SqlxRpc {
             Identity::Driver => {}
         }
         // The role comes last: what is set before it is set as `duet_worker`. Selected columns are evaluated in order.
-        let columns: Vec<String> = (0..settings.len())
-            .map(|place| format!("set_config(${}, ${}, true)", 2 * place + 1, 2 * place + 2))
+        // One message without parameters, because with them it takes two round trips.
+        let columns: Vec<String> = settings
+            .iter()
+            .map(|(name, value)| format!("set_config({}, {}, true)", literal(name), literal(value)))
             .collect();
         let text = AssertSqlSafe(format!("select {}", columns.join(", ")));
-        let query = settings.into_iter().fold(sqlx::query(text), |query, (name, value)| {
-            query.bind(name.to_owned()).bind(value)
-        });
-        query.persistent(false).execute(&mut **transaction).await?;
+        sqlx::raw_sql(text).execute(&mut **transaction).await?;
         Ok(())
     }
 }
@@ -155,5 +184,17 @@ impl Rpc for SqlxRpc {
 impl std::fmt::Debug for SqlxRpc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqlxRpc").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn a_literal_ends_where_it_ends() {
+        assert_eq!(literal("a"), "E'a'");
+        assert_eq!(literal(r"it's \' or 1"), r"E'it''s \\'' or 1'");
+        assert_eq!(literal(r"\"), r"E'\\'");
     }
 }
