@@ -66,9 +66,9 @@ create table duet.message (
     trace           jsonb check (octet_length(trace::text) <= 1048576),
     superseded      boolean not null default false,
     created_at      timestamptz(3) not null,
-    -- More words of one message than fit here are not found.
+    -- Of a very long reply the beginning is searched: with any words in it that fits into a tsvector.
     words           tsvector not null generated always as (array_to_tsvector(
-                        private.owned_words(workspace_id, user_id, private.words_of(left(text, 131072))))) stored,
+                        private.owned_words(workspace_id, user_id, private.words_of(left(text, 65536))))) stored,
     primary key (workspace_id, id),
     unique (workspace_id, conversation_id, ordinal),
     foreign key (workspace_id, conversation_id, user_id) references duet.conversation (workspace_id, id, user_id),

@@ -10,8 +10,9 @@ use std::{
 };
 
 use duet_core::{
+    StoreError,
     contract::World,
-    domain::{Claim, NewEvent, RunEvent},
+    domain::{Claim, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
     ids::Id,
     ports::ChainCheck,
 };
@@ -385,4 +386,63 @@ async fn broken_connections_are_not_used() {
             .await
             .unwrap();
     }
+}
+
+/// Whatever a model writes can be stored: characters that Postgres has no place for, more words than its index takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_replies_are_kept() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    // Every letter of the first planes as a word of its own.
+    let letters: Vec<String> = ('\u{100}'..'\u{2FFFF}')
+        .filter(|letter| letter.is_alphanumeric())
+        .map(String::from)
+        .collect();
+    let many = letters.join(" ");
+    assert!(many.len() > 300_000);
+    for (text, kept) in [
+        ("a\0b", "a\u{FFFD}b"),
+        ("\u{FFFF}\u{202E}\\u0000", "\u{FFFF}\u{202E}\\u0000"),
+        (&many, &many),
+    ] {
+        let claim = world.claimed().await;
+        let streamed = delta(text);
+        let log = &world.stores.run_log;
+        let appended = log
+            .append(claim.run.id, claim.lease, 1, vec![streamed.clone()])
+            .await
+            .unwrap();
+        assert_eq!(appended.own[0].event.as_ref(), Some(&streamed.event));
+        let page = world.stores.runs.events(&world.owner, claim.run.id, 1, 10).await.unwrap();
+        assert_eq!(page.events[0].event, Some(streamed.event), "the log keeps it as it came");
+        let trace = MessageTrace {
+            model: "script/o\0ne".into(),
+            ..MessageTrace::default()
+        };
+        let settlement = Settlement {
+            status: RunStatus::Done,
+            reason: Some("odd\0".into()),
+            events: Vec::new(),
+            reply: Some(Reply {
+                status: MessageStatus::Complete,
+                text: text.into(),
+                trace,
+            }),
+        };
+        log.settle(claim.run.id, claim.lease, 2, settlement).await.unwrap();
+        let found = world
+            .stores
+            .conversations
+            .messages_by_id(&world.owner, &[claim.run.reply_id])
+            .await
+            .unwrap();
+        assert_eq!(found[0].text, kept);
+    }
+    let conversation = world.conversation(&world.owner).await;
+    let refused = world
+        .stores
+        .runs
+        .start_turn(&world.owner, world.turn(conversation.id, "a\0b"))
+        .await;
+    assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
 }

@@ -116,14 +116,19 @@ struct Relay {
 
 impl Relay {
     async fn listen(&self, connect: PgConnectOptions) {
+        let mut told = false;
         loop {
-            if let Err(error) = self.hear(connect.clone()).await {
+            let outcome = self.hear(connect.clone()).await;
+            let heard = self.hears.swap(false, Ordering::Relaxed);
+            if let Err(error) = outcome
+                && (heard || !told)
+            {
+                told = true;
                 tracing::warn!(
                     error = crate::error::kind(&error),
                     "live hints: the database does not notify; asking it every second"
                 );
             }
-            self.hears.store(false, Ordering::Relaxed);
             time::sleep(POLL).await;
         }
     }

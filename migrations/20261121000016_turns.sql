@@ -1,0 +1,240 @@
+-- What people do with runs: start one, have a message answered again, stop one. The events that this appends are made here from
+-- checked arguments; nobody appends an event of their own.
+
+create function private.receipt_json(run duet.run) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object('message_id', run.message_id, 'run_id', run.id, 'reply_id', run.reply_id)
+$$;
+call private.expose('private', 'receipt_json');
+
+-- A title from a first message: the beginning of its first line that says something.
+create function private.made_title(content text) returns text
+language sql immutable set search_path = '' as $$
+    select coalesce((
+        select case when char_length(line) <= 60 then line
+                    else regexp_replace(left(line, 59), '\s+$', '') || '…' end
+        from (select regexp_replace(l, '^\s+|\s+$', '', 'g') as line, place
+              from regexp_split_to_table(left(content, 8192), '\n') with ordinality as t (l, place)) lines
+        where line <> '' order by place limit 1), '')
+$$;
+call private.expose('private', 'made_title');
+
+-- The bounds of a turn with their five fields and nothing else; null when they are not that, or beyond all reason.
+create function private.turn_limits(limits jsonb) returns jsonb
+language sql immutable set search_path = '' as $$
+    select case when count(*) = 5 then jsonb_object_agg(field, limits -> field) end
+    from (values ('max_steps', 1000), ('max_identical_calls', 1000), ('max_tokens', 100000000), ('max_attempts', 100),
+                 ('max_output_tokens', 10000000)) as known (field, most)
+    where limits ->> field ~ '^[0-9]{1,9}$' and jsonb_typeof(limits -> field) = 'number' and (limits ->> field)::int <= most
+$$;
+call private.expose('private', 'turn_limits');
+
+-- Queues a run with its first event. The caller has locked the conversation and found it free.
+create function private.queue_run(
+    conversation duet.conversation, message uuid, run uuid, reply uuid, prefix text, limits jsonb
+) returns jsonb
+language plpgsql volatile set search_path = '' as $$
+declare
+    queued duet.run;
+    at timestamptz := private.now();
+    answering uuid := conversation.agent_id;
+begin
+    if not exists (select from duet.agent a
+                   where a.workspace_id = conversation.workspace_id and a.id = conversation.agent_id and a.active) then
+        answering := coalesce(private.answering_agent(conversation.workspace_id), conversation.agent_id);
+    end if;
+    insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, created_at, updated_at)
+    values (conversation.workspace_id, run, conversation.user_id, conversation.id, message, reply, answering, 'queued', at, at)
+    returning * into queued;
+    update duet.message m set run_id = run where m.workspace_id = conversation.workspace_id and m.id = message;
+    perform private.append_events(queued, private.made_event('started', jsonb_build_object(
+        'type', 'started', 'agent_id', answering, 'message_id', message, 'reply_id', reply, 'prefix', prefix, 'limits', limits)));
+    return private.ok(private.receipt_json(queued));
+end;
+$$;
+call private.expose('private', 'queue_run');
+
+-- A conversation of the asker, locked so that one turn comes after the other.
+create function private.my_conversation(workspace uuid, conversation uuid) returns setof duet.conversation
+language sql volatile set search_path = '' as $$
+    select c.* from duet.conversation c
+    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid())
+      and workspace in (select private.my_workspaces())
+    for no key update of c
+$$;
+call private.expose('private', 'my_conversation');
+
+create function private.start_turn(
+    workspace uuid, conversation uuid, message uuid, run uuid, reply uuid, content text, idempotency text, limits jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    me uuid := (select auth.uid());
+    at timestamptz := private.now();
+    request bytea := private.hash_of('duet.request.v1'::bytea, uuid_send(conversation), convert_to(content, 'UTF8'));
+    bounds jsonb := private.turn_limits(limits);
+    here duet.conversation;
+    known duet.idempotency_key;
+    sent duet.message;
+    first duet.run;
+    answer jsonb;
+begin
+    if content !~ '\S' then
+        return private.refused('invalid', 'A message needs a text.');
+    elsif octet_length(content) > 65536 then
+        return private.refused('invalid', 'A message has at most 65536 bytes. Send it in parts.');
+    elsif length(idempotency) not between 1 and 200 then
+        return private.refused('invalid', 'An idempotency key has 1 to 200 characters.');
+    elsif bounds is null then
+        return private.refused('invalid', 'These are no bounds of a turn.');
+    end if;
+    select * into here from private.my_conversation(workspace, conversation);
+    if not found then
+        return private.refused('not_found', 'the conversation');
+    end if;
+    select * into known from duet.idempotency_key k
+    where k.workspace_id = workspace and k.user_id = me and k.key = idempotency and k.expires_at > at;
+    if found and known.request_hash = request then
+        return private.ok(jsonb_build_object('message_id', known.message_id, 'run_id', known.run_id, 'reply_id', known.reply_id));
+    elsif found then
+        return private.refused('conflict', 'That idempotency key was used for another message. Use a fresh key for each message.');
+    end if;
+    select * into sent from duet.message m where m.workspace_id = workspace and m.id = message;
+    if found then
+        select * into first from duet.run r
+        where r.workspace_id = workspace and r.id = run and r.user_id = me and r.message_id = message
+          and sent.conversation_id = conversation and sent.role = 'user' and sent.text = content;
+        return case when first.id is null then private.refused('conflict', 'That message id is taken. Choose another.')
+                    else private.ok(private.receipt_json(first)) end;
+    end if;
+    if reply = message or exists (select from duet.message m where m.workspace_id = workspace and m.id = reply) then
+        return private.refused('conflict', 'That reply id is taken. Choose another.');
+    end if;
+    if exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation
+                                        and r.status in ('queued', 'running')) then
+        return private.refused('conflict', 'A reply is being written in this conversation. Wait for it, or stop it.');
+    end if;
+    update duet.conversation c
+    set last_ordinal = c.last_ordinal + 1, updated_at = at,
+        title = case when c.title = '' then private.made_title(content) else c.title end
+    where c.workspace_id = workspace and c.id = conversation
+    returning * into here;
+    insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, created_at)
+    values (workspace, message, conversation, me, here.last_ordinal, 'user', 'complete', content, at);
+    answer := private.queue_run(here, message, run, reply, '', bounds);
+    if idempotency is not null then
+        insert into duet.idempotency_key as k values (workspace, me, idempotency, request, message, run, reply, at + interval '48 hours')
+        on conflict (workspace_id, user_id, key) do update
+        set request_hash = request, message_id = message, run_id = run, reply_id = reply, expires_at = at + interval '48 hours'
+        where k.expires_at <= at;
+        if not found then
+            -- The same key came in another conversation at this very moment: once more, so that it is seen.
+            raise exception 'the idempotency key is in use' using errcode = 'serialization_failure';
+        end if;
+    end if;
+    return answer;
+end;
+$$;
+call private.expose('private', 'start_turn', 'authenticated');
+
+-- duet_core::ports::RunStore::start_turn
+create function public.run_start_turn(
+    p_workspace uuid, p_conversation uuid, p_message uuid, p_run uuid, p_reply uuid, p_text text, p_key text, p_limits jsonb
+) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.start_turn(p_workspace, p_conversation, p_message, p_run, p_reply, p_text, p_key, p_limits)
+$$;
+call private.expose('public', 'run_start_turn', 'authenticated');
+
+create function private.retry_turn(workspace uuid, message uuid, run uuid, reply uuid, mode text, limits jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    me uuid := (select auth.uid());
+    bounds jsonb := private.turn_limits(limits);
+    asked duet.message;
+    here duet.conversation;
+    known duet.run;
+    shown duet.message;
+begin
+    if mode not in ('restart', 'continue') or bounds is null then
+        return private.refused('invalid', 'These are no bounds of a turn.');
+    end if;
+    select * into asked from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me;
+    if not found then
+        return private.refused('not_found', 'the message');
+    end if;
+    select * into here from private.my_conversation(workspace, asked.conversation_id);
+    if not found then
+        return private.refused('not_found', 'the message');
+    end if;
+    select * into known from duet.run r where r.workspace_id = workspace and r.id = run and r.user_id = me;
+    if found then
+        return case when known.message_id = message then private.ok(private.receipt_json(known))
+                    else private.refused('conflict', 'That run id is taken. Choose another.') end;
+    end if;
+    if asked.role <> 'user' then
+        return private.refused('invalid', 'Only your own message can be answered again; name that one, not the reply.');
+    elsif asked.status = 'redacted' then
+        return private.refused('conflict', 'That message was redacted; there is nothing left to answer.');
+    elsif exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = here.id
+                                           and r.status in ('queued', 'running')) then
+        return private.refused('conflict', 'A reply is being written in this conversation. Wait for it, or stop it.');
+    elsif exists (select from duet.message m where m.workspace_id = workspace and m.conversation_id = here.id
+                                               and m.ordinal > asked.ordinal and m.role = 'user') then
+        return private.refused('conflict',
+            'The conversation has gone on since that message. Only the newest one can be answered again.');
+    end if;
+    select * into shown from duet.message m
+    where m.workspace_id = workspace and m.parent_id = message and not m.superseded order by m.ordinal desc limit 1;
+    if mode = 'continue' then
+        if shown.status in ('stopped', 'limited', 'interrupted') then
+            return private.queue_run(here, message, run, shown.id, shown.text, bounds);
+        end if;
+        return private.refused('conflict',
+            'There is no stopped or interrupted reply to go on from. Start the answer anew instead.');
+    end if;
+    if exists (select from duet.message m where m.workspace_id = workspace and m.id = reply) then
+        return private.refused('conflict', 'That reply id is taken. Choose another.');
+    end if;
+    update duet.message m set superseded = true where m.workspace_id = workspace and m.id = shown.id;
+    return private.queue_run(here, message, run, reply, '', bounds);
+end;
+$$;
+call private.expose('private', 'retry_turn', 'authenticated');
+
+-- duet_core::ports::RunStore::retry_turn
+create function public.run_retry_turn(p_workspace uuid, p_message uuid, p_run uuid, p_reply uuid, p_mode text, p_limits jsonb)
+returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.retry_turn(p_workspace, p_message, p_run, p_reply, p_mode, p_limits)
+$$;
+call private.expose('public', 'run_retry_turn', 'authenticated');
+
+create function private.cancel_run(workspace uuid, run uuid) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    here duet.run;
+begin
+    select r.* into here from duet.run r
+    where r.workspace_id = workspace and r.id = run and r.user_id = (select auth.uid())
+      and workspace in (select private.my_workspaces())
+    for no key update of r;
+    if not found then
+        return private.refused('not_found', 'the run');
+    end if;
+    if here.status in ('queued', 'running') and not exists (
+        select from duet.run_event e where e.workspace_id = workspace and e.run_id = run and e.kind = 'cancel') then
+        here := private.append_events(here, private.made_event('cancel',
+            jsonb_build_object('type', 'cancel_requested', 'by', (select auth.uid()))));
+    end if;
+    return private.ok(private.run_json(here));
+end;
+$$;
+call private.expose('private', 'cancel_run', 'authenticated');
+
+-- duet_core::ports::RunStore::cancel
+create function public.run_cancel(p_workspace uuid, p_id uuid) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.cancel_run(p_workspace, p_id)
+$$;
+call private.expose('public', 'run_cancel', 'authenticated');
