@@ -84,13 +84,9 @@ call private.expose('private', 'my_role', 'authenticated', 'duet_agent');
 call private.expose('private', 'my_own_workspaces', 'authenticated', 'duet_agent');
 
 grant select on duet.workspace, duet.member, duet.account to authenticated, duet_agent;
-grant update (name) on duet.workspace to authenticated;
 
 create policy workspace_read on duet.workspace for select to authenticated, duet_agent
     using (id = any (array(select private.my_workspaces())));
-create policy workspace_rename on duet.workspace for update to authenticated
-    using (id = any (array(select private.my_own_workspaces())))
-    with check (id = any (array(select private.my_own_workspaces())));
 create policy member_read on duet.member for select to authenticated, duet_agent
     using (workspace_id = any (array(select private.my_workspaces())));
 -- People see those with whom they share a workspace.

@@ -68,8 +68,8 @@ end;
 $$;
 call private.expose('private', 'record_audit');
 
--- A person's own action, or their agent's: the actor comes from the claims, never from an argument. Reached only through the
--- functions that perform the action; the Data API does not expose this schema.
+-- A person's own action, or their agent's: the actor comes from the claims, never from an argument. Nobody but the definer functions
+-- that perform the actions calls it.
 create function private.audit(workspace uuid, action text, target text, outcome text default 'done', details jsonb default '{}')
 returns void
 language plpgsql volatile security definer set search_path = '' as $$
@@ -83,7 +83,7 @@ begin
         action, target, outcome, details::text);
 end;
 $$;
-call private.expose('private', 'audit', 'authenticated', 'duet_agent');
+call private.expose('private', 'audit');
 
 create function private.audit_json(entry duet.audit_entry) returns jsonb
 language sql immutable set search_path = '' as $$

@@ -125,27 +125,33 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'workspace_read', 'authenticated', 'duet_agent');
 
--- duet_core::ports::WorkspaceStore::rename
-create function public.workspace_rename(p_workspace uuid, p_name text) returns jsonb
-language plpgsql volatile set search_path = '' as $$
+create function private.rename_workspace(workspace uuid, new_name text) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
 declare
     renamed duet.workspace;
 begin
-    if not private.is_name(p_name) then
+    if not private.is_name(new_name) then
         return private.refused('invalid', 'The name of a workspace has 1 to 80 characters.');
     end if;
-    case private.my_role(p_workspace)
+    case private.my_role(workspace)
         when 'owner' then null;
         when 'member' then return private.refused('denied', 'this needs the role `owner`');
         else return private.refused('not_found');
     end case;
-    update duet.workspace w set name = btrim(p_name) where w.id = p_workspace and w.name <> btrim(p_name);
+    update duet.workspace w set name = btrim(new_name) where w.id = workspace and w.name <> btrim(new_name);
     if found then
-        perform private.audit(p_workspace, 'workspace.rename', 'workspace:' || p_workspace);
+        perform private.audit(workspace, 'workspace.rename', 'workspace:' || workspace);
     end if;
-    select * into strict renamed from duet.workspace w where w.id = p_workspace;
+    select * into strict renamed from duet.workspace w where w.id = workspace;
     return private.ok(private.workspace_json(renamed));
 end;
+$$;
+call private.expose('private', 'rename_workspace', 'authenticated');
+
+-- duet_core::ports::WorkspaceStore::rename
+create function public.workspace_rename(p_workspace uuid, p_name text) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.rename_workspace(p_workspace, p_name)
 $$;
 call private.expose('public', 'workspace_rename', 'authenticated');
 
