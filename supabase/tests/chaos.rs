@@ -1,0 +1,131 @@
+//! The database hangs up again and again while people and drivers write: what was acknowledged is there, whole and once.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use duet_core::{
+    Caller, StoreError,
+    contract::World,
+    domain::{MessageRole, PageRequest, RunEvent},
+    ids::Id,
+    ports::{ChainCheck, Stores},
+};
+use duet_supabase::testing::TestDatabase;
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+use tokio::task::JoinSet;
+
+/// Ends a connection of the stores every few milliseconds; how many it ended.
+async fn hang_up(name: String, done: Arc<AtomicBool>) -> i64 {
+    let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
+    let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    let cut = "select count(pg_terminate_backend(pid)) from (
+                   select pid from pg_stat_activity where datname = $1 and application_name = 'duet' order by random() limit 1) one";
+    let mut ended = 0;
+    while !done.load(Ordering::SeqCst) {
+        ended += sqlx::query_scalar::<_, i64>(cut)
+            .bind(&name)
+            .fetch_one(&mut superuser)
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(8)).await;
+    }
+    ended
+}
+
+/// What a driver was told is written, by number.
+async fn drive(stores: Stores, claim: duet_core::domain::Claim, writer: usize) -> Vec<(u64, String)> {
+    let mut written = Vec::new();
+    for round in 0..60 {
+        let text = format!("{writer}/{round}");
+        let delta = RunEvent::Delta {
+            step: 1,
+            text: text.clone(),
+        };
+        match stores.run_log.append(claim.run.id, claim.lease, 1, vec![delta.into()]).await {
+            Ok(appended) => written.push((appended.own[0].seq, text)),
+            Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
+        }
+    }
+    written
+}
+
+/// Sends a message, once more where it is not known whether it came.
+async fn say(stores: &Stores, caller: &Caller, turn: duet_core::domain::NewTurn) {
+    for _ in 0..50 {
+        match stores.runs.start_turn(caller, turn.clone()).await {
+            Ok(receipt) => {
+                assert_eq!(receipt.message_id, turn.message_id);
+                return;
+            }
+            Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
+        }
+    }
+    panic!("never answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_outlive_broken_connections() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let name: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    let claim = world.claimed().await;
+    let mut turns = Vec::new();
+    for _ in 0..30 {
+        turns.push(world.turn(world.conversation(&world.owner).await.id, "Hello"));
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let chaos = tokio::spawn(hang_up(name, done.clone()));
+    let mut drivers = JoinSet::new();
+    for writer in 0..4 {
+        drivers.spawn(drive(world.stores.clone(), claim.clone(), writer));
+    }
+    for turn in &turns {
+        say(&world.stores, &world.owner, turn.clone()).await;
+    }
+    let written = drivers.join_all().await.concat();
+    done.store(true, Ordering::SeqCst);
+    let ended = chaos.await.unwrap();
+    assert!(ended > 5, "only {ended} connections were cut");
+    assert!(written.len() > 20, "only {} events were acknowledged", written.len());
+
+    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
+    assert_eq!(
+        page.events.iter().map(|stored| stored.seq).collect::<Vec<_>>(),
+        (1..=page.last_seq).collect::<Vec<_>>()
+    );
+    for (seq, text) in &written {
+        let stored = &page.events[*seq as usize - 1].event;
+        assert!(
+            matches!(stored, Some(RunEvent::Delta { text: kept, .. }) if kept == text),
+            "{seq} {text}: {stored:?}"
+        );
+    }
+    for turn in turns {
+        let messages = world
+            .stores
+            .conversations
+            .messages(&world.owner, turn.conversation_id, PageRequest::first(10))
+            .await
+            .unwrap();
+        assert_eq!(messages.items.len(), 1, "a message is there once");
+        assert_eq!(
+            (messages.items[0].id, messages.items[0].role),
+            (turn.message_id, MessageRole::User)
+        );
+        let run = world.stores.runs.run(&world.owner, turn.run_id).await.unwrap().unwrap();
+        assert_eq!(run.last_seq, 1, "{}", run.id.uuid());
+    }
+    assert!(matches!(
+        world.stores.audit.verify(&world.owner).await.unwrap(),
+        ChainCheck::Intact(_)
+    ));
+}
