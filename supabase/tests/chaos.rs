@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,26 +20,44 @@ use duet_supabase::testing::TestDatabase;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 
-/// Ends a connection of the stores every few milliseconds; how many it ended.
-async fn hang_up(name: String, done: Arc<AtomicBool>) -> i64 {
+/// How far the test is: cuts follow calls, not the clock, so that a slow machine is not cut at every call.
+#[derive(Default)]
+struct Progress {
+    calls: AtomicUsize,
+    done: AtomicBool,
+}
+
+impl Progress {
+    fn called(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Ends one of the stores' connections after every few calls; how many it ended.
+async fn hang_up(name: String, progress: Arc<Progress>) -> i64 {
     let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
     let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
     let cut = "select count(pg_terminate_backend(pid)) from (
                    select pid from pg_stat_activity where datname = $1 and application_name = 'duet' order by random() limit 1) one";
-    let mut ended = 0;
-    while !done.load(Ordering::SeqCst) {
+    let (mut ended, mut seen) = (0, 0);
+    while !progress.done.load(Ordering::SeqCst) {
+        let calls = progress.calls.load(Ordering::SeqCst);
+        if calls < seen + 5 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
+        seen = calls;
         ended += sqlx::query_scalar::<_, i64>(cut)
             .bind(&name)
             .fetch_one(&mut superuser)
             .await
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(8)).await;
     }
     ended
 }
 
 /// What a driver was told is written, by number.
-async fn drive(stores: Stores, claim: duet_core::domain::Claim, writer: usize) -> Vec<(u64, String)> {
+async fn drive(stores: Stores, claim: duet_core::domain::Claim, writer: usize, progress: Arc<Progress>) -> Vec<(u64, String)> {
     let mut written = Vec::new();
     for round in 0..60 {
         let text = format!("{writer}/{round}");
@@ -51,14 +69,17 @@ async fn drive(stores: Stores, claim: duet_core::domain::Claim, writer: usize) -
             Ok(appended) => written.push((appended.own[0].seq, text)),
             Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
         }
+        progress.called();
     }
     written
 }
 
 /// Sends a message, once more where it is not known whether it came.
-async fn say(stores: &Stores, caller: &Caller, turn: duet_core::domain::NewTurn) {
+async fn say(stores: &Stores, caller: &Caller, turn: duet_core::domain::NewTurn, progress: &Progress) {
     for _ in 0..50 {
-        match stores.runs.start_turn(caller, turn.clone()).await {
+        let outcome = stores.runs.start_turn(caller, turn.clone()).await;
+        progress.called();
+        match outcome {
             Ok(receipt) => {
                 assert_eq!(receipt.message_id, turn.message_id);
                 return;
@@ -82,17 +103,17 @@ async fn acknowledged_writes_outlive_broken_connections() {
     for _ in 0..30 {
         turns.push(world.turn(world.conversation(&world.owner).await.id, "Hello"));
     }
-    let done = Arc::new(AtomicBool::new(false));
-    let chaos = tokio::spawn(hang_up(name, done.clone()));
+    let progress = Arc::new(Progress::default());
+    let chaos = tokio::spawn(hang_up(name, progress.clone()));
     let mut drivers = JoinSet::new();
     for writer in 0..4 {
-        drivers.spawn(drive(world.stores.clone(), claim.clone(), writer));
+        drivers.spawn(drive(world.stores.clone(), claim.clone(), writer, progress.clone()));
     }
     for turn in &turns {
-        say(&world.stores, &world.owner, turn.clone()).await;
+        say(&world.stores, &world.owner, turn.clone(), &progress).await;
     }
     let written = drivers.join_all().await.concat();
-    done.store(true, Ordering::SeqCst);
+    progress.done.store(true, Ordering::SeqCst);
     let ended = chaos.await.unwrap();
     assert!(ended > 5, "only {ended} connections were cut");
     assert!(written.len() > 20, "only {} events were acknowledged", written.len());

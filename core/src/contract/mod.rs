@@ -61,7 +61,8 @@ macro_rules! contract_suite {
         mod simulator {
             use super::*;
             $crate::contract_suite! { @seeds $fresh,
-                fifth_1 = 0, fifth_2 = 1, fifth_3 = 2, fifth_4 = 3, fifth_5 = 4
+                tenth_1 = 0, tenth_2 = 1, tenth_3 = 2, tenth_4 = 3, tenth_5 = 4,
+                tenth_6 = 5, tenth_7 = 6, tenth_8 = 7, tenth_9 = 8, tenth_10 = 9
             }
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn cancel_at_every_step() {
@@ -73,7 +74,7 @@ macro_rules! contract_suite {
             }
         }
     };
-    // The seeds in five tests, so that they use all cores and none takes long.
+    // The seeds in ten tests, so that they use all cores and none takes long, also on a database server.
     (@seeds $fresh:expr, $($part:ident = $first:literal),+) => {
         mod crash_at_every_step {
             use super::*;
@@ -82,7 +83,7 @@ macro_rules! contract_suite {
                 let harness = ($fresh)().await;
                 let host = $crate::contract::World::new(&harness).await.host();
                 let mut points = 0;
-                for seed in $crate::contract::simulator::seeds().skip($first).step_by(5) {
+                for seed in $crate::contract::simulator::seeds().skip($first).step_by(10) {
                     points += $crate::contract::simulator::crash_at_every_step(&host, seed).await;
                 }
                 println!("{points} crash points");

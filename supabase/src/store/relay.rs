@@ -34,8 +34,8 @@ use crate::rpc::Call;
 const CHANNEL: &str = "duet_run";
 /// How often the outbox is looked at without being told, and how long the listener waits before it connects again.
 const POLL: Duration = Duration::from_secs(1);
-/// How long hints are gathered for one notification.
-const GATHER: Duration = Duration::from_millis(25);
+/// The first hint goes out at once; those of the next while are gathered for one notification.
+const GATHER: Duration = Duration::from_millis(50);
 /// Hints taken out of the outbox at a time.
 const BATCH: usize = 1024;
 
@@ -158,7 +158,7 @@ impl Relay {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = self.grown.notified() => time::sleep(GATHER).await,
+                () = self.grown.notified() => {}
             }
             if !self.hears.load(Ordering::Relaxed) {
                 self.catch_up().await;
@@ -173,6 +173,7 @@ impl Relay {
                     }
                 }
             }
+            time::sleep(GATHER).await;
         }
     }
 
