@@ -83,7 +83,7 @@ begin
     if not found then
         return private.refused('not_found', 'the agent');
     end if;
-    if here.version <> from_version then
+    if here.version is distinct from from_version then
         return private.refused('stale', 'Somebody else changed this agent. Read it again, then repeat your change.');
     end if;
     here.name := coalesce(btrim(edit ->> 'name'), here.name);

@@ -333,6 +333,11 @@ async fn hostile_arguments_are_refused() {
             "{wrong}: {answer:?}"
         );
     }
+    let unversioned = edit(json!({"prompt": "Mine"})).replace("', 1, '", "', null, '");
+    assert_eq!(
+        call(&db, &world.owner, &unversioned).await.unwrap()["refused"]["kind"],
+        "stale"
+    );
     let answer = call(&db, &world.member, &edit(json!({"prompt": "Mine"}))).await.unwrap();
     assert_eq!(answer["refused"]["kind"], "denied");
     assert_eq!(world.companion(&world.owner).await.version, 1, "nothing of it was written");
