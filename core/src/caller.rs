@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{Capability, MemoryScopes, Role},
+    domain::{Capability, MemoryDomain, MemoryScopes, Role, Visibility},
     error::{Refusal, StoreError},
     ids::{AgentId, RunId, UserId, WorkspaceId},
 };
@@ -85,5 +85,21 @@ impl Caller {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses an agent whose memory scopes do not have that kind of memory; a person passes.
+    pub fn require_scope(&self, domain: MemoryDomain, visibility: Visibility, action: &'static str) -> Result<(), StoreError> {
+        let Some(acting) = &self.agent else { return Ok(()) };
+        if !acting.memory_scopes.domains.contains(&domain) {
+            let reason = format!("the agent's memory scopes do not have the domain `{domain}`");
+            return Err(StoreError::denied(action, reason));
+        }
+        if visibility == Visibility::Private && !acting.memory_scopes.private {
+            return Err(StoreError::denied(
+                action,
+                "the agent's memory scopes do not have private memories",
+            ));
+        }
+        Ok(())
     }
 }

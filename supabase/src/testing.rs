@@ -6,6 +6,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use duet_core::{
     contract::{Harness, TestEnv},
+    crypto::MasterKey,
     ids::{Id, UserId},
     ports::Stores,
 };
@@ -40,6 +41,14 @@ impl TestDatabase {
     /// # Panics
     /// When there is no server to be had, with the sentence that says how to get one.
     pub async fn fresh() -> Self {
+        Self::telling(TestEnv::new(1)).await
+    }
+
+    /// One whose stores and database go by this clock.
+    ///
+    /// # Panics
+    /// As [`TestDatabase::fresh`].
+    pub async fn telling(time: TestEnv) -> Self {
         let url = std::env::var("DUET_TEST_POSTGRES_URL").expect(
             "DUET_TEST_POSTGRES_URL names no Postgres: run `cargo xtask test --only rust`, or `cargo xtask postgres` and set it",
         );
@@ -51,7 +60,6 @@ impl TestDatabase {
             .await
             .expect("a name");
         run(&mut admin, &format!("create database {name} template {template}")).await;
-        let time = TestEnv::new(1);
         let worker = server.clone().database(&name).username("duet_worker");
         Self {
             owner: server.database(&name).username("postgres"),
@@ -112,7 +120,9 @@ fn process(worker: &PgConnectOptions, time: &TestEnv) -> PostgresStore {
         acquire_timeout: Duration::from_secs(60),
     };
     let rpc = Arc::new(SqlxRpc::new(settings, time.env()).telling_time());
-    PostgresStore::new(rpc.clone(), rpc, time.env()).listening(worker.clone())
+    PostgresStore::new(rpc.clone(), rpc, time.env())
+        .sealing_with(MasterKey::new([9; 32]))
+        .listening(worker.clone())
 }
 
 /// The migrated database that tests are copied from, made by whoever comes first. Its name has the schema's hash.

@@ -42,6 +42,7 @@ pub struct TestEnv {
 
 struct Shared {
     millis: AtomicI64,
+    step: AtomicI64,
     chance: Mutex<ChaCha8Rng>,
 }
 
@@ -52,9 +53,20 @@ impl TestEnv {
         Self {
             shared: Arc::new(Shared {
                 millis: AtomicI64::new(1_790_000_000_000),
+                step: AtomicI64::new(1),
                 chance,
             }),
         }
+    }
+    /// With a clock that moves only when it is moved.
+    #[must_use]
+    pub fn standing_still(self) -> Self {
+        self.shared.step.store(0, Ordering::SeqCst);
+        self
+    }
+    /// Sets the clock to a time in milliseconds.
+    pub fn set(&self, millis: i64) {
+        self.shared.millis.store(millis, Ordering::SeqCst);
     }
     /// As the code under test takes it.
     pub fn env(&self) -> Env {
@@ -71,7 +83,7 @@ impl TestEnv {
 #[async_trait]
 impl Clock for Shared {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.millis.fetch_add(1, Ordering::SeqCst))
+        Timestamp::from_millis(self.millis.fetch_add(self.step.load(Ordering::SeqCst), Ordering::SeqCst))
     }
     async fn sleep(&self, duration: Duration) {
         if duration >= Duration::from_secs(5) {

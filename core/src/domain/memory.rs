@@ -270,6 +270,23 @@ impl Embedding {
         }
         Ok(Self { model, vector })
     }
+
+    /// Longest vector that stores keep.
+    pub const MAX_DIMENSIONS: usize = 8192;
+
+    /// Checks that the vector fits its model and a store; the message says what to mend.
+    pub fn check(&self) -> Result<(), String> {
+        let length = self.vector.len();
+        if length == 0 || length != self.model.dimensions as usize || length > Self::MAX_DIMENSIONS {
+            return Err(format!(
+                "A vector of `{}` needs {} dimensions (at most {}); this one has {length}.",
+                self.model.id,
+                self.model.dimensions,
+                Self::MAX_DIMENSIONS
+            ));
+        }
+        Ok(())
+    }
 }
 
 word_enum! {

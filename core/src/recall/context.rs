@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Bm25, Conversation, Document, Totals};
+use super::{Bm25, Conversations, Document};
 use crate::{domain::Position, ids::ConversationId};
 
 /// The shares of its neighbours' full-text scores that a memory gets, by distance.
@@ -69,15 +69,12 @@ pub(super) fn neighbour_sums(documents: &[Document], values: &[f64], shares: &[f
 }
 
 /// The score of each conversation as one document, from the memories found in it.
-pub(super) fn conversation_scores(found: &[Scored], terms: usize, all: &[Conversation]) -> HashMap<ConversationId, f64> {
+pub(super) fn conversation_scores(found: &[Scored], terms: usize, all: &Conversations) -> HashMap<ConversationId, f64> {
     let lengths: HashMap<ConversationId, u64> = all
+        .asked
         .iter()
         .map(|conversation| (conversation.id, conversation.length))
         .collect();
-    let totals = Totals {
-        documents: all.len() as u64,
-        length: all.iter().map(|conversation| conversation.length).sum(),
-    };
     let mut frequencies: HashMap<ConversationId, Vec<u32>> = HashMap::new();
     for scored in found {
         if let Some(place) = scored.document.position {
@@ -87,7 +84,7 @@ pub(super) fn conversation_scores(found: &[Scored], terms: usize, all: &[Convers
             }
         }
     }
-    let bm25 = Bm25::conversations(totals);
+    let bm25 = Bm25::conversations(all.totals);
     let rarities: Vec<f64> = (0..terms)
         .map(|term| bm25.rarity(frequencies.values().filter(|counts| counts[term] > 0).count() as u64))
         .collect();

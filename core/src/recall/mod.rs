@@ -16,6 +16,6 @@ mod tokenize;
 pub use bm25::{Bm25, Totals};
 pub use embedding_text::embedding_text;
 pub use fusion::{calibrate, vector_weight};
-pub use rank::{NEAREST_POOL, Ranked, TEXT_POOL, rank};
-pub use source::{Conversation, Document, Posting, RecallSource};
+pub use rank::{NEAREST_POOL, NEIGHBOUR_REACH, Ranked, TEXT_POOL, WIDENED, nearest_count, rank};
+pub use source::{Conversation, Conversations, Document, Posting, RecallSource, TermPostings};
 pub use tokenize::{MAX_QUERY_TERMS, index_terms, query_terms, terms};

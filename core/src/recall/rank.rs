@@ -5,11 +5,11 @@ use std::{cmp::Ordering, collections::HashMap};
 use crate::{
     clock::Timestamp,
     domain::{EmbeddingModel, RecallMode},
-    ids::MemoryId,
+    ids::{ConversationId, MemoryId},
 };
 
 use super::{
-    Bm25, Document, RecallSource,
+    Bm25, Document, RecallSource, TermPostings,
     context::{self, CONVERSATION_SHARE, NEIGHBOUR_SHARES, Scored},
     fusion,
 };
@@ -21,7 +21,10 @@ pub const TEXT_POOL: usize = 400;
 pub const NEAREST_POOL: usize = 50;
 
 /// The best matches whose neighbours become candidates too, even if they share no word with the question.
-const WIDENED: usize = 60;
+pub const WIDENED: usize = 60;
+
+/// How far from such a match its neighbours stand at most.
+pub const NEIGHBOUR_REACH: usize = NEIGHBOUR_SHARES.len();
 
 /// The share of each next neighbour's calibrated cosine that a candidate gets.
 const VECTOR_NEIGHBOUR_SHARES: &[f64] = &[0.1];
@@ -49,6 +52,15 @@ struct TextRanking {
     ceiling: f64,
 }
 
+/// How many nearest memories [`rank`] asks its source for.
+pub fn nearest_count(mode: RecallMode, limit: usize) -> usize {
+    match mode {
+        RecallMode::Fts => 0,
+        RecallMode::Vector => limit,
+        RecallMode::Hybrid => limit.saturating_mul(2).max(NEAREST_POOL),
+    }
+}
+
 /// Ranks what `source` holds for a question and returns at most `limit`, best first; equal scores by id.
 /// `terms` are the question's ([`super::query_terms`]), `model` the one that made the question's vector.
 ///
@@ -64,8 +76,8 @@ pub fn rank<S: RecallSource + ?Sized>(
 ) -> Result<Vec<Ranked>, S::Error> {
     let mut ranked = match (mode, model) {
         (RecallMode::Fts, _) | (RecallMode::Hybrid, None) => by_text(source, terms, now)?,
-        (RecallMode::Vector, _) => by_vector(source, limit)?,
-        (RecallMode::Hybrid, Some(model)) => fused(source, terms, model, limit.saturating_mul(2).max(NEAREST_POOL), now)?,
+        (RecallMode::Vector, _) => by_vector(source, nearest_count(mode, limit))?,
+        (RecallMode::Hybrid, Some(model)) => fused(source, terms, model, nearest_count(mode, limit), now)?,
     };
     ranked.sort_by(|a, b| order((a.score, a.id), (b.score, b.id)));
     ranked.truncate(limit);
@@ -179,8 +191,8 @@ fn text_ranking<S: RecallSource + ?Sized>(source: &mut S, terms: &[String]) -> R
     let mut own: HashMap<i64, (f64, Vec<(usize, u32)>)> = HashMap::new();
     let mut ceiling = 0.0;
     for (index, term) in terms.iter().enumerate() {
-        let postings = source.postings(term)?;
-        let rarity = bm25.rarity(postings.len() as u64);
+        let TermPostings { documents, postings } = source.postings(term)?;
+        let rarity = bm25.rarity(documents);
         ceiling += bm25.ceiling(rarity);
         for posting in postings {
             let entry = own.entry(posting.memory).or_default();
@@ -221,7 +233,13 @@ fn with_surroundings<S: RecallSource + ?Sized>(
     if found.iter().all(|scored| scored.document.position.is_none()) {
         return Ok(found.into_iter().map(|scored| (scored.document, scored.own)).collect());
     }
-    let conversations = context::conversation_scores(&found, terms, &source.conversations()?);
+    let mut involved: Vec<ConversationId> = found
+        .iter()
+        .filter_map(|scored| scored.document.position.map(|place| place.conversation_id))
+        .collect();
+    involved.sort_unstable();
+    involved.dedup();
+    let conversations = context::conversation_scores(&found, terms, &source.conversations(&involved)?);
     let gaps = context::gaps(found.iter().take(WIDENED));
     let known: std::collections::HashSet<i64> = found.iter().map(|scored| scored.document.memory).collect();
     for document in source.at(&gaps)? {
@@ -261,7 +279,7 @@ mod tests {
     use crate::{
         domain::Position,
         ids::{ConversationId, Id},
-        recall::{Conversation, Posting, Totals, index_terms, query_terms},
+        recall::{Conversation, Conversations, Posting, Totals, index_terms, query_terms},
     };
 
     /// Memories in a list; the place is the handle.
@@ -313,7 +331,7 @@ mod tests {
                 length: self.texts.iter().map(|(text, ..)| u64::from(index_terms(None, text).1)).sum(),
             })
         }
-        fn postings(&mut self, term: &str) -> Result<Vec<Posting>, Infallible> {
+        fn postings(&mut self, term: &str) -> Result<TermPostings, Infallible> {
             let mut postings: Vec<Posting> = (0i64..)
                 .zip(&self.texts)
                 .filter_map(|(memory, (text, ..))| {
@@ -328,7 +346,10 @@ mod tests {
             if self.backwards {
                 postings.reverse();
             }
-            Ok(postings)
+            Ok(TermPostings {
+                documents: postings.len() as u64,
+                postings,
+            })
         }
         fn documents(&mut self, memories: &[i64]) -> Result<Vec<Document>, Infallible> {
             Ok(memories.iter().map(|memory| self.document(*memory)).collect())
@@ -340,14 +361,28 @@ mod tests {
                 .map(|(memory, _)| self.document(memory))
                 .collect())
         }
-        fn conversations(&mut self) -> Result<Vec<Conversation>, Infallible> {
+        fn conversations(&mut self, asked: &[ConversationId]) -> Result<Conversations, Infallible> {
             let mut lengths: BTreeMap<ConversationId, u64> = BTreeMap::new();
             for (text, position, _) in &self.texts {
                 if let Some(position) = position {
                     *lengths.entry(position.conversation_id).or_default() += u64::from(index_terms(None, text).1);
                 }
             }
-            Ok(lengths.into_iter().map(|(id, length)| Conversation { id, length }).collect())
+            Ok(Conversations {
+                totals: Totals {
+                    documents: lengths.len() as u64,
+                    length: lengths.values().sum(),
+                },
+                asked: asked
+                    .iter()
+                    .filter_map(|id| {
+                        lengths.get(id).map(|length| Conversation {
+                            id: *id,
+                            length: *length,
+                        })
+                    })
+                    .collect(),
+            })
         }
         fn nearest(&mut self, count: usize) -> Result<Vec<(Document, f32)>, Infallible> {
             let mut near: Vec<(Document, f32)> = (0i64..)

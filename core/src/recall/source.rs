@@ -17,6 +17,16 @@ pub struct Posting {
     pub length: u32,
 }
 
+/// Where a term stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TermPostings {
+    /// In how many memories.
+    pub documents: u64,
+    /// In which. A backend that finds the best matches itself leaves out those of memories that are not among the question's
+    /// [`super::TEXT_POOL`] best by their own score (equals: the smaller handle first).
+    pub postings: Vec<Posting>,
+}
+
 /// What ranking needs to know of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document {
@@ -39,6 +49,15 @@ pub struct Conversation {
     pub length: u64,
 }
 
+/// The conversations that have a memory in the full-text index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversations {
+    /// How many there are, and how long all of them are together.
+    pub totals: Totals,
+    /// Those that were asked for.
+    pub asked: Vec<Conversation>,
+}
+
 /// What a backend reads for one recall. Every method sees exactly the memories that the question may reach: the caller's
 /// workspace, visibility, scopes, domains, validity, review and egress are applied here, before anything is counted or cut.
 pub trait RecallSource {
@@ -48,8 +67,8 @@ pub trait RecallSource {
     /// How many memories are in the full-text index, and how many terms they have together.
     fn totals(&mut self) -> Result<Totals, Self::Error>;
 
-    /// The postings of a term.
-    fn postings(&mut self, term: &str) -> Result<Vec<Posting>, Self::Error>;
+    /// The postings of one of the question's terms.
+    fn postings(&mut self, term: &str) -> Result<TermPostings, Self::Error>;
 
     /// These memories; those that may not be recalled now (expired) are left out.
     fn documents(&mut self, memories: &[i64]) -> Result<Vec<Document>, Self::Error>;
@@ -57,8 +76,8 @@ pub trait RecallSource {
     /// The memories at these places, as far as there are any.
     fn at(&mut self, places: &[Position]) -> Result<Vec<Document>, Self::Error>;
 
-    /// All conversations that have a memory in the full-text index.
-    fn conversations(&mut self) -> Result<Vec<Conversation>, Self::Error>;
+    /// The counters of all conversations, and of these by themselves.
+    fn conversations(&mut self, asked: &[ConversationId]) -> Result<Conversations, Self::Error>;
 
     /// The `count` memories whose vectors are nearest to the question's, nearest first (equals: smaller id first), with cosines.
     fn nearest(&mut self, count: usize) -> Result<Vec<(Document, f32)>, Self::Error>;

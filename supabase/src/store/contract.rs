@@ -53,7 +53,12 @@ pub fn moment(request: &PageRequest) -> StoreResult<(Option<Timestamp>, Option<U
 
 /// A page's size as an argument; the function asks for one row more.
 pub fn limit(request: &PageRequest) -> i32 {
-    i32::try_from(request.size()).unwrap_or(i32::MAX)
+    count(request.size())
+}
+
+/// A number as an argument.
+pub fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 /// A count as an argument.

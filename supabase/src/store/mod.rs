@@ -1,6 +1,5 @@
 //! The ports over the database's functions, the same for both transports.
 
-mod absent;
 mod accounts;
 mod agents;
 mod audit;
@@ -8,6 +7,8 @@ mod contract;
 mod conversations;
 mod events;
 mod keys;
+mod memory;
+mod recall;
 mod relay;
 mod run_log;
 mod runs;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 
 use duet_core::{
     Env,
-    ports::{EventFeed, Stores},
+    crypto::MasterKey,
+    ports::{EventFeed, MemoryStore, Stores},
 };
 use sqlx::postgres::PgConnectOptions;
 
@@ -29,6 +31,7 @@ use crate::rpc::Rpc;
 pub struct PostgresStore {
     contract: contract::Contract,
     feed: Arc<LiveFeed>,
+    master: Option<MasterKey>,
 }
 
 impl PostgresStore {
@@ -37,6 +40,16 @@ impl PostgresStore {
         Self {
             contract: contract::Contract { people, server, env },
             feed: Arc::default(),
+            master: None,
+        }
+    }
+
+    /// With the key that wraps the workspaces' keys of sensitive memories; without it, sensitive memories are refused.
+    #[must_use]
+    pub fn sealing_with(self, master: MasterKey) -> Self {
+        Self {
+            master: Some(master),
+            ..self
         }
     }
 
@@ -51,12 +64,13 @@ impl PostgresStore {
     /// As the rest of Duet takes them.
     pub fn stores(&self) -> Stores {
         let contract = || self.contract.clone();
+        let memories = Arc::new(memory::Memories::new(contract(), self.master.clone()));
         Stores {
             accounts: Arc::new(accounts::Accounts(contract())),
             workspaces: Arc::new(workspaces::Workspaces(contract())),
             agents: Arc::new(agents::Agents(contract())),
             conversations: Arc::new(conversations::Conversations(contract())),
-            memories: Arc::new(absent::Absent),
+            memories: Arc::clone(&memories) as Arc<dyn MemoryStore>,
             runs: Arc::new(runs::Runs {
                 contract: contract(),
                 feed: Arc::clone(&self.feed),
@@ -69,6 +83,7 @@ impl PostgresStore {
             audit: Arc::new(audit::Audit(contract())),
             system: Arc::new(system::System {
                 contract: contract(),
+                memories,
                 feed: Arc::clone(&self.feed),
             }),
             feed: Arc::clone(&self.feed) as Arc<dyn EventFeed>,

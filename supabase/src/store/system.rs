@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::{
     contract::Contract,
     events::{self, Event},
+    memory::Memories,
     relay::LiveFeed,
 };
 use crate::rpc::Call;
@@ -21,6 +22,7 @@ use crate::rpc::Call;
 /// The process's own access to the database.
 pub struct System {
     pub(super) contract: Contract,
+    pub(super) memories: Arc<Memories>,
     pub(super) feed: Arc<LiveFeed>,
 }
 
@@ -86,16 +88,16 @@ impl SystemStore for System {
         Ok(known.map(|known| (known.key, known.role)))
     }
 
-    async fn unembedded(&self, _model: &EmbeddingModel, _locality: Locality, _limit: usize) -> StoreResult<Vec<Unembedded>> {
-        super::absent::absent()
+    async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>> {
+        self.memories.unembedded(model, locality, limit).await
     }
 
-    async fn put_embeddings(&self, _embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
-        super::absent::absent()
+    async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
+        self.memories.put_embeddings(embeddings).await
     }
 
-    async fn embedding_progress(&self, _model: &EmbeddingModel, _locality: Locality) -> StoreResult<EmbeddingProgress> {
-        super::absent::absent()
+    async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress> {
+        self.memories.embedding_progress(model, locality).await
     }
 
     /// The store's own relay usually comes first; what it has not delivered yet is delivered here as well.
@@ -104,6 +106,7 @@ impl SystemStore for System {
     }
 
     async fn sweep(&self) -> StoreResult<u64> {
-        self.contract.as_driver(Call::repeatable("sweep")).await
+        let others: u64 = self.contract.as_driver(Call::repeatable("sweep")).await?;
+        Ok(self.memories.sweep().await? + others)
     }
 }

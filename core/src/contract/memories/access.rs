@@ -61,7 +61,7 @@ rules! {
     /// Domains and private memories outside an agent's scopes are not there for it, to read or to write.
     async fn agents_see_and_write_within_their_scopes(w) {
         let both = [Capability::ReadMemory, Capability::WriteMemory];
-        let semantic = agent_of(&w.env, &w.anna, &both, &[MemoryDomain::Semantic], false);
+        let semantic = agent_of(&w, &w.anna, &both, &[MemoryDomain::Semantic], false);
         let shared = w.remember(&w.anna, fact(&w.env, "Tea at four")).await;
         let private = w.remember(&w.anna, NewMemory { visibility: Visibility::Private, ..fact(&w.env, "Tea with rum at night") }).await;
         let episode = w.remember(&w.anna, turn(&w.env, w.env.id(), 1, "We had tea together")).await;
@@ -82,10 +82,10 @@ rules! {
         let over = NewMemory { supersedes: Some(private.id), ..fact(&w.env, "Over") };
         assert!(matches!(w.memories.remember(&semantic, over, None).await, Err(StoreError::NotFound(_))));
 
-        let mute = agent_of(&w.env, &w.anna, &[Capability::ReadMemory], MemoryDomain::ALL, true);
+        let mute = agent_of(&w, &w.anna, &[Capability::ReadMemory], MemoryDomain::ALL, true);
         assert_denied(w.memories.remember(&mute, fact(&w.env, "No"), None).await, "write_memory");
         assert_eq!(w.found(&mute, "tea").await.len(), 3);
-        let deaf = agent_of(&w.env, &w.anna, &[Capability::WriteMemory], MemoryDomain::ALL, true);
+        let deaf = agent_of(&w, &w.anna, &[Capability::WriteMemory], MemoryDomain::ALL, true);
         assert_denied(w.memories.recall(&deaf, w.query("tea", None, RecallMode::Fts)).await, "read_memory");
         assert_denied(w.memories.edit(&mute, shared.id, MemoryEdit::default()).await, "person");
         assert_denied(w.memories.redact(&mute, shared.id, w.env.id()).await, "person");

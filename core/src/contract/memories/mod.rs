@@ -52,6 +52,8 @@ pub struct World {
     pub ben: Caller,
     /// Owner of the second workspace.
     pub carl: Caller,
+    /// An agent of the first workspace that may do everything with memories; the rules have it do less.
+    pub agent: AgentId,
     /// What has to stay alive meanwhile (a folder, say).
     pub keep: Box<dyn Send + Sync>,
 }
@@ -149,10 +151,10 @@ fn turn(env: &Env, conversation: ConversationId, ordinal: i64, text: &str) -> Ne
     }
 }
 
-fn agent_of(env: &Env, person: &Caller, capabilities: &[Capability], domains: &[MemoryDomain], private: bool) -> Caller {
+fn agent_of(w: &World, person: &Caller, capabilities: &[Capability], domains: &[MemoryDomain], private: bool) -> Caller {
     person.with_agent(ActingAgent {
-        agent: env.id::<AgentId>(),
-        run: env.id::<RunId>(),
+        agent: w.agent,
+        run: w.env.id::<RunId>(),
         capabilities: capabilities.iter().copied().collect(),
         memory_scopes: MemoryScopes {
             domains: domains.iter().copied().collect(),

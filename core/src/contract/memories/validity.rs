@@ -14,7 +14,7 @@ use crate::{
 rules! {
     /// M7, at the store: whatever the agent asks for.
     async fn tainted_text_of_an_agent_waits_for_review(w) {
-        let agent = agent_of(&w.env, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
+        let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
         let tainted = NewMemory { taint: Taint::Untrusted, ..fact(&w.env, "The invoice account is 999") };
         let proposed = w.memories.remember(&agent, tainted.clone(), Some(vector("m", &[1.0, 0.0]))).await.expect("stored");
         assert_eq!(proposed.review, ReviewState::Proposed);
@@ -32,7 +32,7 @@ rules! {
 
     /// Accepting puts it into recall, rejecting takes it out and keeps it.
     async fn reviewed_memories_are_recalled_and_rejected_ones_not(w) {
-        let agent = agent_of(&w.env, &w.anna, &[Capability::WriteMemory], MemoryDomain::ALL, true);
+        let agent = agent_of(&w, &w.anna, &[Capability::WriteMemory], MemoryDomain::ALL, true);
         let proposed = w.remember(&agent, NewMemory { taint: Taint::Untrusted, ..fact(&w.env, "The ferry leaves at nine") }).await;
         let review = |review| MemoryEdit { review: Some(review), ..MemoryEdit::default() };
         let accepted = w.memories.edit(&w.anna, proposed.id, review(ReviewState::Accepted)).await.expect("edited");
@@ -81,7 +81,7 @@ rules! {
 
     /// Until a person accepts it, what it would replace holds.
     async fn a_proposal_supersedes_when_it_is_accepted(w) {
-        let agent = agent_of(&w.env, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
+        let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
         let old = w.remember(&w.anna, fact(&w.env, "The train leaves at eight")).await;
         let new = NewMemory { supersedes: Some(old.id), taint: Taint::Untrusted, ..fact(&w.env, "The train leaves at ten") };
         let new = w.remember(&agent, new).await;

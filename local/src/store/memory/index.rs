@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use duet_core::{
-    StoreError,
     domain::{Egress, Embedding, MemoryDomain},
     ids::{UserId, WorkspaceId},
     recall::index_terms,
@@ -94,22 +93,6 @@ fn count(conn: &Connection, memory: i64, class: i64, documents: i64, length: i64
             "UPDATE memory_thread SET documents = documents + ?3, length = length + ?4 WHERE class = ?1 AND conversation_id = ?2",
         )?
         .execute(params![class, conversation, documents, length])?;
-    }
-    Ok(())
-}
-
-/// Refuses a vector that does not fit its model.
-pub fn check(embedding: &Embedding) -> Result<(), StoreError> {
-    if embedding.vector.is_empty()
-        || embedding.vector.len() != embedding.model.dimensions as usize
-        || embedding.vector.len() > 8192
-    {
-        return Err(StoreError::invalid(format!(
-            "A vector of `{}` needs {} dimensions (at most 8192); this one has {}.",
-            embedding.model.id,
-            embedding.model.dimensions,
-            embedding.vector.len()
-        )));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{
         Capability, Embedding, EmbeddingModel, EmbeddingProgress, Locality, Memory, MemoryEdit, MemoryFilter, NewMemory, Page,
-        PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt, Visibility,
+        PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
     },
     ids::{MemoryId, RedactionId, WorkspaceId},
     ports::{MemoryStore, Unembedded},
@@ -93,31 +93,14 @@ impl LocalMemories {
     }
 }
 
-/// Refuses what an agent may not write: without the capability, or outside its memory scopes.
-fn check_scopes(caller: &Caller, memory: &NewMemory) -> StoreResult<()> {
-    const ACTION: &str = "remember this";
-    caller.require_capability(Capability::WriteMemory, ACTION)?;
-    if !rows::sees_domain(caller, memory.domain) {
-        return Err(StoreError::denied(
-            ACTION,
-            format!("the agent's memory scopes do not have the domain `{}`", memory.domain),
-        ));
-    }
-    if memory.visibility == Visibility::Private && !rows::sees_private(caller) {
-        return Err(StoreError::denied(
-            ACTION,
-            "the agent's memory scopes do not have private memories",
-        ));
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl MemoryStore for LocalMemories {
     async fn remember(&self, caller: &Caller, memory: NewMemory, embedding: Option<Embedding>) -> StoreResult<Memory> {
+        const REMEMBER: &str = "remember this";
         memory.check().map_err(StoreError::invalid)?;
         system::check(embedding.as_ref())?;
-        check_scopes(caller, &memory)?;
+        caller.require_capability(Capability::WriteMemory, REMEMBER)?;
+        caller.require_scope(memory.domain, memory.visibility, REMEMBER)?;
         let sealed = if memory.sensitive {
             let keys = self.keys.of(caller.workspace).await?;
             let sealed = keys.seal(

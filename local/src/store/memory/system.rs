@@ -79,7 +79,7 @@ pub async fn unembedded(
 /// Stores vectors; memories that are gone, superseded or redacted by now are passed over.
 pub async fn put_embeddings(db: &Db, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
     for (_, _, embedding) in &embeddings {
-        index::check(embedding)?;
+        check(Some(embedding))?;
     }
     db.write(move |conn| {
         for (workspace, memory, embedding) in &embeddings {
@@ -150,5 +150,5 @@ fn expire(conn: &Connection, now: Timestamp) -> DbResult<u64> {
 
 /// Refuses what no store can do with a vector.
 pub fn check(embedding: Option<&Embedding>) -> Result<(), StoreError> {
-    embedding.map_or(Ok(()), index::check)
+    embedding.map_or(Ok(()), |embedding| embedding.check().map_err(StoreError::invalid))
 }

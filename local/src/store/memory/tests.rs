@@ -7,7 +7,7 @@ use std::{
 use duet_core::{
     Clock, Env, Random, Timestamp,
     contract::memories::{World, direction, fact, model},
-    domain::{NewMemory, Provenance, RecallMode, Role},
+    domain::{NewMemory, Provenance, RecallMode, Role, Visibility},
     ids::{AgentId, ConversationId, MessageId, RunId, UserId},
 };
 use rand::SeedableRng;
@@ -100,6 +100,7 @@ async fn world(cache: usize) -> World {
     World {
         memories: store.stores().memories,
         system: store.stores().system,
+        agent: env.id(),
         env,
         set_time: Arc::new(move |millis| still.time.store(millis, Ordering::SeqCst)),
         anna,

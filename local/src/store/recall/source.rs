@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 use duet_core::{
     Timestamp,
     domain::{Embedding, Position},
-    ids::{ConversationId, Id},
-    recall::{Conversation, Document, Posting, RecallSource, Totals},
+    ids::ConversationId,
+    recall::{Conversation, Conversations, Document, Posting, RecallSource, TermPostings, Totals},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -189,7 +189,7 @@ impl RecallSource for Source<'_> {
         Ok(totals)
     }
 
-    fn postings(&mut self, term: &str) -> DbResult<Vec<Posting>> {
+    fn postings(&mut self, term: &str) -> DbResult<TermPostings> {
         let mut statement = self
             .conn
             .prepare_cached("SELECT memory, frequency, length FROM memory_term WHERE class = ?1 AND term = ?2")?;
@@ -204,7 +204,10 @@ impl RecallSource for Source<'_> {
                 });
             }
         }
-        Ok(postings)
+        Ok(TermPostings {
+            documents: postings.len() as u64,
+            postings,
+        })
     }
 
     fn documents(&mut self, memories: &[i64]) -> DbResult<Vec<Document>> {
@@ -238,24 +241,32 @@ impl RecallSource for Source<'_> {
         Ok(documents)
     }
 
-    fn conversations(&mut self) -> DbResult<Vec<Conversation>> {
+    fn conversations(&mut self, asked: &[ConversationId]) -> DbResult<Conversations> {
         let mut lengths: std::collections::BTreeMap<[u8; 16], u64> = std::collections::BTreeMap::new();
         let mut statement = self
             .conn
-            .prepare_cached("SELECT conversation_id, length FROM memory_thread WHERE class = ?1")?;
+            .prepare_cached("SELECT conversation_id, length FROM memory_thread WHERE class = ?1 AND documents > 0")?;
         for class in &self.question.classes {
             let mut rows = statement.query([class])?;
             while let Some(row) = rows.next()? {
                 *lengths.entry(row.get(0)?).or_default() += row.get::<_, i64>(1)?.unsigned_abs();
             }
         }
-        Ok(lengths
-            .into_iter()
-            .map(|(bytes, length)| Conversation {
-                id: ConversationId::from_uuid(uuid::Uuid::from_bytes(bytes)),
-                length,
-            })
-            .collect())
+        Ok(Conversations {
+            totals: Totals {
+                documents: lengths.len() as u64,
+                length: lengths.values().sum(),
+            },
+            asked: asked
+                .iter()
+                .filter_map(|id| {
+                    lengths.get(&blob(*id)).map(|length| Conversation {
+                        id: *id,
+                        length: *length,
+                    })
+                })
+                .collect(),
+        })
     }
 
     fn nearest(&mut self, count: usize) -> DbResult<Vec<(Document, f32)>> {

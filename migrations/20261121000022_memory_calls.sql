@@ -1,0 +1,305 @@
+-- duet_core::ports::MemoryStore, except recall and redaction.
+
+create function private.memory_json(memory duet.memory, class duet.memory_class) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object(
+        'id', memory.id, 'workspace_id', memory.workspace_id, 'domain', class.domain, 'text', coalesce(memory.text, ''),
+        'sealed', encode(memory.sealed, 'hex'), 'speaker', memory.speaker, 'user_id', memory.user_id,
+        'visibility', case when class.owner is null then 'shared' else 'private' end,
+        'sensitive', memory.sensitive, 'egress', class.egress, 'taint', memory.taint, 'review', memory.review,
+        'provenance', jsonb_build_object('conversation_id', memory.from_conversation, 'message_id', memory.from_message,
+            'run_id', memory.from_run, 'agent_id', memory.from_agent, 'user_id', memory.from_user),
+        'position', case when memory.conversation_id is not null
+            then jsonb_build_object('conversation_id', memory.conversation_id, 'ordinal', memory.ordinal) end,
+        'occurred_at', memory.occurred_at, 'valid_from', memory.valid_from, 'valid_to', memory.valid_to,
+        'superseded_by', memory.superseded_by, 'expires_at', memory.expires_at, 'redacted_at', memory.redacted_at,
+        'created_at', memory.created_at)
+$$;
+call private.expose('private', 'memory_json', 'authenticated', 'duet_agent');
+
+-- The class that the asker writes into, made when it is not there.
+create function private.my_class(workspace uuid, is_private boolean, memory_domain text, memory_egress text) returns bigint
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    class_owner uuid := case when is_private then (select auth.uid()) end;
+    found_key bigint;
+begin
+    if workspace not in (select private.my_workspaces())
+       or current_setting('role', true) = 'duet_agent'
+          and not exists (select from private.my_agent() a where 'write_memory' = any (a.capabilities)
+                          and memory_domain = any (a.domains) and (a.sees_private or not is_private)) then
+        raise exception 'no memory of that kind may be written here' using errcode = 'insufficient_privilege';
+    end if;
+    loop
+        select c.key into found_key from duet.memory_class c
+        where c.workspace_id = workspace and c.owner is not distinct from class_owner
+          and c.domain = memory_domain and c.egress = memory_egress;
+        exit when found;
+        insert into duet.memory_class (workspace_id, owner, domain, egress)
+        values (workspace, class_owner, memory_domain, memory_egress) on conflict do nothing;
+    end loop;
+    return found_key;
+end;
+$$;
+call private.expose('private', 'my_class', 'authenticated', 'duet_agent');
+
+-- A memory that the asker themselves wrote. Its own proposal is outside what an agent sees, but a replayed effect has to find it.
+create function private.my_written(workspace uuid, memory uuid) returns jsonb
+language sql stable security definer set search_path = '' as $$
+    select private.memory_json(m, c)
+    from duet.memory m join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+    where m.workspace_id = workspace and m.id = memory and m.user_id = (select auth.uid()) and m.redacted_at is null
+      and m.workspace_id in (select private.my_workspaces())
+      and (current_setting('role', true) <> 'duet_agent' or m.from_agent = nullif(current_setting('duet.agent_id', true), '')::uuid)
+$$;
+call private.expose('private', 'my_written', 'authenticated', 'duet_agent');
+
+-- Whether an id cannot be used for a new memory, and why.
+create function private.memory_id_state(workspace uuid, memory uuid) returns text
+language sql stable security definer set search_path = '' as $$
+    select case when workspace not in (select private.my_workspaces()) then 'free'
+                when exists (select from duet.memory m where m.workspace_id = workspace and m.id = memory) then 'taken'
+                when exists (select from duet.memory_tombstone t where t.workspace_id = workspace and t.memory_id = memory) then 'redacted'
+                else 'free' end
+$$;
+call private.expose('private', 'memory_id_state', 'authenticated', 'duet_agent');
+
+-- Puts the vector beside a memory that the asker wrote and that has none. Not for a memory that is not live.
+create function private.put_my_vector(workspace uuid, memory uuid, model_name text, vector extensions.vector) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    mine duet.memory;
+begin
+    select m.* into mine from duet.memory m
+    where m.workspace_id = workspace and m.id = memory and m.user_id = (select auth.uid()) and m.live and m.embedded is null
+      and m.workspace_id in (select private.my_workspaces())
+      and (current_setting('role', true) <> 'duet_agent' or m.from_agent = nullif(current_setting('duet.agent_id', true), '')::uuid)
+    for update;
+    if found then
+        perform private.put_vector(mine, model_name, vector);
+    end if;
+end;
+$$;
+call private.expose('private', 'put_my_vector', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::MemoryStore::remember; `p_memory` has the fields of duet_core::domain::NewMemory, and `terms`, `sealed` (hex).
+create function public.memory_remember(p_workspace uuid, p_id uuid, p_memory jsonb, p_model text, p_vector text) returns jsonb
+language plpgsql volatile set search_path = '' as $$
+declare
+    old_one jsonb;
+    stored jsonb;
+    class_key bigint;
+    agent uuid := case when current_setting('role', true) = 'duet_agent' then nullif(current_setting('duet.agent_id', true), '')::uuid end;
+    run uuid := case when agent is not null then nullif(current_setting('duet.run_id', true), '')::uuid end;
+begin
+    case private.memory_id_state(p_workspace, p_id)
+        when 'taken' then
+            stored := coalesce(
+                (select private.memory_json(m, c) from duet.memory m
+                 join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+                 where m.workspace_id = p_workspace and m.id = p_id),
+                case when agent is not null then private.my_written(p_workspace, p_id) end);
+            return case when stored is null then private.refused('conflict', 'That memory id is taken. Choose another.')
+                        else private.ok(stored) end;
+        when 'redacted' then
+            return private.refused('conflict', 'The memory with that id was redacted. Choose another id.');
+        else null;
+    end case;
+    if p_memory ->> 'supersedes' is not null then
+        select private.memory_json(m, c) into old_one from duet.memory m
+        join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+        where m.workspace_id = p_workspace and m.id = (p_memory ->> 'supersedes')::uuid;
+        if not found then
+            return private.refused('not_found');
+        elsif old_one ->> 'redacted_at' is not null then
+            return private.refused('conflict', 'The memory to supersede was redacted. Store the new one by itself.');
+        elsif old_one ->> 'superseded_by' is not null then
+            return private.refused('conflict', 'That memory is superseded already. Supersede the one that took its place.');
+        elsif old_one ->> 'visibility' <> p_memory ->> 'visibility' then
+            return private.refused('invalid', format(
+                'A %s memory cannot supersede a %s one: whoever sees the one has to see the other.',
+                p_memory ->> 'visibility', old_one ->> 'visibility'));
+        end if;
+    end if;
+    -- By itself: the policy that follows has to see a class that is new.
+    class_key := private.my_class(p_workspace, p_memory ->> 'visibility' = 'private', p_memory ->> 'domain', p_memory ->> 'egress');
+    insert into duet.memory (workspace_id, id, class, user_id, text, sealed, terms, speaker, sensitive, taint, review,
+        from_conversation, from_message, from_run, from_agent, from_user, conversation_id, ordinal, occurred_at, expires_at, supersedes)
+    select p_workspace, p_id, class_key, (select auth.uid()), p_memory ->> 'text', decode(p_memory ->> 'sealed', 'hex'), nullif(p_memory -> 'terms', 'null'),
+           p_memory ->> 'speaker', (p_memory ->> 'sensitive')::boolean, p_memory ->> 'taint',
+           case when agent is not null and p_memory ->> 'taint' = 'untrusted' and p_memory ->> 'domain' <> 'working'
+                then 'proposed' else 'accepted' end,
+           (p_memory #>> '{provenance,conversation_id}')::uuid, (p_memory #>> '{provenance,message_id}')::uuid, run, agent,
+           (select auth.uid()), (p_memory #>> '{position,conversation_id}')::uuid, (p_memory #>> '{position,ordinal}')::bigint,
+           (p_memory ->> 'occurred_at')::timestamptz, (p_memory ->> 'expires_at')::timestamptz, (p_memory ->> 'supersedes')::uuid
+    on conflict do nothing;
+    if found and p_vector is not null then
+        perform private.put_my_vector(p_workspace, p_id, p_model, p_vector::extensions.vector);
+    end if;
+    -- Of two that come at once with one id the first one's memory counts.
+    stored := private.my_written(p_workspace, p_id);
+    return case when stored is null then private.refused('conflict', 'That memory id is taken. Choose another.')
+                else private.ok(stored) end;
+end;
+$$;
+call private.expose('public', 'memory_remember', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::MemoryStore::memories
+create function public.memory_read(p_workspace uuid, p_ids uuid[]) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(private.memory_json(m, c) order by asked.place), '[]'))
+    from unnest(p_ids) with ordinality as asked (id, place)
+    join duet.memory m on m.workspace_id = p_workspace and m.id = asked.id
+    join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+    where cardinality(p_ids) <= 1000
+$$;
+call private.expose('public', 'memory_read', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::MemoryStore::list; the cursor is the last memory's time and id.
+create function public.memory_list(
+    p_workspace uuid, p_domain text, p_review text, p_history boolean, p_superseded_by uuid, p_before timestamptz, p_before_id uuid,
+    p_limit int
+) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+    predecessor uuid;
+begin
+    if p_superseded_by is not null then
+        -- The successor's row knows whose place it took, or is to take once it is accepted: no need to read the history.
+        select o.id into predecessor from duet.memory s
+        join duet.memory o on o.workspace_id = s.workspace_id and o.id = s.supersedes and o.superseded_by = s.id
+        where s.workspace_id = p_workspace and s.id = p_superseded_by;
+        return (
+            select private.ok(coalesce(jsonb_agg(private.memory_json(m, c)), '[]'))
+            from duet.memory m join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+            where m.workspace_id = p_workspace and m.id = predecessor and p_history and m.review = p_review
+              and (p_before is null or (m.created_at, m.id) < (p_before, p_before_id)) and (p_domain is null or c.domain = p_domain));
+    end if;
+    return (
+        select private.ok(coalesce(jsonb_agg(page.json order by page.created_at desc, page.id desc), '[]'))
+        from (select m.created_at, m.id, private.memory_json(m, c) as json
+              from duet.memory m join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+              where m.workspace_id = p_workspace and (p_before is null or (m.created_at, m.id) < (p_before, p_before_id))
+                and (p_domain is null or c.domain = p_domain) and m.review = p_review
+                and (p_history or (m.valid_to is null and m.redacted_at is null))
+              order by m.created_at desc, m.id desc limit private.page_size(p_limit)) page);
+end;
+$$;
+call private.expose('public', 'memory_list', 'authenticated', 'duet_agent');
+
+-- A memory that the asker sees as a person, locked, if they may change or redact it; else why not.
+create function private.lock_my_memory(workspace uuid, memory uuid, out mine duet.memory, out class duet.memory_class, out refusal jsonb)
+language plpgsql volatile set search_path = '' as $$
+begin
+    select m.* into mine from duet.memory m
+    where m.workspace_id = workspace and m.id = memory and m.class in (select private.my_classes('read_memory'))
+      and (m.expires_at is null or m.expires_at > private.now())
+    for update;
+    if mine.id is null or current_setting('role', true) = 'duet_agent' then
+        refusal := private.refused('not_found');
+        return;
+    end if;
+    select c.* into strict class from duet.memory_class c where c.workspace_id = workspace and c.key = mine.class;
+    if mine.user_id <> (select auth.uid()) and (class.owner is not null or private.my_role(workspace) <> 'owner') then
+        refusal := private.refused('denied', 'it is another person''s memory, and this needs the role `owner`');
+    end if;
+end;
+$$;
+call private.expose('private', 'lock_my_memory');
+
+create function private.edit_my_memory(workspace uuid, memory uuid, new_review text, new_visibility text, new_egress text) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    mine duet.memory;
+    edited duet.memory;
+    kind duet.memory_class;
+    locked record;
+    vector record;
+    old_one duet.memory;
+begin
+    select * into locked from private.lock_my_memory(workspace, memory);
+    if locked.refusal is not null then
+        return locked.refusal;
+    end if;
+    mine := locked.mine;
+    kind := locked.class;
+    if mine.redacted_at is not null then
+        return private.refused('conflict', 'A redacted memory cannot be changed.');
+    elsif new_visibility not in ('shared', 'private') then
+        return private.refused('invalid', 'A memory is `shared` or `private`.');
+    end if;
+    perform private.audit(workspace, 'memory.edit', 'memory:' || memory, 'done', jsonb_build_object(
+        'review', new_review, 'visibility', new_visibility, 'egress', new_egress));
+    edited := mine;
+    edited.review := coalesce(new_review, mine.review);
+    if (edited.review, coalesce(new_visibility, case when kind.owner is null then 'shared' else 'private' end),
+        coalesce(new_egress, kind.egress)) = (mine.review, case when kind.owner is null then 'shared' else 'private' end, kind.egress) then
+        return private.ok(private.memory_json(mine, kind));
+    end if;
+
+    -- Everything that stands under the class moves with it.
+    select p.name, v.vector into vector from duet.memory_vector v
+    join duet.memory_partition p on p.workspace_id = v.workspace_id and p.model = v.model
+    where v.workspace_id = workspace and v.memory = mine.key;
+    perform private.unindex_text(mine);
+    perform private.remove_vector(mine);
+    insert into duet.memory_class as c (workspace_id, owner, domain, egress)
+    values (workspace, case coalesce(new_visibility, case when kind.owner is null then 'shared' else 'private' end)
+                when 'private' then mine.user_id end, kind.domain, coalesce(new_egress, kind.egress))
+    on conflict (workspace_id, owner, domain, egress) do update set documents = c.documents
+    returning c.* into kind;
+    update duet.memory m set class = kind.key, review = edited.review
+    where m.workspace_id = workspace and m.id = memory returning m.* into edited;
+    if edited.live then
+        perform private.index_text(edited);
+        if vector.name is not null then
+            perform private.put_vector(edited, vector.name, vector.vector);
+        end if;
+        -- A proposal takes the place of what it was to supersede when it is accepted, unless something else did meanwhile.
+        if not mine.live and edited.supersedes is not null then
+            select o.* into old_one from duet.memory o
+            join duet.memory_class c on c.workspace_id = o.workspace_id and c.key = o.class
+            where o.workspace_id = workspace and o.id = edited.supersedes and o.live
+              and c.owner is not distinct from kind.owner
+            for update of o;
+            if found then
+                perform private.supersede(old_one, edited.id, edited.valid_from);
+            end if;
+        end if;
+    end if;
+    return private.ok(private.memory_json(edited, kind));
+end;
+$$;
+call private.expose('private', 'edit_my_memory', 'authenticated');
+
+-- duet_core::ports::MemoryStore::edit
+create function public.memory_edit(p_workspace uuid, p_id uuid, p_review text, p_visibility text, p_egress text) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.edit_my_memory(p_workspace, p_id, p_review, p_visibility, p_egress)
+$$;
+call private.expose('public', 'memory_edit', 'authenticated');
+
+-- The wrapped data keys of a workspace; the server makes the first one.
+create function public.workspace_keys(p_workspace uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(encode(k.wrapped, 'hex') order by k.version), '[]'))
+    from duet.workspace_key k where k.workspace_id = p_workspace
+$$;
+call private.expose('public', 'workspace_keys', 'authenticated', 'duet_agent');
+
+create function driver.workspace_keys(p_workspace uuid) returns jsonb
+language sql stable security definer set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(encode(k.wrapped, 'hex') order by k.version), '[]'))
+    from duet.workspace_key k where k.workspace_id = p_workspace
+$$;
+call private.expose('driver', 'workspace_keys', 'duet_worker');
+
+-- Of two that come at once the first one's key counts.
+create function driver.first_workspace_key(p_workspace uuid, p_wrapped bytea) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    insert into duet.workspace_key (workspace_id, version, wrapped) values (p_workspace, 1, p_wrapped) on conflict do nothing;
+    return driver.workspace_keys(p_workspace);
+end;
+$$;
+call private.expose('driver', 'first_workspace_key', 'duet_worker');
