@@ -1,10 +1,12 @@
-//! Duet's HTTP interface, model providers, embedders and run hosting. Knows no database.
+//! Duet's HTTP interface, model providers, embedders and run hosting. Knows no database: that is what deployments bring, and the
+//! server program `duet-api` (`server`, feature `supabase`) is one.
 #![allow(
     clippy::result_large_err,
     reason = "a problem is made once for a failed request; boxing it would only blur every signature"
 )]
 
 pub mod auth;
+pub mod command;
 pub mod config;
 pub mod embedders;
 pub mod error;
@@ -13,6 +15,7 @@ pub mod extract;
 pub mod hosting;
 pub mod http;
 pub mod limits;
+pub mod machine;
 pub mod models;
 pub mod observability;
 pub mod openapi;
@@ -20,6 +23,9 @@ mod provider;
 pub mod router;
 mod routes;
 pub mod secret;
+#[cfg(feature = "supabase")]
+#[path = "../server/mod.rs"]
+pub mod server;
 pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;

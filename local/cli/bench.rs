@@ -12,7 +12,7 @@ use super::{
     inside,
     output::Output,
 };
-use crate::{env, files, quality};
+use crate::{files, quality};
 
 /// `duet bench …`.
 #[derive(Debug, Subcommand)]
@@ -42,7 +42,7 @@ pub async fn run(global: &Global, output: Output, command: BenchCommand) -> Outc
         .map_err(|error| Failure::usage(format!("The data set {} cannot be read: {error}.", dataset.display())))?;
     let settings = connect::settings(global, &[])?;
     let embedder = inside::embedder(&settings, &inside::http()?)?;
-    let env = env::system();
+    let env = duet_api::machine::system();
     let folder = std::env::temp_dir().join(format!("duet-bench-{}", env.id::<WorkspaceId>()));
     files::private_folder(&folder).map_err(|error| Failure::failed(format!("No temporary folder can be made: {error}.")))?;
     let bar = bar(output);

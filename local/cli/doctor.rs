@@ -248,7 +248,7 @@ async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) {
 
 /// Where the key lies, for a file that someone else has open. The file is there, so no key is made.
 fn key(settings: &Settings) -> Check {
-    let env = crate::env::system();
+    let env = duet_api::machine::system();
     let setting = settings.config.data.key.as_deref();
     match key_source::locate(setting, &settings.data, settings.config_folder.as_deref(), &env) {
         Ok(found) => Check::ok("key", found.notice),

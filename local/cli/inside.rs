@@ -58,7 +58,7 @@ impl From<OpenFailure> for Failure {
 
 /// Finds the key and opens the data file; both are made when they are not there.
 pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
-    let env = crate::env::system();
+    let env = duet_api::machine::system();
     let key = key_source::locate(
         settings.config.data.key.as_deref(),
         &settings.data,
@@ -150,7 +150,7 @@ pub struct SignIn {
 impl Inside {
     /// Puts the parts together over an open file and signs in its owner, if there is one.
     pub async fn start(settings: &Settings, opened: Opened) -> Outcome<Self> {
-        let env = crate::env::system();
+        let env = duet_api::machine::system();
         let http = http()?;
         let state = AppState::new(AppParts {
             config: settings.config.clone(),

@@ -80,7 +80,7 @@ async fn create(connection: &Connection, output: Output, args: &CreateArgs) -> O
         .collect();
     let mut body = json!({"name": args.name, "scopes": scopes});
     if let Some(days) = args.days {
-        let now: Timestamp = crate::env::system().now();
+        let now: Timestamp = duet_api::machine::system().now();
         body["expires_at"] = json!(now.plus(std::time::Duration::from_secs(u64::from(days) * 86_400)));
     }
     let made: Value = connection.client.post(&connection.path("/keys"), &body).await?;

@@ -10,14 +10,12 @@ mod config;
 mod connect;
 mod conversation;
 mod doctor;
-mod exit;
 mod init;
 mod input;
 mod inside;
 mod keys;
 mod memory;
 mod openapi;
-mod output;
 mod paths;
 mod reference;
 mod reply;
@@ -29,8 +27,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub use reference::reference_markdown;
 
-use exit::{Failure, Outcome};
-use output::Output;
+use duet_api::command::{
+    exit::{self, Failure, Outcome},
+    output::{self, Output},
+};
 
 /// Duet: a companion that remembers, on one encrypted file.
 #[derive(Debug, Parser)]
@@ -126,14 +126,14 @@ pub fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::failed(format!("Duet cannot start its threads: {error}.")).report(),
+        Err(error) => return Failure::failed(format!("Duet cannot start its threads: {error}.")).report("duet"),
     };
     let outcome = runtime.block_on(dispatch(cli));
     // Blocked reads (standard input) must not keep a finished command alive.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report("duet"),
     }
 }
 

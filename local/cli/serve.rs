@@ -3,11 +3,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
-use duet_api::auth::{secret, setup};
+use duet_api::{
+    auth::{secret, setup},
+    command::listen,
+};
 use duet_core::ids::UserId;
 use secrecy::ExposeSecret;
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use super::{
     Global,
@@ -45,7 +47,7 @@ pub struct ServeArgs {
 
 pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     // Listening for the signal begins before anyone is told where Duet is: whoever was told may send it.
-    let stop = stop_signal()?;
+    let stop = listen::stop_signal()?;
     let address = args.bind.map(|address| address.to_string());
     let flags: Vec<(&str, String)> = [("server.bind", address), ("server.public_url", args.public_url)]
         .into_iter()
@@ -61,14 +63,14 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
             running.pid
         )));
     }
-    let listener = bind(settings.config.server.bind).await?;
+    let listener = listen::bind("duet", settings.config.server.bind).await?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
     let stale = runtime::left_behind(&settings.data);
     let opened = open(&settings).await?;
     let inside = Inside::start(&settings, opened).await?;
-    let url = local_url(address);
+    let url = listen::local_url(address);
     let shown = settings.config.server.public_url.clone().unwrap_or_else(|| url.clone());
     let shown = shown.trim_end_matches('/').to_owned();
     end_stale_sign_in(&inside, stale).await;
@@ -87,27 +89,6 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
 }
 
-/// Binds the address, or says what to do about it.
-async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let port = address.port();
-        let advice = match error.kind() {
-            std::io::ErrorKind::AddrInUse => format!(
-                "Port {port} is in use by another program. Stop that one, or choose another port: duet serve --bind {}:0 takes a free one.",
-                host(address)
-            ),
-            std::io::ErrorKind::PermissionDenied => {
-                format!("Port {port} needs more rights than you have. Choose one above 1023 with --bind.")
-            }
-            std::io::ErrorKind::AddrNotAvailable => {
-                format!("This machine has no address {}. Choose another with --bind.", address.ip())
-            }
-            _ => format!("{address} cannot be listened on: {error}. Choose another address with --bind."),
-        };
-        Failure::unavailable(advice)
-    })
-}
-
 /// Opens the file; a command that has it for a moment is waited for.
 async fn open(settings: &Settings) -> Outcome<inside::Opened> {
     for _ in 0..40 {
@@ -117,26 +98,6 @@ async fn open(settings: &Settings) -> Outcome<inside::Opened> {
         }
     }
     Ok(inside::open(settings)?)
-}
-
-/// The URL by which programs of this machine reach the address.
-fn local_url(address: SocketAddr) -> String {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        let loopback: std::net::IpAddr = match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
-        address.set_ip(loopback);
-    }
-    format!("http://{address}")
-}
-
-fn host(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
-    }
 }
 
 /// A fresh setup token while there is no owner.
@@ -270,41 +231,5 @@ async fn renew(
     }
     if let Some(before) = held.replace(fresh) {
         before.end(state).await;
-    }
-}
-
-/// Resolves when the process is asked to stop: Ctrl-C or, on Unix, SIGTERM. It listens from the call on.
-#[cfg(unix)]
-fn stop_signal() -> Outcome<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("Signals cannot be listened for: {error}.")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-/// Resolves when the process is asked to stop by Ctrl-C. It listens from the call on.
-#[cfg(windows)]
-fn stop_signal() -> Outcome<impl Future<Output = ()> + Send + 'static> {
-    let mut interrupt =
-        tokio::signal::windows::ctrl_c().map_err(|error| Failure::failed(format!("Signals cannot be listened for: {error}.")))?;
-    Ok(async move {
-        interrupt.recv().await;
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_of_this_machine_use_loopback() {
-        assert_eq!(local_url("0.0.0.0:7717".parse().unwrap()), "http://127.0.0.1:7717");
-        assert_eq!(local_url("[::]:7717".parse().unwrap()), "http://[::1]:7717");
-        assert_eq!(local_url("192.168.1.2:80".parse().unwrap()), "http://192.168.1.2:80");
     }
 }

@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     fn env() -> Env {
-        crate::env::system()
+        duet_api::machine::system()
     }
 
     #[test]

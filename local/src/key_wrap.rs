@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn only_the_passphrase_and_the_whole_text_open_it() {
-        let env = crate::env::system();
+        let env = duet_api::machine::system();
         let key = FileKey::new(env.bytes());
         let text = wrap(&key, "correct horse", &env);
         assert_eq!(unwrap(&text, "correct horse").unwrap().bytes(), key.bytes());

@@ -1,6 +1,5 @@
 //! Duet on one machine: the encrypted file, and the `duet` command line around it.
 
-pub mod env;
 pub mod files;
 pub mod key;
 pub mod key_source;

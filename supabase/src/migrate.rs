@@ -1,5 +1,8 @@
 //! The schema, as files that sqlx-cli and the Supabase CLI apply as well.
 
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
 use sqlx::{
     PgConnection,
     migrate::{MigrateError, Migrator},
@@ -8,22 +11,110 @@ use sqlx::{
 /// Where this runner keeps its ledger: in a schema of its own, which the Data API does not expose.
 const LEDGER: &str = "duet_migrations";
 
-/// Applies what is missing, as the database's owner over a direct connection; what is there stays as it is.
-pub async fn apply(connection: &mut PgConnection) -> Result<(), MigrateError> {
+fn migrator() -> Migrator {
     let mut migrator: Migrator = sqlx::migrate!("../migrations");
     migrator.create_schema(LEDGER);
     migrator.dangerous_set_table_name(format!("{LEDGER}.applied"));
-    migrator.run(connection).await
+    migrator
+}
+
+/// Applies what is missing, as the database's owner over a direct connection; what is there stays as it is.
+pub async fn apply(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    migrator().run(connection).await
+}
+
+/// What the ledgers of a database say, as `driver.schema_version()` tells it.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Applied {
+    /// Versions in Duet's own ledger.
+    pub own: BTreeSet<String>,
+    /// Versions in ledgers of other runners, among which there may be migrations of others.
+    pub shared: BTreeSet<String>,
+}
+
+/// How a database's schema and this program fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaVersion {
+    /// They are of the same version, the one named.
+    Equal(String),
+    /// The database lacks these migrations.
+    Older(Vec<String>),
+    /// The database has migrations that this program does not know.
+    Newer(Vec<String>),
+}
+
+impl Applied {
+    /// Compares with the migrations of this program.
+    pub fn compare(&self) -> SchemaVersion {
+        self.against(&migrator().iter().map(|migration| migration.version.to_string()).collect())
+    }
+
+    fn against(&self, known: &BTreeSet<String>) -> SchemaVersion {
+        let newer: Vec<String> = self.own.difference(known).cloned().collect();
+        if !newer.is_empty() {
+            return SchemaVersion::Newer(newer);
+        }
+        let older: Vec<String> = known
+            .iter()
+            .filter(|version| !self.own.contains(*version) && !self.shared.contains(*version))
+            .cloned()
+            .collect();
+        match known.last() {
+            Some(last) if older.is_empty() => SchemaVersion::Equal(last.clone()),
+            _ => SchemaVersion::Older(older),
+        }
+    }
+}
+
+/// The functions that the migrations make in a schema, by name.
+pub fn functions(schema: &str) -> BTreeSet<String> {
+    let made = format!("function {schema}.");
+    let mut names = BTreeSet::new();
+    for migration in migrator().iter() {
+        for line in migration.sql.as_str().lines().filter(|line| line.starts_with("create ")) {
+            if let Some((_, rest)) = line.split_once(&made)
+                && let Some((name, _)) = rest.split_once('(')
+            {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names
 }
 
 /// A name for this state of the schema and of `more`, for databases that are made from it.
 #[cfg(feature = "testing")]
 pub fn fingerprint(more: &[&str]) -> String {
-    let migrator: Migrator = sqlx::migrate!("../migrations");
+    let migrator = migrator();
     let parts: Vec<&[u8]> = migrator
         .iter()
         .map(|migration| &*migration.checksum)
         .chain(more.iter().map(|text| text.as_bytes()))
         .collect();
     hex::encode(&duet_core::crypto::request_hash(&parts)[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(versions: &[&str]) -> BTreeSet<String> {
+        versions.iter().map(|version| (*version).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_schema_is_equal_older_or_newer() {
+        let known = set(&["1", "2"]);
+        let compare = |own: &[&str], shared: &[&str]| Applied { own: set(own), shared: set(shared) }.against(&known);
+        assert_eq!(compare(&["1", "2"], &[]), SchemaVersion::Equal("2".into()));
+        assert_eq!(compare(&[], &["1", "2", "9"]), SchemaVersion::Equal("2".into()));
+        assert_eq!(compare(&["1"], &[]), SchemaVersion::Older(vec!["2".into()]));
+        assert_eq!(compare(&["1", "2", "3"], &[]), SchemaVersion::Newer(vec!["3".into()]));
+    }
+
+    #[test]
+    fn functions_are_found_in_the_migrations() {
+        assert!(functions("driver").contains("claim_run"));
+        assert!(functions("public").len() > 10);
+    }
 }

@@ -38,9 +38,9 @@ pub fn build(profile: Profile, package: &str, program: &str) -> Result<PathBuf> 
 /// dependencies anew with other features.
 pub struct TestBuild(Vec<Value>);
 
-/// What everything that is tested or linted is built with: the sentence-transformer takes part, with real weights. One
-/// selection for all, so that nothing is compiled twice.
-pub const SELECTION: [&str; 3] = ["--workspace", "--features", "duet-api/minilm-tests"];
+/// What everything that is tested or linted is built with: the sentence-transformer takes part, with real weights, and the program
+/// `duet-api`. One selection for all, so that nothing is compiled twice.
+pub const SELECTION: [&str; 3] = ["--workspace", "--features", "duet-api/minilm-tests,duet-api/supabase"];
 
 /// Builds all tests, and the programs and examples with them.
 pub fn test_build() -> Result<TestBuild> {

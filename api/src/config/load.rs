@@ -13,6 +13,7 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("DUET_DATA", "data.path"),
     ("DUET_KEY", "data.key"),
     ("DUET_VECTOR_CACHE_MB", "data.vector_cache_mb"),
+    ("DUET_BACKEND", "database.backend"),
     ("DUET_LOG", "log.level"),
     ("DUET_LOG_FORMAT", "log.format"),
 ];

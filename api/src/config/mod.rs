@@ -1,5 +1,6 @@
 //! Settings: one typed struct. TOML file, then `DUET_*` environment, then flags, each overriding the one before.
 
+mod database;
 mod load;
 mod reference;
 
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    database::{Backend, DatabaseConfig},
     load::{ALIASES, ConfigError, Sources},
     reference::Setting,
 };
@@ -23,6 +25,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The data file.
     pub data: DataConfig,
+    /// The Postgres of `duet-api`.
+    pub database: DatabaseConfig,
     /// Sign-in.
     pub auth: AuthConfig,
     /// Model providers.
@@ -259,6 +263,12 @@ impl Config {
         for origin in &self.server.allowed_origins {
             crate::auth::origin::parse_origin(origin).map_err(|reason| format!("`server.allowed_origins` {reason}"))?;
         }
+        within("database.connections", self.database.connections.into(), 1..=1_000)?;
+        within(
+            "database.statement_timeout_seconds",
+            self.database.statement_timeout_seconds,
+            1..=3_600,
+        )?;
         within("auth.session_days", self.auth.session_days.into(), 1..=365)?;
         within("auth.access_token_seconds", self.auth.access_token_seconds.into(), 60..=900)?;
         within(

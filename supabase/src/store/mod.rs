@@ -18,14 +18,15 @@ mod workspaces;
 use std::sync::Arc;
 
 use duet_core::{
-    Env,
+    Env, StoreResult,
     crypto::MasterKey,
     ports::{EventFeed, MemoryStore, Stores},
 };
 use sqlx::postgres::PgConnectOptions;
+use zeroize::Zeroizing;
 
 use self::relay::LiveFeed;
-use crate::rpc::Rpc;
+use crate::rpc::{Call, Rpc, mismatch};
 
 /// All stores on one database.
 pub struct PostgresStore {
@@ -59,6 +60,16 @@ impl PostgresStore {
     pub fn listening(self, connect: PgConnectOptions) -> Self {
         let feed = Arc::new(LiveFeed::listening(self.contract.clone(), connect));
         Self { feed, ..self }
+    }
+
+    /// What access tokens are signed with, the same for every process of an installation: the database keeps it.
+    pub async fn signing_key(&self) -> StoreResult<Zeroizing<[u8; 32]>> {
+        let candidate: [u8; 32] = self.contract.env.bytes();
+        let call = Call::repeatable("signing_key").arg("p_candidate", candidate);
+        let kept: Zeroizing<String> = Zeroizing::new(self.contract.as_driver(call).await?);
+        let mut key = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(kept.as_bytes(), &mut key[..]).map_err(|_| mismatch())?;
+        Ok(key)
     }
 
     /// As the rest of Duet takes them.

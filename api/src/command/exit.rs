@@ -81,11 +81,11 @@ impl Failure {
         Self::new(Exit::Unavailable, message)
     }
 
-    /// Says the sentence, if there is one, and gives the exit code.
-    pub fn report(self) -> ExitCode {
+    /// Says the sentence, if there is one, after the program's name, and gives the exit code.
+    pub fn report(self, program: &str) -> ExitCode {
         match self {
             Self::Say(exit, message) => {
-                eprintln!("duet: {message}");
+                eprintln!("{program}: {message}");
                 exit.into()
             }
             Self::Silent(exit) => exit.into(),

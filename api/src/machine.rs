@@ -1,4 +1,4 @@
-//! The real time and the operating system's randomness: the only place of this package that asks the machine for either.
+//! The real time and the operating system's randomness: the only place of Duet's programs that asks the machine for either.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,0 +1,68 @@
+//! The database of the settings.
+
+use duet_supabase::{
+    check::Refusal,
+    connect::{ConnectError, Database},
+    install::InstallError,
+};
+
+use crate::{
+    command::exit::{Failure, Outcome},
+    config::DatabaseConfig,
+    secret::{EnvAndFiles, SecretError, SecretPointer, SecretResolver},
+};
+
+/// The ordinary way to the database, and the direct one.
+pub struct Databases {
+    /// For everything that is a call; maybe through a pooler.
+    pub ordinary: Database,
+    /// For live hints.
+    pub direct: Database,
+}
+
+/// Reads both URLs. Nothing is connected yet.
+pub fn of_settings(config: &DatabaseConfig) -> Outcome<Databases> {
+    let unset = || SecretPointer::Env("DUET_DATABASE_URL".into());
+    let url = config.url.clone().unwrap_or_else(unset);
+    let ordinary = database("database.url", &url)?;
+    let direct = match &config.direct_url {
+        Some(pointer) => database("database.direct_url", pointer)?,
+        None => ordinary.clone(),
+    };
+    Ok(Databases { ordinary, direct })
+}
+
+/// The database whose URL is where the pointer says; `setting` is what to mend.
+pub fn database(setting: &str, pointer: &SecretPointer) -> Outcome<Database> {
+    let url = EnvAndFiles.resolve(pointer).map_err(|error| match error {
+        SecretError::Literal => Failure::usage(format!("`{setting}` holds no pointer: {error}.")),
+        error => Failure::usage(format!("The database's URL (`{setting}`) is not there: {error}.")),
+    })?;
+    Database::from_url(&pointer.to_string(), &url).map_err(connecting)
+}
+
+/// How a command ends that cannot connect.
+pub fn connecting(error: ConnectError) -> Failure {
+    match error {
+        ConnectError::NoUrl(_) => Failure::usage(error.to_string()),
+        ConnectError::Refused(_) => Failure::refused(error.to_string()),
+        ConnectError::Unreachable { .. } => Failure::unavailable(error.to_string()),
+    }
+}
+
+/// How a server ends that must not start.
+pub fn refusing(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Connect(error) => connecting(error),
+        Refusal::Unfit(_) => Failure::failed(refusal.to_string()),
+    }
+}
+
+/// How the owner's command ends.
+pub fn installing(error: InstallError) -> Failure {
+    match error {
+        InstallError::Connect(error) => connecting(error),
+        InstallError::Pooled => Failure::usage(error.to_string()),
+        error => Failure::failed(error.to_string()),
+    }
+}

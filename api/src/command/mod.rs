@@ -1,0 +1,5 @@
+//! What Duet's programs have in common as commands: how they end, where they write, and how a server gets its address.
+
+pub mod exit;
+pub mod listen;
+pub mod output;

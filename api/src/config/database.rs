@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::secret::SecretPointer;
+
+/// Which database holds the data of `duet-api`, and by which way it is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// A Postgres, over connections of the login `duet_worker`; people sign in with the built-in issuer.
+    #[default]
+    Postgres,
+}
+
+/// The Postgres of `duet-api`; `duet` does not read it. There is no setting for the database owner: only `duet-api migrate` asks for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// What the database is: `postgres`.
+    pub backend: Backend,
+    /// Where the database's URL is, `env:NAME` or `file:/path`: `postgres://duet_worker:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`. It may lead to a transaction pooler. Unset: `env:DUET_DATABASE_URL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub url: Option<SecretPointer>,
+    /// Where the URL of a direct connection with the same login is, for live hints (LISTEN). Unset: the same as `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub direct_url: Option<SecretPointer>,
+    /// Connections at most (1 to 1000), and one more for live hints.
+    pub connections: u32,
+    /// Longest time for one call of the database, in seconds (1 to 3600).
+    pub statement_timeout_seconds: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Postgres,
+            url: None,
+            direct_url: None,
+            connections: 20,
+            statement_timeout_seconds: 30,
+        }
+    }
+}
+
+impl DatabaseConfig {
+    /// Longest time for one call.
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_secs(self.statement_timeout_seconds)
+    }
+}

@@ -1,0 +1,1 @@
+//! The program `duet-api` against a real Postgres.

@@ -1,0 +1,41 @@
+-- What processes of one installation share, and what they check before they serve.
+
+-- What the built-in issuer signs access tokens with. Made once, by whichever process comes first; nobody has it as a setting. No role
+-- has a grant on it, and whoever may call the function below may act as any person anyway.
+create table duet.issuer (
+    id          int primary key default 1 check (id = 1),
+    signing_key bytea not null check (length(signing_key) = 32),
+    made_at     timestamptz(3) not null
+);
+call private.seclude('duet.issuer');
+
+create function driver.signing_key(p_candidate bytea) returns jsonb
+language sql volatile security definer set search_path = '' as $$
+    insert into duet.issuer (signing_key, made_at) values (p_candidate, private.now()) on conflict do nothing;
+    select private.ok(to_jsonb(encode(signing_key, 'hex'))) from duet.issuer;
+$$;
+call private.expose('driver', 'signing_key', 'duet_worker');
+
+-- Which migrations are applied, by the ledgers of the three runners. Only the first is Duet's alone: the others may name migrations
+-- of the project around it.
+create function driver.schema_version() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    own text[] := '{}';
+    shared text[] := '{}';
+    more text[];
+begin
+    if to_regclass('duet_migrations.applied') is not null then
+        execute 'select array_agg(version::text order by version) from duet_migrations.applied where success' into own;
+    end if;
+    if to_regclass('supabase_migrations.schema_migrations') is not null then
+        execute 'select array_agg(version::text order by version) from supabase_migrations.schema_migrations' into shared;
+    end if;
+    if to_regclass('public._sqlx_migrations') is not null then
+        execute 'select array_agg(version::text order by version) from public._sqlx_migrations where success' into more;
+    end if;
+    return private.ok(jsonb_build_object(
+        'own', to_jsonb(coalesce(own, '{}')), 'shared', to_jsonb(coalesce(shared, '{}') || coalesce(more, '{}'))));
+end;
+$$;
+call private.expose('driver', 'schema_version', 'duet_worker');

@@ -1,0 +1,180 @@
+//! What has to hold of a database before Duet serves from it. Everything is looked up with the server's own powerless login.
+
+mod link;
+mod rights;
+
+use serde::Serialize;
+use sqlx::{PgConnection, types::Json};
+
+pub use self::link::{Pooling, pooling};
+use crate::{
+    connect::{ConnectError, Database},
+    migrate::{Applied, SchemaVersion},
+};
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Duet works, but not as well as it could.
+    Warning,
+    /// It has to be mended.
+    Problem,
+}
+
+/// One check and what it found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    /// As it should be.
+    pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            name,
+            verdict: Verdict::Ok,
+            found: found.into(),
+            fix: None,
+        }
+    }
+    /// Not as well as it could be.
+    pub fn warning(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            name,
+            verdict: Verdict::Warning,
+            found: found.into(),
+            fix: Some(fix.into()),
+        }
+    }
+    /// To be mended.
+    pub fn problem(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Problem,
+            ..Self::warning(name, found, fix)
+        }
+    }
+}
+
+/// What to run after most problems.
+const MIGRATE: &str = "Run `duet-api migrate` of this version with the owner's URL.";
+
+/// Looks at everything. Without a connection there is nothing to look at.
+pub async fn inspect(database: &Database, direct: &Database) -> Result<Vec<Finding>, ConnectError> {
+    let mut connection = database.connect().await?;
+    let mut findings = vec![reached(database, &mut connection).await.map_err(|error| database.explain(&error))?];
+    findings.push(looked(database, "login", rights::login(&mut connection).await));
+    findings.push(looked(database, "memberships", rights::memberships(&mut connection).await));
+    findings.push(looked(database, "schema", schema(&mut connection).await));
+    findings.push(looked(database, "pgvector", rights::vector(&mut connection).await));
+    findings.push(looked(database, "row security", rights::row_security(&mut connection).await));
+    findings.push(looked(database, "table grants", rights::tables(&mut connection).await));
+    findings.push(looked(database, "functions", rights::functions(&mut connection).await));
+    findings.push(looked(database, "server's own", rights::driver(&mut connection).await));
+    findings.push(link::describe(database).await);
+    findings.extend(link::direct(database, direct).await);
+    Ok(findings)
+}
+
+/// What must hold before a process serves; the sentence says what does not.
+pub async fn before_serving(database: &Database) -> Result<(), Refusal> {
+    let mut connection = database.connect().await?;
+    let failed = |error: sqlx::Error| Refusal::Connect(database.explain(&error));
+    for finding in [
+        rights::login(&mut connection).await.map_err(failed)?,
+        schema(&mut connection).await.map_err(failed)?,
+    ] {
+        if finding.verdict == Verdict::Problem {
+            return Err(Refusal::Unfit(format!(
+                "The database at {} will not do: {}. {}",
+                database.name(),
+                finding.found,
+                finding.fix.unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Why a process does not serve.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The database is not as it must be.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// A look-up that failed is a problem of that check.
+fn looked(database: &Database, name: &'static str, result: Result<Finding, sqlx::Error>) -> Finding {
+    result.unwrap_or_else(|error| Finding::problem(name, database.explain(&error).to_string(), MIGRATE))
+}
+
+async fn reached(database: &Database, connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    let number: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
+        .persistent(false)
+        .fetch_one(connection)
+        .await?;
+    let version = format!("{}, PostgreSQL {}.{}", database.name(), number / 10_000, number % 10_000);
+    Ok(match number {
+        160_000.. => Finding::ok("connection", version),
+        _ => Finding::problem(
+            "connection",
+            version,
+            "Move the database to PostgreSQL 16 or newer: roles without inheritance need it.",
+        ),
+    })
+}
+
+async fn schema(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    const NAME: &str = "schema";
+    let answer: Result<Json<serde_json::Value>, sqlx::Error> = sqlx::query_scalar("select driver.schema_version()")
+        .persistent(false)
+        .fetch_one(connection)
+        .await;
+    let Json(answer) = match answer {
+        Ok(answer) => answer,
+        Err(error) if matches!(code(&error).as_deref(), Some("3F000" | "42883")) => {
+            return Ok(Finding::problem(NAME, "the database has no schema of Duet, or one from long ago", MIGRATE));
+        }
+        Err(error) if code(&error).as_deref() == Some("42501") => {
+            return Ok(Finding::problem(
+                NAME,
+                "this login may not ask for the schema's version",
+                "Connect as `duet_worker`, and run `duet-api migrate` of this version.",
+            ));
+        }
+        Err(error) => return Err(error),
+    };
+    let applied: Applied = serde_json::from_value(answer["ok"].clone()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(match applied.compare() {
+        SchemaVersion::Equal(version) => Finding::ok(NAME, format!("version {version}, as this program")),
+        SchemaVersion::Older(missing) => Finding::problem(
+            NAME,
+            format!("its schema is older than this program: migration {} is missing", missing.join(", ")),
+            MIGRATE,
+        ),
+        SchemaVersion::Newer(more) => Finding::problem(
+            NAME,
+            format!("its schema is newer than this program, which does not know migration {}", more.join(", ")),
+            "Run the version of `duet-api` that the database was migrated with.",
+        ),
+    })
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
+}

@@ -1,0 +1,128 @@
+//! What the operator does with the owner's connection: the schema, the server's password, the setup token.
+
+use sqlx::{AssertSqlSafe, PgConnection, migrate::MigrateError};
+
+use crate::{
+    check,
+    connect::{ConnectError, Database},
+    migrate,
+};
+
+/// Why the owner's work was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection goes through a transaction pooler.
+    #[error("The owner's URL leads through a transaction pooler, which cannot apply migrations: take the direct URL (on Supabase: port 5432).")]
+    Pooled,
+    /// The database has migrations that this program does not know, or others than it knows.
+    #[error("The database has migration {0}, which this `duet-api` does not know or knows otherwise: run the version that the database was migrated with, or a newer one.")]
+    Foreign(i64),
+    /// A migration does not apply.
+    #[error("The migrations cannot be applied (error {0}): run them as the database's owner; on a plain Postgres apply `deploy/postgres/shim.sql` as a superuser first.")]
+    Failed(String),
+}
+
+/// The owner's connection.
+pub struct Owner {
+    database: Database,
+    connection: PgConnection,
+}
+
+/// Whether somebody owns the installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Somebody does.
+    Owned,
+    /// Nobody does, and there is no setup token.
+    Open,
+    /// Nobody does, and a setup token was made before.
+    TokenMade,
+}
+
+impl Owner {
+    /// Connects, directly.
+    pub async fn connect(database: Database) -> Result<Self, InstallError> {
+        let connection = database.connect().await?;
+        if check::pooling(&database).await? == check::Pooling::Transaction {
+            return Err(InstallError::Pooled);
+        }
+        Ok(Self { database, connection })
+    }
+
+    /// Applies the migrations that are missing and returns how many these were.
+    pub async fn migrate(&mut self) -> Result<usize, InstallError> {
+        let before = self.applied().await?;
+        migrate::apply(&mut self.connection).await.map_err(|error| match error {
+            MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => {
+                InstallError::Foreign(version)
+            }
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.failed(error),
+            other => InstallError::Failed(other.to_string()),
+        })?;
+        Ok(self.applied().await? - before)
+    }
+
+    async fn applied(&mut self) -> Result<usize, InstallError> {
+        let ledger: bool = sqlx::query_scalar("select to_regclass('duet_migrations.applied') is not null")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        if !ledger {
+            return Ok(0);
+        }
+        let count: i64 = sqlx::query_scalar("select count(*) from duet_migrations.applied")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Sets the password of `duet_worker`. `verifier` is SCRAM's (`SCRAM-SHA-256$…`), so that the password itself is in no statement.
+    pub async fn set_worker_password(&mut self, verifier: &str) -> Result<(), InstallError> {
+        let statement: String = sqlx::query_scalar("select format('alter role duet_worker password %L', $1::text)")
+            .bind(verifier)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    /// Whether somebody owns the installation.
+    pub async fn ownership(&mut self) -> Result<Ownership, InstallError> {
+        let (owned, token): (bool, bool) =
+            sqlx::query_as("select owner_since is not null, setup_token_hash is not null from duet.installation")
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(|error| self.failed(error))?;
+        Ok(match (owned, token) {
+            (true, _) => Ownership::Owned,
+            (false, true) => Ownership::TokenMade,
+            (false, false) => Ownership::Open,
+        })
+    }
+
+    /// Stores the hash of a setup token; the one before is good no longer.
+    pub async fn put_setup_token(&mut self, hash: [u8; 32]) -> Result<(), InstallError> {
+        sqlx::query("update duet.installation set setup_token_hash = $1 where owner_since is null")
+            .bind(&hash[..])
+            .execute(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    fn failed(&self, error: sqlx::Error) -> InstallError {
+        match error.as_database_error() {
+            // Migrations hold no one's text, so what the database says of them may be shown.
+            Some(said) => InstallError::Failed(format!("{}: {}", said.code().unwrap_or_default(), said.message())),
+            None => InstallError::Connect(self.database.explain(&error)),
+        }
+    }
+}
