@@ -1,10 +1,13 @@
 //! The database of the settings.
 
+use duet_core::crypto::MasterKey;
 use duet_supabase::{
     check::Refusal,
     connect::{ConnectError, Database},
     install::InstallError,
 };
+use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
 use crate::{
     command::exit::{Failure, Outcome},
@@ -39,6 +42,23 @@ pub fn database(setting: &str, pointer: &SecretPointer) -> Outcome<Database> {
         error => Failure::usage(format!("The database's URL (`{setting}`) is not there: {error}.")),
     })?;
     Database::from_url(&pointer.to_string(), &url).map_err(connecting)
+}
+
+/// The key that sensitive memories are sealed with, if there is one.
+pub fn master_key(config: &DatabaseConfig) -> Outcome<Option<MasterKey>> {
+    let Some(pointer) = &config.master_key else {
+        return Ok(None);
+    };
+    let text = EnvAndFiles
+        .resolve(pointer)
+        .map_err(|error| Failure::usage(format!("The key of `database.master_key` is not there: {error}.")))?;
+    let mut key = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.expose_secret(), &mut key[..]).map_err(|_| {
+        Failure::usage(format!(
+            "{pointer} (`database.master_key`) does not hold 64 hexadecimal digits: `openssl rand -hex 32` makes such a key."
+        ))
+    })?;
+    Ok(Some(MasterKey::new(*key)))
 }
 
 /// How a command ends that cannot connect.

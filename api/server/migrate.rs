@@ -65,7 +65,8 @@ pub async fn run(output: Output, args: MigrateArgs) -> Outcome {
     let token = match (ownership, args.new_setup_token) {
         (Ownership::Owned, _) => None,
         (Ownership::TokenMade, false) => {
-            output.say("A setup token was printed before. `duet-api migrate --new-setup-token` makes another, should it be lost.");
+            output
+                .say("A setup token was printed before. `duet-api migrate --new-setup-token` makes another, should it be lost.");
             None
         }
         (Ownership::Open, _) | (Ownership::TokenMade, true) => {

@@ -115,7 +115,14 @@ mod tests {
     use super::*;
 
     /// Words of settings that would give more than a powerless login: none of them may ever be a setting, a flag or a variable.
-    const FORBIDDEN: [&str; 6] = ["service_role", "service-role", "servicerole", "secret_key", "jwt_secret", "anon_key"];
+    const FORBIDDEN: [&str; 6] = [
+        "service_role",
+        "service-role",
+        "servicerole",
+        "secret_key",
+        "jwt_secret",
+        "anon_key",
+    ];
 
     #[test]
     fn no_setting_flag_or_variable_holds_a_key_of_the_project() {

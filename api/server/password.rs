@@ -64,6 +64,9 @@ mod tests {
             assert!(verifier(password, [1; 16]).is_err(), "{password}");
         }
         let made = verifier("0123456789abcdef", [1; 16]).unwrap();
-        assert!(made.starts_with("SCRAM-SHA-256$4096:") && !made.contains("0123456789abcdef"), "{made}");
+        assert!(
+            made.starts_with("SCRAM-SHA-256$4096:") && !made.contains("0123456789abcdef"),
+            "{made}"
+        );
     }
 }

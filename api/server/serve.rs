@@ -51,6 +51,7 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     let config = settings(global, flags)?;
     crate::observability::logging::install(&config.log);
     let databases = database::of_settings(&config.database)?;
+    let master = database::master_key(&config.database)?;
     check::before_serving(&databases.ordinary).await.map_err(database::refusing)?;
 
     let env = machine::system();
@@ -64,7 +65,10 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         env.clone(),
     );
     let rpc = Arc::new(rpc);
-    let store = PostgresStore::new(rpc.clone(), rpc.clone(), env.clone()).listening(databases.direct.options());
+    let mut store = PostgresStore::new(rpc.clone(), rpc.clone(), env.clone()).listening(databases.direct.options());
+    if let Some(master) = master {
+        store = store.sealing_with(master);
+    }
     let state = state(config, &store, env).await?;
     let listener = listen::bind("duet-api", state.config().server.bind).await?;
     let address = listener
@@ -81,7 +85,8 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
 async fn state(config: Config, store: &PostgresStore, env: duet_core::Env) -> Outcome<AppState> {
     let sentence = |error: &anyhow::Error| format!("{}.", format!("{error:#}").trim_end_matches('.'));
     let http = crate::http::client().map_err(|error| Failure::failed(sentence(&error)))?;
-    let models = crate::models::Models::from_config(&config.models, http.clone()).map_err(|error| Failure::usage(sentence(&error)))?;
+    let models =
+        crate::models::Models::from_config(&config.models, http.clone()).map_err(|error| Failure::usage(sentence(&error)))?;
     let embedder = crate::embedders::from_config(&config.embedder, http).map_err(|error| Failure::usage(sentence(&error)))?;
     let signing_key = store
         .signing_key()

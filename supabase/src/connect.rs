@@ -26,13 +26,17 @@ impl std::fmt::Debug for Database {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// What is given is no URL of a Postgres.
-    #[error("{0} holds no URL of a Postgres: write `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with `%` codes for special characters.")]
+    #[error(
+        "{0} holds no URL of a Postgres: write `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with `%` codes for special characters."
+    )]
     NoUrl(String),
     /// The database does not let this login in.
     #[error("The database at {0} refuses the login: check the user and the password, and that the user may connect.")]
     Refused(String),
     /// Anything else.
-    #[error("The database at {name} cannot be reached: {reason}. Check that it runs, and the URL's host, port, database and `sslmode`.")]
+    #[error(
+        "The database at {name} cannot be reached: {reason}. Check that it runs, and the URL's host, port, database and `sslmode`."
+    )]
     Unreachable {
         /// Host, port and database.
         name: String,
@@ -114,7 +118,10 @@ mod tests {
         assert!(!format!("{database:?}").contains("canary"));
         for text in ["canary", "mysql://a:canary@b/c", "postgres://a:canary@b:port/c"] {
             let error = Database::from_url("env:X", &SecretString::from(text)).expect_err(text);
-            assert!(error.to_string().contains("env:X") && !error.to_string().contains("canary"), "{error}");
+            assert!(
+                error.to_string().contains("env:X") && !error.to_string().contains("canary"),
+                "{error}"
+            );
         }
     }
 }

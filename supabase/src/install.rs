@@ -15,13 +15,19 @@ pub enum InstallError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The connection goes through a transaction pooler.
-    #[error("The owner's URL leads through a transaction pooler, which cannot apply migrations: take the direct URL (on Supabase: port 5432).")]
+    #[error(
+        "The owner's URL leads through a transaction pooler, which cannot apply migrations: take the direct URL (on Supabase: port 5432)."
+    )]
     Pooled,
     /// The database has migrations that this program does not know, or others than it knows.
-    #[error("The database has migration {0}, which this `duet-api` does not know or knows otherwise: run the version that the database was migrated with, or a newer one.")]
+    #[error(
+        "The database has migration {0}, which this `duet-api` does not know or knows otherwise: run the version that the database was migrated with, or a newer one."
+    )]
     Foreign(i64),
     /// A migration does not apply.
-    #[error("The migrations cannot be applied (error {0}): run them as the database's owner; on a plain Postgres apply `deploy/postgres/shim.sql` as a superuser first.")]
+    #[error(
+        "The migrations cannot be applied (error {0}): run them as the database's owner; on a plain Postgres apply `deploy/postgres/shim.sql` as a superuser first."
+    )]
     Failed(String),
 }
 

@@ -105,7 +105,13 @@ mod tests {
     #[test]
     fn a_schema_is_equal_older_or_newer() {
         let known = set(&["1", "2"]);
-        let compare = |own: &[&str], shared: &[&str]| Applied { own: set(own), shared: set(shared) }.against(&known);
+        let compare = |own: &[&str], shared: &[&str]| {
+            Applied {
+                own: set(own),
+                shared: set(shared),
+            }
+            .against(&known)
+        };
         assert_eq!(compare(&["1", "2"], &[]), SchemaVersion::Equal("2".into()));
         assert_eq!(compare(&[], &["1", "2", "9"]), SchemaVersion::Equal("2".into()));
         assert_eq!(compare(&["1"], &[]), SchemaVersion::Older(vec!["2".into()]));

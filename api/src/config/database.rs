@@ -28,6 +28,10 @@ pub struct DatabaseConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub direct_url: Option<SecretPointer>,
+    /// Where the key is that sensitive memories are sealed with, `env:NAME` or `file:/path`: 64 hexadecimal digits (`openssl rand -hex 32`). The same for every process; lost with it are the sensitive memories. Unset: sensitive memories are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub master_key: Option<SecretPointer>,
     /// Connections at most (1 to 1000), and one more for live hints.
     pub connections: u32,
     /// Longest time for one call of the database, in seconds (1 to 3600).
@@ -40,6 +44,7 @@ impl Default for DatabaseConfig {
             backend: Backend::Postgres,
             url: None,
             direct_url: None,
+            master_key: None,
             connections: 20,
             statement_timeout_seconds: 30,
         }

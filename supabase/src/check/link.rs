@@ -33,7 +33,10 @@ pub async fn pooling(database: &Database) -> Result<Pooling, ConnectError> {
     let probed = probe(&mut asking, &mut between).await;
     let closed = (asking.close().await, between.close().await);
     if let (Err(error), _) | (_, Err(error)) = closed {
-        tracing::debug!(kind = crate::error::kind(&error), "a probe's connection did not close in order");
+        tracing::debug!(
+            kind = crate::error::kind(&error),
+            "a probe's connection did not close in order"
+        );
     }
     probed.map_err(|error| database.explain(&error))
 }
@@ -58,7 +61,9 @@ async fn probe(asking: &mut PgConnection, between: &mut PgConnection) -> Result<
 /// Reads the mark, after setting it, and which backend answers.
 async fn mark(connection: &mut PgConnection, set: Option<&str>) -> Result<(i32, String), sqlx::Error> {
     let query = match set {
-        Some(value) => sqlx::query_as("select pg_backend_pid(), set_config($1, $2, false)").bind(MARK).bind(value.to_owned()),
+        Some(value) => sqlx::query_as("select pg_backend_pid(), set_config($1, $2, false)")
+            .bind(MARK)
+            .bind(value.to_owned()),
         None => sqlx::query_as("select pg_backend_pid(), coalesce(current_setting($1, true), '')").bind(MARK),
     };
     query.persistent(false).fetch_one(connection).await
@@ -82,13 +87,21 @@ pub async fn direct(database: &Database, direct: &Database) -> Vec<Finding> {
     let link = match pooling(direct).await {
         Ok(Pooling::Session) => Finding::ok(NAME, "keeps its session"),
         Ok(Pooling::Transaction) => {
-            return vec![Finding::problem(NAME, "leads through a pooler in transaction mode, which drops LISTEN", FIX)];
+            return vec![Finding::problem(
+                NAME,
+                "leads through a pooler in transaction mode, which drops LISTEN",
+                FIX,
+            )];
         }
         Err(error) => return vec![Finding::problem(NAME, error.to_string(), FIX)],
     };
     let heard = match tokio::time::timeout(PATIENCE, hear(database, direct)).await {
         Ok(Ok(true)) => Finding::ok("live hints", "a notification arrived"),
-        Ok(Ok(false)) | Err(_) => Finding::problem("live hints", "a notification did not arrive on the direct URL within 5 seconds", FIX),
+        Ok(Ok(false)) | Err(_) => Finding::problem(
+            "live hints",
+            "a notification did not arrive on the direct URL within 5 seconds",
+            FIX,
+        ),
         Ok(Err(error)) => Finding::problem("live hints", direct.explain(&error).to_string(), FIX),
     };
     vec![link, heard]
@@ -103,7 +116,10 @@ async fn hear(database: &Database, direct: &Database) -> Result<bool, sqlx::Erro
         .max_connections(1)
         .connect_lazy_with(database.options().statement_cache_capacity(0));
     // A word of this check's own, so that another check at the same time is not taken for it.
-    let word: String = sqlx::query_scalar("select gen_random_uuid()::text").persistent(false).fetch_one(&sender).await?;
+    let word: String = sqlx::query_scalar("select gen_random_uuid()::text")
+        .persistent(false)
+        .fetch_one(&sender)
+        .await?;
     sqlx::query("select pg_notify($1, $2)")
         .bind(CHANNEL)
         .bind(&word)

@@ -72,7 +72,11 @@ const MIGRATE: &str = "Run `duet-api migrate` of this version with the owner's U
 /// Looks at everything. Without a connection there is nothing to look at.
 pub async fn inspect(database: &Database, direct: &Database) -> Result<Vec<Finding>, ConnectError> {
     let mut connection = database.connect().await?;
-    let mut findings = vec![reached(database, &mut connection).await.map_err(|error| database.explain(&error))?];
+    let mut findings = vec![
+        reached(database, &mut connection)
+            .await
+            .map_err(|error| database.explain(&error))?,
+    ];
     findings.push(looked(database, "login", rights::login(&mut connection).await));
     findings.push(looked(database, "memberships", rights::memberships(&mut connection).await));
     findings.push(looked(database, "schema", schema(&mut connection).await));
@@ -147,7 +151,11 @@ async fn schema(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     let Json(answer) = match answer {
         Ok(answer) => answer,
         Err(error) if matches!(code(&error).as_deref(), Some("3F000" | "42883")) => {
-            return Ok(Finding::problem(NAME, "the database has no schema of Duet, or one from long ago", MIGRATE));
+            return Ok(Finding::problem(
+                NAME,
+                "the database has no schema of Duet, or one from long ago",
+                MIGRATE,
+            ));
         }
         Err(error) if code(&error).as_deref() == Some("42501") => {
             return Ok(Finding::problem(
@@ -163,12 +171,18 @@ async fn schema(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
         SchemaVersion::Equal(version) => Finding::ok(NAME, format!("version {version}, as this program")),
         SchemaVersion::Older(missing) => Finding::problem(
             NAME,
-            format!("its schema is older than this program: migration {} is missing", missing.join(", ")),
+            format!(
+                "its schema is older than this program: migration {} is missing",
+                missing.join(", ")
+            ),
             MIGRATE,
         ),
         SchemaVersion::Newer(more) => Finding::problem(
             NAME,
-            format!("its schema is newer than this program, which does not know migration {}", more.join(", ")),
+            format!(
+                "its schema is newer than this program, which does not know migration {}",
+                more.join(", ")
+            ),
             "Run the version of `duet-api` that the database was migrated with.",
         ),
     })

@@ -8,7 +8,8 @@ use crate::migrate;
 /// Neither superuser nor past row level security, and nobody else's login.
 pub async fn login(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "login";
-    const FIX: &str = "Connect as `duet_worker`, which `duet-api migrate` makes; the owner's URL is for `duet-api migrate` alone.";
+    const FIX: &str =
+        "Connect as `duet_worker`, which `duet-api migrate` makes; the owner's URL is for `duet-api migrate` alone.";
     let (who, superuser, bypass, makes_roles): (String, bool, bool, bool) = sqlx::query_as(
         "select rolname::text, rolsuper, rolbypassrls, rolcreaterole from pg_catalog.pg_roles where rolname = current_user",
     )
@@ -47,7 +48,9 @@ pub async fn memberships(connection: &mut PgConnection) -> Result<Finding, sqlx:
             Some(_) => {}
         }
     }
-    let strangers = rows.iter().filter(|(role, ..)| role != "authenticated" && role != "duet_agent");
+    let strangers = rows
+        .iter()
+        .filter(|(role, ..)| role != "authenticated" && role != "duet_agent");
     wrong.extend(strangers.map(|(role, ..)| format!("it is a member of `{role}`, which it must not be")));
     if wrong.is_empty() {
         return Ok(Finding::ok(NAME, "authenticated and duet_agent, without inheritance"));
@@ -126,7 +129,11 @@ pub async fn tables(connection: &mut PgConnection) -> Result<Finding, sqlx::Erro
         format!("PUBLIC, anon or duet_worker has rights on {}", named("duet", &tables)),
         format!(
             "As the owner: `revoke all on {} from public, anon, duet_worker`.",
-            tables.iter().map(|table| format!("duet.{table}")).collect::<Vec<_>>().join(", ")
+            tables
+                .iter()
+                .map(|table| format!("duet.{table}"))
+                .collect::<Vec<_>>()
+                .join(", ")
         ),
     ))
 }
@@ -187,7 +194,11 @@ pub async fn driver(connection: &mut PgConnection) -> Result<Finding, sqlx::Erro
     .fetch_all(connection)
     .await?;
     let names = |wanted: fn(&(String, bool, bool)) -> bool| {
-        let names: Vec<&str> = rows.iter().filter(|row| wanted(row)).map(|(name, ..)| name.as_str()).collect();
+        let names: Vec<&str> = rows
+            .iter()
+            .filter(|row| wanted(row))
+            .map(|(name, ..)| name.as_str())
+            .collect();
         names.join(", ")
     };
     let (lacking, open) = (names(|row| !row.1), names(|row| row.2));
@@ -209,5 +220,9 @@ pub async fn driver(connection: &mut PgConnection) -> Result<Finding, sqlx::Erro
 }
 
 fn named(schema: &str, names: &[&str]) -> String {
-    names.iter().map(|name| format!("{schema}.{name}")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("{schema}.{name}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -1,1 +1,0 @@
-//! The program `duet-api` against a real Postgres.
