@@ -5,15 +5,20 @@
 create function private.untitle(workspace uuid, source uuid) returns bigint
 language plpgsql volatile set search_path = '' as $$
 declare
-    changed bigint;
+    named duet.conversation;
+    said text;
+    start text;
 begin
-    update duet.conversation c set title = ''
-    from duet.message m,
-         lateral (select btrim(regexp_replace(rtrim(c.title, '….'), '\s+', ' ', 'g')) as start) plain
-    where m.workspace_id = workspace and m.id = source and c.workspace_id = workspace and c.id = m.conversation_id
-      and c.title <> '' and plain.start <> '' and starts_with(btrim(regexp_replace(m.text, '\s+', ' ', 'g')), plain.start);
-    get diagnostics changed = row_count;
-    return changed;
+    select c.* into named from duet.message m
+    join duet.conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id
+    where m.workspace_id = workspace and m.id = source and c.title <> '';
+    select btrim(regexp_replace(m.text, '\s+', ' ', 'g')) into said from duet.message m where m.workspace_id = workspace and m.id = source;
+    start := btrim(regexp_replace(rtrim(named.title, '….'), '\s+', ' ', 'g'));
+    if start is null or start = '' or not starts_with(said, start) then
+        return 0;
+    end if;
+    update duet.conversation c set title = '' where c.workspace_id = workspace and c.id = named.id;
+    return 1;
 end;
 $$;
 
