@@ -203,6 +203,26 @@ async fn a_live_stream_shows_text_as_it_comes_and_stop_keeps_it() {
     .problem(409, "conflict");
 }
 
+/// The first words are shown at once; what follows closely is gathered.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_words_do_not_wait_for_company() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    server
+        .model
+        .next(vec![Line::Say("One "), Line::Say("two "), Line::Say("three.")]);
+    let receipt = ada.say(&conversation, "Count.").await;
+    let seen = objects(&ada.stream(receipt["run_id"].as_str().unwrap(), 0).await);
+    assert_eq!(text_of(&seen), "One two three.");
+    let deltas: Vec<&Value> = seen
+        .iter()
+        .filter(|object| object["type"] == "TEXT_MESSAGE_CONTENT")
+        .collect();
+    assert_eq!(deltas[0]["delta"], "One ");
+    assert!(deltas.len() < 4, "{deltas:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_request_is_answered_once() {
     let server = Server::start().await;
