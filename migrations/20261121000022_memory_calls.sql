@@ -147,11 +147,11 @@ call private.expose('public', 'memory_remember', 'authenticated', 'duet_agent');
 -- duet_core::ports::MemoryStore::memories
 create function public.memory_read(p_workspace uuid, p_ids uuid[]) returns jsonb
 language sql stable set search_path = '' as $$
-    select private.ok(coalesce(jsonb_agg(private.memory_json(m, c) order by asked.place), '[]'))
-    from unnest(p_ids) with ordinality as asked (id, place)
-    join duet.memory m on m.workspace_id = p_workspace and m.id = asked.id
-    join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
-    where cardinality(p_ids) <= 1000
+    select case when cardinality(p_ids) > 1000 then private.refused('invalid', 'At most 1000 memories are read at a time.')
+        else (select private.ok(coalesce(jsonb_agg(private.memory_json(m, c) order by asked.place), '[]'))
+              from unnest(p_ids) with ordinality as asked (id, place)
+              join duet.memory m on m.workspace_id = p_workspace and m.id = asked.id
+              join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class) end
 $$;
 call private.expose('public', 'memory_read', 'authenticated', 'duet_agent');
 
