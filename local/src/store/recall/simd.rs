@@ -116,8 +116,8 @@ fn product_chunked(question: &[i16], high: &[u8], low: &[u8]) -> i32 {
     let mut sums = [0i32; HALF];
     for ((q, high), low) in questions.iter().zip(highs).zip(lows) {
         for lane in 0..HALF {
-            let first = i32::from(16 * (high[lane] & 15) | (low[lane] & 15)) - 128;
-            let second = i32::from(high[lane] & 0xf0 | low[lane] >> 4) - 128;
+            let first = i32::from((16 * (high[lane] & 15)) | (low[lane] & 15)) - 128;
+            let second = i32::from((high[lane] & 0xf0) | (low[lane] >> 4)) - 128;
             sums[lane] += i32::from(q[lane]) * first + i32::from(q[HALF + lane]) * second;
         }
     }
