@@ -132,7 +132,7 @@ mod tests {
             .collect();
         let mut command = Cli::command();
         command.build();
-        command.debug_assert();
+        command.clone().debug_assert();
         for command in std::iter::once(&command).chain(command.get_subcommands()) {
             for argument in command.get_arguments() {
                 names.push(argument.get_id().to_string());
