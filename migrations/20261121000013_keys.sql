@@ -10,7 +10,7 @@ create table duet.api_key (
     scopes       text[] not null
         check (cardinality(scopes) between 1 and 4 and scopes <@ array['chat', 'memory_read', 'memory_write', 'admin']),
     created_at   timestamptz(3) not null,
-    expires_at   timestamptz(3),
+    expires_at   timestamptz(3) check (expires_at between '2000-01-01 00:00+00' and '9999-01-01 00:00+00'),
     last_used_at timestamptz(3),
     revoked_at   timestamptz(3),
     primary key (workspace_id, id)

@@ -67,13 +67,15 @@ begin
             union
             select r.message_id from duet.run r where r.workspace_id = workspace and r.id = here.from_run);
         -- What names the memory may quote it. Mentions are written with the events; payloads are looked through as well, so that one
-        -- event without its mention does not keep the text.
+        -- event without its mention does not keep the text: those of its author's runs alone, because a person chooses the id of a
+        -- memory, and could choose one that other people's runs name for another reason.
         runs := runs || array(
             select r.id from duet.run r where r.workspace_id = workspace and r.id = here.from_run
             union
             select n.run_id from duet.run_event_mention n where n.workspace_id = workspace and n.memory_id = here.id
             union
             select p.run_id from duet.run_event_payload p
+            join duet.run r on r.workspace_id = p.workspace_id and r.id = p.run_id and r.user_id = here.user_id
             where p.workspace_id = workspace and position(here.id::text in p.payload) > 0);
         exit when here.supersedes is null;
         select m.* into strict here from duet.memory m where m.workspace_id = workspace and m.id = here.supersedes for update;

@@ -71,6 +71,10 @@ fn generate(built: &TestBuild) -> Result<Vec<(PathBuf, String)>> {
     Ok(vec![
         ("docs/cli.md".into(), ask(&references, "cli")?),
         ("docs/configuration.md".into(), ask(&references, "configuration")?),
+        (
+            "docs/security/rls-matrix.md".into(),
+            ask(&built.example("rls_matrix")?, "markdown")?,
+        ),
         ("web/openapi.json".into(), openapi),
         ("web/src/api/schema.gen.ts".into(), types),
     ])

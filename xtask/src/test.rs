@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
@@ -86,6 +86,12 @@ const STAGES: &[Stage] = &[
         about: "all Rust tests, with the real binary",
         counts: true,
         run: rust,
+    },
+    Stage {
+        name: "rls",
+        about: "the security suite of Postgres: who may do what, attacks, planted holes, other judges",
+        counts: true,
+        run: rls,
     },
     Stage {
         name: "supabase",
@@ -243,12 +249,32 @@ fn web(_: &Options) -> Result<Output> {
 }
 
 fn rust(options: &Options) -> Result<Output> {
+    // The security suite has a stage of its own where tests can be chosen by their package.
+    let mut cargo = tests(options, "not package(duet-rls-tests)");
+    cargo.env("DUET_TEST_MINILM", minilm()?);
+    // Suites serve databases with it.
+    supabase::install()?;
+    // One server for all tests; each makes databases of its own in it.
+    let postgres = Tested::new()?;
+    cargo.env(postgres::URL, postgres.url());
+    command::watch(&mut cargo)
+}
+
+/// The tests that a filter of nextest chooses; all of them where there is no nextest.
+fn tests(options: &Options, filter: &str) -> Command {
     let mut cargo = command::command("cargo");
     if place::which("cargo-nextest").is_some() {
         cargo
             .args(["nextest", "run", "--locked", "--no-fail-fast"])
             .args(binary::SELECTION);
-        cargo.args(["--status-level", "slow", "--final-status-level", "slow"]);
+        cargo.args([
+            "--status-level",
+            "slow",
+            "--final-status-level",
+            "slow",
+            "--filterset",
+            filter,
+        ]);
         if options.long {
             cargo.args(["--profile", "long"]);
         }
@@ -260,13 +286,13 @@ fn rust(options: &Options) -> Result<Output> {
     if options.long {
         cargo.env("DUET_TEST_LONG", "1").env("DUET_TEST_SEEDS", "1000");
     }
-    cargo.env("DUET_TEST_MINILM", minilm()?);
-    // Suites serve databases with it.
-    supabase::install()?;
-    // One server for all tests; each makes databases of its own in it.
+    cargo
+}
+
+fn rls(options: &Options) -> Result<Output> {
     let postgres = Tested::new()?;
-    cargo.env(postgres::URL, postgres.url());
-    command::watch(&mut cargo)
+    let mut cargo = tests(options, "package(duet-rls-tests)");
+    command::watch(cargo.env(postgres::URL, postgres.url()))
 }
 
 /// The program as people build it: without the parts that only tests switch on.

@@ -1,0 +1,6 @@
+-- An agent is in all workspaces of its person, not only in that of its run.
+-- found by: matrix
+create or replace function private.my_workspaces() returns setof uuid
+language sql stable security definer set search_path = '' as $$
+    select m.workspace_id from duet.member m where m.user_id = (select auth.uid())
+$$;

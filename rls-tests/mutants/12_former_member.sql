@@ -1,0 +1,5 @@
+-- Who has left a workspace still sees what they wrote there.
+-- found by: matrix
+drop policy message_read on duet.message;
+create policy message_read on duet.message for select to authenticated, duet_agent
+    using (user_id = (select auth.uid()));

@@ -1,0 +1,11 @@
+-- Cancelling a run answers otherwise when the run is somebody else's than when there is none.
+-- found by: tells
+create or replace function private.cancel_run(workspace uuid, run uuid) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+    if exists (select from duet.run r where r.workspace_id = workspace and r.id = run and r.user_id <> (select auth.uid())) then
+        return private.refused('denied', 'that run is not yours');
+    end if;
+    return private.refused('not_found', 'the run');
+end;
+$$;

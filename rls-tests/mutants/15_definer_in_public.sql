@@ -1,0 +1,3 @@
+-- A function that people call runs with its owner's rights.
+-- found by: rule 03_definer
+alter function public.run_read(uuid, uuid) security definer;

@@ -1,0 +1,4 @@
+-- The server's login reads a table without taking on anybody's role.
+-- found by: matrix
+grant usage on schema duet to duet_worker;
+grant select on duet.credential to duet_worker;

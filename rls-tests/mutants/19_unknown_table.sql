@@ -1,0 +1,4 @@
+-- A table that nobody has thought about.
+-- found by: world
+create table duet.note (workspace_id uuid not null references duet.workspace (id), id uuid, primary key (workspace_id, id));
+call private.seclude('duet.note');

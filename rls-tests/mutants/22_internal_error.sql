@@ -1,0 +1,11 @@
+-- A function breaks on what it did not expect, and shows the database's own words.
+-- found by: hostile
+create or replace function public.workspace_read(p_workspace uuid) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+    here duet.workspace;
+begin
+    select * into strict here from duet.workspace w where w.id = p_workspace;
+    return private.ok(private.workspace_json(here));
+end;
+$$;

@@ -1,0 +1,157 @@
+//! A connection on which somebody tries something.
+
+use anyhow::{Context, Result, bail};
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
+
+use crate::Actor;
+
+/// What came of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran; the first column of its rows as text.
+    Rows(Vec<String>),
+    /// The database refused it.
+    Refused {
+        /// The SQLSTATE.
+        code: String,
+        /// What the database says.
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// Whether a grant was missing. A row that a policy refuses has the same code and another message.
+    pub fn denied(&self) -> bool {
+        matches!(self, Self::Refused { code, message } if code == "42501" && message.starts_with("permission denied"))
+    }
+
+    /// The same with every id in it replaced by one sign, so that answers about different ids can be compared.
+    #[must_use]
+    pub fn without_ids(&self) -> Self {
+        match self {
+            Self::Rows(rows) => Self::Rows(rows.iter().map(|row| mask(row)).collect()),
+            Self::Refused { code, message } => Self::Refused {
+                code: code.clone(),
+                message: mask(message),
+            },
+        }
+    }
+}
+
+/// What becomes of a statement's effects within its transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    /// They stay until the transaction is taken back.
+    Stay,
+    /// They are taken back at once.
+    TakenBack,
+}
+
+/// A superuser's connection that takes on actors; nothing that happens on it is committed, unless it is said.
+pub struct Stage(PgConnection);
+
+impl Stage {
+    /// On a connection of the server's superuser.
+    pub fn new(connection: PgConnection) -> Self {
+        Self(connection)
+    }
+
+    /// Runs statements as the superuser (or as whom the transaction has taken on).
+    pub async fn run(&mut self, sql: &str) -> Result<()> {
+        self.rows(sql).await.map(|_| ())
+    }
+
+    /// The first column of the rows of the last statement that has some.
+    pub async fn rows(&mut self, sql: &str) -> Result<Vec<String>> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .fetch_all(&mut self.0)
+            .await
+            .with_context(|| format!("This failed: {}", shortened(sql)))?;
+        rows.iter().map(text).collect()
+    }
+
+    /// Rows with all their columns, of one statement.
+    pub async fn table(&mut self, sql: &str) -> Result<Vec<PgRow>> {
+        sqlx::query(AssertSqlSafe(sql.to_owned()))
+            .persistent(false)
+            .fetch_all(&mut self.0)
+            .await
+            .with_context(|| format!("This failed: {}", shortened(sql)))
+    }
+
+    /// Begins a transaction as somebody.
+    pub async fn begin_as(&mut self, actor: Actor) -> Result<()> {
+        self.run(&format!("begin; {}", actor.statements())).await
+    }
+
+    /// The superuser again, in the same transaction.
+    pub async fn step_back(&mut self) -> Result<()> {
+        self.run("set local session authorization default; set local role none").await
+    }
+
+    /// Takes the transaction back.
+    pub async fn rollback(&mut self) -> Result<()> {
+        self.run("rollback").await
+    }
+
+    /// Tries a statement within the transaction, which survives its failure.
+    pub async fn attempt(&mut self, sql: &str, effects: Effects) -> Result<Outcome> {
+        let after = match effects {
+            Effects::Stay => "",
+            Effects::TakenBack => "rollback to savepoint attempt; ",
+        };
+        let text_of = format!("savepoint attempt; {sql}; {after}release savepoint attempt");
+        let failure = match sqlx::raw_sql(AssertSqlSafe(text_of)).fetch_all(&mut self.0).await {
+            Ok(rows) => return Ok(Outcome::Rows(rows.iter().map(text).collect::<Result<_>>()?)),
+            Err(failure) => failure,
+        };
+        let Some(refusal) = failure.as_database_error() else {
+            bail!("The connection broke on {}: {failure}", shortened(sql));
+        };
+        let outcome = Outcome::Refused {
+            code: refusal.code().unwrap_or_default().into_owned(),
+            message: refusal.message().to_owned(),
+        };
+        self.run("rollback to savepoint attempt; release savepoint attempt").await?;
+        Ok(outcome)
+    }
+}
+
+fn text(row: &PgRow) -> Result<String> {
+    let value: Option<String> = row.try_get_unchecked(0).context("A column is not text.")?;
+    Ok(value.unwrap_or_else(|| "null".to_owned()))
+}
+
+/// The beginning of a statement, for messages.
+pub fn shortened(sql: &str) -> String {
+    let mut text: String = sql.chars().take(400).collect();
+    if text.len() < sql.len() {
+        text.push('…');
+    }
+    text
+}
+
+/// Puts one sign in the place of every UUID, and of every long hexadecimal number.
+fn mask(text: &str) -> String {
+    let is_id = |c: char| c.is_ascii_hexdigit() || c == '-';
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_id) {
+        masked.push_str(&rest[..start]);
+        let end = rest[start..].find(|c| !is_id(c)).map_or(rest.len(), |length| start + length);
+        masked.push_str(if end - start >= 32 { "#" } else { &rest[start..end] });
+        rest = &rest[end..];
+    }
+    masked + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_masked_and_nothing_else() {
+        let id = "0191d3a2-0000-7000-8000-0123456789ab";
+        assert_eq!(mask(&format!("agent:{id}, dead-beef {id}")), "agent:#, dead-beef #");
+    }
+}

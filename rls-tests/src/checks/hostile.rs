@@ -1,0 +1,275 @@
+//! Hostile arguments for every function that people or agents may execute, made from its signature: nothing changes but what
+//! `matrix.txt` allows under `call`, and no error is one of the database's own troubles.
+
+use anyhow::Result;
+
+use crate::{
+    Actor,
+    attempt::{Effects, Outcome, Stage, shortened},
+    calls::{self, Call},
+    catalogue::{self, Function},
+    matrix::Table,
+    suite::Report,
+    words::{self, Place},
+};
+
+const CHECK: &str = "hostile";
+const WORLD: &str = include_str!("../../world.sql");
+
+/// Finds changes that should not be, and errors of the wrong kind.
+pub async fn hostile(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
+    let there = catalogue::tables(stage).await?;
+    let tables: Vec<&Table> = tables.iter().filter(|table| there.contains(&table.name)).collect();
+    let declared = calls::declared()?;
+    let mut functions = catalogue::functions(stage, "public").await?;
+    functions.extend(catalogue::functions(stage, "private").await?);
+    for actor in Actor::ALL {
+        let digest = digest(&tables, actor);
+        let before = stage.rows(&digest).await?;
+        for function in functions.iter().filter(|function| may(function, actor)) {
+            let call = declared
+                .iter()
+                .find(|call| function.schema == "public" && call.name == function.name)
+                .cloned()
+                .unwrap_or_else(|| improvised(function));
+            stage.begin_as(actor).await?;
+            for attack in attacks(function, &call, actor) {
+                report.tried += 1;
+                let outcome = stage.attempt(&attack, Effects::Stay).await?;
+                if let Outcome::Refused { code, message } = &outcome
+                    && !allowed(code)
+                {
+                    let who = actor.name();
+                    report.find(CHECK, format!("{who} gets {code} ({message}) from {}", shortened(&attack)));
+                }
+            }
+            stage.step_back().await?;
+            let after = stage.rows(&digest).await?;
+            stage.rollback().await?;
+            let through = format!("{}.{}", function.schema, function.name);
+            changed(&before, &after, actor, &through, report);
+        }
+        sequels(stage, &functions, &declared, actor, (&digest, &before), report).await?;
+    }
+    Ok(())
+}
+
+fn changed(before: &[String], after: &[String], actor: Actor, through: &str, report: &mut Report) {
+    for (before, _) in before.iter().zip(after).filter(|(before, after)| before != after) {
+        let table = before.split(' ').next().unwrap_or_default();
+        report.find(CHECK, format!("{} changes rows of {table} through {through}", actor.name()));
+    }
+}
+
+/// One call prepares what another does: all functions with one and the same id, twice over. Ids of one kind of thing are tried as ids of
+/// every other.
+async fn sequels(
+    stage: &mut Stage,
+    functions: &[Function],
+    declared: &[Call],
+    actor: Actor,
+    (digest, before): (&str, &[String]),
+    report: &mut Report,
+) -> Result<()> {
+    let words = words::words_of(WORLD);
+    let words = words
+        .iter()
+        .filter(|word| !word.starts_with("{bytes") && !word.starts_with("{name"));
+    let places = [&[actor.place()], actor.victims()].concat();
+    for (word, place) in words.flat_map(|word| places.iter().map(move |place| (word, place))) {
+        let id = place.fill(word);
+        stage.begin_as(actor).await?;
+        for function in [functions, functions].concat() {
+            let Some(call) = declared
+                .iter()
+                .find(|call| function.schema == "public" && call.name == function.name)
+            else {
+                continue;
+            };
+            let ids = function
+                .arguments
+                .iter()
+                .filter(|(name, kind)| kind == "uuid" && name != "p_workspace");
+            for (argument, _) in ids.filter(|_| may(&function, actor)) {
+                report.tried += 1;
+                let attack = actor.place().fill(&call.statement("public", Some((argument, &id))));
+                stage.attempt(&attack, Effects::Stay).await?;
+            }
+        }
+        stage.step_back().await?;
+        let after = stage.rows(digest).await?;
+        stage.rollback().await?;
+        let through = format!("calls with {word} of {} in workspace {}", place.person, place.workspace);
+        changed(before, &after, actor, &through, report);
+    }
+    Ok(())
+}
+
+fn may(function: &Function, actor: Actor) -> bool {
+    match actor {
+        Actor::Anon | Actor::Worker => false,
+        Actor::Agent => function.for_agents,
+        _ => function.for_people,
+    }
+}
+
+/// For each table, what stands in the rows that the actor's calls must leave alone.
+fn digest(tables: &[&Table], actor: Actor) -> String {
+    let parts: Vec<String> = tables
+        .iter()
+        .map(|table| {
+            let condition = table.condition(&table.cell("call", actor).reach, actor);
+            format!(
+                "select '{0} ' || md5(coalesce(string_agg(md5(t::text), '' order by md5(t::text)), ''))
+                 from {0} t where ({condition}) is not true",
+                table.name
+            )
+        })
+        .collect();
+    // What is private stays as it is, also where an owner may turn a shared row into a private one.
+    let secrets: Vec<String> = Place::ALL
+        .iter()
+        .filter(|place| place.person != actor.place().person)
+        .map(|place| place.fill("({ws}, {my:secret})"))
+        .collect();
+    let private = format!(
+        "select 'duet.memory(private) ' || md5(string_agg(t::text, '' order by t.id)) from duet.memory t where (t.workspace_id, t.id) in ({})",
+        secrets.join(", ")
+    );
+    parts.into_iter().chain([private]).collect::<Vec<_>>().join(" union all ")
+}
+
+/// Refusals: of the value (0A000: an infinite time as a number), of a rule, of permission, of size, of a repeat; and what functions raise
+/// for broken requests.
+fn allowed(code: &str) -> bool {
+    ["22", "23", "54", "PT4"].iter().any(|class| code.starts_with(class)) || matches!(code, "42501" | "40001" | "0A000")
+}
+
+/// A call of a function that nobody has described.
+fn improvised(function: &Function) -> Call {
+    let arguments = function.arguments.iter().map(|(name, kind)| {
+        let value = match kind.as_str() {
+            "uuid" if name.contains("workspace") => "{ws}",
+            "uuid" if name.contains("conversation") => "{my:conversation}",
+            "uuid" if name.contains("agent") => "{the:agent}",
+            "uuid" if name.contains("message") => "{my:message}",
+            "uuid" if name.contains("run") => "{my:run}",
+            "uuid" if name.contains("key") => "{my:key}",
+            "uuid" if name.contains("person") || name.contains("user") => "{me}",
+            "uuid" => "{my:thing}",
+            "text" => "'x'",
+            "jsonb" => "'{}'",
+            "integer" | "bigint" => "1",
+            "boolean" => "true",
+            _ => "null",
+        };
+        (name.clone(), format!("{value}::{kind}"))
+    });
+    Call {
+        name: function.name.clone(),
+        for_people: function.for_people,
+        for_agents: function.for_agents,
+        arguments: arguments.collect(),
+        tells: Vec::new(),
+    }
+}
+
+/// The statements: the sensible call with another's ids, then each argument in turn made hostile.
+fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
+    let own = actor.place();
+    let mut attacks = vec![own.fill(&call.statement(&function.schema, None))];
+    for victim in actor.victims() {
+        attacks.push(victim.fill(&call.statement(&function.schema, None)));
+        for (argument, value) in &call.arguments {
+            if !words::words_of(value).is_empty() {
+                let theirs = victim.fill(value);
+                attacks.push(own.fill(&call.statement(&function.schema, Some((argument, &theirs)))));
+                let mine = own.fill(value);
+                attacks.push(victim.fill(&call.statement(&function.schema, Some((argument, &mine)))));
+            }
+        }
+    }
+    for (argument, kind) in &function.arguments {
+        for value in values(kind, actor.victims().first().copied().unwrap_or(own)) {
+            let value = format!("({value})::{kind}");
+            attacks.push(own.fill(&call.statement(&function.schema, Some((argument, &value)))));
+        }
+    }
+    attacks
+}
+
+/// What does not fit, by type. Types of Duet's own and of extensions get nothing but null.
+fn values(kind: &str, victim: Place) -> Vec<String> {
+    let fixed: &[&str] = match kind {
+        "uuid" => &[
+            "'00000000-0000-0000-0000-000000000000'",
+            "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+        ],
+        "uuid[]" => &[
+            "'{}'",
+            "array[null]",
+            "array_fill(md5('x')::uuid, array[1001])",
+            "'{{00000000-0000-0000-0000-000000000000}}'",
+        ],
+        "text" => &[
+            "''",
+            "' '",
+            "'''; drop table duet.member; --'",
+            "'%_\\'",
+            "E'\\u202e\\u200b'",
+            "'owner'",
+            "'admin'",
+            "'$1'",
+            "'{{}}'",
+            "repeat('x', 1048577)",
+            "repeat('(', 5000)",
+        ],
+        "text[]" => &[
+            "'{}'",
+            "array[null]",
+            "'{owner}'",
+            "'{admin}'",
+            "array_fill('x'::text, array[10001])",
+            "'{{a,b},{c,d}}'",
+        ],
+        "smallint" => &["0", "-1", "32767", "-32768"],
+        "integer" => &["0", "-1", "2147483647", "-2147483648"],
+        "bigint" => &["0", "-1", "9223372036854775807", "-9223372036854775808"],
+        "real" | "double precision" => &["0", "-1", "'NaN'", "'Infinity'", "'-Infinity'"],
+        "boolean" => &["true", "false"],
+        "bytea" => &[
+            "''",
+            "'\\x00'",
+            "decode(repeat('00', 32), 'hex')",
+            "decode(repeat('ff', 1048577), 'hex')",
+        ],
+        "timestamp with time zone" => &["'infinity'", "'-infinity'", "'4713-01-01 BC'", "'294276-12-31'", "'epoch'"],
+        "jsonb" => &[
+            "'null'",
+            "'[]'",
+            "'{}'",
+            "'0'",
+            "'\"x\"'",
+            "'[null]'",
+            "'{\"agents\": null, \"soul\": null}'",
+            "'{\"agents\": 1, \"domains\": {}, \"name\": {}, \"tools\": [[]], \"capabilities\": [null]}'",
+            "'{\"tools\": {}, \"active\": \"maybe\", \"version\": -1, \"memory_scopes\": []}'",
+            "'{\"capabilities\": null, \"memory_scopes\": \"x\", \"active\": null, \"name\": null}'",
+            "'{\"max_steps\": -1, \"max_identical_calls\": 1e400, \"max_tokens\": \"1\", \"max_attempts\": 1, \"max_output_tokens\": 1}'",
+            "(repeat('[', 3000) || repeat(']', 3000))",
+            "to_jsonb(repeat('x', 1048577))",
+        ],
+        _ => &[],
+    };
+    let mut values: Vec<String> = fixed.iter().map(|value| (*value).to_owned()).collect();
+    values.push("null".into());
+    match kind {
+        "uuid" => values.extend(["{ws}", "{me}", "{my:run}", "{my:conversation}", "{the:agent}"].map(|word| victim.fill(word))),
+        "text" => values.extend(["{ws}::text", "{me}::text"].map(|word| victim.fill(word))),
+        "jsonb" => values.push(victim.fill(
+            "jsonb_build_object('workspace_id', {ws}, 'user_id', {me}, 'id', {my:run}, 'author', {me}, 'agent_id', {the:agent})",
+        )),
+        _ => {}
+    }
+    values
+}

@@ -1,0 +1,88 @@
+//! Who may execute what: `driver` is the server's alone, `private` people's and agents' only where their functions stand on it, and
+//! what a role may not execute it is refused when it tries.
+
+use anyhow::Result;
+
+use crate::{
+    Actor,
+    attempt::{Effects, Stage},
+    calls,
+    catalogue::{self, Function},
+    suite::Report,
+};
+
+/// Finds functions in the wrong hands.
+pub async fn reach(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    let check = "reach";
+    let mut all = Vec::new();
+    for schema in ["public", "private", "driver"] {
+        all.extend(catalogue::functions(stage, schema).await?);
+    }
+    for actor in Actor::ALL {
+        stage.begin_as(actor).await?;
+        for function in all.iter().filter(|function| !meant_for(function, actor)) {
+            report.tried += 1;
+            let mut nulls: Vec<String> = function.arguments.iter().map(|(_, kind)| format!("null::{kind}")).collect();
+            if function.variadic
+                && let Some(last) = nulls.last_mut()
+            {
+                last.insert_str(0, "variadic ");
+            }
+            let call = format!("select {}.{}({})::text", function.schema, function.name, nulls.join(", "));
+            if !stage.attempt(&call, Effects::TakenBack).await?.denied() {
+                let who = actor.name();
+                report.find(
+                    check,
+                    format!("{}.{} may be executed by {who}", function.schema, function.name),
+                );
+            }
+        }
+        stage.rollback().await?;
+    }
+    let declared = calls::declared()?;
+    for function in all.iter().filter(|function| function.schema == "public") {
+        let arguments: Vec<&str> = function.arguments.iter().map(|(name, _)| name.as_str()).collect();
+        let Some(call) = declared.iter().find(|call| {
+            call.name == function.name
+                && call
+                    .arguments
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .eq(arguments.iter().copied())
+        }) else {
+            report.find(
+                check,
+                format!(
+                    "public.{}({}) has no sensible call in calls.txt",
+                    function.name,
+                    arguments.join(", ")
+                ),
+            );
+            continue;
+        };
+        if call.for_people != function.for_people || call.for_agents != function.for_agents {
+            let who = format!("people {}, agents {}", function.for_people, function.for_agents);
+            report.find(
+                check,
+                format!("public.{} may be called otherwise than calls.txt says: {who}", function.name),
+            );
+        }
+    }
+    for call in declared.iter().filter(|call| {
+        !all.iter()
+            .any(|function| function.schema == "public" && function.name == call.name)
+    }) {
+        report.find(check, format!("calls.txt calls public.{}, which is not there", call.name));
+    }
+    Ok(())
+}
+
+/// Whether an actor's role may execute a function by its grants, as far as the actor may have any.
+fn meant_for(function: &Function, actor: Actor) -> bool {
+    match actor {
+        Actor::Anon => false,
+        Actor::Worker => function.schema == "driver",
+        Actor::Agent => function.schema != "driver" && function.for_agents,
+        _ => function.schema != "driver" && function.for_people,
+    }
+}

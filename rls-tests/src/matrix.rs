@@ -1,0 +1,244 @@
+//! `matrix.txt`: what is expected, cell by cell; and its form for readers.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{Actor, words};
+
+/// The file.
+const TEXT: &str = include_str!("../matrix.txt");
+
+/// A row of a table's part: the commands, and what functions may do for the actor.
+pub const COMMANDS: [&str; 5] = ["select", "insert", "update", "delete", "call"];
+
+/// What an actor may reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing is granted.
+    Refused,
+    /// Granted, and no row.
+    None,
+    /// Their rows where they are.
+    Own,
+    /// Theirs, and nobody's, where they are.
+    Shared,
+    /// All rows where they are.
+    Workspace,
+    /// All rows of what they own.
+    Owned,
+    /// Rows that were not there before.
+    New,
+    /// Themselves and those whom they share a workspace with.
+    People,
+}
+
+/// A cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Which rows.
+    pub reach: Reach,
+    /// Which columns, where not all.
+    pub columns: Vec<String>,
+}
+
+/// What is expected of a table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// With its schema.
+    pub name: String,
+    /// The workspace of a row `t`, if rows have one.
+    pub workspace: Option<String>,
+    /// The person of a row `t`, if rows have one.
+    pub person: Option<String>,
+    cells: Vec<(&'static str, Vec<Cell>)>,
+}
+
+impl Table {
+    /// The cell of a command and an actor.
+    ///
+    /// # Panics
+    /// When there is no such command.
+    pub fn cell(&self, command: &str, actor: Actor) -> &Cell {
+        let (_, cells) = self
+            .cells
+            .iter()
+            .find(|(name, _)| *name == command)
+            .expect("a command of the matrix");
+        let place = Actor::ALL
+            .iter()
+            .position(|one| *one == actor)
+            .expect("an actor of the matrix");
+        &cells[place]
+    }
+
+    /// The rows `t` that a reach means, as a condition.
+    pub fn condition(&self, reach: &Reach, actor: Actor) -> String {
+        let me = words::person_id(actor.place().person);
+        let known = list(&words::WORKSPACES);
+        // Also those that the actor makes on the way.
+        let made = format!("select w.id from duet.workspace w where w.created_by = {me} and w.id <> all ({known})");
+        let mine = format!("({}::uuid[] || array({made}))", list(actor.workspaces()));
+        let owned = format!("({}::uuid[] || array({made}))", list(actor.owned()));
+        let workspace = self.workspace.as_deref().unwrap_or("null::uuid");
+        let person = self.person.as_deref().unwrap_or("null::uuid");
+        match reach {
+            Reach::Refused | Reach::None => "false".into(),
+            Reach::Own => format!("{workspace} = any ({mine}) and {person} = {me}"),
+            Reach::Shared => format!("{workspace} = any ({mine}) and ({person} is null or {person} = {me})"),
+            Reach::Workspace => format!("{workspace} = any ({mine})"),
+            Reach::Owned => format!("{workspace} = any ({owned})"),
+            Reach::New => "age(t.xmin) <= age(pg_current_xact_id()::xid)".into(),
+            Reach::People => format!(
+                "({person} = {me} or {person} in (select m.user_id from duet.member m where m.workspace_id = any ({mine})))"
+            ),
+        }
+    }
+}
+
+fn list(workspaces: &[&str]) -> String {
+    let ids: Vec<String> = workspaces.iter().map(|name| words::workspace_id(name)).collect();
+    format!("array[{}]::uuid[]", ids.join(", "))
+}
+
+/// The matrix as it is declared.
+pub fn declared() -> Result<Vec<Table>> {
+    parse(TEXT)
+}
+
+fn parse(text: &str) -> Result<Vec<Table>> {
+    let mut tables: Vec<Table> = Vec::new();
+    let actors: Vec<&str> = Actor::ALL.iter().map(|actor| actor.name()).collect();
+    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words[0].contains('.') {
+            ensure!(words.len() > 2, "A table has a workspace and a person: {line}");
+            let some = |text: &str| (text != "-").then(|| text.to_owned());
+            tables.push(Table {
+                name: words[0].into(),
+                workspace: some(words[1]),
+                person: some(&words[2..].join(" ")),
+                cells: Vec::new(),
+            });
+            continue;
+        }
+        if line.starts_with(' ') {
+            ensure!(words == actors, "The columns are {actors:?}, not: {line}");
+            continue;
+        }
+        let table = tables.last_mut().context("The matrix begins with a table.")?;
+        let command = *COMMANDS
+            .iter()
+            .find(|command| **command == words[0])
+            .with_context(|| format!("`{}` is no command.", words[0]))?;
+        ensure!(
+            words.len() == 1 + actors.len(),
+            "{}: a cell for each actor: {line}",
+            table.name
+        );
+        let cells = words[1..].iter().map(|word| cell(word)).collect::<Result<_>>()?;
+        table.cells.push((command, cells));
+    }
+    for table in &tables {
+        let commands: Vec<&str> = table.cells.iter().map(|(command, _)| *command).collect();
+        ensure!(commands == COMMANDS, "{} has the rows {commands:?}.", table.name);
+    }
+    Ok(tables)
+}
+
+fn cell(word: &str) -> Result<Cell> {
+    let (reach, columns) = match word.split_once('(') {
+        Some((reach, columns)) => (reach, columns.strip_suffix(')').context("A cell's bracket closes.")?),
+        None => (word, ""),
+    };
+    let reach = match reach {
+        "refused" => Reach::Refused,
+        "none" => Reach::None,
+        "own" => Reach::Own,
+        "shared" => Reach::Shared,
+        "workspace" => Reach::Workspace,
+        "owned" => Reach::Owned,
+        "new" => Reach::New,
+        "people" => Reach::People,
+        _ => bail!("`{word}` is no cell."),
+    };
+    let columns = columns
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    Ok(Cell { reach, columns })
+}
+
+/// The matrix as a document.
+pub fn markdown() -> Result<String> {
+    let mut text = String::from(
+        "# Who may do what in Postgres\n\n\
+         Generated from `rls-tests/matrix.txt` by `cargo xtask gen`. `cargo xtask test --only rls` attacks a real database cell by cell \
+         and fails when one cell differs, in either direction.\n\n",
+    );
+    for line in TEXT.lines().take_while(|line| line.starts_with('#')) {
+        if let Some((word, meaning)) = line.strip_prefix("#   ").and_then(|line| line.trim_start().split_once("  ")) {
+            let word = if word == "refused" { "–" } else { word };
+            text.push_str(&format!("- `{word}`: {}\n", meaning.trim()));
+        }
+    }
+    text.push_str(
+        "\nRows that belong to nobody in particular count as `shared`. An agent is in one workspace, that of its run, for one member. \
+         `worker` is the server's login before it takes on a role. `call` is what may come, change or go when the actor calls functions, \
+         with whatever arguments.\n",
+    );
+    let actors: Vec<&str> = Actor::ALL.iter().map(|actor| actor.name()).collect();
+    for table in declared()? {
+        text.push_str(&format!(
+            "\n## {}\n\n| | {} |\n|---|{}\n",
+            table.name,
+            actors.join(" | "),
+            "---|".repeat(actors.len())
+        ));
+        for command in COMMANDS {
+            let cells: Vec<String> = Actor::ALL.iter().map(|actor| shown(table.cell(command, *actor))).collect();
+            text.push_str(&format!("| {command} | {} |\n", cells.join(" | ")));
+        }
+    }
+    Ok(text)
+}
+
+fn shown(cell: &Cell) -> String {
+    let reach = match cell.reach {
+        Reach::Refused => "–",
+        Reach::None => "none",
+        Reach::Own => "own",
+        Reach::Shared => "shared",
+        Reach::Workspace => "workspace",
+        Reach::Owned => "owned",
+        Reach::New => "new",
+        Reach::People => "people",
+    };
+    match cell.columns.as_slice() {
+        [] => reach.to_owned(),
+        columns => format!("{reach} ({})", columns.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_whole() {
+        let tables = declared().unwrap();
+        let run = tables.iter().find(|table| table.name == "duet.run").unwrap();
+        assert_eq!(run.cell("select", Actor::Agent).reach, Reach::Own);
+        assert_eq!(run.cell("update", Actor::Owner).reach, Reach::Refused);
+        assert!(markdown().unwrap().contains("## duet.run\n"));
+        let columns = cell("owned(name,text)").unwrap();
+        assert_eq!((columns.reach, columns.columns.len()), (Reach::Owned, 2));
+    }
+
+    #[test]
+    fn a_missing_row_or_cell_is_seen() {
+        let actors = "  anon stranger ex-member member owner agent worker";
+        assert!(parse(&format!("a.b - -\n{actors}\nselect none none none none none none none")).is_err());
+        assert!(parse(&format!("a.b - -\n{actors}\nselect none")).is_err());
+        assert!(parse("a.b - -\n  anon member\n").is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! The words in braces of `world.sql` and `calls.txt`, and the persons and workspaces that they stand for.
+
+/// A person in a workspace of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The workspace.
+    pub workspace: &'static str,
+    /// The person.
+    pub person: &'static str,
+}
+
+/// Everybody with an account.
+pub const PEOPLE: [&str; 5] = ["owner", "member", "former", "stranger", "bystander"];
+
+/// The workspaces.
+pub const WORKSPACES: [&str; 3] = ["A", "B", "C"];
+
+impl Place {
+    /// The owner of the workspace that is attacked most.
+    pub const OWNER: Self = Self::new("A", "owner");
+    /// A member of it.
+    pub const MEMBER: Self = Self::new("A", "member");
+    /// One who was a member of it.
+    pub const FORMER: Self = Self::new("A", "former");
+    /// The owner of another workspace.
+    pub const STRANGER: Self = Self::new("B", "stranger");
+    /// The same member in another workspace of the same owner.
+    pub const ELSEWHERE: Self = Self::new("C", "member");
+    /// Nobody: ids of it are nowhere in the database.
+    pub const NOWHERE: Self = Self::new("nowhere", "nobody");
+
+    /// Everybody in every workspace, also who has left.
+    pub const ALL: [Self; 7] = [
+        Self::OWNER,
+        Self::MEMBER,
+        Self::FORMER,
+        Self::STRANGER,
+        Self::new("B", "bystander"),
+        Self::new("C", "owner"),
+        Self::ELSEWHERE,
+    ];
+
+    /// A person in a workspace.
+    pub const fn new(workspace: &'static str, person: &'static str) -> Self {
+        Self { workspace, person }
+    }
+
+    /// Who owns the workspace.
+    pub fn maker(self) -> &'static str {
+        match self.workspace {
+            "A" | "C" => "owner",
+            "B" => "stranger",
+            _ => "nobody",
+        }
+    }
+
+    /// Replaces the words by SQL expressions.
+    ///
+    /// # Panics
+    /// When a word is not known: the files are part of this suite.
+    pub fn fill(self, template: &str) -> String {
+        let mut text = String::with_capacity(template.len());
+        let mut rest = template;
+        while let Some((before, word, after)) = next_word(rest) {
+            text.push_str(before);
+            text.push_str(&self.word(word));
+            rest = after;
+        }
+        text + rest
+    }
+
+    fn word(self, word: &str) -> String {
+        let Self { workspace, person } = self;
+        let uuid = |seed: String| format!("md5('{seed}')::uuid");
+        match word.split_once(':') {
+            None if word == "ws" => workspace_id(workspace),
+            None if word == "me" => person_id(person),
+            None if word == "maker" => person_id(self.maker()),
+            None if word == "name" => format!("'{person}'"),
+            Some(("my", kind)) => uuid(format!("{workspace}/{person}/{kind}")),
+            Some(("the", kind)) => uuid(format!("{workspace}//{kind}")),
+            Some(("new", kind)) => uuid(format!("new/{kind}")),
+            Some(("bytes", kind)) => format!("sha256('{workspace}/{person}/{kind}'::bytea)"),
+            _ => panic!("`{{{word}}}` is no word of world.sql and calls.txt"),
+        }
+    }
+}
+
+/// The id of a workspace as SQL.
+pub fn workspace_id(name: &str) -> String {
+    format!("md5('workspace/{name}')::uuid")
+}
+
+/// The id of a person as SQL.
+pub fn person_id(name: &str) -> String {
+    format!("md5('account/{name}')::uuid")
+}
+
+/// The words that a text uses, each once.
+pub fn words_of(template: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = template;
+    while let Some((_, word, after)) = next_word(rest) {
+        let word = format!("{{{word}}}");
+        if !words.contains(&word) {
+            words.push(word);
+        }
+        rest = after;
+    }
+    words
+}
+
+/// The next word in braces, with what stands before and after it. JSON's braces are followed by a quote or a space, or closed at once.
+fn next_word(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    while let Some(open) = text[from..].find('{').map(|at| from + at) {
+        let inside = &text[open + 1..];
+        let length = inside
+            .find(|c: char| !(c.is_ascii_lowercase() || c == ':' || c == '_'))
+            .unwrap_or(inside.len());
+        let word = &inside[..length];
+        let known = word.contains(':') || matches!(word, "ws" | "me" | "maker" | "name");
+        if known && inside[length..].starts_with('}') {
+            return Some((&text[..open], word, &inside[length + 1..]));
+        }
+        from = open + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_sql_and_json_stays() {
+        let filled = Place::MEMBER.fill(r#"f({ws}, {my:run}, '{"a": {}}', '{chat}')"#);
+        assert_eq!(
+            filled,
+            r#"f(md5('workspace/A')::uuid, md5('A/member/run')::uuid, '{"a": {}}', '{chat}')"#
+        );
+        assert_eq!(words_of("{my:a} {ws} {my:a} {chat}"), ["{my:a}", "{ws}"]);
+    }
+
+    #[test]
+    fn what_belongs_to_the_workspace_is_the_same_for_all_in_it() {
+        assert_eq!(Place::MEMBER.fill("{the:agent}"), Place::OWNER.fill("{the:agent}"));
+        assert_ne!(Place::MEMBER.fill("{my:run}"), Place::OWNER.fill("{my:run}"));
+        assert_ne!(Place::MEMBER.fill("{the:agent}"), Place::ELSEWHERE.fill("{the:agent}"));
+    }
+}
