@@ -164,14 +164,16 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
             }
         }
         // What names the memory may quote it. Mentions are written with the events; payloads are looked through as well, so that
-        // one event without its mention does not keep the text.
+        // one event without its mention does not keep the text: those of its author's runs alone, because a person chooses the id of
+        // a memory, and could choose one that other people's runs name for another reason.
         let mut knew = conn.prepare_cached(
             "SELECT run_id FROM run_event_mention WHERE workspace_id = ?1 AND memory_id = ?2
-             UNION SELECT run_id FROM run_event_payload WHERE workspace_id = ?1 AND instr(payload, ?3) > 0",
+             UNION SELECT p.run_id FROM run_event_payload p
+             JOIN run r ON r.workspace_id = p.workspace_id AND r.id = p.run_id AND r.user_id = ?4
+             WHERE p.workspace_id = ?1 AND instr(p.payload, ?3) > 0",
         )?;
-        let runs = knew.query_map(params![workspace, blob(memory.id), memory.id.to_string()], |row| {
-            id::<RunId>(row, "run_id")
-        })?;
+        let (named, text, author) = (blob(memory.id), memory.id.to_string(), blob(memory.user_id));
+        let runs = knew.query_map(params![workspace, named, text, author], |row| id::<RunId>(row, "run_id"))?;
         for run in runs {
             extent.runs.insert(run?);
         }

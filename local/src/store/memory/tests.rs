@@ -545,6 +545,39 @@ async fn redaction_leaves_messages_of_others_alone() {
     assert!(places(&store, CANARY).await.contains(&"message".to_owned()));
 }
 
+/// Who gives a memory the id of something that another person's runs name cannot have those runs emptied.
+#[tokio::test(flavor = "multi_thread")]
+async fn redaction_leaves_runs_of_others_that_name_the_id_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (env, _) = still();
+    let store = open(&folder.path().join("duet.db"), &env, 0);
+    let [anna, ben, _] = populate(&store, &env).await;
+    let id = env.id();
+    story(&store, &env, &anna, id, "done").await;
+    // A run mentions memories alone; here the id is something else's.
+    let mentions = store
+        .db
+        .write(|conn| Ok(conn.execute("DELETE FROM run_event_mention", [])?))
+        .await;
+    assert!(mentions.unwrap() > 0);
+    let memories = Arc::clone(&store.memories);
+    let chosen = NewMemory {
+        id,
+        ..canary(&env, None)
+    };
+    memories.remember(&ben, chosen, None).await.unwrap();
+    let receipt = memories.redact(&ben, id, env.id()).await.unwrap();
+    for place in ["messages", "replies", "event_payloads"] {
+        let count: u64 = receipt
+            .removed
+            .iter()
+            .filter(|removed| removed.place == place)
+            .map(|removed| removed.count)
+            .sum();
+        assert_eq!(count, 0, "{place}");
+    }
+}
+
 /// M9: the text of a sensitive memory is not in the file's tables, and its ciphertext opens in its own row only.
 #[tokio::test(flavor = "multi_thread")]
 async fn sensitive_text_is_sealed_to_its_row() {
