@@ -255,8 +255,8 @@ create policy memory_insert on duet.memory for insert to authenticated
 create policy memory_insert_by_agent on duet.memory for insert to duet_agent
     with check (class = any (array(select private.my_classes('write_memory')))
                 and user_id = (select auth.uid()) and from_user = user_id
-                and from_agent = nullif(current_setting('duet.agent_id', true), '')::uuid
-                and from_run = nullif(current_setting('duet.run_id', true), '')::uuid
+                and from_agent = nullif((select current_setting('duet.agent_id', true)), '')::uuid
+                and from_run = nullif((select current_setting('duet.run_id', true)), '')::uuid
                 and review = case when taint = 'untrusted' and private.domain_of(workspace_id, class) <> 'working' then 'proposed'
                                   else 'accepted' end);
 -- Whoever sees the memory sees that it was redacted; after an older copy of the data was restored, at least who asked for it.
