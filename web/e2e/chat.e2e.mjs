@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import {
   composer,
+  eventually,
   lastReply,
   numbers,
   openBrowser,
@@ -42,7 +43,7 @@ describe("talking with the companion", () => {
       await lastReply(page).locator('[data-memory="remembered"]').first().waitFor();
       await lastReply(page).getByText("Kept a memory").first().waitFor();
     }
-    assert.equal(await replies(page).count(), 3);
+    await eventually(() => replies(page).count(), 3);
   });
 
   it("answers a question about them in another conversation, with the source", async () => {
@@ -66,8 +67,8 @@ describe("talking with the companion", () => {
     await writing(page, "10,");
     const label = lastReply(page).getByText("Offline, without a language model");
     const labelled = async () => {
-      assert.equal(await label.count(), 1);
-      assert.ok(await label.isVisible());
+      await label.waitFor();
+      await eventually(() => label.count(), 1);
       assert.doesNotMatch(await lastReply(page).textContent(), /offline fallback|answered offline/i);
     };
     assert.equal(await lastReply(page).getAttribute("data-status"), "writing");
@@ -90,8 +91,8 @@ describe("talking with the companion", () => {
     await writing(page, "31");
     const text = await settled(page);
     assert.deepEqual(numbers(text.slice(text.indexOf("1,"))), upTo(200));
-    assert.equal(await replies(page).count(), 1);
-    assert.equal(await page.getByRole("article", { name: "You said" }).count(), 1);
+    await eventually(() => replies(page).count(), 1);
+    await eventually(() => page.getByRole("article", { name: "You said" }).count(), 1);
   });
 
   it("stops with Esc, keeps what was written, and continues it", async () => {
@@ -107,7 +108,7 @@ describe("talking with the companion", () => {
     const text = await settled(page);
     assert.ok(text.startsWith(kept.trim().slice(0, 40)));
     assert.deepEqual(numbers(text.slice(text.indexOf("1,"))), upTo(150));
-    assert.equal(await replies(page).count(), 1);
+    await eventually(() => replies(page).count(), 1);
   });
 
   it("stops with the button and answers again", async () => {
@@ -119,7 +120,7 @@ describe("talking with the companion", () => {
     await page.getByRole("button", { name: "Answer again" }).click();
     const text = await settled(page);
     assert.deepEqual(numbers(text.slice(text.indexOf("1,"))), upTo(140));
-    assert.equal(await replies(page).count(), 1);
+    await eventually(() => replies(page).count(), 1);
   });
 
   it("survives kill -9 in mid-reply: says so, comes back by itself, and continues the reply", async () => {
@@ -138,7 +139,7 @@ describe("talking with the companion", () => {
     await page.getByRole("button", { name: "Continue" }).click();
     const text = await settled(page);
     assert.deepEqual(numbers(text.slice(text.indexOf("1,"))), upTo(300));
-    assert.equal(await replies(page).count(), 1);
+    await eventually(() => replies(page).count(), 1);
   });
 
   it("keeps the text when a message cannot be sent, and sends it once Duet is back", async () => {
@@ -147,17 +148,17 @@ describe("talking with the companion", () => {
     await duet.kill();
     await send(page, "Are you there?");
     await page.getByText("Not sent.").waitFor();
-    assert.equal(await composer(page).inputValue(), "Are you there?");
+    await eventually(() => composer(page).inputValue(), "Are you there?");
     await page.reload().catch(() => undefined);
     await duet.restart();
     await page.goto(duet.url);
     await page.getByRole("link", { name: "Hello!" }).first().click();
     await page.getByText("Hello!").first().waitFor();
-    assert.equal(await composer(page).inputValue(), "Are you there?");
+    await eventually(() => composer(page).inputValue(), "Are you there?");
     await composer(page).press("Enter");
     await settled(page);
-    assert.equal(
-      await page.getByRole("article", { name: "You said" }).filter({ hasText: "Are you there?" }).count(),
+    await eventually(
+      () => page.getByRole("article", { name: "You said" }).filter({ hasText: "Are you there?" }).count(),
       1,
     );
   });
@@ -175,7 +176,7 @@ describe("talking with the companion", () => {
     await composer(page).fill("one");
     await composer(page).press("Shift+Enter");
     await composer(page).pressSequentially("two");
-    assert.equal(await composer(page).inputValue(), "one\ntwo");
+    await eventually(() => composer(page).inputValue(), "one\ntwo");
     await composer(page).fill("");
   });
 

@@ -88,11 +88,11 @@ describe("the list of conversations", () => {
 
   it("is a drawer on a phone", async () => {
     await page.setViewportSize(phone);
-    assert.equal(await list().count(), 0);
+    await list().waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Conversations" }).click();
     await list().getByRole("link", { name: "Towers by the sea" }).click();
     await page.getByRole("heading", { level: 1, name: "Towers by the sea" }).waitFor();
-    assert.equal(await list().count(), 0);
+    await list().waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Conversations" }).click();
     await page.keyboard.press("Escape");
     await list().waitFor({ state: "detached" });

@@ -5,6 +5,7 @@ import {
   checkAccessibility,
   checkWidth,
   desktop,
+  eventually,
   lastReply,
   openBrowser,
   openPage,
@@ -151,9 +152,9 @@ describe("how it looks", () => {
     await page.getByRole("button", { name: "Account and settings" }).click();
     await page.getByText("Dark", { exact: true }).click();
     const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
-    assert.equal(await theme(), "dark");
+    await eventually(theme, "dark");
     await page.reload();
-    assert.equal(await theme(), "dark");
+    await eventually(theme, "dark");
     watch.check();
     await context.close();
   });
@@ -177,7 +178,7 @@ describe("how it looks", () => {
       ),
     );
     await page.keyboard.press("Enter");
-    assert.equal(await page.evaluate(() => document.activeElement?.id), "content");
+    await eventually(() => page.evaluate(() => document.activeElement?.id), "content");
     await page.locator('[data-memory="recalled"]').first().focus();
     await page.keyboard.press("Enter");
     await page.getByRole("dialog", { name: "From memory" }).waitFor();

@@ -3,6 +3,7 @@ import { after, before, describe, it } from "node:test";
 import {
   checkAccessibility,
   composer,
+  eventually,
   fillYou,
   openBrowser,
   openPage,
@@ -107,7 +108,7 @@ describe("set-up and sign-in", () => {
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("article", { name: "You said" }).getByText("Hello!").waitFor();
     assert.equal(page.url(), place);
-    assert.equal(await composer(page).inputValue(), "A thought that must not be lost");
+    await eventually(() => composer(page).inputValue(), "A thought that must not be lost");
   });
 
   it("signs out everywhere", async () => {

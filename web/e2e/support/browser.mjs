@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { chromium } from "playwright-core";
 
 const candidates = [
@@ -91,6 +92,17 @@ export async function checkWidth(page, where) {
     room: window.innerWidth,
   }));
   assert.ok(wide <= room, `${where} scrolls sideways: ${wide} in ${room}`);
+}
+
+/** Waits until `read` gives `expected`: what a page shows follows an action a moment later. */
+export async function eventually(read, expected, timeout = 10_000) {
+  const until = Date.now() + timeout;
+  for (;;) {
+    const actual = await read();
+    if (isDeepStrictEqual(actual, expected)) return;
+    if (Date.now() > until) assert.deepEqual(actual, expected);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 export const owner = { name: "Ada", email: "ada@example.org", password: "correct horse battery", companion: "Juno" };
