@@ -54,13 +54,15 @@ end;
 $$;
 call private.expose('private', 'queue_run');
 
--- A conversation of the asker, locked so that one turn comes after the other.
+-- A conversation of the asker, locked so that one turn comes after the other; and their membership, so that a turn is either there
+-- when it ends (and is ended with it), or never begins.
 create function private.my_conversation(workspace uuid, conversation uuid) returns setof duet.conversation
 language sql volatile set search_path = '' as $$
     select c.* from duet.conversation c
+    join duet.member m on m.workspace_id = c.workspace_id and m.user_id = c.user_id
     where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid())
       and workspace in (select private.my_workspaces())
-    for no key update of c
+    for no key update of c for key share of m
 $$;
 call private.expose('private', 'my_conversation');
 

@@ -21,6 +21,16 @@ insert into duet.soul_version values
 -- @ person: duet.member (the former member's row is taken away at the end)
 insert into duet.member values ({ws}, {me}, case when {me} = {maker} then 'owner' else 'member' end, now());
 
+-- @ person: duet.invitation: one by which they came, and one that is open: for somebody without an account, in every workspace; but the
+-- stranger's is for themselves, and to workspace C
+insert into duet.invitation values
+    ({ws}, {my:invitation_used}, lower({name}) || '@example.test', 'member', {bytes:invitation}, {maker}, now() - interval '2 days',
+     now() + interval '5 days', now() - interval '1 day', {me}, null),
+    (case when {name} = 'stranger' then md5('workspace/C')::uuid else {ws} end, {my:invitation},
+     case when {name} = 'stranger' then 'stranger@example.test' else 'friend-of-' || {name} || '@example.test' end, 'member',
+     {bytes:welcome}, case when {name} = 'stranger' then md5('account/owner')::uuid else {maker} end, now(), now() + interval '7 days',
+     null, null, null);
+
 -- @ person: duet.audit_entry, duet.audit_head
 select private.record_audit({ws}, {me}, null, 'key.create', 'key:' || {my:key}, 'done', '{}');
 

@@ -89,6 +89,14 @@ impl Actor {
         }
     }
 
+    /// The workspaces that an open invitation of world.sql lets them into.
+    pub fn invited(self) -> &'static [&'static str] {
+        match self {
+            Self::Stranger => &["C"],
+            _ => &[],
+        }
+    }
+
     /// The workspaces that they own.
     pub fn owned(self) -> &'static [&'static str] {
         match self {

@@ -25,6 +25,8 @@ pub enum Reach {
     Workspace,
     /// All rows of what they own.
     Owned,
+    /// Their rows where they are, and all rows of what they own.
+    Managed,
     /// Rows that were not there before.
     New,
     /// Themselves and those whom they share a workspace with.
@@ -72,11 +74,21 @@ impl Table {
 
     /// The rows `t` that a reach means, as a condition.
     pub fn condition(&self, reach: &Reach, actor: Actor) -> String {
+        self.condition_in(reach, actor, actor.workspaces())
+    }
+
+    /// The rows `t` that may change when the actor calls functions, as a condition.
+    pub fn changeable(&self, actor: Actor) -> String {
+        let workspaces = [actor.workspaces(), actor.invited()].concat();
+        self.condition_in(&self.cell("call", actor).reach, actor, &workspaces)
+    }
+
+    fn condition_in(&self, reach: &Reach, actor: Actor, workspaces: &[&str]) -> String {
         let me = words::person_id(actor.place().person);
         let known = list(&words::WORKSPACES);
         // Also those that the actor makes on the way.
         let made = format!("select w.id from duet.workspace w where w.created_by = {me} and w.id <> all ({known})");
-        let mine = format!("({}::uuid[] || array({made}))", list(actor.workspaces()));
+        let mine = format!("({}::uuid[] || array({made}))", list(workspaces));
         let owned = format!("({}::uuid[] || array({made}))", list(actor.owned()));
         let workspace = self.workspace.as_deref().unwrap_or("null::uuid");
         let person = self.person.as_deref().unwrap_or("null::uuid");
@@ -86,6 +98,7 @@ impl Table {
             Reach::Shared => format!("{workspace} = any ({mine}) and ({person} is null or {person} = {me})"),
             Reach::Workspace => format!("{workspace} = any ({mine})"),
             Reach::Owned => format!("{workspace} = any ({owned})"),
+            Reach::Managed => format!("({workspace} = any ({mine}) and {person} = {me} or {workspace} = any ({owned}))"),
             Reach::New => "age(t.xmin) <= age(pg_current_xact_id()::xid)".into(),
             Reach::People => format!(
                 "({person} = {me} or {person} in (select m.user_id from duet.member m where m.workspace_id = any ({mine})))"
@@ -156,6 +169,7 @@ fn cell(word: &str) -> Result<Cell> {
         "shared" => Reach::Shared,
         "workspace" => Reach::Workspace,
         "owned" => Reach::Owned,
+        "managed" => Reach::Managed,
         "new" => Reach::New,
         "people" => Reach::People,
         _ => bail!("`{word}` is no cell."),
@@ -210,6 +224,7 @@ fn shown(cell: &Cell) -> String {
         Reach::Shared => "shared",
         Reach::Workspace => "workspace",
         Reach::Owned => "owned",
+        Reach::Managed => "managed",
         Reach::New => "new",
         Reach::People => "people",
     };

@@ -118,7 +118,7 @@ fn digest(tables: &[&Table], actor: Actor) -> String {
     let parts: Vec<String> = tables
         .iter()
         .map(|table| {
-            let condition = table.condition(&table.cell("call", actor).reach, actor);
+            let condition = table.changeable(actor);
             format!(
                 "select '{0} ' || md5(coalesce(string_agg(md5(t::text), '' order by md5(t::text)), ''))
                  from {0} t where ({condition}) is not true",

@@ -37,11 +37,15 @@ pub async fn tells(stage: &mut Stage, report: &mut Report) -> Result<()> {
             let function = there.iter().find(|function| function.name == call.name);
             let types = function.map(|function| function.arguments.as_slice()).unwrap_or_default();
             for victim in victims(actor) {
-                let mut pairs = vec![(
-                    call.name.clone(),
-                    call.statement("public", None),
-                    call.statement("public", None),
-                )];
+                // Arguments that may tell stay the actor's own.
+                let mut whole = (*call).clone();
+                for (argument, value) in &mut whole.arguments {
+                    if call.tells.contains(argument) {
+                        *value = actor.place().fill(value);
+                    }
+                }
+                let whole = whole.statement("public", None);
+                let mut pairs = vec![(call.name.clone(), whole.clone(), whole)];
                 for (argument, kind) in types.iter().filter(|(argument, _)| !call.tells.contains(argument)) {
                     for word in kinds.iter().filter(|word| fits(kind, word)) {
                         let value = |place: Place| match kind.as_str() {

@@ -1,0 +1,5 @@
+-- Invitations show to whoever came into the workspace by one, also after they left it.
+-- found by: matrix
+drop policy invitation_read on duet.invitation;
+create policy invitation_read on duet.invitation for select to authenticated
+    using (workspace_id = any (array(select private.my_own_workspaces())) or accepted_by = (select auth.uid()));
