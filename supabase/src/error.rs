@@ -6,7 +6,12 @@ use crate::rpc::Call;
 
 /// Whether the database took everything back and says "again" (serialization failure, deadlock).
 pub fn rolled_back(error: &sqlx::Error) -> bool {
-    matches!(code(error).as_deref(), Some("40001" | "40P01"))
+    code(error).as_deref().is_some_and(says_again)
+}
+
+/// Whether an SQLSTATE says that the transaction was taken back and may be tried again (serialization failure, deadlock).
+pub fn says_again(code: &str) -> bool {
+    matches!(code, "40001" | "40P01")
 }
 
 /// Whether it is unknown what became of the call, or it never arrived.
@@ -31,25 +36,31 @@ pub fn store_error(error: sqlx::Error, call: &Call) -> StoreError {
         kind = kind(&error),
         "a database call failed"
     );
-    match code.as_deref() {
+    by_code(code.as_deref(), call).unwrap_or_else(|| {
+        StoreError::unavailable("The database cannot be reached or cannot answer now. Nothing was written. Try again shortly.")
+    })
+}
+
+/// What an SQLSTATE means, whichever transport brought it; none where it says nothing that a caller could act on.
+pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
+    let error = match code? {
         // A row that is not the caller's, by policy or grant.
-        Some("42501") => StoreError::denied(call.action, "the database does not allow it to this person or agent"),
-        Some("23505") => StoreError::conflict("There is something with that id or name already. Choose another."),
-        Some("23503") => StoreError::NotFound(call.what),
-        Some("23514" | "23502" | "22P02" | "22023" | "22001" | "22003" | "22021" | "22P05" | "2201W") => {
+        "42501" => StoreError::denied(call.action, "the database does not allow it to this person or agent"),
+        "23505" => StoreError::conflict("There is something with that id or name already. Choose another."),
+        "23503" => StoreError::NotFound(call.what),
+        "23514" | "23502" | "22P02" | "22023" | "22001" | "22003" | "22021" | "22P05" | "2201W" => {
             StoreError::invalid("The database refuses this value. Check its length and its form.")
         }
-        Some("42883" | "3F000" | "42P01" | "42703") => StoreError::unavailable(
+        "42883" | "3F000" | "42P01" | "42703" => StoreError::unavailable(
             "The database has another version of Duet's functions. Run `duet-api migrate` of this version, then `duet-api check`.",
         ),
-        Some("28P01" | "28000") => {
+        "28P01" | "28000" => {
             StoreError::unavailable("The database refuses the login. Check DUET_DATABASE_URL and the password of `duet_worker`.")
         }
-        Some("57014") => StoreError::unavailable("The database took too long. Try again; `duet-api check` shows what is slow."),
-        _ => StoreError::unavailable(
-            "The database cannot be reached or cannot answer now. Nothing was written. Try again shortly.",
-        ),
-    }
+        "57014" => StoreError::unavailable("The database took too long. Try again; `duet-api check` shows what is slow."),
+        _ => return None,
+    };
+    Some(error)
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Calls of the database's functions, by whichever transport.
 
 mod arg;
+mod postgrest;
 mod sqlx;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 pub use self::{
     arg::Arg,
+    postgrest::{InvalidSettings, PostgrestRpc, PostgrestSettings},
     sqlx::{SqlxRpc, SqlxSettings},
 };
 
