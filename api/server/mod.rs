@@ -2,13 +2,17 @@
 
 mod check;
 mod database;
+pub mod deployment;
 mod migrate;
 mod password;
+mod reference;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+
+pub use reference::reference_markdown;
 
 use crate::{
     command::{

@@ -1,30 +1,23 @@
 //! `duet-api serve`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::net::SocketAddr;
 
 use clap::Args;
-use duet_core::{policy::Policy, tools::ToolRegistry};
-use duet_supabase::{
-    check,
-    rpc::{SqlxRpc, SqlxSettings},
-    store::PostgresStore,
-};
 use serde_json::json;
 
-use super::{Global, database, settings};
+use super::{
+    Global,
+    deployment::{Deployment, Hints},
+    settings,
+};
 use crate::{
     command::{
-        exit::{Exit, Failure, Outcome},
+        exit::{Failure, Outcome},
         listen,
         output::Output,
     },
-    config::Config,
-    machine,
-    state::{AppParts, AppState},
+    state::AppState,
 };
-
-/// Longest wait for a free connection.
-const ACQUIRE: Duration = Duration::from_secs(10);
 
 /// Options of `duet-api serve`.
 #[derive(Debug, Args)]
@@ -50,58 +43,17 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         .collect();
     let config = settings(global, flags)?;
     crate::observability::logging::install(&config.log);
-    let databases = database::of_settings(&config.database)?;
-    let master = database::master_key(&config.database)?;
-    check::before_serving(&databases.ordinary).await.map_err(database::refusing)?;
-
-    let env = machine::system();
-    let rpc = SqlxRpc::new(
-        SqlxSettings {
-            connect: databases.ordinary.options(),
-            connections: config.database.connections,
-            statement_timeout: config.database.statement_timeout(),
-            acquire_timeout: ACQUIRE,
-        },
-        env.clone(),
-    );
-    let rpc = Arc::new(rpc);
-    let mut store = PostgresStore::new(rpc.clone(), rpc.clone(), env.clone()).listening(databases.direct.options());
-    if let Some(master) = master {
-        store = store.sealing_with(master);
-    }
-    let state = state(config, &store, env).await?;
+    let deployment = Deployment::open(config, Hints::Listening).await?;
+    let state = deployment.state.clone();
     let listener = listen::bind("duet-api", state.config().server.bind).await?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
-    announce(output, &state, &listen::local_url(address), databases.ordinary.name()).await?;
+    announce(output, &state, &listen::local_url(address), &deployment.database).await?;
     let router = crate::router::router(state.clone(), None);
     let served = crate::serve(listener, router, state, stop).await;
-    drop(store);
-    rpc.close().await;
+    deployment.close().await;
     served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
-}
-
-async fn state(config: Config, store: &PostgresStore, env: duet_core::Env) -> Outcome<AppState> {
-    let sentence = |error: &anyhow::Error| format!("{}.", format!("{error:#}").trim_end_matches('.'));
-    let http = crate::http::client().map_err(|error| Failure::failed(sentence(&error)))?;
-    let models =
-        crate::models::Models::from_config(&config.models, http.clone()).map_err(|error| Failure::usage(sentence(&error)))?;
-    let embedder = crate::embedders::from_config(&config.embedder, http).map_err(|error| Failure::usage(sentence(&error)))?;
-    let signing_key = store
-        .signing_key()
-        .await
-        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-    Ok(AppState::new(AppParts {
-        config,
-        env,
-        stores: store.stores(),
-        models: Arc::new(models),
-        embedder: Some(embedder),
-        tools: Arc::new(ToolRegistry::companion()),
-        policy: Arc::new(Policy::starter()),
-        signing_key,
-    }))
 }
 
 /// Tells where Duet is: data to the standard output, the rest beside it.

@@ -1,6 +1,11 @@
 //! What every handler can reach.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
 
 use duet_core::{
     Env,
@@ -44,6 +49,14 @@ pub struct AppParts {
     pub signing_key: Zeroizing<[u8; 32]>,
 }
 
+/// Has runs driven by others than this process.
+#[async_trait]
+pub trait Dispatch: Send + Sync {
+    /// Tells them that a run was queued, or was asked to stop. It is durable already: when they cannot be told, they find it by
+    /// themselves later, and this says so in the log.
+    async fn queued(&self);
+}
+
 /// Shared by all handlers. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
@@ -63,6 +76,7 @@ struct Inner {
     limits: Limits,
     metrics: Metrics,
     wake: Arc<Notify>,
+    dispatch: OnceLock<Arc<dyn Dispatch>>,
     backlog: Notify,
     closing: watch::Sender<bool>,
     working: watch::Sender<bool>,
@@ -104,6 +118,7 @@ impl AppState {
                 driver,
                 metrics,
                 wake: Arc::new(Notify::new()),
+                dispatch: OnceLock::new(),
                 backlog: Notify::new(),
                 closing: watch::Sender::new(false),
                 working: watch::Sender::new(false),
@@ -164,9 +179,18 @@ impl AppState {
         Duration::from_secs(u64::from(self.inner.config.auth.session_days) * 24 * 3600)
     }
 
-    /// Tells the driver that a run was queued.
-    pub fn wake_driver(&self) {
-        self.inner.wake.notify_one();
+    /// Leaves runs to others, who are told of each. The first call counts.
+    pub fn leave_runs_to(&self, dispatch: Arc<dyn Dispatch>) {
+        if self.inner.dispatch.set(dispatch).is_ok() {
+            self.set_working(true);
+        }
+    }
+    /// Tells whoever drives runs that one was queued, or was asked to stop.
+    pub async fn wake_driver(&self) {
+        match self.inner.dispatch.get() {
+            Some(dispatch) => dispatch.queued().await,
+            None => self.inner.wake.notify_one(),
+        }
     }
     /// The driver's alarm clock.
     pub(crate) fn wake(&self) -> Arc<Notify> {

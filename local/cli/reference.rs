@@ -1,8 +1,9 @@
 //! The reference of the command line, from the definitions that the program itself uses.
 
-use clap::{Command, CommandFactory};
+use clap::CommandFactory;
+use duet_api::command::reference;
 
-use super::{Cli, exit::Exit};
+use super::Cli;
 
 /// The command line's reference as a Markdown page.
 pub fn reference_markdown() -> String {
@@ -14,37 +15,18 @@ pub fn reference_markdown() -> String {
          Commands work whether or not `duet serve` runs: a running server is found by its runtime file (readable by its owner \
          only) and asked over HTTP; without one the command opens the data file itself. One process works on a data file at a \
          time.\n\n\
-         ## Exit codes\n\n| code | meaning |\n|---|---|\n",
+         ## Exit codes\n\n",
     );
-    for (code, meaning) in Exit::TABLE {
-        page.push_str(&format!("| {code} | {meaning} |\n"));
-    }
+    page.push_str(&reference::exit_codes());
     page.push_str("\n## Commands\n");
-    let mut root = Cli::command()
-        .max_term_width(100)
-        .term_width(100)
-        .color(clap::ColorChoice::Never);
-    root.build();
-    describe(&mut root, "duet", &mut page);
+    page.push_str(&reference::commands(Cli::command(), "duet"));
     page
-}
-
-fn describe(command: &mut Command, path: &str, page: &mut String) {
-    if !command.has_subcommands() || path == "duet" {
-        let help = command.render_long_help().to_string();
-        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-        page.push_str(&format!("\n### `{path}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()));
-    }
-    for sub in command.get_subcommands_mut() {
-        if sub.get_name() != "help" {
-            let path = format!("{path} {}", sub.get_name());
-            describe(sub, &path, page);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Command;
+
     use super::*;
 
     #[test]

@@ -59,10 +59,14 @@ impl Database {
             options.get_port(),
             options.get_database().unwrap_or("postgres")
         );
-        // Statements are not told to the log: they could hold text.
+        // Statements are not told to the log: they could hold text. PgBouncer refuses a session that sets how floats are written,
+        // unless it is told to ignore it; Postgres' own default writes them as precisely.
         Ok(Self {
             name,
-            options: options.disable_statement_logging().application_name("duet"),
+            options: options
+                .disable_statement_logging()
+                .extra_float_digits(None)
+                .application_name("duet"),
         })
     }
 

@@ -1,6 +1,12 @@
 //! A fresh, migrated database a test, on the server that `DUET_TEST_POSTGRES_URL` names (a superuser's URL;
 //! `cargo xtask postgres` starts one).
 
+mod empty;
+#[cfg(unix)]
+mod pooler;
+mod server;
+mod tool;
+
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -17,6 +23,10 @@ use crate::{
     rpc::{SqlxRpc, SqlxSettings},
     store::PostgresStore,
 };
+
+#[cfg(unix)]
+pub use self::pooler::Pooler;
+pub use self::{empty::EmptyDatabase, server::OwnServer, tool::tool};
 
 /// What a plain Postgres needs before the migrations.
 const SHIM: &str = include_str!("../../deploy/postgres/shim.sql");
@@ -49,10 +59,7 @@ impl TestDatabase {
     /// # Panics
     /// As [`TestDatabase::fresh`].
     pub async fn telling(time: TestEnv) -> Self {
-        let url = std::env::var("DUET_TEST_POSTGRES_URL").expect(
-            "DUET_TEST_POSTGRES_URL names no Postgres: run `cargo xtask test --only rust`, or `cargo xtask postgres` and set it",
-        );
-        let server = PgConnectOptions::from_str(&url).expect("DUET_TEST_POSTGRES_URL is a Postgres URL");
+        let server = PgConnectOptions::from_str(&server_url()).expect("DUET_TEST_POSTGRES_URL is a Postgres URL");
         let mut admin = server.connect().await.expect("the test server answers");
         let template = template(&server, &mut admin).await;
         let name: String = sqlx::query_scalar("select 'duet_test_' || replace(gen_random_uuid()::text, '-', '')")
@@ -123,6 +130,13 @@ fn process(worker: &PgConnectOptions, time: &TestEnv) -> PostgresStore {
     PostgresStore::new(rpc.clone(), rpc, time.env())
         .sealing_with(MasterKey::new([9; 32]))
         .listening(worker.clone())
+}
+
+/// The server of the tests, as its superuser.
+fn server_url() -> String {
+    std::env::var("DUET_TEST_POSTGRES_URL").expect(
+        "DUET_TEST_POSTGRES_URL names no Postgres: run `cargo xtask test --only rust`, or `cargo xtask postgres` and set it",
+    )
 }
 
 /// The migrated database that tests are copied from, made by whoever comes first. Its name has the schema's hash.

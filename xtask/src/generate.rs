@@ -69,7 +69,10 @@ fn generate(built: &TestBuild) -> Result<Vec<(PathBuf, String)>> {
     let openapi = ask(&built.duet()?, "openapi")?;
     let types = types(&openapi)?;
     Ok(vec![
-        ("docs/cli.md".into(), ask(&references, "cli")?),
+        (
+            "docs/cli.md".into(),
+            ask(&references, "cli")? + &ask(&built.example("server_reference")?, "cli")?,
+        ),
         ("docs/configuration.md".into(), ask(&references, "configuration")?),
         (
             "docs/security/rls-matrix.md".into(),

@@ -7,6 +7,7 @@ mod compatibility;
 mod fetch;
 mod generate;
 mod npm;
+mod pgbouncer;
 mod place;
 mod postgres;
 mod run;
@@ -43,6 +44,12 @@ enum Task {
     /// The other half of `postgres`, not for people.
     #[command(hide = true)]
     PostgresKeeper(postgres::KeeperOptions),
+    /// Print where a tool of the tests is, after fetching it when it is not there yet.
+    #[command(hide = true)]
+    Fetch {
+        /// Which.
+        tool: fetch::Tool,
+    },
     /// What CI runs: the same as `test`.
     Ci,
 }
@@ -55,6 +62,7 @@ fn main() -> ExitCode {
         Task::Gen(options) => generate::run(&options),
         Task::Postgres(options) => postgres::run(&options),
         Task::PostgresKeeper(options) => postgres::keep(&options),
+        Task::Fetch { tool } => fetch::print(tool),
         Task::Ci => test::test(&test::Options::default()),
     };
     match result {

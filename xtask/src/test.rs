@@ -257,6 +257,10 @@ fn rust(options: &Options) -> Result<Output> {
     // One server for all tests; each makes databases of its own in it.
     let postgres = Tested::new()?;
     cargo.env(postgres::URL, postgres.url());
+    cargo.env(postgres::KEEPER, postgres::keeper_program()?);
+    for tool in fetch::Tool::ALL {
+        cargo.env(tool.variable(), fetch::tool(tool)?);
+    }
     command::watch(&mut cargo)
 }
 

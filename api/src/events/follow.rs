@@ -33,6 +33,8 @@ pub struct Pace {
     pub keep_alive: Duration,
     /// The person's membership is checked this often.
     pub recheck: Duration,
+    /// A stream ends after so long, and the client comes back: where a platform cuts connections, it ends before that.
+    pub longest: Option<Duration>,
 }
 
 impl Default for Pace {
@@ -41,6 +43,7 @@ impl Default for Pace {
             poll: Duration::from_millis(500),
             keep_alive: Duration::from_secs(15),
             recheck: Duration::from_secs(5),
+            longest: None,
         }
     }
 }
@@ -156,6 +159,7 @@ struct Live<G> {
     pace: Pace,
     next_keep_alive: Instant,
     next_recheck: Instant,
+    ends_at: Option<Instant>,
     over: bool,
     feed_closed: bool,
     _guard: G,
@@ -178,6 +182,7 @@ pub fn bytes<G: Send + 'static>(
         pace,
         next_keep_alive: now + pace.keep_alive,
         next_recheck: now + pace.recheck,
+        ends_at: pace.longest.map(|longest| now + longest),
         over: false,
         feed_closed: false,
         _guard: guard,
@@ -193,7 +198,7 @@ fn now() -> Instant {
 impl<G> Live<G> {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.over || *self.closing.borrow() {
+            if self.over || *self.closing.borrow() || self.ends_at.is_some_and(|end| now() >= end) {
                 return None;
             }
             if now() >= self.next_recheck {
@@ -229,6 +234,7 @@ impl<G> Live<G> {
     /// Until there may be something to do.
     async fn wait(&mut self) {
         let wake = (now() + self.pace.poll).min(self.next_keep_alive).min(self.next_recheck);
+        let wake = self.ends_at.map_or(wake, |end| wake.min(end));
         let folded = self.follower.folded;
         let hints = &mut self.follower.hints;
         let feed_closed = self.feed_closed;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::{
-    Json as Answer,
+    Extension, Json as Answer,
     extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -91,11 +91,12 @@ async fn run_events(
     caller: In<Chat>,
     Path(path): Path<One<RunId>>,
     Query(query): Query<EventsQuery>,
+    pace: Option<Extension<Pace>>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let run = state.stores().runs.run(&caller, path.id).await?;
     let run = run.ok_or_else(|| Problem::not_found("the run"))?;
-    open(&state, &caller, run, after(&headers, query.after)?, &headers).await
+    open(&state, &caller, run, after(&headers, query.after)?, pace, &headers).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -128,6 +129,7 @@ async fn message_stream(
     caller: In<Chat>,
     Path(path): Path<One<ConversationId>>,
     Query(query): Query<StreamQuery>,
+    pace: Option<Extension<Pace>>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let message = message_of(&state, &caller, path.id, query.message_id).await?;
@@ -136,7 +138,7 @@ async fn message_stream(
         None => None,
     };
     let run = run.ok_or_else(|| Problem::not_found("a run that answers this message"))?;
-    open(&state, &caller, run, after(&headers, query.after)?, &headers).await
+    open(&state, &caller, run, after(&headers, query.after)?, pace, &headers).await
 }
 
 /// A message, if it is in that conversation.
@@ -176,7 +178,15 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.contains("application/json") && !accept.contains("text/event-stream")
 }
 
-async fn open(state: &AppState, caller: &In<Chat>, run: Run, after: u64, headers: &HeaderMap) -> ApiResult<Response> {
+/// `pace` is the deployment's, where its platform has wishes of its own.
+async fn open(
+    state: &AppState,
+    caller: &In<Chat>,
+    run: Run,
+    after: u64,
+    pace: Option<Extension<Pace>>,
+    headers: &HeaderMap,
+) -> ApiResult<Response> {
     let stores = state.stores();
     let runs = Arc::clone(&stores.runs);
     let mut follower = Follower::open(runs, &*stores.feed, (**caller).clone(), run, after).await?;
@@ -194,7 +204,7 @@ async fn open(state: &AppState, caller: &In<Chat>, run: Run, after: u64, headers
         follower,
         allowed,
         state.closing(),
-        Pace::default(),
+        pace.map(|Extension(pace)| pace).unwrap_or_default(),
         guard,
     )))
 }

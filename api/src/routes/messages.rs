@@ -103,7 +103,7 @@ async fn send_message(
         });
     }
     let receipt = state.stores().runs.start_turn(&caller, turn).await?;
-    state.wake_driver();
+    state.wake_driver().await;
     Ok((StatusCode::ACCEPTED, Answer(receipt)))
 }
 
@@ -152,6 +152,6 @@ async fn retry_message(
         limits: state.turn_limits(),
     };
     let receipt = state.stores().runs.retry_turn(&caller, turn).await?;
-    state.wake_driver();
+    state.wake_driver().await;
     Ok((StatusCode::ACCEPTED, Answer(receipt)))
 }

@@ -45,6 +45,6 @@ async fn cancel_run(
     Path(path): Path<One<RunId>>,
 ) -> ApiResult<(StatusCode, Answer<Run>)> {
     let run = state.stores().runs.cancel(&caller, path.id).await?;
-    state.wake_driver();
+    state.wake_driver().await;
     Ok((StatusCode::ACCEPTED, Answer(run)))
 }

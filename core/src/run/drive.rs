@@ -156,8 +156,22 @@ impl<'a> Drive<'a> {
                     }
                 }
             }
-            if self.catch_up().await? {
-                return Ok(None);
+            // `work` goes on meanwhile: one that stood still in the middle of a call would keep its connection to the store.
+            let mut finished = None;
+            let stops = {
+                let caught_up = self.catch_up().fuse();
+                pin_mut!(caught_up);
+                loop {
+                    futures::select_biased! {
+                        stops = caught_up => break stops?,
+                        done = work => finished = Some(done),
+                    }
+                }
+            };
+            match finished {
+                _ if stops => return Ok(None),
+                Some(done) => return Ok(Some(done)),
+                None => {}
             }
         }
     }

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::driver::{DriveError, Driver};
 use crate::{
     domain::Claim,
+    error::StoreResult,
     ids::{LeaseToken, RunId},
 };
 
@@ -21,19 +22,40 @@ impl Driver {
     /// Claims and drives runs, at most `concurrency` at once, until `shutdown` turns true. Then it claims no more, lets what is
     /// under way finish within a few seconds, and hands the rest back. `wake` says that a run was queued; without it the next
     /// poll finds the run.
-    pub async fn work(&self, mut shutdown: watch::Receiver<bool>, wake: Arc<Notify>, concurrency: usize) {
+    pub async fn work(&self, shutdown: watch::Receiver<bool>, wake: Arc<Notify>, concurrency: usize) {
+        self.claim_and_drive(shutdown, wake, concurrency, false).await;
+    }
+
+    /// The same, but ends as soon as there is no run to claim and none under way. Returns whether it ended so; not when
+    /// `shutdown` came first: then something may be left for another worker. The end takes up to [`Self::SHUTDOWN`].
+    pub async fn work_off(&self, shutdown: watch::Receiver<bool>, concurrency: usize) -> bool {
+        self.claim_and_drive(shutdown, Arc::new(Notify::new()), concurrency, true)
+            .await
+    }
+
+    /// How long [`Self::work`] and [`Self::work_off`] may take to end after `shutdown`, when the stores answer.
+    pub const SHUTDOWN: Duration = Duration::from_secs(5);
+
+    async fn claim_and_drive(
+        &self,
+        mut shutdown: watch::Receiver<bool>,
+        wake: Arc<Notify>,
+        concurrency: usize,
+        only_what_is_there: bool,
+    ) -> bool {
         let mut drives: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut held: Vec<(RunId, LeaseToken)> = Vec::new();
         let ended = Arc::new(std::sync::Mutex::new(Vec::new()));
         while !*shutdown.borrow() {
             let mut idle = true;
             if drives.len() < concurrency {
-                match self.parts.stores.system.claim_run(self.parts.lease).await {
+                match self.claim(&mut drives).await {
                     Ok(Some(claim)) => {
                         held.push((claim.run.id, claim.lease));
                         drives.push(self.drive_and_report(claim, ended.clone()).boxed());
                         idle = false;
                     }
+                    Ok(None) if only_what_is_there && drives.is_empty() => return true,
                     Ok(None) => {}
                     Err(error) => error!(%error, "no run could be claimed; trying again"),
                 }
@@ -45,9 +67,6 @@ impl Driver {
                     () = wake.notified().fuse() => {}
                     () = self.parts.env.sleep(POLL).fuse() => {}
                 }
-            } else {
-                // Lets the drives move while more runs are claimed.
-                futures::poll!(drives.next()).is_ready();
             }
             if let Ok(mut ended) = ended.lock() {
                 held.retain(|entry| !ended.contains(entry));
@@ -65,6 +84,19 @@ impl Driver {
             match self.parts.stores.run_log.hand_back(run, lease).await {
                 Ok(()) => info!(%run, "handed back"),
                 Err(error) => warn!(%run, %error, "could not be handed back; its lease will end by itself"),
+            }
+        }
+        false
+    }
+
+    /// Claims a run while the others go on: one that stood still in the middle of a call would keep its connection, and where
+    /// connections are few the claim would wait for just that one.
+    async fn claim(&self, drives: &mut FuturesUnordered<BoxFuture<'_, ()>>) -> StoreResult<Option<Claim>> {
+        let mut claim = self.parts.stores.system.claim_run(self.parts.lease).fuse();
+        loop {
+            futures::select_biased! {
+                claimed = claim => return claimed,
+                () = next_ended(drives).fuse() => {}
             }
         }
     }

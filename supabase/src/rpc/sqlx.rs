@@ -171,7 +171,9 @@ impl Rpc for SqlxRpc {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let again = error::rolled_back(&failure) || (call.repeatable && error::connection_lost(&failure));
+            // Who waited in vain for a connection has waited long enough.
+            let waited = matches!(failure, sqlx::Error::PoolTimedOut);
+            let again = error::rolled_back(&failure) || (call.repeatable && !waited && error::connection_lost(&failure));
             if !again || tried == TRIES {
                 return Err(error::store_error(failure, call));
             }

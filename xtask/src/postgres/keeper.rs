@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
@@ -28,15 +27,40 @@ const LOOK: Duration = Duration::from_millis(20);
 /// 60 seconds: recovery of nothing takes one; a machine that is busy compiling takes longer.
 const LOOKS: usize = 3000;
 
-/// Starts a server, prints its address on one line, and keeps it until standard input ends.
-pub fn keep(install: &Path, bin: &Path, options: &Options) -> Result<ExitCode> {
+/// Who may come without a password where passwords are asked for; the rest is left to the server's own file.
+const PASSWORDS: &str = "\
+host all supabase_admin 127.0.0.1/32 trust
+host all postgres 127.0.0.1/32 trust
+host all all 127.0.0.1/32 scram-sha-256
+";
+
+/// Starts a server, prints its address on one line, and keeps it until standard input ends. A line `stop` stops it, `start`
+/// starts it again where it was; each is answered with a line.
+pub fn keep(install: &Path, bin: &Path, passwords: bool, options: &Options) -> Result<ExitCode> {
     let mut cluster = Cluster::new(install, bin, options)?;
-    let gone = end_of_input();
+    if passwords {
+        let file = cluster.path("data/pg_hba.conf");
+        fs::write(&file, PASSWORDS).with_context(|| format!("Cannot write {}.", file.display()))?;
+    }
+    let words = words();
     let port = cluster.start(options)?;
-    println!("postgres://{SUPERUSER}@127.0.0.1:{port}/postgres");
+    let address = format!("postgres://{SUPERUSER}@127.0.0.1:{port}/postgres");
+    println!("{address}");
     loop {
-        match gone.recv_timeout(LOOK * 5) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+        match words.recv_timeout(LOOK * 5) {
+            Ok(word) if word == "stop" => {
+                cluster.stop()?;
+                println!("stopped");
+            }
+            Ok(word) if word == "start" => {
+                cluster.start(&Options {
+                    port: Some(port),
+                    ..options.clone()
+                })?;
+                println!("{address}");
+            }
+            Ok(word) => bail!("The keeper of Postgres does not know the word `{word}`."),
+            Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(status) = cluster.ended()? {
@@ -51,15 +75,16 @@ pub fn keep(install: &Path, bin: &Path, options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says something once standard input has ended.
-fn end_of_input() -> Receiver<()> {
+/// The lines of standard input; the channel closes when that has ended. An error is an end as well.
+fn words() -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        let mut nothing = [0; 64];
-        // An error is an end as well.
-        while std::io::stdin().read(&mut nothing).is_ok_and(|count| count > 0) {}
-        // When nobody listens any more, the server is stopped already.
-        let _ = sender.send(());
+        for line in std::io::stdin().lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line.trim().to_owned()).is_err() {
+                return;
+            }
+        }
     });
     receiver
 }

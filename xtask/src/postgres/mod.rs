@@ -151,24 +151,43 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// Options of the keeper, the other side of [`Server`].
 #[derive(Args, Debug)]
 pub struct KeeperOptions {
-    /// The folder that Postgres was unpacked to.
-    install: std::path::PathBuf,
+    /// The folder that Postgres was unpacked to; without it, Postgres is fetched when it is not there yet.
+    install: Option<std::path::PathBuf>,
     /// Its programs, from there.
-    bin: std::path::PathBuf,
+    #[arg(requires = "install")]
+    bin: Option<std::path::PathBuf>,
+    /// Ask every login but the superuser's and the owner's for a password (SCRAM), as servers of people do.
+    #[arg(long)]
+    passwords: bool,
     #[command(flatten)]
     options: Options,
 }
 
-/// Keeps a server until standard input ends.
+/// Keeps a server until standard input ends. A line `stop` there stops it, a line `start` starts it again on the same port.
 #[cfg(unix)]
 pub fn keep(options: &KeeperOptions) -> Result<ExitCode> {
-    keeper::keep(&options.install, &options.bin, &options.options)
+    let (install, bin) = match (&options.install, &options.bin) {
+        (Some(install), Some(bin)) => (install.clone(), bin.clone()),
+        _ => crate::fetch::postgres().map(|(install, bin)| (install, bin.to_path_buf()))?,
+    };
+    keeper::keep(&install, &bin, options.passwords, &options.options)
 }
 
 /// Keeps a server until standard input ends.
 #[cfg(not(unix))]
 pub fn keep(_: &KeeperOptions) -> Result<ExitCode> {
     bail!("Postgres is started on Linux and macOS only.")
+}
+
+/// Names this program to tests, which start servers of their own with it (those that are stopped, or that ask for passwords).
+pub const KEEPER: &str = "DUET_TEST_XTASK";
+
+/// This program, for as long as this process runs. A build during the tests may replace the file that it was started from.
+pub fn keeper_program() -> Result<std::path::PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(format!("/proc/{}/exe", std::process::id()).into());
+    }
+    env::current_exe().context("Cannot find this program's own file.")
 }
 
 /// This very program. A build during the tests may have replaced the file that it was started from; Linux still finds it.

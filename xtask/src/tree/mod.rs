@@ -1,6 +1,7 @@
 //! Rules about the files of the checkout that no compiler knows.
 
 mod borders;
+mod linked;
 mod links;
 mod names;
 mod paths;
@@ -55,7 +56,7 @@ type Rule = fn(&Tree) -> Vec<String>;
 /// Applies all rules.
 pub fn check(root: &Path) -> Result<Output> {
     let tree = Tree::of_checkout(root).context("The files of the checkout cannot be listed.")?;
-    let rules: [(&str, Rule); 5] = [
+    let rules: [(&str, Rule); 6] = [
         ("links in the documentation lead somewhere", links::check),
         ("paths that ARCHITECTURE.md names exist", paths::check),
         ("no file names a machine or a registry's host", names::check),
@@ -64,6 +65,7 @@ pub fn check(root: &Path) -> Result<Output> {
             "web features do not import each other; packages point at the core only",
             borders::check,
         ),
+        ("`duet` links no Postgres, `duet-api` no SQLite", linked::check),
     ];
     let mut broken = 0;
     for (rule, check) in rules {

@@ -1,0 +1,102 @@
+//! What every process on Postgres is put together from: the stores of the settings' database, the models, the embedder. `duet-api
+//! serve` and the functions differ in what drives runs and in whether live hints are listened for, not in this.
+
+use std::{sync::Arc, time::Duration};
+
+use duet_core::{policy::Policy, tools::ToolRegistry};
+use duet_supabase::{
+    check,
+    rpc::{SqlxRpc, SqlxSettings},
+    store::PostgresStore,
+};
+
+use super::database;
+use crate::{
+    command::exit::{Exit, Failure, Outcome},
+    config::Config,
+    machine,
+    state::{AppParts, AppState},
+};
+
+/// Longest wait for a free connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// How a process hears of what other processes append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hints {
+    /// By notifications, over a direct connection of its own.
+    Listening,
+    /// Not at all: who follows a log looks at it now and then.
+    Polling,
+}
+
+/// A process's state and its connections.
+pub struct Deployment {
+    /// What every handler and the driver can reach.
+    pub state: AppState,
+    /// Host, port and name of the database.
+    pub database: String,
+    store: PostgresStore,
+    rpc: Arc<SqlxRpc>,
+}
+
+impl Deployment {
+    /// Checks that the database fits this program, and connects to it as the settings say.
+    pub async fn open(config: Config, hints: Hints) -> Outcome<Self> {
+        let databases = database::of_settings(&config.database)?;
+        let master = database::master_key(&config.database)?;
+        check::before_serving(&databases.ordinary).await.map_err(database::refusing)?;
+
+        let env = machine::system();
+        let rpc = Arc::new(SqlxRpc::new(
+            SqlxSettings {
+                connect: databases.ordinary.options(),
+                connections: config.database.connections,
+                statement_timeout: config.database.statement_timeout(),
+                acquire_timeout: ACQUIRE,
+            },
+            env.clone(),
+        ));
+        let mut store = PostgresStore::new(rpc.clone(), rpc.clone(), env.clone());
+        if hints == Hints::Listening {
+            store = store.listening(databases.direct.options());
+        }
+        if let Some(master) = master {
+            store = store.sealing_with(master);
+        }
+        Ok(Self {
+            state: state(config, &store, env).await?,
+            database: databases.ordinary.name().to_owned(),
+            store,
+            rpc,
+        })
+    }
+
+    /// Ends the live hints and closes the connections.
+    pub async fn close(self) {
+        drop((self.state, self.store));
+        self.rpc.close().await;
+    }
+}
+
+async fn state(config: Config, store: &PostgresStore, env: duet_core::Env) -> Outcome<AppState> {
+    let sentence = |error: &anyhow::Error| format!("{}.", format!("{error:#}").trim_end_matches('.'));
+    let http = crate::http::client().map_err(|error| Failure::failed(sentence(&error)))?;
+    let models =
+        crate::models::Models::from_config(&config.models, http.clone()).map_err(|error| Failure::usage(sentence(&error)))?;
+    let embedder = crate::embedders::from_config(&config.embedder, http).map_err(|error| Failure::usage(sentence(&error)))?;
+    let signing_key = store
+        .signing_key()
+        .await
+        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+    Ok(AppState::new(AppParts {
+        config,
+        env,
+        stores: store.stores(),
+        models: Arc::new(models),
+        embedder: Some(embedder),
+        tools: Arc::new(ToolRegistry::companion()),
+        policy: Arc::new(Policy::starter()),
+        signing_key,
+    }))
+}

@@ -1,0 +1,244 @@
+//! A browser's way to a running server: a cookie, the headers of its page, and streams that are read piece by piece.
+#![allow(clippy::unwrap_used, reason = "only tests use it; the lint knows only `cfg(test)`")]
+
+use std::time::Duration;
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+/// The owner's password in all tests.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Somebody who is signed in.
+#[derive(Clone)]
+pub struct Browser {
+    http: reqwest::Client,
+    /// Where requests go.
+    pub url: String,
+    /// What the page's address is, by which writes are told from those of other pages.
+    origin: String,
+    cookie: Option<String>,
+    /// The workspace's id.
+    pub workspace: String,
+}
+
+/// One frame of a stream of events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its `id:`, on the last frame of an event.
+    pub id: Option<u64>,
+    /// Its `event:`.
+    pub kind: String,
+    /// Its `data:`.
+    pub data: Value,
+}
+
+/// An open stream of events.
+pub struct Events {
+    response: Response,
+    pending: String,
+    /// How many pieces have come so far.
+    pub pieces: usize,
+}
+
+impl Browser {
+    /// Nobody yet.
+    pub fn new(url: &str) -> Self {
+        Self {
+            http: crate::http::client().unwrap(),
+            url: url.to_owned(),
+            origin: url.to_owned(),
+            cookie: None,
+            workspace: String::new(),
+        }
+    }
+
+    /// With another origin than the address that requests go to.
+    #[must_use]
+    pub fn from_origin(self, origin: &str) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            ..self
+        }
+    }
+
+    /// The same person at another address of the same installation.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// Becomes the owner by the set-up token.
+    pub async fn set_up(&mut self, token: &str) {
+        let body = json!({
+            "token": token,
+            "email": "ada@example.org",
+            "password": PASSWORD,
+            "display_name": "Ada",
+            "workspace_name": "Home",
+            "companion_name": "Robin",
+        });
+        self.enter("/v1/setup", &body).await;
+    }
+
+    /// Signs the owner in.
+    pub async fn sign_in(&mut self) {
+        self.enter("/v1/auth/sign-in", &json!({"email": "ada@example.org", "password": PASSWORD}))
+            .await;
+    }
+
+    async fn enter(&mut self, path: &str, body: &Value) {
+        let response = self.request(Method::POST, path, Some(body)).await.unwrap();
+        let cookie = response
+            .headers()
+            .get("set-cookie")
+            .map(|value| value.to_str().unwrap().to_owned());
+        let answer = json_of(path, response).await;
+        self.cookie = cookie.and_then(|cookie| Some(cookie.split(';').next()?.to_owned()));
+        self.workspace = answer["workspaces"][0]["workspace"]["id"].as_str().unwrap().to_owned();
+    }
+
+    /// Any request; `{ws}` stands for the workspace's address.
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> reqwest::Result<Response> {
+        let path = path.replace("{ws}", &format!("/v1/workspaces/{}", self.workspace));
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .header("origin", &self.origin)
+            .header("x-duet-csrf", "1")
+            .timeout(Duration::from_secs(60));
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        request.send().await
+    }
+
+    /// JSON of a path, which must be there.
+    pub async fn get(&self, path: &str) -> Value {
+        json_of(path, self.request(Method::GET, path, None).await.unwrap()).await
+    }
+
+    /// JSON that a write answers, which must go well.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        json_of(path, self.request(Method::POST, path, Some(body)).await.unwrap()).await
+    }
+
+    /// A new conversation.
+    pub async fn conversation(&self) -> String {
+        let made = self.post("{ws}/conversations", &json!({})).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Says something and returns the receipt.
+    pub async fn say(&self, conversation: &str, text: &str) -> Value {
+        let path = format!("{{ws}}/conversations/{conversation}/messages");
+        self.post(&path, &json!({"text": text})).await
+    }
+
+    /// Waits for the end of a run and returns the newest message of the conversation.
+    pub async fn reply(&self, conversation: &str, run: &str) -> Value {
+        for _ in 0..600 {
+            let path = format!("{{ws}}/runs/{run}");
+            // A database that is away for a moment is no end.
+            if let Ok(response) = self.request(Method::GET, &path, None).await
+                && response.status().is_success()
+                && let Ok(answer) = response.json::<Value>().await
+                && answer["status"] != "queued"
+                && answer["status"] != "running"
+            {
+                let path = format!("{{ws}}/conversations/{conversation}/messages?limit=1");
+                return self.get(&path).await["items"][0].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the run did not end within a minute");
+    }
+
+    /// Opens the stream of a run's events after this `seq`.
+    pub async fn follow(&self, run: &str, after: Option<u64>) -> Events {
+        let mut request = self
+            .http
+            .get(format!("{}/v1/workspaces/{}/runs/{run}/events", self.url, self.workspace))
+            .header("accept", "text/event-stream")
+            .timeout(Duration::from_secs(60));
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let response = request.send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+        Events {
+            response,
+            pending: String::new(),
+            pieces: 0,
+        }
+    }
+
+    /// All events of a run from this `seq` on, as one page that must hold all of them.
+    pub async fn events(&self, run: &str, after: u64) -> Vec<Event> {
+        let mut events = self.follow(run, Some(after)).await;
+        let mut all = Vec::new();
+        while let Some(event) = events.next().await {
+            all.push(event);
+        }
+        all
+    }
+}
+
+impl Events {
+    /// The next frame; none when the stream has ended, in order or not.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some((frame, rest)) = self.pending.split_once("\n\n") {
+                let event = parse(frame);
+                self.pending = rest.to_owned();
+                if event.is_some() {
+                    return event;
+                }
+            }
+            let chunk = self.response.chunk().await.ok()??;
+            self.pieces += 1;
+            self.pending.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+}
+
+/// A frame; none for a comment.
+fn parse(frame: &str) -> Option<Event> {
+    let field = |name: &str| {
+        let prefix = format!("{name}:");
+        frame
+            .lines()
+            .find_map(|line| line.strip_prefix(&prefix))
+            .map(|value| value.trim_start().to_owned())
+    };
+    Some(Event {
+        id: field("id").map(|id| id.parse().unwrap()),
+        kind: field("event")?,
+        data: serde_json::from_str(&field("data")?).unwrap(),
+    })
+}
+
+/// The text that a reply's frames add up to.
+pub fn text_of(events: &[Event]) -> String {
+    events
+        .iter()
+        .filter(|event| event.data["type"] == "TEXT_MESSAGE_CONTENT")
+        .filter_map(|event| event.data["delta"].as_str())
+        .collect()
+}
+
+async fn json_of(path: &str, response: Response) -> Value {
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    assert!(status.is_success(), "{path}: {status}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
