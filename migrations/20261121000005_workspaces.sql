@@ -173,35 +173,3 @@ language sql stable set search_path = '' as $$
     join duet.account a on a.id = page.user_id
 $$;
 call private.expose('public', 'workspace_members', 'authenticated', 'duet_agent');
-
--- Letting somebody in needs to know accounts that the owner does not see yet.
-create function private.let_in(workspace uuid, person uuid, new_role text) returns jsonb
-language plpgsql volatile security definer set search_path = '' as $$
-declare
-    answer jsonb;
-begin
-    case private.my_role(workspace)
-        when 'owner' then null;
-        when 'member' then return private.refused('denied', 'this needs the role `owner`');
-        else return private.refused('not_found');
-    end case;
-    if not exists (select from duet.account a where a.id = person) then
-        return private.refused('not_found', 'the account');
-    end if;
-    insert into duet.member values (workspace, person, new_role, private.now()) on conflict do nothing;
-    if found then
-        perform private.audit(workspace, 'member.add', 'user:' || person, 'done', jsonb_build_object('role', new_role));
-    end if;
-    select private.ok(private.member_json(m, a)) into strict answer
-    from duet.member m join duet.account a on a.id = m.user_id where m.workspace_id = workspace and m.user_id = person;
-    return answer;
-end;
-$$;
-call private.expose('private', 'let_in', 'authenticated');
-
--- duet_core::ports::WorkspaceStore::add_member
-create function public.workspace_add_member(p_workspace uuid, p_user uuid, p_role text) returns jsonb
-language sql volatile set search_path = '' as $$
-    select private.let_in(p_workspace, p_user, p_role)
-$$;
-call private.expose('public', 'workspace_add_member', 'authenticated');

@@ -25,6 +25,7 @@ pub struct Limits {
     sign_in: DefaultKeyedRateLimiter<[u8; 32]>,
     sign_in_address: DefaultKeyedRateLimiter<IpAddr>,
     setup: DefaultKeyedRateLimiter<IpAddr>,
+    invitations: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
     streams_per_person: u32,
     streams: Arc<Mutex<HashMap<UserId, u32>>>,
@@ -59,6 +60,7 @@ impl Limits {
             sign_in: RateLimiter::keyed(per_minute(config.sign_in_per_minute)),
             sign_in_address: RateLimiter::keyed(per_minute(config.sign_in_per_address_per_minute)),
             setup: RateLimiter::keyed(per_minute(config.setup_per_minute)),
+            invitations: RateLimiter::keyed(per_minute(config.invitations_per_minute)),
             clock: DefaultClock::default(),
             streams_per_person: config.streams_per_person,
             streams: Arc::default(),
@@ -76,6 +78,11 @@ impl Limits {
     /// Counts an attempt with a setup token.
     pub fn setup(&self, address: IpAddr) -> ApiResult<()> {
         self.check(&self.setup, &address)
+    }
+
+    /// Counts an attempt with the token of an invitation.
+    pub fn invitation(&self, address: IpAddr) -> ApiResult<()> {
+        self.check(&self.invitations, &address)
     }
 
     fn check<K: Clone + std::hash::Hash + Eq>(&self, limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> ApiResult<()> {
@@ -108,6 +115,7 @@ impl Limits {
         self.sign_in.retain_recent();
         self.sign_in_address.retain_recent();
         self.setup.retain_recent();
+        self.invitations.retain_recent();
     }
 }
 

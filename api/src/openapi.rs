@@ -21,6 +21,7 @@ use crate::{error::Problem, routes};
         (name = "setup", description = "What this server is, and its first owner"),
         (name = "auth", description = "Signing in and out"),
         (name = "workspaces", description = "Workspaces and their members"),
+        (name = "invitations", description = "How people come into a workspace"),
         (name = "agents", description = "Agents and the soul they share"),
         (name = "conversations", description = "Conversations and messages"),
         (name = "runs", description = "Turns at work, and their events"),

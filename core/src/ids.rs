@@ -78,6 +78,8 @@ ids! {
     MemoryId,
     /// A personal API key.
     ApiKeyId,
+    /// An invitation to a workspace.
+    InvitationId,
     /// A sign-in of one browser or client.
     SessionId,
     /// A row of the audit log.

@@ -75,7 +75,7 @@ pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> 
 
 /// Reaches the data, and the workspace to work in.
 pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
-    let settings = settings(global, &[])?;
+    let mut settings = settings(global, &[])?;
     if !settings.data.exists() {
         return Err(Failure::not_found(format!(
             "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`.",
@@ -88,6 +88,9 @@ pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
             (Client::server(inside::http()?, &runtime.url, runtime.session), None)
         }
         Reached::File(opened) => {
+            // Links that are handed out lead to where the server will be.
+            let server = &mut settings.config.server;
+            server.public_url.get_or_insert_with(|| format!("http://{}", server.bind));
             let inside = Inside::start(&settings, opened).await?;
             if !inside.has_owner() {
                 inside.close().await;

@@ -14,6 +14,7 @@ mod init;
 mod input;
 mod inside;
 mod keys;
+mod member;
 mod memory;
 mod openapi;
 mod paths;
@@ -89,6 +90,9 @@ enum Command {
     /// See and export conversations
     #[command(subcommand)]
     Conversation(conversation::ConversationCommand),
+    /// See who is in the workspace, invite and remove people
+    #[command(subcommand)]
+    Member(member::MemberCommand),
     /// Make, see and revoke API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -149,6 +153,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Memory(command) => memory::run(&global, output, command).await,
         Command::Agent(command) => agent::run(&global, output, command).await,
         Command::Conversation(command) => conversation::run(&global, output, command).await,
+        Command::Member(command) => member::run(&global, output, command).await,
         Command::Keys(command) => keys::run(&global, output, command).await,
         Command::Audit(command) => audit::run(&global, output, command).await,
         Command::Bench(command) => bench::run(&global, output, command).await,

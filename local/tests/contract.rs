@@ -51,7 +51,7 @@ impl Harness for OnFile {
         self.time.clone()
     }
 
-    /// Invitations come later; until then a second account is written past the stores.
+    /// Written past the stores: without an invitation nobody makes an account.
     async fn account(&self, email: &str) -> UserId {
         let id: UserId = self.time.env().id();
         let conn = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();

@@ -28,7 +28,9 @@ it("needs at most 180 KiB of script (gzip) for the shell together with the large
   const initial = [...shell.matchAll(/(?:src|href)="\/(assets\/[\w.$-]+\.js)"/g)].map(([, file]) => file);
   assert.ok(initial.length > 0);
   // A route's chunks: its own and those of the layout around it; markdown is fetched while the messages are.
-  const routes = scripts.filter((file) => /assets\/(_app|_conversationId|chat|setup|sign-in)-/.test(file));
+  const routes = scripts.filter((file) =>
+    /assets\/(_app|_conversationId|chat|invite|members|setup|sign-in)-/.test(file),
+  );
   assert.ok(
     routes.some((file) => file.includes("_conversationId")),
     "the route of a conversation has a chunk of its own",

@@ -11,10 +11,13 @@
 import { Route as rootRouteImport } from './routes/__root'
 import { Route as IndexRouteImport } from './routes/index'
 import { Route as AppRouteImport } from './routes/_app'
+import { Route as InviteRouteImport } from './routes/invite'
+import { Route as NoWorkspaceRouteImport } from './routes/no-workspace'
 import { Route as SetupRouteImport } from './routes/setup'
 import { Route as SignInRouteImport } from './routes/sign-in'
 import { Route as AppChatIndexRouteImport } from './routes/_app/chat/index'
 import { Route as AppChatConversationIdRouteImport } from './routes/_app/chat/$conversationId'
+import { Route as AppSettingsMembersRouteImport } from './routes/_app/settings/members'
 
 const IndexRoute = IndexRouteImport.update({
   id: '/',
@@ -23,6 +26,16 @@ const IndexRoute = IndexRouteImport.update({
 } as any)
 const AppRoute = AppRouteImport.update({
   id: '/_app',
+  getParentRoute: () => rootRouteImport,
+} as any)
+const InviteRoute = InviteRouteImport.update({
+  id: '/invite',
+  path: '/invite',
+  getParentRoute: () => rootRouteImport,
+} as any)
+const NoWorkspaceRoute = NoWorkspaceRouteImport.update({
+  id: '/no-workspace',
+  path: '/no-workspace',
   getParentRoute: () => rootRouteImport,
 } as any)
 const SetupRoute = SetupRouteImport.update({
@@ -45,48 +58,83 @@ const AppChatConversationIdRoute = AppChatConversationIdRouteImport.update({
   path: '/chat/$conversationId',
   getParentRoute: () => AppRoute,
 } as any)
+const AppSettingsMembersRoute = AppSettingsMembersRouteImport.update({
+  id: '/settings/members',
+  path: '/settings/members',
+  getParentRoute: () => AppRoute,
+} as any)
 
 export interface FileRoutesByFullPath {
   '/': typeof IndexRoute
+  '/invite': typeof InviteRoute
+  '/no-workspace': typeof NoWorkspaceRoute
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/chat/$conversationId': typeof AppChatConversationIdRoute
+  '/settings/members': typeof AppSettingsMembersRoute
   '/chat/': typeof AppChatIndexRoute
 }
 export interface FileRoutesByTo {
   '/': typeof IndexRoute
+  '/invite': typeof InviteRoute
+  '/no-workspace': typeof NoWorkspaceRoute
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/chat/$conversationId': typeof AppChatConversationIdRoute
+  '/settings/members': typeof AppSettingsMembersRoute
   '/chat': typeof AppChatIndexRoute
 }
 export interface FileRoutesById {
   __root__: typeof rootRouteImport
   '/': typeof IndexRoute
   '/_app': typeof AppRouteWithChildren
+  '/invite': typeof InviteRoute
+  '/no-workspace': typeof NoWorkspaceRoute
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
   '/_app/chat/$conversationId': typeof AppChatConversationIdRoute
+  '/_app/settings/members': typeof AppSettingsMembersRoute
   '/_app/chat/': typeof AppChatIndexRoute
 }
 export interface FileRouteTypes {
   fileRoutesByFullPath: FileRoutesByFullPath
-  fullPaths: '/' | '/setup' | '/sign-in' | '/chat/$conversationId' | '/chat/'
+  fullPaths:
+    | '/'
+    | '/invite'
+    | '/no-workspace'
+    | '/setup'
+    | '/sign-in'
+    | '/chat/$conversationId'
+    | '/settings/members'
+    | '/chat/'
   fileRoutesByTo: FileRoutesByTo
-  to: '/' | '/setup' | '/sign-in' | '/chat/$conversationId' | '/chat'
+  to:
+    | '/'
+    | '/invite'
+    | '/no-workspace'
+    | '/setup'
+    | '/sign-in'
+    | '/chat/$conversationId'
+    | '/settings/members'
+    | '/chat'
   id:
     | '__root__'
     | '/'
     | '/_app'
+    | '/invite'
+    | '/no-workspace'
     | '/setup'
     | '/sign-in'
     | '/_app/chat/$conversationId'
+    | '/_app/settings/members'
     | '/_app/chat/'
   fileRoutesById: FileRoutesById
 }
 export interface RootRouteChildren {
   IndexRoute: typeof IndexRoute
   AppRoute: typeof AppRouteWithChildren
+  InviteRoute: typeof InviteRoute
+  NoWorkspaceRoute: typeof NoWorkspaceRoute
   SetupRoute: typeof SetupRoute
   SignInRoute: typeof SignInRoute
 }
@@ -105,6 +153,20 @@ declare module '@tanstack/react-router' {
       path: ''
       fullPath: '/'
       preLoaderRoute: typeof AppRouteImport
+      parentRoute: typeof rootRouteImport
+    }
+    '/invite': {
+      id: '/invite'
+      path: '/invite'
+      fullPath: '/invite'
+      preLoaderRoute: typeof InviteRouteImport
+      parentRoute: typeof rootRouteImport
+    }
+    '/no-workspace': {
+      id: '/no-workspace'
+      path: '/no-workspace'
+      fullPath: '/no-workspace'
+      preLoaderRoute: typeof NoWorkspaceRouteImport
       parentRoute: typeof rootRouteImport
     }
     '/setup': {
@@ -135,16 +197,25 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppChatConversationIdRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/settings/members': {
+      id: '/_app/settings/members'
+      path: '/settings/members'
+      fullPath: '/settings/members'
+      preLoaderRoute: typeof AppSettingsMembersRouteImport
+      parentRoute: typeof AppRoute
+    }
   }
 }
 
 interface AppRouteChildren {
   AppChatConversationIdRoute: typeof AppChatConversationIdRoute
+  AppSettingsMembersRoute: typeof AppSettingsMembersRoute
   AppChatIndexRoute: typeof AppChatIndexRoute
 }
 
 const AppRouteChildren: AppRouteChildren = {
   AppChatConversationIdRoute: AppChatConversationIdRoute,
+  AppSettingsMembersRoute: AppSettingsMembersRoute,
   AppChatIndexRoute: AppChatIndexRoute,
 }
 
@@ -153,6 +224,8 @@ const AppRouteWithChildren = AppRoute._addFileChildren(AppRouteChildren)
 const rootRouteChildren: RootRouteChildren = {
   IndexRoute: IndexRoute,
   AppRoute: AppRouteWithChildren,
+  InviteRoute: InviteRoute,
+  NoWorkspaceRoute: NoWorkspaceRoute,
   SetupRoute: SetupRoute,
   SignInRoute: SignInRoute,
 }

@@ -1,5 +1,6 @@
 import { QueryClient } from "@tanstack/react-query";
 import { createRouter } from "@tanstack/react-router";
+import { whenAbsent } from "~/api/absent";
 import { Problem } from "~/api/http";
 import { onReturn } from "~/api/reachability";
 import { whenSignedOut } from "~/api/signed-out";
@@ -29,6 +30,8 @@ export function getRouter() {
     scrollRestoration: false,
   });
   onReturn(() => void queries.invalidateQueries());
+  // What is not there may be so because the person is no member any more: the session says where they are one.
+  whenAbsent(() => void queries.invalidateQueries({ queryKey: sessionQuery.queryKey }));
   let leaving = false;
   whenSignedOut(() => {
     const here = router.state.location;

@@ -123,6 +123,8 @@ pub struct LimitsConfig {
     pub sign_in_per_address_per_minute: u32,
     /// Attempts with a setup token per address in a minute.
     pub setup_per_minute: u32,
+    /// Attempts with an invitation per address in a minute.
+    pub invitations_per_minute: u32,
     /// Open event streams per person.
     pub streams_per_person: u32,
     /// How long a request may take, in seconds; streams excepted.
@@ -136,6 +138,7 @@ impl Default for LimitsConfig {
             sign_in_per_minute: 10,
             sign_in_per_address_per_minute: 30,
             setup_per_minute: 5,
+            invitations_per_minute: 20,
             streams_per_person: 64,
             request_seconds: 60,
         }
@@ -287,6 +290,11 @@ impl Config {
             1..=100_000,
         )?;
         within("limits.setup_per_minute", self.limits.setup_per_minute.into(), 1..=100_000)?;
+        within(
+            "limits.invitations_per_minute",
+            self.limits.invitations_per_minute.into(),
+            1..=100_000,
+        )?;
         within("limits.streams_per_person", self.limits.streams_per_person.into(), 1..=10_000)?;
         within("limits.request_seconds", self.limits.request_seconds, 1..=3600)?;
         within("turn.max_steps", self.turn.max_steps.into(), 1..=64)?;

@@ -31,7 +31,7 @@ pub struct Pace {
     pub poll: Duration,
     /// A comment this often when there is nothing else.
     pub keep_alive: Duration,
-    /// The person's membership is checked this often.
+    /// The person's membership is checked this often: a removed member's stream ends within five seconds.
     pub recheck: Duration,
     /// A stream ends after so long, and the client comes back: where a platform cuts connections, it ends before that.
     pub longest: Option<Duration>,
@@ -42,7 +42,7 @@ impl Default for Pace {
         Self {
             poll: Duration::from_millis(500),
             keep_alive: Duration::from_secs(15),
-            recheck: Duration::from_secs(5),
+            recheck: Duration::from_secs(3),
             longest: None,
         }
     }

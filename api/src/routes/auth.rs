@@ -59,8 +59,11 @@ async fn session_answer(state: &AppState, user: User, session: &Session) -> ApiR
     })
 }
 
-/// Makes a sign-in and answers with it and its cookie.
-pub(super) async fn sign_in_person(state: &AppState, user: User, status: StatusCode) -> ApiResult<Response> {
+/// The headers that give a new sign-in to a browser.
+pub(super) type SignInHeaders = [(header::HeaderName, axum::http::HeaderValue); 2];
+
+/// Makes a sign-in.
+pub(super) async fn new_session(state: &AppState, user: &User) -> ApiResult<(SignInHeaders, Session)> {
     let now = state.env().now();
     let lifetime = state.session_lifetime();
     let session = Session {
@@ -75,9 +78,14 @@ pub(super) async fn sign_in_person(state: &AppState, user: User, status: StatusC
         .accounts
         .create_session(session.clone(), secret::hash(&secret))
         .await?;
-    let answer = session_answer(state, user, &session).await?;
     let cookie = cookie::set(&secret, lifetime.as_secs(), state.origins().secure());
-    let headers = [(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, no_store())];
+    Ok(([(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, no_store())], session))
+}
+
+/// Makes a sign-in and answers with it and its cookie.
+pub(super) async fn sign_in_person(state: &AppState, user: User, status: StatusCode) -> ApiResult<Response> {
+    let (headers, session) = new_session(state, &user).await?;
+    let answer = session_answer(state, user, &session).await?;
     Ok((status, headers, Answer(answer)).into_response())
 }
 

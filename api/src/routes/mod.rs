@@ -7,7 +7,9 @@ mod config;
 mod conversations;
 mod events;
 mod export;
+mod invitations;
 mod keys;
+mod members;
 mod memories;
 mod messages;
 mod operations;
@@ -30,6 +32,8 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(setup::routes())
         .merge(auth::routes())
         .merge(workspaces::routes())
+        .merge(members::routes())
+        .merge(invitations::routes())
         .merge(agents::routes())
         .merge(soul::routes())
         .merge(conversations::routes())

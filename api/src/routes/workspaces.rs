@@ -1,5 +1,5 @@
 use axum::{Json as Answer, extract::State, http::StatusCode};
-use duet_core::domain::{Member, Membership, Page, Workspace};
+use duet_core::domain::{Membership, Workspace};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -7,7 +7,7 @@ use super::setup::check_name;
 use crate::{
     auth::{Admin, AnyKey, Authenticated, Credential, In},
     error::{ApiResult, ReadProblems, WriteProblems},
-    extract::{Json, PageQuery, Query},
+    extract::Json,
     state::AppState,
 };
 
@@ -15,7 +15,6 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_workspaces, create_workspace))
         .routes(routes!(get_workspace, rename_workspace))
-        .routes(routes!(list_members))
 }
 
 /// A person's workspaces.
@@ -104,18 +103,4 @@ async fn rename_workspace(
 ) -> ApiResult<Answer<Workspace>> {
     let name = check_name("name", &edit.name, 80)?;
     Ok(Answer(state.stores().workspaces.rename(&caller, &name).await?))
-}
-
-/// Its members
-#[utoipa::path(
-    get, path = "/v1/workspaces/{workspace_id}/members", tag = "workspaces",
-    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PageQuery),
-    responses((status = 200, description = "By the time they joined.", body = Page<Member>), ReadProblems)
-)]
-async fn list_members(
-    State(state): State<AppState>,
-    caller: In<AnyKey>,
-    Query(page): Query<PageQuery>,
-) -> ApiResult<Answer<Page<Member>>> {
-    Ok(Answer(state.stores().workspaces.members(&caller, page.request()?).await?))
 }

@@ -4,6 +4,7 @@
 mod canary;
 mod errors;
 mod identity;
+mod invitations;
 mod keys;
 mod operations;
 mod support;

@@ -309,7 +309,7 @@ impl Server {
         }
     }
 
-    /// Writes an account into the file: invitations, by which people get theirs, are not there yet.
+    /// Writes an account into the file: somebody whom nobody here has invited.
     fn add_account(&self, user: UserId, email: &str, phc: &str) {
         let file = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
         file.pragma_update(None, "key", format!("x'{}'", hex::encode(FILE_KEY)))
@@ -408,6 +408,19 @@ impl<'a> Person<'a> {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, body).await
+    }
+
+    /// Lets somebody with an account into the workspace, by an invitation.
+    pub async fn lets_in(&self, guest: &Person<'_>) {
+        let session = guest.get("/v1/auth/session").await.ok(200);
+        let invitation = self
+            .post("invitations", json!({"email": session["user"]["email"]}))
+            .await
+            .ok(201);
+        guest
+            .post("/v1/invitations/accept", json!({"token": invitation["token"]}))
+            .await
+            .ok(200);
     }
 
     /// A new conversation's id.

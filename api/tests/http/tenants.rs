@@ -96,19 +96,7 @@ async fn a_member_chats_but_does_not_do_what_owners_do() {
     let server = Server::start().await;
     let ada = server.owner().await;
     let bob = server.stranger("bob@example.org").await;
-    let caller = duet_core::Caller::person(
-        ada.user.parse().unwrap(),
-        ada.workspace.parse().unwrap(),
-        duet_core::domain::Role::Owner,
-    );
-    let member = duet_core::domain::Role::Member;
-    server
-        .state
-        .stores()
-        .workspaces
-        .add_member(&caller, bob.user.parse().unwrap(), member)
-        .await
-        .unwrap();
+    ada.lets_in(&bob).await;
     let bob = Person {
         workspace: ada.workspace.clone(),
         ..bob

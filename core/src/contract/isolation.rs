@@ -2,7 +2,7 @@
 
 use super::{World, assert_denied};
 use crate::{
-    domain::{AgentEdit, AuditOutcome, ConversationEdit, NewAuditEntry, PageRequest, Role, Soul},
+    domain::{AgentEdit, AuditOutcome, ConversationEdit, NewAuditEntry, PageRequest, Soul},
     error::StoreError,
 };
 
@@ -98,10 +98,6 @@ pub async fn agents_do_not_do_what_people_do(world: &World) {
     );
     assert_denied(stores.agents.write_soul(&agent, 1, Soul::starter("Eve")).await, "person");
     assert_denied(stores.workspaces.rename(&agent, "Mine").await, "person");
-    assert_denied(
-        stores.workspaces.add_member(&agent, world.stranger.user, Role::Owner).await,
-        "person",
-    );
     assert_denied(
         stores
             .conversations

@@ -16,7 +16,9 @@ use super::simulator::Host;
 use crate::{
     caller::{ActingAgent, Caller},
     clock::{Clock, Env, Random, Timestamp},
-    domain::{Agent, AgentKind, Claim, Conversation, LeasePolicy, NewTurn, OwnerSetup, Role, TurnReceipt, Workspace},
+    domain::{
+        Agent, AgentKind, Claim, Conversation, LeasePolicy, NewInvitation, NewTurn, OwnerSetup, Role, TurnReceipt, Workspace,
+    },
     error::{StoreError, StoreResult},
     ids::{ConversationId, UserId, WorkspaceId},
     ports::Stores,
@@ -29,7 +31,7 @@ pub trait Harness: Send + Sync {
     fn stores(&self) -> Stores;
     /// The time and chance that the stores were given.
     fn env(&self) -> TestEnv;
-    /// Makes another account. (Invitations, by which people make them, are not part of the ports under test.)
+    /// Makes the account of somebody who was never invited, in the way of this deployment's sign-in; the address counts as proved.
     async fn account(&self, email: &str) -> UserId;
 }
 
@@ -131,7 +133,9 @@ impl World {
             .expect("owner");
         let owner = Caller::person(user.id, workspace.id, Role::Owner);
         let ben = harness.account("ben@example.org").await;
-        stores.workspaces.add_member(&owner, ben, Role::Member).await.expect("member");
+        let invitation = Self::invitation_to(&env, 255, "ben@example.org");
+        stores.invitations.create(&owner, invitation).await.expect("invitation");
+        stores.invitations.accept(ben, [255; 32], None).await.expect("member");
         let cleo = harness.account("cleo@example.org").await;
         let second: WorkspaceId = env.id();
         stores
@@ -159,6 +163,21 @@ impl World {
             password_hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".into(),
             workspace_name: "Home".into(),
             companion_name: "Juno".into(),
+        }
+    }
+
+    /// An invitation of that address, with this byte as its token's hash.
+    pub fn invitation(&self, token: u8, email: &str) -> NewInvitation {
+        Self::invitation_to(&self.env, token, email)
+    }
+
+    fn invitation_to(env: &Env, token: u8, email: &str) -> NewInvitation {
+        NewInvitation {
+            id: env.id(),
+            email: email.into(),
+            role: Role::Member,
+            token_hash: [token; 32],
+            lifetime: NewInvitation::LIFETIME,
         }
     }
 

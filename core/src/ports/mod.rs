@@ -12,6 +12,7 @@ mod audit;
 mod conversations;
 mod embedder;
 mod event_feed;
+mod invitations;
 mod keys;
 mod memories;
 mod model;
@@ -28,6 +29,7 @@ pub use audit::*;
 pub use conversations::*;
 pub use embedder::*;
 pub use event_feed::*;
+pub use invitations::*;
 pub use keys::*;
 pub use memories::*;
 pub use model::*;
@@ -43,6 +45,8 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountStore>,
     /// Workspaces and members.
     pub workspaces: Arc<dyn WorkspaceStore>,
+    /// Invitations to workspaces.
+    pub invitations: Arc<dyn InvitationStore>,
     /// Agents and the soul.
     pub agents: Arc<dyn AgentStore>,
     /// Conversations and messages.

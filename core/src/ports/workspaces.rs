@@ -28,6 +28,12 @@ pub trait WorkspaceStore: Send + Sync {
     /// Its members, by the time they joined.
     async fn members(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<Member>>;
 
-    /// Lets a person with an account in (owner only); repeated: changes nothing. `NotFound` for an unknown account.
-    async fn add_member(&self, caller: &Caller, user: UserId, role: Role) -> StoreResult<Member>;
+    /// Ends a membership at once: an owner anybody's, everybody their own. The person's keys and the invitations that they made
+    /// or could use are revoked, their unfinished runs parked; what they wrote stays as it was, and is theirs again should they
+    /// be invited again. `Conflict` for the last owner, `NotFound` for who is no member.
+    async fn remove_member(&self, caller: &Caller, user: UserId) -> StoreResult<()>;
+
+    /// Gives a member another role (owner only); repeated: changes nothing. `Conflict` for the last owner. Who is no owner any
+    /// more has the invitations that they made revoked.
+    async fn change_role(&self, caller: &Caller, user: UserId, role: Role) -> StoreResult<Member>;
 }

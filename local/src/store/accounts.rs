@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use duet_core::{
-    StoreError, StoreResult,
+    Env, StoreError, StoreResult,
     domain::{Credentials, OwnerSetup, Session, User, Workspace, check_name, email_address},
     ids::{SessionId, UserId, WorkspaceId},
     ports::AccountStore,
@@ -34,6 +34,38 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         display_name: row.get("display_name")?,
         created_at: time(row, "created_at")?,
     })
+}
+
+/// Makes an account with its password.
+pub fn make(tx: &Connection, env: &Env, email: &str, display_name: &str, password_hash: &str) -> DbResult<User> {
+    let made = User {
+        id: env.id(),
+        email: email.to_owned(),
+        display_name: display_name.trim().to_owned(),
+        created_at: env.now(),
+    };
+    tx.execute(
+        "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, ?3, ?4)",
+        params![blob(made.id), made.email, made.display_name, made.created_at.millis()],
+    )?;
+    tx.execute(
+        "INSERT INTO credential (user_id, password_hash) VALUES (?1, ?2)",
+        params![blob(made.id), password_hash],
+    )?;
+    Ok(made)
+}
+
+/// The account of an address in lower case.
+pub fn by_email(conn: &Connection, email: &str) -> DbResult<Option<User>> {
+    let mut statement = conn.prepare_cached("SELECT * FROM user WHERE email = ?1")?;
+    Ok(statement.query_row([email], user).optional()?)
+}
+
+/// A person's account.
+pub fn by_id(conn: &Connection, id: UserId) -> DbResult<User> {
+    let mut statement = conn.prepare_cached("SELECT * FROM user WHERE id = ?1")?;
+    let found = statement.query_row([blob(id)], user).optional()?;
+    found.ok_or_else(|| StoreError::NotFound("the account").into())
 }
 
 #[async_trait]
@@ -71,20 +103,7 @@ impl AccountStore for LocalAccounts {
                         StoreError::denied("set up this Duet", "the setup token is not the one that was printed last").into(),
                     );
                 }
-                let owner = User {
-                    id: env.id(),
-                    email,
-                    display_name: setup.display_name.trim().to_owned(),
-                    created_at: env.now(),
-                };
-                tx.execute(
-                    "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, ?3, ?4)",
-                    params![blob(owner.id), owner.email, owner.display_name, owner.created_at.millis()],
-                )?;
-                tx.execute(
-                    "INSERT INTO credential (user_id, password_hash) VALUES (?1, ?2)",
-                    params![blob(owner.id), setup.password_hash],
-                )?;
+                let owner = make(tx, &env, &email, &setup.display_name, &setup.password_hash)?;
                 let id: WorkspaceId = env.id();
                 let workspace = workspaces::make(tx, &env, owner.id, id, &setup.workspace_name, &setup.companion_name)?;
                 tx.execute(

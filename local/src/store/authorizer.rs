@@ -16,6 +16,7 @@ pub const AGENT_UNREADABLE: &[&str] = &[
     "credential",
     "idempotency_key",
     "installation",
+    "invitation",
     "run_event_outbox",
     "session",
     "workspace_key",

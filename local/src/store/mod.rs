@@ -9,7 +9,9 @@ mod conversations;
 mod db;
 mod error;
 mod events;
+mod invitations;
 mod keys;
+mod members;
 mod memory;
 mod open;
 mod readers;
@@ -45,6 +47,7 @@ use self::{
     conversations::LocalConversations,
     db::{Db, Parts},
     error::DbError,
+    invitations::LocalInvitations,
     keys::LocalKeys,
     memory::LocalMemories,
     open::FileLock,
@@ -132,6 +135,7 @@ impl LocalStore {
         Stores {
             accounts: Arc::new(LocalAccounts(db())),
             workspaces: Arc::new(LocalWorkspaces(db())),
+            invitations: Arc::new(LocalInvitations(db())),
             agents: Arc::new(LocalAgents(db())),
             conversations: Arc::new(LocalConversations(db())),
             memories: Arc::clone(&self.memories) as Arc<dyn MemoryStore>,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use duet_core::{
     Env, StoreError, StoreResult, Timestamp,
     domain::{Appended, Claim, LeasePolicy, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement, Usage},
-    ids::{LeaseToken, RunId},
+    ids::{LeaseToken, RunId, UserId, WorkspaceId},
     ports::RunLog,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -20,6 +20,9 @@ use super::{
 
 /// The driver's side of the runs on the file.
 pub struct LocalRunLog(pub(super) Db);
+
+/// Why a run ends whose person has left.
+const LEFT: &str = "The person who started it is no longer a member of this workspace.";
 
 /// A run whose lease was found to hold.
 struct Held {
@@ -138,6 +141,20 @@ fn park(tx: &Connection, env: &Env, run: &Run, head: Head, reason: &str) -> DbRe
     Ok(())
 }
 
+/// Ends the unfinished runs of a person who is no member any more.
+pub fn park_runs_of(tx: &Connection, env: &Env, workspace: WorkspaceId, user: UserId) -> DbResult<()> {
+    let unfinished: Vec<(Run, Head)> = tx
+        .prepare_cached(
+            "SELECT * FROM run WHERE workspace_id = ?1 AND user_id = ?2 AND status IN ('queued', 'running') ORDER BY id",
+        )?
+        .query_map(params![blob(workspace), blob(user)], with_head)?
+        .collect::<Result<_, _>>()?;
+    for (run, head) in unfinished {
+        park(tx, env, &run, head, LEFT)?;
+    }
+    Ok(())
+}
+
 /// Claims the oldest run that waits, or whose worker was lost.
 pub fn claim(tx: &Connection, env: &Env, policy: LeasePolicy) -> DbResult<Option<Claim>> {
     loop {
@@ -151,13 +168,7 @@ pub fn claim(tx: &Connection, env: &Env, policy: LeasePolicy) -> DbResult<Option
             .optional()?;
         let Some((run, head)) = found else { return Ok(None) };
         let Some(role) = workspaces::role(tx, run.workspace_id, run.user_id)? else {
-            park(
-                tx,
-                env,
-                &run,
-                head,
-                "The person who started it is no longer a member of this workspace.",
-            )?;
+            park(tx, env, &run, head, LEFT)?;
             continue;
         };
         if run.attempt >= policy.max_attempts {

@@ -14,6 +14,7 @@ pub const APPLICATION_ID: i32 = 0x4475_6574;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0001_foundation.sql")),
     M::up(include_str!("../../migrations/0002_memory.sql")),
+    M::up(include_str!("../../migrations/0003_invitations.sql")),
 ];
 
 /// Newest schema version of this binary.

@@ -15,6 +15,7 @@ use super::{
     cursor,
     db::Db,
     error::DbResult,
+    members,
     rows::{blob, id, time, to_json, word},
 };
 
@@ -80,7 +81,8 @@ fn workspace(row: &Row<'_>) -> rusqlite::Result<Workspace> {
     })
 }
 
-fn load(conn: &Connection, workspace_id: WorkspaceId) -> DbResult<Workspace> {
+/// A workspace.
+pub fn load(conn: &Connection, workspace_id: WorkspaceId) -> DbResult<Workspace> {
     conn.prepare_cached("SELECT * FROM workspace WHERE id = ?1")?
         .query_row([blob(workspace_id)], workspace)
         .optional()?
@@ -179,24 +181,23 @@ impl WorkspaceStore for LocalWorkspaces {
             .await
     }
 
-    async fn add_member(&self, caller: &Caller, user: UserId, role: Role) -> StoreResult<Member> {
-        caller.require_owner("add a member")?;
+    async fn remove_member(&self, caller: &Caller, user: UserId) -> StoreResult<()> {
+        caller.require_person("remove a member")?;
+        let (who, env) = (Who::from(caller), self.0.env().clone());
+        self.0.write(move |tx| members::remove(tx, &env, who, user)).await
+    }
+
+    async fn change_role(&self, caller: &Caller, user: UserId, role: Role) -> StoreResult<Member> {
+        caller.require_person("change a role")?;
         let (who, env) = (Who::from(caller), self.0.env().clone());
         self.0
             .write(move |tx| {
-                if !tx.prepare_cached("SELECT 1 FROM user WHERE id = ?1")?.exists([blob(user)])? {
-                    return Err(StoreError::NotFound("the account").into());
-                }
-                let added = tx.execute(
-                    "INSERT OR IGNORE INTO member (workspace_id, user_id, role, joined_at) VALUES (?1, ?2, ?3, ?4)",
-                    params![blob(who.workspace), blob(user), role.as_str(), env.now().millis()],
-                )?;
-                if added > 0 {
-                    let entry = audit::done("member.add", format!("user:{user}"), json!({ "role": role }));
-                    audit::record(tx, &env, who, entry)?;
-                }
+                members::change_role(tx, &env, who, user, role)?;
                 let mut statement = tx.prepare_cached(&format!("{MEMBER} WHERE m.workspace_id = ?1 AND m.user_id = ?2"))?;
-                Ok(statement.query_row(params![blob(who.workspace), blob(user)], member)?)
+                let found = statement
+                    .query_row(params![blob(who.workspace), blob(user)], member)
+                    .optional()?;
+                found.ok_or_else(|| StoreError::NotFound("the member").into())
             })
             .await
     }

@@ -7,5 +7,6 @@ mod canary;
 mod commands;
 mod harness;
 mod kill;
+mod members;
 mod story;
 mod web;

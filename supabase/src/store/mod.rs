@@ -6,6 +6,7 @@ mod audit;
 mod contract;
 mod conversations;
 mod events;
+mod invitations;
 mod keys;
 mod memory;
 mod recall;
@@ -79,6 +80,7 @@ impl PostgresStore {
         Stores {
             accounts: Arc::new(accounts::Accounts(contract())),
             workspaces: Arc::new(workspaces::Workspaces(contract())),
+            invitations: Arc::new(invitations::Invitations(contract())),
             agents: Arc::new(agents::Agents(contract())),
             conversations: Arc::new(conversations::Conversations(contract())),
             memories: Arc::clone(&memories) as Arc<dyn MemoryStore>,

@@ -68,11 +68,22 @@ impl WorkspaceStore for Workspaces {
         }))
     }
 
-    async fn add_member(&self, caller: &Caller, user: UserId, role: Role) -> StoreResult<Member> {
-        const ACTION: &str = "add a member";
+    async fn remove_member(&self, caller: &Caller, user: UserId) -> StoreResult<()> {
+        const ACTION: &str = "remove a member";
         caller.require_person(ACTION)?;
-        let call = Call::repeatable("workspace_add_member")
-            .of("the account")
+        let call = Call::new("workspace_remove_member")
+            .of("the member")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_user", user);
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn change_role(&self, caller: &Caller, user: UserId, role: Role) -> StoreResult<Member> {
+        const ACTION: &str = "change a role";
+        caller.require_person(ACTION)?;
+        let call = Call::repeatable("workspace_change_role")
+            .of("the member")
             .to(ACTION)
             .id("p_workspace", caller.workspace)
             .id("p_user", user)

@@ -1,5 +1,5 @@
 import { call } from "./call";
-import type { SetupRequest } from "./types";
+import type { Acceptance, Role, SetupRequest } from "./types";
 
 const one = (workspace_id: string, id: string) => ({ path: { workspace_id, id } });
 
@@ -10,6 +10,27 @@ export const signIn = (body: { email: string; password: string }) =>
 export const getSession = () => call("get", "/v1/auth/session", { mayBeSignedOut: true });
 export const signOut = (everywhere: boolean) =>
   call("post", "/v1/auth/sign-out", { query: everywhere ? { everywhere } : {} });
+
+export const listMembers = (workspace_id: string, cursor?: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/members", { path: { workspace_id }, query: { cursor, limit: 100 } });
+export const changeRole = (workspace: string, id: string, role: Role) =>
+  call("patch", "/v1/workspaces/{workspace_id}/members/{id}", { ...one(workspace, id), body: { role } });
+export const removeMember = (workspace: string, id: string) =>
+  call("delete", "/v1/workspaces/{workspace_id}/members/{id}", one(workspace, id));
+export const leaveWorkspace = (workspace_id: string) =>
+  call("post", "/v1/workspaces/{workspace_id}/leave", { path: { workspace_id } });
+
+export const listInvitations = (workspace_id: string, cursor?: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/invitations", { path: { workspace_id }, query: { cursor, limit: 100 } });
+export const invite = (workspace_id: string, body: { email: string; role: Role; expires_in_hours: number }) =>
+  call("post", "/v1/workspaces/{workspace_id}/invitations", { path: { workspace_id }, body });
+export const revokeInvitation = (workspace: string, id: string) =>
+  call("delete", "/v1/workspaces/{workspace_id}/invitations/{id}", one(workspace, id));
+/** The token goes in the body: an address would be kept in histories and logs. */
+export const lookUpInvitation = (token: string) =>
+  call("post", "/v1/invitations/lookup", { body: { token }, mayBeSignedOut: true });
+export const acceptInvitation = (body: Acceptance) =>
+  call("post", "/v1/invitations/accept", { body, mayBeSignedOut: true });
 
 export const getAgents = (workspace_id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/agents", { path: { workspace_id } });

@@ -1,3 +1,4 @@
+import { noteAbsent } from "./absent";
 import { noteLost, noteReached } from "./reachability";
 import { noteSignedOut } from "./signed-out";
 
@@ -101,6 +102,7 @@ export async function ask<T>(
   if (!response.ok) {
     const problem = await problemOf(response);
     if (problem.status === 401 && !mayBeSignedOut) noteSignedOut();
+    noteAbsent(problem.status, path);
     throw problem;
   }
   return (response.status === 204 ? undefined : await response.json()) as T;

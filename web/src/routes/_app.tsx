@@ -1,13 +1,29 @@
-import { useSuspenseQuery } from "@tanstack/react-query";
-import { createFileRoute, Outlet, redirect, retainSearchParams, useNavigate, useParams } from "@tanstack/react-router";
+import { useQuery, useQueryClient, useSuspenseQuery } from "@tanstack/react-query";
+import {
+  createFileRoute,
+  Outlet,
+  redirect,
+  retainSearchParams,
+  useNavigate,
+  useParams,
+  useRouter,
+} from "@tanstack/react-router";
 import { forgetSignIn, sessionQuery } from "~/features/auth/queries";
 import { forgetDrafts } from "~/features/companion/drafts";
 import { ConversationList } from "~/features/conversations/ConversationList";
+import { Gone } from "~/features/members/Gone";
 import { configQuery } from "~/features/setup/queries";
 import { Account } from "~/features/shell/Account";
 import { Frame } from "~/features/shell/Frame";
 import { chosen, keepChosen, naming, toName } from "~/features/workspaces/choice";
 import { Switcher } from "~/features/workspaces/Switcher";
+
+/** A new page: nothing of this person stays in the old one's memory. */
+function signedOut() {
+  forgetSignIn();
+  forgetDrafts();
+  window.location.assign("/sign-in");
+}
 
 type Search = { workspace?: string };
 
@@ -23,7 +39,7 @@ export const Route = createFileRoute("/_app")({
     const session = await context.queries.ensureQueryData(sessionQuery);
     if (!session) throw redirect({ to: "/sign-in", search: { next: location.href }, replace: true });
     const membership = chosen(session.workspaces, search.workspace);
-    if (!membership) throw new Error("You are in no workspace. Ask the owner to invite you.");
+    if (!membership) throw redirect({ to: "/no-workspace", replace: true });
     // The address says it, so that a reload, a link or a second tab shows the same.
     const name = toName(session.workspaces, membership);
     if (search.workspace !== name) throw redirect({ href: naming(location.href, name), replace: true });
@@ -33,10 +49,28 @@ export const Route = createFileRoute("/_app")({
 });
 
 function App() {
-  const { session, workspace } = Route.useRouteContext();
+  const { session: entered, workspace } = Route.useRouteContext();
+  const queries = useQueryClient();
+  const router = useRouter();
+  // Newer than when the page was entered: somebody may have been removed since, or let in elsewhere.
+  const session = useQuery(sessionQuery).data ?? entered;
+  const gone = !session.workspaces.some((membership) => membership.workspace.id === workspace.id);
   const config = useSuspenseQuery(configQuery).data;
   const { conversationId } = useParams({ strict: false });
   const navigate = useNavigate();
+  if (gone) {
+    return (
+      <Gone
+        workspace={workspace.name}
+        others={session.workspaces.length > 0}
+        onOthers={() => {
+          queries.removeQueries({ queryKey: ["workspace", workspace.id] });
+          void router.navigate({ to: "/chat", search: {}, replace: true }).then(() => router.invalidate());
+        }}
+        onSignedOut={signedOut}
+      />
+    );
+  }
   return (
     <Frame
       head={(close) => (
@@ -58,12 +92,8 @@ function App() {
           session={session}
           workspace={workspace.name}
           version={config.version}
-          onSignedOut={() => {
-            forgetSignIn();
-            forgetDrafts();
-            // A new page: nothing of this person stays in the old one's memory.
-            window.location.assign("/sign-in");
-          }}
+          onMembers={() => void navigate({ to: "/settings/members" })}
+          onSignedOut={signedOut}
         />
       }
     >

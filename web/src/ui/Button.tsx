@@ -3,6 +3,7 @@ import type { ComponentProps } from "react";
 const looks = {
   primary: "bg-accent text-on-accent hover:brightness-110 disabled:opacity-60 disabled:hover:brightness-100 px-4",
   quiet: "border border-line-strong bg-card text-ink hover:bg-hover disabled:opacity-60 px-4",
+  danger: "border border-line-strong bg-card text-danger hover:bg-hover disabled:opacity-60 px-4",
   bare: "text-ink-2 hover:bg-hover hover:text-ink disabled:opacity-60 px-3",
 };
 

@@ -131,6 +131,18 @@ export const Leave = (props: Props) => (
     <path d="M8 4H4.5v12H8M12.5 6.5 16 10l-3.5 3.5M16 10H8" />
   </Icon>
 );
+export const People = (props: Props) => (
+  <Icon {...props}>
+    <circle cx="7.5" cy="7" r="2.7" />
+    <path d="M2.5 16.5c0-3.2 2-5 5-5s5 1.8 5 5M12.6 4.6a2.6 2.6 0 0 1 0 4.8M14.6 11.9c1.9.6 2.9 2.2 2.9 4.6" />
+  </Icon>
+);
+export const Copy = (props: Props) => (
+  <Icon {...props}>
+    <rect x="7" y="7" width="9.5" height="9.5" rx="1.5" />
+    <path d="M13 4.5A1.5 1.5 0 0 0 11.5 3.5H5A1.5 1.5 0 0 0 3.5 5v6.5A1.5 1.5 0 0 0 4.5 13" />
+  </Icon>
+);
 export const Eye = (props: Props) => (
   <Icon {...props}>
     <path d="M2.5 10S5.2 5 10 5s7.5 5 7.5 5-2.7 5-7.5 5-7.5-5-7.5-5Z" />

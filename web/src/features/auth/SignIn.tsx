@@ -1,4 +1,4 @@
-import { type FormEvent, useState } from "react";
+import { type FormEvent, type ReactNode, useState } from "react";
 import { signIn } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import type { SessionAnswer } from "~/api/types";
@@ -6,7 +6,16 @@ import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
 import { Notice } from "~/ui/Notice";
 
-export function SignIn({ onDone, returning }: { onDone: (session: SessionAnswer) => void; returning: boolean }) {
+type Props = {
+  onDone: (session: SessionAnswer) => void;
+  returning?: boolean;
+  /** Said in place of the welcome, where the sign-in is a step of something else. */
+  heading?: ReactNode;
+  /** The address, where it is known. */
+  email?: string;
+};
+
+export function SignIn({ onDone, returning = false, heading, email }: Props) {
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState(false);
 
@@ -25,17 +34,35 @@ export function SignIn({ onDone, returning }: { onDone: (session: SessionAnswer)
 
   return (
     <form onSubmit={submit} className="space-y-5">
-      <div>
-        <h1 className="font-serif text-3xl tracking-tight">Welcome back</h1>
-        <p className="mt-2 text-ink-2">
-          {returning
-            ? "Your sign-in has ended. Sign in to go on where you were; your draft is kept."
-            : "Sign in to go on with your conversations."}
-        </p>
-      </div>
+      {heading ?? (
+        <div>
+          <h1 className="font-serif text-3xl tracking-tight">Welcome back</h1>
+          <p className="mt-2 text-ink-2">
+            {returning
+              ? "Your sign-in has ended. Sign in to go on where you were; your draft is kept."
+              : "Sign in to go on with your conversations."}
+          </p>
+        </div>
+      )}
       {problem && <Notice>{problem}</Notice>}
-      <Field label="E-mail" name="email" type="email" autoComplete="username" required autoFocus />
-      <Field label="Password" name="password" type="password" autoComplete="current-password" required />
+      <Field
+        label="E-mail"
+        name="email"
+        type="email"
+        autoComplete="username"
+        required
+        autoFocus={!email}
+        defaultValue={email}
+        readOnly={email !== undefined}
+      />
+      <Field
+        label="Password"
+        name="password"
+        type="password"
+        autoComplete="current-password"
+        required
+        autoFocus={email !== undefined}
+      />
       <Button type="submit" look="primary" busy={busy} className="w-full">
         Sign in
       </Button>

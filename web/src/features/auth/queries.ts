@@ -29,6 +29,8 @@ export const sessionQuery = queryOptions({
     }
   },
   staleTime: 5 * 60_000,
+  // A page that is left alone learns as well that its person was removed from the workspace.
+  refetchInterval: 30_000,
 });
 
 export function keepSignIn(queries: QueryClient, session: SessionAnswer) {

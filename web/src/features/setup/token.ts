@@ -1,21 +1,21 @@
 /**
- * The setup token may come in the address's fragment (`#token=…`), which no server ever sees. The shell's first script takes
- * it out of the address before anything else runs and leaves it here.
+ * A token, of the set-up or of an invitation, may come in the address's fragment (`#token=…`), which no server ever sees. The shell's
+ * first script takes it out of the address before anything else runs and leaves it here.
  */
 declare global {
   interface Window {
-    duetSetupToken?: string;
+    duetToken?: string;
   }
 }
 
 /** Runs inline in the shell's head, before the first paint: the theme, and the token out of the address. */
 export const headScript = `(function(){var d=document.documentElement,t;try{t=localStorage.getItem("duet.theme")}catch(e){}
 if(t!=="light"&&t!=="dark")t=matchMedia("(prefers-color-scheme: dark)").matches?"dark":"light";d.dataset.theme=t;
-var m=/[#&]token=([^&]+)/.exec(location.hash);if(m){try{window.duetSetupToken=decodeURIComponent(m[1])}catch(e){}
+var m=/[#&]token=([^&]+)/.exec(location.hash);if(m){try{window.duetToken=decodeURIComponent(m[1])}catch(e){}
 history.replaceState(history.state,"",location.pathname+location.search)}})()`;
 
-export const tokenFromAddress = (): string => (typeof window === "undefined" ? "" : (window.duetSetupToken ?? ""));
+export const tokenFromAddress = (): string => (typeof window === "undefined" ? "" : (window.duetToken ?? ""));
 
 export const forgetToken = () => {
-  delete window.duetSetupToken;
+  delete window.duetToken;
 };

@@ -1,14 +1,20 @@
 import { useState } from "react";
 import { signOut } from "~/api/endpoints";
 import type { SessionAnswer } from "~/api/types";
-import { Leave, More } from "~/ui/icons";
+import { Leave, More, People } from "~/ui/icons";
 import { MenuButton, Popover } from "~/ui/Popover";
 import { chooseTheme, type ThemeChoice, useTheme } from "./theme";
 
-type Props = { session: SessionAnswer; workspace: string; version: string; onSignedOut: () => void };
+type Props = {
+  session: SessionAnswer;
+  workspace: string;
+  version: string;
+  onMembers: () => void;
+  onSignedOut: () => void;
+};
 
 /** Who is signed in, the theme, and the way out. */
-export function Account({ session, workspace, version, onSignedOut }: Props) {
+export function Account({ session, workspace, version, onMembers, onSignedOut }: Props) {
   const [problem, setProblem] = useState<string>();
   const leave = async (everywhere: boolean) => {
     setProblem(undefined);
@@ -45,9 +51,18 @@ export function Account({ session, workspace, version, onSignedOut }: Props) {
         </button>
       )}
     >
-      {() => (
+      {(close) => (
         <div className="p-2">
           <p className="truncate px-3 pt-1 pb-3 text-sm text-ink-2">{email}</p>
+          <MenuButton
+            onClick={() => {
+              close();
+              onMembers();
+            }}
+          >
+            <People /> Members
+          </MenuButton>
+          <hr className="my-2 border-line" />
           <ThemeChoices />
           <hr className="my-2 border-line" />
           <MenuButton onClick={() => leave(false)}>

@@ -1,3 +1,4 @@
+import { noteAbsent } from "~/api/absent";
 import { type Problem, problemOf } from "~/api/http";
 import { noteLost, noteReached } from "~/api/reachability";
 import { emptyReply, type Fold, foldFrame, type LiveReply, reconnected, startFold } from "./fold";
@@ -45,6 +46,7 @@ export async function follow({ url, onChange, signal, from = emptyReply, fetch: 
           fold = startFold();
           continue;
         }
+        noteAbsent(problem.status, url(fold.reply.seq));
         if (problem.status < 500 && problem.status !== 429) return onChange({ reply: fold.reply, problem });
         wait = (problem.retryAfterSeconds ?? 1) * 1000;
       } else if (answer.body) {

@@ -1,0 +1,234 @@
+use std::time::Duration;
+
+use axum::{
+    Json as Answer,
+    extract::{FromRequest, Request, State},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use duet_core::{
+    domain::{Invitation, Invited, Membership, NewInvitation, Newcomer, Page, Role},
+    ids::InvitationId,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    One,
+    auth::{check_email, new_session},
+    setup::check_name,
+};
+use crate::{
+    auth::{Authenticated, Credential, In, PersonOnly, origin, password, secret},
+    error::{ApiResult, Code, OpenProblems, Problem, ReadProblems, WriteProblems},
+    extract::{Json, PageQuery, Path, Query},
+    limits::client_address,
+    state::AppState,
+};
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_invitations, create_invitation))
+        .routes(routes!(revoke_invitation))
+        .routes(routes!(look_up))
+        .routes(routes!(accept))
+}
+
+/// Its invitations
+///
+/// For owners, with those that are over.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/invitations", tag = "invitations",
+    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PageQuery),
+    responses((status = 200, description = "Newest first; never their tokens.", body = Page<Invitation>), ReadProblems)
+)]
+async fn list_invitations(
+    State(state): State<AppState>,
+    caller: In<PersonOnly>,
+    Query(page): Query<PageQuery>,
+) -> ApiResult<Answer<Page<Invitation>>> {
+    Ok(Answer(state.stores().invitations.list(&caller, page.request()?).await?))
+}
+
+/// Whom to invite.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationRequest {
+    /// The address; only an account with it can accept.
+    email: String,
+    /// The role that they will have; `member` when absent.
+    #[serde(default = "member")]
+    role: Role,
+    /// For how many hours it can be accepted: 1 to 720, a week when absent.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 720)]
+    expires_in_hours: Option<u32>,
+}
+
+fn member() -> Role {
+    Role::Member
+}
+
+/// An invitation with its link.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CreatedInvitation {
+    /// The invitation.
+    pub invitation: Invitation,
+    /// Shown this once; give it to the guest. The token stands after `#`, where browsers do not send it along.
+    pub link: String,
+    /// The token alone.
+    pub token: String,
+}
+
+/// Invite somebody
+///
+/// For owners. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/invitations", tag = "invitations", request_body = InvitationRequest,
+    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
+    responses((status = 201, description = "The invitation and, this once, its link.", body = CreatedInvitation), WriteProblems)
+)]
+async fn create_invitation(
+    State(state): State<AppState>,
+    caller: In<PersonOnly>,
+    headers: HeaderMap,
+    uri: Uri,
+    Json(request): Json<InvitationRequest>,
+) -> ApiResult<Response> {
+    let lifetime = match request.expires_in_hours {
+        None => NewInvitation::LIFETIME,
+        Some(hours) => Duration::from_secs(u64::from(hours) * 3600),
+    };
+    if !(NewInvitation::SHORTEST..=NewInvitation::LONGEST).contains(&lifetime) {
+        return Err(Problem::invalid_field(
+            "expires_in_hours",
+            "`expires_in_hours` is a number from 1 to 720.",
+        ));
+    }
+    let token = secret::random(state.env());
+    let new = NewInvitation {
+        id: state.env().id(),
+        email: check_email(&request.email)?,
+        role: request.role,
+        token_hash: secret::hash(&token),
+        lifetime,
+    };
+    let invitation = state.stores().invitations.create(&caller, new).await?;
+    let page = match &state.config().server.public_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("http://{}", origin::authority(&headers, &uri).unwrap_or("localhost")),
+    };
+    let answer = Answer(CreatedInvitation {
+        invitation,
+        link: format!("{page}/invite#token={token}"),
+        token,
+    });
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], answer).into_response())
+}
+
+/// Revoke an invitation
+///
+/// At once and for good.
+#[utoipa::path(
+    delete, path = "/v1/workspaces/{workspace_id}/invitations/{id}", tag = "invitations",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The invitation.", format = Uuid),
+    ),
+    responses((status = 200, description = "The revoked invitation.", body = Invitation), WriteProblems)
+)]
+async fn revoke_invitation(
+    State(state): State<AppState>,
+    caller: In<PersonOnly>,
+    Path(path): Path<One<InvitationId>>,
+) -> ApiResult<Answer<Invitation>> {
+    Ok(Answer(state.stores().invitations.revoke(&caller, path.id).await?))
+}
+
+/// A request of somebody who need not be signed in, counted against its address.
+async fn counted<T: DeserializeOwned + Send>(state: &AppState, request: Request) -> ApiResult<(Parts, T)> {
+    let (parts, body) = request.into_parts();
+    origin::check_page(&parts, state)?;
+    state.limits().invitation(client_address(&parts, &state.config().server))?;
+    let again = Request::from_parts(parts.clone(), body);
+    let Json(body) = Json::<T>::from_request(again, state).await?;
+    Ok((parts, body))
+}
+
+/// A token.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationToken {
+    /// What stands after `#token=` in the link.
+    token: String,
+}
+
+/// What an invitation is about
+///
+/// For whoever holds its token. One that was used or revoked or has expired says so; a token of nothing is not found.
+#[utoipa::path(
+    post, path = "/v1/invitations/lookup", tag = "invitations", security(()), request_body = InvitationToken,
+    responses((status = 200, description = "It can be accepted.", body = Invited), OpenProblems)
+)]
+async fn look_up(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+    let (_, InvitationToken { token }) = counted(&state, request).await?;
+    let invited = state.stores().invitations.look_up(secret::hash(&token)).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Answer(invited)).into_response())
+}
+
+/// Accepting an invitation.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acceptance {
+    /// What stands after `#token=` in the link.
+    token: String,
+    /// For those without an account: the name they go by.
+    display_name: Option<String>,
+    /// For those without an account: at least 10 characters.
+    #[schema(min_length = 10, format = Password)]
+    password: Option<String>,
+}
+
+/// Accept an invitation
+///
+/// With a `password`: makes the account of the invited address and signs it in. Without: as the signed-in person, whose address has
+/// to be the invited one. It works once.
+#[utoipa::path(
+    post, path = "/v1/invitations/accept", tag = "invitations", security((), ("session" = []), ("bearer" = [])),
+    request_body = Acceptance,
+    responses(
+        (status = 200, description = "The signed-in person is a member.", body = Membership),
+        (status = 201, description = "The new person is a member, and signed in.", body = Membership),
+        WriteProblems
+    )
+)]
+async fn accept(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+    let (parts, acceptance): (_, Acceptance) = counted(&state, request).await?;
+    let token_hash = secret::hash(&acceptance.token);
+    let invitations = &state.stores().invitations;
+    let Some(password) = acceptance.password else {
+        let authenticated = Authenticated::from_parts(&parts, &state).await?;
+        if let Credential::Key(..) = &authenticated.credential {
+            return Err(Problem::new(Code::Denied, "An API key cannot do this. Sign in first."));
+        }
+        let name = acceptance.display_name.as_deref();
+        let membership = invitations.accept(authenticated.user, token_hash, name).await?;
+        return Ok(Answer(membership).into_response());
+    };
+    // Before the password is hashed, which costs.
+    invitations.look_up(token_hash).await?;
+    password::check(&password).map_err(|message| Problem::invalid_field("password", message))?;
+    let newcomer = Newcomer {
+        display_name: check_name("display_name", acceptance.display_name.as_deref().unwrap_or_default(), 80)?,
+        password_hash: password::hash(state.env(), password).await?,
+    };
+    let user = invitations.accept_as_newcomer(token_hash, newcomer).await?;
+    let (headers, _) = new_session(&state, &user).await?;
+    let membership = state.stores().workspaces.memberships(user.id).await?.into_iter().next();
+    Ok((
+        StatusCode::CREATED,
+        headers,
+        Answer(membership.ok_or_else(Problem::internal)?),
+    )
+        .into_response())
+}

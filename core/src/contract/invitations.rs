@@ -1,0 +1,519 @@
+//! [`crate::ports::InvitationStore`], and what ends with a membership.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::{World, assert_denied};
+use crate::{
+    caller::Caller,
+    domain::{
+        EventKind, Invitation, InvitationStatus, KeyScope, LeasePolicy, NewApiKey, NewInvitation, Newcomer, Page, PageRequest,
+        Role, RunEvent, RunStatus, Session,
+    },
+    error::{StoreError, StoreResult},
+    ids::InvitationId,
+};
+
+fn newcomer(name: &str) -> Newcomer {
+    Newcomer {
+        display_name: name.into(),
+        password_hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".into(),
+    }
+}
+
+async fn invite(world: &World, token: u8, email: &str) -> Invitation {
+    let new = world.invitation(token, email);
+    world.stores.invitations.create(&world.owner, new).await.unwrap()
+}
+
+async fn list(world: &World) -> Vec<Invitation> {
+    let page = world.stores.invitations.list(&world.owner, PageRequest::first(200)).await;
+    page.unwrap().items
+}
+
+async fn status(world: &World, id: InvitationId) -> InvitationStatus {
+    let all = list(world).await;
+    all.into_iter().find(|invitation| invitation.id == id).unwrap().status
+}
+
+async fn actions(world: &World) -> Vec<(String, String)> {
+    let page = world
+        .stores
+        .audit
+        .entries(&world.owner, PageRequest::first(200))
+        .await
+        .unwrap();
+    let text: String = page.items.iter().map(|entry| entry.details.to_string()).collect();
+    assert!(!text.contains('@'), "addresses stay out of the audit log");
+    page.items
+        .into_iter()
+        .rev()
+        .map(|entry| (entry.action, entry.target))
+        .collect()
+}
+
+fn assert_conflict<T: std::fmt::Debug>(result: StoreResult<T>, word: &str) {
+    match result {
+        Err(StoreError::Conflict(sentence)) => assert!(sentence.contains(word), "`{sentence}` does not say `{word}`"),
+        other => panic!("expected a conflict saying `{word}`, got {other:?}"),
+    }
+}
+
+fn assert_unknown<T: std::fmt::Debug>(result: StoreResult<T>) {
+    assert!(matches!(result, Err(StoreError::NotFound("the invitation"))), "{result:?}");
+}
+
+/// Made, seen by who holds the token, accepted once by the invited address, on record.
+pub async fn life_of_an_invitation(world: &World) {
+    let invitations = &world.stores.invitations;
+    let new = world.invitation(1, " Dora@Example.ORG ");
+    let made = invitations.create(&world.owner, new.clone()).await.unwrap();
+    assert_eq!((made.email.as_str(), made.role), ("dora@example.org", Role::Member));
+    assert_eq!((made.status, made.created_by), (InvitationStatus::Open, world.owner.user));
+    assert_eq!(made.expires_at.since(made.created_at), NewInvitation::LIFETIME);
+    let again = invitations.create(&world.owner, new).await.unwrap();
+    assert_eq!(again, made, "the same invitation again changes nothing");
+
+    let told = invitations.look_up([1; 32]).await.unwrap();
+    assert_eq!(
+        (told.workspace_name.as_str(), told.email.as_str(), told.invited_by.as_str()),
+        ("Home", "dora@example.org", "Ana")
+    );
+    assert!(!told.has_account && told.role == Role::Member && told.expires_at == made.expires_at);
+
+    let dora = invitations.accept_as_newcomer([1; 32], newcomer(" Dora ")).await.unwrap();
+    assert_eq!(
+        (dora.email.as_str(), dora.display_name.as_str()),
+        ("dora@example.org", "Dora")
+    );
+    assert!(world.stores.accounts.credentials("dora@example.org").await.unwrap().is_some());
+    let role = world.stores.workspaces.role(dora.id, world.workspace.id).await.unwrap();
+    assert_eq!(role, Some(Role::Member));
+    assert_conflict(invitations.look_up([1; 32]).await, "used");
+    assert_conflict(invitations.accept_as_newcomer([1; 32], newcomer("Eve")).await, "used");
+    assert_conflict(invitations.accept(dora.id, [1; 32], None).await, "used");
+    assert_conflict(invitations.revoke(&world.owner, made.id).await, "Remove the member");
+
+    let here = list(world)
+        .await
+        .into_iter()
+        .find(|invitation| invitation.id == made.id)
+        .unwrap();
+    assert_eq!((here.status, here.accepted_by), (InvitationStatus::Accepted, Some(dora.id)));
+    assert!(here.accepted_at.is_some() && here.revoked_at.is_none());
+    let target = format!("invitation:{}", made.id);
+    let log = actions(world).await;
+    let about: Vec<&str> = log
+        .iter()
+        .filter(|(_, of)| *of == target)
+        .map(|(action, _)| action.as_str())
+        .collect();
+    assert_eq!(about, ["invitation.create", "invitation.accept"]);
+}
+
+/// Somebody with an account accepts as who they are, and as nobody else.
+pub async fn invitations_are_for_one_address(world: &World) {
+    let invitations = &world.stores.invitations;
+    let made = invite(world, 1, "cleo@example.org").await;
+    assert!(invitations.look_up([1; 32]).await.unwrap().has_account);
+    assert_denied(
+        invitations.accept(world.member.user, [1; 32], None).await,
+        "another e-mail address",
+    );
+    assert_conflict(invitations.accept_as_newcomer([1; 32], newcomer("Eve")).await, "account");
+    assert_eq!(
+        status(world, made.id).await,
+        InvitationStatus::Open,
+        "a refusal does not use it up"
+    );
+    let joined = invitations
+        .accept(world.stranger.user, [1; 32], Some("Not looked at"))
+        .await
+        .unwrap();
+    assert_eq!((joined.workspace, joined.role), (world.workspace.clone(), Role::Member));
+    let mine = world.stores.workspaces.memberships(world.stranger.user).await.unwrap();
+    assert_eq!(mine.len(), 2);
+    let members = world
+        .stores
+        .workspaces
+        .members(&world.owner, PageRequest::first(10))
+        .await
+        .unwrap();
+    assert_eq!(members.items.len(), 3);
+    assert!(members.items.iter().all(|member| member.display_name != "Not looked at"));
+}
+
+/// What owners get refused, and everybody else.
+pub async fn who_invites_whom(world: &World) {
+    let invitations = &world.stores.invitations;
+    let new = |email: &str| world.invitation(9, email);
+    let agent = world.agent_of(&world.owner).await;
+    let made = invite(world, 1, "dora@example.org").await;
+    for (caller, word) in [(&world.member, "owner"), (&agent, "person")] {
+        assert_denied(invitations.create(caller, new("eve@example.org")).await, word);
+        assert_denied(invitations.list(caller, PageRequest::first(10)).await, word);
+        assert_denied(invitations.revoke(caller, made.id).await, word);
+    }
+    for email in ["", "nobody", "a@b@c", "a b@example.org"] {
+        let refused = invitations.create(&world.owner, new(email)).await;
+        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{email}: {refused:?}");
+    }
+    for seconds in [0, 3599, 30 * 24 * 3600 + 1] {
+        let lifetime = Duration::from_secs(seconds);
+        let refused = invitations
+            .create(
+                &world.owner,
+                NewInvitation {
+                    lifetime,
+                    ..new("eve@example.org")
+                },
+            )
+            .await;
+        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{seconds} s: {refused:?}");
+    }
+    assert_conflict(invitations.create(&world.owner, new("BEN@example.org")).await, "member");
+    assert_conflict(invitations.create(&world.owner, new("ana@example.org")).await, "member");
+    assert!(matches!(
+        invitations.accept_as_newcomer([1; 32], newcomer("  ")).await,
+        Err(StoreError::Invalid(_))
+    ));
+    assert_eq!(list(world).await.len(), 2, "the member's own, and the open one");
+}
+
+/// Invitations that are over say so, each in its way; what never was is not found.
+pub async fn invitations_end(world: &World) {
+    let invitations = &world.stores.invitations;
+    assert_unknown(invitations.look_up([8; 32]).await);
+    assert_unknown(invitations.accept(world.stranger.user, [8; 32], None).await);
+    assert_unknown(invitations.accept_as_newcomer([8; 32], newcomer("Dora")).await);
+
+    // Taken back.
+    let revoked = invite(world, 1, "cleo@example.org").await;
+    let gone = invitations.revoke(&world.owner, revoked.id).await.unwrap();
+    assert_eq!(gone.status, InvitationStatus::Revoked);
+    assert_eq!(invitations.revoke(&world.owner, revoked.id).await.unwrap(), gone);
+    assert_conflict(invitations.look_up([1; 32]).await, "taken back");
+    assert_conflict(invitations.accept(world.stranger.user, [1; 32], None).await, "taken back");
+    assert_unknown(invitations.revoke(&world.owner, world.env.id()).await);
+
+    // Replaced by a newer one.
+    let first = invite(world, 2, "cleo@example.org").await;
+    let second = invite(world, 3, "cleo@example.org").await;
+    assert_eq!(status(world, first.id).await, InvitationStatus::Revoked);
+    assert_conflict(invitations.accept(world.stranger.user, [2; 32], None).await, "taken back");
+
+    // Expired.
+    let lifetime = NewInvitation::SHORTEST;
+    let new = NewInvitation {
+        lifetime,
+        ..world.invitation(4, "dora@example.org")
+    };
+    let short = invitations.create(&world.owner, new).await.unwrap();
+    world.time.advance(lifetime);
+    assert_eq!(status(world, short.id).await, InvitationStatus::Expired);
+    assert_conflict(invitations.look_up([4; 32]).await, "expired");
+    assert_conflict(invitations.accept_as_newcomer([4; 32], newcomer("Dora")).await, "expired");
+    let anew = invite(world, 5, "dora@example.org").await;
+    assert_eq!(
+        status(world, short.id).await,
+        InvitationStatus::Expired,
+        "it had ended before it was replaced"
+    );
+    assert_eq!(
+        (status(world, anew.id).await, status(world, second.id).await),
+        (InvitationStatus::Open, InvitationStatus::Open)
+    );
+    world.time.advance(NewInvitation::LIFETIME);
+    assert_conflict(invitations.accept(world.stranger.user, [3; 32], None).await, "expired");
+
+    // Newest first, in pages.
+    let all = list(world).await;
+    assert!(all.windows(2).all(|pair| pair[0].created_at > pair[1].created_at));
+    let mut paged = Vec::new();
+    let mut cursor = None;
+    loop {
+        let Page { items, next_cursor } = invitations
+            .list(&world.owner, PageRequest { cursor, limit: 2 })
+            .await
+            .unwrap();
+        paged.extend(items);
+        cursor = next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
+}
+
+/// Fifty who come with the same link at once: one gets in.
+pub async fn one_of_many_is_let_in(world: &World) {
+    let invitations = &world.stores.invitations;
+    invite(world, 1, "dora@example.org").await;
+    let tries = join_all((0..50).map(|_| invitations.accept_as_newcomer([1; 32], newcomer("Dora")))).await;
+    assert_eq!(tries.iter().filter(|tried| tried.is_ok()).count(), 1);
+    invite(world, 2, "cleo@example.org").await;
+    let tries = join_all((0..50).map(|_| invitations.accept(world.stranger.user, [2; 32], None))).await;
+    assert_eq!(tries.iter().filter(|tried| tried.is_ok()).count(), 1);
+    assert!(
+        tries
+            .iter()
+            .all(|tried| matches!(tried, Ok(_) | Err(StoreError::Conflict(_)))),
+        "{tries:?}"
+    );
+    let members = world
+        .stores
+        .workspaces
+        .members(&world.owner, PageRequest::first(200))
+        .await
+        .unwrap();
+    assert_eq!(members.items.len(), 4);
+}
+
+/// A workspace has so many open invitations at most; those that are over do not count.
+pub async fn open_invitations_are_bounded(world: &World) {
+    let invitations = &world.stores.invitations;
+    for number in 0..NewInvitation::MOST_OPEN {
+        let mut new = world.invitation(0, &format!("guest{number}@example.org"));
+        new.token_hash[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+        invitations.create(&world.owner, new).await.unwrap();
+    }
+    assert_conflict(
+        invitations
+            .create(&world.owner, world.invitation(200, "more@example.org"))
+            .await,
+        "100",
+    );
+    invitations
+        .create(&world.owner, world.invitation(201, "guest7@example.org"))
+        .await
+        .expect("one that replaces another");
+    world.time.advance(NewInvitation::LIFETIME);
+    invitations
+        .create(&world.owner, world.invitation(202, "more@example.org"))
+        .await
+        .expect("the others have expired");
+}
+
+/// Invitations of one workspace are nowhere in another.
+pub async fn invitations_stay_in_their_workspace(world: &World) {
+    let invitations = &world.stores.invitations;
+    let made = invite(world, 1, "dora@example.org").await;
+    let there = invitations.list(&world.stranger, PageRequest::first(10)).await.unwrap();
+    assert!(there.items.is_empty());
+    let foreign = invitations.revoke(&world.stranger, made.id).await.unwrap_err();
+    let absent = invitations.revoke(&world.stranger, world.env.id()).await.unwrap_err();
+    assert_eq!(foreign.to_string(), absent.to_string());
+    assert_eq!(status(world, made.id).await, InvitationStatus::Open);
+    // The same address can be invited to both, and coming into one leaves the other open.
+    let other = world.invitation(2, "dora@example.org");
+    invitations.create(&world.stranger, other).await.unwrap();
+    let dora = invitations.accept_as_newcomer([2; 32], newcomer("Dora")).await.unwrap();
+    assert_eq!(world.stores.workspaces.role(dora.id, world.workspace.id).await.unwrap(), None);
+    assert_eq!(status(world, made.id).await, InvitationStatus::Open);
+    invitations.accept(dora.id, [1; 32], None).await.unwrap();
+}
+
+/// What a removed member had open ends with the membership; sign-ins and other workspaces go on; coming back works.
+pub async fn removal(world: &World) {
+    let (stores, ben) = (&world.stores, &world.member);
+    let conversation = world.conversation(ben).await;
+    let turn = world.ask(ben, conversation.id, "Think long").await;
+    let running = world.claim().await.expect("the run");
+    let waiting = world.ask(ben, world.conversation(ben).await.id, "Wait").await;
+    let others = world
+        .ask(&world.owner, world.conversation(&world.owner).await.id, "Mine")
+        .await;
+    let key = |secret: u8| NewApiKey {
+        id: world.env.id(),
+        name: "Laptop".into(),
+        prefix: "duet_abc".into(),
+        secret_hash: [secret; 32],
+        scopes: [KeyScope::Chat].into(),
+        expires_at: None,
+    };
+    stores.keys.create(ben, key(1)).await.unwrap();
+    stores.keys.create(&world.owner, key(2)).await.unwrap();
+    let now = world.env.now();
+    let session = Session {
+        id: world.env.id(),
+        user_id: ben.user,
+        created_at: now,
+        expires_at: now.plus(Duration::from_secs(3600)),
+    };
+    stores.accounts.create_session(session, [3; 32]).await.unwrap();
+    let own = world.env.id();
+    stores.workspaces.create(ben.user, own, "Ben's", "Bo").await.unwrap();
+
+    assert_denied(stores.workspaces.remove_member(ben, world.owner.user).await, "owner");
+    let agent = world.agent_of(&world.owner).await;
+    assert_denied(stores.workspaces.remove_member(&agent, ben.user).await, "person");
+    assert!(matches!(
+        stores.workspaces.remove_member(&world.owner, world.stranger.user).await,
+        Err(StoreError::NotFound("the member"))
+    ));
+    stores.workspaces.remove_member(&world.owner, ben.user).await.unwrap();
+
+    assert_eq!(stores.workspaces.role(ben.user, world.workspace.id).await.unwrap(), None);
+    assert!(stores.system.api_key([1; 32]).await.unwrap().is_none(), "their key is dead");
+    assert!(stores.system.api_key([2; 32]).await.unwrap().is_some());
+    assert!(
+        stores.accounts.session([3; 32]).await.unwrap().is_some(),
+        "they are signed in still"
+    );
+    let theirs = Caller::person(ben.user, own, Role::Owner);
+    assert_eq!(stores.workspaces.workspace(&theirs).await.unwrap().name, "Ben's");
+
+    // The run that was under way is nobody's any more, and none of theirs is claimed again.
+    let late = stores
+        .run_log
+        .append(running.run.id, running.lease, running.run.last_seq, vec![])
+        .await;
+    assert!(matches!(late, Err(StoreError::Stale(_))), "{late:?}");
+    assert_eq!(world.claim().await.map(|claim| claim.run.id), Some(others.run_id));
+    world.outlive_leases();
+    assert_eq!(world.claim().await.map(|claim| claim.run.id), Some(others.run_id));
+
+    // Back by a new invitation: what was theirs is there, and the runs say why they ended.
+    invite(world, 5, "ben@example.org").await;
+    stores.invitations.accept(ben.user, [5; 32], None).await.unwrap();
+    for run in [turn.run_id, waiting.run_id] {
+        let run = stores.runs.run(ben, run).await.unwrap().expect("their run");
+        assert_eq!(run.status, RunStatus::Parked);
+        assert!(run.reason.is_some_and(|reason| reason.contains("no longer a member")));
+        let page = stores.runs.events(ben, run.id, 0, 100).await.unwrap();
+        assert!(page.ended && page.events.last().is_some_and(|last| last.kind == EventKind::Done));
+        assert!(matches!(page.events[0].event, Some(RunEvent::Started { .. })));
+    }
+    assert!(stores.system.api_key([1; 32]).await.unwrap().is_none(), "revoked for good");
+    world.ask(ben, conversation.id, "Again").await;
+    let removed = ("member.remove".to_owned(), format!("user:{}", ben.user));
+    assert!(actions(world).await.contains(&removed));
+}
+
+/// Everybody may leave but the last owner; of owners who remove each other at once one stays.
+pub async fn leaving(world: &World) {
+    let (workspaces, invitations) = (&world.stores.workspaces, &world.stores.invitations);
+    assert_conflict(workspaces.remove_member(&world.owner, world.owner.user).await, "owner");
+    workspaces.remove_member(&world.member, world.member.user).await.unwrap();
+    assert!(
+        workspaces.remove_member(&world.member, world.member.user).await.is_err(),
+        "gone already"
+    );
+    let left = ("member.leave".to_owned(), format!("user:{}", world.member.user));
+    assert!(actions(world).await.contains(&left));
+
+    for round in 0..5 {
+        let new = NewInvitation {
+            role: Role::Owner,
+            ..world.invitation(10 + round, "cleo@example.org")
+        };
+        invitations.create(&world.owner, new).await.unwrap();
+        invitations.accept(world.stranger.user, [10 + round; 32], None).await.unwrap();
+        let cleo = Caller::person(world.stranger.user, world.workspace.id, Role::Owner);
+        let (one, other) = futures::join!(
+            workspaces.remove_member(&world.owner, cleo.user),
+            workspaces.remove_member(&cleo, world.owner.user)
+        );
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+        let (stays, gone) = if one.is_ok() {
+            (&world.owner, &cleo)
+        } else {
+            (&cleo, &world.owner)
+        };
+        assert_eq!(workspaces.role(gone.user, world.workspace.id).await.unwrap(), None);
+        assert_conflict(workspaces.remove_member(stays, stays.user).await, "owner");
+        if one.is_err() {
+            let new = NewInvitation {
+                role: Role::Owner,
+                ..world.invitation(30 + round, "ana@example.org")
+            };
+            invitations.create(&cleo, new).await.unwrap();
+            invitations.accept(world.owner.user, [30 + round; 32], None).await.unwrap();
+            workspaces.remove_member(&world.owner, cleo.user).await.unwrap();
+        }
+    }
+}
+
+/// Roles change by owners; there is always one. Who is no owner any more has no invitation out.
+pub async fn roles(world: &World) {
+    let (workspaces, invitations) = (&world.stores.workspaces, &world.stores.invitations);
+    assert_denied(
+        workspaces.change_role(&world.member, world.member.user, Role::Owner).await,
+        "owner",
+    );
+    let agent = world.agent_of(&world.owner).await;
+    assert_denied(workspaces.change_role(&agent, world.member.user, Role::Owner).await, "person");
+    assert!(matches!(
+        workspaces.change_role(&world.owner, world.stranger.user, Role::Owner).await,
+        Err(StoreError::NotFound("the member"))
+    ));
+    assert_conflict(
+        workspaces.change_role(&world.owner, world.owner.user, Role::Member).await,
+        "owner",
+    );
+    for _ in 0..2 {
+        let ben = workspaces
+            .change_role(&world.owner, world.member.user, Role::Owner)
+            .await
+            .unwrap();
+        assert_eq!((ben.user_id, ben.role), (world.member.user, Role::Owner));
+    }
+    let ben = Caller::person(world.member.user, world.workspace.id, Role::Owner);
+    let his = invitations
+        .create(&ben, world.invitation(1, "dora@example.org"))
+        .await
+        .unwrap();
+    let hers = invite(world, 2, "eve@example.org").await;
+    workspaces.change_role(&world.owner, ben.user, Role::Member).await.unwrap();
+    assert_eq!(status(world, his.id).await, InvitationStatus::Revoked);
+    assert_eq!(status(world, hers.id).await, InvitationStatus::Open);
+    // Their caller was made before; the store looks again.
+    assert_denied(
+        invitations.create(&ben, world.invitation(3, "dora@example.org")).await,
+        "owner",
+    );
+    assert_denied(workspaces.remove_member(&ben, world.owner.user).await, "owner");
+    let changes = actions(world)
+        .await
+        .into_iter()
+        .filter(|(action, _)| action == "member.role")
+        .count();
+    assert_eq!(changes, 2, "what changes nothing is not on record");
+}
+
+/// A turn that is started at the moment of a removal is either refused or ends with the membership.
+pub async fn no_turn_slips_through(world: &World) {
+    let (stores, ben) = (&world.stores, &world.member);
+    for round in 0..10 {
+        let mut conversations = Vec::new();
+        for _ in 0..5 {
+            conversations.push(world.conversation(ben).await.id);
+        }
+        let turns = join_all(
+            conversations
+                .into_iter()
+                .map(|conversation| stores.runs.start_turn(ben, world.turn(conversation, "Quick"))),
+        );
+        let claims = join_all((0..3).map(|_| stores.system.claim_run(LeasePolicy::default())));
+        let (turns, claims, removed) = futures::join!(turns, claims, stores.workspaces.remove_member(&world.owner, ben.user));
+        removed.unwrap();
+        for claim in claims.into_iter().filter_map(|claim| claim.unwrap()) {
+            let late = stores
+                .run_log
+                .append(claim.run.id, claim.lease, claim.run.last_seq, vec![])
+                .await;
+            assert!(
+                matches!(late, Err(StoreError::Stale(_))),
+                "a run goes on without its person: {late:?}"
+            );
+        }
+        assert!(world.claim().await.is_none());
+        invite(world, 20 + round, "ben@example.org").await;
+        stores.invitations.accept(ben.user, [20 + round; 32], None).await.unwrap();
+        for turn in turns.into_iter().flatten() {
+            let run = stores.runs.run(ben, turn.run_id).await.unwrap().expect("a run");
+            assert_eq!(run.status, RunStatus::Parked);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Invitations: how people come into a workspace (W3).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Role, email_address, word_enum};
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    ids::{InvitationId, UserId, WorkspaceId},
+};
+
+word_enum! {
+    /// What has become of an invitation.
+    InvitationStatus {
+        /// It can be accepted.
+        Open = "open",
+        /// It was accepted; it works no more.
+        Accepted = "accepted",
+        /// It was taken back, or replaced by a newer one for the same address.
+        Revoked = "revoked",
+        /// Its time is over.
+        Expired = "expired",
+    }
+}
+
+/// An invitation as owners see it: never its token, which was shown once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Invitation {
+    /// Its id.
+    pub id: InvitationId,
+    /// The workspace that it lets into.
+    pub workspace_id: WorkspaceId,
+    /// The address that it is for, in lower case; nobody else can accept it.
+    pub email: String,
+    /// The role that the guest will have.
+    pub role: Role,
+    /// What has become of it, at the time of asking.
+    pub status: InvitationStatus,
+    /// Which owner made it.
+    pub created_by: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From then on it is refused.
+    pub expires_at: Timestamp,
+    /// When it was accepted.
+    pub accepted_at: Option<Timestamp>,
+    /// By whom.
+    pub accepted_by: Option<UserId>,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl InvitationStatus {
+    /// What the times of an invitation mean at this moment. One that had expired before it was replaced stays expired.
+    pub fn of(
+        accepted_at: Option<Timestamp>,
+        revoked_at: Option<Timestamp>,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> InvitationStatus {
+        match (accepted_at, revoked_at) {
+            (Some(_), _) => Self::Accepted,
+            (None, Some(revoked)) if revoked < expires_at => Self::Revoked,
+            _ if expires_at <= now => Self::Expired,
+            _ => Self::Open,
+        }
+    }
+
+    /// Why an invitation that stands so cannot be accepted.
+    pub fn refusal(self) -> Option<StoreError> {
+        let sentence = match self {
+            Self::Open => return None,
+            Self::Accepted => "This invitation was used already. Sign in, or ask for a new one.",
+            Self::Revoked => "This invitation was taken back. Ask for a new one.",
+            Self::Expired => "This invitation has expired. Ask for a new one.",
+        };
+        Some(StoreError::conflict(sentence))
+    }
+}
+
+/// An invitation to be stored.
+#[derive(Clone, Debug)]
+pub struct NewInvitation {
+    /// Its id.
+    pub id: InvitationId,
+    /// The address that it is for.
+    pub email: String,
+    /// The role that the guest will have.
+    pub role: Role,
+    /// SHA-256 of the token, which has 256 random bits.
+    pub token_hash: [u8; 32],
+    /// How long it can be accepted.
+    pub lifetime: Duration,
+}
+
+impl NewInvitation {
+    /// How long an invitation lasts when nothing else is said: a week.
+    pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// The shortest.
+    pub const SHORTEST: Duration = Duration::from_secs(3600);
+    /// The longest.
+    pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+    /// How many a workspace can have open.
+    pub const MOST_OPEN: usize = 100;
+
+    /// Its address as it is stored, when address and lifetime are within their bounds.
+    pub fn checked_email(&self) -> Result<String, StoreError> {
+        if !(Self::SHORTEST..=Self::LONGEST).contains(&self.lifetime) {
+            return Err(StoreError::invalid("An invitation lasts between one hour and 30 days."));
+        }
+        email_address(&self.email)
+    }
+}
+
+/// What an open invitation tells whoever holds its token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Invited {
+    /// The name of the workspace.
+    pub workspace_name: String,
+    /// The address that it is for.
+    pub email: String,
+    /// The role that they will have.
+    pub role: Role,
+    /// The name of the owner who made it.
+    pub invited_by: String,
+    /// From then on it is refused.
+    pub expires_at: Timestamp,
+    /// Whether that address has an account here: then they sign in to accept, else they make one.
+    pub has_account: bool,
+}
+
+/// What somebody without an account gives to accept an invitation (built-in issuer).
+#[derive(Clone, Debug)]
+pub struct Newcomer {
+    /// The name they go by.
+    pub display_name: String,
+    /// argon2id PHC string of their password.
+    pub password_hash: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_follows_from_the_times() {
+        let at = Timestamp::from_millis;
+        let of = |accepted: Option<i64>, revoked: Option<i64>, now| {
+            InvitationStatus::of(accepted.map(at), revoked.map(at), at(100), at(now))
+        };
+        assert_eq!(of(None, None, 99), InvitationStatus::Open);
+        assert_eq!(of(None, None, 100), InvitationStatus::Expired);
+        assert_eq!(of(Some(50), None, 200), InvitationStatus::Accepted);
+        assert_eq!(of(None, Some(50), 200), InvitationStatus::Revoked);
+        assert_eq!(of(None, Some(150), 200), InvitationStatus::Expired);
+        for status in InvitationStatus::ALL {
+            assert_eq!(status.refusal().is_none(), *status == InvitationStatus::Open);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import { useState } from "react";
+import { signOut } from "~/api/endpoints";
+import { Button } from "~/ui/Button";
+import { Notice } from "~/ui/Notice";
+
+type Props = {
+  /** The workspace that the person was in; absent when they are in none to begin with. */
+  workspace?: string;
+  /** Whether there are others to go to. */
+  others: boolean;
+  onOthers: () => void;
+  onSignedOut: () => void;
+};
+
+/** Said where a membership has ended, in place of everything that belonged to it. */
+export function Gone({ workspace, others, onOthers, onSignedOut }: Props) {
+  const [problem, setProblem] = useState<string>();
+  const leave = async () => {
+    setProblem(undefined);
+    try {
+      await signOut(false);
+      onSignedOut();
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : "Signing out did not work.");
+    }
+  };
+  return (
+    <main className="flex min-h-dvh items-center justify-center px-6 py-10">
+      <div className="w-full max-w-md" role="alert">
+        <h1 className="font-serif text-3xl tracking-tight text-balance">
+          {workspace ? `You are no longer a member of ${workspace}` : "You are in no workspace"}
+        </h1>
+        <p className="mt-3 leading-relaxed text-ink-2">
+          {workspace
+            ? "Its conversations and memories are closed to you. Should you be invited again, what was yours is there again."
+            : "Ask an owner to invite you, and open the link that they give you."}
+        </p>
+        {problem && (
+          <div className="mt-5">
+            <Notice>{problem}</Notice>
+          </div>
+        )}
+        <div className="mt-6 flex flex-wrap gap-3">
+          {others && (
+            <Button look="primary" onClick={onOthers}>
+              Open another workspace
+            </Button>
+          )}
+          <Button look={others ? "quiet" : "primary"} onClick={leave}>
+            Sign out
+          </Button>
+        </div>
+      </div>
+    </main>
+  );
+}

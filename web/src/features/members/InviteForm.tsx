@@ -1,0 +1,138 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useId, useRef, useState } from "react";
+import { invite } from "~/api/endpoints";
+import { Problem } from "~/api/http";
+import type { CreatedInvitation, Role } from "~/api/types";
+import { Button } from "~/ui/Button";
+import { Field } from "~/ui/Field";
+import { when } from "~/ui/format";
+import { Check, Copy } from "~/ui/icons";
+import { Notice } from "~/ui/Notice";
+import { invitationsQuery } from "./queries";
+
+const lifetimes = [
+  { hours: 24, label: "a day" },
+  { hours: 168, label: "a week" },
+  { hours: 720, label: "30 days" },
+];
+
+/** Makes an invitation; its link is shown once, and nowhere else. */
+export function InviteForm({ workspace }: { workspace: string }) {
+  const queries = useQueryClient();
+  const form = useRef<HTMLFormElement>(null);
+  const id = useId();
+  const make = useMutation({
+    mutationFn: (body: { email: string; role: Role; expires_in_hours: number }) => invite(workspace, body),
+    onSuccess: async () => {
+      form.current?.reset();
+      await queries.invalidateQueries({ queryKey: invitationsQuery(workspace).queryKey });
+    },
+  });
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const data = new FormData(event.currentTarget);
+    make.mutate({
+      email: String(data.get("email")).trim(),
+      role: data.get("role") === "owner" ? "owner" : "member",
+      expires_in_hours: Number(data.get("hours")),
+    });
+  };
+  const fields = make.error instanceof Problem ? make.error.fields : {};
+  return (
+    <section aria-labelledby="invite">
+      <h2 id="invite" className="font-serif text-2xl tracking-tight">
+        Invite somebody
+      </h2>
+      <p className="mt-2 leading-relaxed text-ink-2">
+        Duet makes a link that works once, for that address alone. It sends no mail: pass the link on yourself.
+      </p>
+      <form ref={form} onSubmit={submit} className="mt-4 space-y-4">
+        {make.error && !fields.email && <Notice>{make.error.message}</Notice>}
+        <Field
+          label="E-mail of the guest"
+          name="email"
+          type="email"
+          autoComplete="off"
+          required
+          maxLength={254}
+          error={fields.email}
+        />
+        <div className="flex flex-wrap gap-4">
+          <div className="min-w-40 flex-1">
+            <label htmlFor={`${id}-role`} className="mb-1.5 block text-sm font-medium">
+              Role
+            </label>
+            <select id={`${id}-role`} name="role" className="field min-h-11" defaultValue="member">
+              <option value="member">Member</option>
+              <option value="owner">Owner</option>
+            </select>
+          </div>
+          <div className="min-w-40 flex-1">
+            <label htmlFor={`${id}-hours`} className="mb-1.5 block text-sm font-medium">
+              The link works for
+            </label>
+            <select id={`${id}-hours`} name="hours" className="field min-h-11" defaultValue={168}>
+              {lifetimes.map(({ hours, label }) => (
+                <option key={hours} value={hours}>
+                  {label}
+                </option>
+              ))}
+            </select>
+          </div>
+        </div>
+        <Button type="submit" look="primary" busy={make.isPending}>
+          Make the link
+        </Button>
+      </form>
+      {make.data && <Link key={make.data.invitation.id} made={make.data} onDone={make.reset} />}
+    </section>
+  );
+}
+
+function Link({ made, onDone }: { made: CreatedInvitation; onDone: () => void }) {
+  const field = useRef<HTMLInputElement>(null);
+  const [copied, setCopied] = useState<boolean>();
+  // Of the address that this page has, whatever name the server thinks it is reached by.
+  const link = `${window.location.origin}/invite#token=${made.token}`;
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(link);
+      setCopied(true);
+    } catch {
+      // No clipboard without TLS on some browsers: it is selected, so that the keyboard copies it.
+      field.current?.select();
+      setCopied(false);
+    }
+  };
+  return (
+    <div className="mt-5">
+      <Notice tone="calm">
+        <p>
+          Give this link to <strong className="font-medium">{made.invitation.email}</strong>. It is shown this once, and
+          works until {when(made.invitation.expires_at)}.
+        </p>
+        <div className="mt-3 flex flex-wrap gap-2">
+          <input
+            ref={field}
+            readOnly
+            value={link}
+            aria-label="Invitation link"
+            onFocus={(event) => event.target.select()}
+            className="field min-w-40 flex-1 font-mono text-sm"
+          />
+          <Button onClick={copy}>
+            {copied ? <Check /> : <Copy />} {copied ? "Copied" : "Copy"}
+          </Button>
+          <Button look="bare" onClick={onDone}>
+            Done
+          </Button>
+        </div>
+        {copied === false && (
+          <p className="mt-2 text-sm text-ink-2">
+            Copying is not allowed here. The link is selected: copy it with the keyboard.
+          </p>
+        )}
+      </Notice>
+    </div>
+  );
+}
