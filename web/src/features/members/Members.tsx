@@ -21,7 +21,10 @@ type Props = {
 
 /** Who is in the workspace; for owners also how people come into it and go. */
 export function Members({ workspace, me, role, header, onLeft }: Props) {
-  const owner = role === "owner";
+  // The list knows a change of one's own role before the session does.
+  const { data } = useInfiniteQuery(membersQuery(workspace.id));
+  const mine = data?.pages.flatMap((page) => page.items).find((member) => member.user_id === me);
+  const owner = (mine?.role ?? role) === "owner";
   return (
     <>
       {header}
