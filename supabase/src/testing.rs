@@ -1,9 +1,11 @@
 //! A fresh, migrated database a test, on the server that `DUET_TEST_POSTGRES_URL` names (a superuser's URL;
-//! `cargo xtask postgres` starts one).
+//! `cargo xtask postgres` starts one), and the same behind a Data API.
 
 mod empty;
 #[cfg(unix)]
 mod pooler;
+mod project;
+mod served;
 mod server;
 mod tool;
 
@@ -26,7 +28,7 @@ use crate::{
 
 #[cfg(unix)]
 pub use self::pooler::Pooler;
-pub use self::{empty::EmptyDatabase, server::OwnServer, tool::tool};
+pub use self::{empty::EmptyDatabase, project::SupabaseProject, served::ServedDatabase, server::OwnServer, tool::tool};
 
 /// What a plain Postgres needs before the migrations.
 const SHIM: &str = include_str!("../../deploy/postgres/shim.sql");
@@ -34,11 +36,22 @@ const SHIM: &str = include_str!("../../deploy/postgres/shim.sql");
 /// A database listens to the tests' clock instead of its own: only this function differs from what is shipped.
 const CLOCK: &str = "create or replace function private.now() returns timestamptz
     language sql volatile set search_path = '' as $$
-        select date_trunc('milliseconds', coalesce(nullif(current_setting('duet.now', true), '')::timestamptz, clock_timestamp()))
+        select date_trunc('milliseconds', coalesce(coalesce(
+            nullif(current_setting('duet.now', true), ''),
+            nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-duet-test-now')::timestamptz, clock_timestamp()))
     $$";
+
+/// What a database is prepared with to be served: another version of these makes another template.
+const SERVER: [&str; 3] = [
+    include_str!("../testbed/app.mjs"),
+    include_str!("../testbed/auth-tables.mjs"),
+    include_str!("../testbed/package-lock.json"),
+];
 
 /// A database of one test. It stays on the server until that stops.
 pub struct TestDatabase {
+    url: String,
+    name: String,
     owner: PgConnectOptions,
     worker: PgConnectOptions,
     store: PostgresStore,
@@ -59,9 +72,24 @@ impl TestDatabase {
     /// # Panics
     /// As [`TestDatabase::fresh`].
     pub async fn telling(time: TestEnv) -> Self {
-        let server = PgConnectOptions::from_str(&server_url()).expect("DUET_TEST_POSTGRES_URL is a Postgres URL");
+        Self::copy(time, false).await
+    }
+
+    /// One that can be served as a project.
+    async fn served(time: TestEnv) -> Self {
+        Self::copy(time, true).await
+    }
+
+    async fn copy(time: TestEnv, served: bool) -> Self {
+        let url = server_url();
+        let server = PgConnectOptions::from_str(&url).expect("DUET_TEST_POSTGRES_URL is a Postgres URL");
         let mut admin = server.connect().await.expect("the test server answers");
-        let template = template(&server, &mut admin).await;
+        run(&mut admin, "select pg_advisory_lock(7262847)").await;
+        let mut template = template(&server, &mut admin).await;
+        if served {
+            template = served_template(&url, &mut admin, &template).await;
+        }
+        run(&mut admin, "select pg_advisory_unlock(7262847)").await;
         let name: String = sqlx::query_scalar("select 'duet_test_' || replace(gen_random_uuid()::text, '-', '')")
             .fetch_one(&mut admin)
             .await
@@ -69,10 +97,12 @@ impl TestDatabase {
         run(&mut admin, &format!("create database {name} template {template}")).await;
         let worker = server.clone().database(&name).username("duet_worker");
         Self {
+            url,
             owner: server.database(&name).username("postgres"),
             store: process(&worker, &time),
             worker,
             time,
+            name,
         }
     }
 
@@ -84,6 +114,17 @@ impl TestDatabase {
     /// A connection as the database's owner, past row level security.
     pub async fn owner(&self) -> PgConnection {
         self.owner.connect().await.expect("the owner's connection")
+    }
+
+    /// A connection as the server's superuser, to plant what nobody else could.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn superuser(&self) -> PgConnection {
+        let mut url: reqwest::Url = self.url.parse().expect("DUET_TEST_POSTGRES_URL is a URL");
+        url.set_path(&self.name);
+        let options = PgConnectOptions::from_str(url.as_str()).expect("a Postgres URL");
+        options.connect().await.expect("the superuser's connection")
     }
 
     /// How the server's own login connects.
@@ -120,16 +161,21 @@ impl Harness for TestDatabase {
 }
 
 fn process(worker: &PgConnectOptions, time: &TestEnv) -> PostgresStore {
+    let rpc = server_rpc(worker, time);
+    PostgresStore::new(rpc.clone(), rpc, time.env())
+        .sealing_with(MasterKey::new([9; 32]))
+        .listening(worker.clone())
+}
+
+/// The transport of the server's own login.
+fn server_rpc(worker: &PgConnectOptions, time: &TestEnv) -> Arc<SqlxRpc> {
     let settings = SqlxSettings {
         connect: worker.clone(),
         connections: 4,
         statement_timeout: Duration::from_secs(30),
         acquire_timeout: Duration::from_secs(60),
     };
-    let rpc = Arc::new(SqlxRpc::new(settings, time.env()).telling_time());
-    PostgresStore::new(rpc.clone(), rpc, time.env())
-        .sealing_with(MasterKey::new([9; 32]))
-        .listening(worker.clone())
+    Arc::new(SqlxRpc::new(settings, time.env()).telling_time())
 }
 
 /// The server of the tests, as its superuser.
@@ -142,32 +188,51 @@ fn server_url() -> String {
 /// The migrated database that tests are copied from, made by whoever comes first. Its name has the schema's hash.
 async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String {
     let name = format!("duet_template_{}", migrate::fingerprint(&[SHIM, CLOCK]));
-    run(admin, "select pg_advisory_lock(7262847)").await;
-    let known: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1 and datistemplate)")
-        .bind(&name)
-        .fetch_one(&mut *admin)
-        .await
-        .expect("the list of databases");
-    if !known {
-        run(admin, &format!("drop database if exists {name} with (force)")).await;
-        run(admin, &format!("create database {name}")).await;
-        let mut superuser = server.clone().database(&name).connect().await.expect("the new database");
-        run(&mut superuser, SHIM).await;
-        superuser.close().await.expect("the superuser's connection closes");
-        let mut owner = server
-            .clone()
-            .database(&name)
-            .username("postgres")
-            .connect()
-            .await
-            .expect("the owner's connection");
-        migrate::apply(&mut owner).await.expect("the migrations apply");
-        run(&mut owner, CLOCK).await;
-        owner.close().await.expect("the owner's connection closes");
-        run(admin, &format!("alter database {name} is_template true")).await;
+    if is_template(admin, &name).await {
+        return name;
     }
-    run(admin, "select pg_advisory_unlock(7262847)").await;
+    run(admin, &format!("drop database if exists {name} with (force)")).await;
+    run(admin, &format!("create database {name}")).await;
+    let mut superuser = server.clone().database(&name).connect().await.expect("the new database");
+    run(&mut superuser, SHIM).await;
+    superuser.close().await.expect("the superuser's connection closes");
+    let mut owner = server
+        .clone()
+        .database(&name)
+        .username("postgres")
+        .connect()
+        .await
+        .expect("the owner's connection");
+    migrate::apply(&mut owner).await.expect("the migrations apply");
+    run(&mut owner, CLOCK).await;
+    owner.close().await.expect("the owner's connection closes");
+    run(admin, &format!("alter database {name} is_template true")).await;
     name
+}
+
+/// A copy of the template with what the stand-in for Supabase needs.
+async fn served_template(server: &str, admin: &mut PgConnection, template: &str) -> String {
+    let name = format!("{template}_{}", migrate::fingerprint(&SERVER));
+    if is_template(admin, &name).await {
+        return name;
+    }
+    run(admin, &format!("drop database if exists {name} with (force)")).await;
+    run(admin, &format!("create database {name} template {template}")).await;
+    let mut url: reqwest::Url = server.parse().expect("DUET_TEST_POSTGRES_URL is a URL");
+    url.set_path(&name);
+    tokio::task::spawn_blocking(move || project::prepare(url.as_str()))
+        .await
+        .expect("the database is made ready");
+    run(admin, &format!("alter database {name} is_template true")).await;
+    name
+}
+
+async fn is_template(admin: &mut PgConnection, name: &str) -> bool {
+    sqlx::query_scalar("select exists (select from pg_database where datname = $1 and datistemplate)")
+        .bind(name)
+        .fetch_one(admin)
+        .await
+        .expect("the list of databases")
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) {

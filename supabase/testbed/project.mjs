@@ -20,11 +20,11 @@ export async function project(database, after) {
   return { url, publishableKey, close: async () => {} };
 }
 
-/** Serves a database, as `project` does when no real project is named. */
-export async function serve(database, after) {
+/** Serves a database, as `project` does when no real project is named; `more` are further arguments of serve.mjs. */
+export async function serve(database, after, more = []) {
   const program = fileURLToPath(new URL("serve.mjs", import.meta.url));
   const files = after.flatMap((file) => ["--after", file]);
-  const server = spawn(process.execPath, [program, "--postgres", database, ...files], {
+  const server = spawn(process.execPath, [program, "--postgres", database, ...files, ...more], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const ended = once(server, "exit");

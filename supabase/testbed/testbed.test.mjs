@@ -22,8 +22,13 @@ const FIXTURE = `
   create function public.who_am_i(told jsonb) returns jsonb language sql stable set search_path = '' as $$
     select jsonb_build_object('role', current_user, 'uid', auth.uid(), 'email', auth.jwt() ->> 'email', 'told', told)
   $$;
-  revoke all on function public.who_am_i(jsonb) from public;
-  grant execute on function public.who_am_i(jsonb) to authenticated;`;
+  create function public.raises(code text) returns jsonb language plpgsql set search_path = '' as $$
+  begin raise exception 'no' using errcode = code; end $$;
+  create function public.bytes(told bytea) returns jsonb language sql stable set search_path = '' as $$
+    select to_jsonb(encode(told, 'hex'))
+  $$;
+  revoke all on function public.who_am_i(jsonb), public.raises(text), public.bytes(bytea) from public;
+  grant execute on function public.who_am_i(jsonb), public.raises(text), public.bytes(bytea) to authenticated;`;
 const PASSWORD = "correct horse battery";
 
 let admin;
@@ -94,6 +99,33 @@ test("a function runs as the person, with arguments as they were given", async (
     const { data, error } = await client.rpc("who_am_i", { told });
     assert.equal(error, null);
     assert.deepEqual(data, { role: "authenticated", uid: id, email, told });
+  }
+});
+
+test("errors of the database keep their code and have PostgREST's status", async () => {
+  const { client } = await person("cai");
+  const statuses = { P0001: 400, 23514: 400, 40001: 500, "40P01": 500, 57014: 500, 53300: 503, 42501: 403, "22P02": 400 };
+  for (const [code, expected] of Object.entries(statuses)) {
+    const { error, status } = await client.rpc("raises", { code });
+    assert.deepEqual([error.code, status], [code, expected]);
+  }
+});
+
+test("bytes arrive in Postgres's own form", async () => {
+  const { client } = await person("dee");
+  assert.equal((await client.rpc("bytes", { told: "\\x00ff" })).data, "00ff");
+});
+
+test("each copy of a database is a project of its own below its name", async () => {
+  const name = database.options.database;
+  const each = await serve(process.env.DUET_TEST_POSTGRES_URL, [], ["--each"]);
+  try {
+    const settings = await fetch(`${each.url}/${name}/auth/v1/settings`, { headers: { apikey: each.publishableKey } });
+    assert.equal(settings.status, 200);
+    assert.equal((await fetch(`${each.url}/no_such_database/auth/v1/settings`)).status >= 400, true);
+    assert.equal((await fetch(each.url)).status, 404);
+  } finally {
+    assert.equal(await each.close(), 0);
   }
 });
 

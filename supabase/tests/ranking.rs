@@ -18,7 +18,7 @@ use duet_core::{
         self, Conversation, Conversations, Document, Posting, RecallSource, TermPostings, Totals, index_terms, query_terms,
     },
 };
-use duet_supabase::testing::TestDatabase;
+use duet_supabase::testing::ServedDatabase;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -135,8 +135,10 @@ async fn answers_are_those_of_everything_read() {
     const WORDS: &[&str] = &[
         "tea", "lake", "red", "house", "boat", "cello", "train", "garden", "violet", "mountain",
     ];
-    let db = TestDatabase::telling(TestEnv::new(3).standing_still()).await;
-    let world = World::new(&db).await;
+    let served = ServedDatabase::telling(TestEnv::new(3).standing_still()).await;
+    let world = World::new(&served).await;
+    // Written by one transport, asked by both.
+    let (over_sqlx, over_rest) = (served.database.stores(), served.stores());
     let mut random = ChaCha8Rng::seed_from_u64(5);
     let talks: Vec<ConversationId> = (0..12).map(|_| world.env.id()).collect();
     let mut ordinals: HashMap<ConversationId, i64> = HashMap::new();
@@ -159,8 +161,7 @@ async fn answers_are_those_of_everything_read() {
             });
         }
         let vector = direction(&mut random, "other/model", 24);
-        world
-            .stores
+        over_sqlx
             .memories
             .remember(&world.owner, memory.clone(), Some(vector.clone()))
             .await
@@ -201,15 +202,20 @@ async fn answers_are_those_of_everything_read() {
                 limit,
                 query.now,
             );
-            let answer = db.stores().memories.recall(&world.owner, query).await.unwrap();
-            let found: Vec<_> = answer.items.iter().map(|item| item.memory.id).collect();
-            assert_eq!(
-                found,
-                expected.iter().map(|ranked| ranked.id).collect::<Vec<_>>(),
-                "{text}, {mode}"
-            );
-            for (item, ranked) in answer.items.iter().zip(&expected) {
-                assert!((f64::from(item.score) - ranked.score).abs() < 1e-4, "{text}, {mode}");
+            for (transport, stores) in [("sqlx", &over_sqlx), ("PostgREST", &over_rest)] {
+                let answer = stores.memories.recall(&world.owner, query.clone()).await.unwrap();
+                let found: Vec<_> = answer.items.iter().map(|item| item.memory.id).collect();
+                assert_eq!(
+                    found,
+                    expected.iter().map(|ranked| ranked.id).collect::<Vec<_>>(),
+                    "{text}, {mode}, {transport}"
+                );
+                for (item, ranked) in answer.items.iter().zip(&expected) {
+                    assert!(
+                        (f64::from(item.score) - ranked.score).abs() < 1e-4,
+                        "{text}, {mode}, {transport}"
+                    );
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     command::{self, Failed, Output},
     fetch, generate, place,
     postgres::{self, Tested},
-    supabase,
+    supabase::{self, Served},
     tally::Tally,
     tools, tree, web,
 };
@@ -252,15 +252,15 @@ fn rust(options: &Options) -> Result<Output> {
     // The security suite has a stage of its own where tests can be chosen by their package.
     let mut cargo = tests(options, "not package(duet-rls-tests)");
     cargo.env("DUET_TEST_MINILM", minilm()?);
-    // Suites serve databases with it.
-    supabase::install()?;
-    // One server for all tests; each makes databases of its own in it.
+    // One server for all tests; each makes databases of its own in it. One stand-in for Supabase serves those that ask for it.
     let postgres = Tested::new()?;
     cargo.env(postgres::URL, postgres.url());
     cargo.env(postgres::KEEPER, postgres::keeper_program()?);
     for tool in fetch::Tool::ALL {
         cargo.env(tool.variable(), fetch::tool(tool)?);
     }
+    let served = Served::start(postgres.url())?;
+    cargo.env(supabase::SERVED, served.line());
     command::watch(&mut cargo)
 }
 

@@ -27,9 +27,50 @@ pub mod workspaces;
 pub use world::{Harness, TestEnv, World, assert_denied};
 
 /// Expands to one `#[tokio::test]` for each check of the suite; `$fresh` is an async function that makes a [`Harness`].
+/// `seeds: N` plays so many seeds of the simulator where each call takes long, instead of what [`simulator::seeds`] says.
 #[macro_export]
 macro_rules! contract_suite {
     ($fresh:expr) => {
+        $crate::contract_suite! { @checks $fresh }
+        mod simulator {
+            use super::*;
+            $crate::contract_suite! { @seeds $fresh,
+                tenth_1 = 0, tenth_2 = 1, tenth_3 = 2, tenth_4 = 3, tenth_5 = 4,
+                tenth_6 = 5, tenth_7 = 6, tenth_8 = 7, tenth_9 = 8, tenth_10 = 9
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn cancel_at_every_step() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in $crate::contract::simulator::seeds().step_by(5) {
+                    $crate::contract::simulator::cancel_at_every_step(&host, seed).await;
+                }
+            }
+        }
+    };
+    ($fresh:expr, seeds: $seeds:literal) => {
+        $crate::contract_suite! { @checks $fresh }
+        mod simulator {
+            use super::*;
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn crash_at_every_step() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in 0..$seeds {
+                    $crate::contract::simulator::crash_at_every_step(&host, seed).await;
+                }
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn cancel_at_every_step() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in 0..$seeds {
+                    $crate::contract::simulator::cancel_at_every_step(&host, seed).await;
+                }
+            }
+        }
+    };
+    (@checks $fresh:expr) => {
         $crate::contract_suite! { @suites $fresh,
             accounts { one_owner, credentials, sessions }
             workspaces { several_workspaces, members, names }
@@ -60,21 +101,6 @@ macro_rules! contract_suite {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn set_up() {
                 $crate::contract::accounts::set_up(&($fresh)().await).await;
-            }
-        }
-        mod simulator {
-            use super::*;
-            $crate::contract_suite! { @seeds $fresh,
-                tenth_1 = 0, tenth_2 = 1, tenth_3 = 2, tenth_4 = 3, tenth_5 = 4,
-                tenth_6 = 5, tenth_7 = 6, tenth_8 = 7, tenth_9 = 8, tenth_10 = 9
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn cancel_at_every_step() {
-                let harness = ($fresh)().await;
-                let host = $crate::contract::World::new(&harness).await.host();
-                for seed in $crate::contract::simulator::seeds().step_by(5) {
-                    $crate::contract::simulator::cancel_at_every_step(&host, seed).await;
-                }
             }
         }
     };

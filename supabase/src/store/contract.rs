@@ -65,3 +65,71 @@ pub fn count(number: usize) -> i32 {
 pub fn long(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Mutex};
+
+    use async_trait::async_trait;
+    use duet_core::{
+        caller::ActingAgent,
+        contract::TestEnv,
+        domain::{MemoryScopes, Role},
+        ids::Id,
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Remembers who was served.
+    #[derive(Default)]
+    struct Transport(Mutex<Vec<&'static str>>);
+
+    #[async_trait]
+    impl Rpc for Transport {
+        async fn call(&self, identity: &Identity, _: &Call) -> StoreResult<Value> {
+            let who = match identity {
+                Identity::Person {
+                    access_token: Some(_), ..
+                } => "person with a token",
+                Identity::Person { access_token: None, .. } => "person without a token",
+                Identity::Agent(_) => "agent",
+                Identity::Driver => "driver",
+            };
+            self.0.lock().unwrap().push(who);
+            Ok(json!({"ok": null}))
+        }
+    }
+
+    #[tokio::test]
+    async fn persons_with_a_token_go_one_way_and_all_else_the_other() {
+        let (people, server) = (Arc::new(Transport::default()), Arc::new(Transport::default()));
+        let env = TestEnv::new(1).env();
+        let contract = Contract {
+            people: people.clone(),
+            server: server.clone(),
+            env: env.clone(),
+        };
+        let key = Caller::person(env.id(), env.id(), Role::Owner);
+        let person = Caller {
+            access_token: Some("token".to_owned().into()),
+            ..key.clone()
+        };
+        let agent = person.with_agent(ActingAgent {
+            agent: Id::from_uuid(env.uuid()),
+            run: Id::from_uuid(env.uuid()),
+            capabilities: BTreeSet::new(),
+            memory_scopes: MemoryScopes::all(),
+        });
+        for caller in [&person, &key, &agent] {
+            contract.as_caller::<()>(caller, Call::new("f")).await.unwrap();
+        }
+        contract.as_user::<()>(key.user, Call::new("f")).await.unwrap();
+        contract.as_driver::<()>(Call::new("f")).await.unwrap();
+        assert_eq!(*people.0.lock().unwrap(), ["person with a token"]);
+        assert_eq!(
+            *server.0.lock().unwrap(),
+            ["person without a token", "agent", "person without a token", "driver"]
+        );
+    }
+}

@@ -2,6 +2,7 @@
 //! its implementation of Auth and the Data API serves a database to the tests.
 
 mod cli;
+mod served;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -13,6 +14,7 @@ use crate::{
     postgres::{self, Database, Tested},
 };
 use cli::{Advice, Cli, Migration};
+pub use served::{SERVED, Served};
 
 /// What a bare server lacks of Supabase; applied before the migrations.
 const SHIM: &str = "deploy/postgres/shim.sql";

@@ -1,0 +1,98 @@
+//! A test's database behind a Data API: what persons call goes over PostgREST, the rest by sqlx, as with `DUET_BACKEND=supabase`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use duet_core::{
+    StoreResult,
+    contract::{Harness, TestEnv},
+    crypto::MasterKey,
+    ids::UserId,
+    ports::Stores,
+};
+use serde_json::Value;
+
+use super::{SupabaseProject, TestDatabase};
+use crate::{
+    rpc::{Call, Identity, PostgrestRpc, Rpc, SqlxRpc},
+    store::PostgresStore,
+};
+
+/// A database of one test with its project.
+pub struct ServedDatabase {
+    /// The database below.
+    pub database: TestDatabase,
+    /// The stand-in over it.
+    pub project: SupabaseProject,
+    store: PostgresStore,
+}
+
+impl ServedDatabase {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// When there is no server to be had, with the sentence that says how to get one.
+    pub async fn fresh() -> Self {
+        Self::telling(TestEnv::new(1)).await
+    }
+
+    /// One whose stores and database go by this clock.
+    ///
+    /// # Panics
+    /// As [`ServedDatabase::fresh`].
+    pub async fn telling(time: TestEnv) -> Self {
+        let database = TestDatabase::served(time).await;
+        let project = SupabaseProject::serving(&database.url, &database.name).await;
+        let people = Arc::new(project.rpc(database.time.env()).telling_time());
+        let server = Arc::new(SigningIn {
+            people: people.clone(),
+            server: super::server_rpc(&database.worker, &database.time),
+            project: project.clone(),
+        });
+        let store = PostgresStore::new(people, server, database.time.env())
+            .sealing_with(MasterKey::new([9; 32]))
+            .listening(database.worker.clone());
+        Self {
+            database,
+            project,
+            store,
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for ServedDatabase {
+    fn stores(&self) -> Stores {
+        self.store.stores()
+    }
+
+    fn env(&self) -> TestEnv {
+        self.database.env()
+    }
+
+    async fn account(&self, email: &str) -> UserId {
+        self.database.account(email).await
+    }
+}
+
+/// Signs in whoever comes as a person: the suites, which know nothing of tokens, are then served over the Data API as the web
+/// app's users are.
+struct SigningIn {
+    people: Arc<PostgrestRpc>,
+    server: Arc<SqlxRpc>,
+    project: SupabaseProject,
+}
+
+#[async_trait]
+impl Rpc for SigningIn {
+    async fn call(&self, identity: &Identity, call: &Call) -> StoreResult<Value> {
+        let Identity::Person { user, .. } = identity else {
+            return self.server.call(identity, call).await;
+        };
+        let person = Identity::Person {
+            user: *user,
+            access_token: Some(self.project.token(*user)),
+        };
+        self.people.call(&person, call).await
+    }
+}
