@@ -45,3 +45,5 @@ language sql stable set search_path = '' as $$
     select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid
 $$;
 grant execute on function auth.jwt(), auth.uid() to public;
+-- Where there is an Auth, the owner reads its tables, as in Supabase.
+grant select on all tables in schema auth to postgres;

@@ -7,7 +7,7 @@ use duet_core::{
     StoreResult,
     contract::{Harness, TestEnv},
     crypto::MasterKey,
-    ids::UserId,
+    ids::{Id, UserId},
     ports::Stores,
 };
 use serde_json::Value;
@@ -71,7 +71,15 @@ impl Harness for ServedDatabase {
     }
 
     async fn account(&self, email: &str) -> UserId {
-        self.database.account(email).await
+        let id = self.database.account(email).await;
+        // Whom Auth knows, with a confirmed address.
+        sqlx::query("insert into auth.users (id, email, email_confirmed_at) values ($1, $2, now())")
+            .bind(id.uuid())
+            .bind(email)
+            .execute(&mut self.database.superuser().await)
+            .await
+            .expect("a user of Auth");
+        id
     }
 }
 
