@@ -90,15 +90,26 @@ impl Browser {
             .await;
     }
 
+    /// Accepts an invitation with a new account.
+    pub async fn join(&mut self, token: &str, name: &str) {
+        let body = json!({"token": token, "display_name": name, "password": PASSWORD});
+        let membership = self.keep_cookie("/v1/invitations/accept", &body).await;
+        self.workspace = membership["workspace"]["id"].as_str().unwrap().to_owned();
+    }
+
     async fn enter(&mut self, path: &str, body: &Value) {
+        let session = self.keep_cookie(path, body).await;
+        self.workspace = session["workspaces"][0]["workspace"]["id"].as_str().unwrap().to_owned();
+    }
+
+    async fn keep_cookie(&mut self, path: &str, body: &Value) -> Value {
         let response = self.request(Method::POST, path, Some(body)).await.unwrap();
         let cookie = response
             .headers()
             .get("set-cookie")
             .map(|value| value.to_str().unwrap().to_owned());
-        let answer = json_of(path, response).await;
         self.cookie = cookie.and_then(|cookie| Some(cookie.split(';').next()?.to_owned()));
-        self.workspace = answer["workspaces"][0]["workspace"]["id"].as_str().unwrap().to_owned();
+        json_of(path, response).await
     }
 
     /// Any request; `{ws}` stands for the workspace's address.

@@ -3,6 +3,7 @@
 
 mod check;
 mod install;
+mod members;
 mod outage;
 #[cfg(unix)]
 mod pooler;

@@ -17,6 +17,7 @@ pub mod conversations;
 pub mod invitations;
 pub mod isolation;
 pub mod keys;
+pub mod members;
 pub mod memories;
 pub mod run_log;
 pub mod runs;
@@ -75,8 +76,8 @@ macro_rules! contract_suite {
             accounts { one_owner, credentials, sessions }
             workspaces { several_workspaces, members, names }
             invitations { life_of_an_invitation, invitations_are_for_one_address, who_invites_whom, invitations_end,
-                          one_of_many_is_let_in, open_invitations_are_bounded, invitations_stay_in_their_workspace, removal,
-                          leaving, roles, no_turn_slips_through }
+                          one_of_many_is_let_in, open_invitations_are_bounded, invitations_stay_in_their_workspace }
+            members { removal, leaving, roles, no_turn_slips_through }
             agents { primaries, edits, souls }
             conversations { life_of_a_conversation, pages, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_turn_at_a_time, retries, cancelling, event_pages, bad_turns }

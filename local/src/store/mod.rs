@@ -152,14 +152,16 @@ impl LocalStore {
         }
     }
 
-    /// The person who set this installation up, if anybody has.
+    /// Whom the commands of this machine act as: the person who set this installation up while they own its first workspace, else
+    /// who has owned that for longest; nobody before the set-up.
     pub async fn owner(&self) -> StoreResult<Option<UserId>> {
         self.db
             .read(|conn| {
                 let first = conn.query_row(
-                    "SELECT created_by FROM workspace ORDER BY created_at, id LIMIT 1",
+                    "SELECT m.user_id FROM workspace w JOIN member m ON m.workspace_id = w.id AND m.role = 'owner'
+                     ORDER BY w.created_at, w.id, m.user_id = w.created_by DESC, m.joined_at, m.user_id LIMIT 1",
                     [],
-                    |row| rows::id(row, "created_by"),
+                    |row| rows::id(row, "user_id"),
                 );
                 Ok(first.optional()?)
             })

@@ -87,3 +87,24 @@ async fn a_guest_comes_in_by_the_link_and_is_removed() {
     assert!(home.run(["audit", "verify"]).ok().starts_with("intact"));
     assert_eq!(server.stop().code(), Some(0));
 }
+
+/// The machine's commands act as an owner also after the first one has left.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_go_on_when_the_first_owner_leaves() {
+    let home = Home::new();
+    home.init();
+    let server = home.serve();
+    let made = home
+        .run(["member", "invite", "bea@example.org", "--role", "owner", "--json"])
+        .json();
+    let guest = Browser::new(&server.url);
+    let body = json!({"token": made["token"], "display_name": "Bea", "password": PASSWORD});
+    guest.post("/v1/invitations/accept", &body).await;
+    let members = home.run(["member", "list", "--json"]).json();
+    let first = members[0]["email"].as_str().unwrap();
+    assert_eq!(home.run(["member", "remove", first]).code, 0);
+    assert_eq!(server.stop().code(), Some(0));
+    let members = home.run(["member", "list", "--json"]).json();
+    assert_eq!(members.as_array().unwrap().len(), 1, "{members}");
+    assert_eq!(members[0]["email"], "bea@example.org");
+}

@@ -1,0 +1,110 @@
+//! Whose address counts as proved where people sign in by Supabase Auth: what `auth.users` says, and nothing that a token carries.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+use std::str::FromStr;
+
+use duet_core::{
+    StoreError,
+    contract::{World, assert_denied},
+    domain::{Newcomer, Role},
+    ids::{Id, UserId},
+};
+use duet_supabase::testing::TestDatabase;
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+
+/// Makes as much of Supabase's table as Duet looks at, with what its projects grant to the database's owner.
+async fn with_supabase_auth(db: &TestDatabase) {
+    let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
+    let database = db.worker_options().get_database().unwrap().to_owned();
+    let mut superuser = PgConnectOptions::from_str(&url)
+        .unwrap()
+        .database(&database)
+        .connect()
+        .await
+        .unwrap();
+    sqlx::raw_sql(
+        "create table auth.users (id uuid primary key, email text, email_confirmed_at timestamptz, raw_user_meta_data jsonb);
+         grant all on auth.users to postgres",
+    )
+    .execute(&mut superuser)
+    .await
+    .unwrap();
+}
+
+async fn signed_up(db: &TestDatabase, id: UserId, email: &str, confirmed: bool) {
+    sqlx::query("insert into auth.users values ($1, $2, case when $3 then now() end, '{\"email\": \"dora@example.org\"}')")
+        .bind(id.uuid())
+        .bind(email)
+        .bind(confirmed)
+        .execute(&mut db.owner().await)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_confirmed_address_lets_in_and_makes_the_account() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    with_supabase_auth(&db).await;
+    let invitations = &world.stores.invitations;
+    let (dora, eve): (UserId, UserId) = (world.env.id(), world.env.id());
+    signed_up(&db, dora, "Dora@Example.org", false).await;
+    // Somebody whose metadata claims the address.
+    signed_up(&db, eve, "eve@example.org", true).await;
+    invitations
+        .create(&world.owner, world.invitation(1, "dora@example.org"))
+        .await
+        .unwrap();
+
+    assert_denied(invitations.accept(dora, [1; 32], Some("Dora")).await, "not confirmed");
+    assert_denied(invitations.accept(eve, [1; 32], Some("Eve")).await, "another e-mail address");
+    let nobody: UserId = world.env.id();
+    assert_denied(invitations.accept(nobody, [1; 32], Some("Nobody")).await, "not confirmed");
+    sqlx::query("update auth.users set email_confirmed_at = now() where id = $1")
+        .bind(dora.uuid())
+        .execute(&mut db.owner().await)
+        .await
+        .unwrap();
+    let nameless = invitations.accept(dora, [1; 32], None).await;
+    assert!(matches!(nameless, Err(StoreError::Invalid(_))), "{nameless:?}");
+    let joined = invitations.accept(dora, [1; 32], Some(" Dora ")).await.unwrap();
+    assert_eq!((joined.workspace.id, joined.role), (world.workspace.id, Role::Member));
+    let (email, name): (String, String) = sqlx::query_as("select email, display_name from duet.account where id = $1")
+        .bind(dora.uuid())
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    assert_eq!((email.as_str(), name.as_str()), ("dora@example.org", "Dora"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_one_account() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let invitations = &world.stores.invitations;
+    // A person of the built-in issuer: their address was proved by their invitation, whatever Auth knows.
+    invitations
+        .create(&world.owner, world.invitation(1, "dora@example.org"))
+        .await
+        .unwrap();
+    let newcomer = Newcomer {
+        display_name: "Dora".into(),
+        password_hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".into(),
+    };
+    let dora = invitations.accept_as_newcomer([1; 32], newcomer).await.unwrap();
+    world.stores.workspaces.remove_member(&world.owner, dora.id).await.unwrap();
+    with_supabase_auth(&db).await;
+    invitations
+        .create(&world.owner, world.invitation(2, "dora@example.org"))
+        .await
+        .unwrap();
+    // The same address once more, by Auth: another person's id.
+    let twin: UserId = world.env.id();
+    signed_up(&db, twin, "dora@example.org", true).await;
+    let refused = invitations.accept(twin, [2; 32], Some("Dora")).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Conflict(sentence)) if sentence.contains("another account")),
+        "{refused:?}"
+    );
+    invitations.accept(dora.id, [2; 32], None).await.unwrap();
+}
