@@ -186,9 +186,9 @@ async fn what_was_changed_shows() {
         ),
         ("update duet.audit_entry set action = 'nothing' where seq = 2", AUDIT, 2),
         (
-            "update duet.audit_entry set details = '{\"role\":\"owner\"}' where action = 'member.add'",
+            "update duet.audit_entry set details = '{\"role\":\"owner\"}' where action = 'invitation.accept'",
             AUDIT,
-            3,
+            4,
         ),
         (
             "update duet.audit_entry set actor = gen_random_uuid() where seq = 1",
@@ -196,7 +196,7 @@ async fn what_was_changed_shows() {
             1,
         ),
         ("delete from duet.audit_entry where seq = 2", AUDIT, 2),
-        ("delete from duet.audit_entry where seq = 3", AUDIT, 3),
+        ("delete from duet.audit_entry where seq = 4", AUDIT, 4),
         ("delete from duet.audit_entry", AUDIT, 1),
     ];
     for (tampering, chain, seq) in tamperings {
@@ -214,7 +214,7 @@ async fn what_was_changed_shows() {
         let ChainCheck::Intact(rows) = verify().await.unwrap() else {
             panic!("broken from the start")
         };
-        assert_eq!(rows, 7, "three entries, four events");
+        assert_eq!(rows, 8, "four entries, four events");
         let mut owner = db.owner().await;
         for table in ["run_event", "run_event_payload", "audit_entry"] {
             let off = format!("alter table duet.{table} disable trigger user");
