@@ -26,6 +26,14 @@ grant usage on schema duet, private, extensions to authenticated, duet_agent;
 grant usage on schema public to authenticated, duet_agent, duet_worker;
 grant usage on schema driver to duet_worker;
 
+-- Nobody but the owner makes temporary objects here: their names are found before all others, also by functions with their owner's
+-- rights. (A copy of the database, or a restored one, has to be told again; `duet-api check` looks.)
+do $$
+begin
+    execute format('revoke temporary on database %I from public', current_database());
+end;
+$$;
+
 -- Takes a function of Duet from everybody and gives it to the named roles alone. Postgres lets PUBLIC execute new functions, and
 -- older Supabase projects let anon: every function goes through here in the migration that makes it.
 create procedure private.expose(schema_name text, function_name text, variadic roles text[] default '{}')
@@ -57,6 +65,7 @@ create procedure private.seclude(target regclass)
 language plpgsql set search_path = '' as $$
 begin
     execute format('alter table %s enable row level security', target);
+    execute format('alter table %s force row level security', target);
     execute format('revoke all on table %s from public, anon, authenticated, service_role', target);
 end;
 $$;

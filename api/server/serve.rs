@@ -17,12 +17,13 @@ use crate::{
         output::Output,
     },
     state::AppState,
+    web::WebAssets,
 };
 
 /// Options of `duet-api serve`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The HTTP API is served, without the web app: that is part of `duet`. The address goes to the standard output; logs go to the \
+    after_help = "The HTTP API is served, and the web app when the program was built with it (`web/dist`). The address goes to the standard output; logs go to the \
     standard error. Several of these processes may serve the same database. SIGTERM or Ctrl-C ends it in an orderly way with exit code 0."
 )]
 pub struct ServeArgs {
@@ -50,7 +51,11 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         .local_addr()
         .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
     announce(output, &state, &listen::local_url(address), &deployment.database).await?;
-    let router = crate::router::router(state.clone(), None);
+    let web = WebAssets::embedded();
+    if web.is_none() {
+        output.say("This build has no web app: only the HTTP API is served.");
+    }
+    let router = crate::router::router(state.clone(), web.map(WebAssets::router));
     let served = crate::serve(listener, router, state, stop).await;
     deployment.close().await;
     served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
@@ -69,12 +74,12 @@ async fn announce(output: Output, state: &AppState, bound: &str, database: &str)
     if output.json {
         output.value(&json!({"url": url, "needs_owner": open, "pid": std::process::id()}))?;
     } else {
-        output.line(&format!("Duet's API is at {url}"))?;
+        output.line(&format!("Duet is at {url}"))?;
     }
     output.say(&format!("  data   Postgres at {database}"));
     output.say(&format!("  model  {}", state.models().default_model()));
     if open {
-        output.say("  This Duet has no owner yet: `POST /v1/setup` takes the token that `duet-api migrate` printed.");
+        output.say("  This Duet has no owner yet: open it in a browser with the setup token that `duet-api migrate` printed.");
     }
     if !config.server.bind.ip().is_loopback() {
         output.say("  Others on the network can reach this address. Put TLS in front of it, and set `server.public_url`.");

@@ -19,7 +19,7 @@ use super::{
     inside,
     output::Output,
 };
-use crate::{key_source, runtime, store::LocalStore, web_assets::WebAssets};
+use crate::{key_source, runtime, store::LocalStore};
 
 /// How long a model or embedder may take to show a sign of life.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,7 +124,7 @@ fn print(output: Output, checks: &[Check]) -> Outcome {
 
 async fn examine(settings: &Settings, args: &DoctorArgs, checks: &mut Vec<Check>) {
     checks.push(Check::ok("configuration", "read and understood"));
-    checks.push(match WebAssets::embedded() {
+    checks.push(match duet_api::web::WebAssets::embedded() {
         Some(_) => Check::ok("web app", "in this build"),
         None => Check::warning(
             "web app",

@@ -18,10 +18,7 @@ use super::{
     inside::{self, Inside, SignIn, stored},
     output::Output,
 };
-use crate::{
-    runtime::{self, Runtime, RuntimeFile},
-    web_assets::WebAssets,
-};
+use crate::runtime::{self, Runtime, RuntimeFile};
 
 /// How often the commands' sign-in is looked after.
 const LOOK: Duration = Duration::from_secs(3);
@@ -78,11 +75,11 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     let setup_token = setup_token(&inside).await?;
     let keeper = Keeper::start(&settings.data, &inside, url, setup_token.clone()).await?;
     announce(output, &settings, &inside, &shown, setup_token.as_deref())?;
-    let web = WebAssets::embedded();
+    let web = duet_api::web::WebAssets::embedded();
     if web.is_none() {
         output.say("This build has no web app: only the HTTP API is served. `cargo xtask run` builds both.");
     }
-    let router = duet_api::router::router(inside.state.clone(), web.map(WebAssets::router));
+    let router = duet_api::router::router(inside.state.clone(), web.map(duet_api::web::WebAssets::router));
     let served = duet_api::serve(listener, router, inside.state.clone(), stop).await;
     keeper.stop(&inside).await;
     inside.close().await;

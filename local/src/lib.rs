@@ -7,7 +7,6 @@ mod key_wrap;
 pub mod quality;
 pub mod runtime;
 pub mod store;
-pub mod web_assets;
 
 #[path = "../cli/mod.rs"]
 pub mod cli;

@@ -52,6 +52,10 @@ impl Arena {
         )))
         .execute(&mut admin)
         .await?;
+        // As in the original: a copy does not have its rights on the database itself.
+        sqlx::raw_sql(AssertSqlSafe(format!("revoke temporary on database {name} from public")))
+            .execute(&mut admin)
+            .await?;
         admin.close().await?;
         Ok(Self {
             server: self.server.clone(),
@@ -81,8 +85,8 @@ impl Arena {
     }
 }
 
-/// The statements that make the world.
-fn world() -> Result<String> {
+/// The statements that make the world of `world.sql`, in one transaction.
+pub fn world() -> Result<String> {
     let mut text = String::from("begin;\n");
     for part in WORLD.split("-- @ ").skip(1) {
         let (heading, sql) = part.split_once('\n').context("A part of world.sql has a heading.")?;

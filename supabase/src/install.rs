@@ -68,6 +68,11 @@ impl Owner {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => self.failed(error),
             other => InstallError::Failed(other.to_string()),
         })?;
+        // A project may have got Realtime after Duet.
+        sqlx::query("select private.attach_realtime()")
+            .execute(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
         Ok(self.applied().await? - before)
     }
 

@@ -94,7 +94,13 @@ impl TestDatabase {
             .fetch_one(&mut admin)
             .await
             .expect("a name");
-        run(&mut admin, &format!("create database {name} template {template}")).await;
+        run(
+            &mut admin,
+            &format!("create database {name} template {template} owner postgres"),
+        )
+        .await;
+        // A copy does not have the original's rights on the database itself.
+        run(&mut admin, &format!("revoke temporary on database {name} from public")).await;
         let worker = server.clone().database(&name).username("duet_worker");
         Self {
             url,

@@ -9,13 +9,16 @@ import { fileURLToPath } from "node:url";
  *
  * @param {string} database URL of the database to serve, as a superuser
  * @param {string[]} after SQL files that put the platform's functions back
+ * @param {string[]} more further arguments of serve.mjs
  */
-export async function project(database, after) {
+export async function project(database, after, more = []) {
   const url = process.env.DUET_TEST_SUPABASE_URL;
-  if (!url) return serve(database, after);
+  if (!url) return serve(database, after, more);
   const publishableKey = process.env.DUET_TEST_SUPABASE_PUBLISHABLE_KEY;
   if (!publishableKey) {
-    throw new Error("DUET_TEST_SUPABASE_URL names a project; set DUET_TEST_SUPABASE_PUBLISHABLE_KEY to its sb_publishable_… key.");
+    throw new Error(
+      "DUET_TEST_SUPABASE_URL names a project; set DUET_TEST_SUPABASE_PUBLISHABLE_KEY to its sb_publishable_… key.",
+    );
   }
   return { url, publishableKey, close: async () => {} };
 }

@@ -8,12 +8,13 @@
 //
 // URL names the database (for --each: any) and a superuser. Prints one line of JSON, {"url", "publishableKey", "jwtSecret"}, and
 // ends when its standard input does. The files run after the bootstrap, which replaces functions of the platform: they put
-// them back.
+// them back. With --realtime one database has /realtime/v1 as well, by a stand-in of the tests' own (realtime.mjs).
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { serve } from "@hono/node-server";
 import { open, prepare } from "./app.mjs";
 import { each } from "./each.mjs";
+import { serveRealtime } from "./realtime.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     after: { type: "string", multiple: true, default: [] },
     prepare: { type: "boolean", default: false },
     each: { type: "boolean", default: false },
+    realtime: { type: "boolean", default: false },
   },
 });
 if (!values.postgres) {
@@ -57,8 +59,11 @@ const server = serve(
   ({ port }) => console.log(JSON.stringify({ url: `http://127.0.0.1:${port}`, ...keys })),
 );
 
+const realtime = values.realtime && serveRealtime(server, { database: values.postgres, ...keys });
+
 process.stdin.resume();
 process.stdin.on("end", async () => {
+  if (realtime) await realtime.close();
   server.close();
   server.closeAllConnections();
   await served.close();

@@ -94,7 +94,13 @@ async fn an_empty_database_is_migrated_once_and_gets_a_setup_token() {
 async fn planted_faults_are_found_one_by_one() {
     let database = TestDatabase::fresh().await;
     let mut owner = database.owner().await;
-    let planted: [(&str, &str, &str, &[&str]); 7] = [
+    let planted: [(&str, &str, &str, &[&str]); 8] = [
+        (
+            "do $$ begin execute format('grant temporary on database %I to public', current_database()); end $$",
+            "do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$",
+            "temporary",
+            &["duet_worker", "authenticated"],
+        ),
         (
             "alter table duet.message disable row level security",
             "alter table duet.message enable row level security",

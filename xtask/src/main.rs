@@ -6,6 +6,7 @@ mod command;
 mod compatibility;
 mod fetch;
 mod generate;
+mod judges;
 mod npm;
 mod pgbouncer;
 mod place;

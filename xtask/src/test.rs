@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{
     binary,
     command::{self, Failed, Output},
-    fetch, generate, place,
+    fetch, generate, judges, place,
     postgres::{self, Tested},
     supabase::{self, Served},
     tally::Tally,
@@ -296,7 +296,9 @@ fn tests(options: &Options, filter: &str) -> Command {
 fn rls(options: &Options) -> Result<Output> {
     let postgres = Tested::new()?;
     let mut cargo = tests(options, "package(duet-rls-tests)");
-    command::watch(cargo.env(postgres::URL, postgres.url()))
+    let output = command::watch(cargo.env(postgres::URL, postgres.url()))?;
+    judges::ask(postgres.url())?;
+    Ok(output)
 }
 
 /// The program as people build it: without the parts that only tests switch on.

@@ -25,6 +25,7 @@ pub const RULES: &[(&str, &str)] = &rules![
     "13_roles",
     "14_owned_by_the_owner",
     "15_append_only",
+    "16_temporary",
 ];
 
 /// Finds what breaks a rule.

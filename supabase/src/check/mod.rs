@@ -1,6 +1,7 @@
 //! What has to hold of a database before Duet serves from it. Everything is looked up with the server's own powerless login.
 
 mod link;
+mod realtime;
 mod rights;
 
 use serde::Serialize;
@@ -83,8 +84,10 @@ pub async fn inspect(database: &Database, direct: &Database) -> Result<Vec<Findi
     findings.push(looked(database, "pgvector", rights::vector(&mut connection).await));
     findings.push(looked(database, "row security", rights::row_security(&mut connection).await));
     findings.push(looked(database, "table grants", rights::tables(&mut connection).await));
+    findings.push(looked(database, "temporary", rights::temporary(&mut connection).await));
     findings.push(looked(database, "functions", rights::functions(&mut connection).await));
     findings.push(looked(database, "server's own", rights::driver(&mut connection).await));
+    findings.push(looked(database, "realtime", realtime::state(&mut connection).await));
     findings.push(link::describe(database).await);
     findings.extend(link::direct(database, direct).await);
     Ok(findings)

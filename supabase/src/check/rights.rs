@@ -62,6 +62,33 @@ pub async fn memberships(connection: &mut PgConnection) -> Result<Finding, sqlx:
     ))
 }
 
+/// Nobody makes temporary objects, whose names functions would find before all others.
+pub async fn temporary(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
+    const NAME: &str = "temporary";
+    let (database, able): (String, Vec<String>) = sqlx::query_as(
+        "select current_database()::text, array(
+             select r.rolname::text from pg_catalog.pg_roles r
+             where r.rolname in ('anon', 'authenticated', 'duet_agent', 'duet_worker')
+               and has_database_privilege(r.oid, current_database(), 'temporary') order by 1)",
+    )
+    .persistent(false)
+    .fetch_one(connection)
+    .await?;
+    if able.is_empty() {
+        return Ok(Finding::ok(NAME, "nobody but the owner makes temporary objects"));
+    }
+    Ok(Finding::problem(
+        NAME,
+        format!(
+            "{} may make temporary objects, whose names come before all others",
+            able.join(", ")
+        ),
+        format!(
+            "As the database's owner: `revoke temporary on database \"{database}\" from public`. A restored copy needs it again."
+        ),
+    ))
+}
+
 /// The vector extension, where the functions look for it.
 pub async fn vector(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "pgvector";

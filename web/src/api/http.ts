@@ -1,4 +1,5 @@
 import { noteAbsent } from "./absent";
+import { bearer } from "./bearer";
 import { noteLost, noteReached } from "./reachability";
 import { noteSignedOut } from "./signed-out";
 
@@ -89,6 +90,7 @@ export async function ask<T>(
         accept: "application/json",
         ...(method === "GET" ? {} : { "x-duet-csrf": "1" }),
         ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...(await bearer()),
         ...headers,
       },
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,6 +1,7 @@
 //! Databases of a test server: made for one purpose, dropped afterwards.
 
 use std::{
+    io::Write,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -44,6 +45,21 @@ impl Database {
     /// Runs statements and returns what the last one answers.
     pub fn sql(&self, statements: &str) -> Result<String> {
         sql(&self.url()?, statements)
+    }
+
+    /// Runs statements of any length.
+    pub fn script(&self, statements: &str) -> Result<()> {
+        let mut psql = psql(&self.url()?)?;
+        psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut running = psql.spawn().context("Cannot start psql.")?;
+        let mut input = running.stdin.take().context("psql has no input.")?;
+        let written = input.write_all(statements.as_bytes());
+        drop(input);
+        let output = running.wait_with_output().context("Cannot wait for psql.")?;
+        if !output.status.success() {
+            bail!("A script failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        written.context("psql did not read the whole script.")
     }
 
     /// Runs a file of the checkout.

@@ -19,6 +19,9 @@ pub use served::{SERVED, Served};
 /// What a bare server lacks of Supabase; applied before the migrations.
 const SHIM: &str = "deploy/postgres/shim.sql";
 
+/// What `supabase start` runs after the migrations.
+const SEED: &str = "supabase/seed.sql";
+
 /// The owner of the schema on Supabase: no superuser.
 const OWNER: &str = "postgres";
 
@@ -80,6 +83,11 @@ fn migrations(server: &str) -> Result<()> {
         bail!("`supabase migration list` tells {history:?}; migrations/ has {versions:?}.");
     }
     println!("ok     the history is that of the folder");
+
+    let seed = fs::read_to_string(place::root().join(SEED)).with_context(|| format!("Cannot read {SEED}."))?;
+    // Taken back: the password of a role is the whole server's.
+    database.script(&format!("begin; {seed} rollback;"))?;
+    println!("ok     {SEED} runs");
 
     // The advisors look from above, as the dashboard's do.
     let above = Cli::new(database.url()?)?;

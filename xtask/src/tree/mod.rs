@@ -5,6 +5,7 @@ mod linked;
 mod links;
 mod names;
 mod paths;
+mod project_keys;
 mod size;
 
 use std::{
@@ -56,11 +57,15 @@ type Rule = fn(&Tree) -> Vec<String>;
 /// Applies all rules.
 pub fn check(root: &Path) -> Result<Output> {
     let tree = Tree::of_checkout(root).context("The files of the checkout cannot be listed.")?;
-    let rules: [(&str, Rule); 6] = [
+    let rules: [(&str, Rule); 7] = [
         ("links in the documentation lead somewhere", links::check),
         ("paths that ARCHITECTURE.md names exist", paths::check),
         ("no file names a machine or a registry's host", names::check),
         ("no source file is over 800 lines", size::check),
+        (
+            "no program that answers requests knows a key past row level security",
+            project_keys::check,
+        ),
         (
             "web features do not import each other; packages point at the core only",
             borders::check,

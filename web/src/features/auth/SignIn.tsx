@@ -1,6 +1,7 @@
 import { type FormEvent, type ReactNode, useState } from "react";
-import { signIn } from "~/api/endpoints";
+import { getSession, signIn } from "~/api/endpoints";
 import { Problem } from "~/api/http";
+import { hasProject, signInAtProject } from "~/api/project";
 import type { SessionAnswer } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
@@ -25,7 +26,7 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
     setBusy(true);
     setProblem(undefined);
     try {
-      onDone(await signIn({ email: String(form.get("email")).trim(), password: String(form.get("password")) }));
+      onDone(await enter(String(form.get("email")).trim(), String(form.get("password"))));
     } catch (error) {
       setProblem(error instanceof Problem ? wording(error) : "Signing in did not work. Try again.");
       setBusy(false);
@@ -68,6 +69,13 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
       </Button>
     </form>
   );
+}
+
+/** At Duet itself, or at the Supabase project and then with its token at Duet. */
+async function enter(email: string, password: string): Promise<SessionAnswer> {
+  if (!hasProject()) return signIn({ email, password });
+  await signInAtProject(email, password);
+  return getSession();
 }
 
 function wording(problem: Problem): string {

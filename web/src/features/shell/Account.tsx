@@ -1,5 +1,6 @@
 import { useState } from "react";
 import { signOut } from "~/api/endpoints";
+import { hasProject, signOutAtProject } from "~/api/project";
 import type { SessionAnswer } from "~/api/types";
 import { Leave, More, People } from "~/ui/icons";
 import { MenuButton, Popover } from "~/ui/Popover";
@@ -19,7 +20,7 @@ export function Account({ session, workspace, version, onMembers, onSignedOut }:
   const leave = async (everywhere: boolean) => {
     setProblem(undefined);
     try {
-      await signOut(everywhere);
+      await (hasProject() ? signOutAtProject(everywhere) : signOut(everywhere));
       onSignedOut();
     } catch (error) {
       setProblem(error instanceof Error ? error.message : "Signing out did not work.");

@@ -1,4 +1,5 @@
 import { noteAbsent } from "~/api/absent";
+import { bearer } from "~/api/bearer";
 import { type Problem, problemOf } from "~/api/http";
 import { noteLost, noteReached } from "~/api/reachability";
 import { emptyReply, type Fold, foldFrame, type LiveReply, reconnected, startFold } from "./fold";
@@ -9,7 +10,8 @@ const SILENCE_MS = 40_000;
 
 export type Following = { reply: LiveReply; problem?: Problem };
 
-type Options = {
+/** What following a run needs. */
+export type FollowOptions = {
   /** The address of the events after a `seq`. */
   url: (after: number) => string;
   onChange: (state: Following) => void;
@@ -24,7 +26,14 @@ type Options = {
  * Follows a run to its end: reads the stream, and when it breaks goes on after the last event that was taken in.
  * Gives up only where trying again cannot help (signed out, not found).
  */
-export async function follow({ url, onChange, signal, from = emptyReply, fetch: get = fetch, sleep = pause }: Options) {
+export async function follow({
+  url,
+  onChange,
+  signal,
+  from = emptyReply,
+  fetch: get = fetch,
+  sleep = pause,
+}: FollowOptions) {
   let fold: Fold = startFold(from);
   let failures = 0;
   while (!signal.aborted && !fold.reply.end) {
@@ -33,7 +42,7 @@ export async function follow({ url, onChange, signal, from = emptyReply, fetch: 
     let wait = Math.min(250 * 2 ** failures, 8000);
     try {
       const answer = await get(url(fold.reply.seq), {
-        headers: { accept: "text/event-stream" },
+        headers: { accept: "text/event-stream", ...(await bearer()) },
         credentials: "same-origin",
         cache: "no-store",
         signal,

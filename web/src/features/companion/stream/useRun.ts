@@ -1,7 +1,9 @@
 import { useEffect, useState } from "react";
 import { runEvents } from "~/api/endpoints";
+import { hearing } from "~/api/realtime";
 import { emptyReply, type LiveReply } from "./fold";
 import { type Following, follow } from "./follow";
+import { followHinted } from "./hinted";
 
 /** What this page has read of each run, so that coming back to a conversation goes on where it was. */
 const known = new Map<string, LiveReply>();
@@ -14,16 +16,18 @@ export function useRun(workspace: string, run: string | undefined): Following | 
     const from = known.get(run) ?? emptyReply;
     setState({ run, following: { reply: from } });
     const stop = new AbortController();
-    void follow({
-      url: (after) => runEvents(workspace, run, after),
+    const options = {
+      url: (after: number) => runEvents(workspace, run, after),
       from,
       signal: stop.signal,
-      onChange: (following) => {
+      onChange: (following: Following) => {
         if (stop.signal.aborted) return;
         known.set(run, following.reply);
         setState({ run, following });
       },
-    });
+    };
+    const hear = hearing();
+    void (hear ? followHinted({ ...options, hear, topic: `run:${workspace}:${run}` }) : follow(options));
     return () => stop.abort();
   }, [workspace, run]);
   if (!run) return undefined;

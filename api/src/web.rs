@@ -28,6 +28,7 @@ const SHELLS: [&str; 2] = ["_shell.html", "index.html"];
 pub struct WebAssets {
     files: HashMap<String, Asset>,
     shell: Asset,
+    shell_text: String,
     policy: HeaderValue,
 }
 
@@ -60,7 +61,8 @@ impl WebAssets {
             .map(|(name, data)| (name.replace('\\', "/"), data))
             .collect();
         let shell = SHELLS.iter().find_map(|name| raw.remove(*name))?;
-        let policy = content_security_policy(&String::from_utf8_lossy(&shell));
+        let shell_text = String::from_utf8_lossy(&shell).into_owned();
+        let policy = content_security_policy(&shell_text, &[]);
         let variants: Vec<String> = raw.keys().filter(|name| has_base(&raw, name)).cloned().collect();
         let mut brotli = HashMap::new();
         for name in variants {
@@ -79,8 +81,24 @@ impl WebAssets {
         Some(Self {
             files,
             shell: Asset::new("shell.html", shell, None),
+            shell_text,
             policy: HeaderValue::from_str(&policy).ok()?,
         })
+    }
+
+    /// The same, allowed to connect to these origins as well (`https://project.example`, `wss://project.example`). One that cannot be
+    /// part of a header is left out.
+    #[must_use]
+    pub fn connecting_to(self, origins: &[String]) -> Self {
+        let fit = |origin: &&String| {
+            !origin.is_empty() && origin.chars().all(|c| c.is_ascii_graphic() && !matches!(c, ';' | ',' | '\''))
+        };
+        let origins: Vec<&str> = origins.iter().filter(fit).map(String::as_str).collect();
+        let policy = content_security_policy(&self.shell_text, &origins);
+        Self {
+            policy: HeaderValue::from_str(&policy).unwrap_or(self.policy),
+            ..self
+        }
     }
 
     /// The content security policy that goes with the shell.
@@ -265,8 +283,9 @@ fn compressible(kind: &str) -> bool {
     kind.starts_with("text/") || kind.contains("json") || kind.contains("svg") || kind.ends_with("wasm")
 }
 
-/// The policy for a shell: scripts of this origin and the shell's own inline ones by hash, nothing from elsewhere.
-fn content_security_policy(shell: &str) -> String {
+/// The policy for a shell: scripts of this origin and the shell's own inline ones by hash, nothing from elsewhere. Connections go to
+/// this origin and to those named.
+fn content_security_policy(shell: &str, origins: &[&str]) -> String {
     let hashes = |element| {
         inline(shell, element)
             .map(|text| {
@@ -277,10 +296,11 @@ fn content_security_policy(shell: &str) -> String {
     };
     format!(
         "default-src 'none'; script-src 'self'{}; style-src 'self'{}; img-src 'self' data: blob:; font-src 'self'; \
-         connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; \
+         connect-src 'self'{}; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; \
          frame-ancestors 'none'; object-src 'none'",
         hashes("script"),
-        hashes("style")
+        hashes("style"),
+        origins.iter().map(|origin| format!(" {origin}")).collect::<String>()
     )
 }
 
@@ -432,6 +452,27 @@ mod tests {
         assert!(policy.contains("frame-ancestors 'none'"));
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         assert_eq!(response.headers()["referrer-policy"], "no-referrer");
+    }
+
+    #[tokio::test]
+    async fn connections_elsewhere_are_named_one_by_one() {
+        let connected = |assets: WebAssets| {
+            let policy = assets.policy().to_str().unwrap().to_owned();
+            policy
+                .split("; ")
+                .find(|part| part.starts_with("connect-src"))
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(connected(assets()), "connect-src 'self'");
+        let origins = [
+            "https://a.example",
+            "wss://a.example:4443",
+            "https://b.example; script-src *",
+            "'unsafe-inline'",
+        ];
+        let named = connected(assets().connecting_to(&origins.map(str::to_owned)));
+        assert_eq!(named, "connect-src 'self' https://a.example wss://a.example:4443");
     }
 
     #[test]

@@ -1,0 +1,111 @@
+import type { AuthError, GoTrueClient } from "@supabase/auth-js";
+import { bearerFrom } from "./bearer";
+import { Problem } from "./http";
+import { hearFrom } from "./realtime";
+
+/** The Supabase project whose Auth signs people in, in a deployment that has one. */
+type Project = { url: string; publishableKey: string };
+
+let project: Project | undefined;
+let client: Promise<GoTrueClient> | undefined;
+
+/** Says which project this deployment has, once that is known. */
+export function setProject(next: Project | undefined) {
+  if (project?.url === next?.url) return;
+  project = next;
+  client = undefined;
+  hearFrom(next);
+  bearerFrom(next && token);
+}
+
+/** Whether people sign in at a Supabase project rather than at Duet itself. */
+export const hasProject = () => project !== undefined;
+
+/** Its code comes when somebody signs in or has been. */
+function auth(): Promise<GoTrueClient> {
+  if (!project) throw new Error("This Duet has no Supabase project.");
+  const { url, publishableKey } = project;
+  client ??= import("@supabase/auth-js").then(
+    ({ AuthClient }) =>
+      new AuthClient({
+        url: `${url.replace(/\/$/, "")}/auth/v1`,
+        headers: { apikey: publishableKey },
+        storageKey: "duet.auth",
+        autoRefreshToken: true,
+        persistSession: true,
+        detectSessionInUrl: true,
+        flowType: "pkce",
+      }),
+  );
+  return client;
+}
+
+/** The access token, a new one when the old one is about to end. */
+async function token(): Promise<string | undefined> {
+  const { data } = await (await auth()).getSession();
+  return data.session?.access_token;
+}
+
+/** Signs in with e-mail and password. */
+export async function signInAtProject(email: string, password: string) {
+  const { error } = await (await auth()).signInWithPassword({ email, password });
+  if (error) throw problem(error);
+}
+
+/**
+ * Signs in, or signs up who is new. A new address may have to be confirmed first: that is told as a problem with the code
+ * `confirm_address`, and the same call again goes on from there.
+ */
+export async function enterProject(email: string, password: string) {
+  const project = await auth();
+  const known = await project.signInWithPassword({ email, password });
+  if (!known.error) return;
+  if (known.error.code !== "invalid_credentials") throw problem(known.error);
+  const made = await project.signUp({
+    email,
+    password,
+    options: { emailRedirectTo: window.location.origin + window.location.pathname },
+  });
+  if (made.error?.code === "user_already_exists" || made.error?.code === "email_exists") throw problem(known.error);
+  if (made.error) throw problem(made.error);
+  if (!made.data.session) throw unconfirmed(email);
+}
+
+/** Ends this sign-in, or all of the person. */
+export async function signOutAtProject(everywhere: boolean) {
+  const { error } = await (await auth()).signOut({ scope: everywhere ? "global" : "local" });
+  if (error) throw problem(error);
+}
+
+const unconfirmed = (email: string) =>
+  new Problem(
+    403,
+    "confirm_address",
+    `If ${email} is new here, a mail with a link is on its way to it: open the link, then come back and try again. If you have an account already, check the password.`,
+  );
+
+function problem(error: AuthError): Problem {
+  switch (error.code) {
+    case "invalid_credentials":
+      return new Problem(401, error.code, "E-mail and password do not fit together. Check both and try again.");
+    case "email_not_confirmed":
+      return new Problem(
+        403,
+        "confirm_address",
+        "This address is not confirmed yet: open the link in the mail that was sent to it, then try again.",
+      );
+    case "weak_password":
+      return new Problem(422, error.code, error.message, undefined, { password: error.message });
+    case "over_request_rate_limit":
+    case "over_email_send_rate_limit":
+      return new Problem(429, error.code, "Too many attempts. Wait a few minutes, then try again.");
+  }
+  if (!error.status || error.status >= 500) {
+    return new Problem(
+      error.status ? 503 : 0,
+      "unreachable",
+      "The sign-in service cannot be reached. Try again in a moment; nothing you wrote is lost.",
+    );
+  }
+  return new Problem(error.status, error.code ?? "unknown", error.message);
+}

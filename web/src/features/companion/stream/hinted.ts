@@ -1,0 +1,84 @@
+import { bearer } from "~/api/bearer";
+import { problemOf } from "~/api/http";
+import { noteReached } from "~/api/reachability";
+import type { Hear } from "~/api/realtime";
+import { emptyReply, type Fold, foldFrame, startFold } from "./fold";
+import { type FollowOptions, follow } from "./follow";
+
+/** Without a hint the log is looked at this often: hints may get lost. */
+const LOOK_MS = 3_000;
+
+type Page = { events: { seq: number; kind: string; data: unknown[] }[]; last_seq: number; ended: boolean };
+
+type Options = FollowOptions & {
+  topic: string;
+  hear: Hear;
+};
+
+/**
+ * Follows a run by hints: joins its topic first, then reads the log, and reads on at each hint. The log alone decides what is
+ * shown, so hints that are lost, doubled or out of order change nothing. Where the topic cannot be joined, or is lost, or the
+ * log cannot be read in pages, the stream takes over from where this was.
+ */
+export async function followHinted({ topic, hear, ...options }: Options) {
+  const { url, onChange, signal, from = emptyReply, fetch: get = fetch } = options;
+  let fold: Fold = startFold(from);
+  let look: () => void = () => undefined;
+  let hinted = false;
+  const hint = () => {
+    hinted = true;
+    look();
+  };
+  try {
+    const { lost, leave } = await hear(topic, hint);
+    try {
+      while (!signal.aborted && !fold.reply.end) {
+        hinted = false;
+        const answer = await get(url(fold.reply.seq), {
+          headers: { accept: "application/json", ...(await bearer()) },
+          credentials: "same-origin",
+          cache: "no-store",
+          signal,
+        });
+        noteReached();
+        if (!answer.ok) {
+          const problem = await problemOf(answer);
+          if (problem.status === 401 || problem.status === 403 || problem.status === 404) {
+            return onChange({ reply: fold.reply, problem });
+          }
+          break;
+        }
+        const page = (await answer.json()) as Page;
+        const before = fold;
+        for (const { seq, kind, data } of page.events) {
+          for (const [place, object] of data.entries()) {
+            const id = place === data.length - 1 ? String(seq) : undefined;
+            fold = foldFrame(fold, { event: kind, data: JSON.stringify(object), id });
+          }
+        }
+        if (fold.reply !== before.reply) onChange({ reply: fold.reply });
+        // The page was not all, or more came meanwhile.
+        if (hinted || (fold.reply.seq > before.reply.seq && fold.reply.seq < page.last_seq)) continue;
+        if (page.ended) break;
+        await Promise.race([
+          lost,
+          new Promise<void>((resolve) => {
+            const timer = setTimeout(resolve, LOOK_MS);
+            const stop = () => {
+              clearTimeout(timer);
+              signal.removeEventListener("abort", stop);
+              resolve();
+            };
+            signal.addEventListener("abort", stop);
+            look = stop;
+          }),
+        ]);
+      }
+    } finally {
+      leave();
+    }
+  } catch {
+    // The topic cannot be heard, or the log not be read: the stream tells what is wrong, or goes on.
+  }
+  if (!signal.aborted && !fold.reply.end) await follow({ ...options, from: fold.reply });
+}

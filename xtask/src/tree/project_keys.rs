@@ -1,0 +1,85 @@
+//! No program that answers requests knows a key of a Supabase project that would pass row level security by.
+
+use super::Tree;
+
+/// Where the request programs' code is.
+const CODE: [&str; 5] = ["api/", "core/src/", "functions/", "supabase/src/", "local/src/"];
+
+/// What names such a key or what only such a key opens, in lower case with `_` for `-`.
+const WORDS: [&str; 7] = [
+    "service_role_key",
+    "supabase_service",
+    "supabase_secret",
+    "jwt_secret",
+    "secret_api_key",
+    "auth/v1/admin",
+    "pg_meta",
+];
+
+/// One sentence for each place.
+pub fn check(tree: &Tree) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, text) in tree.texts(&[".rs", ".toml", ".yaml"]) {
+        if !CODE.iter().any(|folder| name.starts_with(folder)) || name.contains("/tests/") {
+            continue;
+        }
+        // Tests look for these words themselves.
+        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (index, line) in product.lines().enumerate() {
+            let line = line.to_lowercase().replace('-', "_");
+            for word in WORDS.iter().filter(|word| line.contains(**word)) {
+                problems.push(format!(
+                    "{name}:{}: `{word}` has no place in a program that answers requests",
+                    index + 1
+                ));
+            }
+        }
+    }
+    for (name, text) in tree.texts(&["Cargo.lock"]) {
+        let packages = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        for package in
+            packages.filter(|package| (package.contains("supabase") && *package != "duet-supabase") || package.contains("gotrue"))
+        {
+            problems.push(format!(
+                "{name}: the package `{package}` may bring the admin API along; Duet has no use for it"
+            ));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::fixture;
+
+    #[test]
+    fn a_key_of_the_project_is_found_wherever_it_would_come_in() {
+        let (tree, _folder) = fixture::tree(&[
+            (
+                "api/server/serve.rs",
+                "let key = env(\"SUPABASE_SERVICE_ROLE_KEY\");\n#[cfg(test)]\nconst WORDS: [&str; 1] = [\"jwt_secret\"];",
+            ),
+            (
+                "supabase/src/auth.rs",
+                "// fine\nlet url = base.join(\"/auth/v1/admin/users\");",
+            ),
+            ("functions/src/api.rs", "let name = \"jwt-secret\";"),
+            ("deploy/lambda/notes.rs", "jwt_secret"),
+            ("supabase/tests/forge.rs", "jwt_secret"),
+            (
+                "Cargo.lock",
+                "name = \"duet-supabase\"\nname = \"supabase-admin\"\nname = \"serde\"",
+            ),
+        ]);
+        let found = check(&tree);
+        let places: Vec<&str> = found.iter().filter_map(|problem| problem.split(": `").next()).collect();
+        assert_eq!(places.len(), 5, "{found:?}");
+        assert!(found[0].starts_with("api/server/serve.rs:1: `service_role_key`"), "{found:?}");
+        assert!(found.iter().any(|problem| problem.starts_with("supabase/src/auth.rs:2")));
+        assert!(found.iter().any(|problem| problem.starts_with("functions/src/api.rs:1")));
+        assert!(found.iter().any(|problem| problem.contains("supabase-admin")));
+    }
+}
