@@ -1,6 +1,9 @@
-//! Events a second over many runs at once, on the encrypted store, each append durable before it is answered.
+//! Events a second over many runs at once, each append durable before it is answered: in the encrypted file and on Postgres.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use duet_core::{
@@ -14,6 +17,7 @@ use serde::Serialize;
 
 use crate::{
     clock, fixture,
+    postgres::{self, Backend, Facts, Server},
     report::{self, Machine, Row, Spread},
 };
 
@@ -32,6 +36,8 @@ pub struct Options {
     /// Fewer seconds.
     #[arg(long)]
     short: bool,
+    #[command(flatten)]
+    postgres: postgres::Options,
 }
 
 /// What was found.
@@ -40,41 +46,83 @@ struct Report {
     machine: Machine,
     runs: usize,
     events_per_append: usize,
+    postgres: Option<Facts>,
+    connections: Option<u32>,
+    backends: Vec<Figures>,
+}
+
+/// What was found on one backend.
+#[derive(Debug, Serialize)]
+struct Figures {
+    backend: Backend,
     events_per_second: f64,
     append: Option<Spread>,
 }
 
 /// Measures and reports.
 pub async fn run(options: &Options) -> Result<()> {
-    let folder = tempfile::tempdir().context("Cannot make a folder.")?;
-    let env = clock::env(1);
-    let local = fixture::open(&folder.path().join("append.db"), &env, 0)?;
-    let stores = local.stores();
-    let claimed = claim(&env, &stores, options.runs).await?;
     let length = Duration::from_secs(if options.short {
         options.seconds.min(3)
     } else {
         options.seconds
     });
-
-    let (took, appends) = write(&stores, claimed, options.events, length).await?;
-    let report = Report {
+    let mut report = Report {
         machine: Machine::here(),
         runs: options.runs,
         events_per_append: options.events,
+        postgres: None,
+        connections: None,
+        backends: Vec::new(),
+    };
+    if !options.postgres.without_file {
+        let folder = tempfile::tempdir().context("Cannot make a folder.")?;
+        report.backends.push(in_file(options, folder.path(), length).await?);
+    }
+    if let Some(server) = options.postgres.server()? {
+        let facts = server.facts().await?;
+        println!("{facts}; {} connections", options.postgres.connections());
+        report.postgres = Some(facts);
+        report.connections = Some(options.postgres.connections());
+        report.backends.push(on_postgres(options, &server, length).await?);
+    }
+    for figures in &report.backends {
+        println!(
+            "{}: {} runs at once, {} in an append: {:.0} events/s (promise ≥ 2,000)",
+            figures.backend, report.runs, report.events_per_append, figures.events_per_second
+        );
+        report::table(&[Row {
+            name: "append, durable",
+            spread: figures.append,
+            promise_ms: None,
+        }]);
+    }
+    report::keep(&report)
+}
+
+async fn in_file(options: &Options, folder: &Path, length: Duration) -> Result<Figures> {
+    let env = clock::env(1);
+    let local = fixture::open(&folder.join("append.db"), &env, 0)?;
+    measure(options, Backend::File, &env, &local.stores(), length).await
+}
+
+async fn on_postgres(options: &Options, server: &Server, length: Duration) -> Result<Figures> {
+    let env = clock::env(1);
+    let database = server.fresh("append").await?;
+    let process = database.serve(&env, options.postgres.connections());
+    let measured = measure(options, Backend::Postgres, &env, &process.stores(), length).await;
+    process.close().await;
+    database.remove().await?;
+    measured
+}
+
+async fn measure(options: &Options, backend: Backend, env: &Env, stores: &Stores, length: Duration) -> Result<Figures> {
+    let claimed = claim(env, stores, options.runs).await?;
+    let (took, appends) = write(stores, claimed, options.events, length).await?;
+    Ok(Figures {
+        backend,
         events_per_second: (appends.len() * options.events) as f64 / took.as_secs_f64(),
         append: Spread::of(appends),
-    };
-    println!(
-        "{} runs at once, {} in an append: {:.0} events/s (promise ≥ 2,000)",
-        report.runs, report.events_per_append, report.events_per_second
-    );
-    report::table(&[Row {
-        name: "append, durable",
-        spread: report.append,
-        promise_ms: None,
-    }]);
-    report::keep(&report)
+    })
 }
 
 /// So many runs in conversations of their own, each with a lease.
@@ -135,15 +183,25 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::test_server;
 
-    #[tokio::test]
-    async fn events_reach_the_log() {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn events_reach_the_log_of_both_backends() {
+        let options = Options {
+            runs: 2,
+            events: 3,
+            seconds: 0,
+            short: true,
+            postgres: postgres::Options::default(),
+        };
         let folder = tempfile::tempdir().expect("a folder");
-        let env = clock::env(1);
-        let local = fixture::open(&folder.path().join("append.db"), &env, 0).expect("a store");
-        let stores = local.stores();
-        let claimed = claim(&env, &stores, 2).await.expect("two runs");
-        let (_, appends) = write(&stores, claimed, 3, Duration::from_millis(50)).await.expect("appends");
-        assert!(appends.len() >= 2, "each run is written at least once");
+        let length = Duration::from_millis(50);
+        let file = in_file(&options, folder.path(), length).await.expect("appends");
+        let postgres = on_postgres(&options, &test_server(), length).await.expect("appends");
+        for figures in [file, postgres] {
+            let appends = figures.append.expect("something was measured").count;
+            assert!(appends >= 2, "each run is written at least once");
+            assert!(figures.events_per_second > 0.0);
+        }
     }
 }

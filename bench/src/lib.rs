@@ -5,6 +5,7 @@ pub mod clock;
 pub mod fixture;
 pub mod load;
 pub mod memory;
+pub mod postgres;
 pub mod recall;
 pub mod report;
 pub mod server;

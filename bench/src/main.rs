@@ -34,3 +34,13 @@ async fn main() -> anyhow::Result<()> {
         Measurement::Startup(options) => startup::run(&options).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_of_all_measurements_fit_together() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,4 +1,4 @@
-//! A real `duet serve` of its own, on a folder of its own, for one measurement.
+//! A real `duet serve` or `duet-api serve` of its own, on a folder or database of its own, for one measurement.
 
 use std::{
     fs,
@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+
+use crate::postgres::Database;
 
 /// How long a server may take to answer before it counts as not starting.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,37 +25,79 @@ pub struct Server {
     pub setup_token: Option<String>,
 }
 
-/// What `duet serve --json` says when it listens.
+/// What `duet serve --json` and `duet-api serve --json` say when they listen.
 #[derive(Deserialize)]
 struct Announced {
     url: String,
     setup_token: Option<String>,
 }
 
+/// What `duet-api migrate --json` says.
+#[derive(Deserialize)]
+struct Migrated {
+    setup_token: Option<String>,
+}
+
 impl Server {
     /// Starts `duet serve` on the data in `folder` with this configuration and returns when it has answered for the first
     /// time, with how long that took.
-    #[expect(clippy::disallowed_methods, reason = "the start-up time is what is measured")]
     pub async fn start(program: &Path, folder: &Path, config: &str, http: &reqwest::Client) -> Result<(Self, Duration)> {
         for name in ["config/duet", "data"] {
             fs::create_dir_all(folder.join(name)).with_context(|| format!("Cannot make {name} in {}.", folder.display()))?;
         }
         fs::write(folder.join("config/duet/duet.toml"), config).context("Cannot write the configuration.")?;
-        let log = folder.join("server.log");
-        let words = fs::File::create(&log).with_context(|| format!("Cannot write {}.", log.display()))?;
-        let mut command = Command::new(program);
-        // Nothing of the caller's own Duet is seen or touched: no settings, no folders, no keyring.
-        command.env_clear().env("HOME", folder);
+        let mut command = alone(program, folder);
         command
             .env("XDG_CONFIG_HOME", folder.join("config"))
             .env("XDG_DATA_HOME", folder.join("data"));
+        Self::launch(command, folder, http).await
+    }
+
+    /// Runs `duet-api migrate` as the owner of a database that has no schema yet, and returns the setup token.
+    pub async fn migrate(program: &Path, folder: &Path, database: &Database) -> Result<String> {
+        let mut command = alone(program, folder);
+        command.env("DUET_DATABASE_OWNER_URL", database.url_as("postgres"));
+        command.args(["migrate", "--json"]);
+        let migrating = async {
+            command
+                .output()
+                .with_context(|| format!("Cannot start {}.", program.display()))
+        };
+        let output = database.server().alone(migrating).await?;
+        if !output.status.success() {
+            bail!("`duet-api migrate` failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let said: Migrated = serde_json::from_slice(&output.stdout).context("`duet-api migrate` says something else.")?;
+        said.setup_token.context("`duet-api migrate` made no setup token.")
+    }
+
+    /// Starts `duet-api serve` on a migrated database; as [`Server::start`].
+    pub async fn start_api(
+        program: &Path,
+        folder: &Path,
+        config: &str,
+        database: &Database,
+        http: &reqwest::Client,
+    ) -> Result<(Self, Duration)> {
+        let file = folder.join("duet-api.toml");
+        fs::write(&file, config).context("Cannot write the configuration.")?;
+        let mut command = alone(program, folder);
+        command
+            .env("DUET_CONFIG", &file)
+            .env("DUET_DATABASE_URL", database.url_as("duet_worker"));
+        Self::launch(command, folder, http).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the start-up time is what is measured")]
+    async fn launch(mut command: Command, folder: &Path, http: &reqwest::Client) -> Result<(Self, Duration)> {
+        let name = Path::new(command.get_program()).to_path_buf();
+        let log = folder.join("server.log");
+        let words = fs::File::create(&log).with_context(|| format!("Cannot write {}.", log.display()))?;
         command.args(["serve", "--json", "--bind", "127.0.0.1:0"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(words);
 
         let started = Instant::now();
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("Cannot start {}.", program.display()))?;
+        let mut child = command.spawn().with_context(|| format!("Cannot start {}.", name.display()))?;
         let said = child.stdout.take().context("The server has no output.")?;
         // Owned from here on, so that a failure below stops it.
         let mut server = Self {
@@ -67,7 +111,8 @@ impl Server {
             .context("Cannot read what the server says.")?;
         let Ok(announced) = serde_json::from_str::<Announced>(&line) else {
             bail!(
-                "`duet serve` does not start. It said:\n{line}{}",
+                "`{} serve` does not start. It said:\n{line}{}",
+                name.display(),
                 fs::read_to_string(&log).unwrap_or_default()
             );
         };
@@ -86,7 +131,8 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         bail!(
-            "`duet serve` does not answer. It said:\n{}",
+            "`{} serve` does not answer. It said:\n{}",
+            name.display(),
             fs::read_to_string(&log).unwrap_or_default()
         );
     }
@@ -107,6 +153,13 @@ impl Drop for Server {
     }
 }
 
+/// A command that sees and touches nothing of the caller's own Duet: no settings, no folders, no keyring.
+fn alone(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("HOME", folder);
+    command
+}
+
 /// The client of all measurements: loopback, no proxy.
 #[expect(
     clippy::disallowed_methods,
@@ -123,10 +176,46 @@ pub fn client() -> Result<reqwest::Client> {
         .context("Cannot make an HTTP client.")
 }
 
-/// The `duet` program to measure: the option, else `DUET_BIN`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Program {
-    /// The `duet` program; build it with `--release`.
-    #[arg(long = "duet", env = "DUET_BIN", value_name = "FILE")]
-    pub path: PathBuf,
+/// The programs to measure.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Programs {
+    /// The `duet` program; build it with `--release`
+    #[arg(long, env = "DUET_BIN", value_name = "FILE")]
+    duet: Option<PathBuf>,
+    /// The `duet-api` program, to measure on Postgres
+    #[arg(long, env = "DUET_API_BIN", value_name = "FILE")]
+    duet_api: Option<PathBuf>,
+}
+
+impl Programs {
+    /// The `duet` program.
+    pub fn duet(&self) -> Result<&Path> {
+        let named = self.duet.as_deref();
+        named.context("Name the `duet` program with --duet or DUET_BIN, or run `cargo xtask bench`.")
+    }
+
+    /// The `duet-api` program.
+    pub fn duet_api(&self) -> Result<&Path> {
+        let named = self.duet_api.as_deref();
+        named.context("Name the `duet-api` program with --duet-api or DUET_API_BIN, or run `cargo xtask bench … --postgres`.")
+    }
+
+    /// Both as the tests' own build has them, beside the tests.
+    #[cfg(test)]
+    pub fn of_this_build() -> Self {
+        let tests = std::env::current_exe().expect("this test's file");
+        let folder = tests.parent().and_then(Path::parent).expect("the folder of the build");
+        let built = |name: &str| {
+            let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+            assert!(
+                program.is_file(),
+                "{name} is not built: run `cargo xtask test --only rust`, which builds the whole workspace"
+            );
+            Some(program)
+        };
+        Self {
+            duet: built("duet"),
+            duet_api: built("duet-api"),
+        }
+    }
 }

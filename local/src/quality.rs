@@ -57,7 +57,8 @@ pub async fn owner(stores: &Stores, env: &Env) -> Result<Caller> {
         token_hash,
         email: format!("{}@example.org", env.id::<UserId>()),
         display_name: "Owner".into(),
-        password_hash: "none".into(),
+        // Of the form that every store takes, and of no password.
+        password_hash: "$argon2id$none".into(),
         workspace_name: "Measurement".into(),
         companion_name: "Duet".into(),
     };

@@ -30,7 +30,11 @@ impl Profile {
 
 /// Builds one program alone, so that no other package's features get into it, and returns where it is.
 pub fn build(profile: Profile, package: &str, program: &str) -> Result<PathBuf> {
-    let found = cargo(&["build", "--profile", profile.name(), "--package", package, "--bin", program])?;
+    let mut arguments = vec!["build", "--profile", profile.name(), "--package", package, "--bin", program];
+    if program == "duet-api" {
+        arguments.extend(["--features", "supabase"]);
+    }
+    let found = cargo(&arguments)?;
     find(&found, "bin", program)
 }
 

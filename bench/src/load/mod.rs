@@ -1,42 +1,45 @@
-//! Load: people who talk to a real `duet serve` at the same time, with a scripted model behind it.
+//! Load: people who talk to a real `duet serve` at the same time, and to a real `duet-api serve` on Postgres, with a scripted model
+//! behind it.
 //!
 //! Measured is what Duet adds: from sending the message to the model being called, from the model's last byte to the `done`
 //! event, and between the steps of a turn that uses tools. The model's own time is a setting and is left out.
 //!
-//! There is one account: invitations come later. So "people" differ in workspace, API key and conversation. What goals will
-//! do is stood in for by turns that use two tools, with two model calls each.
+//! There is one account: "people" differ in workspace, API key and conversation. What goals will do is stood in for by turns that
+//! use two tools, with two model calls each.
 
+mod figures;
 mod people;
 mod turn;
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use duet_api::testing::{Recorded, Scripted, ScriptedModel};
+use anyhow::{Context, Result};
+use duet_api::testing::{Scripted, ScriptedModel};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::{
+    figures::Figures,
     people::Person,
     turn::{Kind, Turn},
 };
 use crate::{
-    report::{self, Machine, Row, Spread},
-    server::{self, Program, Server},
+    postgres::{self, Backend, Facts},
+    report::{self, Machine},
+    server::{self, Programs, Server},
 };
 
 /// Options of `load`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
-    program: Program,
+    programs: Programs,
     /// People who talk at the same time.
     #[arg(long, default_value_t = 50)]
     users: usize,
@@ -67,6 +70,8 @@ pub struct Options {
     /// Fewer seconds.
     #[arg(long)]
     short: bool,
+    #[command(flatten)]
+    postgres: postgres::Options,
     /// Write the figures to this file.
     #[arg(long, env = "DUET_BENCH_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
@@ -82,17 +87,9 @@ struct Report {
     model_ms: u64,
     part_ms: u64,
     seconds: u64,
-    turns: usize,
-    turns_per_second: f64,
-    events_per_second: f64,
-    accepted: Option<Spread>,
-    before_model: Option<Spread>,
-    after_model: Option<Spread>,
-    overhead: Option<Spread>,
-    overhead_chat: Option<Spread>,
-    overhead_tools: Option<Spread>,
-    first_delta: Option<Spread>,
-    whole: Option<Spread>,
+    postgres: Option<Facts>,
+    connections: Option<u32>,
+    backends: Vec<Figures>,
 }
 
 /// Measures and reports.
@@ -102,6 +99,53 @@ pub async fn run(options: &Options) -> Result<()> {
     } else {
         (options.warm_up, options.seconds)
     };
+    let mut report = Report {
+        machine: Machine::here(),
+        users: options.users,
+        chat_percent: options.chat,
+        rate: options.rate,
+        model_ms: options.model_ms,
+        part_ms: options.part_ms,
+        seconds,
+        postgres: None,
+        connections: None,
+        backends: Vec::new(),
+    };
+    let server = options.postgres.server()?;
+    if let Some(server) = &server {
+        let facts = server.facts().await?;
+        println!(
+            "{facts}; {} connections and one for live hints",
+            options.postgres.connections()
+        );
+        report.postgres = Some(facts);
+        report.connections = Some(options.postgres.connections());
+    }
+    let backends = [
+        (!options.postgres.without_file).then_some(Backend::File),
+        server.is_some().then_some(Backend::Postgres),
+    ];
+    for backend in backends.into_iter().flatten() {
+        let figures = measure(options, backend, warm_up, seconds).await?;
+        println!(
+            "{backend}: {} people, {} % chat, {}: {} turns in {seconds} s ({:.1}/s), {:.0} events/s",
+            report.users,
+            report.chat_percent,
+            options
+                .rate
+                .map_or_else(|| "no pause between turns".to_owned(), |rate| format!("{rate} turns/s")),
+            figures.turns,
+            figures.turns_per_second,
+            figures.events_per_second
+        );
+        figures.table();
+        report.backends.push(figures);
+    }
+    report::write_json(options.json.as_deref(), &report)
+}
+
+/// Starts a server on this backend and has everyone talk to it.
+async fn measure(options: &Options, backend: Backend, warm_up: u64, seconds: u64) -> Result<Figures> {
     let model = ScriptedModel::start().await.context("The scripted model does not start.")?;
     let (first, parts, pause) = (
         Duration::from_millis(options.model_ms),
@@ -117,17 +161,32 @@ pub async fn run(options: &Options) -> Result<()> {
         model.url(),
         options.users * 2 + 8
     );
-    let (server, _) = Server::start(&options.program.path, folder.path(), &config, &http).await?;
-    let people = people::settle(&server, &http, options.users).await?;
-
-    let (begin, turns) = talk(options, people, Duration::from_secs(warm_up), Duration::from_secs(seconds)).await?;
-    let calls = by_turn(model.requests());
-    report(
-        options,
-        seconds,
-        turns.into_iter().filter(|turn| turn.due >= begin).collect(),
-        &calls,
-    )
+    let spoken = async |server: Server| {
+        let people = people::settle(&server, &http, options.users).await?;
+        talk(options, people, Duration::from_secs(warm_up), Duration::from_secs(seconds)).await
+    };
+    let (begin, turns) = match (backend, options.postgres.server()?) {
+        (Backend::Postgres, Some(postgres)) => {
+            let program = options.programs.duet_api()?;
+            let database = postgres.fresh_unmigrated("load").await?;
+            let config = format!("{config}[database]\nconnections = {}\n", options.postgres.connections());
+            let talked = async {
+                let token = Server::migrate(program, folder.path(), &database).await?;
+                let (mut server, _) = Server::start_api(program, folder.path(), &config, &database, &http).await?;
+                server.setup_token = Some(token);
+                spoken(server).await
+            };
+            let talked = talked.await;
+            database.remove().await?;
+            talked?
+        }
+        _ => {
+            let (server, _) = Server::start(options.programs.duet()?, folder.path(), &config, &http).await?;
+            spoken(server).await?
+        }
+    };
+    let turns = turns.into_iter().filter(|turn| turn.due >= begin).collect();
+    Figures::of(backend, seconds, turns, model.requests())
 }
 
 /// Everyone talks until the time is over. Returns when measuring began.
@@ -180,120 +239,46 @@ fn reply(request: &Value, parts: usize) -> Scripted {
     Scripted::text((0..parts).map(|at| format!("word{at} ")))
 }
 
-/// The model's calls by the turn that they belong to, in order.
-fn by_turn(requests: Vec<Recorded>) -> HashMap<String, Vec<Recorded>> {
-    let mut calls: HashMap<String, Vec<Recorded>> = HashMap::new();
-    for request in requests {
-        let messages = request.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let asked = messages.iter().rev().find(|message| message["role"] == "user");
-        if let Some(name) = asked.and_then(|message| turn::name_in(&message["content"].to_string())) {
-            calls.entry(name).or_default().push(request);
-        }
-    }
-    calls
-}
-
-/// What Duet added to one turn.
-struct Added {
-    before: Duration,
-    after: Duration,
-    between: Duration,
-    first_delta: Option<Duration>,
-}
-
-fn added(turn: &Turn, calls: &[Recorded]) -> Option<Added> {
-    let (first, last) = (calls.first()?, calls.last()?);
-    let between = calls
-        .windows(2)
-        .filter_map(|pair| Some(pair[1].arrived.saturating_duration_since(pair[0].answered?)))
-        .sum();
-    Some(Added {
-        before: first.arrived.saturating_duration_since(turn.sent),
-        after: turn.done.saturating_duration_since(last.answered?),
-        between,
-        // The call that wrote the text is the last; those before it asked for tools.
-        first_delta: turn
-            .first_delta
-            .zip(last.began)
-            .map(|(seen, began)| seen.saturating_duration_since(began)),
-    })
-}
-
-fn report(options: &Options, seconds: u64, turns: Vec<Turn>, calls: &HashMap<String, Vec<Recorded>>) -> Result<()> {
-    let found: Vec<(&Turn, Added)> = turns
-        .iter()
-        .filter_map(|turn| Some((turn, added(turn, calls.get(&turn.name)?)?)))
-        .collect();
-    if found.len() != turns.len() {
-        bail!(
-            "{} of {} turns reached `done` without a model call that belongs to them.",
-            turns.len() - found.len(),
-            turns.len()
-        );
-    }
-    let spread = |figure: fn(&(&Turn, Added)) -> Option<Duration>| Spread::of(found.iter().filter_map(figure));
-    let overhead = |added: &Added| added.before + added.between + added.after;
-    let of_kind = |kind: Kind| {
-        Spread::of(
-            found
-                .iter()
-                .filter(|(turn, _)| turn.kind == kind)
-                .map(|(_, added)| overhead(added)),
-        )
-    };
-    let events: u64 = turns.iter().map(|turn| turn.events).sum();
-    let report = Report {
-        machine: Machine::here(),
-        users: options.users,
-        chat_percent: options.chat,
-        rate: options.rate,
-        model_ms: options.model_ms,
-        part_ms: options.part_ms,
-        seconds,
-        turns: turns.len(),
-        turns_per_second: turns.len() as f64 / seconds as f64,
-        events_per_second: events as f64 / seconds as f64,
-        accepted: spread(|(turn, _)| Some(turn.accepted.saturating_duration_since(turn.sent))),
-        before_model: spread(|(_, added)| Some(added.before)),
-        after_model: spread(|(_, added)| Some(added.after)),
-        overhead: Spread::of(found.iter().map(|(_, added)| overhead(added))),
-        overhead_chat: of_kind(Kind::Chat),
-        overhead_tools: of_kind(Kind::Tools),
-        first_delta: spread(|(_, added)| added.first_delta),
-        whole: spread(|(turn, _)| Some(turn.done.saturating_duration_since(turn.due))),
-    };
-    println!(
-        "{} people, {} % chat, {}: {} turns in {seconds} s ({:.1}/s), {:.0} events/s",
-        report.users,
-        report.chat_percent,
-        options
-            .rate
-            .map_or_else(|| "no pause between turns".to_owned(), |rate| format!("{rate} turns/s")),
-        report.turns,
-        report.turns_per_second,
-        report.events_per_second
-    );
-    let row = |name, spread, promise_ms| Row {
-        name,
-        spread,
-        promise_ms,
-    };
-    report::table(&[
-        row("message sent → accepted (202)", report.accepted, None),
-        row("message sent → model called", report.before_model, None),
-        row("model's last byte → done event", report.after_model, None),
-        row("all that Duet adds", report.overhead, Some(350.0)),
-        row("  chat", report.overhead_chat, Some(350.0)),
-        row("  with two tool calls", report.overhead_tools, Some(350.0)),
-        row("model's first text → client has it", report.first_delta, Some(15.0)),
-        row("whole turn, from when it was due", report.whole, None),
-    ]);
-    report::write_json(options.json.as_deref(), &report)
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn people_talk_to_both_servers() {
+        let url = std::env::var("DUET_TEST_POSTGRES_URL").expect("`cargo xtask test --only rust` names a Postgres");
+        let words = [
+            "load",
+            "--users",
+            "3",
+            "--chat",
+            "50",
+            "--parts",
+            "4",
+            "--connections",
+            "4",
+            "--postgres",
+            &url,
+        ];
+        let Arguments { mut options } = Arguments::parse_from(words);
+        options.programs = Programs::of_this_build();
+        for backend in [Backend::File, Backend::Postgres] {
+            let figures = measure(&options, backend, 0, 2).await.expect("figures");
+            assert!(figures.turns >= 3, "{figures:?}");
+            assert!(
+                figures.events_per_second > 0.0 && figures.first_delta.is_some(),
+                "{figures:?}"
+            );
+            figures.table();
+        }
+    }
 
     #[test]
     fn a_tool_turn_calls_first_and_answers_then() {

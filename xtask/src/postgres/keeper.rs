@@ -204,12 +204,17 @@ impl Cluster {
             format!("unix_socket_directories={}", folder.display()),
             "unix_socket_permissions=0700".to_owned(),
             "max_connections=200".to_owned(),
-            "shared_buffers=256MB".to_owned(),
+            format!("shared_buffers={}MB", options.shared_buffers_mb.unwrap_or(256)),
             // As on hosted Supabase.
             "wal_level=logical".to_owned(),
             "timezone=UTC".to_owned(),
             "log_timezone=UTC".to_owned(),
         ];
+        if let Some(megabytes) = options.shared_buffers_mb {
+            // What else a server has that is set up for its machine: checkpoints that are rare, and a planner that knows of the cache.
+            settings.push(format!("effective_cache_size={}MB", 2 * megabytes));
+            settings.push("max_wal_size=2GB".to_owned());
+        }
         if !options.durable {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
         }

@@ -25,10 +25,13 @@ pub const URL: &str = "DUET_TEST_POSTGRES_URL";
 pub struct Options {
     /// Wait for the disk at each commit, as a server that keeps data does. Measure with this.
     #[arg(long)]
-    durable: bool,
+    pub durable: bool,
+    /// Megabytes of the server's own cache; `effective_cache_size` becomes twice as much. Without it 256.
+    #[arg(long, value_name = "MB")]
+    pub shared_buffers_mb: Option<u32>,
     /// Listen on this port of 127.0.0.1 instead of a free one.
     #[arg(long)]
-    port: Option<u16>,
+    pub port: Option<u16>,
 }
 
 /// A running server. It stops, and its data goes, when this is dropped or when this process ends in whatever way: the server
@@ -50,6 +53,9 @@ impl Server {
         keeper.arg("postgres-keeper").arg(install).arg(bin);
         if options.durable {
             keeper.arg("--durable");
+        }
+        if let Some(megabytes) = options.shared_buffers_mb {
+            keeper.args(["--shared-buffers-mb", &megabytes.to_string()]);
         }
         if let Some(port) = options.port {
             keeper.args(["--port", &port.to_string()]);

@@ -1,0 +1,143 @@
+//! What the turns of a measurement come to.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::{Result, bail};
+use duet_api::testing::Recorded;
+use serde::Serialize;
+
+use super::turn::{self, Kind, Turn};
+use crate::{
+    postgres::Backend,
+    report::{self, Row, Spread},
+};
+
+/// What was found on one backend.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// Which.
+    pub backend: Backend,
+    /// Turns that were due in the time that is measured.
+    pub turns: usize,
+    /// The same a second.
+    pub turns_per_second: f64,
+    /// Events of their runs, a second.
+    pub events_per_second: f64,
+    /// Message sent until it is accepted.
+    pub accepted: Option<Spread>,
+    /// Message sent until the model is called.
+    pub before_model: Option<Spread>,
+    /// The model's last byte until the `done` event.
+    pub after_model: Option<Spread>,
+    /// All that Duet adds.
+    pub overhead: Option<Spread>,
+    /// The same, of plain chat.
+    pub overhead_chat: Option<Spread>,
+    /// The same, of turns with two tool calls.
+    pub overhead_tools: Option<Spread>,
+    /// The model's first text until the client has it.
+    pub first_delta: Option<Spread>,
+    /// A whole turn, from when it was due.
+    pub whole: Option<Spread>,
+}
+
+impl Figures {
+    /// Of these turns and the model's calls.
+    pub fn of(backend: Backend, seconds: u64, turns: Vec<Turn>, requests: Vec<Recorded>) -> Result<Self> {
+        let calls = by_turn(requests);
+        let found: Vec<(&Turn, Added)> = turns
+            .iter()
+            .filter_map(|turn| Some((turn, added(turn, calls.get(&turn.name)?)?)))
+            .collect();
+        if found.len() != turns.len() {
+            bail!(
+                "{} of {} turns reached `done` without a model call that belongs to them.",
+                turns.len() - found.len(),
+                turns.len()
+            );
+        }
+        let spread = |figure: fn(&(&Turn, Added)) -> Option<Duration>| Spread::of(found.iter().filter_map(figure));
+        let overhead = |added: &Added| added.before + added.between + added.after;
+        let of_kind = |kind: Kind| {
+            Spread::of(
+                found
+                    .iter()
+                    .filter(|(turn, _)| turn.kind == kind)
+                    .map(|(_, added)| overhead(added)),
+            )
+        };
+        let events: u64 = turns.iter().map(|turn| turn.events).sum();
+        Ok(Self {
+            backend,
+            turns: turns.len(),
+            turns_per_second: turns.len() as f64 / seconds as f64,
+            events_per_second: events as f64 / seconds as f64,
+            accepted: spread(|(turn, _)| Some(turn.accepted.saturating_duration_since(turn.sent))),
+            before_model: spread(|(_, added)| Some(added.before)),
+            after_model: spread(|(_, added)| Some(added.after)),
+            overhead: Spread::of(found.iter().map(|(_, added)| overhead(added))),
+            overhead_chat: of_kind(Kind::Chat),
+            overhead_tools: of_kind(Kind::Tools),
+            first_delta: spread(|(_, added)| added.first_delta),
+            whole: spread(|(turn, _)| Some(turn.done.saturating_duration_since(turn.due))),
+        })
+    }
+
+    /// Prints them.
+    pub fn table(&self) {
+        let row = |name, spread, promise_ms| Row {
+            name,
+            spread,
+            promise_ms,
+        };
+        report::table(&[
+            row("message sent → accepted (202)", self.accepted, None),
+            row("message sent → model called", self.before_model, None),
+            row("model's last byte → done event", self.after_model, None),
+            row("all that Duet adds", self.overhead, Some(350.0)),
+            row("  chat", self.overhead_chat, Some(350.0)),
+            row("  with two tool calls", self.overhead_tools, Some(350.0)),
+            row("model's first text → client has it", self.first_delta, Some(15.0)),
+            row("whole turn, from when it was due", self.whole, None),
+        ]);
+    }
+}
+
+/// The model's calls by the turn that they belong to, in order.
+fn by_turn(requests: Vec<Recorded>) -> HashMap<String, Vec<Recorded>> {
+    let mut calls: HashMap<String, Vec<Recorded>> = HashMap::new();
+    for request in requests {
+        let messages = request.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let asked = messages.iter().rev().find(|message| message["role"] == "user");
+        if let Some(name) = asked.and_then(|message| turn::name_in(&message["content"].to_string())) {
+            calls.entry(name).or_default().push(request);
+        }
+    }
+    calls
+}
+
+/// What Duet added to one turn.
+struct Added {
+    before: Duration,
+    after: Duration,
+    between: Duration,
+    first_delta: Option<Duration>,
+}
+
+fn added(turn: &Turn, calls: &[Recorded]) -> Option<Added> {
+    let (first, last) = (calls.first()?, calls.last()?);
+    let between = calls
+        .windows(2)
+        .filter_map(|pair| Some(pair[1].arrived.saturating_duration_since(pair[0].answered?)))
+        .sum();
+    Some(Added {
+        before: first.arrived.saturating_duration_since(turn.sent),
+        after: turn.done.saturating_duration_since(last.answered?),
+        between,
+        // The call that wrote the text is the last; those before it asked for tools.
+        first_delta: turn
+            .first_delta
+            .zip(last.began)
+            .map(|(seen, began)| seen.saturating_duration_since(began)),
+    })
+}
