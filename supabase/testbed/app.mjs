@@ -29,7 +29,7 @@ const bytea = {
 // https://docs.postgrest.org/en/stable/references/errors.html
 const STATUSES = [
   [/^(42|22|21|55|PT|PGRST)|^(23502|23503|23505|25006)$/, undefined],
-  [/^(08|53)/, 503],
+  [/^(08|53|57P01)/, 503],
   [/^(09|25|2D|38|39|3B|40|54|57|58|F0|HV|XX)/, 500],
   [/^(0L|0P|28)/, 403],
   [/^/, 400],

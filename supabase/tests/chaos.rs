@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -11,14 +11,18 @@ use std::{
 
 use duet_core::{
     Caller, StoreError,
-    contract::World,
+    contract::{Harness, World},
     domain::{MessageRole, PageRequest, RunEvent},
     ids::Id,
     ports::{ChainCheck, Stores},
 };
-use duet_supabase::testing::TestDatabase;
+use duet_supabase::testing::{ServedDatabase, TestDatabase};
+use reqwest::Url;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
-use tokio::task::JoinSet;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
 
 /// How far the test is: cuts follow calls, not the clock, so that a slow machine is not cut at every call.
 #[derive(Default)]
@@ -33,13 +37,13 @@ impl Progress {
     }
 }
 
-/// Ends one of the stores' connections after every few calls; how many it ended.
-async fn hang_up(name: String, progress: Arc<Progress>) -> i64 {
+/// Ends one of the stores' connections after every few calls, and the proxy's; how many it ended.
+async fn hang_up(name: String, proxy: Proxy, progress: Arc<Progress>) -> (i64, usize) {
     let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
     let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
     let cut = "select count(pg_terminate_backend(pid)) from (
                    select pid from pg_stat_activity where datname = $1 and application_name = 'duet' order by random() limit 1) one";
-    let (mut ended, mut seen) = (0, 0);
+    let (mut ended, mut cut_off, mut seen) = (0, 0, 0);
     while !progress.done.load(Ordering::SeqCst) {
         let calls = progress.calls.load(Ordering::SeqCst);
         if calls < seen + 5 {
@@ -47,13 +51,47 @@ async fn hang_up(name: String, progress: Arc<Progress>) -> i64 {
             continue;
         }
         seen = calls;
+        cut_off += proxy.cut();
         ended += sqlx::query_scalar::<_, i64>(cut)
             .bind(&name)
             .fetch_one(&mut superuser)
             .await
             .unwrap();
     }
-    ended
+    (ended, cut_off)
+}
+
+/// Stands between the stores and the Data API, and lets go of connections: before the request is through, while the database is at
+/// it, or before the answer is back.
+#[derive(Clone, Default)]
+struct Proxy(Arc<Mutex<Vec<AbortHandle>>>);
+
+impl Proxy {
+    /// Relays to a project; where it listens for it.
+    async fn to(self, mut project: Url) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let there = project.socket_addrs(|| None).unwrap()[0];
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let relay = tokio::spawn(async move {
+                    let mut far = TcpStream::connect(there).await.unwrap();
+                    // How it ends is up to the two ends.
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+                self.0.lock().unwrap().push(relay.abort_handle());
+            }
+        });
+        project.set_port(Some(here.port())).unwrap();
+        project
+    }
+
+    /// Ends all connections; how many there were.
+    fn cut(&self) -> usize {
+        let relays = std::mem::take(&mut *self.0.lock().unwrap());
+        let alive = relays.iter().filter(|relay| !relay.is_finished());
+        alive.map(AbortHandle::abort).count()
+    }
 }
 
 /// What a driver was told is written, by number.
@@ -93,7 +131,22 @@ async fn say(stores: &Stores, caller: &Caller, turn: duet_core::domain::NewTurn,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_outlive_broken_connections() {
     let db = TestDatabase::fresh().await;
-    let world = World::new(&db).await;
+    let (ended, _) = outlive(&db, &db, Proxy::default()).await;
+    assert!(ended > 5, "only {ended} connections were cut");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_outlive_broken_connections_to_the_data_api() {
+    let proxy = Proxy::default();
+    let relaying = proxy.clone();
+    let served = ServedDatabase::behind(async |url| relaying.to(url).await).await;
+    let (_, cut_off) = outlive(&served, &served.database, proxy).await;
+    assert!(cut_off > 5, "only {cut_off} connections were cut");
+}
+
+/// How many connections to the database were ended meanwhile, and how many of the proxy's.
+async fn outlive(harness: &dyn Harness, db: &TestDatabase, proxy: Proxy) -> (i64, usize) {
+    let world = World::new(harness).await;
     let name: String = sqlx::query_scalar("select current_database()::text")
         .fetch_one(&mut db.owner().await)
         .await
@@ -104,7 +157,7 @@ async fn acknowledged_writes_outlive_broken_connections() {
         turns.push(world.turn(world.conversation(&world.owner).await.id, "Hello"));
     }
     let progress = Arc::new(Progress::default());
-    let chaos = tokio::spawn(hang_up(name, progress.clone()));
+    let chaos = tokio::spawn(hang_up(name, proxy, progress.clone()));
     let mut drivers = JoinSet::new();
     for writer in 0..4 {
         drivers.spawn(drive(world.stores.clone(), claim.clone(), writer, progress.clone()));
@@ -115,7 +168,6 @@ async fn acknowledged_writes_outlive_broken_connections() {
     let written = drivers.join_all().await.concat();
     progress.done.store(true, Ordering::SeqCst);
     let ended = chaos.await.unwrap();
-    assert!(ended > 5, "only {ended} connections were cut");
     assert!(written.len() > 20, "only {} events were acknowledged", written.len());
 
     let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
@@ -149,4 +201,5 @@ async fn acknowledged_writes_outlive_broken_connections() {
         world.stores.audit.verify(&world.owner).await.unwrap(),
         ChainCheck::Intact(_)
     ));
+    ended
 }

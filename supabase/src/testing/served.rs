@@ -10,6 +10,7 @@ use duet_core::{
     ids::{Id, UserId},
     ports::Stores,
 };
+use reqwest::Url;
 use serde_json::Value;
 
 use super::{SupabaseProject, TestDatabase};
@@ -41,8 +42,21 @@ impl ServedDatabase {
     /// # Panics
     /// As [`ServedDatabase::fresh`].
     pub async fn telling(time: TestEnv) -> Self {
+        Self::make(time, async |url| url).await
+    }
+
+    /// One that is reached by way of another address, which `proxy` makes for its own.
+    ///
+    /// # Panics
+    /// As [`ServedDatabase::fresh`].
+    pub async fn behind(proxy: impl AsyncFnOnce(Url) -> Url) -> Self {
+        Self::make(TestEnv::new(1), proxy).await
+    }
+
+    async fn make(time: TestEnv, proxy: impl AsyncFnOnce(Url) -> Url) -> Self {
         let database = TestDatabase::served(time).await;
-        let project = SupabaseProject::serving(&database.url, &database.name).await;
+        let mut project = SupabaseProject::serving(&database.url, &database.name).await;
+        project.url = proxy(project.url).await;
         let people = Arc::new(project.rpc(database.time.env()).telling_time());
         let server = Arc::new(SigningIn {
             people: people.clone(),
