@@ -188,15 +188,12 @@ call private.expose('private', 'admit');
 -- can have made with metadata of their own. Who has a password of the built-in issuer came by an invitation to that address, or set
 -- this Duet up. Only Supabase has the table auth.users.
 create function private.proved_email(person uuid) returns text
-language plpgsql stable security definer set search_path = '' as $$
-declare
-    proved text;
+language plpgsql stable set search_path = '' as $$
 begin
     if to_regclass('auth.users') is null or exists (select from duet.credential c where c.user_id = person) then
         return (select a.email from duet.account a where a.id = person);
     end if;
-    execute 'select lower(u.email) from auth.users u where u.id = $1 and u.email_confirmed_at is not null' into proved using person;
-    return proved;
+    return private.confirmed_email(person);
 end;
 $$;
 call private.expose('private', 'proved_email');

@@ -80,3 +80,6 @@ insert into duet.memory_tombstone values ({ws}, {my:gone}, {my:redaction}, {me},
 
 -- @ once: duet.issuer
 insert into duet.issuer (signing_key, made_at) values (decode(repeat('cd', 32), 'hex'), now());
+
+-- @ once: duet.installation, which has its owner
+update duet.installation set owner_since = now();

@@ -3,18 +3,26 @@
 use duet_supabase::check::{self, Finding, Verdict};
 use serde_json::json;
 
-use super::{Global, database, settings};
-use crate::command::{
-    exit::{Exit, Failure, Outcome},
-    output::Output,
+use super::{Global, database, deployment, project, settings};
+use crate::{
+    command::{
+        exit::{Exit, Failure, Outcome},
+        output::Output,
+    },
+    config::Backend,
 };
 
 pub async fn run(global: &Global, output: Output) -> Outcome {
     let config = settings(global, Vec::new())?;
     let databases = database::of_settings(&config.database)?;
-    let findings = check::inspect(&databases.ordinary, &databases.direct)
+    let mut findings = check::inspect(&databases.ordinary, &databases.direct)
         .await
         .map_err(database::connecting)?;
+    if config.database.backend == Backend::Supabase {
+        let project = project::settings(&config.supabase, deployment::http()?)?;
+        let more = check::inspect_project(&project, &databases.ordinary).await;
+        findings.extend(more.map_err(database::connecting)?);
+    }
     let problems = findings.iter().filter(|finding| finding.verdict == Verdict::Problem).count();
     if output.json {
         output.value(&json!({"healthy": problems == 0, "checks": findings}))?;

@@ -75,6 +75,7 @@ pub fn refusing(refusal: Refusal) -> Failure {
     match refusal {
         Refusal::Connect(error) => connecting(error),
         Refusal::Unfit(_) => Failure::failed(refusal.to_string()),
+        Refusal::Unavailable(_) => Failure::unavailable(refusal.to_string()),
     }
 }
 

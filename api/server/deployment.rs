@@ -10,8 +10,14 @@ use duet_supabase::{
     store::PostgresStore,
 };
 
-use super::database;
+use reqwest::Client;
+
+use super::{
+    database,
+    project::{self, People},
+};
 use crate::{
+    auth::issuer::Issuer,
     command::exit::{Exit, Failure, Outcome},
     config::Config,
     machine,
@@ -57,15 +63,19 @@ impl Deployment {
             },
             env.clone(),
         ));
-        let mut store = PostgresStore::new(rpc.clone(), rpc.clone(), env.clone());
+        let http = http()?;
+        let People { rpc: people, issuer } = project::people(&config, rpc.clone(), http.clone(), &env)?;
+        let mut store = PostgresStore::new(people, rpc.clone(), env.clone());
         if hints == Hints::Listening {
+            // A function starts for a request that would show the same, and has no time for it.
+            project::before_serving(&config, &databases.ordinary, &http).await?;
             store = store.listening(databases.direct.options());
         }
         if let Some(master) = master {
             store = store.sealing_with(master);
         }
         Ok(Self {
-            state: state(config, &store, env).await?,
+            state: state(config, &store, issuer, http, env).await?,
             database: databases.ordinary.name().to_owned(),
             store,
             rpc,
@@ -79,9 +89,22 @@ impl Deployment {
     }
 }
 
-async fn state(config: Config, store: &PostgresStore, env: duet_core::Env) -> Outcome<AppState> {
-    let sentence = |error: &anyhow::Error| format!("{}.", format!("{error:#}").trim_end_matches('.'));
-    let http = crate::http::client().map_err(|error| Failure::failed(sentence(&error)))?;
+/// The process's one HTTP client.
+pub(super) fn http() -> Outcome<Client> {
+    crate::http::client().map_err(|error| Failure::failed(sentence(&error)))
+}
+
+fn sentence(error: &anyhow::Error) -> String {
+    format!("{}.", format!("{error:#}").trim_end_matches('.'))
+}
+
+async fn state(
+    config: Config,
+    store: &PostgresStore,
+    issuer: Option<Arc<dyn Issuer>>,
+    http: Client,
+    env: duet_core::Env,
+) -> Outcome<AppState> {
     let models =
         crate::models::Models::from_config(&config.models, http.clone()).map_err(|error| Failure::usage(sentence(&error)))?;
     let embedder = crate::embedders::from_config(&config.embedder, http).map_err(|error| Failure::usage(sentence(&error)))?;
@@ -89,7 +112,7 @@ async fn state(config: Config, store: &PostgresStore, env: duet_core::Env) -> Ou
         .signing_key()
         .await
         .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-    Ok(AppState::new(AppParts {
+    let parts = AppParts {
         config,
         env,
         stores: store.stores(),
@@ -98,5 +121,9 @@ async fn state(config: Config, store: &PostgresStore, env: duet_core::Env) -> Ou
         tools: Arc::new(ToolRegistry::companion()),
         policy: Arc::new(Policy::starter()),
         signing_key,
-    }))
+    };
+    Ok(match issuer {
+        Some(issuer) => AppState::with_issuer(parts, issuer),
+        None => AppState::new(parts),
+    })
 }

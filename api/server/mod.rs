@@ -3,8 +3,10 @@
 mod check;
 mod database;
 pub mod deployment;
+mod issuer;
 mod migrate;
 mod password;
+mod project;
 mod reference;
 mod serve;
 

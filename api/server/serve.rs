@@ -79,7 +79,12 @@ async fn announce(output: Output, state: &AppState, bound: &str, database: &str)
     output.say(&format!("  data   Postgres at {database}"));
     output.say(&format!("  model  {}", state.models().default_model()));
     if open {
-        output.say("  This Duet has no owner yet: open it in a browser with the setup token that `duet-api migrate` printed.");
+        output.say(match state.issuer() {
+            None => "  This Duet has no owner yet: open it in a browser with the setup token that `duet-api migrate` printed.",
+            Some(_) => {
+                "  This Duet has no owner yet: sign up at Supabase Auth, then send the token that `duet-api migrate` printed to `POST /v1/setup`."
+            }
+        });
     }
     if !config.server.bind.ip().is_loopback() {
         output.say("  Others on the network can reach this address. Put TLS in front of it, and set `server.public_url`.");

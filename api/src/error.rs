@@ -134,6 +134,14 @@ impl Problem {
         )
     }
 
+    /// A sign-in that was good once.
+    pub fn sign_in_expired() -> Self {
+        Self::new(
+            Code::NotSignedIn,
+            "The access token has expired. Get another with the refresh token, or sign in again.",
+        )
+    }
+
     /// Wrong content.
     pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::Invalid, detail)

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use crate::{
-    auth::{origin::Origins, token::Tokens},
+    auth::{issuer::Issuer, origin::Origins, token::Tokens},
     config::Config,
     limits::Limits,
     observability::{
@@ -72,6 +72,7 @@ struct Inner {
     memories: Memories,
     driver: Driver,
     tokens: Tokens,
+    issuer: Option<Arc<dyn Issuer>>,
     origins: Origins,
     limits: Limits,
     metrics: Metrics,
@@ -85,6 +86,15 @@ struct Inner {
 impl AppState {
     /// Puts the parts together. Models and the run log are measured from here on.
     pub fn new(parts: AppParts) -> Self {
+        Self::made_of(parts, None)
+    }
+
+    /// The same, where somebody else signs people in.
+    pub fn with_issuer(parts: AppParts, issuer: Arc<dyn Issuer>) -> Self {
+        Self::made_of(parts, Some(issuer))
+    }
+
+    fn made_of(parts: AppParts, issuer: Option<Arc<dyn Issuer>>) -> Self {
         let metrics = Metrics::new();
         let models: Arc<dyn ModelDirectory> = Arc::new(MeasuredModels::new(parts.models, metrics.clone()));
         let mut stores = parts.stores;
@@ -109,6 +119,7 @@ impl AppState {
                 origins: Origins::new(&parts.config.server),
                 limits: Limits::new(&parts.config.limits),
                 tokens: Tokens::new(&parts.signing_key),
+                issuer,
                 config: parts.config,
                 env: parts.env,
                 stores,
@@ -154,7 +165,11 @@ impl AppState {
     pub fn driver(&self) -> &Driver {
         &self.inner.driver
     }
-    /// Access tokens.
+    /// Who signs people in, where that is not Duet itself.
+    pub fn issuer(&self) -> Option<&Arc<dyn Issuer>> {
+        self.inner.issuer.as_ref()
+    }
+    /// Access tokens of the built-in issuer.
     pub fn tokens(&self) -> &Tokens {
         &self.inner.tokens
     }

@@ -1,11 +1,11 @@
 //! What the operator does with the owner's connection: the schema, the server's password, the setup token.
 
-use sqlx::{AssertSqlSafe, PgConnection, migrate::MigrateError};
+use sqlx::{AssertSqlSafe, PgConnection, migrate::MigrateError, types::Json};
 
 use crate::{
     check,
     connect::{ConnectError, Database},
-    migrate,
+    migrate::{self, Applied, SchemaVersion},
 };
 
 /// Why the owner's work was not done.
@@ -24,6 +24,11 @@ pub enum InstallError {
         "The database has migration {0}, which this `duet-api` does not know or knows otherwise: run the version that the database was migrated with, or a newer one."
     )]
     Foreign(i64),
+    /// Another runner applies the migrations of this database, and has not applied all.
+    #[error(
+        "The migrations of this database are applied by another command (`supabase db push`, sqlx-cli), and {0} is missing: apply it by that command."
+    )]
+    Elsewhere(String),
     /// A migration does not apply.
     #[error(
         "The migrations cannot be applied (error {0}): run them as the database's owner; on a plain Postgres apply `deploy/postgres/shim.sql` as a superuser first."
@@ -60,6 +65,15 @@ impl Owner {
 
     /// Applies the migrations that are missing and returns how many these were.
     pub async fn migrate(&mut self) -> Result<usize, InstallError> {
+        if let Some(told) = self.told().await?
+            && told.elsewhere()
+        {
+            return match told.compare() {
+                SchemaVersion::Equal(_) => Ok(0),
+                SchemaVersion::Older(missing) => Err(InstallError::Elsewhere(missing.join(", "))),
+                SchemaVersion::Newer(_) => Ok(0),
+            };
+        }
         let before = self.applied().await?;
         migrate::apply(&mut self.connection).await.map_err(|error| match error {
             MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => {
@@ -74,6 +88,22 @@ impl Owner {
             .await
             .map_err(|error| self.failed(error))?;
         Ok(self.applied().await? - before)
+    }
+
+    /// What the ledgers say, where there is a schema of Duet.
+    async fn told(&mut self) -> Result<Option<Applied>, InstallError> {
+        let there: bool = sqlx::query_scalar("select to_regprocedure('driver.schema_version()') is not null")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        if !there {
+            return Ok(None);
+        }
+        let Json(answer): Json<serde_json::Value> = sqlx::query_scalar("select driver.schema_version()")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(serde_json::from_value(answer["ok"].clone()).ok())
     }
 
     async fn applied(&mut self) -> Result<usize, InstallError> {

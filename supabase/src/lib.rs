@@ -3,6 +3,7 @@
 //! A port method is one database function and so one transaction; the tables are behind row level security in every path.
 //! [`rpc`] says who asks and carries the call, [`store`] implements the ports, once for both transports.
 
+pub mod auth;
 pub mod check;
 pub mod connect;
 mod error;

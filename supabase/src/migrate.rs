@@ -49,6 +49,14 @@ impl Applied {
         self.against(&migrator().iter().map(|migration| migration.version.to_string()).collect())
     }
 
+    /// Whether another runner applies the migrations of this database: then it stays with that one.
+    pub fn elsewhere(&self) -> bool {
+        self.own.is_empty()
+            && migrator()
+                .iter()
+                .any(|migration| self.shared.contains(&migration.version.to_string()))
+    }
+
     fn against(&self, known: &BTreeSet<String>) -> SchemaVersion {
         let newer: Vec<String> = self.own.difference(known).cloned().collect();
         if !newer.is_empty() {

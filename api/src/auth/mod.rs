@@ -2,6 +2,7 @@
 //! their role as it is at this moment.
 
 pub mod cookie;
+pub mod issuer;
 pub mod key;
 pub mod origin;
 pub mod password;
@@ -21,6 +22,9 @@ use duet_core::{
     ids::{UserId, WorkspaceId},
 };
 
+use secrecy::{ExposeSecret, SecretString};
+
+use self::issuer::{Issuer, SignedIn};
 use crate::{
     error::{ApiResult, Code, Problem},
     state::AppState,
@@ -31,6 +35,8 @@ use crate::{
 pub enum Credential {
     /// A sign-in, by cookie or by an access token made from it.
     Session(Session, User),
+    /// A sign-in at the outside issuer, by its access token.
+    Issued(Session, User, SecretString),
     /// An API key, with its person's role in the key's workspace.
     Key(ApiKey, Role),
 }
@@ -42,7 +48,7 @@ pub struct Authenticated {
     pub user: UserId,
     /// How they proved it.
     pub credential: Credential,
-    /// SHA-256 of the session's secret or the key: by it both are found again.
+    /// SHA-256 of the session's secret, the key or the outside issuer's token: by it sign-ins and keys are found again.
     pub secret_hash: [u8; 32],
 }
 
@@ -69,7 +75,11 @@ impl Authenticated {
     /// Checks a request's credentials. Cookies are good for writes only with the proofs of [`origin::check_cookie_write`].
     pub async fn from_parts(parts: &Parts, state: &AppState) -> ApiResult<Self> {
         let token = bearer(&parts.headers)?;
-        let cookie = cookie::read(&parts.headers)?;
+        // Where somebody else signs people in there are no cookies of ours: one that is sent means nothing.
+        let cookie = match state.issuer() {
+            Some(_) => None,
+            None => cookie::read(&parts.headers)?,
+        };
         let found = match (token, cookie) {
             (Some(_), Some(_)) => {
                 return Err(Problem::new(
@@ -118,6 +128,14 @@ impl Authenticated {
     pub async fn still_opens(&self, state: &AppState, workspace: WorkspaceId) -> ApiResult<()> {
         let again = match &self.credential {
             Credential::Session(..) => Self::by_session(state, self.secret_hash).await?,
+            Credential::Issued(session, _, token) => {
+                // Whether or not anybody else can be asked now.
+                if session.expires_at <= state.env().now() {
+                    return Err(Problem::sign_in_expired());
+                }
+                let issuer = state.issuer().ok_or_else(Problem::not_signed_in)?;
+                Self::by_issuer(&**issuer, token.clone()).await?
+            }
             Credential::Key(..) => Self::by_key(state, self.secret_hash).await?,
         };
         again.role(state, workspace).await.map(|_| ())
@@ -126,6 +144,9 @@ impl Authenticated {
     async fn by_bearer(state: &AppState, token: &str) -> ApiResult<Self> {
         if key::looks_like_key(token) {
             return Self::by_key(state, secret::hash(token)).await;
+        }
+        if let Some(issuer) = state.issuer() {
+            return Self::by_issuer(&**issuer, token.to_owned().into()).await;
         }
         let claims = state
             .tokens()
@@ -139,10 +160,27 @@ impl Authenticated {
         Ok(found)
     }
 
+    async fn by_issuer(issuer: &dyn Issuer, token: SecretString) -> ApiResult<Self> {
+        let SignedIn { session, user } = issuer.signed_in(&token).await?;
+        Ok(Self {
+            user: user.id,
+            secret_hash: secret::hash(token.expose_secret()),
+            credential: Credential::Issued(session, user, token),
+        })
+    }
+
+    /// What the store has to pass on, so that the database itself knows the person.
+    fn access_token(&self) -> Option<SecretString> {
+        match &self.credential {
+            Credential::Issued(_, _, token) => Some(token.clone()),
+            Credential::Session(..) | Credential::Key(..) => None,
+        }
+    }
+
     /// The sign-in and its person; keys are refused.
     pub fn session(&self) -> ApiResult<(&Session, &User)> {
         match &self.credential {
-            Credential::Session(session, user) => Ok((session, user)),
+            Credential::Session(session, user) | Credential::Issued(session, user, _) => Ok((session, user)),
             Credential::Key(..) => Err(Problem::new(
                 Code::Denied,
                 "An API key cannot do this. Sign in, or use an access token.",
@@ -154,7 +192,7 @@ impl Authenticated {
     pub async fn role(&self, state: &AppState, workspace: WorkspaceId) -> ApiResult<Role> {
         let role = match &self.credential {
             Credential::Key(key, role) => (key.workspace_id == workspace).then_some(*role),
-            Credential::Session(..) => state.stores().workspaces.role(self.user, workspace).await?,
+            Credential::Session(..) | Credential::Issued(..) => state.stores().workspaces.role(self.user, workspace).await?,
         };
         role.ok_or_else(|| Problem::not_found("the workspace"))
     }
@@ -250,7 +288,10 @@ impl<N: Needs> FromRequestParts<AppState> for In<N> {
         }
         tracing::Span::current().record("workspace", tracing::field::display(workspace));
         Ok(Self {
-            caller: Caller::person(authenticated.user, workspace, role),
+            caller: Caller {
+                access_token: authenticated.access_token(),
+                ..Caller::person(authenticated.user, workspace, role)
+            },
             authenticated,
             needs: PhantomData,
         })

@@ -12,13 +12,16 @@ pub enum Backend {
     /// A Postgres, over connections of the login `duet_worker`; people sign in with the built-in issuer.
     #[default]
     Postgres,
+    /// The Postgres of a Supabase project: people sign in at its Auth and reach its Data API with their own tokens; runs and API keys go
+    /// over connections of the login `duet_worker`.
+    Supabase,
 }
 
 /// The Postgres of `duet-api`; `duet` does not read it. There is no setting for the database owner: only `duet-api migrate` asks for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// What the database is: `postgres`.
+    /// What the database is: `postgres`, or `supabase`, which needs `supabase.url` and `supabase.publishable_key` as well.
     pub backend: Backend,
     /// Where the database's URL is, `env:NAME` or `file:/path`: `postgres://duet_worker:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`. It may lead to a transaction pooler. Unset: `env:DUET_DATABASE_URL`.
     #[serde(skip_serializing_if = "Option::is_none")]

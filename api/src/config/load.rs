@@ -14,6 +14,8 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("DUET_KEY", "data.key"),
     ("DUET_VECTOR_CACHE_MB", "data.vector_cache_mb"),
     ("DUET_BACKEND", "database.backend"),
+    ("DUET_SUPABASE_URL", "supabase.url"),
+    ("DUET_SUPABASE_PUBLISHABLE_KEY", "supabase.publishable_key"),
     ("DUET_LOG", "log.level"),
     ("DUET_LOG_FORMAT", "log.format"),
 ];

@@ -3,6 +3,7 @@
 mod database;
 mod load;
 mod reference;
+mod supabase;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +15,7 @@ pub use self::{
     database::{Backend, DatabaseConfig},
     load::{ALIASES, ConfigError, Sources},
     reference::Setting,
+    supabase::SupabaseConfig,
 };
 use crate::{embedders::EmbedderConfig, models::ModelsConfig};
 
@@ -27,6 +29,8 @@ pub struct Config {
     pub data: DataConfig,
     /// The Postgres of `duet-api`.
     pub database: DatabaseConfig,
+    /// The Supabase project of `duet-api`.
+    pub supabase: SupabaseConfig,
     /// Sign-in.
     pub auth: AuthConfig,
     /// Model providers.
@@ -272,6 +276,10 @@ impl Config {
             self.database.statement_timeout_seconds,
             1..=3_600,
         )?;
+        within("supabase.timeout_seconds", self.supabase.timeout_seconds, 1..=120)?;
+        if self.database.backend == Backend::Supabase {
+            self.supabase.check()?;
+        }
         within("auth.session_days", self.auth.session_days.into(), 1..=365)?;
         within("auth.access_token_seconds", self.auth.access_token_seconds.into(), 60..=900)?;
         within(

@@ -9,11 +9,16 @@ use duet_core::{
     domain::{Membership, Session, User},
     ids::SessionId,
 };
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    auth::{Authenticated, cookie, origin, password, secret},
+    auth::{
+        Authenticated, Credential, cookie,
+        issuer::{Issuer, SignedIn, Tokens},
+        origin, password, secret,
+    },
     error::{ApiResult, Code, OpenProblems, Problem, ReadProblems, WriteProblems},
     extract::{Json, Query},
     limits::client_address,
@@ -23,6 +28,8 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(sign_in))
+        .routes(routes!(sign_up))
+        .routes(routes!(refresh))
         .routes(routes!(get_session))
         .routes(routes!(create_token))
         .routes(routes!(sign_out))
@@ -37,6 +44,34 @@ pub struct SessionAnswer {
     pub session: SessionInfo,
     /// Their workspaces, oldest first.
     pub workspaces: Vec<Membership>,
+    /// What Supabase Auth gave for a sign-in or sign-up by way of this server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<IssuedTokens>,
+}
+
+/// Tokens of Supabase Auth.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct IssuedTokens {
+    /// For `Authorization: Bearer`.
+    pub access_token: String,
+    /// `bearer`.
+    #[schema(example = "bearer")]
+    pub token_type: String,
+    /// How long the access token lasts, in seconds.
+    pub expires_in: u32,
+    /// What the next access token is had with, once.
+    pub refresh_token: String,
+}
+
+impl From<&Tokens> for IssuedTokens {
+    fn from(tokens: &Tokens) -> Self {
+        Self {
+            access_token: tokens.access_token.expose_secret().to_owned(),
+            token_type: "bearer".into(),
+            expires_in: tokens.expires_in,
+            refresh_token: tokens.refresh_token.expose_secret().to_owned(),
+        }
+    }
 }
 
 /// One sign-in.
@@ -56,7 +91,36 @@ async fn session_answer(state: &AppState, user: User, session: &Session) -> ApiR
             id: session.id,
             expires_at: session.expires_at,
         },
+        tokens: None,
     })
+}
+
+/// The answer for a sign-in at the outside issuer: no cookie.
+pub(super) async fn issued_answer(
+    state: &AppState,
+    user: User,
+    session: &Session,
+    tokens: Option<&Tokens>,
+    status: StatusCode,
+) -> ApiResult<Response> {
+    let answer = SessionAnswer {
+        tokens: tokens.map(IssuedTokens::from),
+        ..session_answer(state, user, session).await?
+    };
+    Ok((status, [(header::CACHE_CONTROL, no_store())], Answer(answer)).into_response())
+}
+
+async fn issued(state: &AppState, issuer: &dyn Issuer, tokens: Tokens, status: StatusCode) -> ApiResult<Response> {
+    let SignedIn { session, user } = issuer.signed_in(&tokens.access_token).await?;
+    issued_answer(state, user, &session, Some(&tokens), status).await
+}
+
+/// The outside issuer, for what the built-in one does otherwise.
+fn outside<'a>(state: &'a AppState, otherwise: &'static str) -> ApiResult<&'a dyn Issuer> {
+    match state.issuer() {
+        Some(issuer) => Ok(issuer.as_ref()),
+        None => Err(Problem::new(Code::Conflict, otherwise)),
+    }
 }
 
 /// The headers that give a new sign-in to a browser.
@@ -123,7 +187,8 @@ pub struct SignInRequest {
 
 /// Sign in
 ///
-/// Sets the session cookie. Wrong e-mail and wrong password look the same, also in time.
+/// Sets the session cookie. Wrong e-mail and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
+/// cookie: the answer has its tokens.
 #[utoipa::path(
     post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignInRequest,
     responses(
@@ -143,6 +208,10 @@ async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<R
     if request.password.len() > password::MAX_BYTES {
         return Err(wrong());
     }
+    if let Some(issuer) = state.issuer() {
+        let tokens = issuer.sign_in(&email, &request.password.into()).await?;
+        return issued(&state, issuer.as_ref(), tokens, StatusCode::OK).await;
+    }
     let credentials = state.stores().accounts.credentials(&email).await?;
     let hash = credentials.as_ref().map(|known| known.password_hash.clone());
     let fits = password::verify(request.password, hash).await?;
@@ -150,6 +219,74 @@ async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<R
         Some(known) if fits => sign_in_person(&state, known.user, StatusCode::OK).await,
         _ => Err(wrong()),
     }
+}
+
+/// Sign up at Supabase Auth
+///
+/// For people with an invitation to this address, and for whoever sets Duet up. Only where Supabase Auth signs people in. Signing up lets
+/// nobody in: accept the invitation afterwards, or present the setup token.
+#[utoipa::path(
+    post, path = "/v1/auth/sign-up", tag = "auth", security(()), request_body = SignInRequest,
+    responses(
+        (status = 201, description = "Signed up and signed in.", body = SessionAnswer),
+        (status = 202, description = "Supabase sent a message to the address: follow its link, then sign in."),
+        OpenProblems
+    )
+)]
+async fn sign_up(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+    let (parts, body) = request.into_parts();
+    let address = client_address(&parts, &state.config().server);
+    let issuer = outside(
+        &state,
+        "People sign up here by accepting an invitation. Ask an owner of this Duet for one.",
+    )?;
+    let Json(request) = Json::<SignInRequest>::from_request(Request::from_parts(parts, body), &state).await?;
+    let email = check_email(&request.email)?;
+    state.limits().sign_in(address, &email)?;
+    password::check(&request.password).map_err(|message| Problem::invalid_field("password", message))?;
+    match issuer.sign_up(&email, &request.password.into()).await? {
+        Some(tokens) => issued(&state, issuer, tokens, StatusCode::CREATED).await,
+        None => Ok(StatusCode::ACCEPTED.into_response()),
+    }
+}
+
+/// What the next access token is had with.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// The refresh token; it works once.
+    refresh_token: String,
+}
+
+/// Longest refresh token, in bytes; those of Supabase have 12 to 40.
+const LONGEST_REFRESH_TOKEN: usize = 1024;
+
+/// Refresh a sign-in at Supabase Auth
+///
+/// Answers with new tokens; the refresh token that was sent is used up.
+#[utoipa::path(
+    post, path = "/v1/auth/refresh", tag = "auth", security(()), request_body = RefreshRequest,
+    responses(
+        (status = 200, description = "New tokens.", body = IssuedTokens),
+        (status = 401, description = "The sign-in is over (`not_signed_in`).", body = Problem, content_type = "application/problem+json"),
+        OpenProblems
+    )
+)]
+async fn refresh(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+    let (parts, body) = request.into_parts();
+    let address = client_address(&parts, &state.config().server);
+    let issuer = outside(
+        &state,
+        "There are no refresh tokens here: a sign-in lasts by itself, and `POST /v1/auth/token` makes access tokens from it.",
+    )?;
+    let Json(request) = Json::<RefreshRequest>::from_request(Request::from_parts(parts, body), &state).await?;
+    state.limits().sign_in(address, &request.refresh_token)?;
+    if request.refresh_token.is_empty() || request.refresh_token.len() > LONGEST_REFRESH_TOKEN {
+        return Err(Problem::not_signed_in());
+    }
+    let tokens = issuer.refresh(&request.refresh_token.into()).await?;
+    let headers = [(header::CACHE_CONTROL, no_store())];
+    Ok((headers, Answer(IssuedTokens::from(&tokens))).into_response())
 }
 
 /// Who is signed in
@@ -183,6 +320,12 @@ pub struct AccessToken {
 )]
 async fn create_token(State(state): State<AppState>, authenticated: Authenticated) -> ApiResult<Response> {
     authenticated.session()?;
+    if state.issuer().is_some() {
+        return Err(Problem::new(
+            Code::Conflict,
+            "Supabase Auth makes the access tokens: use the one of your sign-in, and `POST /v1/auth/refresh` for the next.",
+        ));
+    }
     let seconds = state.config().auth.access_token_seconds;
     let access_token = state
         .tokens()
@@ -217,6 +360,10 @@ async fn sign_out(
     Query(query): Query<SignOutQuery>,
 ) -> ApiResult<Response> {
     let (session, user) = authenticated.session()?;
+    if let (Some(issuer), Credential::Issued(_, _, token)) = (state.issuer(), &authenticated.credential) {
+        issuer.sign_out(token, query.everywhere).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let accounts = &state.stores().accounts;
     if query.everywhere {
         accounts.end_all_sessions(user.id).await?;

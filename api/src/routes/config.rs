@@ -22,13 +22,27 @@ pub struct ServerInfo {
     pub version: String,
     /// Whether it waits for its first owner.
     pub setup_needed: bool,
-    /// `builtin`: sign-in with e-mail and password at this server.
-    #[schema(example = "builtin")]
-    pub auth: String,
+    /// Who signs people in.
+    pub auth: AuthInfo,
     /// The default model.
     pub model: DefaultModel,
     /// What makes vectors; absent when recall goes by full text alone.
     pub embedder: Option<EmbedderInfo>,
+}
+
+/// Who signs people in.
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AuthInfo {
+    /// `built_in`: this server, with e-mail, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
+    /// `Authorization: Bearer`.
+    #[schema(example = "built_in")]
+    pub mode: String,
+    /// The project's URL, for `supabase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The project's publishable key, for `supabase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishable_key: Option<String>,
 }
 
 /// The model of agents that name none.
@@ -72,11 +86,23 @@ async fn get_config(State(state): State<AppState>) -> ApiResult<Json<ServerInfo>
             note,
         }
     });
+    let auth = match state.issuer().map(|issuer| issuer.info()) {
+        Some(info) => AuthInfo {
+            mode: info.mode.into(),
+            url: Some(info.url),
+            publishable_key: Some(info.publishable_key),
+        },
+        None => AuthInfo {
+            mode: "built_in".into(),
+            url: None,
+            publishable_key: None,
+        },
+    };
     Ok(Json(ServerInfo {
         mode: "local".into(),
         version: env!("CARGO_PKG_VERSION").into(),
         setup_needed: state.stores().accounts.needs_owner().await?,
-        auth: "builtin".into(),
+        auth,
         model: DefaultModel {
             offline: default.provider() == "offline",
             default,

@@ -192,7 +192,7 @@ pub struct Acceptance {
 /// Accept an invitation
 ///
 /// With a `password`: makes the account of the invited address and signs it in. Without: as the signed-in person, whose address has
-/// to be the invited one. It works once.
+/// to be the invited one. Where Supabase Auth signs people in, always without. It works once.
 #[utoipa::path(
     post, path = "/v1/invitations/accept", tag = "invitations", security((), ("session" = []), ("bearer" = [])),
     request_body = Acceptance,
@@ -215,6 +215,12 @@ async fn accept(State(state): State<AppState>, request: Request) -> ApiResult<Re
         let membership = invitations.accept(authenticated.user, token_hash, name).await?;
         return Ok(Answer(membership).into_response());
     };
+    if state.issuer().is_some() {
+        return Err(Problem::invalid_field(
+            "password",
+            "Supabase Auth signs people in: sign up there with the invited address, leave `password` out, and send the access token of that sign-in.",
+        ));
+    }
     // Before the password is hashed, which costs.
     invitations.look_up(token_hash).await?;
     password::check(&password).map_err(|message| Problem::invalid_field("password", message))?;

@@ -7,9 +7,13 @@ use duet_core::domain::OwnerSetup;
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::auth::{SessionAnswer, check_email, sign_in_person};
+use super::auth::{SessionAnswer, check_email, issued_answer, sign_in_person};
 use crate::{
-    auth::{origin, password, setup},
+    auth::{
+        Authenticated, Credential,
+        issuer::{Issuer, OwnerClaim},
+        origin, password, setup,
+    },
     error::{ApiResult, Code, OpenProblems, Problem},
     extract::Json,
     limits::client_address,
@@ -26,11 +30,11 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 pub struct SetupRequest {
     /// The one-time token that the server printed.
     token: String,
-    /// E-mail address to sign in with.
-    email: String,
-    /// At least 10 characters.
+    /// E-mail address to sign in with. Left out where Supabase Auth signs people in: sign up there first.
+    email: Option<String>,
+    /// At least 10 characters. Left out where Supabase Auth signs people in.
     #[schema(min_length = 10, format = Password)]
-    password: String,
+    password: Option<String>,
     /// The name they go by.
     display_name: String,
     /// Name of the first workspace.
@@ -54,7 +58,8 @@ pub(super) fn check_name(field: &'static str, name: &str, most: usize) -> ApiRes
 
 /// Become the first owner
 ///
-/// Makes the account, its workspace and the companion, and signs the person in. The token works once.
+/// Makes the account, its workspace and the companion, and signs the person in. The token works once. Where Supabase Auth signs people
+/// in, send its access token along; the person's address has to be confirmed.
 #[utoipa::path(
     post, path = "/v1/setup", tag = "setup", security(()), request_body = SetupRequest,
     responses((status = 201, description = "The owner is signed in.", body = SessionAnswer), OpenProblems)
@@ -63,22 +68,54 @@ async fn set_up(State(state): State<AppState>, request: Request) -> ApiResult<Re
     let (parts, body) = request.into_parts();
     origin::check_page(&parts, &state)?;
     let address = client_address(&parts, &state.config().server);
+    let signed_in = match state.issuer() {
+        Some(_) => Some(Authenticated::from_parts(&parts, &state).await?),
+        None => None,
+    };
     let Json(setup) = Json::<SetupRequest>::from_request(Request::from_parts(parts, body), &state).await?;
     let accounts = &state.stores().accounts;
     if !accounts.needs_owner().await? {
         return Err(Problem::new(Code::Conflict, "Duet is set up already. Sign in instead."));
     }
     state.limits().setup(address)?;
-    let email = check_email(&setup.email)?;
-    password::check(&setup.password).map_err(|message| Problem::invalid_field("password", message))?;
+    if let (Some(issuer), Some(signed_in)) = (state.issuer(), signed_in) {
+        return claim(&state, issuer.as_ref(), signed_in, setup).await;
+    }
+    let needed = |field: &'static str| Problem::invalid_field(field, format!("`{field}` is missing."));
+    let email = check_email(&setup.email.ok_or_else(|| needed("email"))?)?;
+    let password = setup.password.ok_or_else(|| needed("password"))?;
+    password::check(&password).map_err(|message| Problem::invalid_field("password", message))?;
     let owner = OwnerSetup {
         token_hash: setup::hash_token(&setup.token),
         email,
         display_name: check_name("display_name", &setup.display_name, 80)?,
         workspace_name: check_name("workspace_name", &setup.workspace_name, 80)?,
         companion_name: check_name("companion_name", &setup.companion_name, 80)?,
-        password_hash: password::hash(state.env(), setup.password).await?,
+        password_hash: password::hash(state.env(), password).await?,
     };
     let (user, _) = accounts.create_owner(owner).await?;
     sign_in_person(&state, user, StatusCode::CREATED).await
+}
+
+/// For whoever has signed in elsewhere.
+async fn claim(state: &AppState, issuer: &dyn Issuer, signed_in: Authenticated, setup: SetupRequest) -> ApiResult<Response> {
+    for (field, given) in [("email", setup.email.is_some()), ("password", setup.password.is_some())] {
+        if given {
+            return Err(Problem::invalid_field(
+                field,
+                format!("Supabase Auth signs people in: leave `{field}` out, and send the access token of your sign-in there."),
+            ));
+        }
+    }
+    let Credential::Issued(session, _, token) = signed_in.credential else {
+        return Err(Problem::not_signed_in());
+    };
+    let claim = OwnerClaim {
+        token_hash: setup::hash_token(&setup.token),
+        display_name: check_name("display_name", &setup.display_name, 80)?,
+        workspace_name: check_name("workspace_name", &setup.workspace_name, 80)?,
+        companion_name: check_name("companion_name", &setup.companion_name, 80)?,
+    };
+    let user = issuer.claim(&token, claim).await?;
+    issued_answer(state, user, &session, None, StatusCode::CREATED).await
 }

@@ -8,4 +8,5 @@ mod outage;
 #[cfg(unix)]
 mod pooler;
 mod story;
+mod supabase;
 mod support;

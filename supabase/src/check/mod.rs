@@ -1,6 +1,7 @@
 //! What has to hold of a database before Duet serves from it. Everything is looked up with the server's own powerless login.
 
 mod link;
+pub mod project;
 mod realtime;
 mod rights;
 
@@ -9,6 +10,7 @@ use sqlx::{PgConnection, types::Json};
 
 pub use self::link::{Pooling, pooling};
 use crate::{
+    auth::AuthSettings,
     connect::{ConnectError, Database},
     migrate::{Applied, SchemaVersion},
 };
@@ -93,6 +95,13 @@ pub async fn inspect(database: &Database, direct: &Database) -> Result<Vec<Findi
     Ok(findings)
 }
 
+/// Looks at a Supabase project as well: its Auth, its Data API, and what the database needs for them.
+pub async fn inspect_project(project: &AuthSettings, database: &Database) -> Result<Vec<Finding>, ConnectError> {
+    let mut findings = project::inspect(project, database).await;
+    findings.extend(project::of_database(database, &mut database.connect().await?).await);
+    Ok(findings)
+}
+
 /// What must hold before a process serves; the sentence says what does not.
 pub async fn before_serving(database: &Database) -> Result<(), Refusal> {
     let mut connection = database.connect().await?;
@@ -119,9 +128,12 @@ pub enum Refusal {
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The database is not as it must be.
+    /// The database or the project is not as it must be.
     #[error("{0}")]
     Unfit(String),
+    /// The project does not answer now.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// A look-up that failed is a problem of that check.

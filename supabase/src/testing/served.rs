@@ -74,6 +74,21 @@ impl ServedDatabase {
     }
 }
 
+impl ServedDatabase {
+    /// Has Auth let a person in no longer, as its dashboard would.
+    ///
+    /// # Panics
+    /// When there is no such person.
+    pub async fn ban(&self, email: &str) {
+        let banned = sqlx::query("update auth.users set banned_until = now() + interval '1 hour' where email = $1")
+            .bind(email)
+            .execute(&mut self.database.superuser().await)
+            .await
+            .expect("the ban");
+        assert_eq!(banned.rows_affected(), 1, "one person has that address");
+    }
+}
+
 #[async_trait]
 impl Harness for ServedDatabase {
     fn stores(&self) -> Stores {

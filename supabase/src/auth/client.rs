@@ -1,0 +1,350 @@
+//! The HTTP interface of Supabase Auth (`<project>/auth/v1`), as far as Duet uses it. Requests carry the publishable key as `apikey`
+//! and, where a person acts, that person's own token; nothing else of the project's.
+//!
+//! Protocol: <https://supabase.com/docs/reference/self-hosting-auth> and the errors at <https://supabase.com/docs/guides/auth/debugging/error-codes>.
+
+use duet_core::ids::UserId;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{AuthSettings, jwks::KeySet};
+
+/// Largest answer that is read, in bytes.
+const MOST_BYTES: usize = 256 * 1024;
+/// Which form of errors and answers is wanted.
+const API_VERSION: (&str, &str) = ("x-supabase-api-version", "2024-01-01");
+/// What to wait when Auth says "too often" and not until when, in seconds.
+const WAIT: u64 = 60;
+
+/// Why Auth did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Address and password do not belong together.
+    #[error("E-mail or password is wrong.")]
+    Credentials,
+    /// The address was not confirmed.
+    #[error("This e-mail address is not confirmed yet. Follow the link in the message that Supabase sent to it, then sign in.")]
+    NotConfirmed,
+    /// The address may not sign up, or has. Which of the two is nobody else's business.
+    #[error(
+        "This address cannot sign up: it needs an open invitation, or it has an account already. Ask an owner for an invitation, or sign in."
+    )]
+    MayNotSignUp,
+    /// The project takes no new people at all.
+    #[error(
+        "The Supabase project takes no sign-ups by e-mail. Whoever runs it has to turn them on (Authentication, Sign In / Providers)."
+    )]
+    SignUpsOff,
+    /// The password is too weak for the project's rules.
+    #[error("The password is too weak for this Supabase project. Take a longer one, and one that is used nowhere else.")]
+    WeakPassword,
+    /// An address that cannot be one.
+    #[error("Supabase Auth does not take this e-mail address. Check it.")]
+    BadAddress,
+    /// The sign-in is over, or the token was never good.
+    #[error("The sign-in is over. Sign in again.")]
+    SignedOut,
+    /// Too often; come back after so many seconds.
+    #[error("Supabase Auth has had too many requests. Try again in {0} s.")]
+    TooMany(u64),
+    /// The gateway refuses the publishable key.
+    #[error(
+        "Supabase refuses the publishable key. Whoever runs this Duet has to check `supabase.url` and `supabase.publishable_key`; `duet-api check` says more."
+    )]
+    BadKey,
+    /// It cannot be reached, or cannot answer.
+    #[error("Supabase Auth cannot be reached or cannot answer now ({0}). Try again shortly.")]
+    Unavailable(&'static str),
+    /// It answers otherwise than it is documented to.
+    #[error("Supabase Auth answers in a way that this Duet does not know ({0}). `duet-api check` says more.")]
+    Foreign(&'static str),
+}
+
+/// What a sign-in gives.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TokenPair {
+    /// The access token.
+    #[serde(deserialize_with = "secret")]
+    pub access_token: SecretString,
+    /// What the next access token is had with, once.
+    #[serde(deserialize_with = "secret")]
+    pub refresh_token: SecretString,
+    /// How long the access token lasts, in seconds.
+    pub expires_in: u32,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(SecretString::from)
+}
+
+/// How a sign-up ended.
+#[derive(Clone, Debug)]
+pub enum SignedUp {
+    /// The person is signed in.
+    In(TokenPair),
+    /// The person has to follow the link in the message that Auth sent.
+    ToConfirm,
+}
+
+/// What the project lets people do (`/settings`).
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProjectSettings {
+    /// Whether nobody new may sign up.
+    #[serde(default)]
+    pub disable_signup: bool,
+    /// Whether addresses count as confirmed without proof.
+    #[serde(default)]
+    pub mailer_autoconfirm: bool,
+    /// Ways to sign in.
+    #[serde(default)]
+    pub external: External,
+}
+
+/// Ways to sign in, of which two matter.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct External {
+    /// E-mail and password.
+    #[serde(default)]
+    pub email: bool,
+    /// No proof at all.
+    #[serde(default)]
+    pub anonymous_users: bool,
+}
+
+/// An error in any of the forms that Auth and the gateway before it use.
+#[derive(Default, Deserialize)]
+struct Complaint {
+    code: Option<Value>,
+    error_code: Option<String>,
+    error: Option<String>,
+    message: Option<String>,
+}
+
+impl Complaint {
+    fn code(&self) -> &str {
+        self.error_code
+            .as_deref()
+            .or_else(|| self.code.as_ref().and_then(Value::as_str))
+            .or(self.error.as_deref())
+            .unwrap_or_default()
+    }
+}
+
+/// A client of one project's Auth.
+#[derive(Debug)]
+pub struct AuthClient {
+    settings: AuthSettings,
+}
+
+/// An address below `<project>/auth/v1`.
+pub(super) fn endpoint(project: &Url, path: &str) -> Url {
+    let mut url = project.clone();
+    url.set_path(&format!("{}/auth/v1{path}", project.path().trim_end_matches('/')));
+    url
+}
+
+impl AuthClient {
+    /// Nothing is asked yet.
+    pub fn new(settings: AuthSettings) -> Self {
+        Self { settings }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let mut url = endpoint(&self.settings.url, path);
+        url.set_query(query);
+        self.settings
+            .client
+            .request(method, url)
+            .timeout(self.settings.timeout)
+            .header("apikey", &self.settings.publishable_key)
+            .header(API_VERSION.0, API_VERSION.1)
+    }
+
+    /// `POST /signup`: a new person.
+    pub async fn sign_up(&self, email: &str, password: &SecretString) -> Result<SignedUp, AuthError> {
+        let body = json!({"email": email, "password": password.expose_secret()});
+        let answer = send(self.request(Method::POST, "/signup").json(&body)).await?;
+        let status = answer.status;
+        if status.is_success() {
+            let answer: Value = answer.json("no person")?;
+            return match answer.get("access_token") {
+                Some(_) => serde_json::from_value(answer)
+                    .map(SignedUp::In)
+                    .map_err(|_| AuthError::Foreign("no tokens")),
+                None => Ok(SignedUp::ToConfirm),
+            };
+        }
+        Err(match answer.complaint() {
+            AuthError::Credentials | AuthError::SignedOut if status != StatusCode::UNAUTHORIZED => AuthError::MayNotSignUp,
+            error => error,
+        })
+    }
+
+    /// `POST /token?grant_type=password`.
+    pub async fn sign_in(&self, email: &str, password: &SecretString) -> Result<TokenPair, AuthError> {
+        let body = json!({"email": email, "password": password.expose_secret()});
+        self.tokens("/token?grant_type=password", &body, AuthError::Credentials).await
+    }
+
+    /// `POST /token?grant_type=refresh_token`. The refresh token is good once.
+    pub async fn refresh(&self, refresh_token: &SecretString) -> Result<TokenPair, AuthError> {
+        let body = json!({"refresh_token": refresh_token.expose_secret()});
+        self.tokens("/token?grant_type=refresh_token", &body, AuthError::SignedOut)
+            .await
+    }
+
+    async fn tokens(&self, grant: &str, body: &Value, refused: AuthError) -> Result<TokenPair, AuthError> {
+        let answer = send(self.request(Method::POST, grant).json(body)).await?;
+        match answer.status {
+            status if status.is_success() => answer.json("no tokens"),
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(match answer.complaint() {
+                    AuthError::NotConfirmed => AuthError::NotConfirmed,
+                    AuthError::SignUpsOff => AuthError::SignUpsOff,
+                    _ => refused,
+                })
+            }
+            _ => Err(answer.complaint()),
+        }
+    }
+
+    /// `POST /logout`: ends the sign-in of the token, or all sign-ins of its person. One that is over already is no error.
+    pub async fn sign_out(&self, token: &SecretString, everywhere: bool) -> Result<(), AuthError> {
+        let path = match everywhere {
+            true => "/logout?scope=global",
+            false => "/logout?scope=local",
+        };
+        let answer = send(self.request(Method::POST, path).bearer_auth(token.expose_secret())).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            _ => match answer.complaint() {
+                AuthError::SignedOut => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// `GET /user`: whose token it is. [`AuthError::SignedOut`] when Auth does not take it.
+    pub async fn user(&self, token: &SecretString) -> Result<Uuid, AuthError> {
+        #[derive(Deserialize)]
+        struct Person {
+            id: UserId,
+        }
+        let answer = send(self.request(Method::GET, "/user").bearer_auth(token.expose_secret())).await?;
+        match answer.status {
+            status if status.is_success() => Ok(duet_core::ids::Id::uuid(answer.json::<Person>("no person")?.id)),
+            _ => Err(answer.complaint()),
+        }
+    }
+
+    /// `GET /.well-known/jwks.json`: the keys of the project's tokens.
+    pub async fn key_set(&self) -> Result<KeySet, AuthError> {
+        let answer = send(self.request(Method::GET, "/.well-known/jwks.json")).await?;
+        match answer.status {
+            status if status.is_success() => KeySet::read(&answer.body).ok_or(AuthError::Foreign("no key set")),
+            _ => Err(answer.complaint()),
+        }
+    }
+
+    /// `GET /settings`: what the project lets people do.
+    pub async fn settings(&self) -> Result<ProjectSettings, AuthError> {
+        let answer = send(self.request(Method::GET, "/settings")).await?;
+        match answer.status {
+            status if status.is_success() => answer.json("no settings"),
+            _ => Err(answer.complaint()),
+        }
+    }
+}
+
+/// An answer, read whole.
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<u64>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, AuthError> {
+        serde_json::from_slice(&self.body).map_err(|_| AuthError::Foreign(what))
+    }
+
+    /// What an answer that is no success means.
+    fn complaint(&self) -> AuthError {
+        let complaint: Complaint = serde_json::from_slice(&self.body).unwrap_or_default();
+        // The status decides where the code says nothing, so that a new code is not taken for something else.
+        match (complaint.code(), self.status) {
+            (_, StatusCode::TOO_MANY_REQUESTS) => AuthError::TooMany(self.retry_after.unwrap_or(WAIT).max(1)),
+            (_, status) if status.is_server_error() => AuthError::Unavailable("it is in trouble itself"),
+            ("email_not_confirmed", _) => AuthError::NotConfirmed,
+            ("weak_password", _) => AuthError::WeakPassword,
+            ("signup_disabled" | "email_provider_disabled", _) => AuthError::SignUpsOff,
+            ("email_address_invalid" | "email_address_not_authorized", _) => AuthError::BadAddress,
+            ("user_already_exists" | "email_exists", _) => AuthError::MayNotSignUp,
+            ("invalid_credentials" | "invalid_grant", _) => AuthError::Credentials,
+            (
+                "bad_jwt"
+                | "no_authorization"
+                | "session_not_found"
+                | "session_expired"
+                | "user_not_found"
+                | "user_banned"
+                | "refresh_token_not_found"
+                | "refresh_token_already_used",
+                _,
+            ) => AuthError::SignedOut,
+            // The gateway before Auth complains in other words, or in none.
+            ("", StatusCode::UNAUTHORIZED) if about_the_key(&complaint) => AuthError::BadKey,
+            (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => AuthError::SignedOut,
+            (_, StatusCode::NOT_FOUND) => AuthError::Foreign("there is no Auth at `supabase.url`"),
+            (_, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) => AuthError::BadAddress,
+            _ => AuthError::Foreign("an unknown error"),
+        }
+    }
+}
+
+fn about_the_key(complaint: &Complaint) -> bool {
+    complaint
+        .message
+        .as_deref()
+        .is_some_and(|message| message.to_ascii_lowercase().contains("api key"))
+}
+
+async fn send(request: RequestBuilder) -> Result<Answer, AuthError> {
+    let response = request.send().await.map_err(|error| unreachable(&error))?;
+    let status = response.status();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = read(response).await?;
+    Ok(Answer {
+        status,
+        retry_after,
+        body,
+    })
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, AuthError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        if body.len() + chunk.len() > MOST_BYTES {
+            return Err(AuthError::Foreign("too long an answer"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// In words without the address, which the error's own text has.
+fn unreachable(error: &reqwest::Error) -> AuthError {
+    AuthError::Unavailable(match () {
+        () if error.is_timeout() => "it takes too long",
+        () if error.is_connect() => "no connection comes about",
+        () if error.is_redirect() || error.is_builder() => "its address leads elsewhere",
+        () => "the connection broke",
+    })
+}
