@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     binary::{self, Profile},
-    command, place,
+    command, lambda, place,
     postgres::{self, Server, Tested},
     tools, web,
 };
@@ -24,8 +24,8 @@ use crate::{
     cargo xtask bench protocol --postgres             all of it, long\n\n\
     `duet-bench WHAT --help` has the options behind `--`.")]
 pub struct Options {
-    /// What to measure: `append`, `startup`, `load`, `recall`, `memory`, or `protocol` (the long one). Without it: short
-    /// runs of the first five.
+    /// What to measure: `append`, `startup`, `load`, `recall`, `memory`, `lambda`, or `protocol` (the long one). Without
+    /// it: short runs of the first five.
     #[arg(value_name = "WHAT")]
     what: Option<String>,
     /// Measure on Postgres as well: on a durable server that is started for it and goes with its data afterwards, or on the one of
@@ -45,6 +45,10 @@ pub struct Options {
 
 /// Builds `duet`, `duet-bench` and, for Postgres, `duet-api`, runs the measurements and writes their JSON under the target folder.
 pub fn bench(options: &Options) -> Result<ExitCode> {
+    if options.what.as_deref() == Some("lambda") {
+        tools::for_testing()?;
+        return lambda::measure();
+    }
     tools::for_building()?;
     web::build()?;
     let profile = if options.quick { Profile::Quick } else { Profile::Release };

@@ -7,6 +7,7 @@ mod compatibility;
 mod fetch;
 mod generate;
 mod judges;
+mod lambda;
 mod npm;
 mod pgbouncer;
 mod place;

@@ -107,7 +107,7 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "product",
-        about: "the program compiles without the parts for tests",
+        about: "the programs compile without the parts for tests",
         counts: false,
         run: product,
     },
@@ -301,9 +301,25 @@ fn rls(options: &Options) -> Result<Output> {
     Ok(output)
 }
 
-/// The program as people build it: without the parts that only tests switch on.
+/// The programs as people build them: without the parts that only tests switch on.
 fn product(_: &Options) -> Result<Output> {
-    command::watch(command::command("cargo").args(["check", "--locked", "--package", "duet-local", "--bin", "duet"]))
+    let mut output = Output::default();
+    let duet: &[&str] = &["--package", "duet-local", "--bin", "duet"];
+    let postgres = &[
+        "--package",
+        "duet-functions",
+        "--package",
+        "duet-api",
+        "--features",
+        "duet-api/supabase",
+        "--bins",
+    ];
+    for programs in [duet, postgres] {
+        output.add(command::watch(
+            command::command("cargo").args(["check", "--locked"]).args(programs),
+        )?);
+    }
+    Ok(output)
 }
 
 /// The sentence-transformer of the tests: what the environment names, else the pinned one.

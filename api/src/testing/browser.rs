@@ -171,8 +171,14 @@ impl Browser {
         panic!("the run did not end within a minute");
     }
 
-    /// Opens the stream of a run's events after this `seq`.
+    /// Opens the stream of a run's events after this `seq`, which must come about.
     pub async fn follow(&self, run: &str, after: Option<u64>) -> Events {
+        let opened = self.try_follow(run, after).await;
+        opened.expect("the stream opens")
+    }
+
+    /// The same; none when the server is away or cannot answer now.
+    pub async fn try_follow(&self, run: &str, after: Option<u64>) -> Option<Events> {
         let mut request = self
             .http
             .get(format!("{}/v1/workspaces/{}/runs/{run}/events", self.url, self.workspace))
@@ -184,13 +190,14 @@ impl Browser {
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
-        let response = request.send().await.unwrap();
-        assert!(response.status().is_success(), "{}", response.status());
-        Events {
+        let response = request.send().await.ok()?;
+        let status = response.status();
+        assert!(!status.is_client_error(), "{status}");
+        status.is_success().then(|| Events {
             response,
             pending: String::new(),
             pieces: 0,
-        }
+        })
     }
 
     /// All events of a run from this `seq` on, as one page that must hold all of them.

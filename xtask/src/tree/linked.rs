@@ -4,7 +4,7 @@ use super::Tree;
 use crate::command;
 
 /// A package, the features that its program is built with, and the crates that must not get into it.
-const PROGRAMS: [(&str, &str, &[&str]); 2] = [
+const PROGRAMS: [(&str, &str, &[&str]); 3] = [
     (
         "duet-local",
         "",
@@ -14,6 +14,18 @@ const PROGRAMS: [(&str, &str, &[&str]); 2] = [
         "duet-api",
         "supabase",
         &["rusqlite", "libsqlite3-sys", "sqlite-vec", "duet-local"],
+    ),
+    (
+        "duet-functions",
+        "",
+        &[
+            "rusqlite",
+            "libsqlite3-sys",
+            "sqlite-vec",
+            "duet-local",
+            "aws-lc-sys",
+            "openssl-sys",
+        ],
     ),
 ];
 

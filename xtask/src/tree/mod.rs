@@ -70,7 +70,10 @@ pub fn check(root: &Path) -> Result<Output> {
             "web features do not import each other; packages point at the core only",
             borders::check,
         ),
-        ("`duet` links no Postgres, `duet-api` no SQLite", linked::check),
+        (
+            "`duet` links no Postgres, `duet-api` and the functions no SQLite",
+            linked::check,
+        ),
     ];
     let mut broken = 0;
     for (rule, check) in rules {

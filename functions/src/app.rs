@@ -1,0 +1,80 @@
+//! What an instance of a function keeps between events: made when the first event needs it, and made again by the next event
+//! when it could not be made.
+
+use std::sync::Arc;
+
+use axum::Router;
+use duet_api::{
+    command::exit::Failure,
+    config::Config,
+    server::deployment::{Deployment, Hints},
+    state::{AppState, Dispatch},
+};
+use tokio::sync::OnceCell;
+
+use crate::invoke::WorkerFunction;
+
+/// Which function an instance is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Answers requests.
+    Api,
+    /// Sends events as they come, and takes no writes.
+    Stream,
+    /// Drives runs.
+    Worker,
+}
+
+/// An instance.
+pub struct App {
+    config: Config,
+    /// Of which function.
+    pub role: Role,
+    ready: OnceCell<Ready>,
+}
+
+/// An instance with its connections.
+pub struct Ready {
+    /// What handlers and the driver can reach.
+    pub state: AppState,
+    /// The HTTP interface.
+    pub router: Router,
+    /// Whom runs are left to; `stream` queues none.
+    pub worker: Option<Arc<WorkerFunction>>,
+    /// Keeps the connections.
+    _deployment: Deployment,
+}
+
+impl App {
+    /// With these settings.
+    pub fn new(config: Config, role: Role) -> Self {
+        Self {
+            config,
+            role,
+            ready: OnceCell::new(),
+        }
+    }
+
+    /// The instance, connected. The reason why it cannot be is for the log: it names the database.
+    pub async fn ready(&self) -> Result<&Ready, Failure> {
+        self.ready.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<Ready, Failure> {
+        let worker = match self.role {
+            Role::Stream => None,
+            Role::Api | Role::Worker => Some(Arc::new(WorkerFunction::from_environment()?)),
+        };
+        let deployment = Deployment::open(self.config.clone(), Hints::Polling).await?;
+        let state = deployment.state.clone();
+        if let Some(worker) = &worker {
+            state.leave_runs_to(Arc::clone(worker) as Arc<dyn Dispatch>);
+        }
+        Ok(Ready {
+            router: duet_api::router::router(state.clone(), None),
+            state,
+            worker,
+            _deployment: deployment,
+        })
+    }
+}

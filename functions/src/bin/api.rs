@@ -1,0 +1,5 @@
+//! The Lambda function `api`.
+
+fn main() -> std::process::ExitCode {
+    duet_functions::api()
+}

@@ -1,0 +1,5 @@
+//! The Lambda function `stream`.
+
+fn main() -> std::process::ExitCode {
+    duet_functions::stream()
+}

@@ -1,0 +1,219 @@
+//! A person's turn over the three functions, and what happens when an invocation does not arrive.
+
+use std::time::Duration;
+
+use duet_api::testing::{Browser, Event, text_of};
+use duet_supabase::testing::EmptyDatabase;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::platform::{Fate, Platform};
+
+/// A database with the schema, and its setup token.
+pub async fn migrated(database: &EmptyDatabase) -> String {
+    let database = database.url("postgres");
+    let (token, hash) = duet_api::auth::setup::new_token(&duet_api::testing::env());
+    let url = duet_supabase::connect::Database::from_url("the test", &database.into()).unwrap();
+    let mut owner = duet_supabase::install::Owner::connect(url).await.unwrap();
+    owner.migrate().await.unwrap();
+    owner.put_setup_token(hash).await.unwrap();
+    token
+}
+
+/// An installation with an owner.
+pub async fn installed(database: &EmptyDatabase, prepare: impl FnOnce(&mut Platform)) -> (Platform, Browser) {
+    let token = migrated(database).await;
+    let mut platform = Platform::start(database).await;
+    prepare(&mut platform);
+    platform.run("api", 2);
+    let mut ada = platform.browser();
+    ada.set_up(&token).await;
+    (platform, ada)
+}
+
+/// The seqs of frames, which have no gap and no double.
+pub fn gapless(events: &[Event]) {
+    let ids: Vec<u64> = events.iter().filter_map(|event| event.id).collect();
+    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
+}
+
+/// Waits until a run has ended, by its whole log as the function `stream` tells it.
+pub async fn whole_log(platform: &Platform, ada: &Browser, run: &str) -> Vec<Event> {
+    let reader = ada.at(&platform.url("stream"));
+    let mut all: Vec<Event> = Vec::new();
+    for _ in 0..120 {
+        let after = all.iter().rev().find_map(|event| event.id);
+        if let Some(mut stream) = reader.try_follow(run, after).await {
+            while let Some(event) = stream.next().await {
+                all.push(event);
+            }
+        }
+        // What was cut within an event comes again with it.
+        let upto = all.iter().rposition(|event| event.id.is_some()).map_or(0, |last| last + 1);
+        all.truncate(upto);
+        let ended = |event: &Event| event.data["type"] == "RUN_FINISHED" || event.data["type"] == "RUN_ERROR";
+        if all.last().is_some_and(ended) {
+            return all;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the run does not end: {:?}", all.last());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_goes_through_the_three_functions() {
+    let database = EmptyDatabase::fresh().await;
+    let (mut platform, ada) = installed(&database, |_| {}).await;
+    platform.run("stream", 2);
+    platform.run("worker", 2);
+    let config = ada.get("/v1/config").await;
+    assert!(config.is_object(), "{config}");
+    assert_eq!(ada.get("/health").await["status"], "ok");
+    assert_eq!(ada.get("/ready").await["status"], "ok", "runs are left to `worker`");
+
+    let talk = ada.conversation().await;
+    let said = ada.say(&talk, "count to 120").await;
+    let run = said["run_id"].as_str().unwrap();
+    assert_eq!(platform.invoked(), [json!({"task": "drive", "round": 0})]);
+    let mut stream = ada.at(&platform.url("stream")).follow(run, None).await;
+    let first = stream.next().await.unwrap();
+    let status = ada.get(&format!("{{ws}}/runs/{run}")).await["status"].clone();
+    assert_ne!(status, "done", "the first event is here before the run has ended");
+    let mut events = vec![first];
+    while let Some(event) = stream.next().await {
+        events.push(event);
+    }
+    gapless(&events);
+    assert_eq!(events.last().unwrap().data["type"], "RUN_FINISHED", "{events:?}");
+    assert!(stream.pieces > 5, "it came in {} pieces", stream.pieces);
+    assert!(text_of(&events).contains("119, 120"), "{}", text_of(&events));
+    let reply = ada.reply(&talk, run).await;
+    assert_eq!(reply["status"], "complete", "{reply}");
+    assert!(
+        text_of(&events).trim().ends_with(reply["text"].as_str().unwrap().trim()),
+        "{reply}"
+    );
+
+    // From any point on, and whole at once from the function that cannot stream.
+    let middle = events.len() / 2;
+    let from = events[..middle].iter().rev().find_map(|event| event.id).unwrap();
+    let upto = events.iter().rposition(|event| event.id == Some(from)).unwrap();
+    assert_eq!(ada.at(&platform.url("stream")).events(run, from).await, events[upto + 1..]);
+    assert_eq!(ada.events(run, 0).await, events);
+    let future = ada
+        .request(Method::GET, &format!("{{ws}}/runs/{run}/events?after=9999"), None)
+        .await
+        .unwrap();
+    assert_eq!(future.status(), StatusCode::UNPROCESSABLE_ENTITY);
+
+    // `stream` only reads; both refuse strangers and pages of other origins.
+    let write = ada
+        .at(&platform.url("stream"))
+        .request(Method::POST, "{ws}/conversations", Some(&json!({})))
+        .await
+        .unwrap();
+    assert_eq!(write.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(write.headers()["content-type"], "application/problem+json");
+    let foreign = ada.clone().from_origin("http://evil.test");
+    let refused = foreign
+        .request(Method::POST, "{ws}/conversations", Some(&json!({})))
+        .await
+        .unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let stranger = platform
+        .browser()
+        .request(Method::GET, &format!("/v1/workspaces/{}/runs/{run}", ada.workspace), None)
+        .await
+        .unwrap();
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+    let metrics = ada.request(Method::GET, "/metrics", None).await.unwrap();
+    assert!(
+        metrics.status().is_client_error(),
+        "nobody is on the functions' own machine: {}",
+        metrics.status()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buffered_stream_brings_what_there_is_and_the_client_asks_on() {
+    let database = EmptyDatabase::fresh().await;
+    let (mut platform, ada) = installed(&database, |platform| platform.set("DUET_MODELS__OFFLINE__PAUSE_MS", "40")).await;
+    platform.run("worker", 1);
+    platform.run("stream", 1);
+    let talk = ada.conversation().await;
+    let said = ada.say(&talk, "count to 100").await;
+    let run = said["run_id"].as_str().unwrap();
+    let mut all = ada.events(run, 0).await;
+    assert_ne!(
+        all.last().unwrap().data["type"],
+        "RUN_FINISHED",
+        "it does not wait for the end"
+    );
+    let mut rounds = 1;
+    while all.last().unwrap().data["type"] != "RUN_FINISHED" {
+        let after = all.iter().rev().find_map(|event| event.id).unwrap();
+        all.extend(ada.events(run, after).await);
+        rounds += 1;
+        assert!(rounds < 20);
+    }
+    assert_eq!(all, whole_log(&platform, &ada, run).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_invocation_is_found_by_the_schedule() {
+    let database = EmptyDatabase::fresh().await;
+    let (mut platform, ada) = installed(&database, |_| {}).await;
+    platform.run("stream", 1);
+    platform.run("worker", 1);
+    for fate in [Fate::Lost, Fate::Refused] {
+        platform.let_invocations_be(fate);
+        let talk = ada.conversation().await;
+        let said = ada.say(&talk, "My dog is called Rex.").await;
+        let run = said["run_id"].as_str().unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let status = ada.get(&format!("{{ws}}/runs/{run}")).await["status"].clone();
+        assert_eq!(status, "queued", "{fate:?}: nobody has heard of it");
+        platform.schedule();
+        let events = whole_log(&platform, &ada, run).await;
+        gapless(&events);
+        assert_eq!(ada.reply(&talk, run).await["status"], "complete", "{fate:?}");
+    }
+    let (status, _) = platform.call("worker", &json!({"task": "sweep"})).await;
+    assert_eq!(status, StatusCode::OK);
+    let hints = database.value("select count(*) from duet.run_event_outbox").await;
+    assert_eq!(hints, "0", "the sweep empties the outbox");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_says_so_and_tries_again() {
+    let database = EmptyDatabase::fresh().await;
+    let (mut platform, ada) = installed(&database, |_| {}).await;
+    platform.set("DUET_DATABASE_URL", "postgres://duet_worker:canary@127.0.0.1:1/x");
+    platform.run_as("api", "broken", 1);
+    platform.run_as("worker", "lame", 1);
+    let answer = ada
+        .at(&platform.url("broken"))
+        .request(Method::GET, "/v1/config", None)
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: Value = answer.json().await.unwrap();
+    assert!(problem["detail"].as_str().unwrap().contains("log"), "{problem}");
+    assert!(
+        !problem.to_string().contains("canary") && !problem.to_string().contains("127.0.0.1"),
+        "{problem}"
+    );
+    let (_, said) = platform.call("lame", &json!({"task": "drive"})).await;
+    assert!(said.contains("cannot be reached") && !said.contains("canary"), "{said}");
+
+    platform.set("DUET_DATABASE_URL", &database.url("duet_worker"));
+    platform.run("worker", 1);
+    let (_, said) = platform.call("worker", &json!({"task": "dance"})).await;
+    assert!(said.contains("no task of this function"), "{said}");
+    let event = json!({"version": "0", "source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+    assert_eq!(
+        platform.call("worker", &event).await,
+        (StatusCode::OK, json!({"done": true}).to_string())
+    );
+}
