@@ -31,7 +31,7 @@ use crate::{
     With --keep FILE the file is found again by its name, and the database by its shape, when the server is one that stays:\n  \
     cargo xtask postgres --durable --shared-buffers-mb 4096 --port 55433\n  \
     duet-bench recall --keep /var/tmp/recall.db --postgres postgres://supabase_admin@127.0.0.1:55433/postgres\n\n\
-    10,000 memories of 1536 dimensions take about 105 MB in a file and 120 MB in Postgres."
+    10,000 memories of 1536 dimensions take about 105 MB in a file and 125 MB in Postgres, beside its log of up to 2 GB."
 )]
 pub struct Options {
     /// Workspaces in the fixture
