@@ -18,6 +18,7 @@ pub struct Browser {
     /// What the page's address is, by which writes are told from those of other pages.
     origin: String,
     cookie: Option<String>,
+    token: Option<String>,
     /// The workspace's id.
     pub workspace: String,
 }
@@ -49,6 +50,7 @@ impl Browser {
             url: url.to_owned(),
             origin: url.to_owned(),
             cookie: None,
+            token: None,
             workspace: String::new(),
         }
     }
@@ -58,6 +60,15 @@ impl Browser {
     pub fn from_origin(self, origin: &str) -> Self {
         Self {
             origin: origin.to_owned(),
+            ..self
+        }
+    }
+
+    /// With an access token instead of a cookie.
+    #[must_use]
+    pub fn bearing(self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
             ..self
         }
     }
@@ -81,6 +92,12 @@ impl Browser {
             "workspace_name": "Home",
             "companion_name": "Robin",
         });
+        self.enter("/v1/setup", &body).await;
+    }
+
+    /// Becomes the owner as somebody who has signed in elsewhere.
+    pub async fn claim(&mut self, token: &str) {
+        let body = json!({"token": token, "display_name": "Ada", "workspace_name": "Home", "companion_name": "Robin"});
         self.enter("/v1/setup", &body).await;
     }
 
@@ -121,13 +138,19 @@ impl Browser {
             .header("origin", &self.origin)
             .header("x-duet-csrf", "1")
             .timeout(Duration::from_secs(60));
-        if let Some(cookie) = &self.cookie {
-            request = request.header("cookie", cookie);
-        }
+        request = self.signed(request);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         request.send().await
+    }
+
+    fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match (&self.token, &self.cookie) {
+            (Some(token), _) => request.bearer_auth(token),
+            (None, Some(cookie)) => request.header("cookie", cookie),
+            (None, None) => request,
+        }
     }
 
     /// JSON of a path, which must be there.
@@ -184,9 +207,7 @@ impl Browser {
             .get(format!("{}/v1/workspaces/{}/runs/{run}/events", self.url, self.workspace))
             .header("accept", "text/event-stream")
             .timeout(Duration::from_secs(60));
-        if let Some(cookie) = &self.cookie {
-            request = request.header("cookie", cookie);
-        }
+        request = self.signed(request);
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }

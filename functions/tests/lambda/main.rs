@@ -7,5 +7,6 @@ mod cuts;
 mod deadline;
 mod outage;
 mod platform;
+mod supabase;
 mod template;
 mod turns;

@@ -22,7 +22,7 @@ use axum::{
     routing::{any, post},
 };
 use duet_api::testing::Browser;
-use duet_supabase::testing::{EmptyDatabase, tool};
+use duet_supabase::testing::tool;
 use serde_json::Value;
 use tokio::{
     net::TcpListener,
@@ -85,8 +85,8 @@ fn now() -> u64 {
 }
 
 impl Platform {
-    /// With a database that is migrated; nothing runs yet.
-    pub async fn start(database: &EmptyDatabase) -> Self {
+    /// With a migrated database, by the server's URL; nothing runs yet.
+    pub async fn start(database: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The emulator wants to stand in a package, and knows the functions that are named as its programs.
         let mut manifest = String::from("[package]\nname = \"stand-in\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n");
@@ -114,7 +114,7 @@ impl Platform {
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let env = [
-            ("DUET_DATABASE_URL", database.url("duet_worker")),
+            ("DUET_DATABASE_URL", database.to_owned()),
             ("DUET_DATABASE__CONNECTIONS", "4".into()),
             ("DUET_PUBLIC_URL", ORIGIN.into()),
             ("DUET_WORKER_FUNCTION", "worker".into()),

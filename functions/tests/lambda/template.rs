@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use duet_api::config::{Config, Sources};
+use duet_api::config::{Backend, Config, Sources};
 
 const TEMPLATE: &str = include_str!("../../../deploy/lambda/template.yaml");
 
@@ -33,17 +33,33 @@ fn function(name: &str) -> String {
     below(TEMPLATE, &format!("{name}Function")).join("\n")
 }
 
-/// The settings that a function gets, with what the stack fills in.
-fn settings(name: &str) -> (Config, BTreeMap<String, String>) {
+/// The settings that a function gets, with what the stack fills in; a Supabase project's, or a plain Postgres'.
+fn settings(name: &str, supabase: bool) -> (Config, BTreeMap<String, String>) {
     let mut env = variables(&below(TEMPLATE, "Globals").join("\n"));
     env.extend(variables(&function(name)));
-    let filled = env.iter().map(|(name, value)| {
-        let value = match value.as_str() {
+    let filled = env.iter().filter_map(|(name, value)| {
+        let choice = value
+            .strip_prefix("!If [OnSupabase, ")
+            .and_then(|rest| rest.strip_suffix(']'));
+        let value = match choice.and_then(|choice| choice.split_once(", ")) {
+            Some((on_supabase, plain)) => {
+                if supabase {
+                    on_supabase
+                } else {
+                    plain
+                }
+            }
+            None => value,
+        };
+        let value = match value {
             "!Ref PublicUrl" => "https://duet.example.org",
             "!Ref LogLevel" => "info",
+            "!Ref SupabaseUrl" => "https://ref.supabase.co",
+            "!Ref SupabasePublishableKey" => "sb_publishable_canary",
+            "!Ref \"AWS::NoValue\"" => return None,
             value => value,
         };
-        (name.clone(), value.to_owned())
+        Some((name.clone(), value.to_owned()))
     });
     let sources = Sources {
         env: filled.collect(),
@@ -55,7 +71,9 @@ fn settings(name: &str) -> (Config, BTreeMap<String, String>) {
 #[test]
 fn each_function_gets_settings_that_the_program_takes() {
     for (name, connections) in [("Api", 2), ("Stream", 1), ("Worker", 5)] {
-        let (config, env) = settings(name);
+        let (config, env) = settings(name, false);
+        assert_eq!(config.database.backend, Backend::Postgres, "{name}");
+        assert_eq!(settings(name, true).0.database.backend, Backend::Supabase, "{name}");
         assert_eq!(config.database.connections, connections, "{name}");
         assert_eq!(config.log.format, duet_api::config::LogFormat::Json, "{name}");
         assert_eq!(env.contains_key("DUET_WORKER_FUNCTION"), name != "Stream", "{name}");
@@ -70,7 +88,7 @@ fn each_function_gets_settings_that_the_program_takes() {
 
 #[test]
 fn requests_are_cut_off_by_duet_before_the_platform_does_it() {
-    let (config, _) = settings("Api");
+    let (config, _) = settings("Api", false);
     let timeout = |name: &str| -> u64 {
         let function = function(name);
         let line = function
@@ -86,7 +104,7 @@ fn requests_are_cut_off_by_duet_before_the_platform_does_it() {
 #[test]
 fn secrets_are_resolved_and_never_written_down() {
     for name in ["Api", "Stream", "Worker"] {
-        let (_, env) = settings(name);
+        let (_, env) = settings(name, true);
         for secret in ["DUET_DATABASE_URL", "DUET_MASTER_KEY"] {
             assert!(
                 env[secret].starts_with("!Sub \"{{resolve:secretsmanager:${DatabaseSecret}:"),

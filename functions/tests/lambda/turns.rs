@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 
 use super::platform::{Fate, Platform};
 
-/// A database with the schema, and its setup token.
-pub async fn migrated(database: &EmptyDatabase) -> String {
-    let database = database.url("postgres");
+/// The schema in the database of the owner's URL, and a setup token.
+pub async fn migrated(owner: String) -> String {
     let (token, hash) = duet_api::auth::setup::new_token(&duet_api::testing::env());
-    let url = duet_supabase::connect::Database::from_url("the test", &database.into()).unwrap();
+    let url = duet_supabase::connect::Database::from_url("the test", &owner.into()).unwrap();
     let mut owner = duet_supabase::install::Owner::connect(url).await.unwrap();
     owner.migrate().await.unwrap();
     owner.put_setup_token(hash).await.unwrap();
@@ -22,8 +21,8 @@ pub async fn migrated(database: &EmptyDatabase) -> String {
 
 /// An installation with an owner.
 pub async fn installed(database: &EmptyDatabase, prepare: impl FnOnce(&mut Platform)) -> (Platform, Browser) {
-    let token = migrated(database).await;
-    let mut platform = Platform::start(database).await;
+    let token = migrated(database.url("postgres")).await;
+    let mut platform = Platform::start(&database.url("duet_worker")).await;
     prepare(&mut platform);
     platform.run("api", 2);
     let mut ada = platform.browser();
