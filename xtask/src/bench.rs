@@ -45,13 +45,13 @@ pub struct Options {
 
 /// Builds `duet`, `duet-bench` and, for Postgres, `duet-api`, runs the measurements and writes their JSON under the target folder.
 pub fn bench(options: &Options) -> Result<ExitCode> {
+    let profile = if options.quick { Profile::Quick } else { Profile::Release };
     if options.what.as_deref() == Some("lambda") {
         tools::for_testing()?;
-        return lambda::measure();
+        return lambda::measure(profile);
     }
     tools::for_building()?;
     web::build()?;
-    let profile = if options.quick { Profile::Quick } else { Profile::Release };
     let duet = binary::build(profile, "duet-local", "duet")?;
     let bench = binary::build(profile, "duet-bench", "duet-bench")?;
     let postgres = match &options.postgres {

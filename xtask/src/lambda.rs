@@ -22,12 +22,12 @@ const FUNCTIONS: [&str; 3] = ["api", "stream", "worker"];
 const STARTS: usize = 20;
 
 /// Builds the functions, measures them and writes the figures.
-pub fn measure() -> Result<ExitCode> {
+pub fn measure(profile: Profile) -> Result<ExitCode> {
     let folder = place::target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("Cannot make {}.", folder.display()))?;
     let mut figures = Vec::new();
     for name in FUNCTIONS {
-        let program = binary::build(Profile::Release, "duet-functions", name)?;
+        let program = binary::build(profile, "duet-functions", name)?;
         let zip = folder.join(format!("{name}.zip"));
         pack(&program, &zip)?;
         let mut starts = Vec::new();
