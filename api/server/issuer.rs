@@ -134,3 +134,39 @@ fn problem(error: AuthError) -> Problem {
     };
     Problem::new(code, error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_status_and_says_what_to_do() {
+        for (error, status, word) in [
+            (TokenError::Expired, 401, "sign in again"),
+            (TokenError::NotValid("issuer"), 401, "Sign in"),
+            (TokenError::Unavailable("Auth is away.".into()), 503, "away"),
+        ] {
+            let problem = refused(error);
+            assert_eq!(problem.status, status, "{problem:?}");
+            assert!(problem.detail.contains(word), "{problem:?}");
+            assert_eq!(problem.retry_after.is_some(), status == 503);
+        }
+        for (error, status, word) in [
+            (AuthError::Credentials, 401, "wrong"),
+            (AuthError::NotConfirmed, 401, "link"),
+            (AuthError::SignedOut, 401, "Sign in again"),
+            (AuthError::MayNotSignUp, 403, "invitation"),
+            (AuthError::SignUpsOff, 403, "turn them on"),
+            (AuthError::WeakPassword, 422, "longer"),
+            (AuthError::BadAddress, 422, "Check"),
+            (AuthError::TooMany(7), 429, "7 s"),
+            (AuthError::BadKey, 503, "supabase.publishable_key"),
+            (AuthError::Unavailable("it takes too long"), 503, "again"),
+            (AuthError::Foreign("no tokens"), 503, "duet-api check"),
+        ] {
+            let problem = problem(error);
+            assert_eq!(problem.status, status, "{problem:?}");
+            assert!(problem.detail.contains(word), "{problem:?}");
+        }
+    }
+}

@@ -164,6 +164,8 @@ impl Counters {
 pub struct Project {
     pub url: String,
     pub keys: Arc<Mutex<Keys>>,
+    /// What else it answers, by path and the schema that is asked for.
+    pub answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
     /// Whose tokens are good; what `GET /user` answers for them.
     pub known: Arc<Mutex<HashMap<String, (u16, Value)>>>,
     pub counters: Arc<Counters>,
@@ -176,17 +178,30 @@ impl Project {
         let project = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             keys: Arc::new(Mutex::new(keys)),
+            answers: Arc::default(),
             known: Arc::default(),
             counters: Arc::default(),
             time: TestEnv::new(1).standing_still(),
         };
         let (keys, known, counters) = (project.keys.clone(), project.known.clone(), project.counters.clone());
+        let answers = project.answers.clone();
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(answer(connection, keys.clone(), known.clone(), counters.clone()));
+                tokio::spawn(answer(
+                    connection,
+                    keys.clone(),
+                    known.clone(),
+                    answers.clone(),
+                    counters.clone(),
+                ));
             }
         });
         project
+    }
+
+    /// Answers there (path, and the schema where one is asked for) with this from now on.
+    pub fn tell(&self, asked: &str, status: u16, body: Value) {
+        self.answers.lock().unwrap().insert(asked.to_owned(), (status, body));
     }
 
     pub fn publish(&self, keys: Keys) {
@@ -241,6 +256,7 @@ async fn answer(
     mut connection: TcpStream,
     keys: Arc<Mutex<Keys>>,
     known: Arc<Mutex<HashMap<String, (u16, Value)>>>,
+    answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
     counters: Arc<Counters>,
 ) {
     let mut text = Vec::new();
@@ -287,7 +303,12 @@ async fn answer(
             None => (403, json!({"code": "bad_jwt", "message": "invalid JWT"}).to_string()),
         }
     } else {
-        (404, String::new())
+        let asked = match find("content-profile") {
+            Some(schema) => format!("{path} {schema}"),
+            None => path,
+        };
+        let told = answers.lock().unwrap().get(&asked).cloned();
+        told.map_or((404, String::new()), |(status, body)| (status, body.to_string()))
     };
     let head = format!(
         "HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",

@@ -3,6 +3,7 @@
 //! against has neither asymmetric keys nor a key set.
 
 mod asked;
+mod checks;
 mod holes;
 mod issuer;
 mod keys;
