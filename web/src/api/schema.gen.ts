@@ -61,6 +61,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/auth/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refresh a sign-in at Supabase Auth
+         * @description Answers with new tokens; the refresh token that was sent is used up.
+         */
+        post: operations["refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/auth/session": {
         parameters: {
             query?: never;
@@ -89,7 +109,8 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Sets the session cookie. Wrong e-mail and wrong password look the same, also in time.
+         * @description Sets the session cookie. Wrong e-mail and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
+         *     cookie: the answer has its tokens.
          */
         post: operations["sign_in"];
         delete?: never;
@@ -109,6 +130,27 @@ export interface paths {
         put?: never;
         /** Sign out */
         post: operations["sign_out"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/auth/sign-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign up at Supabase Auth
+         * @description For people with an invitation to this address, and for whoever sets Duet up. Only where Supabase Auth signs people in. Signing up lets
+         *     nobody in: accept the invitation afterwards, or present the setup token.
+         */
+        post: operations["sign_up"];
         delete?: never;
         options?: never;
         head?: never;
@@ -167,7 +209,7 @@ export interface paths {
         /**
          * Accept an invitation
          * @description With a `password`: makes the account of the invited address and signs it in. Without: as the signed-in person, whose address has
-         *     to be the invited one. It works once.
+         *     to be the invited one. Where Supabase Auth signs people in, always without. It works once.
          */
         post: operations["accept"];
         delete?: never;
@@ -207,7 +249,8 @@ export interface paths {
         put?: never;
         /**
          * Become the first owner
-         * @description Makes the account, its workspace and the companion, and signs the person in. The token works once.
+         * @description Makes the account, its workspace and the companion, and signs the person in. The token works once. Where Supabase Auth signs people
+         *     in, send its access token along; the person's address has to be confirmed.
          */
         post: operations["set_up"];
         delete?: never;
@@ -1005,6 +1048,19 @@ export interface components {
          * @enum {string}
          */
         AuditOutcome: "done" | "refused" | "failed";
+        /** @description Who signs people in. */
+        AuthInfo: {
+            /**
+             * @description `built_in`: this server, with e-mail, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
+             *     `Authorization: Bearer`.
+             * @example built_in
+             */
+            mode: string;
+            /** @description The project's publishable key, for `supabase`. */
+            publishable_key?: string | null;
+            /** @description The project's URL, for `supabase`. */
+            url?: string | null;
+        };
         /** @description A broken place. */
         BrokenLink: {
             /** @description Which chain: `audit`, or `run <id>`. */
@@ -1208,6 +1264,23 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @description The name of the workspace. */
             workspace_name: string;
+        };
+        /** @description Tokens of Supabase Auth. */
+        IssuedTokens: {
+            /** @description For `Authorization: Bearer`. */
+            access_token: string;
+            /**
+             * Format: int32
+             * @description How long the access token lasts, in seconds.
+             */
+            expires_in: number;
+            /** @description What the next access token is had with, once. */
+            refresh_token: string;
+            /**
+             * @description `bearer`.
+             * @example bearer
+             */
+            token_type: string;
         };
         /** @description A new key. */
         KeyRequest: {
@@ -1782,6 +1855,11 @@ export interface components {
             /** @description Place by place, each place that can hold such text, also with 0. */
             removed: components["schemas"]["RemovedFrom"][];
         };
+        /** @description What the next access token is had with. */
+        RefreshRequest: {
+            /** @description The refresh token; it works once. */
+            refresh_token: string;
+        };
         /** @description How much was removed from one place. */
         RemovedFrom: {
             /**
@@ -1864,11 +1942,8 @@ export interface components {
         RunStatus: "queued" | "running" | "done" | "failed" | "cancelled" | "interrupted" | "needs_review" | "parked";
         /** @description What this server is. */
         ServerInfo: {
-            /**
-             * @description `builtin`: sign-in with e-mail and password at this server.
-             * @example builtin
-             */
-            auth: string;
+            /** @description Who signs people in. */
+            auth: components["schemas"]["AuthInfo"];
             embedder?: components["schemas"]["EmbedderInfo"] | null;
             /**
              * @description `local`: one file on one machine.
@@ -1886,6 +1961,7 @@ export interface components {
         SessionAnswer: {
             /** @description Their sign-in. */
             session: components["schemas"]["SessionInfo"];
+            tokens?: components["schemas"]["IssuedTokens"] | null;
             /** @description The person. */
             user: components["schemas"]["User"];
             /** @description Their workspaces, oldest first. */
@@ -1909,13 +1985,13 @@ export interface components {
             companion_name: string;
             /** @description The name they go by. */
             display_name: string;
-            /** @description E-mail address to sign in with. */
-            email: string;
+            /** @description E-mail address to sign in with. Left out where Supabase Auth signs people in: sign up there first. */
+            email?: string | null;
             /**
              * Format: password
-             * @description At least 10 characters.
+             * @description At least 10 characters. Left out where Supabase Auth signs people in.
              */
-            password: string;
+            password?: string | null;
             /** @description The one-time token that the server printed. */
             token: string;
             /** @description Name of the first workspace. */
@@ -2367,6 +2443,120 @@ export interface operations {
             };
         };
     };
+    refresh: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RefreshRequest"];
+            };
+        };
+        responses: {
+            /** @description New tokens. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedTokens"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The sign-in is over (`not_signed_in`). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_session: {
         parameters: {
             query?: never;
@@ -2639,6 +2829,118 @@ export interface operations {
             };
             /** @description Out of date (`stale`). */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_up: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignInRequest"];
+            };
+        };
+        responses: {
+            /** @description Signed up and signed in. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswer"];
+                };
+            };
+            /** @description Supabase sent a message to the address: follow its link, then sign in. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`). */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

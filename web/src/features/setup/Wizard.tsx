@@ -28,7 +28,7 @@ export function Wizard({
   onAlreadyDone: () => void;
 }) {
   const [step, setStep] = useState(() => (tokenFromAddress() ? 1 : 0));
-  const [form, setForm] = useState<SetupRequest>(() => ({
+  const [form, setForm] = useState<Record<keyof SetupRequest, string>>(() => ({
     token: tokenFromAddress(),
     email: "",
     password: "",
