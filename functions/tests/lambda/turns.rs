@@ -36,27 +36,31 @@ pub fn gapless(events: &[Event]) {
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
 }
 
-/// Waits until a run has ended, by its whole log as the function `stream` tells it.
+/// Waits until a run has ended, by its whole log as the function `stream` tells it, a minute and a half at most.
 pub async fn whole_log(platform: &Platform, ada: &Browser, run: &str) -> Vec<Event> {
     let reader = ada.at(&platform.url("stream"));
-    let mut all: Vec<Event> = Vec::new();
-    for _ in 0..120 {
-        let after = all.iter().rev().find_map(|event| event.id);
-        if let Some(mut stream) = reader.try_follow(run, after).await {
-            while let Some(event) = stream.next().await {
-                all.push(event);
+    let whole = async {
+        let mut all: Vec<Event> = Vec::new();
+        loop {
+            let after = all.iter().rev().find_map(|event| event.id);
+            if let Some(mut stream) = reader.try_follow(run, after).await {
+                while let Some(event) = stream.next().await {
+                    all.push(event);
+                }
             }
+            // What was cut within an event comes again with it.
+            let upto = all.iter().rposition(|event| event.id.is_some()).map_or(0, |last| last + 1);
+            all.truncate(upto);
+            let ended = |event: &Event| event.data["type"] == "RUN_FINISHED" || event.data["type"] == "RUN_ERROR";
+            if all.last().is_some_and(ended) {
+                return all;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // What was cut within an event comes again with it.
-        let upto = all.iter().rposition(|event| event.id.is_some()).map_or(0, |last| last + 1);
-        all.truncate(upto);
-        let ended = |event: &Event| event.data["type"] == "RUN_FINISHED" || event.data["type"] == "RUN_ERROR";
-        if all.last().is_some_and(ended) {
-            return all;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the run does not end: {:?}", all.last());
+    };
+    tokio::time::timeout(Duration::from_secs(90), whole)
+        .await
+        .expect("the run ends")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +75,7 @@ async fn a_turn_goes_through_the_three_functions() {
     assert_eq!(ada.get("/ready").await["status"], "ok", "runs are left to `worker`");
 
     let talk = ada.conversation().await;
-    let said = ada.say(&talk, "count to 120").await;
+    let said = ada.say(&talk, "count to 200").await;
     let run = said["run_id"].as_str().unwrap();
     assert_eq!(platform.invoked(), [json!({"task": "drive", "round": 0})]);
     let mut stream = ada.at(&platform.url("stream")).follow(run, None).await;
@@ -85,7 +89,7 @@ async fn a_turn_goes_through_the_three_functions() {
     gapless(&events);
     assert_eq!(events.last().unwrap().data["type"], "RUN_FINISHED", "{events:?}");
     assert!(stream.pieces > 5, "it came in {} pieces", stream.pieces);
-    assert!(text_of(&events).contains("119, 120"), "{}", text_of(&events));
+    assert!(text_of(&events).contains("199, 200"), "{}", text_of(&events));
     let reply = ada.reply(&talk, run).await;
     assert_eq!(reply["status"], "complete", "{reply}");
     assert!(
