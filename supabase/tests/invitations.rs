@@ -1,8 +1,6 @@
 //! Whose address counts as proved where people sign in by Supabase Auth: what `auth.users` says, and nothing that a token carries.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-use std::str::FromStr;
-
 use duet_core::{
     StoreError,
     contract::{World, assert_denied},
@@ -10,18 +8,10 @@ use duet_core::{
     ids::{Id, UserId},
 };
 use duet_supabase::testing::TestDatabase;
-use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 /// Makes as much of Supabase's table as Duet looks at, with what its projects grant to the database's owner.
 async fn with_supabase_auth(db: &TestDatabase) {
-    let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
-    let database = db.worker_options().get_database().unwrap().to_owned();
-    let mut superuser = PgConnectOptions::from_str(&url)
-        .unwrap()
-        .database(&database)
-        .connect()
-        .await
-        .unwrap();
+    let mut superuser = db.superuser().await;
     sqlx::raw_sql(
         "create table auth.users (id uuid primary key, email text, email_confirmed_at timestamptz, raw_user_meta_data jsonb);
          grant all on auth.users to postgres",

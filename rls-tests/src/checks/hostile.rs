@@ -136,7 +136,22 @@ fn digest(tables: &[&Table], actor: Actor) -> String {
         "select 'duet.memory(private) ' || md5(string_agg(t::text, '' order by t.id)) from duet.memory t where (t.workspace_id, t.id) in ({})",
         secrets.join(", ")
     );
-    parts.into_iter().chain([private]).collect::<Vec<_>>().join(" union all ")
+    // Nobody becomes an owner by themselves, or makes others less, where they are none: one's own row may go, but not be promoted.
+    let elsewhere: Vec<String> = words::WORKSPACES
+        .iter()
+        .filter(|name| !actor.owned().contains(name))
+        .map(|name| words::workspace_id(name))
+        .collect();
+    let owners = format!(
+        "select 'duet.member(owners) ' || coalesce(md5(string_agg(t::text, '' order by t.workspace_id, t.user_id)), '')
+         from duet.member t where t.role = 'owner' and t.workspace_id = any (array[{}]::uuid[])",
+        elsewhere.join(", ")
+    );
+    parts
+        .into_iter()
+        .chain([private, owners])
+        .collect::<Vec<_>>()
+        .join(" union all ")
 }
 
 /// Refusals: of the value (0A000: an infinite time as a number), of a rule, of permission, of size, of a repeat; and what functions raise
@@ -195,6 +210,8 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
             attacks.push(own.fill(&call.statement(&function.schema, Some((argument, &value)))));
         }
     }
+    // What concerns the actor themselves comes last: who has left a workspace can no longer attack it from within.
+    attacks.sort_by_key(|attack| attack.contains(&words::person_id(own.person)));
     attacks
 }
 
