@@ -46,7 +46,14 @@ export function Accept({ token, session, onAccepted, onSignedOut, signIn }: Prop
   const invited = about.data;
   const heading = <Heading invited={invited} />;
   if (session && session.user.email === invited.email) {
-    return <Join token={token} name={session.user.display_name} heading={heading} onAccepted={onAccepted} />;
+    return (
+      <Join
+        token={token}
+        name={session.user.display_name || invited.email.split("@")[0] || invited.email}
+        heading={heading}
+        onAccepted={onAccepted}
+      />
+    );
   }
   if (session) {
     return <Somebody heading={heading} session={session} invited={invited} onSignedOut={onSignedOut} />;
@@ -91,7 +98,11 @@ function Join({
   heading: ReactNode;
   onAccepted: (membership: Membership) => void;
 }) {
-  const accept = useMutation({ mutationFn: () => acceptInvitation({ token }), onSuccess: onAccepted });
+  // The name is looked at where the person signed up elsewhere and has no account here yet.
+  const accept = useMutation({
+    mutationFn: () => acceptInvitation({ token, display_name: name }),
+    onSuccess: onAccepted,
+  });
   return (
     <div className="space-y-5">
       {heading}
