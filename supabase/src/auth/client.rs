@@ -98,8 +98,7 @@ pub struct ProjectSettings {
     /// Whether addresses count as confirmed without proof.
     #[serde(default)]
     pub mailer_autoconfirm: bool,
-    /// Ways to sign in.
-    #[serde(default)]
+    /// Ways to sign in. Whatever lacks them is no Auth's answer.
     pub external: External,
 }
 
