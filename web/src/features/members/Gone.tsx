@@ -1,5 +1,6 @@
 import { useState } from "react";
 import { signOut } from "~/api/endpoints";
+import { hasProject, signOutAtProject } from "~/api/project";
 import { Button } from "~/ui/Button";
 import { Notice } from "~/ui/Notice";
 
@@ -18,7 +19,7 @@ export function Gone({ workspace, others, onOthers, onSignedOut }: Props) {
   const leave = async () => {
     setProblem(undefined);
     try {
-      await signOut(false);
+      await (hasProject() ? signOutAtProject(false) : signOut(false));
       onSignedOut();
     } catch (error) {
       setProblem(error instanceof Error ? error.message : "Signing out did not work.");
