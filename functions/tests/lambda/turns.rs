@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use duet_api::testing::{Browser, Event, text_of};
-use duet_supabase::testing::EmptyDatabase;
+use duet_supabase::testing::{EmptyDatabase, Pooler};
+use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -21,8 +22,13 @@ pub async fn migrated(owner: String) -> String {
 
 /// An installation with an owner.
 pub async fn installed(database: &EmptyDatabase, prepare: impl FnOnce(&mut Platform)) -> (Platform, Browser) {
+    installed_at(database, &database.url("duet_worker"), prepare).await
+}
+
+/// The same, with the functions coming to the database by this URL.
+async fn installed_at(database: &EmptyDatabase, url: &str, prepare: impl FnOnce(&mut Platform)) -> (Platform, Browser) {
     let token = migrated(database.url("postgres")).await;
-    let mut platform = Platform::start(&database.url("duet_worker")).await;
+    let mut platform = Platform::start(url).await;
     prepare(&mut platform);
     platform.run("api", 2);
     let mut ada = platform.browser();
@@ -135,6 +141,34 @@ async fn a_turn_goes_through_the_three_functions() {
         "nobody is on the functions' own machine: {}",
         metrics.status()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_instances_share_few_connections_of_a_pooler() {
+    let database = EmptyDatabase::fresh().await;
+    let pooler = Pooler::start(&database, 3);
+    let url = database.url_at("duet_worker", &pooler.address());
+    let (mut platform, ada) = installed_at(&database, &url, |_| {}).await;
+    platform.run("stream", 4);
+    platform.run("worker", 2);
+    let turns = (0..4).map(|number| {
+        let (platform, ada) = (&platform, &ada);
+        async move {
+            let talk = ada.conversation().await;
+            let said = ada.say(&talk, &format!("count to {}", 30 + number)).await;
+            let events = whole_log(platform, ada, said["run_id"].as_str().unwrap()).await;
+            gapless(&events);
+            let text = text_of(&events);
+            assert!(
+                text.trim_end().ends_with(&format!("{}, {}.", 29 + number, 30 + number)),
+                "{text}"
+            );
+        }
+    });
+    join_all(turns).await;
+    let kept = "select count(*) from pg_stat_activity where datname = current_database() and usename = 'duet_worker'";
+    let kept: u32 = database.value(kept).await.parse().unwrap();
+    assert!((1..=3).contains(&kept), "{kept} connections for eight instances");
 }
 
 #[tokio::test(flavor = "multi_thread")]
