@@ -50,6 +50,8 @@ struct Shared {
     timeouts: Mutex<HashMap<String, Duration>>,
     fate: Mutex<Fate>,
     invoked: Mutex<Vec<Value>>,
+    /// Functions that have reported an error, one entry an error.
+    failures: Mutex<Vec<String>>,
     /// Milliseconds by which the tightest answer came before its deadline.
     tightest: AtomicU64,
     /// What each instance is at: the event's id, and its deadline.
@@ -102,6 +104,7 @@ impl Platform {
             timeouts: Mutex::default(),
             fate: Mutex::new(Fate::Delivered),
             invoked: Mutex::default(),
+            failures: Mutex::default(),
             tightest: AtomicU64::new(u64::MAX),
             under_way: Mutex::default(),
             over: AtomicBool::new(false),
@@ -158,6 +161,11 @@ impl Platform {
     /// The payloads of the asynchronous invocations so far.
     pub fn invoked(&self) -> Vec<Value> {
         self.shared.invoked.lock().unwrap().clone()
+    }
+
+    /// Which functions have reported an error, as they do for a panic.
+    pub fn failures(&self) -> Vec<String> {
+        self.shared.failures.lock().unwrap().clone()
     }
 
     /// By how much the tightest answer came before its deadline.
@@ -321,6 +329,9 @@ async fn runtime(
     let (parts, body) = request.into_parts();
     let url = format!("{}/.rt/{function}/{rest}", shared.emulator);
     let answering = rest.ends_with("/response") || rest.ends_with("/error");
+    if rest.ends_with("/error") {
+        shared.failures.lock().unwrap().push(function.clone());
+    }
     // A stream begins its answer early; what counts there is when the body ends, which the test looks at itself.
     if answering && !parts.headers.contains_key("lambda-runtime-function-response-mode") {
         let under_way = shared.under_way.lock().unwrap().get(&instance).cloned();

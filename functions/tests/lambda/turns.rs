@@ -169,6 +169,7 @@ async fn many_instances_share_few_connections_of_a_pooler() {
     let kept = "select count(*) from pg_stat_activity where datname = current_database() and usename = 'duet_worker'";
     let kept: u32 = database.value(kept).await.parse().unwrap();
     assert!((1..=3).contains(&kept), "{kept} connections for eight instances");
+    assert!(platform.failures().is_empty(), "{:?}", platform.failures());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,7 +66,11 @@ async fn mark(connection: &mut PgConnection, set: Option<&str>) -> Result<(i32, 
             .bind(value.to_owned()),
         None => sqlx::query_as("select pg_backend_pid(), coalesce(current_setting($1, true), '')").bind(MARK),
     };
-    query.persistent(false).fetch_one(connection).await
+    // In a transaction, or a savepoint of the one that is open: see `alone!`.
+    let mut transaction = connection.begin().await?;
+    let marked = query.persistent(false).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(marked)
 }
 
 /// What the ordinary URL leads through. Duet works with either.
@@ -116,16 +120,18 @@ async fn hear(database: &Database, direct: &Database) -> Result<bool, sqlx::Erro
         .max_connections(1)
         .connect_lazy_with(database.options().statement_cache_capacity(0));
     // A word of this check's own, so that another check at the same time is not taken for it.
+    let mut transaction = sender.begin().await?;
     let word: String = sqlx::query_scalar("select gen_random_uuid()::text")
         .persistent(false)
-        .fetch_one(&sender)
+        .fetch_one(&mut *transaction)
         .await?;
     sqlx::query("select pg_notify($1, $2)")
         .bind(CHANNEL)
         .bind(&word)
         .persistent(false)
-        .execute(&sender)
+        .execute(&mut *transaction)
         .await?;
+    transaction.commit().await?;
     while let Some(notification) = listener.try_recv().await? {
         if notification.payload() == word {
             return Ok(true);

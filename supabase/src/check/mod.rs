@@ -1,12 +1,28 @@
 //! What has to hold of a database before Duet serves from it. Everything is looked up with the server's own powerless login.
 
+/// A look in a transaction of its own. Outside of one, a transaction pooler may hand a query's text to one session and its execution to
+/// another, which then executes the text of somebody else.
+macro_rules! alone {
+    ($connection:expr, $inside:ident => $look:expr) => {
+        async {
+            let mut transaction = $connection.begin().await?;
+            let $inside = &mut *transaction;
+            let found = $look.await;
+            // What failed is taken back by this.
+            transaction.commit().await?;
+            found
+        }
+        .await
+    };
+}
+
 mod link;
 pub mod project;
 mod realtime;
 mod rights;
 
 use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
+use sqlx::{Connection, PgConnection, types::Json};
 
 pub use self::link::{Pooling, pooling};
 use crate::{
@@ -75,21 +91,49 @@ const MIGRATE: &str = "Run `duet-api migrate` of this version with the owner's U
 /// Looks at everything. Without a connection there is nothing to look at.
 pub async fn inspect(database: &Database, direct: &Database) -> Result<Vec<Finding>, ConnectError> {
     let mut connection = database.connect().await?;
-    let mut findings = vec![
-        reached(database, &mut connection)
-            .await
-            .map_err(|error| database.explain(&error))?,
-    ];
-    findings.push(looked(database, "login", rights::login(&mut connection).await));
-    findings.push(looked(database, "memberships", rights::memberships(&mut connection).await));
-    findings.push(looked(database, "schema", schema(&mut connection).await));
-    findings.push(looked(database, "pgvector", rights::vector(&mut connection).await));
-    findings.push(looked(database, "row security", rights::row_security(&mut connection).await));
-    findings.push(looked(database, "table grants", rights::tables(&mut connection).await));
-    findings.push(looked(database, "temporary", rights::temporary(&mut connection).await));
-    findings.push(looked(database, "functions", rights::functions(&mut connection).await));
-    findings.push(looked(database, "server's own", rights::driver(&mut connection).await));
-    findings.push(looked(database, "realtime", realtime::state(&mut connection).await));
+    let mut findings = vec![alone!(connection, inside => reached(database, inside)).map_err(|error| database.explain(&error))?];
+    findings.push(looked(database, "login", alone!(connection, inside => rights::login(inside))));
+    findings.push(looked(
+        database,
+        "memberships",
+        alone!(connection, inside => rights::memberships(inside)),
+    ));
+    findings.push(looked(database, "schema", alone!(connection, inside => schema(inside))));
+    findings.push(looked(
+        database,
+        "pgvector",
+        alone!(connection, inside => rights::vector(inside)),
+    ));
+    findings.push(looked(
+        database,
+        "row security",
+        alone!(connection, inside => rights::row_security(inside)),
+    ));
+    findings.push(looked(
+        database,
+        "table grants",
+        alone!(connection, inside => rights::tables(inside)),
+    ));
+    findings.push(looked(
+        database,
+        "temporary",
+        alone!(connection, inside => rights::temporary(inside)),
+    ));
+    findings.push(looked(
+        database,
+        "functions",
+        alone!(connection, inside => rights::functions(inside)),
+    ));
+    findings.push(looked(
+        database,
+        "server's own",
+        alone!(connection, inside => rights::driver(inside)),
+    ));
+    findings.push(looked(
+        database,
+        "realtime",
+        alone!(connection, inside => realtime::state(inside)),
+    ));
     findings.push(link::describe(database).await);
     findings.extend(link::direct(database, direct).await);
     Ok(findings)
@@ -107,8 +151,8 @@ pub async fn before_serving(database: &Database) -> Result<(), Refusal> {
     let mut connection = database.connect().await?;
     let failed = |error: sqlx::Error| Refusal::Connect(database.explain(&error));
     for finding in [
-        rights::login(&mut connection).await.map_err(failed)?,
-        schema(&mut connection).await.map_err(failed)?,
+        alone!(connection, inside => rights::login(inside)).map_err(failed)?,
+        alone!(connection, inside => schema(inside)).map_err(failed)?,
     ] {
         if finding.verdict == Verdict::Problem {
             return Err(Refusal::Unfit(format!(

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::{Finding, Refusal, code, looked};
 use crate::{
@@ -46,8 +46,8 @@ pub async fn inspect(settings: &AuthSettings, database: &Database) -> Vec<Findin
 /// What the database needs for people who sign in at Auth.
 pub async fn of_database(database: &Database, connection: &mut PgConnection) -> Vec<Finding> {
     vec![
-        looked(database, "sign-ins", sign_ins(connection).await),
-        looked(database, "sign-up hook", hook(connection).await),
+        looked(database, "sign-ins", alone!(connection, inside => sign_ins(inside))),
+        looked(database, "sign-up hook", alone!(connection, inside => hook(inside))),
     ]
 }
 
@@ -64,9 +64,7 @@ pub async fn before_serving(settings: &AuthSettings, database: &Database) -> Res
     }
     let apart = same(settings, database);
     let mut connection = database.connect().await?;
-    let sign_ins = sign_ins(&mut connection)
-        .await
-        .map_err(|error| Refusal::Connect(database.explain(&error)))?;
+    let sign_ins = alone!(connection, inside => sign_ins(inside)).map_err(|error| Refusal::Connect(database.explain(&error)))?;
     for finding in [apart, sign_ins] {
         if finding.verdict == super::Verdict::Problem {
             let fix = finding.fix.unwrap_or_default();
