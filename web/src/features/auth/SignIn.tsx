@@ -1,7 +1,6 @@
 import { type FormEvent, type ReactNode, useState } from "react";
-import { getSession, signIn } from "~/api/endpoints";
 import { Problem } from "~/api/http";
-import { hasProject, signInAtProject } from "~/api/project";
+import { beginSession } from "~/api/session";
 import type { SessionAnswer } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
@@ -26,7 +25,7 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
     setBusy(true);
     setProblem(undefined);
     try {
-      onDone(await enter(String(form.get("email")).trim(), String(form.get("password"))));
+      onDone(await beginSession(String(form.get("email")).trim(), String(form.get("password"))));
     } catch (error) {
       setProblem(error instanceof Problem ? wording(error) : "Signing in did not work. Try again.");
       setBusy(false);
@@ -69,13 +68,6 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
       </Button>
     </form>
   );
-}
-
-/** At Duet itself, or at the Supabase project and then with its token at Duet. */
-async function enter(email: string, password: string): Promise<SessionAnswer> {
-  if (!hasProject()) return signIn({ email, password });
-  await signInAtProject(email, password);
-  return getSession();
 }
 
 function wording(problem: Problem): string {

@@ -1,7 +1,9 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
-import { acceptInvitation, lookUpInvitation, signOut } from "~/api/endpoints";
+import { acceptInvitation, lookUpInvitation } from "~/api/endpoints";
 import { Problem } from "~/api/http";
+import { enterProject, hasProject } from "~/api/project";
+import { endSession } from "~/api/session";
 import type { Invited, Membership, SessionAnswer } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
@@ -126,7 +128,7 @@ function Somebody({
   invited: Invited;
   onSignedOut: () => void;
 }) {
-  const leave = useMutation({ mutationFn: () => signOut(false), onSuccess: onSignedOut });
+  const leave = useMutation({ mutationFn: () => endSession(false), onSuccess: onSignedOut });
   return (
     <div className="space-y-5">
       {heading}
@@ -155,7 +157,12 @@ function Newcomer({
 }) {
   const [short, setShort] = useState(false);
   const accept = useMutation({
-    mutationFn: (body: { display_name: string; password: string }) => acceptInvitation({ token, ...body }),
+    mutationFn: async ({ display_name, password }: { display_name: string; password: string }) => {
+      if (!hasProject()) return acceptInvitation({ token, display_name, password });
+      // The account is the project's; Duet lets it in.
+      await enterProject(email, password);
+      return acceptInvitation({ token, display_name });
+    },
     onSuccess: onAccepted,
   });
   const submit = (event: FormEvent<HTMLFormElement>) => {

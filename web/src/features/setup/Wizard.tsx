@@ -1,6 +1,7 @@
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
 import { setUp } from "~/api/endpoints";
 import { Problem } from "~/api/http";
+import { enterProject, hasProject } from "~/api/project";
 import type { SessionAnswer, SetupRequest } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
@@ -71,8 +72,13 @@ export function Wizard({
     if (step < 2) return setStep(step + 1);
     setBusy(true);
     try {
+      const { password, email, ...rest } = form;
+      const project = hasProject();
+      if (project) await enterProject(email.trim(), password ?? "");
       const session = await setUp({
-        ...form,
+        ...rest,
+        // Address and password are the project's, where there is one.
+        ...(project ? {} : { email, password }),
         token: form.token.trim(),
         workspace_name: form.workspace_name.trim() || "Home",
       });
@@ -83,6 +89,7 @@ export function Wizard({
       if (!(error instanceof Problem)) throw error;
       if (error.status === 409) return onAlreadyDone();
       setProblem(error);
+      if (error.code === "confirm_address" || error.code === "invalid_credentials") return setStep(1);
       const named = Object.keys(error.fields).filter((name) => name in stepOf);
       setErrors(error.status === 403 ? { token: "This is not the token that Duet printed." } : error.fields);
       if (error.status === 403) setStep(0);
@@ -118,7 +125,14 @@ export function Wizard({
         </Step>
       )}
       {step === 1 && (
-        <Step title="About you" text="With these you sign in. They stay in the encrypted file on this machine.">
+        <Step
+          title="About you"
+          text={
+            hasProject()
+              ? "With these you sign in, at the Supabase project of this Duet."
+              : "With these you sign in. They stay with this Duet."
+          }
+        >
           <Field
             label="What should your companion call you?"
             autoComplete="name"
@@ -190,6 +204,7 @@ function Step({ title, text, children }: { title: string; text: string; children
 }
 
 function wording(problem: Problem): string {
+  if (problem.code === "confirm_address") return problem.message;
   if (problem.status === 403)
     return "The setup token is not right. Copy it again from the terminal in which Duet runs; what you filled in is kept.";
   if (problem.status === 429) {

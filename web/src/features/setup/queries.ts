@@ -1,9 +1,15 @@
 import { queryOptions } from "@tanstack/react-query";
 import { getConfig } from "~/api/endpoints";
+import { setProject } from "~/api/project";
 
 /** What this installation is and whether it still waits for its owner. */
 export const configQuery = queryOptions({
   queryKey: ["config"],
-  queryFn: getConfig,
+  queryFn: async () => {
+    const config = await getConfig();
+    const { mode, url, publishable_key: publishableKey } = config.auth;
+    setProject(mode === "supabase" && url && publishableKey ? { url, publishableKey } : undefined);
+    return config;
+  },
   staleTime: 60_000,
 });

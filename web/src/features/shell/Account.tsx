@@ -1,6 +1,5 @@
 import { useState } from "react";
-import { signOut } from "~/api/endpoints";
-import { hasProject, signOutAtProject } from "~/api/project";
+import { endSession } from "~/api/session";
 import type { SessionAnswer } from "~/api/types";
 import { Leave, More, People } from "~/ui/icons";
 import { MenuButton, Popover } from "~/ui/Popover";
@@ -20,7 +19,7 @@ export function Account({ session, workspace, version, onMembers, onSignedOut }:
   const leave = async (everywhere: boolean) => {
     setProblem(undefined);
     try {
-      await (hasProject() ? signOutAtProject(everywhere) : signOut(everywhere));
+      await endSession(everywhere);
       onSignedOut();
     } catch (error) {
       setProblem(error instanceof Error ? error.message : "Signing out did not work.");
