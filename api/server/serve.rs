@@ -55,10 +55,23 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     if web.is_none() {
         output.say("This build has no web app: only the HTTP API is served.");
     }
-    let router = crate::router::router(state.clone(), web.map(WebAssets::router));
+    let web = web.map(|web| web.connecting_to(&origins(&state)).router());
+    let router = crate::router::router(state.clone(), web);
     let served = crate::serve(listener, router, state, stop).await;
     deployment.close().await;
     served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
+}
+
+/// Where a browser goes besides this server: the project that signs people in and its Realtime.
+fn origins(state: &AppState) -> Vec<String> {
+    let Some(issuer) = state.issuer() else {
+        return Vec::new();
+    };
+    let Ok(url) = issuer.info().url.parse::<reqwest::Url>() else {
+        return Vec::new();
+    };
+    let origin = url.origin().ascii_serialization();
+    vec![origin.replacen("http", "ws", 1), origin]
 }
 
 /// Tells where Duet is: data to the standard output, the rest beside it.
@@ -79,12 +92,7 @@ async fn announce(output: Output, state: &AppState, bound: &str, database: &str)
     output.say(&format!("  data   Postgres at {database}"));
     output.say(&format!("  model  {}", state.models().default_model()));
     if open {
-        output.say(match state.issuer() {
-            None => "  This Duet has no owner yet: open it in a browser with the setup token that `duet-api migrate` printed.",
-            Some(_) => {
-                "  This Duet has no owner yet: sign up at Supabase Auth, then send the token that `duet-api migrate` printed to `POST /v1/setup`."
-            }
-        });
+        output.say("  This Duet has no owner yet: open it in a browser with the setup token that `duet-api migrate` printed.");
     }
     if !config.server.bind.ip().is_loopback() {
         output.say("  Others on the network can reach this address. Put TLS in front of it, and set `server.public_url`.");
