@@ -58,6 +58,11 @@ impl TestBuild {
         find(&self.0, "bin", "duet")
     }
 
+    /// The `duet-api` program.
+    pub fn duet_api(&self) -> Result<PathBuf> {
+        find(&self.0, "bin", "duet-api")
+    }
+
     /// An example program.
     pub fn example(&self, name: &str) -> Result<PathBuf> {
         find(&self.0, "example", name)

@@ -341,9 +341,14 @@ fn doc(_: &Options) -> Result<Output> {
 fn e2e(options: &Options) -> Result<Output> {
     let chromium = fetch::chromium()?;
     web::build()?;
-    let duet = binary::test_build()?.duet()?;
+    supabase::install()?;
+    let postgres = Tested::new()?;
+    let built = binary::test_build()?;
     let mut npm = web::npm(&["run", "--silent", "e2e"]);
-    npm.env("DUET_BIN", duet).env("DUET_CHROMIUM", chromium);
+    npm.env("DUET_BIN", built.duet()?)
+        .env("DUET_API_BIN", built.duet_api()?)
+        .env("DUET_CHROMIUM", chromium)
+        .env(postgres::URL, postgres.url());
     if options.long {
         npm.env("DUET_TEST_LONG", "1");
     }
