@@ -30,6 +30,13 @@ function hear(page) {
   return frames;
 }
 
+async function openMembers(page) {
+  await page.getByRole("button", { name: "Account and settings" }).click();
+  await page.getByRole("button", { name: "Members" }).click();
+  await page.getByRole("heading", { level: 1, name: "Members" }).waitFor();
+  return page;
+}
+
 describe("on a Supabase project", () => {
   let duet;
   let browser;
@@ -112,6 +119,87 @@ describe("on a Supabase project", () => {
     } finally {
       await other.context.close();
     }
+  });
+
+  const guest = { name: "Bea", email: "bea@example.org", password: "a quiet river at night" };
+  let bea;
+  it("lets an invited person in, who signs up at the project as well", async () => {
+    const members = await openMembers(page);
+    await members.getByLabel("E-mail of the guest").fill(guest.email);
+    await members.getByRole("button", { name: "Make the link" }).click();
+    await members.getByText(`Give this link to ${guest.email}`).waitFor();
+    const link = await members.getByLabel("Invitation link").inputValue();
+    bea = await openPage(browser, duet.url, { others: [duet.project] });
+    bea.frames = hear(bea.page);
+    bea.watch.expect(/status of (400|404)/);
+    await bea.page.goto(link);
+    await bea.page.getByRole("heading", { name: "Join Home" }).waitFor();
+    await bea.page.getByLabel("What should you be called?").fill(guest.name);
+    await bea.page.getByLabel("Password").fill(guest.password);
+    await bea.page.getByRole("button", { name: "Make the account and join" }).click();
+    await bea.page.getByRole("heading", { name: guest.name }).waitFor();
+    await checkAccessibility(bea.page, "an invited person's first chat");
+  });
+
+  it("lets nothing cross between two people and two workspaces", async () => {
+    const own = await bea.page.evaluate(async (companion_name) => {
+      const { access_token } = JSON.parse(localStorage.getItem("duet.auth"));
+      const answer = await fetch("/v1/workspaces", {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${access_token}` },
+        body: JSON.stringify({ name: "Boats", companion_name }),
+      });
+      if (answer.status !== 201) throw new Error(`${answer.status}: ${await answer.text()}`);
+      return (await answer.json()).id;
+    }, owner.companion);
+    await bea.page.goto(`${duet.url}/chat?workspace=${own}`);
+    await composer(bea.page).waitFor();
+    await say(bea.page, "My boat is called Heron.");
+    assert.doesNotMatch(await say(bea.page, "What is my sister called?"), /Maria/);
+    const boats = bea.page.url();
+
+    await page.goto(`${duet.url}/chat`);
+    await composer(page).waitFor();
+    assert.doesNotMatch(await say(page, "What is my boat called?"), /Heron/);
+    const home = page.url();
+
+    // Each has the other's address, and there is nothing at it.
+    watch.expect(/status of 404/);
+    for (const [person, address] of [
+      [bea.page, home],
+      [page, boats],
+    ]) {
+      const conversation = new URL(address).pathname;
+      await person.goto(`${duet.url}${conversation}`);
+      await person.getByText("This conversation is not there").waitFor();
+      assert.equal(await person.getByText(/Heron|boat/).count(), 0);
+    }
+    const runs = await duet.sql`select id, user_id from duet.run`;
+    const [{ id: beas }] = await duet.sql`select id from duet.account where email = ${guest.email}`;
+    for (const [heard, other] of [
+      [bea.frames, (run) => run.user_id !== beas],
+      [frames, (run) => run.user_id === beas],
+    ]) {
+      const foreign = runs.filter(other);
+      assert.ok(foreign.length > 0);
+      assert.ok(!heard.some((frame) => foreign.some(({ id }) => frame.includes(id))), "no hint of another's run");
+    }
+  });
+
+  it("tells somebody within five seconds that they were removed, in mid-reply", async () => {
+    await bea.page.goto(`${duet.url}/chat`);
+    await composer(bea.page).waitFor();
+    await page.goto(`${duet.url}/chat`);
+    const members = await openMembers(page);
+    await members.getByRole("button", { name: `Remove ${guest.name}` }).click();
+    const [{ id: home }] = await duet.sql`select id from duet.workspace where name = 'Home'`;
+    await bea.page.goto(`${duet.url}/chat?workspace=${home}`);
+    await send(bea.page, "Tell me a long story.");
+    await writing(bea.page, "Mira");
+    await members.getByRole("alertdialog").getByRole("button", { name: "Remove" }).click();
+    await bea.page.getByRole("heading", { name: /^You are no longer a member of/ }).waitFor({ timeout: 5_000 });
+    await bea.context.close();
+    await page.goto(`${duet.url}/chat`);
   });
 
   it("signs out and in again", async () => {
