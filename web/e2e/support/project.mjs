@@ -29,8 +29,8 @@ export async function startOnProject() {
       PATH: process.env.PATH,
       DUET_BACKEND: "supabase",
       DUET_DATABASE_URL: worker,
-      DUET_SUPABASE__URL: project.url,
-      DUET_SUPABASE__PUBLISHABLE_KEY: project.publishableKey,
+      DUET_SUPABASE_URL: project.url,
+      DUET_SUPABASE_PUBLISHABLE_KEY: project.publishableKey,
     },
     stdio: ["ignore", "pipe", "pipe"],
   });
