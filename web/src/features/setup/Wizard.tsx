@@ -21,6 +21,9 @@ const stepOf: Record<string, number> = {
 
 const MIN_PASSWORD = 10;
 
+/** All fields are asked for, also those that only a sign-in at Duet itself sends along. */
+type Form = Record<keyof SetupRequest, string>;
+
 export function Wizard({
   onDone,
   onAlreadyDone,
@@ -29,7 +32,7 @@ export function Wizard({
   onAlreadyDone: () => void;
 }) {
   const [step, setStep] = useState(() => (tokenFromAddress() ? 1 : 0));
-  const [form, setForm] = useState<Record<keyof SetupRequest, string>>(() => ({
+  const [form, setForm] = useState<Form>(() => ({
     token: tokenFromAddress(),
     email: "",
     password: "",
@@ -50,7 +53,7 @@ export function Wizard({
     first?.focus();
   }, [step, problem]);
 
-  const field = (name: keyof SetupRequest) => ({
+  const field = (name: keyof Form) => ({
     name,
     value: form[name],
     error: errors[name],
@@ -74,7 +77,7 @@ export function Wizard({
     try {
       const { password, email, ...rest } = form;
       const project = hasProject();
-      if (project) await enterProject(email.trim(), password ?? "");
+      if (project) await enterProject(email.trim(), password);
       const session = await setUp({
         ...rest,
         // Address and password are the project's, where there is one.
