@@ -1,6 +1,5 @@
 import { useState } from "react";
-import { signOut } from "~/api/endpoints";
-import { hasProject, signOutAtProject } from "~/api/project";
+import { endSession } from "~/api/session";
 import { Button } from "~/ui/Button";
 import { Notice } from "~/ui/Notice";
 
@@ -19,7 +18,7 @@ export function Gone({ workspace, others, onOthers, onSignedOut }: Props) {
   const leave = async () => {
     setProblem(undefined);
     try {
-      await (hasProject() ? signOutAtProject(false) : signOut(false));
+      await endSession(false);
       onSignedOut();
     } catch (error) {
       setProblem(error instanceof Error ? error.message : "Signing out did not work.");
