@@ -221,12 +221,6 @@ async fn accept(State(state): State<AppState>, request: Request) -> ApiResult<Re
             "Supabase Auth signs people in: sign up there with the invited address, leave `password` out, and send the access token of that sign-in.",
         ));
     }
-    if state.issuer().is_some() {
-        return Err(Problem::invalid_field(
-            "password",
-            "Supabase Auth signs people in: sign up there, then accept with its access token and without `password`.",
-        ));
-    }
     // Before the password is hashed, which costs.
     invitations.look_up(token_hash).await?;
     password::check(&password).map_err(|message| Problem::invalid_field("password", message))?;
