@@ -22,7 +22,7 @@ mod reference;
 mod reply;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -113,6 +113,9 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
+/// How long the exit waits for what still runs.
+const LAST_TASKS: Duration = Duration::from_secs(2);
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -133,8 +136,9 @@ pub fn main() -> ExitCode {
         Err(error) => return Failure::failed(format!("Duet cannot start its threads: {error}.")).report("duet"),
     };
     let outcome = runtime.block_on(dispatch(cli));
-    // Blocked reads (standard input) must not keep a finished command alive.
-    runtime.shutdown_background();
+    // The threads of the data file end with the last task that holds it: exiting before them, they would use a cipher that the exit
+    // has put away (seen as a protection fault). Blocked reads (standard input) must not keep a finished command alive for long.
+    runtime.shutdown_timeout(LAST_TASKS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report("duet"),

@@ -6,6 +6,17 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::Pg
 
 use super::{SHIM, run, server_url};
 
+/// The roles, as the first migration makes them.
+const ROLES: &str = "do $$ begin
+        if not exists (select from pg_roles where rolname = 'duet_agent') then
+            create role duet_agent nologin noinherit nobypassrls;
+        end if;
+        if not exists (select from pg_roles where rolname = 'duet_worker') then
+            create role duet_worker login noinherit nobypassrls;
+        end if;
+    end $$;
+    grant authenticated, duet_agent to duet_worker with inherit false, set true";
+
 /// A database without a schema. It stays on its server until that stops.
 pub struct EmptyDatabase {
     server: PgConnectOptions,
@@ -33,10 +44,11 @@ impl EmptyDatabase {
             .await
             .expect("a name");
         run(&mut admin, &format!("create database {name}")).await;
-        // The shim makes roles, which all databases of a server share.
+        // The shim and the migrations make roles, which all databases of a server share: here they are there, as beside another Duet.
         run(&mut admin, "select pg_advisory_lock(7262847)").await;
         let database = Self { server, name };
         database.sql("supabase_admin", SHIM).await;
+        database.sql("postgres", ROLES).await;
         run(&mut admin, "select pg_advisory_unlock(7262847)").await;
         admin.close().await.expect("closed");
         database
