@@ -13,7 +13,8 @@ use duet_supabase::testing::TestDatabase;
 async fn with_supabase_auth(db: &TestDatabase) {
     let mut superuser = db.superuser().await;
     sqlx::raw_sql(
-        "create table auth.users (id uuid primary key, email text, email_confirmed_at timestamptz, raw_user_meta_data jsonb);
+        "create table auth.users (id uuid primary key, email text, email_confirmed_at timestamptz, raw_user_meta_data jsonb,
+             is_anonymous boolean not null default false, banned_until timestamptz, deleted_at timestamptz);
          grant all on auth.users to postgres",
     )
     .execute(&mut superuser)
