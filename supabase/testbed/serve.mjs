@@ -50,11 +50,22 @@ if (values.prepare) {
   process.exit(0);
 }
 
+// Production lets pages of any origin ask, with the headers of Supabase's own client; the implementation does not.
+async function answer(request, environment) {
+  const given = await served.fetch(request, environment);
+  if (!request.headers.has("origin")) return given;
+  const headers = new Headers(given.headers);
+  headers.set("access-control-allow-origin", "*");
+  const wanted = request.headers.get("access-control-request-headers");
+  if (wanted) headers.set("access-control-allow-headers", wanted);
+  return new Response(request.method === "OPTIONS" ? null : given.body, { status: given.status, headers });
+}
+
 const server = serve(
   {
     port: 0,
     hostname: "127.0.0.1",
-    fetch: (request, env) => served.fetch(request, { peerAddress: env.incoming.socket.remoteAddress ?? null }),
+    fetch: (request, env) => answer(request, { peerAddress: env.incoming.socket.remoteAddress ?? null }),
   },
   ({ port }) => console.log(JSON.stringify({ url: `http://127.0.0.1:${port}`, ...keys })),
 );
