@@ -11,7 +11,7 @@ export const Route = createRootRouteWithContext<{ queries: QueryClient }>()({
       { charSet: "utf-8" },
       { name: "viewport", content: "width=device-width, initial-scale=1, viewport-fit=cover" },
       { title: "Duet" },
-      { name: "description", content: "A companion that remembers, on your own machine." },
+      { name: "description", content: "A companion that remembers, and whose memory stays yours." },
       { name: "color-scheme", content: "light dark" },
       { name: "referrer", content: "no-referrer" },
     ],

@@ -114,7 +114,7 @@ export function Wizard({
       {step === 0 && (
         <Step
           title="Let’s begin"
-          text="Duet printed a setup token in the terminal when it started. It makes sure that you, and nobody else, become the owner."
+          text="Duet printed a setup token: `duet` in its terminal when it started, `duet-api migrate` once. It makes sure that you, and nobody else, become the owner."
         >
           <Field
             label="Setup token"
@@ -122,7 +122,12 @@ export function Wizard({
             autoCapitalize="none"
             spellCheck={false}
             required
-            hint={<>Not there any more? Stop Duet and start it again: it prints a new one until set-up is done.</>}
+            hint={
+              <>
+                Not there any more? `duet` prints a new one each time it starts, `duet-api migrate --new-setup-token`
+                makes one, until set-up is done.
+              </>
+            }
             {...field("token")}
           />
         </Step>
@@ -209,7 +214,7 @@ function Step({ title, text, children }: { title: string; text: string; children
 function wording(problem: Problem): string {
   if (problem.code === "confirm_address") return problem.message;
   if (problem.status === 403)
-    return "The setup token is not right. Copy it again from the terminal in which Duet runs; what you filled in is kept.";
+    return "The setup token is not right. Copy it again from where Duet printed it; what you filled in is kept.";
   if (problem.status === 429) {
     const wait = problem.retryAfterSeconds;
     return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a minute, then try again."} What you filled in is kept.`;

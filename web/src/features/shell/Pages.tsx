@@ -19,10 +19,10 @@ export function Threshold({ children }: { children: ReactNode }) {
           <div>
             <Plate />
             <p className="mt-10 max-w-sm font-serif text-2xl leading-snug text-balance">
-              Two voices, one memory. It stays with you, on your own machine.
+              Two voices, one memory. It stays with you.
             </p>
           </div>
-          <p className="text-sm text-ink-3">Everything is kept in one encrypted file.</p>
+          <p className="text-sm text-ink-3">Your data stays where you put it.</p>
         </aside>
         <main className="flex flex-1 flex-col px-6 py-8">
           <div className="wide:hidden">
