@@ -21,7 +21,7 @@ use crate::{
     command::exit::{Exit, Failure, Outcome},
     config::Config,
     machine,
-    state::{AppParts, AppState},
+    state::{AppParts, AppState, Mode},
 };
 
 /// Longest wait for a free connection.
@@ -113,6 +113,7 @@ async fn state(
         .await
         .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
     let parts = AppParts {
+        mode: Mode::Server,
         config,
         env,
         stores: store.stores(),

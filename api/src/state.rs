@@ -16,6 +16,7 @@ use duet_core::{
     run::{Driver, DriverParts},
     tools::ToolRegistry,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
@@ -29,8 +30,20 @@ use crate::{
     },
 };
 
+/// Where an installation keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// One encrypted file on one machine, served by one process.
+    Local,
+    /// Postgres, served by any number of processes.
+    Server,
+}
+
 /// What a deployment brings.
 pub struct AppParts {
+    /// Where the data is.
+    pub mode: Mode,
     /// The settings.
     pub config: Config,
     /// Time and chance.
@@ -64,6 +77,7 @@ pub struct AppState {
 }
 
 struct Inner {
+    mode: Mode,
     config: Config,
     env: Env,
     stores: Stores,
@@ -116,6 +130,7 @@ impl AppState {
         );
         Self {
             inner: Arc::new(Inner {
+                mode: parts.mode,
                 origins: Origins::new(&parts.config.server),
                 limits: Limits::new(&parts.config.limits),
                 tokens: Tokens::new(&parts.signing_key),
@@ -137,6 +152,10 @@ impl AppState {
         }
     }
 
+    /// Where the data is.
+    pub fn mode(&self) -> Mode {
+        self.inner.mode
+    }
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.inner.config

@@ -6,7 +6,7 @@ use axum::Router;
 use duet_api::{
     auth::secret,
     hosting::Tasks,
-    state::{AppParts, AppState},
+    state::{AppParts, AppState, Mode},
 };
 use duet_core::{
     Env, StoreError,
@@ -153,6 +153,7 @@ impl Inside {
         let env = duet_api::machine::system();
         let http = http()?;
         let state = AppState::new(AppParts {
+            mode: Mode::Local,
             config: settings.config.clone(),
             env: env.clone(),
             stores: opened.store.stores(),

@@ -5,7 +5,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     error::{ApiResult, OpenProblems},
-    state::AppState,
+    state::{AppState, Mode},
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
@@ -15,9 +15,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// What this server is.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServerInfo {
-    /// `local`: one file on one machine.
-    #[schema(example = "local")]
-    pub mode: String,
+    /// Where it keeps its data.
+    pub mode: Mode,
     /// Duet's version.
     pub version: String,
     /// Whether it waits for its first owner.
@@ -99,7 +98,7 @@ async fn get_config(State(state): State<AppState>) -> ApiResult<Json<ServerInfo>
         },
     };
     Ok(Json(ServerInfo {
-        mode: "local".into(),
+        mode: state.mode(),
         version: env!("CARGO_PKG_VERSION").into(),
         setup_needed: state.stores().accounts.needs_owner().await?,
         auth,

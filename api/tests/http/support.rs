@@ -18,7 +18,7 @@ use duet_api::{
     auth::setup,
     config::Config,
     router::router,
-    state::{AppParts, AppState},
+    state::{AppParts, AppState, Mode},
     testing::env,
 };
 use duet_core::{
@@ -199,6 +199,7 @@ impl Server {
         .unwrap();
         let model = Scripted::default();
         let state = AppState::new(AppParts {
+            mode: Mode::Local,
             config,
             env: env.clone(),
             stores: store.stores(),

@@ -160,7 +160,7 @@ async fn from_signing_up_to_a_conversation() {
 
     let nobody = Person::nobody(&server);
     let info = nobody.get("/v1/config").await.ok(200);
-    assert_eq!(info["setup_needed"], true);
+    assert_eq!((&info["mode"], &info["setup_needed"]), (&json!("server"), &json!(true)));
     assert_eq!(
         info["auth"],
         json!({
