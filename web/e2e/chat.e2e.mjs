@@ -149,7 +149,9 @@ describe("talking with the companion", () => {
     await send(page, "Are you there?");
     await page.getByText("Not sent.").waitFor();
     await eventually(() => composer(page).inputValue(), "Are you there?");
-    await page.reload().catch(() => undefined);
+    await assert.rejects(page.reload());
+    // The browser shows its error page a moment after it gave up; going elsewhere before would be interrupted by it.
+    await page.waitForURL(/^chrome-error:/);
     await duet.restart();
     await page.goto(duet.url);
     await page.getByRole("link", { name: "Hello!" }).first().click();

@@ -7,9 +7,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The checkout's root.
+/// The checkout's root: the one that cargo runs this from, since clones that share a target folder share the program too.
 pub fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest = Path::new(&manifest);
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 

@@ -1486,6 +1486,11 @@ export interface components {
             usage: components["schemas"]["Usage"];
         };
         /**
+         * @description Where an installation keeps its data.
+         * @enum {string}
+         */
+        Mode: "local" | "server";
+        /**
          * @description A model, as `provider/name`.
          * @example ollama/llama3.2
          */
@@ -1945,11 +1950,8 @@ export interface components {
             /** @description Who signs people in. */
             auth: components["schemas"]["AuthInfo"];
             embedder?: components["schemas"]["EmbedderInfo"] | null;
-            /**
-             * @description `local`: one file on one machine.
-             * @example local
-             */
-            mode: string;
+            /** @description Where it keeps its data. */
+            mode: components["schemas"]["Mode"];
             /** @description The default model. */
             model: components["schemas"]["DefaultModel"];
             /** @description Whether it waits for its first owner. */
