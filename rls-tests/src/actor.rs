@@ -1,6 +1,6 @@
 //! Who attacks, and where they belong in the world.
 
-use crate::words::Place;
+use crate::{attempt::Host, words::Place};
 
 /// Somebody who asks the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,16 +106,16 @@ impl Actor {
         }
     }
 
-    /// The statements that make a transaction of the superuser theirs, in the way of the server's transport: the powerless login first,
-    /// then the claims, then the role.
-    pub fn statements(self) -> String {
+    /// The statements that make an act theirs, in the way of the server's transport: the powerless login first, then the claims, then
+    /// the role. Only a superuser can take on the login; an owner takes on the role at once.
+    pub fn statements(self, host: Host) -> String {
         let mut text = String::from("set local duet.now = '2026-11-21 12:00:00+00'; ");
-        if self == Self::Anon {
-            return text + "set local role anon";
-        }
-        text.push_str("set local session authorization duet_worker; ");
-        if self == Self::Worker {
-            return text + "select 1";
+        match (self, host) {
+            (Self::Anon, _) => return text + "set local role anon",
+            (Self::Worker, Host::Superuser) => return text + "set local session authorization duet_worker",
+            (Self::Worker, Host::Owner) => return text + "set local role duet_worker",
+            (_, Host::Superuser) => text.push_str("set local session authorization duet_worker; "),
+            (_, Host::Owner) => {}
         }
         let place = self.place();
         let mut settings = vec![(

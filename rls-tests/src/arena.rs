@@ -36,7 +36,8 @@ impl Arena {
             server: PgConnectOptions::from_str(&url)?,
             name,
         };
-        arena.stage().await?.run(&world()?).await?;
+        let world = format!("begin; {} commit; analyze", world()?);
+        arena.stage().await?.run(&world).await?;
         Ok(arena)
     }
 
@@ -85,9 +86,9 @@ impl Arena {
     }
 }
 
-/// The statements that make the world of `world.sql`, in one transaction.
+/// The statements that make the world of `world.sql`.
 pub fn world() -> Result<String> {
-    let mut text = String::from("begin;\n");
+    let mut text = String::new();
     for part in WORLD.split("-- @ ").skip(1) {
         let (heading, sql) = part.split_once('\n').context("A part of world.sql has a heading.")?;
         let kind = heading.split(':').next().unwrap_or_default();
@@ -107,6 +108,5 @@ pub fn world() -> Result<String> {
     }
     // What belonged to the former member stays, without them.
     text.push_str(&Place::FORMER.fill("delete from duet.member where workspace_id = {ws} and user_id = {me};\n"));
-    text.push_str("commit; analyze;");
     Ok(text)
 }

@@ -38,25 +38,50 @@ impl Outcome {
     }
 }
 
-/// What becomes of a statement's effects within its transaction.
+/// What becomes of a statement's effects within its act.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Effects {
-    /// They stay until the transaction is taken back.
+    /// They stay until the act is taken back.
     Stay,
     /// They are taken back at once.
     TakenBack,
 }
 
-/// A superuser's connection that takes on actors; nothing that happens on it is committed, unless it is said.
-pub struct Stage(PgConnection);
+/// Whose connection takes on the actors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// The superuser of a server of the tests' own. Each act is a transaction.
+    Superuser,
+    /// The owner of a database that is somebody else's, within one transaction that is taken back at its end. Each act is a part of it.
+    Owner,
+}
+
+/// A connection that takes on actors; nothing that they do on it is committed.
+pub struct Stage {
+    connection: PgConnection,
+    host: Host,
+}
 
 impl Stage {
     /// On a connection of the server's superuser.
     pub fn new(connection: PgConnection) -> Self {
-        Self(connection)
+        Self {
+            connection,
+            host: Host::Superuser,
+        }
     }
 
-    /// Runs statements as the superuser (or as whom the transaction has taken on).
+    /// On a connection of a database's owner, in a transaction that begins here and that nothing commits.
+    pub async fn visiting(connection: PgConnection) -> Result<Self> {
+        let mut stage = Self {
+            connection,
+            host: Host::Owner,
+        };
+        stage.run("begin").await?;
+        Ok(stage)
+    }
+
+    /// Runs statements as the host (or as whom the act has taken on).
     pub async fn run(&mut self, sql: &str) -> Result<()> {
         self.rows(sql).await.map(|_| ())
     }
@@ -64,7 +89,7 @@ impl Stage {
     /// The first column of the rows of the last statement that has some.
     pub async fn rows(&mut self, sql: &str) -> Result<Vec<String>> {
         let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-            .fetch_all(&mut self.0)
+            .fetch_all(&mut self.connection)
             .await
             .with_context(|| format!("This failed: {}", shortened(sql)))?;
         rows.iter().map(text).collect()
@@ -74,34 +99,46 @@ impl Stage {
     pub async fn table(&mut self, sql: &str) -> Result<Vec<PgRow>> {
         sqlx::query(AssertSqlSafe(sql.to_owned()))
             .persistent(false)
-            .fetch_all(&mut self.0)
+            .fetch_all(&mut self.connection)
             .await
             .with_context(|| format!("This failed: {}", shortened(sql)))
     }
 
-    /// Begins a transaction as somebody.
+    /// Begins an act as somebody.
     pub async fn begin_as(&mut self, actor: Actor) -> Result<()> {
-        self.run(&format!("begin; {}", actor.statements())).await
+        let begin = match self.host {
+            Host::Superuser => "begin",
+            Host::Owner => "savepoint act",
+        };
+        self.run(&format!("{begin}; {}", actor.statements(self.host))).await
     }
 
-    /// The superuser again, in the same transaction.
+    /// The host again, in the same act.
     pub async fn step_back(&mut self) -> Result<()> {
-        self.run("set local session authorization default; set local role none").await
+        self.run(match self.host {
+            Host::Superuser => "set local session authorization default; set local role none",
+            Host::Owner => "set local role none",
+        })
+        .await
     }
 
-    /// Takes the transaction back.
+    /// Takes the act back.
     pub async fn rollback(&mut self) -> Result<()> {
-        self.run("rollback").await
+        self.run(match self.host {
+            Host::Superuser => "rollback",
+            Host::Owner => "rollback to savepoint act; release savepoint act",
+        })
+        .await
     }
 
-    /// Tries a statement within the transaction, which survives its failure.
+    /// Tries a statement within the act, which survives its failure.
     pub async fn attempt(&mut self, sql: &str, effects: Effects) -> Result<Outcome> {
         let after = match effects {
             Effects::Stay => "",
             Effects::TakenBack => "rollback to savepoint attempt; ",
         };
         let text_of = format!("savepoint attempt; {sql}; {after}release savepoint attempt");
-        let failure = match sqlx::raw_sql(AssertSqlSafe(text_of)).fetch_all(&mut self.0).await {
+        let failure = match sqlx::raw_sql(AssertSqlSafe(text_of)).fetch_all(&mut self.connection).await {
             Ok(rows) => return Ok(Outcome::Rows(rows.iter().map(text).collect::<Result<_>>()?)),
             Err(failure) => failure,
         };

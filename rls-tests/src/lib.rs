@@ -9,8 +9,10 @@ pub mod attempt;
 pub mod calls;
 pub mod catalogue;
 pub mod checks;
+pub mod data_api;
 pub mod matrix;
 pub mod suite;
+pub mod visit;
 pub mod words;
 
 pub use self::{actor::Actor, arena::Arena, suite::Finding};

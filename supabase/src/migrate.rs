@@ -46,7 +46,7 @@ pub enum SchemaVersion {
 impl Applied {
     /// Compares with the migrations of this program.
     pub fn compare(&self) -> SchemaVersion {
-        self.against(&migrator().iter().map(|migration| migration.version.to_string()).collect())
+        self.against(&versions())
     }
 
     /// Whether another runner applies the migrations of this database: then it stays with that one.
@@ -88,6 +88,17 @@ pub fn functions(schema: &str) -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// The versions of the migrations.
+pub fn versions() -> BTreeSet<String> {
+    migrator().iter().map(|migration| migration.version.to_string()).collect()
+}
+
+/// The migrations as statements, for whoever has to make the schema within a transaction of theirs.
+#[cfg(feature = "testing")]
+pub fn statements() -> Vec<String> {
+    migrator().iter().map(|migration| migration.sql.as_str().to_owned()).collect()
 }
 
 /// A name for this state of the schema and of `more`, for databases that are made from it.

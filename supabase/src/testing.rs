@@ -34,7 +34,7 @@ pub use self::{empty::EmptyDatabase, project::SupabaseProject, served::ServedDat
 const SHIM: &str = include_str!("../../deploy/postgres/shim.sql");
 
 /// A database listens to the tests' clock instead of its own: only this function differs from what is shipped.
-const CLOCK: &str = "create or replace function private.now() returns timestamptz
+pub const CLOCK: &str = "create or replace function private.now() returns timestamptz
     language sql volatile set search_path = '' as $$
         select date_trunc('milliseconds', coalesce(coalesce(
             nullif(current_setting('duet.now', true), ''),
@@ -131,6 +131,11 @@ impl TestDatabase {
         url.set_path(&self.name);
         let options = PgConnectOptions::from_str(url.as_str()).expect("a Postgres URL");
         options.connect().await.expect("the superuser's connection")
+    }
+
+    /// How the database's owner connects.
+    pub fn owner_options(&self) -> PgConnectOptions {
+        self.owner.clone()
     }
 
     /// How the server's own login connects.

@@ -1,7 +1,10 @@
 //! `duet-api migrate`: the schema, the setup token, the server's password.
 
 use duet_api::testing::Browser;
-use duet_supabase::testing::{EmptyDatabase, OwnServer};
+use duet_supabase::{
+    migrate,
+    testing::{EmptyDatabase, OwnServer},
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -53,6 +56,37 @@ async fn an_empty_database_is_migrated_once_and_its_setup_token_is_shown_once() 
         json!({"applied": 0, "setup_token": null, "owned": true}),
         "an owner is not replaced"
     );
+}
+
+/// As `supabase db push` does it, which writes its own ledger; the real command line is tried by `cargo xtask test --only supabase`.
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_stay_with_the_command_that_applied_them() {
+    let database = EmptyDatabase::fresh().await;
+    let duet = Program::of(&database);
+    for migration in migrate::statements() {
+        database.sql("postgres", &migration).await;
+    }
+    let ledger = "create schema supabase_migrations;
+        create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text);";
+    database.sql("postgres", ledger).await;
+    let rows: Vec<String> = migrate::versions().iter().map(|version| format!("('{version}')")).collect();
+    let (last, before) = rows.split_last().unwrap();
+    let insert = "insert into supabase_migrations.schema_migrations (version) values";
+    database.sql("postgres", &format!("{insert} {}", before.join(", "))).await;
+    let missing = last.trim_matches(['(', ')', '\'']);
+    duet.run(&["migrate"])
+        .refused(1, &["supabase db push", missing, "apply it by that command"]);
+
+    database.sql("postgres", &format!("{insert} {last}")).await;
+    let done = duet.run(&["migrate", "--json"]).json();
+    assert_eq!((&done["applied"], &done["owned"]), (&json!(0), &json!(false)));
+    assert!(done["setup_token"].is_string(), "{done}");
+    assert_eq!(
+        database.value("select to_regnamespace('duet_migrations') is null").await,
+        "true"
+    );
+    let server = duet.serve();
+    assert!(server.needs_owner);
 }
 
 #[tokio::test(flavor = "multi_thread")]
