@@ -57,13 +57,20 @@ call private.seclude('duet.member');
 
 -- The workspaces that a policy opens: the asker's own; for an agent only the one that it acts in, while its person is in it.
 -- Definer, because a policy on duet.member cannot ask duet.member. Policies wrap it in an array so that it is evaluated once a
--- statement and not once a row (measured twentyfold apart).
+-- statement and not once a row (measured twentyfold apart). In PL/pgSQL, which keeps its plans: before Postgres 18 a function in SQL is
+-- planned anew in each statement that calls it.
 create function private.my_workspaces() returns setof uuid
-language sql stable security definer set search_path = '' as $$
-    select m.workspace_id from duet.member m
-    where m.user_id = (select auth.uid())
-      and (current_setting('role', true) <> 'duet_agent'
-           or m.workspace_id = nullif(current_setting('duet.workspace_id', true), '')::uuid)
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    me uuid := auth.uid();
+begin
+    if current_setting('role', true) = 'duet_agent' then
+        return query select m.workspace_id from duet.member m
+                     where m.user_id = me and m.workspace_id = nullif(current_setting('duet.workspace_id', true), '')::uuid;
+    else
+        return query select m.workspace_id from duet.member m where m.user_id = me;
+    end if;
+end;
 $$;
 
 -- The asker's role there; null for strangers.

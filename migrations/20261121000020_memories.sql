@@ -158,7 +158,7 @@ create table duet.memory_code (
     foreign key (workspace_id, memory) references duet.memory_vector (workspace_id, memory) on delete cascade
 ) with (autovacuum_vacuum_insert_threshold = 200, autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_vacuum_scale_factor = 0.02);
 alter table duet.memory_code alter column code set storage plain;
-create index memory_code_to_compare on duet.memory_code (workspace_id, model) include (class, expires_at, memory, code);
+create index memory_code_to_compare on duet.memory_code (workspace_id, model, class) include (expires_at, memory, code);
 
 -- What must stay redacted, by ids alone.
 create table duet.memory_tombstone (
@@ -203,12 +203,20 @@ $$;
 
 -- The classes that a policy opens to the asker for what they are about to do.
 create function private.my_classes(capability text) returns setof bigint
-language sql stable security definer set search_path = '' as $$
-    select c.key from duet.memory_class c left join private.my_agent() a on true
-    where c.workspace_id = any (array(select private.my_workspaces()))
-      and (c.owner is null or c.owner = (select auth.uid()))
-      and (current_setting('role', true) <> 'duet_agent'
-           or (capability = any (a.capabilities) and c.domain = any (a.domains) and (c.owner is null or a.sees_private)))
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    me uuid := auth.uid();
+    mine uuid[] := array(select private.my_workspaces());
+begin
+    if current_setting('role', true) = 'duet_agent' then
+        return query select c.key from duet.memory_class c cross join private.my_agent() a
+                     where c.workspace_id = any (mine) and (c.owner is null or (c.owner = me and a.sees_private))
+                       and capability = any (a.capabilities) and c.domain = any (a.domains);
+    else
+        return query select c.key from duet.memory_class c
+                     where c.workspace_id = any (mine) and (c.owner is null or c.owner = me);
+    end if;
+end;
 $$;
 
 create function private.domain_of(workspace uuid, class bigint) returns text

@@ -8,7 +8,8 @@ create function public.memory_recall_bundle(
     p_workspace uuid, p_domains text[], p_local boolean, p_terms text[], p_text_pool int, p_widened int, p_reach int,
     p_model text, p_vector text, p_nearest int
 ) returns jsonb
-language plpgsql stable set search_path = '' as $$
+-- One plan for all questions: planning these statements for each question anew takes longer than some of them.
+language plpgsql stable set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
     -- Row level security leaves only the classes that the asker may see.
     classes bigint[] := array(
@@ -48,7 +49,8 @@ begin
         from unnest(p_terms) with ordinality as asked (term, place)
         cross join lateral (
             select t.memory, t.frequency, t.length from duet.memory_term t
-            where t.workspace_id = p_workspace and t.class = any (classes) and t.term = asked.term) t
+            where t.workspace_id = p_workspace and t.class = any (classes) and t.term = asked.term
+            offset 0) t -- a term after the other: joined, all terms of the workspace would be read
     ), rarity as materialized (
         select f.place, count(*) as documents,
                ln(1 + (totals.scored - least(count(*), totals.scored) + 0.5) / (least(count(*), totals.scored) + 0.5)) as rarity
@@ -64,7 +66,8 @@ begin
            (select array_agg(b.memory order by b.own desc, b.memory) from best b) as memories,
            array_agg(f.place - 1) as terms_of, array_agg(f.memory) as memories_of, array_agg(f.frequency) as frequencies_of,
            array_agg(f.length) as lengths_of
-    into words from found f join best b on b.memory = f.memory;
+    -- A subquery that no join can replace is looked up in a hash table; the planner, which expects few rows, would compare all with all.
+    into words from found f where coalesce(f.memory in (select b.memory from best b), false);
 
     -- The best ones' neighbours, also those that share no word with the question. Expired ones are not there for the asker.
     select array_agg(m.key order by b.place) as memories,

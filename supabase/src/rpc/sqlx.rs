@@ -87,6 +87,7 @@ impl SqlxRpc {
     }
 
     /// A transaction on a connection that lives. One that broke while it lay idle shows here, before anything of the call was sent.
+    /// It begins as nobody, in a message of its own: one that is given up before it has begun stays open, and may have no identity.
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         for _ in 0..self.pool.size() {
             match self.pool.begin().await {
