@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use crate::{arena, attempt::Stage};
 
-/// Whether somebody lives there. (A schema without an installation is one that others made.)
+/// Whether somebody has an account there.
 const LIVED_IN: &str = "select exists (select from duet.account)::text";
 
 /// Sets the stage on a database where Duet is not installed, or is installed and has no account yet. When the stage goes, so does all
