@@ -1,6 +1,6 @@
 //! What goes wrong is told in one sentence that says what to do, with the documented exit code, and nothing is lost.
 
-use std::{fs, net::TcpListener, process::Command};
+use std::{fs, net::TcpListener, path::PathBuf, process::Command};
 
 use crate::harness::Home;
 
@@ -17,6 +17,36 @@ fn lived_in() -> Home {
 fn nothing_lost(home: &Home) {
     let memories = home.run(["memory", "list", "--json"]).json();
     assert_eq!(memories[0]["text"], "My bike is red.", "{memories}");
+}
+
+/// The data file with the log beside it, which is there still when a process ended before it had put everything into the file.
+struct Kept(Vec<(PathBuf, Vec<u8>)>);
+
+impl Kept {
+    /// Takes them away.
+    fn take(home: &Home) -> Self {
+        let files = ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", home.data().display())));
+        let there = files.into_iter().filter(|path| path.exists());
+        let kept = there.map(|path| {
+            let bytes = fs::read(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            (path, bytes)
+        });
+        Self(kept.collect())
+    }
+
+    /// What was in the file itself.
+    fn data(&self, home: &Home) -> &[u8] {
+        &self.0.iter().find(|(path, _)| *path == home.data()).unwrap().1
+    }
+
+    /// Puts them back, in the place of what stands there now.
+    fn put_back(self, home: &Home) {
+        Self::take(home);
+        for (path, bytes) in self.0 {
+            fs::write(path, bytes).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -55,7 +85,8 @@ fn key_that_others_can_read() {
 #[test]
 fn truncated_foreign_and_plain_files() {
     let home = lived_in();
-    let whole = fs::read(home.data()).unwrap();
+    let kept = Kept::take(&home);
+    let whole = kept.data(&home);
     fs::write(home.data(), &whole[..whole.len() - 100]).unwrap();
     home.run(["memory", "list"]).refused(1, &["duet.db", "cut off", "backup"]);
     fs::write(home.data(), "").unwrap();
@@ -66,15 +97,15 @@ fn truncated_foreign_and_plain_files() {
     fs::write(home.data(), [7; 16384]).unwrap();
     home.run(["memory", "list"])
         .refused(3, &["does not open with this key", "not a Duet data file"]);
-    fs::write(home.data(), &whole).unwrap();
+    kept.put_back(&home);
     nothing_lost(&home);
 }
 
 #[test]
 fn damaged_file() {
     let home = lived_in();
-    let whole = fs::read(home.data()).unwrap();
-    let mut damaged = whole.clone();
+    let kept = Kept::take(&home);
+    let mut damaged = kept.data(&home).to_vec();
     // Every page after the first: whichever is read fails its check.
     for byte in damaged[8192..].iter_mut().step_by(512) {
         *byte ^= 0x40;
@@ -83,7 +114,7 @@ fn damaged_file() {
     let done = home.run(["memory", "list"]);
     assert!(done.code == 1 || done.code == 5, "{}: {}", done.code, done.err);
     assert!(done.err.contains("damaged") && done.err.contains("backup"), "{}", done.err);
-    fs::write(home.data(), whole).unwrap();
+    kept.put_back(&home);
     nothing_lost(&home);
 }
 
