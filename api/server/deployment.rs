@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use duet_core::{policy::Policy, tools::ToolRegistry};
 use duet_supabase::{
     check,
-    rpc::{SqlxRpc, SqlxSettings},
+    rpc::{WireRpc, WireSettings},
     store::PostgresStore,
 };
 
@@ -43,7 +43,7 @@ pub struct Deployment {
     /// Host, port and name of the database.
     pub database: String,
     store: PostgresStore,
-    rpc: Arc<SqlxRpc>,
+    rpc: Arc<WireRpc>,
 }
 
 impl Deployment {
@@ -54,8 +54,8 @@ impl Deployment {
         check::before_serving(&databases.ordinary).await.map_err(database::refusing)?;
 
         let env = machine::system();
-        let rpc = Arc::new(SqlxRpc::new(
-            SqlxSettings {
+        let rpc = Arc::new(WireRpc::new(
+            WireSettings {
                 connect: databases.ordinary.options(),
                 connections: config.database.connections,
                 statement_timeout: config.database.statement_timeout(),

@@ -7,11 +7,15 @@ use std::{collections::BTreeMap, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use duet_api::config::DatabaseConfig;
-use duet_core::{Env, ports::Stores};
+use duet_core::{
+    Env,
+    ids::{Id, WorkspaceId},
+    ports::Stores,
+};
 use duet_supabase::{
     connect,
     install::Owner,
-    rpc::{SqlxRpc, SqlxSettings},
+    rpc::{WireRpc, WireSettings},
     store::PostgresStore,
 };
 use secrecy::SecretString;
@@ -254,6 +258,45 @@ impl Database {
         run(&mut superuser, "checkpoint").await
     }
 
+    /// Copies all memories of a workspace, with what they are found by, into one that has none. The numbers that rows have within the
+    /// database become others, by `number`.
+    pub async fn copy_memories(&self, from: WorkspaceId, to: WorkspaceId, number: usize) -> Result<()> {
+        let mut superuser = self.superuser().await?;
+        // What triggers would count is copied as well, and what foreign keys name.
+        run(&mut superuser, "set session_replication_role = replica").await?;
+        let tables: Vec<(String, Vec<String>)> = sqlx::query_as(
+            "select c.relname::text, array_agg(a.attname::text order by a.attnum)
+             from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+             where c.relnamespace = 'duet'::regnamespace and c.relkind = 'r' and c.relname like 'memory%' and a.attgenerated = ''
+             group by c.relname",
+        )
+        .fetch_all(&mut superuser)
+        .await?;
+        for (table, columns) in tables {
+            let values: Vec<String> = columns
+                .iter()
+                .map(|column| match column.as_str() {
+                    "workspace_id" => "$2".to_owned(),
+                    "key" | "class" | "memory" => format!("{column} + $3"),
+                    _ => column.clone(),
+                })
+                .collect();
+            let copy = format!(
+                "insert into duet.{table} ({}) overriding system value select {} from duet.{table} where workspace_id = $1",
+                columns.join(", "),
+                values.join(", "),
+            );
+            sqlx::query(AssertSqlSafe(copy))
+                .bind(from.uuid())
+                .bind(to.uuid())
+                .bind(i64::try_from(number)? << 32)
+                .execute(&mut superuser)
+                .await
+                .with_context(|| format!("Cannot copy duet.{table}."))?;
+        }
+        Ok(())
+    }
+
     /// What it takes on the disk, without the server's log.
     pub async fn bytes(&self) -> Result<u64> {
         let bytes: i64 = sqlx::query_scalar("select pg_database_size(current_database())")
@@ -309,19 +352,19 @@ impl Database {
 
 /// The stores on a database, and the connections beneath them.
 pub struct Process {
-    rpc: Arc<SqlxRpc>,
+    rpc: Arc<WireRpc>,
     store: PostgresStore,
 }
 
 impl Process {
     fn new(connect: PgConnectOptions, env: &Env, connections: u32) -> Self {
-        let settings = SqlxSettings {
+        let settings = WireSettings {
             connect,
             connections,
             statement_timeout: DatabaseConfig::default().statement_timeout(),
             acquire_timeout: ACQUIRE,
         };
-        let rpc = Arc::new(SqlxRpc::new(settings, env.clone()));
+        let rpc = Arc::new(WireRpc::new(settings, env.clone()));
         let store = PostgresStore::new(rpc.clone(), rpc.clone(), env.clone());
         Self { rpc, store }
     }

@@ -8,7 +8,7 @@ use duet_core::{
     ids::{Id, UserId},
 };
 use duet_rls_tests::{Arena, words};
-use duet_supabase::rpc::{AgentIdentity, Arg, Call, Identity, Rpc, SqlxRpc, SqlxSettings};
+use duet_supabase::rpc::{AgentIdentity, Arg, Call, Identity, Rpc, WireRpc, WireSettings};
 use sqlx::types::Uuid;
 
 /// Calls in all: as many as the long run makes, or what every run can afford.
@@ -72,13 +72,13 @@ async fn nobody_gets_anothers_answer() {
     let arena = Arena::fresh().await.unwrap();
     let people = Arc::new(people(&arena).await);
     let env = TestEnv::new(7);
-    let settings = SqlxSettings {
+    let settings = WireSettings {
         connect: arena.worker(),
         connections: 2,
         statement_timeout: Duration::from_secs(30),
         acquire_timeout: Duration::from_secs(60),
     };
-    let rpc = Arc::new(SqlxRpc::new(settings, env.env()));
+    let rpc = Arc::new(WireRpc::new(settings, env.env()));
     let each = calls() / 16;
     let mut tasks = tokio::task::JoinSet::new();
     for lane in 0..16_usize {

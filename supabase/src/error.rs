@@ -4,41 +4,14 @@ use duet_core::StoreError;
 
 use crate::rpc::Call;
 
-/// Whether the database took everything back and says "again" (serialization failure, deadlock).
-pub fn rolled_back(error: &sqlx::Error) -> bool {
-    code(error).as_deref().is_some_and(says_again)
-}
-
 /// Whether an SQLSTATE says that the transaction was taken back and may be tried again (serialization failure, deadlock).
 pub fn says_again(code: &str) -> bool {
     matches!(code, "40001" | "40P01")
 }
 
-/// Whether it is unknown what became of the call, or it never arrived.
-pub fn connection_lost(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
-        _ => code(error).is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "53300"),
-    }
-}
-
-/// The error that callers see. Messages of the database go to the log, without values: they can hold text.
-pub fn store_error(error: sqlx::Error, call: &Call) -> StoreError {
-    let code = code(&error);
-    let constraint = error
-        .as_database_error()
-        .and_then(|error| error.constraint())
-        .map(str::to_owned);
-    tracing::warn!(
-        function = call.function,
-        code = code.as_deref(),
-        constraint = constraint.as_deref(),
-        kind = kind(&error),
-        "a database call failed"
-    );
-    by_code(code.as_deref(), call).unwrap_or_else(|| {
-        StoreError::unavailable("The database cannot be reached or cannot answer now. Nothing was written. Try again shortly.")
-    })
+/// Whether an SQLSTATE says that the connection breaks or that none can be had.
+pub fn says_connection_lost(code: &str) -> bool {
+    code.starts_with("08") || code.starts_with("57P") || code == "53300"
 }
 
 /// What an SQLSTATE means, whichever transport brought it; none where it says nothing that a caller could act on.
@@ -61,13 +34,6 @@ pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
         _ => return None,
     };
     Some(error)
-}
-
-fn code(error: &sqlx::Error) -> Option<String> {
-    error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .map(|code| code.into_owned())
 }
 
 /// What kind of failure, for the log.

@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::Pg
 
 use crate::{
     migrate,
-    rpc::{SqlxRpc, SqlxSettings},
+    rpc::{WireRpc, WireSettings},
     store::PostgresStore,
 };
 
@@ -179,14 +179,14 @@ fn process(worker: &PgConnectOptions, time: &TestEnv) -> PostgresStore {
 }
 
 /// The transport of the server's own login.
-fn server_rpc(worker: &PgConnectOptions, time: &TestEnv) -> Arc<SqlxRpc> {
-    let settings = SqlxSettings {
+fn server_rpc(worker: &PgConnectOptions, time: &TestEnv) -> Arc<WireRpc> {
+    let settings = WireSettings {
         connect: worker.clone(),
         connections: 4,
         statement_timeout: Duration::from_secs(30),
         acquire_timeout: Duration::from_secs(60),
     };
-    Arc::new(SqlxRpc::new(settings, time.env()).telling_time())
+    Arc::new(WireRpc::new(settings, time.env()).telling_time())
 }
 
 /// The server of the tests, as its superuser.

@@ -190,8 +190,8 @@ async fn a_direct_connection_keeps_its_session_and_many_processes_share_one_sign
     let database = TestDatabase::fresh().await;
     let pooling = check::pooling(&url_of(&database, "duet_worker")).await.expect("probed");
     assert_eq!(pooling, Pooling::Session);
-    let rpc = std::sync::Arc::new(duet_supabase::rpc::SqlxRpc::new(
-        duet_supabase::rpc::SqlxSettings {
+    let rpc = std::sync::Arc::new(duet_supabase::rpc::WireRpc::new(
+        duet_supabase::rpc::WireSettings {
             connect: database.worker_options(),
             connections: 2,
             statement_timeout: std::time::Duration::from_secs(10),

@@ -80,8 +80,10 @@ impl Follower {
         after: u64,
     ) -> Result<Self, StoreError> {
         let hints = feed.subscribe(run.id);
-        // The store refuses a cursor from the future in its own words.
-        runs.events(&caller, run.id, after, 1).await?;
+        if after > 0 {
+            // The store refuses a cursor from the future in its own words.
+            runs.events(&caller, run.id, after, 1).await?;
+        }
         Ok(Self {
             mapping: Agui::new(&run),
             runs,
@@ -105,6 +107,11 @@ impl Follower {
         self.last_seq
     }
 
+    /// Whether the log held nothing more when it was last read.
+    fn caught_up(&self) -> bool {
+        self.last_seq > 0 && self.folded >= self.last_seq
+    }
+
     /// The frames that the log has for us now; empty when we have caught up. Reads from the log's start whatever `after` is:
     /// what frames look like depends on what came before them.
     pub async fn read(&mut self) -> Result<Vec<Frame>, StoreError> {
@@ -112,7 +119,7 @@ impl Follower {
             let page = self.runs.events(&self.caller, self.run.id, self.folded, BATCH).await?;
             let more = !page.events.is_empty();
             let frames = self.fold(page);
-            if !frames.is_empty() || !more || self.ended {
+            if !frames.is_empty() || !more || self.ended || self.caught_up() {
                 return Ok(frames);
             }
         }
@@ -162,6 +169,8 @@ struct Live<G> {
     ends_at: Option<Instant>,
     over: bool,
     feed_closed: bool,
+    /// Whether the log may hold something that was not read.
+    look: bool,
     _guard: G,
 }
 
@@ -185,6 +194,7 @@ pub fn bytes<G: Send + 'static>(
         ends_at: pace.longest.map(|longest| now + longest),
         over: false,
         feed_closed: false,
+        look: true,
         _guard: guard,
     };
     stream::unfold(live, |mut live| async move { live.next().await.map(|chunk| (chunk, live)) })
@@ -207,14 +217,18 @@ impl<G> Live<G> {
                     return None;
                 }
             }
-            let frames = match self.follower.read().await {
-                Ok(frames) => frames,
-                Err(error) => {
-                    // No frame can say this (an error is no event of the run); the client comes back and gets the reason then.
-                    tracing::warn!(%error, "an event stream ends early");
-                    return None;
-                }
+            let frames = match self.look {
+                true => match self.follower.read().await {
+                    Ok(frames) => frames,
+                    Err(error) => {
+                        // No frame can say this (an error is no event of the run); the client comes back and gets the reason then.
+                        tracing::warn!(%error, "an event stream ends early");
+                        return None;
+                    }
+                },
+                false => Vec::new(),
             };
+            self.look = !self.follower.caught_up();
             self.over = self.follower.ended();
             if !frames.is_empty() {
                 self.next_keep_alive = now() + self.pace.keep_alive;
@@ -228,6 +242,7 @@ impl<G> Live<G> {
                 return Some(Bytes::from_static(sse::KEEP_ALIVE));
             }
             self.wait().await;
+            self.look = true;
         }
     }
 

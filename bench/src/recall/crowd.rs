@@ -62,7 +62,7 @@ pub async fn measure(
             report.bytes.push((backend, bytes?));
         }
         for (mode, [few, many]) in measured? {
-            let name = |shape: &Shape| format!("{OWN} among {} ({mode})", shape.total() - OWN);
+            let name = |shape: &Shape| format!("{OWN} among {} ({mode})", shape.total(shape.workspaces) - OWN);
             let lines = [few.line(backend, &name(&shapes[0])), many.line(backend, &name(&shapes[1]))];
             if let [Some(few), Some(many)] = &lines {
                 report.ratios.push(Ratio {

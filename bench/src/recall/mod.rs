@@ -43,6 +43,10 @@ pub struct Options {
     /// Dimensions of their vectors
     #[arg(long, default_value_t = 1536)]
     dimensions: usize,
+    /// Workspaces with contents of their own; the others hold the same memories as these, in turn, which is quicker to fill on
+    /// Postgres, where they are copied
+    #[arg(long, value_name = "COUNT", conflicts_with = "crowd", value_parser = clap::value_parser!(u32).range(1..))]
+    distinct: Option<u32>,
     /// Seed of the fixture
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -95,6 +99,7 @@ pub async fn run(options: &Options) -> Result<()> {
         dimensions: options.dimensions,
         seed: options.seed,
         first: None,
+        distinct: options.distinct.map(|distinct| distinct as usize),
     };
     let folder = tempfile::tempdir()?;
     print(&measure(options, shape, folder.path()).await?, options.json)
@@ -246,6 +251,9 @@ fn print(report: &Report, json: bool) -> Result<()> {
         "{} workspaces × {} memories × {} dimensions, seed {}; {} MB for codes",
         shape.workspaces, shape.memories, shape.dimensions, shape.seed, report.cache_mb,
     );
+    if let Some(distinct) = shape.distinct {
+        println!("{distinct} of the workspaces have contents of their own; the others hold the same memories");
+    }
     for (backend, bytes) in &report.bytes {
         println!("{backend}: {} MB", bytes >> 20);
     }
@@ -304,6 +312,7 @@ mod tests {
             dimensions: options.dimensions,
             seed: options.seed,
             first: None,
+            distinct: options.distinct.map(|distinct| distinct as usize),
         };
         let folder = tempfile::tempdir().expect("a folder");
         let report = measure(&options, shape, folder.path()).await.expect("a measurement");
@@ -320,9 +329,10 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn both_backends_are_measured_alike_and_find_the_nearest() {
-        let report =
-            measured("--workspaces 2 --memories 300 --dimensions 520 --questions 6 --clients 3 --seconds 1 --connections 2")
-                .await;
+        let report = measured(
+            "--workspaces 3 --distinct 2 --memories 300 --dimensions 520 --questions 6 --clients 3 --seconds 1 --connections 2",
+        )
+        .await;
         let on_postgres = names(&report, Backend::Postgres);
         assert_eq!(on_postgres.len(), 6, "{on_postgres:?}");
         let mut in_file = names(&report, Backend::File);

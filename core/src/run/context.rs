@@ -116,21 +116,16 @@ pub(super) async fn prompt(
         .chain(outputs().flat_map(|output| &output.messages))
         .copied()
         .collect();
-    let memories: BTreeMap<MemoryId, Memory> = stores
-        .memories
-        .memories(caller, &memory_ids)
-        .await?
+    let (memories, messages) = futures::try_join!(
+        stores.memories.memories(caller, &memory_ids),
+        stores.conversations.messages_by_id(caller, &message_ids),
+    )?;
+    let memories: BTreeMap<MemoryId, Memory> = memories
         .into_iter()
         .filter(|memory| memory.egress.allows(context.locality) && memory.redacted_at.is_none())
         .map(|memory| (memory.id, memory))
         .collect();
-    let messages: BTreeMap<MessageId, Message> = stores
-        .conversations
-        .messages_by_id(caller, &message_ids)
-        .await?
-        .into_iter()
-        .map(|message| (message.id, message))
-        .collect();
+    let messages: BTreeMap<MessageId, Message> = messages.into_iter().map(|message| (message.id, message)).collect();
 
     let mut exchange: Vec<ChatMessage> = context.history.iter().filter_map(|id| messages.get(id)).map(spoken).collect();
     let recalled: Vec<ContextItem> = context.recalled.iter().filter_map(|id| memories.get(id)).map(item).collect();

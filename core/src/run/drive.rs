@@ -179,17 +179,21 @@ impl<'a> Drive<'a> {
     /// The agent and soul as they are now; `None` when the agent is gone.
     pub(super) async fn speaker(&self) -> Result<Option<Speaker>, DriveError> {
         let (agents, caller, id) = (&self.stores().agents, &self.caller, self.run.agent_id);
-        let Some(agent) = self.insist(|| agents.agent(caller, id)).await? else {
+        let (agent, soul) = futures::try_join!(self.insist(|| agents.agent(caller, id)), self.insist(|| agents.soul(caller)))?;
+        let Some(agent) = agent else {
             return Ok(None);
         };
-        let soul = self.insist(|| agents.soul(caller)).await?.soul;
         let caller = self.caller.with_agent(ActingAgent {
             agent: agent.id,
             run: self.run.id,
             capabilities: agent.capabilities.clone(),
             memory_scopes: agent.memory_scopes.clone(),
         });
-        Ok(Some(Speaker { agent, soul, caller }))
+        Ok(Some(Speaker {
+            agent,
+            soul: soul.soul,
+            caller,
+        }))
     }
 
     async fn settle(&mut self, outcome: RunOutcome, reply: Option<MessageStatus>) -> Result<(), DriveError> {

@@ -1,16 +1,13 @@
+use std::{error::Error, fmt};
+
+use bytes::BytesMut;
 use duet_core::Timestamp;
 use serde_json::{Value, json};
-use sqlx::{
-    Arguments, Encode, Postgres, Type,
-    encode::IsNull,
-    error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo},
-    types::Json,
-};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 /// An argument with the type that the function declares.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Arg {
     /// `uuid`
     Uuid(Option<Uuid>),
@@ -51,40 +48,57 @@ impl Arg {
         }
     }
 
-    /// As sqlx takes it.
-    pub(super) fn bind(self, arguments: &mut PgArguments) -> Result<(), BoxDynError> {
+    /// The type that Postgres is told.
+    pub(super) fn sql_type(&self) -> Type {
         match self {
-            Self::Uuid(value) => arguments.add(value),
-            Self::Text(value) => arguments.add(value),
-            Self::Int(value) => arguments.add(value),
-            Self::Long(value) => arguments.add(value),
-            Self::Bool(value) => arguments.add(value),
-            Self::Bytes(value) => arguments.add(value),
-            Self::Time(value) => arguments.add(value.map(Moment)),
-            Self::Json(value) => arguments.add(value.map(Json)),
-            Self::Uuids(value) => arguments.add(value),
-            Self::Texts(value) => arguments.add(value),
+            Self::Uuid(_) => Type::UUID,
+            Self::Text(_) => Type::TEXT,
+            Self::Int(_) => Type::INT4,
+            Self::Long(_) => Type::INT8,
+            Self::Bool(_) => Type::BOOL,
+            Self::Bytes(_) => Type::BYTEA,
+            Self::Time(_) => Type::TIMESTAMPTZ,
+            Self::Json(_) => Type::JSONB,
+            Self::Uuids(_) => Type::UUID_ARRAY,
+            Self::Texts(_) => Type::TEXT_ARRAY,
         }
     }
 }
 
-/// `timestamptz` on the wire: microseconds since 2000-01-01 UTC.
-struct Moment(Timestamp);
-
-impl Type<Postgres> for Moment {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_name("timestamptz")
+/// The type alone: drivers write what they send to their logs, and arguments hold what people say.
+impl fmt::Debug for Arg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sql_type().name())
     }
 }
 
-impl Encode<'_, Postgres> for Moment {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        const EPOCH_MILLIS: i64 = 946_684_800_000;
-        let micros = (self.0.millis() - EPOCH_MILLIS)
-            .checked_mul(1000)
-            .ok_or("a time out of range")?;
-        <i64 as Encode<Postgres>>::encode_by_ref(&micros, buffer)
+impl ToSql for Arg {
+    fn to_sql(&self, sql_type: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Uuid(value) => value.to_sql(sql_type, out),
+            Self::Text(value) => value.to_sql(sql_type, out),
+            Self::Int(value) => value.to_sql(sql_type, out),
+            Self::Long(value) => value.to_sql(sql_type, out),
+            Self::Bool(value) => value.to_sql(sql_type, out),
+            Self::Bytes(value) => value.to_sql(sql_type, out),
+            Self::Time(value) => value.map(micros).to_sql(&Type::INT8, out),
+            Self::Json(value) => value.to_sql(sql_type, out),
+            Self::Uuids(value) => value.to_sql(sql_type, out),
+            Self::Texts(value) => value.to_sql(sql_type, out),
+        }
     }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// `timestamptz` on the wire: microseconds since 2000-01-01 UTC. Far-off times end at the last that fits.
+fn micros(time: Timestamp) -> i64 {
+    const EPOCH_MILLIS: i64 = 946_684_800_000;
+    (time.millis() - EPOCH_MILLIS).saturating_mul(1000)
 }
 
 macro_rules! from {

@@ -2,7 +2,7 @@
 
 mod arg;
 mod postgrest;
-mod sqlx;
+mod wire;
 
 use async_trait::async_trait;
 use duet_core::{
@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use self::{
     arg::Arg,
     postgrest::{InvalidSettings, PostgrestRpc, PostgrestSettings},
-    sqlx::{SqlxRpc, SqlxSettings},
+    wire::{WireRpc, WireSettings},
 };
 
 /// As whom a function is called. It decides the database role, and with it the grants and policies that bind the call.

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{SupabaseProject, TestDatabase};
 use crate::{
-    rpc::{Call, Identity, PostgrestRpc, Rpc, SqlxRpc},
+    rpc::{Call, Identity, PostgrestRpc, Rpc, WireRpc},
     store::PostgresStore,
 };
 
@@ -116,7 +116,7 @@ impl Harness for ServedDatabase {
 /// app's users are.
 struct SigningIn {
     people: Arc<PostgrestRpc>,
-    server: Arc<SqlxRpc>,
+    server: Arc<WireRpc>,
     project: SupabaseProject,
 }
 

@@ -44,7 +44,7 @@ impl std::fmt::Debug for PostgrestSettings {
 }
 
 /// Calls as persons, each with their own token. Agents and the server itself are refused: they go by
-/// [`SqlxRpc`](super::SqlxRpc), because the Data API knows no role for them.
+/// [`WireRpc`](super::WireRpc), because the Data API knows no role for them.
 pub struct PostgrestRpc {
     functions: Url,
     publishable_key: HeaderValue,
