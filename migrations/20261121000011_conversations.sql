@@ -248,9 +248,11 @@ language sql stable set search_path = '' as $$
     select case when cardinality(p_ids) > 1000
         then private.refused('invalid', 'At most 1000 messages can be asked for at once.')
         else private.ok((
-            select coalesce(jsonb_agg(private.message_json(m) order by asked.place), '[]')
+            select coalesce(jsonb_agg(private.message_json(found.message) order by asked.place), '[]')
             from unnest(p_ids) with ordinality as asked (id, place)
-            join duet.message m on m.workspace_id = p_workspace and m.id = asked.id)) end
+            cross join lateral (
+                select m as message from duet.message m where m.workspace_id = p_workspace and m.id = asked.id
+                offset 0) found)) end -- one after the other: joined, the workspace's messages may all be read
 $$;
 call private.expose('public', 'message_by_id', 'authenticated', 'duet_agent');
 

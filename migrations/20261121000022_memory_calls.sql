@@ -148,10 +148,12 @@ call private.expose('public', 'memory_remember', 'authenticated', 'duet_agent');
 create function public.memory_read(p_workspace uuid, p_ids uuid[]) returns jsonb
 language sql stable set search_path = '' as $$
     select case when cardinality(p_ids) > 1000 then private.refused('invalid', 'At most 1000 memories are read at a time.')
-        else (select private.ok(coalesce(jsonb_agg(private.memory_json(m, c) order by asked.place), '[]'))
+        else (select private.ok(coalesce(jsonb_agg(private.memory_json(found.memory, c) order by asked.place), '[]'))
               from unnest(p_ids) with ordinality as asked (id, place)
-              join duet.memory m on m.workspace_id = p_workspace and m.id = asked.id
-              join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class) end
+              cross join lateral (
+                  select m as memory from duet.memory m where m.workspace_id = p_workspace and m.id = asked.id
+                  offset 0) found -- one after the other: joined, the workspace's memories may all be read
+              join duet.memory_class c on c.workspace_id = p_workspace and c.key = (found.memory).class) end
 $$;
 call private.expose('public', 'memory_read', 'authenticated', 'duet_agent');
 

@@ -11,10 +11,7 @@ create function public.memory_recall_bundle(
 -- One plan for all questions: planning these statements for each question anew takes longer than some of them.
 language plpgsql stable set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
-    -- Row level security leaves only the classes that the asker may see.
-    classes bigint[] := array(
-        select c.key from duet.memory_class c
-        where c.workspace_id = p_workspace and c.domain = any (p_domains) and (p_local or c.egress = 'any'));
+    classes bigint[];
     pool int := least(greatest(p_text_pool, 1), 1000);
     widened int := least(greatest(p_widened, 0), 1000);
     reach int := least(greatest(p_reach, 0), 5);
@@ -38,10 +35,15 @@ begin
     if cardinality(p_terms) > 64 or length(p_vector) > 200000 then
         return private.refused('invalid', 'A question has at most 64 terms, and a vector of at most 8192 dimensions.');
     end if;
-    select greatest(coalesce(sum(c.documents), 0), 1)::float8 as scored, coalesce(sum(c.documents), 0) as documents,
+    perform set_config('duet.only_workspace', p_workspace::text, true);
+    -- Row level security leaves only the classes that the asker may see.
+    select coalesce(array_agg(c.key), '{}') as classes,
+           greatest(coalesce(sum(c.documents), 0), 1)::float8 as scored, coalesce(sum(c.documents), 0) as documents,
            coalesce(sum(c.length), 0) as length,
            greatest(coalesce(sum(c.length), 0) / greatest(coalesce(sum(c.documents), 0), 1)::float8, 1) as average
-    into totals from duet.memory_class c where c.workspace_id = p_workspace and c.key = any (classes);
+    into totals from duet.memory_class c
+    where c.workspace_id = p_workspace and c.domain = any (p_domains) and (p_local or c.egress = 'any');
+    classes := totals.classes;
 
     -- BM25 as in duet_core::recall::Bm25::memories, to find the best; the scores that count are computed there.
     with found as materialized (
@@ -138,6 +140,7 @@ begin
     where v.workspace_id = p_workspace and v.model = partition.model and v.memory = any (matched.memories || neighbours)
       and v.memory <> all (coalesce(nearest, '{}'));
 
+    perform set_config('duet.only_workspace', '', true);
     -- Keys count all memories of the installation: they do not leave it.
     return private.ok(jsonb_build_object(
         'totals', jsonb_build_object('documents', totals.documents, 'length', totals.length),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use duet_core::{
     Caller,
-    contract::World,
+    contract::{World, memories::fact},
     domain::{LeasePolicy, PageRequest, RunStatus},
-    ids::Id,
+    ids::{Id, WorkspaceId},
 };
 use duet_supabase::testing::TestDatabase;
 use serde_json::{Value, json};
@@ -88,6 +88,60 @@ async fn the_servers_login_touches_no_table() {
     let hole = "grant usage on schema duet to duet_worker; grant select on duet.message to duet_worker";
     sqlx::raw_sql(hole).execute(&mut db.owner().await).await.unwrap();
     assert_eq!(doors(&db, "select 1", ALL).await, ["select message"]);
+}
+
+/// How many classes of memories a policy opens to a person who says that they mean this workspace alone.
+async fn classes(db: &TestDatabase, caller: &Caller, only: &str) -> i64 {
+    let mut conn = db.worker().await;
+    let mut transaction = conn.begin().await.unwrap();
+    let before = format!(
+        "select set_config('duet.only_workspace', '{only}', true); {}",
+        become_caller(caller, "authenticated")
+    );
+    sqlx::raw_sql(AssertSqlSafe(before)).execute(&mut *transaction).await.unwrap();
+    let counted = sqlx::query_scalar("select count(*) from private.my_classes('read_memory')");
+    counted.fetch_one(&mut *transaction).await.unwrap()
+}
+
+/// Naming a workspace narrows what a person sees to it, and opens none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_named_workspace_takes_away_only() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let second: WorkspaceId = world.env.id();
+    world
+        .stores
+        .workspaces
+        .create(world.owner.user, second, "Second", "Duet")
+        .await
+        .unwrap();
+    let mut there = world.owner.clone();
+    there.workspace = second;
+    for caller in [&world.owner, &there] {
+        world
+            .stores
+            .memories
+            .remember(caller, fact(&world.env, "The key is under the mat"), None)
+            .await
+            .unwrap();
+    }
+    let first = world.owner.workspace.to_string();
+    assert_eq!(classes(&db, &world.owner, "").await, 2, "of both workspaces");
+    assert_eq!(classes(&db, &world.owner, &first).await, 1);
+    assert_eq!(classes(&db, &world.member, "").await, 1);
+    assert_eq!(
+        classes(&db, &world.member, &second.to_string()).await,
+        0,
+        "they are not in it"
+    );
+    assert_eq!(classes(&db, &world.stranger, &first).await, 0);
+    let hole = "create or replace function private.my_classes(capability text) returns setof bigint
+        language sql stable security definer set search_path = '' as $$
+            select c.key from duet.memory_class c
+            where c.workspace_id = nullif(current_setting('duet.only_workspace', true), '')::uuid
+        $$";
+    sqlx::raw_sql(hole).execute(&mut db.owner().await).await.unwrap();
+    assert_eq!(classes(&db, &world.stranger, &first).await, 1, "a hole is found");
 }
 
 /// People and agents change no table by themselves, but for memories that they add under a policy: functions do.

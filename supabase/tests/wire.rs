@@ -30,13 +30,17 @@ async fn database() -> (TestDatabase, PgConnectOptions) {
 }
 
 fn transport(connect: PgConnectOptions, statement_timeout: Duration) -> WireRpc {
+    transport_at(connect, statement_timeout, &TestEnv::new(1))
+}
+
+fn transport_at(connect: PgConnectOptions, statement_timeout: Duration, time: &TestEnv) -> WireRpc {
     let settings = WireSettings {
         connect,
         connections: 1,
         statement_timeout,
         acquire_timeout: Duration::from_secs(30),
     };
-    WireRpc::new(settings, TestEnv::new(1).env())
+    WireRpc::new(settings, time.env())
 }
 
 async fn ask(rpc: &WireRpc) -> Result<serde_json::Value, StoreError> {
@@ -162,6 +166,56 @@ async fn swallow_from_the_second_call(near: TcpStream, far: TcpStream) {
 async fn relay<S: AsyncRead + AsyncWrite + Unpin>(mut near: S, mut far: TcpStream) {
     // How it ends is up to the two ends.
     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+}
+
+/// A relay to the database in a thread of its own, which goes on while this process stands still: where it listens, and what ends the
+/// connections that it has.
+fn relay_beside(there: (String, u16)) -> (SocketAddr, std::sync::mpsc::Sender<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = listener.local_addr().unwrap();
+    let (cut, cuts) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            listener.set_nonblocking(true).unwrap();
+            let listener = TcpListener::from_std(listener).unwrap();
+            let mut relays = tokio::task::JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let far = TcpStream::connect(&there).await.unwrap();
+                        relays.spawn(relay(accepted.unwrap().0, far));
+                    }
+                    () = tokio::time::sleep(Duration::from_millis(10)) => match cuts.try_recv() {
+                        Ok(()) => relays.shutdown().await,
+                        Err(std::sync::mpsc::TryRecvError::Empty) => {}
+                        Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                    },
+                }
+            }
+        });
+    });
+    (here, cut)
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_while_the_process_was_frozen_is_not_used() {
+    let (_database, worker) = database().await;
+    let (here, cut) = relay_beside((worker.get_host().to_owned(), worker.get_port()));
+    let time = TestEnv::new(1);
+    let through = worker.host("127.0.0.1").port(here.port()).ssl_mode(PgSslMode::Disable);
+    let rpc = transport_at(through, Duration::from_secs(5), &time);
+    assert_eq!(ask(&rpc).await.unwrap()["ok"], true);
+    cut.send(()).unwrap();
+    // This runtime has one thread: nothing of it goes on, as on a platform that stops a process between two events.
+    std::thread::sleep(Duration::from_millis(300));
+    time.advance(Duration::from_secs(11));
+    let asked = ask(&rpc).await;
+    assert_eq!(
+        asked.expect("a call that is not repeated goes over another connection")["ok"],
+        true
+    );
+    rpc.close().await;
 }
 
 /// An authority, and what it signs.

@@ -85,7 +85,7 @@ impl WireRpc {
     }
 
     async fn once(&self, identity: &Identity, call: &Call) -> Result<Value, Failure> {
-        let connection = self.pool.connection().await?;
+        let connection = self.pool.connection(self.env.now()).await?;
         let transaction = Transaction {
             opening: self.opening(identity),
             text: text(identity, call),

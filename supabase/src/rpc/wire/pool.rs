@@ -1,11 +1,17 @@
 //! The connections of one process.
 
-use std::{borrow::Cow, ops::Deref, time::Duration};
+use std::{
+    borrow::Cow,
+    ops::Deref,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use deadpool::{
     Runtime,
     managed::{self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType},
 };
+use duet_core::Timestamp;
 use percent_encoding::percent_decode_str;
 use sqlx::{
     ConnectOptions,
@@ -28,6 +34,9 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How often it is looked for those.
 const ROUNDS: Duration = Duration::from_secs(60);
+/// After so long a silence, by the clock on the wall, a connection is asked whether it still lives. One that breaks is known to be broken
+/// at once, but not in a process that the platform froze meanwhile.
+const QUIET_MILLIS: i64 = 10_000;
 /// A peer that does not acknowledge what was sent, or that it still lives, for so long is gone.
 const GONE: Duration = Duration::from_secs(30);
 
@@ -43,6 +52,16 @@ impl Deref for Connection {
 }
 
 impl Connection {
+    /// Whether it still works, asked where it was silent for long.
+    async fn lives(&self, now: Timestamp) -> bool {
+        let used = self.0.used.swap(now.millis(), Ordering::Relaxed);
+        if now.millis().saturating_sub(used) <= QUIET_MILLIS {
+            return true;
+        }
+        let answered = tokio::time::timeout(PATIENCE, self.0.client.check_connection()).await;
+        matches!(answered, Ok(Ok(())))
+    }
+
     /// Ends it now, whatever it still has to say.
     pub fn end(self) {
         Object::take(self.0).driver.abort();
@@ -84,8 +103,18 @@ impl Pool {
         }
     }
 
-    /// A connection that lives as far as is known: one that broke while it lay idle is known to be broken.
-    pub async fn connection(&self) -> Result<Connection, Failure> {
+    /// A connection that lives as far as is known.
+    pub async fn connection(&self, now: Timestamp) -> Result<Connection, Failure> {
+        loop {
+            let connection = self.any().await?;
+            if connection.lives(now).await {
+                return Ok(connection);
+            }
+            connection.end();
+        }
+    }
+
+    async fn any(&self) -> Result<Connection, Failure> {
         match self.pool.get().await {
             Ok(connection) => Ok(Connection(connection)),
             Err(PoolError::Backend(error)) => Err(Failure::NoConnection(error)),
@@ -125,6 +154,8 @@ struct Connector {
 struct Link {
     client: Client,
     driver: AbortHandle,
+    /// When it was last used, in milliseconds of the clock on the wall.
+    used: AtomicI64,
 }
 
 impl managed::Manager for Connector {
@@ -144,6 +175,8 @@ impl managed::Manager for Connector {
         Ok(Link {
             client,
             driver: driver.abort_handle(),
+            // It has just shown that it lives.
+            used: AtomicI64::new(i64::MAX),
         })
     }
 
@@ -181,7 +214,7 @@ fn config(options: &PgConnectOptions) -> Config {
     }
     // The options tell their password only as part of a URL.
     if let Some(password) = options.to_url_lossy().password() {
-        config.password(Cow::from(percent_decode_str(password)).into_owned());
+        config.password(Cow::from(percent_decode_str(password)));
     }
     config
 }
