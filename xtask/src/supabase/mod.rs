@@ -25,6 +25,15 @@ const SEED: &str = "supabase/seed.sql";
 /// The owner of the schema on Supabase: no superuser.
 const OWNER: &str = "postgres";
 
+/// What a project's Realtime makes in the database.
+const REALTIME: &str = "supabase/testbed/realtime.sql";
+
+/// The columns of Auth's tables that Duet's functions name.
+const AUTH_TABLES: &str = "
+    create table auth.users (id uuid, email text, email_confirmed_at timestamptz, deleted_at timestamptz, is_anonymous boolean,
+                             banned_until timestamptz);
+    create table auth.sessions (id uuid, user_id uuid, created_at timestamptz, not_after timestamptz);";
+
 /// Holes that the advisors must see, each with the name of its lint: advisors that find nothing here would find nothing there.
 const HOLES: [(&str, &str); 2] = [
     (
@@ -131,6 +140,11 @@ fn lint(database: &Database, cli: &Cli) -> Result<()> {
         println!("       `supabase db lint` was left out: this server has no plpgsql_check");
         return Ok(());
     }
+    // What functions name that every project has.
+    database.script(AUTH_TABLES)?;
+    database.file(REALTIME)?;
+    // The tool makes it as `postgres`, who may do that on hosted Supabase alone.
+    database.sql("create extension if not exists plpgsql_check")?;
     cli.lint()?;
     println!("ok     `supabase db lint` finds no error");
     Ok(())
