@@ -47,6 +47,11 @@ async fn ask(rpc: &WireRpc) -> Result<serde_json::Value, StoreError> {
     rpc.call(&Identity::Driver, &Call::new("needs_owner")).await
 }
 
+/// The same login by what listens here.
+fn through(worker: PgConnectOptions, here: SocketAddr) -> PgConnectOptions {
+    worker.host("127.0.0.1").port(here.port()).ssl_mode(PgSslMode::Disable)
+}
+
 async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let here = listener.local_addr().unwrap();
@@ -104,8 +109,7 @@ async fn a_call_is_written_whole_before_an_answer_is_read() {
             tokio::spawn(hold_back(near, far));
         }
     });
-    let through = worker.host("127.0.0.1").port(here.port()).ssl_mode(PgSslMode::Disable);
-    let rpc = transport(through, Duration::from_secs(5));
+    let rpc = transport(through(worker, here), Duration::from_secs(5));
     for _ in 0..3 {
         let asked = tokio::time::timeout(Duration::from_secs(20), ask(&rpc)).await;
         let answer = asked
@@ -132,8 +136,7 @@ async fn a_database_that_falls_silent_is_given_up() {
             }
         }
     });
-    let through = worker.host("127.0.0.1").port(here.port()).ssl_mode(PgSslMode::Disable);
-    let rpc = transport(through, Duration::from_millis(100));
+    let rpc = transport(through(worker, here), Duration::from_millis(100));
     assert_eq!(ask(&rpc).await.unwrap()["ok"], true);
     let refused = ask(&rpc).await.unwrap_err();
     assert!(
@@ -203,8 +206,7 @@ async fn a_connection_that_broke_while_the_process_was_frozen_is_not_used() {
     let (_database, worker) = database().await;
     let (here, cut) = relay_beside((worker.get_host().to_owned(), worker.get_port()));
     let time = TestEnv::new(1);
-    let through = worker.host("127.0.0.1").port(here.port()).ssl_mode(PgSslMode::Disable);
-    let rpc = transport_at(through, Duration::from_secs(5), &time);
+    let rpc = transport_at(through(worker, here), Duration::from_secs(5), &time);
     assert_eq!(ask(&rpc).await.unwrap()["ok"], true);
     cut.send(()).unwrap();
     // This runtime has one thread: nothing of it goes on, as on a platform that stops a process between two events.

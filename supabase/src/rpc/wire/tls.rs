@@ -32,17 +32,14 @@ fn client_config(options: &PgConnectOptions) -> Result<ClientConfig, CannotConne
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable("this program's encryption", &error))?;
     let verifier: Arc<dyn ServerCertVerifier> = match options.get_ssl_mode() {
-        mode @ (PgSslMode::VerifyCa | PgSslMode::VerifyFull) => {
-            let authorities = authorities(named(options, "sslrootcert").as_deref())?;
-            let known = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider)
-                .build()
-                .map_err(|error| unusable("the certificates of the authorities", &error))?;
-            match mode {
-                PgSslMode::VerifyFull => known,
-                _ => Arc::new(AnyName(known)),
-            }
+        PgSslMode::VerifyFull => signed(options, provider)?,
+        PgSslMode::VerifyCa => Arc::new(Lenient {
+            known: Some(signed(options, Arc::clone(&provider))?),
+            provider,
+        }),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer | PgSslMode::Require => {
+            Arc::new(Lenient { provider, known: None })
         }
-        _ => Arc::new(Anybody(provider)),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     match (named(options, "sslcert"), named(options, "sslkey")) {
@@ -58,6 +55,14 @@ fn client_config(options: &PgConnectOptions) -> Result<ClientConfig, CannotConne
             "`sslcert` and `sslkey` belong together; give both or none.".into(),
         )),
     }
+}
+
+/// Wants a certificate for this host by a known authority.
+fn signed(options: &PgConnectOptions, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, CannotConnect> {
+    let authorities = authorities(named(options, "sslrootcert").as_deref())?;
+    WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider)
+        .build()
+        .map_err(|error| unusable("the certificates of the authorities", &error))
 }
 
 fn authorities(root: Option<&str>) -> Result<RootCertStore, CannotConnect> {
@@ -105,50 +110,15 @@ fn unusable(what: &str, error: &dyn std::fmt::Display) -> CannotConnect {
     CannotConnect::Certificates(format!("{what} cannot be used ({error})."))
 }
 
-/// Trusts every certificate, and still wants the peer to hold its key.
+/// Trusts more certificates than `verify-full` does, and still wants the peer to hold its certificate's key.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    /// The authorities of which one has to have signed, for whatever host; without them everybody is trusted.
+    known: Option<Arc<WebPkiServerVerifier>>,
 }
 
-/// Trusts every certificate of the known authorities, whatever host it is for.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -157,8 +127,11 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(known) = &self.known else {
+            return Ok(ServerCertVerified::assertion());
+        };
         // The name is looked at last, when everything else holds.
-        match self.0.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+        match known.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -172,7 +145,12 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -181,10 +159,15 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
