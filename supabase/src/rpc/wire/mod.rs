@@ -93,8 +93,11 @@ impl WireRpc {
         };
         let patience = self.statement_timeout + GRACE;
         // In a task of its own: a call that is given up goes on to its end, and its connection is not given to anybody before.
-        let carrying = tokio::spawn(transaction.carry(connection, patience));
-        carrying.await.unwrap_or(Err(Failure::Stopping))
+        match tokio::spawn(transaction.carry(connection, patience)).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Failure::Stopping),
+        }
     }
 
     /// Begins as nobody and takes on the identity: settings of this transaction alone.
