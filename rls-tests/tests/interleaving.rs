@@ -107,7 +107,7 @@ async fn nobody_gets_anothers_answer() {
                         .arg("p_limit", 200)
                 };
                 let asked = rpc.call(&identity, &call);
-                // A third are cut off, some before they begin, some between two statements, some before the answer is read.
+                // A third are cut off, some before they are written, some while the database is at them, some before the answer is read.
                 let answer = if bytes[13] % 3 == 0 {
                     let after = Duration::from_micros(u64::from(bytes[12]) * u64::from(bytes[11]));
                     match tokio::time::timeout(after, asked).await {

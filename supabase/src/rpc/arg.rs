@@ -133,3 +133,19 @@ impl From<[u8; 32]> for Arg {
         Self::Bytes(Some(value.to_vec()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_not_shown() {
+        let arguments: [Arg; 4] = [
+            "canary".into(),
+            json!({"text": "canary"}).into(),
+            vec!["canary".to_owned()].into(),
+            b"canary".to_vec().into(),
+        ];
+        assert_eq!(format!("{arguments:?}"), "[text, jsonb, _text, bytea]");
+    }
+}

@@ -101,11 +101,14 @@ impl Failure {
                 "The database cannot be reached over an encrypted connection: {reason}"
             )),
             Self::Answer => mismatch(),
-            _ => error::by_code(self.code(), call).unwrap_or_else(|| match self.is_of_the_connection() && !call.repeatable {
-                true => StoreError::unavailable(
+            _ => error::by_code(self.code(), call).unwrap_or_else(|| match (self.is_of_the_connection(), call.repeatable) {
+                (true, true) => StoreError::unavailable(
+                    "The connection to the database broke before it answered. Try again shortly: nothing is done twice.",
+                ),
+                (true, false) => StoreError::unavailable(
                     "The connection to the database broke before it answered. Look whether this was done before you try again.",
                 ),
-                false => StoreError::unavailable(
+                (false, _) => StoreError::unavailable(
                     "The database cannot be reached or cannot answer now. Nothing was written. Try again shortly.",
                 ),
             }),
