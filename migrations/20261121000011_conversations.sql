@@ -78,7 +78,9 @@ create index message_by_owner on duet.message (workspace_id, conversation_id, us
 create index message_by_parent on duet.message (workspace_id, parent_id);
 create index message_words on duet.message using gin (words) with (fastupdate = off);
 
--- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. Ids are unique in
+-- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. stalls counts claims
+-- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its
+-- answer was lost is known by them. Ids are unique in
 -- their workspace only, so that a taken id tells nothing about another one; a worker's lease names its run beyond doubt.
 create table duet.run (
     workspace_id    uuid not null,
@@ -91,12 +93,15 @@ create table duet.run (
     status          text not null check (status in
         ('queued', 'running', 'done', 'failed', 'cancelled', 'interrupted', 'needs_review', 'parked')),
     attempt         int not null default 0,
+    stalls          int not null default 0,
     last_seq        bigint not null default 0,
     last_hash       bytea not null default decode(repeat('00', 32), 'hex') check (length(last_hash) = 32),
     reason          text check (octet_length(reason) <= 4096),
     lease_token     uuid,
     lease_until     timestamptz(3),
     lease_millis    bigint,
+    commit_id       uuid,
+    commit_seq      bigint,
     created_at      timestamptz(3) not null,
     updated_at      timestamptz(3) not null,
     primary key (workspace_id, id),

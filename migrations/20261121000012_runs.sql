@@ -132,7 +132,9 @@ begin
         select distinct held.workspace_id, m, held.id, held.last_seq from unnest(event.mentions) m;
     end loop;
     held.updated_at := at;
-    update duet.run r set last_seq = held.last_seq, last_hash = held.last_hash, updated_at = at
+    update duet.run r
+    set last_seq = held.last_seq, last_hash = held.last_hash, updated_at = at,
+        stalls = held.stalls, commit_id = held.commit_id, commit_seq = held.commit_seq
     where r.workspace_id = held.workspace_id and r.id = held.id;
     insert into duet.run_event_outbox (workspace_id, run_id, last_seq) values (held.workspace_id, held.id, held.last_seq);
     return held;
@@ -150,7 +152,7 @@ call private.expose('private', 'made_event');
 
 create function private.run_json(run duet.run) returns jsonb
 language sql immutable set search_path = '' as $$
-    select to_jsonb(run) - array['last_hash', 'lease_token', 'lease_until', 'lease_millis']
+    select to_jsonb(run) - array['last_hash', 'lease_token', 'lease_until', 'lease_millis', 'stalls', 'commit_id', 'commit_seq']
 $$;
 call private.expose('private', 'run_json', 'authenticated', 'duet_agent');
 

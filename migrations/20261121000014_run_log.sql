@@ -1,11 +1,15 @@
 -- Runs as the server drives them: claims, leases, the log's writes, the outbox. All of it in `driver`; every write by a worker
--- carries its lease token, and a lease that is lost writes nothing.
+-- carries its lease token, and a lease that is lost writes nothing. Leases go by this database's clock alone.
+--
+-- A worker that does not hear the answer of a write repeats it under the same commit: if it was written the first time, it is
+-- answered as then.
 
--- The run that this lease holds, locked; nothing when the lease is lost.
-create function private.held_run(run uuid, lease uuid) returns setof duet.run
+-- The run that this lease holds, or whose newest write has this commit, locked; nothing when the lease is lost.
+create function private.held_run(run uuid, lease uuid, commit uuid) returns setof duet.run
 language sql volatile set search_path = '' as $$
     select r.* from duet.run r
-    where r.id = run and r.lease_token = lease and r.lease_until > private.now() and r.status = 'running'
+    where r.id = run and (r.commit_id = commit
+        or (r.lease_token = lease and r.lease_until > private.now() and r.status = 'running'))
     for no key update of r
 $$;
 call private.expose('private', 'held_run');
@@ -17,26 +21,48 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'lost_lease');
 
+-- Appends a worker's events under the id of its write.
+create function private.append_commit(held duet.run, commit uuid, progress boolean, events jsonb) returns duet.run
+language plpgsql volatile set search_path = '' as $$
+begin
+    held.commit_id := commit;
+    held.commit_seq := held.last_seq + 1;
+    held.stalls := case when progress then 0 else held.stalls end;
+    return private.append_events(held, events);
+end;
+$$;
+call private.expose('private', 'append_commit');
+
 -- duet_core::ports::RunLog::append: `interleaved` is what others appended after `p_after`, `first` the number of the first own
--- event, `at` its time.
-create function driver.append_run_events(p_run uuid, p_lease uuid, p_after bigint, p_events jsonb) returns jsonb
+-- event, `at` its time. `p_progress` says that an effect has its outcome with these events.
+create function driver.append_run_events(
+    p_run uuid, p_lease uuid, p_after bigint, p_commit uuid, p_progress boolean, p_events jsonb
+) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
-    before duet.run;
-    now_held duet.run;
+    held duet.run;
+    first bigint;
+    at timestamptz;
 begin
-    select * into before from private.held_run(p_run, p_lease);
+    select * into held from private.held_run(p_run, p_lease, p_commit);
     if not found then
         return private.lost_lease();
-    elsif p_after > before.last_seq then
+    elsif held.commit_id = p_commit then
+        first := held.commit_seq;
+        select e.at into at from duet.run_event e
+        where e.workspace_id = held.workspace_id and e.run_id = p_run and e.seq = first;
+    elsif p_after > held.last_seq then
         return private.refused('invalid', format(
-            'The run has %s events; the driver cannot have folded %s.', before.last_seq, p_after));
+            'The run has %s events; the driver cannot have folded %s.', held.last_seq, p_after));
+    else
+        first := held.last_seq + 1;
+        held := private.append_commit(held, p_commit, p_progress, p_events);
+        at := held.updated_at;
     end if;
-    now_held := private.append_events(before, p_events);
     return private.ok(jsonb_build_object(
-        'interleaved', case when p_after < before.last_seq
-            then private.events_json(before.workspace_id, p_run, p_after, (before.last_seq - p_after)::int) else '[]' end,
-        'first', before.last_seq + 1, 'at', now_held.updated_at));
+        'interleaved', case when p_after < first - 1
+            then private.events_json(held.workspace_id, p_run, p_after, (first - 1 - p_after)::int) else '[]' end,
+        'first', first, 'at', at));
 end;
 $$;
 call private.expose('driver', 'append_run_events', 'duet_worker');
@@ -53,7 +79,7 @@ begin
     if not found then
         return private.lost_lease();
     end if;
-    return private.ok(jsonb_build_object('until', held.lease_until, 'last_seq', held.last_seq));
+    return private.ok(to_jsonb(held.last_seq));
 end;
 $$;
 call private.expose('driver', 'heartbeat_run', 'duet_worker');
@@ -88,7 +114,7 @@ create function private.end_run(held duet.run, final_status text, why text) retu
 language sql volatile set search_path = '' as $$
     update duet.run r
     set status = final_status, reason = why, lease_token = null, lease_until = null,
-        updated_at = greatest(private.now(), r.updated_at)
+        commit_id = held.commit_id, commit_seq = held.commit_seq, updated_at = greatest(private.now(), r.updated_at)
     where r.workspace_id = held.workspace_id and r.id = held.id
     returning r.*
 $$;
@@ -96,7 +122,7 @@ call private.expose('private', 'end_run');
 
 -- duet_core::ports::RunLog::settle; without a reply its three arguments are null.
 create function driver.settle_run(
-    p_run uuid, p_lease uuid, p_after bigint, p_events jsonb, p_status text, p_reason text,
+    p_run uuid, p_lease uuid, p_after bigint, p_commit uuid, p_events jsonb, p_status text, p_reason text,
     p_reply_status text, p_reply_text text, p_reply_trace jsonb
 ) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
@@ -106,15 +132,17 @@ begin
     if p_status in ('queued', 'running') then
         return private.refused('invalid', format('A run cannot end as `%s`.', p_status));
     end if;
-    select * into held from private.held_run(p_run, p_lease);
+    select * into held from private.held_run(p_run, p_lease, p_commit);
     if not found then
         return private.lost_lease();
+    elsif held.commit_id = p_commit then
+        return private.ok(private.run_json(held));
     elsif p_after > held.last_seq then
         return private.refused('invalid', format('The run has %s events; the driver cannot have folded %s.', held.last_seq, p_after));
     elsif p_after < held.last_seq then
         return private.refused('stale', 'The run''s log has grown. Fold the new events first; the lease still holds.');
     end if;
-    held := private.append_events(held, p_events);
+    held := private.append_commit(held, p_commit, true, p_events);
     if p_reply_status is not null then
         perform private.keep_reply(held, p_reply_status, p_reply_text, p_reply_trace);
     end if;
@@ -123,11 +151,13 @@ end;
 $$;
 call private.expose('driver', 'settle_run', 'duet_worker');
 
--- duet_core::ports::RunLog::hand_back
-create function driver.hand_back_run(p_run uuid, p_lease uuid) returns jsonb
+-- duet_core::ports::RunLog::hand_back: a worker that leaves costs the run nothing.
+create function driver.hand_back_run(p_run uuid, p_lease uuid, p_leaving boolean) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 begin
-    update duet.run r set status = 'queued', lease_token = null, lease_until = null
+    update duet.run r
+    set status = 'queued', lease_token = null, lease_until = null,
+        stalls = case when p_leaving then greatest(r.stalls - 1, 0) else r.stalls end
     where r.id = p_run and r.lease_token = p_lease and r.lease_until > private.now() and r.status = 'running';
     if not found then
         return private.lost_lease();
@@ -149,9 +179,25 @@ end;
 $$;
 call private.expose('private', 'park_run');
 
+-- Ends a claimed run that its worker cannot read.
+create function driver.park_run(p_run uuid, p_lease uuid, p_reason text) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    held duet.run;
+begin
+    select * into held from private.held_run(p_run, p_lease, null);
+    if not found then
+        return private.lost_lease();
+    end if;
+    perform private.park_run(held, p_reason);
+    return private.ok('null');
+end;
+$$;
+call private.expose('driver', 'park_run', 'duet_worker');
+
 -- duet_core::ports::SystemStore::claim_run: the oldest run that waits, or whose worker was lost. Rows that another worker is
--- claiming are passed over.
-create function driver.claim_run(p_lease uuid, p_lease_millis bigint, p_max_attempts int) returns jsonb
+-- claiming are passed over, and so are runs with events of a kind that this worker does not know.
+create function driver.claim_run(p_lease uuid, p_lease_millis bigint, p_max_attempts int, p_kinds text[]) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
     found_run duet.run;
@@ -160,6 +206,8 @@ begin
     loop
         select r.* into found_run from duet.run r
         where r.status in ('queued', 'running') and (r.status = 'queued' or r.lease_until <= private.now())
+          and not exists (select from duet.run_event e
+                          where e.workspace_id = r.workspace_id and e.run_id = r.id and e.kind <> all (p_kinds))
         order by r.created_at, r.id limit 1
         for no key update of r skip locked;
         if not found then
@@ -171,19 +219,19 @@ begin
             perform private.park_run(found_run, 'The person who started it is no longer a member of this workspace.');
             continue;
         end if;
-        if found_run.attempt >= p_max_attempts then
+        if found_run.stalls >= p_max_attempts then
             perform private.park_run(found_run, format(
-                'Given up after %s attempts, each of which was cut off. Try again.', found_run.attempt));
+                'Given up after %s attempts that came to nothing. Try again.', found_run.stalls));
             continue;
         end if;
         update duet.run r
-        set status = 'running', attempt = r.attempt + 1, lease_token = p_lease, lease_millis = p_lease_millis,
+        set status = 'running', attempt = r.attempt + 1, stalls = r.stalls + 1, lease_token = p_lease, lease_millis = p_lease_millis,
             lease_until = private.now() + p_lease_millis * interval '1 millisecond',
             updated_at = greatest(private.now(), r.updated_at)
         where r.workspace_id = found_run.workspace_id and r.id = found_run.id
         returning * into found_run;
         return private.ok(jsonb_build_object(
-            'run', private.run_json(found_run), 'role', person_role, 'lease', p_lease, 'lease_until', found_run.lease_until,
+            'run', private.run_json(found_run), 'role', person_role, 'lease', p_lease,
             'log', private.events_json(found_run.workspace_id, found_run.id, 0, found_run.last_seq::int)));
     end loop;
 end;

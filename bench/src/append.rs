@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use duet_core::{
     Env,
-    domain::{LeasePolicy, NewEvent, NewTurn, RunEvent},
-    ids::{ConversationId, LeaseToken, RunId},
+    domain::{Claim, EventKind, LeasePolicy, NewEvent, NewTurn, RunEvent},
+    ids::ConversationId,
     ports::Stores,
 };
 use duet_local::quality;
@@ -117,7 +117,7 @@ async fn on_postgres(options: &Options, server: &Server, length: Duration) -> Re
 
 async fn measure(options: &Options, backend: Backend, env: &Env, stores: &Stores, length: Duration) -> Result<Figures> {
     let claimed = claim(env, stores, options.runs).await?;
-    let (took, appends) = write(stores, claimed, options.events, length).await?;
+    let (took, appends) = write(stores, env, claimed, options.events, length).await?;
     Ok(Figures {
         backend,
         events_per_second: (appends.len() * options.events) as f64 / took.as_secs_f64(),
@@ -126,7 +126,7 @@ async fn measure(options: &Options, backend: Backend, env: &Env, stores: &Stores
 }
 
 /// So many runs in conversations of their own, each with a lease.
-async fn claim(env: &Env, stores: &Stores, runs: usize) -> Result<Vec<(RunId, LeaseToken, u64)>> {
+async fn claim(env: &Env, stores: &Stores, runs: usize) -> Result<Vec<Claim>> {
     let caller = quality::owner(stores, env).await?;
     let mut claimed = Vec::with_capacity(runs);
     for _ in 0..runs {
@@ -138,10 +138,10 @@ async fn claim(env: &Env, stores: &Stores, runs: usize) -> Result<Vec<(RunId, Le
             duration: Duration::from_secs(600),
             ..LeasePolicy::default()
         };
-        let Some(claim) = stores.system.claim_run(policy).await? else {
+        let Some(claim) = stores.system.claim_run(policy, EventKind::ALL).await? else {
             bail!("A queued run could not be claimed.")
         };
-        claimed.push((claim.run.id, claim.lease, claim.run.last_seq));
+        claimed.push(claim);
     }
     Ok(claimed)
 }
@@ -150,13 +150,14 @@ async fn claim(env: &Env, stores: &Stores, runs: usize) -> Result<Vec<(RunId, Le
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 async fn write(
     stores: &Stores,
-    claimed: Vec<(RunId, LeaseToken, u64)>,
+    env: &Env,
+    claimed: Vec<Claim>,
     events: usize,
     length: Duration,
 ) -> Result<(Duration, Vec<Duration>)> {
     let started = Instant::now();
-    let writers = claimed.into_iter().map(|(run, lease, mut after)| {
-        let log = stores.run_log.clone();
+    let writers = claimed.into_iter().map(|claim| {
+        let (env, log, mut after) = (env.clone(), stores.run_log.clone(), claim.run.last_seq);
         tokio::spawn(async move {
             let mut appends = Vec::new();
             while started.elapsed() < length {
@@ -166,7 +167,7 @@ async fn write(
                 };
                 let delta = vec![NewEvent::from(delta); events];
                 let sent = Instant::now();
-                let stored = log.append(run, lease, after, delta).await?;
+                let stored = log.append(claim.run.id, claim.lease, after, env.id(), delta).await?;
                 appends.push(sent.elapsed());
                 after = stored.own.last().map_or(after, |event| event.seq);
             }

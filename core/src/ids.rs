@@ -88,4 +88,6 @@ ids! {
     RedactionId,
     /// Fresh for each claim of a run; every write by a worker carries it.
     LeaseToken,
+    /// Fresh for each write of a worker; the same when the write is repeated because its answer was lost.
+    CommitId,
 }

@@ -150,7 +150,9 @@ CREATE TRIGGER message_unindexed AFTER DELETE ON message BEGIN
     VALUES ('delete', old.row, lower(hex(old.workspace_id)) || lower(hex(old.user_id)), old.text);
 END;
 
--- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there.
+-- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. stalls counts claims
+-- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its
+-- answer was lost is known by them. A lease has no time: it holds while its claim lives in the process that has the file.
 CREATE TABLE run (
     workspace_id    BLOB NOT NULL,
     id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -161,12 +163,13 @@ CREATE TABLE run (
     agent_id        BLOB NOT NULL,
     status          TEXT NOT NULL,
     attempt         INTEGER NOT NULL DEFAULT 0,
+    stalls          INTEGER NOT NULL DEFAULT 0,
     last_seq        INTEGER NOT NULL DEFAULT 0,
     last_hash       BLOB NOT NULL,
     reason          TEXT,
     lease_token     BLOB,
-    lease_until     INTEGER,
-    lease_millis    INTEGER,
+    commit_id       BLOB,
+    commit_seq      INTEGER,
     created_at      INTEGER NOT NULL,
     updated_at      INTEGER NOT NULL,
     PRIMARY KEY (workspace_id, id),

@@ -12,8 +12,8 @@ use duet_core::{
     Caller, StoreError,
     contract::{TestEnv, memories::fact},
     domain::{
-        AgentEdit, LeasePolicy, MessageStatus, MessageTrace, NewApiKey, NewMemory, NewTurn, OwnerSetup, Page, PageRequest, Reply,
-        Role, RunEvent, RunStatus, Session, Settlement, Soul, Visibility,
+        AgentEdit, EventKind, LeasePolicy, MessageStatus, MessageTrace, NewApiKey, NewMemory, NewTurn, OwnerSetup, Page,
+        PageRequest, Reply, Role, RunEvent, RunStatus, Session, Settlement, Soul, Visibility,
     },
     ids::ConversationId,
 };
@@ -105,14 +105,19 @@ async fn fill(store: &LocalStore, caller: &Caller) -> ConversationId {
         ..NewTurn::new(&env, conversation.id, format!("Remember {CANARY}, please"))
     };
     stores.runs.start_turn(caller, turn).await.unwrap();
-    let claim = stores.system.claim_run(LeasePolicy::default()).await.unwrap().unwrap();
+    let claim = stores
+        .system
+        .claim_run(LeasePolicy::default(), EventKind::ALL)
+        .await
+        .unwrap()
+        .unwrap();
     let delta = RunEvent::Delta {
         step: 1,
         text: CANARY.into(),
     };
     stores
         .run_log
-        .append(claim.run.id, claim.lease, 1, vec![delta.into()])
+        .append(claim.run.id, claim.lease, 1, env.id(), vec![delta.into()])
         .await
         .unwrap();
     let settlement = Settlement {
@@ -125,7 +130,11 @@ async fn fill(store: &LocalStore, caller: &Caller) -> ConversationId {
             trace: MessageTrace::default(),
         }),
     };
-    stores.run_log.settle(claim.run.id, claim.lease, 2, settlement).await.unwrap();
+    stores
+        .run_log
+        .settle(claim.run.id, claim.lease, 2, env.id(), settlement)
+        .await
+        .unwrap();
     for sensitive in [false, true] {
         let memory = NewMemory {
             speaker: Some(CANARY.into()),
@@ -210,11 +219,28 @@ async fn a_run_that_a_crash_cut_off_is_claimed_at_once_after_opening_again() {
     let conversation = stores.conversations.create(&caller, env.id(), None, None).await.unwrap();
     let turn = NewTurn::new(&env, conversation.id, "Hello");
     stores.runs.start_turn(&caller, turn).await.unwrap();
-    let lost = stores.system.claim_run(LeasePolicy::default()).await.unwrap().unwrap();
-    assert!(stores.system.claim_run(LeasePolicy::default()).await.unwrap().is_none());
+    let lost = stores
+        .system
+        .claim_run(LeasePolicy::default(), EventKind::ALL)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        stores
+            .system
+            .claim_run(LeasePolicy::default(), EventKind::ALL)
+            .await
+            .unwrap()
+            .is_none()
+    );
     drop((stores, store));
     let stores = open(&path).stores();
-    let again = stores.system.claim_run(LeasePolicy::default()).await.unwrap().unwrap();
+    let again = stores
+        .system
+        .claim_run(LeasePolicy::default(), EventKind::ALL)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((again.run.id, again.run.attempt), (lost.run.id, 2));
     let late = stores.run_log.heartbeat(lost.run.id, lost.lease).await;
     assert!(matches!(late, Err(StoreError::Stale(_))), "{late:?}");

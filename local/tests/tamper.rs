@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use duet_core::{
     Caller,
     contract::TestEnv,
-    domain::{LeasePolicy, NewTurn, OwnerSetup, Role, RunEvent, RunStatus, Settlement},
+    domain::{EventKind, LeasePolicy, NewTurn, OwnerSetup, Role, RunEvent, RunStatus, Settlement},
     ports::ChainCheck,
 };
 use duet_local::{
@@ -49,20 +49,33 @@ async fn made(folder: &Path) -> (PathBuf, Caller) {
     let conversation = stores.conversations.create(&caller, env.id(), None, None).await.unwrap();
     let turn = NewTurn::new(&env, conversation.id, "Hello");
     stores.runs.start_turn(&caller, turn).await.unwrap();
-    let claim = stores.system.claim_run(LeasePolicy::default()).await.unwrap().unwrap();
+    let claim = stores
+        .system
+        .claim_run(LeasePolicy::default(), EventKind::ALL)
+        .await
+        .unwrap()
+        .unwrap();
     let deltas = ["a", "b", "c", "d"].map(|text| RunEvent::Delta {
         step: 1,
         text: text.into(),
     });
     let events = deltas.into_iter().map(Into::into).collect();
-    stores.run_log.append(claim.run.id, claim.lease, 1, events).await.unwrap();
+    stores
+        .run_log
+        .append(claim.run.id, claim.lease, 1, env.id(), events)
+        .await
+        .unwrap();
     let settlement = Settlement {
         status: RunStatus::Done,
         reason: None,
         events: Vec::new(),
         reply: None,
     };
-    stores.run_log.settle(claim.run.id, claim.lease, 5, settlement).await.unwrap();
+    stores
+        .run_log
+        .settle(claim.run.id, claim.lease, 5, env.id(), settlement)
+        .await
+        .unwrap();
     (path, caller)
 }
 

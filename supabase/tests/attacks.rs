@@ -6,7 +6,7 @@ use std::time::Duration;
 use duet_core::{
     Caller,
     contract::{World, memories::fact},
-    domain::{LeasePolicy, PageRequest, RunStatus},
+    domain::{EventKind, LeasePolicy, PageRequest, RunStatus},
     ids::{Id, WorkspaceId},
 };
 use duet_supabase::testing::TestDatabase;
@@ -182,6 +182,7 @@ async fn nobody_calls_what_is_not_theirs() {
     for name in [
         "driver.append_run_events(",
         "driver.claim_run(",
+        "driver.park_run(",
         "driver.audit_append(",
         "private.append_events(",
         "private.queue_run(",
@@ -277,7 +278,14 @@ async fn no_call_is_taken_for_anothers() {
                     let foreign = people[(place + 2) % people.len()].1;
                     assert!(stores.conversations.conversation(caller, foreign).await.unwrap().is_none());
                     // In between the server itself, which is nobody.
-                    assert!(stores.system.claim_run(LeasePolicy::default()).await.unwrap().is_none());
+                    assert!(
+                        stores
+                            .system
+                            .claim_run(LeasePolicy::default(), EventKind::ALL)
+                            .await
+                            .unwrap()
+                            .is_none()
+                    );
                 };
                 // Some are given up at once, some in the middle, some never.
                 let patience = Duration::from_micros((task * 131 + number * 977) % 20_000);

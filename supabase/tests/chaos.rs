@@ -10,7 +10,7 @@ use std::{
 };
 
 use duet_core::{
-    Caller, StoreError,
+    Caller, Env, StoreError,
     contract::{Harness, World},
     domain::{MessageRole, PageRequest, RunEvent},
     ids::Id,
@@ -95,7 +95,13 @@ impl Proxy {
 }
 
 /// What a driver was told is written, by number.
-async fn drive(stores: Stores, claim: duet_core::domain::Claim, writer: usize, progress: Arc<Progress>) -> Vec<(u64, String)> {
+async fn drive(
+    env: Env,
+    stores: Stores,
+    claim: duet_core::domain::Claim,
+    writer: usize,
+    progress: Arc<Progress>,
+) -> Vec<(u64, String)> {
     let mut written = Vec::new();
     for round in 0..60 {
         let text = format!("{writer}/{round}");
@@ -103,7 +109,11 @@ async fn drive(stores: Stores, claim: duet_core::domain::Claim, writer: usize, p
             step: 1,
             text: text.clone(),
         };
-        match stores.run_log.append(claim.run.id, claim.lease, 1, vec![delta.into()]).await {
+        match stores
+            .run_log
+            .append(claim.run.id, claim.lease, 1, env.id(), vec![delta.into()])
+            .await
+        {
             Ok(appended) => written.push((appended.own[0].seq, text)),
             Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
         }
@@ -160,7 +170,13 @@ async fn outlive(harness: &dyn Harness, db: &TestDatabase, proxy: Proxy) -> (i64
     let chaos = tokio::spawn(hang_up(name, proxy, progress.clone()));
     let mut drivers = JoinSet::new();
     for writer in 0..4 {
-        drivers.spawn(drive(world.stores.clone(), claim.clone(), writer, progress.clone()));
+        drivers.spawn(drive(
+            world.env.clone(),
+            world.stores.clone(),
+            claim.clone(),
+            writer,
+            progress.clone(),
+        ));
     }
     for turn in &turns {
         say(&world.stores, &world.owner, turn.clone(), &progress).await;

@@ -93,13 +93,14 @@ async fn write(mut conn: PgConnection, claim: Claim, writer: usize) -> Vec<(u64,
             })
             .collect();
         let mut transaction = conn.begin().await.unwrap();
-        let Json(answer): Json<Value> = sqlx::query_scalar("select driver.append_run_events($1, $2, 1, $3)")
-            .bind(claim.run.id.uuid())
-            .bind(claim.lease.uuid())
-            .bind(Json(&events))
-            .fetch_one(&mut *transaction)
-            .await
-            .unwrap();
+        let Json(answer): Json<Value> =
+            sqlx::query_scalar("select driver.append_run_events($1, $2, 1, gen_random_uuid(), false, $3)")
+                .bind(claim.run.id.uuid())
+                .bind(claim.lease.uuid())
+                .bind(Json(&events))
+                .fetch_one(&mut *transaction)
+                .await
+                .unwrap();
         let first = answer["ok"]["first"].as_u64().unwrap_or_else(|| panic!("{answer}"));
         if (writer + round).is_multiple_of(10) {
             transaction.rollback().await.unwrap();
@@ -207,7 +208,7 @@ async fn what_was_changed_shows() {
         world
             .stores
             .run_log
-            .append(claim.run.id, claim.lease, 1, events)
+            .append(claim.run.id, claim.lease, 1, world.env.id(), events)
             .await
             .unwrap();
         let verify = || world.stores.audit.verify(&world.owner);
@@ -303,7 +304,7 @@ async fn other_processes_are_notified() {
         world
             .stores
             .run_log
-            .append(claim.run.id, claim.lease, seq, vec![delta("x")])
+            .append(claim.run.id, claim.lease, seq, world.env.id(), vec![delta("x")])
             .await
             .unwrap();
     }
@@ -343,7 +344,7 @@ async fn hints_outlive_their_connection() {
         world
             .stores
             .run_log
-            .append(claim.run.id, claim.lease, seq - 1, vec![delta("x")])
+            .append(claim.run.id, claim.lease, seq - 1, world.env.id(), vec![delta("x")])
             .await
             .unwrap();
         let newest = tokio::time::timeout(Duration::from_secs(30), async {
@@ -382,7 +383,7 @@ async fn broken_connections_are_not_used() {
         world
             .stores
             .run_log
-            .append(claim.run.id, claim.lease, seq, vec![delta("x")])
+            .append(claim.run.id, claim.lease, seq, world.env.id(), vec![delta("x")])
             .await
             .unwrap();
     }
@@ -409,7 +410,7 @@ async fn odd_replies_are_kept() {
         let streamed = delta(text);
         let log = &world.stores.run_log;
         let appended = log
-            .append(claim.run.id, claim.lease, 1, vec![streamed.clone()])
+            .append(claim.run.id, claim.lease, 1, world.env.id(), vec![streamed.clone()])
             .await
             .unwrap();
         assert_eq!(appended.own[0].event.as_ref(), Some(&streamed.event));
@@ -429,7 +430,9 @@ async fn odd_replies_are_kept() {
                 trace,
             }),
         };
-        log.settle(claim.run.id, claim.lease, 2, settlement).await.unwrap();
+        log.settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
+            .await
+            .unwrap();
         let found = world
             .stores
             .conversations
@@ -445,4 +448,41 @@ async fn odd_replies_are_kept() {
         .start_turn(&world.owner, world.turn(conversation.id, "a\0b"))
         .await;
     assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
+}
+
+/// A run that cannot be read ends with its reason and keeps nobody waiting; what of its log can be read is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_cannot_be_read_is_parked_alone() {
+    for payload in ["no json", r#"{"type": "unheard_of"}"#] {
+        let db = TestDatabase::fresh().await;
+        let world = World::new(&db).await;
+        let conversation = world.conversation(&world.owner).await;
+        let spoiled = world.ask(&world.owner, conversation.id, "Hello").await.run_id;
+        world.stores.runs.cancel(&world.owner, spoiled).await.unwrap();
+        let mut owner = db.owner().await;
+        sqlx::raw_sql("alter table duet.run_event_payload disable trigger user")
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        let changed = sqlx::query("update duet.run_event_payload set payload = $2 where run_id = $1 and seq = 2")
+            .bind(spoiled.uuid())
+            .bind(payload)
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        assert_eq!(changed.rows_affected(), 1);
+        let fine = world
+            .ask(&world.owner, world.conversation(&world.owner).await.id, "Hello")
+            .await;
+        let claim = world.claim().await.expect("the run behind it");
+        assert_eq!(claim.run.id, fine.run_id, "{payload}");
+        assert!(world.claim().await.is_none());
+        let run = world.stores.runs.run(&world.owner, spoiled).await.unwrap().unwrap();
+        assert_eq!(run.status, RunStatus::Parked);
+        assert!(run.reason.is_some_and(|reason| reason.contains("cannot be read")));
+        let page = world.stores.runs.events(&world.owner, spoiled, 0, 10).await.unwrap();
+        assert_eq!((page.events.len(), page.ended), (3, true));
+        assert!(page.events[1].event.is_none());
+        world.ask(&world.owner, conversation.id, "Once more").await;
+    }
 }

@@ -98,7 +98,7 @@ async fn append(world: &World, claim: &Claim, after: u64, events: &[NewEvent]) {
     world
         .stores
         .run_log
-        .append(claim.run.id, claim.lease, after, events.to_vec())
+        .append(claim.run.id, claim.lease, after, world.env.id(), events.to_vec())
         .await
         .unwrap();
 }
@@ -122,7 +122,7 @@ async fn a_run_is_hinted_at_without_a_word_of_it() {
     world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, last, settlement(&claim))
+        .settle(claim.run.id, claim.lease, last, world.env.id(), settlement(&claim))
         .await
         .unwrap();
     let sent = hints(&db, &topic).await;

@@ -7,9 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use duet_core::{
-    StoreResult, Timestamp,
-    domain::{Appended, Locality, ModelRef, NewEvent, Price, Run, Settlement},
-    ids::{LeaseToken, RunId},
+    StoreResult,
+    domain::{Appended, HandBack, Locality, ModelRef, NewEvent, Price, Run, Settlement},
+    ids::{CommitId, LeaseToken, RunId},
     ports::{ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, RunLog},
 };
 use futures::StreamExt;
@@ -139,26 +139,40 @@ impl MeasuredRunLog {
 
 #[async_trait]
 impl RunLog for MeasuredRunLog {
-    async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
+    async fn append(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        events: Vec<NewEvent>,
+    ) -> StoreResult<Appended> {
         let (watch, count) = (Stopwatch::start(), events.len());
-        let appended = self.inner.append(run, lease, after, events).await?;
+        let appended = self.inner.append(run, lease, after, commit, events).await?;
         self.metrics.appended(count, watch.elapsed());
         Ok(appended)
     }
 
-    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<(Timestamp, u64)> {
+    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
         self.inner.heartbeat(run, lease).await
     }
 
-    async fn settle(&self, run: RunId, lease: LeaseToken, after: u64, settlement: Settlement) -> StoreResult<Run> {
+    async fn settle(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        settlement: Settlement,
+    ) -> StoreResult<Run> {
         let (watch, count) = (Stopwatch::start(), settlement.events.len());
-        let run = self.inner.settle(run, lease, after, settlement).await?;
+        let run = self.inner.settle(run, lease, after, commit, settlement).await?;
         self.metrics.appended(count, watch.elapsed());
         self.metrics.run_ended(run.status);
         Ok(run)
     }
 
-    async fn hand_back(&self, run: RunId, lease: LeaseToken) -> StoreResult<()> {
-        self.inner.hand_back(run, lease).await
+    async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {
+        self.inner.hand_back(run, lease, why).await
     }
 }

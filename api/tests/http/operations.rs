@@ -114,7 +114,7 @@ async fn a_stopping_server_ends_its_streams_and_hands_back_its_runs() {
         .state
         .stores()
         .system
-        .claim_run(duet_core::domain::LeasePolicy::default())
+        .claim_run(duet_core::domain::LeasePolicy::default(), duet_core::domain::EventKind::ALL)
         .await
         .unwrap();
     assert_eq!(claim.expect("handed back").run.id.to_string(), run);

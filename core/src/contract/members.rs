@@ -67,7 +67,7 @@ pub async fn removal(world: &World) {
     // The run that was under way is nobody's any more, and none of theirs is claimed again.
     let late = stores
         .run_log
-        .append(running.run.id, running.lease, running.run.last_seq, vec![])
+        .append(running.run.id, running.lease, running.run.last_seq, world.env.id(), vec![])
         .await;
     assert!(matches!(late, Err(StoreError::Stale(_))), "{late:?}");
     assert_eq!(world.claim().await.map(|claim| claim.run.id), Some(others.run_id));
@@ -195,13 +195,13 @@ pub async fn no_turn_slips_through(world: &World) {
                 .into_iter()
                 .map(|conversation| stores.runs.start_turn(ben, world.turn(conversation, "Quick"))),
         );
-        let claims = join_all((0..3).map(|_| stores.system.claim_run(LeasePolicy::default())));
+        let claims = join_all((0..3).map(|_| stores.system.claim_run(LeasePolicy::default(), EventKind::ALL)));
         let (turns, claims, removed) = futures::join!(turns, claims, stores.workspaces.remove_member(&world.owner, ben.user));
         removed.unwrap();
         for claim in claims.into_iter().filter_map(|claim| claim.unwrap()) {
             let late = stores
                 .run_log
-                .append(claim.run.id, claim.lease, claim.run.last_seq, vec![])
+                .append(claim.run.id, claim.lease, claim.run.last_seq, world.env.id(), vec![])
                 .await;
             assert!(
                 matches!(late, Err(StoreError::Stale(_))),

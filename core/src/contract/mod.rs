@@ -47,6 +47,14 @@ macro_rules! contract_suite {
                     $crate::contract::simulator::cancel_at_every_step(&host, seed).await;
                 }
             }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn lose_answers_at_every_write() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in $crate::contract::simulator::seeds().step_by(5) {
+                    $crate::contract::simulator::lose_answers_at_every_write(&host, seed).await;
+                }
+            }
         }
     };
     ($fresh:expr, seeds: $seeds:literal) => {
@@ -69,6 +77,14 @@ macro_rules! contract_suite {
                     $crate::contract::simulator::cancel_at_every_step(&host, seed).await;
                 }
             }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn lose_answers_at_every_write() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in 0..$seeds {
+                    $crate::contract::simulator::lose_answers_at_every_write(&host, seed).await;
+                }
+            }
         }
     };
     (@checks $fresh:expr) => {
@@ -81,8 +97,8 @@ macro_rules! contract_suite {
             agents { primaries, edits, souls }
             conversations { life_of_a_conversation, pages, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_turn_at_a_time, retries, cancelling, event_pages, bad_turns }
-            run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back }
-            system { claims, of_many_workers_one_claims, parking, outbox, sweeping }
+            run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating }
+            system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping }
             keys { life_of_a_key, scopes_of_keys }
             audit { entries_and_chain, memories_are_on_record }
             isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do }

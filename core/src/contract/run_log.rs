@@ -1,14 +1,14 @@
 //! [`crate::ports::RunLog`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
 use super::World;
 use crate::{
     domain::{
-        Appended, Claim, MessageStatus, MessageTrace, NewEvent, PageRequest, Reply, RunEvent, RunOutcome, RunStatus, Settlement,
-        ToolOutput, ToolStatus, Usage,
+        Appended, Claim, HandBack, MessageStatus, MessageTrace, NewEvent, PageRequest, Reply, RunEvent, RunOutcome, RunStatus,
+        Settlement, StoredEvent, ToolOutput, ToolStatus, Usage,
     },
     error::{StoreError, StoreResult},
     ports::ChainCheck,
@@ -45,7 +45,11 @@ fn ending(status: RunStatus, text: Option<&str>) -> Settlement {
 }
 
 async fn append(world: &World, claim: &Claim, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
-    world.stores.run_log.append(claim.run.id, claim.lease, after, events).await
+    world
+        .stores
+        .run_log
+        .append(claim.run.id, claim.lease, after, world.env.id(), events)
+        .await
 }
 
 /// What is appended comes back as it was, in order, with the next numbers.
@@ -92,7 +96,13 @@ pub async fn many_writers(world: &World) {
             match world
                 .stores
                 .run_log
-                .append(claim.run.id, lease, 1, vec![delta(format!("{writer}/{round}"))])
+                .append(
+                    claim.run.id,
+                    lease,
+                    1,
+                    world.env.id(),
+                    vec![delta(format!("{writer}/{round}"))],
+                )
                 .await
             {
                 Ok(appended) => {
@@ -124,30 +134,46 @@ pub async fn lost_leases(world: &World) {
     let old = world.claimed().await;
     append(world, &old, 1, vec![delta("before")]).await.unwrap();
     world.time.advance(Duration::from_secs(20));
-    let (until, last_seq) = log.heartbeat(old.run.id, old.lease).await.unwrap();
-    assert!(until > old.lease_until && last_seq == 2, "a heartbeat prolongs");
+    assert_eq!(log.heartbeat(old.run.id, old.lease).await.unwrap(), 2);
     world.time.advance(Duration::from_secs(20));
-    append(world, &old, 2, vec![delta("still")]).await.unwrap();
+    append(world, &old, 2, vec![delta("still")])
+        .await
+        .expect("a heartbeat prolongs");
+    // The worker is lost: what it held is dropped, and its lease runs out where leases have a time.
+    let old = Claim {
+        hold: Arc::default(),
+        ..old
+    };
     world.outlive_leases();
+    let mut another = None;
     for claimed_by_another in [false, true] {
         if claimed_by_another {
             let new = world.claim().await.expect("an ended lease is free to take");
             assert_eq!((new.run.id, new.run.attempt), (old.run.id, 2));
             assert_ne!(new.lease, old.lease);
             assert_eq!(new.log.len(), 3);
+            another = Some(new);
         }
         let stale = |error: Option<StoreError>| assert!(matches!(error, Some(StoreError::Stale(_))), "{error:?}");
         stale(append(world, &old, 3, vec![delta("late")]).await.err());
         stale(log.heartbeat(old.run.id, old.lease).await.err());
         stale(
-            log.settle(old.run.id, old.lease, 3, ending(RunStatus::Done, Some("late")))
-                .await
-                .err(),
+            log.settle(
+                old.run.id,
+                old.lease,
+                3,
+                world.env.id(),
+                ending(RunStatus::Done, Some("late")),
+            )
+            .await
+            .err(),
         );
-        stale(log.hand_back(old.run.id, old.lease).await.err());
+        stale(log.hand_back(old.run.id, old.lease, HandBack::Leaving).await.err());
     }
     let page = world.stores.runs.events(&world.owner, old.run.id, 0, 100).await.unwrap();
     assert_eq!(page.events.len(), 3, "nothing late was written");
+    let new = another.expect("a claim");
+    append(world, &new, 3, vec![delta("on")]).await.unwrap();
 }
 
 /// The end: last event, status and reply together; nothing follows.
@@ -167,7 +193,7 @@ pub async fn settling(world: &World) {
     let run = world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 2, settlement)
+        .settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
         .await
         .unwrap();
     assert_eq!((run.status, run.last_seq), (RunStatus::Done, 3));
@@ -210,7 +236,7 @@ pub async fn settling(world: &World) {
     let run = world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 1, failed)
+        .settle(claim.run.id, claim.lease, 1, world.env.id(), failed)
         .await
         .unwrap();
     assert_eq!((run.status, run.reason.as_deref()), (RunStatus::Failed, Some("No model.")));
@@ -230,7 +256,13 @@ pub async fn interleaving(world: &World) {
     let early = world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 1, ending(RunStatus::Done, Some("x")))
+        .settle(
+            claim.run.id,
+            claim.lease,
+            1,
+            world.env.id(),
+            ending(RunStatus::Done, Some("x")),
+        )
         .await;
     assert!(matches!(early, Err(StoreError::Stale(_))), "{early:?}");
     let appended = append(world, &claim, 1, Vec::new()).await.expect("the lease is intact");
@@ -240,7 +272,13 @@ pub async fn interleaving(world: &World) {
     world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 2, ending(RunStatus::Cancelled, None))
+        .settle(
+            claim.run.id,
+            claim.lease,
+            2,
+            world.env.id(),
+            ending(RunStatus::Cancelled, None),
+        )
         .await
         .unwrap();
 }
@@ -249,11 +287,69 @@ pub async fn interleaving(world: &World) {
 pub async fn handing_back(world: &World) {
     let first = world.claimed().await;
     assert!(world.claim().await.is_none());
-    world.stores.run_log.hand_back(first.run.id, first.lease).await.unwrap();
+    world
+        .stores
+        .run_log
+        .hand_back(first.run.id, first.lease, HandBack::Leaving)
+        .await
+        .unwrap();
     let second = world.claim().await.expect("free again");
     assert_eq!((second.run.id, second.run.attempt), (first.run.id, 2));
     assert!(matches!(
         append(world, &first, 1, vec![delta("late")]).await,
         Err(StoreError::Stale(_))
+    ));
+}
+
+/// A write whose answer was lost is repeated under its commit: it is there once, and the answer is the first one.
+pub async fn repeating(world: &World) {
+    let log = &world.stores.run_log;
+    let claim = world.claimed().await;
+    let (run, lease) = (claim.run.id, claim.lease);
+    let write = world.env.id();
+    let events = vec![delta("a"), delta("b")];
+    world.stores.runs.cancel(&world.owner, run).await.unwrap();
+    let first = log.append(run, lease, 1, write, events.clone()).await.unwrap();
+    let seqs = |appended: &Appended| {
+        let seq = |stored: &StoredEvent| stored.seq;
+        (
+            appended.interleaved.iter().map(seq).collect::<Vec<_>>(),
+            appended.own.iter().map(seq).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(seqs(&first), (vec![2], vec![3, 4]));
+    for _ in 0..3 {
+        let again = log.append(run, lease, 1, write, events.clone()).await.unwrap();
+        assert_eq!((again.interleaved, again.own), (first.interleaved.clone(), first.own.clone()));
+    }
+    let next = log.append(run, lease, 4, world.env.id(), vec![delta("c")]).await.unwrap();
+    assert_eq!(seqs(&next), (vec![], vec![5]), "another write is another one");
+
+    let end = world.env.id();
+    let ended = log
+        .settle(run, lease, 5, end, ending(RunStatus::Done, Some("abc")))
+        .await
+        .unwrap();
+    let again = log
+        .settle(run, lease, 5, end, ending(RunStatus::Done, Some("abc")))
+        .await
+        .unwrap();
+    assert_eq!(again, ended);
+    let other = log
+        .settle(run, lease, 6, world.env.id(), ending(RunStatus::Done, Some("abc")))
+        .await;
+    assert!(matches!(other, Err(StoreError::Stale(_))), "{other:?}");
+    let page = world.stores.runs.events(&world.owner, run, 0, 100).await.unwrap();
+    assert_eq!((page.events.len(), page.ended), (6, true));
+    let messages = world
+        .stores
+        .conversations
+        .messages(&world.owner, ended.conversation_id, PageRequest::first(10))
+        .await
+        .unwrap();
+    assert_eq!(messages.items.len(), 2, "one reply");
+    assert!(matches!(
+        world.stores.audit.verify(&world.owner).await.unwrap(),
+        ChainCheck::Intact(_)
     ));
 }

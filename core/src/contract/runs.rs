@@ -135,7 +135,7 @@ async fn answer(world: &World, status: MessageStatus, text: &str) -> MessageId {
     world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, claim.run.last_seq, settlement)
+        .settle(claim.run.id, claim.lease, claim.run.last_seq, world.env.id(), settlement)
         .await
         .unwrap();
     claim.run.reply_id
@@ -273,7 +273,7 @@ pub async fn cancelling(world: &World) {
     world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 2, settlement)
+        .settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
         .await
         .unwrap();
     let run = runs.cancel(&world.owner, turn.run_id).await.unwrap();
@@ -303,7 +303,7 @@ pub async fn event_pages(world: &World) {
     world
         .stores
         .run_log
-        .append(claim.run.id, claim.lease, 1, deltas)
+        .append(claim.run.id, claim.lease, 1, world.env.id(), deltas)
         .await
         .unwrap();
     let runs = &world.stores.runs;

@@ -6,8 +6,12 @@ use futures::future::join_all;
 
 use super::World;
 use crate::{
-    domain::{LeasePolicy, NewTurn, RunStatus, Session},
+    domain::{
+        EffectClass, EventKind, HandBack, LeasePolicy, NewTurn, RunEvent, RunStatus, Session, StopReason, ToolOutput, ToolStatus,
+        Usage,
+    },
     error::StoreError,
+    ids::RunId,
 };
 
 /// The oldest run first; one that is held is not given twice.
@@ -24,10 +28,9 @@ pub async fn claims(world: &World) {
             (claim.run.status, claim.run.attempt, claim.log.len()),
             (RunStatus::Running, 1, 1)
         );
-        assert!(claim.lease_until > world.env.now());
-        claimed.push(claim.run.id);
+        claimed.push(claim);
     }
-    assert_eq!(claimed, asked);
+    assert_eq!(claimed.iter().map(|claim| claim.run.id).collect::<Vec<_>>(), asked);
 }
 
 /// Twenty workers, seven runs: each run once.
@@ -37,7 +40,7 @@ pub async fn of_many_workers_one_claims(world: &World) {
         world.ask(&world.owner, conversation.id, "Hello").await;
     }
     let claims = join_all((0..20).map(|_| world.claim())).await;
-    let mut runs: Vec<_> = claims.into_iter().flatten().map(|claim| claim.run.id).collect();
+    let mut runs: Vec<_> = claims.iter().flatten().map(|claim| claim.run.id).collect();
     runs.sort();
     runs.dedup();
     assert_eq!(runs.len(), 7);
@@ -49,7 +52,7 @@ pub async fn parking(world: &World) {
         max_attempts: 3,
         ..LeasePolicy::default()
     };
-    let claim = || world.stores.system.claim_run(policy);
+    let claim = || world.stores.system.claim_run(policy, EventKind::ALL);
     let conversation = world.conversation(&world.owner).await;
     let poisoned = world.ask(&world.owner, conversation.id, "Boom").await;
     for attempt in 1..=3 {
@@ -66,6 +69,118 @@ pub async fn parking(world: &World) {
     let page = world.stores.runs.events(&world.owner, run.id, 0, 100).await.unwrap();
     assert!(page.ended, "a reader of the log sees the end");
     world.ask(&world.owner, conversation.id, "Again").await;
+}
+
+/// How many more claims without progress the run bears; the claims are lost one after the other.
+async fn claims_left(world: &World, run: RunId) -> usize {
+    let mut claims = 0;
+    while let Some(claim) = world.claim().await {
+        assert_eq!(claim.run.id, run);
+        claims += 1;
+        drop(claim);
+        world.outlive_leases();
+    }
+    let run = world.stores.runs.run(&world.owner, run).await.unwrap().unwrap();
+    assert_eq!(run.status, RunStatus::Parked);
+    claims
+}
+
+/// What counts is how often a run was claimed without coming further: an effect with its outcome starts the count anew, what a
+/// worker writes on its way to one does not.
+pub async fn progress(world: &World) {
+    let (log, most) = (&world.stores.run_log, LeasePolicy::default().max_attempts as usize);
+    let fresh = world.claimed().await;
+    log.hand_back(fresh.run.id, fresh.lease, HandBack::Stuck).await.unwrap();
+    assert_eq!(
+        claims_left(world, fresh.run.id).await,
+        most - 1,
+        "a worker that is stuck counts"
+    );
+
+    let begun = [
+        RunEvent::Recovered { attempt: 2 },
+        RunEvent::ModelCalled { step: 1, attempt: 1 },
+        RunEvent::Delta {
+            step: 1,
+            text: "again".into(),
+        },
+        RunEvent::ToolStarted {
+            step: 1,
+            call_id: "c".into(),
+            class: EffectClass::Repeatable,
+        },
+    ];
+    let closed = [
+        RunEvent::ModelReplied {
+            step: 1,
+            tool_calls: vec![],
+            usage: Usage::default(),
+            cost_micros: None,
+            stop: StopReason::End,
+        },
+        RunEvent::RetryDue { step: 1 },
+        RunEvent::ToolFinished {
+            step: 1,
+            call_id: "c".into(),
+            status: ToolStatus::Failed,
+            output: ToolOutput::default(),
+        },
+    ];
+    for (event, left) in begun
+        .into_iter()
+        .map(|event| (event, most - 2))
+        .chain(closed.into_iter().map(|event| (event, most)))
+    {
+        let kind = event.kind();
+        drop(world.claimed().await);
+        world.outlive_leases();
+        let claim = world.claim().await.expect("the second claim");
+        let run = claim.run.id;
+        log.append(run, claim.lease, 1, world.env.id(), vec![event.into()])
+            .await
+            .unwrap();
+        drop(claim);
+        world.outlive_leases();
+        assert_eq!(claims_left(world, run).await, left, "{kind}");
+    }
+}
+
+/// Workers that leave in good order cost a run nothing, however many do.
+pub async fn leaving(world: &World) {
+    let mut claim = world.claimed().await;
+    for round in 0..3 * LeasePolicy::default().max_attempts {
+        let log = &world.stores.run_log;
+        log.hand_back(claim.run.id, claim.lease, HandBack::Leaving).await.unwrap();
+        claim = world.claim().await.unwrap_or_else(|| panic!("parked after {round} restarts"));
+    }
+    assert_eq!(claim.run.status, RunStatus::Running);
+}
+
+/// A worker that does not know a kind of event passes over the runs that have it, at no cost to them; the others it takes.
+pub async fn older_workers(world: &World) {
+    let (log, system) = (&world.stores.run_log, &world.stores.system);
+    let newer = world.claimed().await;
+    let event = RunEvent::RetryDue { step: 1 };
+    log.append(newer.run.id, newer.lease, 1, world.env.id(), vec![event.into()])
+        .await
+        .unwrap();
+    log.hand_back(newer.run.id, newer.lease, HandBack::Leaving).await.unwrap();
+    let plain = world
+        .ask(&world.owner, world.conversation(&world.owner).await.id, "Hello")
+        .await;
+    let known: Vec<EventKind> = EventKind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| *kind != EventKind::Retry)
+        .collect();
+    let claim = || system.claim_run(LeasePolicy::default(), &known);
+    let taken = claim().await.unwrap().expect("the other one");
+    assert_eq!(taken.run.id, plain.run_id);
+    for _ in 0..10 {
+        assert!(claim().await.unwrap().is_none());
+    }
+    let claimed = world.claim().await.expect("for a worker that knows it");
+    assert_eq!((claimed.run.id, claimed.run.attempt), (newer.run.id, 2));
 }
 
 /// Every append leaves a hint; the feed gets it, and readers of the feed can rely on the log.

@@ -10,6 +10,8 @@ use crate::{
 
 word_enum! {
     /// The kind of an event: the `event:` of the stream, and what may be known of an event whose payload was redacted.
+    /// Workers name the kinds that they know when they claim, and are given no run that has another: an event that older
+    /// workers cannot read gets a kind of its own.
     EventKind {
         /// The run began.
         Started = "started",
@@ -175,6 +177,25 @@ impl RunEvent {
                     EventKind::Done
                 }
             },
+        }
+    }
+
+    /// Whether an effect has its outcome with this event: the run has come further than its claim. What a worker can write again
+    /// and again without getting anywhere is no progress.
+    pub fn is_progress(&self) -> bool {
+        match self {
+            Self::Context { .. }
+            | Self::ModelReplied { .. }
+            | Self::ModelFailed { .. }
+            | Self::RetryDue { .. }
+            | Self::ToolFinished { .. }
+            | Self::Finished { .. } => true,
+            Self::Started { .. }
+            | Self::ModelCalled { .. }
+            | Self::Delta { .. }
+            | Self::ToolStarted { .. }
+            | Self::CancelRequested { .. }
+            | Self::Recovered { .. } => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs: every chat turn is one (E1).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ word_enum! {
         Interrupted = "interrupted",
         /// A side effect's outcome is unknown: a person has to look.
         NeedsReview = "needs_review",
-        /// Gave up after too many attempts; the reason is recorded.
+        /// Gave up after too many attempts, or could not be read; the reason is recorded.
         Parked = "parked",
     }
 }
@@ -68,6 +68,13 @@ pub struct Run {
     pub created_at: Timestamp,
     /// When it last moved.
     pub updated_at: Timestamp,
+}
+
+impl Run {
+    /// Why a run is parked whose log cannot be read.
+    pub fn unreadable(seq: u64) -> String {
+        format!("The record of this run cannot be read (event {seq}). Have the message answered again.")
+    }
 }
 
 /// Bounds of one turn (C4). Recorded in its first event, so that a replay knows them.
@@ -195,18 +202,28 @@ pub struct Claim {
     pub role: super::Role,
     /// Fresh for this claim; every write carries it.
     pub lease: LeaseToken,
-    /// Until when it holds unless renewed.
-    pub lease_until: Timestamp,
+    /// Kept for as long as somebody works on the run. A store whose workers all live in this process sees by it that a run was
+    /// dropped, and needs no clock; another one goes by the lease's time.
+    pub hold: Arc<()>,
     /// The whole log so far, in order.
     pub log: Vec<StoredEvent>,
+}
+
+/// Why a worker gives a run back unfinished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandBack {
+    /// The worker leaves. This costs the run nothing, however often it happens.
+    Leaving,
+    /// The worker cannot go on with this run. The claim counts as one without progress, so that this does not go round for ever.
+    Stuck,
 }
 
 /// How long leases hold and how often a run is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeasePolicy {
-    /// A lease without a heartbeat ends after this.
+    /// A lease without a heartbeat ends after this, where several processes share the store.
     pub duration: Duration,
-    /// After so many claims the run is parked.
+    /// After so many claims in a row without progress the run is parked.
     pub max_attempts: u32,
 }
 

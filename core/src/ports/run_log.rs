@@ -1,28 +1,44 @@
 use async_trait::async_trait;
 
 use crate::{
-    clock::Timestamp,
-    domain::{Appended, NewEvent, Run, Settlement},
+    domain::{Appended, HandBack, NewEvent, Run, Settlement},
     error::StoreResult,
-    ids::{LeaseToken, RunId},
+    ids::{CommitId, LeaseToken, RunId},
 };
 
 /// The log of a claimed run as its driver writes it. Every method checks that `lease` is the run's present one and still
-/// runs; a lost lease is `Stale` and writes nothing.
+/// holds; a lost lease is `Stale` and writes nothing.
+///
+/// Where the answer of a write was lost, nobody knows whether it happened: it is repeated under the same `commit`, and the store
+/// gives the first answer if it did, also when the lease has ended since.
 #[async_trait]
 pub trait RunLog: Send + Sync {
     /// Appends events with gapless `seq`, chain hashes and outbox rows. `after` is the newest `seq` that the driver has
     /// folded: what others appended since is returned as `interleaved`.
-    async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended>;
+    async fn append(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        events: Vec<NewEvent>,
+    ) -> StoreResult<Appended>;
 
-    /// Prolongs the lease and returns its new end and the run's newest `seq`.
-    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<(Timestamp, u64)>;
+    /// Prolongs the lease, where it has a time, and returns the run's newest `seq`.
+    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64>;
 
     /// Ends the run: last events, final status, the reply (the message `run.reply_id`, new or with more text), and the lease.
     /// `after` as in [`RunLog::append`]: when others have appended since, nothing is written and the answer is `Stale`
     /// with the lease intact, so that the driver folds them first.
-    async fn settle(&self, run: RunId, lease: LeaseToken, after: u64, settlement: Settlement) -> StoreResult<Run>;
+    async fn settle(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        settlement: Settlement,
+    ) -> StoreResult<Run>;
 
-    /// Gives the run back unfinished, so that another worker may claim it at once (a worker that shuts down).
-    async fn hand_back(&self, run: RunId, lease: LeaseToken) -> StoreResult<()>;
+    /// Gives the run back unfinished, so that another worker may claim it at once.
+    async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()>;
 }

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use crate::{
-    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Locality, Role},
+    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role},
     error::StoreResult,
     ids::{MemoryId, WorkspaceId},
 };
@@ -22,9 +22,12 @@ pub struct Unembedded {
 /// Work without a person's context. Only the process itself calls it; no request reaches it directly.
 #[async_trait]
 pub trait SystemStore: Send + Sync {
-    /// Claims the oldest run that is queued, or whose lease has ended: fresh lease token, attempt + 1. A run that has used up
-    /// its attempts is parked with its reason instead, and the next one is looked at. Of many workers one gets it.
-    async fn claim_run(&self, policy: LeasePolicy) -> StoreResult<Option<Claim>>;
+    /// Claims the oldest run that is queued, or whose lease has ended: fresh lease token, attempt + 1. Of many workers one gets it.
+    ///
+    /// A run that was claimed too often in a row without progress ([`crate::domain::RunEvent::is_progress`]) is parked with its
+    /// reason instead, and so is one whose log cannot be read; the next one is looked at. A run with events of a kind that is not
+    /// in `vocabulary` is passed over as it is: a newer worker reads it.
+    async fn claim_run(&self, policy: LeasePolicy, vocabulary: &[EventKind]) -> StoreResult<Option<Claim>>;
 
     /// The API key with that SHA-256 and its person's role now, unless revoked, expired or no longer a member's.
     async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>>;

@@ -1,6 +1,6 @@
 //! One claimed run on its way: its state, its lease, and how an effect becomes events.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, pin_mut};
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use crate::{
         ToolTrace,
     },
     error::{StoreError, StoreResult},
-    ids::LeaseToken,
+    ids::{CommitId, LeaseToken},
     ports::Stores,
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Drive<'a> {
     pub(super) driver: &'a Driver,
     pub(super) run: Run,
     lease: LeaseToken,
+    /// While this drive lives, the run is held.
+    _hold: Arc<()>,
     caller: Caller,
     pub(super) state: TurnState,
     /// Whether the log shows that an earlier claim had begun to work.
@@ -58,6 +60,7 @@ impl<'a> Drive<'a> {
             driver,
             run: claim.run,
             lease: claim.lease,
+            _hold: claim.hold,
             caller,
             state,
             resumed,
@@ -110,11 +113,17 @@ impl<'a> Drive<'a> {
     /// Appends events and folds them, with what others had appended before them.
     pub(super) async fn append(&mut self, events: Vec<NewEvent>) -> Result<(), DriveError> {
         let (log, run, lease, after) = (&self.stores().run_log, self.run.id, self.lease, self.state.last_seq);
-        let appended = self.insist(|| log.append(run, lease, after, events.clone())).await?;
+        let commit = self.commit();
+        let appended = self.insist(|| log.append(run, lease, after, commit, events.clone())).await?;
         for stored in appended.interleaved.iter().chain(&appended.own) {
             self.state = fold(std::mem::take(&mut self.state), stored).0;
         }
         Ok(())
+    }
+
+    /// Names one write, so that repeating it is safe.
+    fn commit(&self) -> CommitId {
+        self.driver.parts.env.id()
     }
 
     /// Asks a store that cannot answer a few times more.
@@ -217,7 +226,11 @@ impl<'a> Drive<'a> {
             }),
         };
         let (log, run, lease, after) = (&self.stores().run_log, self.run.id, self.lease, self.state.last_seq);
-        match self.insist(|| log.settle(run, lease, after, settlement.clone())).await {
+        let commit = self.commit();
+        match self
+            .insist(|| log.settle(run, lease, after, commit, settlement.clone()))
+            .await
+        {
             Ok(_) => {
                 let event = settlement.events.into_iter().next().map(|event| event.event);
                 if let Some(event) = event {

@@ -113,7 +113,7 @@ impl Driver {
         loop {
             self.parts.env.sleep(self.parts.lease.duration / 3).await;
             match self.parts.stores.run_log.heartbeat(run, lease).await {
-                Ok((_, last_seq)) => raise(news, last_seq),
+                Ok(last_seq) => raise(news, last_seq),
                 Err(StoreError::Stale(_)) => return DriveError::LostLease,
                 Err(error) => warn!(%error, "the lease could not be renewed; trying again"),
             }

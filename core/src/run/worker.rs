@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::driver::{DriveError, Driver};
 use crate::{
-    domain::Claim,
+    domain::{Claim, EventKind, HandBack},
     error::StoreResult,
     ids::{LeaseToken, RunId},
 };
@@ -44,14 +44,14 @@ impl Driver {
         only_what_is_there: bool,
     ) -> bool {
         let mut drives: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
-        let mut held: Vec<(RunId, LeaseToken)> = Vec::new();
+        let mut held: Vec<(RunId, LeaseToken, Arc<()>)> = Vec::new();
         let ended = Arc::new(std::sync::Mutex::new(Vec::new()));
         while !*shutdown.borrow() {
             let mut idle = true;
             if drives.len() < concurrency {
                 match self.claim(&mut drives).await {
                     Ok(Some(claim)) => {
-                        held.push((claim.run.id, claim.lease));
+                        held.push((claim.run.id, claim.lease, claim.hold.clone()));
                         drives.push(self.drive_and_report(claim, ended.clone()).boxed());
                         idle = false;
                     }
@@ -69,7 +69,7 @@ impl Driver {
                 }
             }
             if let Ok(mut ended) = ended.lock() {
-                held.retain(|entry| !ended.contains(entry));
+                held.retain(|(run, lease, _)| !ended.contains(&(*run, *lease)));
                 ended.clear();
             }
         }
@@ -80,10 +80,11 @@ impl Driver {
         }
         drop(drives);
         let done = ended.lock().map(|ended| ended.clone()).unwrap_or_default();
-        for (run, lease) in held.into_iter().filter(|entry| !done.contains(entry)) {
-            match self.parts.stores.run_log.hand_back(run, lease).await {
+        // Each is held until it is given back: a run that was merely dropped would count as lost.
+        for (run, lease, _hold) in held.into_iter().filter(|(run, lease, _)| !done.contains(&(*run, *lease))) {
+            match self.parts.stores.run_log.hand_back(run, lease, HandBack::Leaving).await {
                 Ok(()) => info!(%run, "handed back"),
-                Err(error) => warn!(%run, %error, "could not be handed back; its lease will end by itself"),
+                Err(error) => warn!(%run, %error, "could not be handed back; its claim ends by itself"),
             }
         }
         false
@@ -92,7 +93,7 @@ impl Driver {
     /// Claims a run while the others go on: one that stood still in the middle of a call would keep its connection, and where
     /// connections are few the claim would wait for just that one.
     async fn claim(&self, drives: &mut FuturesUnordered<BoxFuture<'_, ()>>) -> StoreResult<Option<Claim>> {
-        let mut claim = self.parts.stores.system.claim_run(self.parts.lease).fuse();
+        let mut claim = self.parts.stores.system.claim_run(self.parts.lease, EventKind::ALL).fuse();
         loop {
             futures::select_biased! {
                 claimed = claim => return claimed,
@@ -102,14 +103,14 @@ impl Driver {
     }
 
     async fn drive_and_report(&self, claim: Claim, ended: Arc<std::sync::Mutex<Vec<(RunId, LeaseToken)>>>) {
-        let (run, lease) = (claim.run.id, claim.lease);
+        let (run, lease, _hold) = (claim.run.id, claim.lease, claim.hold.clone());
         match self.drive(claim).await {
             Ok(status) => info!(%run, %status, "ended"),
             Err(DriveError::LostLease) => warn!(%run, "lost to another worker"),
             Err(DriveError::Store(error)) => {
                 error!(%run, %error, "cannot go on now; handing it back");
-                if let Err(error) = self.parts.stores.run_log.hand_back(run, lease).await {
-                    warn!(%run, %error, "could not be handed back; its lease will end by itself");
+                if let Err(error) = self.parts.stores.run_log.hand_back(run, lease, HandBack::Stuck).await {
+                    warn!(%run, %error, "could not be handed back; its claim ends by itself");
                 }
             }
         }

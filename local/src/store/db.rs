@@ -13,6 +13,7 @@ use super::{
     open::FileLock,
     readers::Readers,
     relay::Signal,
+    run_log::Leases,
     writer::{Actor, Writer},
 };
 
@@ -35,6 +36,8 @@ pub struct Parts {
     pub threads: Vec<JoinHandle<()>>,
     /// Time and randomness.
     pub env: Env,
+    /// Runs that are worked on.
+    pub leases: Leases,
     /// Keeps other processes out; let go of last.
     pub _lock: FileLock,
 }
@@ -63,6 +66,11 @@ impl Db {
     /// Time and randomness.
     pub fn env(&self) -> &Env {
         &self.parts.env
+    }
+
+    /// Runs that are worked on.
+    pub fn leases(&self) -> &Leases {
+        &self.parts.leases
     }
 
     /// Reads as a person, or as the process.

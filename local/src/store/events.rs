@@ -94,13 +94,13 @@ pub fn append(
     Ok(stored)
 }
 
+const PAGE: &str = "SELECT e.seq, e.kind, e.at, p.payload FROM run_event e
+     LEFT JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
+     WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.seq > ?3 ORDER BY e.seq LIMIT ?4";
+
 /// Events with `seq > after`, in order.
 pub fn after(conn: &Connection, workspace: WorkspaceId, run: RunId, after: u64, limit: usize) -> DbResult<Vec<StoredEvent>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT e.seq, e.kind, e.at, p.payload FROM run_event e
-         LEFT JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
-         WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.seq > ?3 ORDER BY e.seq LIMIT ?4",
-    )?;
+    let mut statement = conn.prepare_cached(PAGE)?;
     let rows = statement.query_map(
         params![
             blob(workspace),
@@ -113,13 +113,50 @@ pub fn after(conn: &Connection, workspace: WorkspaceId, run: RunId, after: u64, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+/// The whole log for who folds it: all of it can be read, or the first `seq` that cannot.
+pub fn log(conn: &Connection, workspace: WorkspaceId, run: RunId) -> DbResult<Result<Vec<StoredEvent>, u64>> {
+    let mut statement = conn.prepare_cached(PAGE)?;
+    let mut rows = statement.query(params![blob(workspace), blob(run), 0, i64::MAX])?;
+    let mut log = Vec::new();
+    while let Some(row) = rows.next()? {
+        match strict(row) {
+            Ok(stored) => log.push(stored),
+            Err(_) => return Ok(Err(count(row, "seq")?)),
+        }
+    }
+    Ok(Ok(log))
+}
+
+fn strict(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     Ok(StoredEvent {
         seq: count(row, "seq")?,
         kind: word(row, "kind")?,
         event: opt_json::<RunEvent>(row, "payload")?,
         at: time(row, "at")?,
     })
+}
+
+/// An event for its readers: one whose payload cannot be read is like a redacted one, and hides no other.
+fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    strict(row).or_else(|_| {
+        let (seq, kind): (_, EventKind) = (count(row, "seq")?, word(row, "kind")?);
+        tracing::error!(seq, %kind, "a stored event cannot be read");
+        Ok(StoredEvent {
+            seq,
+            kind,
+            event: None,
+            at: time(row, "at")?,
+        })
+    })
+}
+
+/// Whether the log has no event of another kind.
+pub fn all_of(conn: &Connection, workspace: WorkspaceId, run: RunId, kinds: &[EventKind]) -> DbResult<bool> {
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let mut statement = conn.prepare_cached(
+        "SELECT 1 FROM run_event WHERE workspace_id = ?1 AND run_id = ?2 AND kind NOT IN (SELECT value FROM json_each(?3))",
+    )?;
+    Ok(!statement.exists(params![blob(workspace), blob(run), serde_json::to_string(&kinds)?])?)
 }
 
 /// Whether the log holds an event of that kind.

@@ -97,7 +97,6 @@ impl LocalStore {
                 reason: error.to_string(),
             },
         })?;
-        run_log::void_leases(&person).map_err(|error| OpenError::from_sqlite(connector.path(), error))?;
         let agent = connector.connect(Access::AgentWrite)?;
         let relaying = connector.connect(Access::Read)?;
         let failed = |error: std::io::Error| OpenError::from_io(connector.path(), &error);
@@ -118,6 +117,7 @@ impl LocalStore {
             relay: signals,
             threads,
             env,
+            leases: run_log::Leases::default(),
             _lock: lock,
         });
         let memories = Arc::new(LocalMemories::new(db.clone(), Arc::clone(&connector), vector_cache_bytes));

@@ -1,10 +1,18 @@
 //! Runs as the driver writes them: under a lease, which every method checks first.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
 use async_trait::async_trait;
 use duet_core::{
     Env, StoreError, StoreResult, Timestamp,
-    domain::{Appended, Claim, LeasePolicy, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement, Usage},
-    ids::{LeaseToken, RunId, UserId, WorkspaceId},
+    domain::{
+        Appended, Claim, EventKind, HandBack, LeasePolicy, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement,
+        StoredEvent, Usage,
+    },
+    ids::{CommitId, LeaseToken, RunId, UserId, WorkspaceId},
     ports::RunLog,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -14,7 +22,7 @@ use super::{
     db::Db,
     error::DbResult,
     events::{self, Head},
-    rows::{blob, count, to_json},
+    rows::{blob, count, id, int, opt_id, to_json},
     runs, workspaces,
 };
 
@@ -24,39 +32,83 @@ pub struct LocalRunLog(pub(super) Db);
 /// Why a run ends whose person has left.
 const LEFT: &str = "The person who started it is no longer a member of this workspace.";
 
+/// The claims that live. The file's lock proves that all workers are in this process, so that a lease needs no time: it holds until
+/// its claim is handed back or dropped, or the file is opened anew.
+#[derive(Clone, Default)]
+pub struct Leases(Arc<Mutex<HashMap<LeaseToken, Weak<()>>>>);
+
+impl Leases {
+    /// A lease that holds as long as what is returned.
+    fn give(&self, lease: LeaseToken) -> Arc<()> {
+        let hold = Arc::new(());
+        let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.retain(|_, hold| hold.strong_count() > 0);
+        leases.insert(lease, Arc::downgrade(&hold));
+        hold
+    }
+
+    fn holds(&self, lease: LeaseToken) -> bool {
+        let leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.get(&lease).is_some_and(|hold| hold.strong_count() > 0)
+    }
+}
+
 /// A run whose lease was found to hold.
 struct Held {
     run: Run,
     head: Head,
-    lease_millis: i64,
 }
 
 fn with_head(row: &Row<'_>) -> rusqlite::Result<(Run, Head)> {
-    let head = Head {
-        seq: count(row, "last_seq")?,
-        hash: row.get("last_hash")?,
-    };
-    Ok((runs::run(row)?, head))
+    Ok((runs::run(row)?, head(row)?))
 }
 
-fn held(tx: &Connection, run: RunId, lease: LeaseToken, now: Timestamp) -> DbResult<Held> {
-    let mut statement =
-        tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND lease_token = ?2 AND lease_until > ?3 AND status = 'running'")?;
-    let found = statement.query_row(params![blob(run), blob(lease), now.millis()], |row| {
+fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        seq: count(row, "last_seq")?,
+        hash: row.get("last_hash")?,
+    })
+}
+
+fn held(tx: &Connection, leases: &Leases, run: RunId, lease: LeaseToken) -> DbResult<Held> {
+    let mut statement = tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND lease_token = ?2 AND status = 'running'")?;
+    let found = statement.query_row(params![blob(run), blob(lease)], |row| {
         let (run, head) = with_head(row)?;
-        Ok(Held {
-            run,
-            head,
-            lease_millis: row.get("lease_millis")?,
-        })
+        Ok(Held { run, head })
     });
-    found.optional()?.ok_or_else(|| {
+    found.optional()?.filter(|_| leases.holds(lease)).ok_or_else(|| {
         StoreError::stale("The lease of this run is lost: another worker has it, or it has ended. Stop working on it.").into()
     })
 }
 
+/// The run whose newest write this is, with the write's first event; a write that is repeated finds it.
+fn committed(tx: &Connection, run: RunId, commit: CommitId) -> DbResult<Option<(Run, u64)>> {
+    let mut statement = tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND commit_id = ?2")?;
+    let found = statement.query_row(params![blob(run), blob(commit)], |row| {
+        Ok((runs::run(row)?, count(row, "commit_seq")?))
+    });
+    Ok(found.optional()?)
+}
+
+/// Appends a worker's events under the id of its write.
+fn append(tx: &Connection, env: &Env, held: &Held, commit: CommitId, events: Vec<NewEvent>) -> DbResult<Vec<StoredEvent>> {
+    let progress = events.iter().any(|new| new.event.is_progress());
+    tx.prepare_cached(
+        "UPDATE run SET commit_id = ?3, commit_seq = ?4, stalls = CASE WHEN ?5 THEN 0 ELSE stalls END
+         WHERE workspace_id = ?1 AND id = ?2",
+    )?
+    .execute(params![
+        blob(held.run.workspace_id),
+        blob(held.run.id),
+        blob(commit),
+        int(held.head.seq + 1),
+        progress
+    ])?;
+    events::append(tx, env, (held.run.workspace_id, held.run.id), held.head, events)
+}
+
 /// Events that others have appended after what the driver has folded.
-fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<duet_core::domain::StoredEvent>> {
+fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredEvent>> {
     if after > held.head.seq {
         return Err(StoreError::invalid(format!(
             "The run has {} events; the driver cannot have folded {after}.",
@@ -119,26 +171,35 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
 
 /// Ends a run: no lease any more, and nothing may follow.
 fn end(tx: &Connection, run: &Run, status: RunStatus, reason: Option<&str>, now: Timestamp) -> DbResult<Run> {
-    tx.execute(
-        "UPDATE run SET status = ?3, reason = ?4, lease_token = NULL, lease_until = NULL, updated_at = ?5
-         WHERE workspace_id = ?1 AND id = ?2",
-        params![blob(run.workspace_id), blob(run.id), status.as_str(), reason, now.millis()],
-    )?;
+    close(tx, (run.workspace_id, run.id), status, reason, now)?;
     let mut statement = tx.prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2")?;
     Ok(statement.query_row(params![blob(run.workspace_id), blob(run.id)], runs::run)?)
 }
 
+fn close(
+    tx: &Connection,
+    (workspace, run): (WorkspaceId, RunId),
+    status: RunStatus,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> DbResult<()> {
+    tx.prepare_cached(
+        "UPDATE run SET status = ?3, reason = ?4, lease_token = NULL, updated_at = ?5 WHERE workspace_id = ?1 AND id = ?2",
+    )?
+    .execute(params![blob(workspace), blob(run), status.as_str(), reason, now.millis()])?;
+    Ok(())
+}
+
 /// Parks a run that nobody will drive any more; its log is closed, so that its readers know.
-fn park(tx: &Connection, env: &Env, run: &Run, head: Head, reason: &str) -> DbResult<()> {
+fn park(tx: &Connection, env: &Env, run: (WorkspaceId, RunId), head: Head, reason: &str) -> DbResult<()> {
     let finished = RunEvent::Finished {
         outcome: RunOutcome::Interrupted,
         reply: None,
         usage: Usage::default(),
         cost_micros: None,
     };
-    events::append(tx, env, (run.workspace_id, run.id), head, vec![finished.into()])?;
-    end(tx, run, RunStatus::Parked, Some(reason), env.now())?;
-    Ok(())
+    events::append(tx, env, run, head, vec![finished.into()])?;
+    close(tx, run, RunStatus::Parked, Some(reason), env.now())
 }
 
 /// Ends the unfinished runs of a person who is no member any more.
@@ -150,115 +211,173 @@ pub fn park_runs_of(tx: &Connection, env: &Env, workspace: WorkspaceId, user: Us
         .query_map(params![blob(workspace), blob(user)], with_head)?
         .collect::<Result<_, _>>()?;
     for (run, head) in unfinished {
-        park(tx, env, &run, head, LEFT)?;
+        park(tx, env, (run.workspace_id, run.id), head, LEFT)?;
     }
     Ok(())
 }
 
+/// A run that waits, or whose worker was lost: what can be said of it before it is read.
+struct Waiting {
+    run: (WorkspaceId, RunId),
+    /// Its place among those that wait.
+    place: (i64, [u8; 16]),
+    lease: Option<LeaseToken>,
+    stalls: u32,
+    head: Option<Head>,
+}
+
+fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    Ok(Waiting {
+        run: (id(row, "workspace_id")?, id(row, "id")?),
+        place: (row.get("created_at")?, row.get("id")?),
+        lease: opt_id(row, "lease_token").unwrap_or(None),
+        stalls: row.get("stalls")?,
+        head: head(row).ok(),
+    })
+}
+
 /// Claims the oldest run that waits, or whose worker was lost.
-pub fn claim(tx: &Connection, env: &Env, policy: LeasePolicy) -> DbResult<Option<Claim>> {
+pub fn claim(
+    tx: &Connection,
+    env: &Env,
+    leases: &Leases,
+    policy: LeasePolicy,
+    vocabulary: &[EventKind],
+) -> DbResult<Option<Claim>> {
+    let mut place = (i64::MIN, [0; 16]);
     loop {
-        let now = env.now();
         let found = tx
             .prepare_cached(
-                "SELECT * FROM run WHERE status IN ('queued', 'running') AND (status = 'queued' OR lease_until <= ?1)
+                "SELECT * FROM run WHERE status IN ('queued', 'running') AND (created_at, id) > (?1, ?2)
                  ORDER BY created_at, id LIMIT 1",
             )?
-            .query_row([now.millis()], with_head)
+            .query_row(params![place.0, place.1], waiting)
             .optional()?;
-        let Some((run, head)) = found else { return Ok(None) };
-        let Some(role) = workspaces::role(tx, run.workspace_id, run.user_id)? else {
-            park(tx, env, &run, head, LEFT)?;
+        let Some(found) = found else { return Ok(None) };
+        place = found.place;
+        let (workspace, run) = found.run;
+        if found.lease.is_some_and(|lease| leases.holds(lease)) || !events::all_of(tx, workspace, run, vocabulary)? {
+            continue;
+        }
+        let (person, log) = (person_of(tx, found.run)?, events::log(tx, workspace, run)?);
+        let (person, head, log) = match (person, found.head, log) {
+            (Some(person), Some(head), Ok(log)) => (person, head, log),
+            // It is ended alone, without a last event where its log does not say where it would stand.
+            (_, head, log) => {
+                let seq = log.err().unwrap_or(0);
+                tracing::error!(%run, seq, "a run cannot be read; parking it");
+                match head {
+                    Some(head) => park(tx, env, found.run, head, &Run::unreadable(seq))?,
+                    None => close(tx, found.run, RunStatus::Parked, Some(&Run::unreadable(seq)), env.now())?,
+                }
+                continue;
+            }
+        };
+        let Some(role) = workspaces::role(tx, workspace, person)? else {
+            park(tx, env, found.run, head, LEFT)?;
             continue;
         };
-        if run.attempt >= policy.max_attempts {
-            let reason = format!(
-                "Given up after {} attempts, each of which was cut off. Try again.",
-                run.attempt
-            );
-            park(tx, env, &run, head, &reason)?;
+        if found.stalls >= policy.max_attempts {
+            let reason = format!("Given up after {} attempts that came to nothing. Try again.", found.stalls);
+            park(tx, env, found.run, head, &reason)?;
             continue;
         }
         let lease: LeaseToken = env.id();
-        let lease_until = now.plus(policy.duration);
-        tx.execute(
-            "UPDATE run SET status = 'running', attempt = attempt + 1, lease_token = ?3, lease_until = ?4, lease_millis = ?5, updated_at = ?6
-             WHERE workspace_id = ?1 AND id = ?2",
-            params![
-                blob(run.workspace_id),
-                blob(run.id),
-                blob(lease),
-                lease_until.millis(),
-                i64::try_from(policy.duration.as_millis()).unwrap_or(i64::MAX),
-                now.millis()
-            ],
-        )?;
-        let log = events::after(tx, run.workspace_id, run.id, 0, usize::MAX)?;
+        let run = tx
+            .prepare_cached(
+                "UPDATE run SET status = 'running', attempt = attempt + 1, stalls = stalls + 1, lease_token = ?3, updated_at = ?4
+                 WHERE workspace_id = ?1 AND id = ?2 RETURNING *",
+            )?
+            .query_row(
+                params![blob(workspace), blob(run), blob(lease), env.now().millis()],
+                runs::run,
+            )?;
         return Ok(Some(Claim {
-            run: Run {
-                status: RunStatus::Running,
-                attempt: run.attempt + 1,
-                updated_at: now,
-                ..run
-            },
+            run,
             role,
             lease,
-            lease_until,
+            hold: leases.give(lease),
             log,
         }));
     }
 }
 
-/// Ends all leases when the file is opened: its lock proves that no other worker lives, so that what was cut off by a crash
-/// goes on at once.
-pub fn void_leases(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute("UPDATE run SET lease_until = 0 WHERE status = 'running'", [])?;
-    Ok(())
+/// Whose run it is; `None` when its row cannot be read.
+fn person_of(tx: &Connection, (workspace, run): (WorkspaceId, RunId)) -> DbResult<Option<UserId>> {
+    let mut statement = tx.prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2")?;
+    match statement.query_row(params![blob(workspace), blob(run)], runs::run) {
+        Ok(run) => Ok(Some(run.user_id)),
+        Err(error @ rusqlite::Error::SqliteFailure(..)) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
 }
 
 #[async_trait]
 impl RunLog for LocalRunLog {
-    async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
-        let env = self.0.env().clone();
+    async fn append(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        events: Vec<NewEvent>,
+    ) -> StoreResult<Appended> {
+        let (env, leases) = (self.0.env().clone(), self.0.leases().clone());
         self.0
             .write(move |tx| {
-                let held = held(tx, run, lease, env.now())?;
+                if let Some((known, first)) = committed(tx, run, commit)? {
+                    let mut stored = events::after(tx, known.workspace_id, run, after, usize::MAX)?;
+                    let own = stored.split_off(
+                        usize::try_from(first.saturating_sub(after + 1))
+                            .unwrap_or(0)
+                            .min(stored.len()),
+                    );
+                    return Ok(Appended {
+                        interleaved: stored,
+                        own: own.into_iter().take(events.len()).collect(),
+                    });
+                }
+                let held = held(tx, &leases, run, lease)?;
                 let interleaved = interleaved(tx, &held, after)?;
-                let own = events::append(tx, &env, (held.run.workspace_id, run), held.head, events)?;
+                let own = match events.is_empty() {
+                    true => Vec::new(),
+                    false => append(tx, &env, &held, commit, events)?,
+                };
                 Ok(Appended { interleaved, own })
             })
             .await
     }
 
-    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<(Timestamp, u64)> {
-        let env = self.0.env().clone();
-        self.0
-            .write(move |tx| {
-                let now = env.now();
-                let held = held(tx, run, lease, now)?;
-                let until = Timestamp::from_millis(now.millis().saturating_add(held.lease_millis));
-                tx.prepare_cached("UPDATE run SET lease_until = ?3 WHERE workspace_id = ?1 AND id = ?2")?
-                    .execute(params![blob(held.run.workspace_id), blob(run), until.millis()])?;
-                Ok((until, held.head.seq))
-            })
-            .await
+    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
+        let leases = self.0.leases().clone();
+        self.0.read(move |conn| Ok(held(conn, &leases, run, lease)?.head.seq)).await
     }
 
-    async fn settle(&self, run: RunId, lease: LeaseToken, after: u64, settlement: Settlement) -> StoreResult<Run> {
+    async fn settle(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        settlement: Settlement,
+    ) -> StoreResult<Run> {
         if !settlement.status.is_final() {
             return Err(StoreError::invalid(format!("A run cannot end as `{}`.", settlement.status)));
         }
-        let env = self.0.env().clone();
+        let (env, leases) = (self.0.env().clone(), self.0.leases().clone());
         self.0
             .write(move |tx| {
+                if let Some((ended, _)) = committed(tx, run, commit)? {
+                    return Ok(ended);
+                }
                 let now = env.now();
-                let held = held(tx, run, lease, now)?;
+                let held = held(tx, &leases, run, lease)?;
                 if !interleaved(tx, &held, after)?.is_empty() {
                     return Err(
                         StoreError::stale("The run's log has grown. Fold the new events first; the lease still holds.").into(),
                     );
                 }
-                events::append(tx, &env, (held.run.workspace_id, run), held.head, settlement.events)?;
+                append(tx, &env, &held, commit, settlement.events)?;
                 if let Some(reply) = &settlement.reply {
                     keep_reply(tx, &held.run, reply, now)?;
                 }
@@ -267,14 +386,14 @@ impl RunLog for LocalRunLog {
             .await
     }
 
-    async fn hand_back(&self, run: RunId, lease: LeaseToken) -> StoreResult<()> {
-        let env = self.0.env().clone();
+    async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {
+        let leases = self.0.leases().clone();
         self.0
             .write(move |tx| {
-                let held = held(tx, run, lease, env.now())?;
+                let held = held(tx, &leases, run, lease)?;
                 tx.execute(
-                    "UPDATE run SET status = 'queued', lease_token = NULL, lease_until = NULL WHERE workspace_id = ?1 AND id = ?2",
-                    params![blob(held.run.workspace_id), blob(run)],
+                    "UPDATE run SET status = 'queued', lease_token = NULL, stalls = max(stalls - ?3, 0) WHERE workspace_id = ?1 AND id = ?2",
+                    params![blob(held.run.workspace_id), blob(run), why == HandBack::Leaving],
                 )?;
                 Ok(())
             })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     StoreResult,
-    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Locality, Role},
+    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role},
     feed::Feed,
     ids::{MemoryId, WorkspaceId},
     ports::{SystemStore, Unembedded},
@@ -29,9 +29,11 @@ pub struct LocalSystem {
 
 #[async_trait]
 impl SystemStore for LocalSystem {
-    async fn claim_run(&self, policy: LeasePolicy) -> StoreResult<Option<Claim>> {
-        let env = self.db.env().clone();
-        self.db.write(move |tx| run_log::claim(tx, &env, policy)).await
+    async fn claim_run(&self, policy: LeasePolicy, vocabulary: &[EventKind]) -> StoreResult<Option<Claim>> {
+        let (env, leases, vocabulary) = (self.db.env().clone(), self.db.leases().clone(), vocabulary.to_vec());
+        self.db
+            .write(move |tx| run_log::claim(tx, &env, &leases, policy, &vocabulary))
+            .await
     }
 
     async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>> {

@@ -2,7 +2,7 @@
 
 use duet_core::{
     Env, StoreResult, Timestamp,
-    domain::{EventKind, NewEvent, StoredEvent},
+    domain::{EventKind, NewEvent, RunEvent, StoredEvent},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,21 +21,40 @@ pub struct Event {
     payload: Option<String>,
 }
 
-/// The events as the domain has them.
-pub fn stored(events: Vec<Event>) -> StoreResult<Vec<StoredEvent>> {
-    let parsed = events.into_iter().map(|event| {
-        let payload = event.payload.as_deref().map(serde_json::from_str).transpose();
-        Ok(StoredEvent {
-            seq: event.seq,
-            kind: event.kind,
-            event: payload.map_err(|_| {
-                tracing::error!(seq = event.seq, kind = %event.kind, "a stored event cannot be read");
-                rpc::mismatch()
-            })?,
-            at: event.at,
-        })
-    });
-    parsed.collect()
+impl Event {
+    fn stored(self, event: Option<RunEvent>) -> StoredEvent {
+        StoredEvent {
+            seq: self.seq,
+            kind: self.kind,
+            event,
+            at: self.at,
+        }
+    }
+
+    fn parsed(&self) -> serde_json::Result<Option<RunEvent>> {
+        self.payload.as_deref().map(serde_json::from_str).transpose()
+    }
+}
+
+/// The events for their readers: one whose payload cannot be read is like a redacted one, and hides no other.
+pub fn stored(events: Vec<Event>) -> Vec<StoredEvent> {
+    let readable = |event: Event| {
+        let parsed = event.parsed().unwrap_or_else(|_| {
+            tracing::error!(seq = event.seq, kind = %event.kind, "a stored event cannot be read");
+            None
+        });
+        event.stored(parsed)
+    };
+    events.into_iter().map(readable).collect()
+}
+
+/// The whole log for who folds it: all of it can be read, or the first `seq` that cannot.
+pub fn log(events: Vec<Event>) -> Result<Vec<StoredEvent>, u64> {
+    let strict = |event: Event| match event.parsed() {
+        Ok(parsed) => Ok(event.stored(parsed)),
+        Err(_) => Err(event.seq),
+    };
+    events.into_iter().map(strict).collect()
 }
 
 /// Events as `private.append_events` takes them, each with fresh salt.

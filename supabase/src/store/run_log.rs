@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     StoreResult, Timestamp,
-    domain::{Appended, NewEvent, Run, Settlement, StoredEvent},
-    ids::{LeaseToken, RunId},
+    domain::{Appended, HandBack, NewEvent, Run, Settlement, StoredEvent},
+    ids::{CommitId, LeaseToken, RunId},
     ports::RunLog,
 };
 use serde::Deserialize;
@@ -32,12 +32,6 @@ struct Written {
     at: Timestamp,
 }
 
-#[derive(Deserialize)]
-struct Beat {
-    until: Timestamp,
-    last_seq: u64,
-}
-
 /// A model may write U+0000, which Postgres cannot store in a text: the mark for what could not be shown stands for it.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
@@ -57,15 +51,25 @@ fn storable_value(value: Value) -> Value {
     }
 }
 
+/// A call under a lease. All but a hand-back may be repeated: writes are known by their commit.
 fn held(function: &'static str, run: RunId, lease: LeaseToken) -> Call {
-    Call::new(function).of("the run").id("p_run", run).id("p_lease", lease)
+    Call::repeatable(function).of("the run").id("p_run", run).id("p_lease", lease)
 }
 
 #[async_trait]
 impl RunLog for Log {
-    async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
+    async fn append(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        events: Vec<NewEvent>,
+    ) -> StoreResult<Appended> {
         let call = held("append_run_events", run, lease)
             .arg("p_after", contract::long(after))
+            .id("p_commit", commit)
+            .arg("p_progress", events.iter().any(|new| new.event.is_progress()))
             .arg("p_events", events::appendable(&self.contract.env, &events)?);
         let written: Written = self.contract.as_driver(call).await?;
         let own = (written.first..).zip(events).map(|(seq, new)| StoredEvent {
@@ -75,7 +79,7 @@ impl RunLog for Log {
             at: written.at,
         });
         let appended = Appended {
-            interleaved: events::stored(written.interleaved)?,
+            interleaved: events::stored(written.interleaved),
             own: own.collect(),
         };
         if let Some(last) = appended.own.last() {
@@ -84,15 +88,22 @@ impl RunLog for Log {
         Ok(appended)
     }
 
-    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<(Timestamp, u64)> {
-        let beat: Beat = self.contract.as_driver(held("heartbeat_run", run, lease)).await?;
-        Ok((beat.until, beat.last_seq))
+    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
+        self.contract.as_driver(held("heartbeat_run", run, lease)).await
     }
 
-    async fn settle(&self, run: RunId, lease: LeaseToken, after: u64, settlement: Settlement) -> StoreResult<Run> {
+    async fn settle(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        settlement: Settlement,
+    ) -> StoreResult<Run> {
         let reply = settlement.reply.as_ref();
         let call = held("settle_run", run, lease)
             .arg("p_after", contract::long(after))
+            .id("p_commit", commit)
             .arg("p_events", events::appendable(&self.contract.env, &settlement.events)?)
             .arg("p_status", settlement.status.as_str())
             .arg("p_reason", settlement.reason.as_deref().map(storable))
@@ -104,7 +115,12 @@ impl RunLog for Log {
         Ok(ended)
     }
 
-    async fn hand_back(&self, run: RunId, lease: LeaseToken) -> StoreResult<()> {
-        self.contract.as_driver(held("hand_back_run", run, lease)).await
+    async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {
+        let call = held("hand_back_run", run, lease).arg("p_leaving", why == HandBack::Leaving);
+        let once = Call {
+            repeatable: false,
+            ..call
+        };
+        self.contract.as_driver(once).await
     }
 }

@@ -108,7 +108,7 @@ impl RunStore for Runs {
             .arg("p_limit", i32::try_from(limit).unwrap_or(i32::MAX));
         let log: Log = self.contract.as_caller(caller, call).await?;
         Ok(EventPage {
-            events: events::stored(log.events)?,
+            events: events::stored(log.events),
             last_seq: log.last_seq,
             ended: log.ended,
         })

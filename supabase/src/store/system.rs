@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use duet_core::{
-    StoreResult, Timestamp,
-    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, LeasePolicy, Locality, Role, Run},
+    StoreResult,
+    domain::{
+        ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role, Run,
+    },
     ids::{LeaseToken, MemoryId, RunId, WorkspaceId},
     ports::{SystemStore, Unembedded},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     contract::Contract,
@@ -17,7 +20,7 @@ use super::{
     memory::Memories,
     relay::LiveFeed,
 };
-use crate::rpc::Call;
+use crate::rpc::{self, Call};
 
 /// The process's own access to the database.
 pub struct System {
@@ -28,11 +31,24 @@ pub struct System {
 
 #[derive(Deserialize)]
 struct Claimed {
-    run: Run,
+    run: Value,
     role: Role,
     lease: LeaseToken,
-    lease_until: Timestamp,
-    log: Vec<Event>,
+    log: Value,
+}
+
+impl Claimed {
+    /// As the domain has it; the first event that cannot be read, or 0 where it is the run itself.
+    fn read(self) -> Result<Claim, u64> {
+        let log: Vec<Event> = serde_json::from_value(self.log).map_err(|_| 0_u64)?;
+        Ok(Claim {
+            run: serde_json::from_value(self.run).map_err(|_| 0_u64)?,
+            role: self.role,
+            lease: self.lease,
+            hold: Arc::default(),
+            log: events::log(log)?,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -59,27 +75,36 @@ impl From<Hint> for EventHint {
 
 #[async_trait]
 impl SystemStore for System {
-    async fn claim_run(&self, policy: LeasePolicy) -> StoreResult<Option<Claim>> {
-        let lease: LeaseToken = self.contract.env.id();
-        let call = Call::new("claim_run")
-            .id("p_lease", lease)
-            .arg(
-                "p_lease_millis",
-                i64::try_from(policy.duration.as_millis()).unwrap_or(i64::MAX),
-            )
-            .arg("p_max_attempts", i32::try_from(policy.max_attempts).unwrap_or(i32::MAX));
-        let claimed: Option<Claimed> = self.contract.as_driver(call).await?;
-        claimed
-            .map(|claimed| {
-                Ok(Claim {
-                    run: claimed.run,
-                    role: claimed.role,
-                    lease: claimed.lease,
-                    lease_until: claimed.lease_until,
-                    log: events::stored(claimed.log)?,
-                })
-            })
-            .transpose()
+    async fn claim_run(&self, policy: LeasePolicy, vocabulary: &[EventKind]) -> StoreResult<Option<Claim>> {
+        let kinds: Vec<String> = vocabulary.iter().map(ToString::to_string).collect();
+        loop {
+            let lease: LeaseToken = self.contract.env.id();
+            let call = Call::new("claim_run")
+                .id("p_lease", lease)
+                .arg(
+                    "p_lease_millis",
+                    i64::try_from(policy.duration.as_millis()).unwrap_or(i64::MAX),
+                )
+                .arg("p_max_attempts", i32::try_from(policy.max_attempts).unwrap_or(i32::MAX))
+                .arg("p_kinds", kinds.clone());
+            let Some(claimed) = self.contract.as_driver::<Option<Claimed>>(call).await? else {
+                return Ok(None);
+            };
+            let run: RunId = serde_json::from_value(claimed.run["id"].clone()).map_err(|_| rpc::mismatch())?;
+            match claimed.read() {
+                Ok(claim) => return Ok(Some(claim)),
+                // It is ended alone; the next one may be as good as ever.
+                Err(seq) => {
+                    tracing::error!(%run, seq, "a run cannot be read; parking it");
+                    let call = Call::new("park_run")
+                        .of("the run")
+                        .id("p_run", run)
+                        .id("p_lease", lease)
+                        .arg("p_reason", Run::unreadable(seq));
+                    self.contract.as_driver::<()>(call).await?;
+                }
+            }
+        }
     }
 
     async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>> {

@@ -12,25 +12,27 @@ use tokio::sync::Notify;
 
 use crate::{
     caller::Caller,
-    clock::Timestamp,
     domain::{
-        Appended, Embedding, Memory, MemoryEdit, MemoryFilter, NewEvent, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery,
-        RedactionReceipt, Run, Settlement,
+        Appended, Embedding, HandBack, Memory, MemoryEdit, MemoryFilter, NewEvent, NewMemory, Page, PageRequest, RecallAnswer,
+        RecallQuery, RedactionReceipt, Run, Settlement,
     },
-    error::StoreResult,
-    ids::{LeaseToken, MemoryId, RedactionId, RunId},
+    error::{StoreError, StoreResult},
+    ids::{CommitId, LeaseToken, MemoryId, RedactionId, RunId},
     ports::{MemoryStore, RunLog, Stores},
 };
 
 enum At {
     Nothing,
     Blow(usize),
+    /// Loses the answer of that write of the run's log, and of its repetition.
+    Lose(usize),
     Call(usize, Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
 pub(super) struct Fuse {
     at: At,
     passed: AtomicUsize,
+    written: AtomicUsize,
     blown: Notify,
 }
 
@@ -39,6 +41,7 @@ impl Fuse {
         Arc::new(Self {
             at,
             passed: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
             blown: Notify::new(),
         })
     }
@@ -48,11 +51,23 @@ impl Fuse {
     pub fn blowing_at(point: usize) -> Arc<Self> {
         Self::new(At::Blow(point))
     }
+    pub fn losing_answer(write: usize) -> Arc<Self> {
+        Self::new(At::Lose(write))
+    }
     pub fn calling_at(point: usize, call: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>) -> Arc<Self> {
         Self::new(At::Call(point, call))
     }
     pub fn passed(&self) -> usize {
         self.passed.load(Ordering::SeqCst)
+    }
+    /// How many writes of the run's log there were.
+    pub fn written(&self) -> usize {
+        self.written.load(Ordering::SeqCst)
+    }
+    /// Counts a write; whether its answer gets lost.
+    fn loses_answer(&self) -> bool {
+        let here = self.written.fetch_add(1, Ordering::SeqCst) + 1;
+        matches!(self.at, At::Lose(write) if here == write || here == write + 1)
     }
     pub async fn blown(&self) {
         self.blown.notified().await;
@@ -67,7 +82,7 @@ impl Fuse {
                 std::future::pending::<()>().await;
             }
             At::Call(point, call) if here == *point => call().await,
-            At::Nothing | At::Blow(_) | At::Call(..) => {}
+            At::Nothing | At::Blow(_) | At::Call(..) | At::Lose(_) => {}
         }
     }
 }
@@ -99,21 +114,44 @@ impl<T: ?Sized> Fused<T> {
         self.fuse.point().await;
         result
     }
+
+    /// The same for a write whose answer the connection may lose.
+    async fn committed<R>(&self, work: impl Future<Output = StoreResult<R>>) -> StoreResult<R> {
+        let result = self.around(work).await;
+        if self.fuse.loses_answer() {
+            return Err(StoreError::unavailable("the connection broke before the answer was there"));
+        }
+        result
+    }
 }
 
 #[async_trait]
 impl RunLog for Fused<dyn RunLog> {
-    async fn append(&self, run: RunId, lease: LeaseToken, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
-        self.around(self.inner.append(run, lease, after, events)).await
+    async fn append(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        events: Vec<NewEvent>,
+    ) -> StoreResult<Appended> {
+        self.committed(self.inner.append(run, lease, after, commit, events)).await
     }
-    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<(Timestamp, u64)> {
+    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
         self.inner.heartbeat(run, lease).await
     }
-    async fn settle(&self, run: RunId, lease: LeaseToken, after: u64, settlement: Settlement) -> StoreResult<Run> {
-        self.around(self.inner.settle(run, lease, after, settlement)).await
+    async fn settle(
+        &self,
+        run: RunId,
+        lease: LeaseToken,
+        after: u64,
+        commit: CommitId,
+        settlement: Settlement,
+    ) -> StoreResult<Run> {
+        self.committed(self.inner.settle(run, lease, after, commit, settlement)).await
     }
-    async fn hand_back(&self, run: RunId, lease: LeaseToken) -> StoreResult<()> {
-        self.inner.hand_back(run, lease).await
+    async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {
+        self.inner.hand_back(run, lease, why).await
     }
 }
 

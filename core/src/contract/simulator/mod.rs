@@ -6,7 +6,8 @@
 //! - except that a reply cut while it was being written ends as `interrupted` with exactly the text that the log shows, and
 //!   continuing it gives the undisturbed text;
 //! - a tool of class `effect` is never run twice: cut while it ran, the run ends as `needs_review`;
-//! - what `remember` wrote is there once.
+//! - what `remember` wrote is there once;
+//! - a write whose answer is lost with its connection is there once, and the turn goes on as if nothing had been.
 
 mod fuse;
 mod model;
@@ -25,8 +26,8 @@ use crate::{
     caller::Caller,
     clock::Env,
     domain::{
-        AgentEdit, LeasePolicy, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, NewTurn, PageRequest, RetryMode,
-        RetryTurn, Role, Run, RunEvent, RunStatus, StoredEvent, ToolStatus, TurnLimits, TurnReceipt,
+        AgentEdit, EventKind, LeasePolicy, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, NewTurn, PageRequest,
+        RetryMode, RetryTurn, Role, Run, RunEvent, RunStatus, StoredEvent, ToolStatus, TurnLimits, TurnReceipt,
     },
     ids::{ConversationId, MessageId, RunId, UserId, WorkspaceId},
     policy::{Decision, Policy, Rule, ToolCategory},
@@ -90,6 +91,30 @@ pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
             .await;
     }
     points
+}
+
+/// Plays the turn of one seed and breaks the connection after each write of its log, so that the answer is lost and the write is
+/// repeated: nothing may be there twice.
+pub async fn lose_answers_at_every_write(host: &Host, seed: u64) {
+    let script = Arc::new(Script::seeded(seed));
+    let calm = Scene::open(host, &script).await;
+    let fuse = Fuse::counting();
+    assert!(calm.drive(&fuse).await, "seed {seed}: the undisturbed turn came to no end");
+    let expected = calm.seen().await;
+    for write in 1..=fuse.written() {
+        let place = format!("seed {seed}, the answer of write {write} lost");
+        let scene = Scene::open(host, &script).await;
+        assert!(scene.drive(&Fuse::losing_answer(write)).await, "{place}: came to no end");
+        let seen = scene.seen().await;
+        assert_eq!(seen.run.status, RunStatus::Done, "{place}: {:?}", seen.run.reason);
+        let shown = shown_text(&seen.log);
+        assert_eq!(
+            text_of(seen.reply.as_ref()),
+            shown,
+            "{place}: the reply is not what was shown"
+        );
+        scene.check(&expected, &place).await;
+    }
 }
 
 /// Plays the turn of one seed and has the person cancel it at every point; the reply must be exactly the text that the
@@ -208,7 +233,12 @@ impl<'a> Scene<'a> {
             policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
             lease: LeasePolicy::default(),
         });
-        let Some(claim) = stores.system.claim_run(LeasePolicy::default()).await.expect("claim") else {
+        let Some(claim) = stores
+            .system
+            .claim_run(LeasePolicy::default(), EventKind::ALL)
+            .await
+            .expect("claim")
+        else {
             return false;
         };
         let ended = driver.drive(claim).fuse();

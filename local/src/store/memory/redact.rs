@@ -375,7 +375,7 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
     // A run that was under way in the older copy must not go on with the text.
     for run in &extent.runs {
         conn.execute(
-            "UPDATE run SET status = 'cancelled', reason = 'What it was about was redacted.', lease_token = NULL, lease_until = NULL
+            "UPDATE run SET status = 'cancelled', reason = 'What it was about was redacted.', lease_token = NULL
              WHERE workspace_id = ?1 AND id = ?2 AND status IN ('queued', 'running')",
             params![workspace, blob(*run)],
         )?;
