@@ -131,7 +131,7 @@ pub async fn many_writers(world: &World) {
 /// A worker that was away for longer than its lease writes nothing any more, even while nobody has taken over.
 pub async fn lost_leases(world: &World) {
     let log = &world.stores.run_log;
-    let old = world.claimed().await;
+    let mut old = world.claimed().await;
     append(world, &old, 1, vec![delta("before")]).await.unwrap();
     world.time.advance(Duration::from_secs(20));
     assert_eq!(log.heartbeat(old.run.id, old.lease).await.unwrap(), 2);
@@ -140,10 +140,7 @@ pub async fn lost_leases(world: &World) {
         .await
         .expect("a heartbeat prolongs");
     // The worker is lost: what it held is dropped, and its lease runs out where leases have a time.
-    let old = Claim {
-        hold: Arc::default(),
-        ..old
-    };
+    old.hold = Arc::default();
     world.outlive_leases();
     let mut another = None;
     for claimed_by_another in [false, true] {
