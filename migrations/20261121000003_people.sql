@@ -3,7 +3,9 @@
 create table duet.installation (
     id               int primary key default 1 check (id = 1),
     setup_token_hash bytea check (length(setup_token_hash) = 32),
-    owner_since      timestamptz(3)
+    owner_since      timestamptz(3),
+    turn_limits      jsonb,         -- the operator's, which no turn goes beyond
+    proved_at        timestamptz(3) -- when somebody last found out whether anything can be written
 );
 insert into duet.installation default values;
 
@@ -55,7 +57,8 @@ call private.seclude('duet.session');
 call private.seclude('duet.workspace');
 call private.seclude('duet.member');
 
--- The workspaces that a policy opens: the asker's own; for an agent only the one that it acts in, while its person is in it.
+-- The workspaces that a policy opens: the asker's own; for an agent only the one that it acts in, while its person is in it and nobody
+-- has switched the agent off.
 -- Definer, because a policy on duet.member cannot ask duet.member. Policies wrap it in an array so that it is evaluated once a
 -- statement and not once a row (measured twentyfold apart). In PL/pgSQL, which keeps its plans: before Postgres 18 a function in SQL is
 -- planned anew in each statement that calls it.
@@ -66,17 +69,20 @@ declare
 begin
     if current_setting('role', true) = 'duet_agent' then
         return query select m.workspace_id from duet.member m
-                     where m.user_id = me and m.workspace_id = nullif(current_setting('duet.workspace_id', true), '')::uuid;
+                     join duet.agent a on a.workspace_id = m.workspace_id
+                     where m.user_id = me and m.workspace_id = nullif(current_setting('duet.workspace_id', true), '')::uuid
+                       and a.id = nullif(current_setting('duet.agent_id', true), '')::uuid and a.active;
     else
         return query select m.workspace_id from duet.member m where m.user_id = me;
     end if;
 end;
 $$;
 
--- The asker's role there; null for strangers.
+-- The asker's role there; null for strangers, and for agents: a role is a person's.
 create function private.my_role(workspace uuid) returns text
 language sql stable security definer set search_path = '' as $$
-    select m.role from duet.member m where m.workspace_id = workspace and m.user_id = (select auth.uid())
+    select m.role from duet.member m
+    where m.workspace_id = workspace and m.user_id = (select auth.uid()) and current_setting('role', true) <> 'duet_agent'
 $$;
 
 -- The workspaces that the asker owns, as a person.
@@ -96,6 +102,8 @@ create policy workspace_read on duet.workspace for select to authenticated, duet
     using (id = any (array(select private.my_workspaces())));
 create policy member_read on duet.member for select to authenticated, duet_agent
     using (workspace_id = any (array(select private.my_workspaces())));
--- People see those with whom they share a workspace.
-create policy account_read on duet.account for select to authenticated, duet_agent
+-- People see themselves and those with whom they share a workspace; an agent the members of the one that it acts in.
+create policy account_read on duet.account for select to authenticated
     using (id = (select auth.uid()) or exists (select from duet.member m where m.user_id = account.id));
+create policy account_read_by_agent on duet.account for select to duet_agent
+    using (exists (select from duet.member m where m.user_id = account.id));

@@ -41,7 +41,8 @@ begin
     if here.owner_since is not null then
         return private.refused('conflict', 'This Duet has its owner already. Sign in.');
     end if;
-    if here.setup_token_hash is distinct from p_token_hash then
+    -- No token at all is none that was printed: null equals nothing.
+    if (here.setup_token_hash = p_token_hash) is not true then
         return private.refused('denied', 'the setup token is not the one that was printed last');
     end if;
     insert into duet.account values (p_user, p_email, btrim(p_display_name), private.now()) returning * into owner;

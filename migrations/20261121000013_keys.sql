@@ -30,6 +30,27 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'key_json', 'authenticated');
 
+-- Whether the person at hand has signed in within a quarter of an hour, where the database can know: it does of sign-ins at Supabase Auth,
+-- which the person's own token names. Whoever comes without one comes by the server, which has looked; PostgREST says what it was asked.
+create function private.signed_in_recently() returns boolean
+language plpgsql stable set search_path = '' as $$
+declare
+    named text := auth.jwt() ->> 'session_id';
+    since timestamptz;
+begin
+    if to_regclass('auth.sessions') is null
+        or (named is null and coalesce(current_setting('request.method', true), '') = '') then
+        return true;
+    elsif named is null or named !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        return false;
+    end if;
+    execute 'select s.created_at from auth.sessions s where s.id = $1 and s.user_id = $2'
+        into since using named::uuid, auth.uid();
+    return coalesce(since > private.now() - interval '15 minutes', false);
+end;
+$$;
+call private.expose('private', 'signed_in_recently');
+
 create function private.create_key(
     workspace uuid, key uuid, key_name text, shown text, hash bytea, opens text[], until timestamptz
 ) returns jsonb
@@ -42,6 +63,8 @@ begin
         return private.refused('not_found', 'the workspace');
     elsif coalesce(cardinality(opens), 0) = 0 then
         return private.refused('invalid', 'A key needs at least one scope.');
+    elsif not private.signed_in_recently() then
+        return private.refused('denied', 'this needs a sign-in of the last 15 minutes');
     elsif 'admin' = any (opens) and private.my_role(workspace) <> 'owner' then
         return private.refused('denied', 'this needs the role `owner`');
     end if;

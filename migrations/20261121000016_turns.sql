@@ -20,12 +20,24 @@ $$;
 call private.expose('private', 'made_title');
 
 -- The bounds of a turn with their five fields and nothing else; null when they are not that, or beyond all reason.
-create function private.turn_limits(limits jsonb) returns jsonb
+create function private.known_turn_limits(limits jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
     select case when count(*) = 5 then jsonb_object_agg(field, limits -> field) end
     from (values ('max_steps', 1000), ('max_identical_calls', 1000), ('max_tokens', 100000000), ('max_attempts', 100),
                  ('max_output_tokens', 10000000)) as known (field, most)
     where limits ->> field ~ '^[0-9]{1,9}$' and jsonb_typeof(limits -> field) = 'number' and (limits ->> field)::int <= most
+$$;
+call private.expose('private', 'known_turn_limits');
+
+-- The bounds that a turn gets: those that are asked for, as far as the operator allows. Before a process has said what that is, the
+-- defaults of duet_core::domain::TurnLimits are.
+create function private.turn_limits(limits jsonb) returns jsonb
+language sql stable set search_path = '' as $$
+    select jsonb_object_agg(asked.field, least(asked.value::int, (allowed.limits ->> asked.field)::int))
+    from jsonb_each_text(private.known_turn_limits(limits)) as asked (field, value),
+         (select coalesce((select i.turn_limits from duet.installation i),
+                          '{"max_steps": 8, "max_identical_calls": 2, "max_tokens": 200000, "max_attempts": 4, "max_output_tokens": 4096}')
+                 as limits) allowed
 $$;
 call private.expose('private', 'turn_limits');
 

@@ -44,3 +44,27 @@ begin
 end;
 $$;
 call private.expose('driver', 'schema_version', 'duet_worker');
+
+-- Whether anything can be written: it fails where it cannot, and answers once it was.
+create function driver.prove_writable() returns jsonb
+language sql volatile security definer set search_path = '' as $$
+    update duet.installation set proved_at = private.now();
+    select private.ok('null');
+$$;
+call private.expose('driver', 'prove_writable', 'duet_worker');
+
+-- What the operator lets a turn cost, as the processes have it in their settings: whoever starts last says it. Without these a turn has the
+-- bounds of duet_core::domain::TurnLimits.
+create function driver.set_turn_limits(p_limits jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    bounds jsonb := private.known_turn_limits(p_limits);
+begin
+    if bounds is null then
+        return private.refused('invalid', 'These are no bounds of a turn.');
+    end if;
+    update duet.installation set turn_limits = bounds where turn_limits is distinct from bounds;
+    return private.ok('null');
+end;
+$$;
+call private.expose('driver', 'set_turn_limits', 'duet_worker');

@@ -51,9 +51,10 @@ begin
     end if;
     if not exists (select from pg_catalog.pg_policy p
                    where p.polrelid = to_regclass('realtime.messages') and p.polname = 'duet_run_hints') then
-        -- Nobody but the trigger may send: there is no policy for insert.
+        -- Nobody but the trigger may send: there is no policy for insert. Who joins one topic sees its rows and no others.
         create policy duet_run_hints on realtime.messages for select to authenticated
-            using (extension = 'broadcast' and (select private.may_hear((select realtime.topic()))));
+            using (extension = 'broadcast' and topic = (select realtime.topic())
+                   and (select private.may_hear((select realtime.topic()))));
     end if;
     if not exists (select from pg_catalog.pg_trigger t
                    where t.tgrelid = to_regclass('duet.run') and t.tgname = 'run_hints') then

@@ -112,6 +112,10 @@ async fn state(
         .signing_key()
         .await
         .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+    store
+        .set_turn_limits(&(&config.turn).into())
+        .await
+        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
     let parts = AppParts {
         mode: Mode::Server,
         config,

@@ -57,9 +57,9 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     }
     let web = web.map(|web| web.connecting_to(&origins(&state)).router());
     let router = crate::router::router(state.clone(), web);
-    let served = crate::serve(listener, router, state, stop).await;
+    crate::serve(listener, router, state, stop).await;
     deployment.close().await;
-    served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
+    Ok(())
 }
 
 /// Where a browser goes besides this server: the project that signs people in and its Realtime.

@@ -60,6 +60,8 @@ pub enum Code {
     NotSignedIn,
     /// Not allowed.
     Denied,
+    /// Allowed after another sign-in.
+    SignInAgain,
     /// Absent, or not visible.
     NotFound,
     /// The path is there, the method is not.
@@ -88,6 +90,7 @@ impl Code {
             Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request", "The request cannot be read"),
             Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "Not signed in"),
             Self::Denied => (StatusCode::FORBIDDEN, "denied", "Not allowed"),
+            Self::SignInAgain => (StatusCode::FORBIDDEN, "sign_in_again", "Sign in again"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "Clashes with what is there"),

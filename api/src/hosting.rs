@@ -1,17 +1,16 @@
 //! The tasks of a server: requests, runs, the embedding backlog, sweeping; and how they end.
 
 use std::{
-    future::{Future, IntoFuture},
-    net::SocketAddr,
+    future::Future,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
-use crate::state::AppState;
+use crate::{connections, state::AppState};
 
 /// Between two looks at the embedding backlog when nobody says that it has grown.
 const BACKLOG_POLL: Duration = Duration::from_secs(60);
@@ -21,22 +20,9 @@ const PROGRESS_STEP: u64 = 1_000;
 /// Serves until `shutdown` resolves: requests on `listener`, and in this process the driver of runs, the embedding backlog
 /// and the sweeper. Then no connection is accepted any more, open streams end, requests and runs get the grace period of the
 /// settings, and what is unfinished is handed back for the next start.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    state: AppState,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, state: AppState, shutdown: impl Future<Output = ()> + Send + 'static) {
     let tasks = Tasks::start(&state);
     let closing = state.closing();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // An event is one small write: held back for the acknowledgement of the one before (Nagle's algorithm), it would be 40 ms late.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            warn!(%error, "a connection does not send at once");
-        }
-    });
-    let server = axum::serve(listener, service).with_graceful_shutdown(turned(closing.clone()));
     let trigger = {
         let state = state.clone();
         tokio::spawn(async move {
@@ -46,24 +32,20 @@ pub async fn serve(
         })
     };
     let grace = Duration::from_secs(state.config().server.shutdown_grace_seconds);
-    let served = tokio::select! {
-        served = server.into_future() => served,
+    tokio::select! {
+        () = connections::serve(listener, router, state.config(), closing.clone()) => {}
         () = async {
             turned(closing).await;
             tokio::time::sleep(grace).await;
-        } => {
-            warn!("some requests did not end in time and were cut");
-            Ok(())
-        }
-    };
+        } => warn!("some requests did not end in time and were cut"),
+    }
     trigger.abort();
     state.close();
     tasks.stop(grace).await;
-    served
 }
 
 /// Resolves once the value is true (or nobody can set it any more).
-async fn turned(mut receiver: watch::Receiver<bool>) {
+pub(crate) async fn turned(mut receiver: watch::Receiver<bool>) {
     let _ = receiver.wait_for(|value| *value).await;
 }
 
@@ -176,7 +158,7 @@ async fn sweep(state: AppState, mut stop: watch::Receiver<bool>) {
             Ok(rows) => info!(rows, "swept what had expired"),
             Err(error) => warn!(%error, "could not sweep; trying again"),
         }
-        state.limits().forget_quiet();
+        state.limits().forget_quiet(state.env().now());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.changed() => {}

@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod command;
 pub mod config;
+mod connections;
 pub mod embedders;
 pub mod error;
 pub mod events;
@@ -29,6 +30,7 @@ pub mod server;
 pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unread;
 #[cfg(feature = "web")]
 pub mod web;
 

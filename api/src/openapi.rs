@@ -14,6 +14,7 @@ use crate::{error::Problem, routes};
         description = "The companion that remembers. How sign-in, errors, pages and streams work together: docs/api.md.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    servers((url = "/", description = "The server that this description comes from")),
     components(schemas(Problem)),
     modifiers(&Security),
     security(("session" = []), ("bearer" = [])),

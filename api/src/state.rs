@@ -1,15 +1,16 @@
 //! What every handler can reach.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 
 use duet_core::{
-    Env,
+    Env, Timestamp,
     domain::TurnLimits,
+    ids::SessionId,
     memory::Memories,
     policy::Policy,
     ports::{Embedder, ModelDirectory, Stores},
@@ -21,8 +22,9 @@ use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use crate::{
-    auth::{issuer::Issuer, origin::Origins, token::Tokens},
+    auth::{device::Devices, issuer::Issuer, origin::Origins, token::Tokens},
     config::Config,
+    error::{ApiResult, Code, Problem},
     limits::Limits,
     observability::{
         measured::{MeasuredModels, MeasuredRunLog},
@@ -76,6 +78,15 @@ pub struct AppState {
     inner: Arc<Inner>,
 }
 
+/// How long it counts whether something could be written: probes come in plenty, and each would be a write.
+const PROOF: Duration = Duration::from_secs(5);
+
+/// Whether something could be written, and when.
+struct Proof {
+    at: Timestamp,
+    outcome: ApiResult<()>,
+}
+
 struct Inner {
     mode: Mode,
     config: Config,
@@ -86,6 +97,8 @@ struct Inner {
     memories: Memories,
     driver: Driver,
     tokens: Tokens,
+    devices: Devices,
+    vouched: Mutex<Option<SessionId>>,
     issuer: Option<Arc<dyn Issuer>>,
     origins: Origins,
     limits: Limits,
@@ -93,6 +106,7 @@ struct Inner {
     wake: Arc<Notify>,
     dispatch: OnceLock<Arc<dyn Dispatch>>,
     backlog: Notify,
+    proof: tokio::sync::Mutex<Option<Proof>>,
     closing: watch::Sender<bool>,
     working: watch::Sender<bool>,
 }
@@ -134,6 +148,8 @@ impl AppState {
                 origins: Origins::new(&parts.config.server),
                 limits: Limits::new(&parts.config.limits),
                 tokens: Tokens::new(&parts.signing_key),
+                devices: Devices::new(&parts.signing_key),
+                vouched: Mutex::default(),
                 issuer,
                 config: parts.config,
                 env: parts.env,
@@ -146,6 +162,7 @@ impl AppState {
                 wake: Arc::new(Notify::new()),
                 dispatch: OnceLock::new(),
                 backlog: Notify::new(),
+                proof: tokio::sync::Mutex::default(),
                 closing: watch::Sender::new(false),
                 working: watch::Sender::new(false),
             }),
@@ -192,6 +209,19 @@ impl AppState {
     pub fn tokens(&self) -> &Tokens {
         &self.inner.tokens
     }
+    /// Browsers that have signed in before.
+    pub fn devices(&self) -> &Devices {
+        &self.inner.devices
+    }
+    /// Lets this sign-in, which the process made and keeps for the commands of its machine, count as a recent one; the one before does
+    /// not any more. Whoever can read its secret is the person who runs the process.
+    pub fn vouch_for(&self, session: SessionId) {
+        *self.inner.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+    /// Whether it is that sign-in.
+    pub(crate) fn vouches_for(&self, session: SessionId) -> bool {
+        *self.inner.vouched.lock().unwrap_or_else(PoisonError::into_inner) == Some(session)
+    }
     /// Which hosts and origins are this server's.
     pub fn origins(&self) -> &Origins {
         &self.inner.origins
@@ -237,6 +267,22 @@ impl AppState {
     /// Waits for [`Self::wake_backlog`].
     pub(crate) async fn backlog_grew(&self) {
         self.inner.backlog.notified().await;
+    }
+
+    /// Whether anything can be written now, as of the last few seconds.
+    pub async fn writable(&self) -> ApiResult<()> {
+        let mut last = self.inner.proof.lock().await;
+        let now = self.env().now();
+        if let Some(proof) = last.as_ref().filter(|proof| proof.at <= now && now.since(proof.at) < PROOF) {
+            return proof.outcome.clone();
+        }
+        let proved = self.stores().system.prove_writable().await;
+        let outcome = proved.map_err(|error| Problem::new(Code::Unavailable, error.to_string()));
+        *last = Some(Proof {
+            at: self.env().now(),
+            outcome: outcome.clone(),
+        });
+        outcome
     }
 
     /// Turns true when the server stops: open streams end.

@@ -62,15 +62,13 @@ impl Client {
 
     /// Sends a request and returns the answer as it comes.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Outcome<Answer> {
-        let origin = match &self.transport {
-            Transport::Server { url, .. } => url.as_str(),
-            Transport::Inside(_) => INSIDE,
-        };
         let mut all: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        all.push(("origin", origin.to_owned()));
+        all.push(("sec-fetch-site", "same-origin".into()));
         all.push(("x-duet-csrf", "1".into()));
         if let Some(session) = &self.session {
-            all.push(("cookie", format!("duet_session={}", session.expose_secret())));
+            // Which of the names counts is the server's: that under TLS, or the other.
+            let secret = session.expose_secret();
+            all.push(("cookie", format!("duet_session={secret}; __Host-duet_session={secret}")));
         }
         let bytes = body.map(Value::to_string);
         if bytes.is_some() {
@@ -245,7 +243,7 @@ mod tests {
     fn client() -> Client {
         let echo = |headers: axum::http::HeaderMap, Json(body): Json<Value>| async move {
             Json(
-                json!({"cookie": headers["cookie"].to_str().unwrap(), "origin": headers["origin"].to_str().unwrap(), "body": body}),
+                json!({"cookie": headers["cookie"].to_str().unwrap(), "site": headers["sec-fetch-site"].to_str().unwrap(), "body": body}),
             )
         };
         let refuse = || async {
@@ -263,7 +261,7 @@ mod tests {
         let answer: Value = client().post("/echo", &json!({"a": 1})).await.unwrap();
         assert_eq!(
             answer,
-            json!({"cookie": "duet_session=s3cret", "origin": "http://localhost", "body": {"a": 1}})
+            json!({"cookie": "duet_session=s3cret; __Host-duet_session=s3cret", "site": "same-origin", "body": {"a": 1}})
         );
     }
 

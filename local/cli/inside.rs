@@ -11,7 +11,7 @@ use duet_api::{
 use duet_core::{
     Env, StoreError,
     domain::Session,
-    ids::UserId,
+    ids::{SessionId, UserId},
     policy::Policy,
     ports::{Embedder, ModelDirectory},
     tools::ToolRegistry,
@@ -171,6 +171,9 @@ impl Inside {
             tasks: None,
         };
         inside.sign_in = inside.sign_in().await?;
+        if let Some(sign_in) = &inside.sign_in {
+            inside.state.vouch_for(sign_in.id());
+        }
         Ok(inside)
     }
 
@@ -249,6 +252,11 @@ pub async fn sign_in(state: &AppState, user: UserId) -> Result<SignIn, StoreErro
 }
 
 impl SignIn {
+    /// Its id.
+    pub fn id(&self) -> SessionId {
+        self.session.id
+    }
+
     /// Whether it is good for at least another half of its time.
     pub async fn is_good(&self, state: &AppState) -> bool {
         let fresh = self.session.expires_at.since(state.env().now()) > SIGN_IN / 2;

@@ -80,10 +80,10 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         output.say("This build has no web app: only the HTTP API is served. `cargo xtask run` builds both.");
     }
     let router = duet_api::router::router(inside.state.clone(), web.map(duet_api::web::WebAssets::router));
-    let served = duet_api::serve(listener, router, inside.state.clone(), stop).await;
+    duet_api::serve(listener, router, inside.state.clone(), stop).await;
     keeper.stop(&inside).await;
     inside.close().await;
-    served.map_err(|error| Failure::failed(format!("The server ended: {error}.")))
+    Ok(())
 }
 
 /// Opens the file; a command that has it for a moment is waited for.
@@ -226,6 +226,7 @@ async fn renew(
         fresh.end(state).await;
         return;
     }
+    state.vouch_for(fresh.id());
     if let Some(before) = held.replace(fresh) {
         before.end(state).await;
     }

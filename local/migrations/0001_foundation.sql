@@ -5,7 +5,8 @@
 CREATE TABLE installation (
     id               INTEGER PRIMARY KEY CHECK (id = 1),
     setup_token_hash BLOB,
-    owner_since      INTEGER
+    owner_since      INTEGER,
+    proved_at        INTEGER -- when somebody last found out whether anything can be written
 ) STRICT;
 INSERT INTO installation (id) VALUES (1);
 

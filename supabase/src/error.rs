@@ -30,6 +30,8 @@ pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
         "28P01" | "28000" => {
             StoreError::unavailable("The database refuses the login. Check DUET_DATABASE_URL and the password of `duet_worker`.")
         }
+        "25006" => StoreError::unavailable("The database is read-only now; nothing was written. Try again when it takes writes."),
+        "53100" => StoreError::unavailable("The database's disk is full; nothing was written. Free some space and try again."),
         "57014" => StoreError::unavailable("The database took too long. Try again; `duet-api check` shows what is slow."),
         _ => return None,
     };

@@ -472,3 +472,146 @@ async fn a_removed_members_runs_end() {
         .unwrap();
     assert!(listed.items.is_empty());
 }
+
+/// How many rows of each table somebody sees, of those of which they see any.
+async fn seen(db: &TestDatabase, before: &str) -> Vec<String> {
+    let mut conn = db.worker().await;
+    let mut seen = Vec::new();
+    for (table, _) in tables(db).await {
+        let mut transaction = conn.begin().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(before)).execute(&mut *transaction).await.unwrap();
+        let count: Result<i64, _> = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from duet.{table}")))
+            .fetch_one(&mut *transaction)
+            .await;
+        if count.is_ok_and(|count| count > 0) {
+            seen.push(table);
+        }
+        transaction.rollback().await.unwrap();
+    }
+    seen
+}
+
+/// An agent that was switched off sees no row of any table: no message, no address, no wrapped key. A policy that forgot to ask is found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_was_switched_off_sees_no_row() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let conversation = world.conversation(&world.owner).await;
+    world.ask(&world.owner, conversation.id, "Ours alone").await;
+    world
+        .stores
+        .memories
+        .remember(&world.owner, fact(&world.env, "The key is under the mat"), None)
+        .await
+        .unwrap();
+    let mut owner = db.owner().await;
+    sqlx::raw_sql("insert into duet.workspace_key select id, 1, decode(repeat('ab', 40), 'hex'), now() from duet.workspace")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let companion = world.companion(&world.owner).await.id;
+    let scopes = r#"{"capabilities": ["read_memory", "write_memory"], "memory_scopes": {"domains": ["episodic", "semantic", "working"], "private": true}}"#;
+    let agent = format!(
+        "select set_config('duet.agent_id', '{companion}', true), set_config('duet.agent_scopes', '{scopes}', true); {}",
+        become_caller(&world.owner, "duet_agent")
+    );
+    let at_work = seen(&db, &agent).await;
+    for table in [
+        "message",
+        "account",
+        "member",
+        "workspace_key",
+        "memory",
+        "conversation",
+        "run",
+        "soul_version",
+    ] {
+        assert!(at_work.iter().any(|seen| seen == table), "{table} of {at_work:?}");
+    }
+    let switched_off = "update duet.agent set active = false where kind = 'companion_primary'";
+    sqlx::raw_sql(switched_off).execute(&mut owner).await.unwrap();
+    assert_eq!(seen(&db, &agent).await, Vec::<String>::new());
+    // Neither does one that is not there, or whose person is not.
+    let nobody = agent.replace(&companion.to_string(), &world.owner.user.to_string());
+    assert_eq!(seen(&db, &nobody).await, Vec::<String>::new());
+    let hole = "create policy forgetful on duet.workspace_key for select to duet_agent
+                using (workspace_id = nullif((select current_setting('duet.workspace_id', true)), '')::uuid)";
+    sqlx::raw_sql(hole).execute(&mut owner).await.unwrap();
+    assert_eq!(seen(&db, &agent).await, ["workspace_key"]);
+    let hole = "create policy forgetful on duet.account for select to duet_agent using (id = (select auth.uid()))";
+    sqlx::raw_sql(hole).execute(&mut owner).await.unwrap();
+    assert_eq!(seen(&db, &agent).await, ["account", "workspace_key"]);
+}
+
+/// Who shows no setup token owns nothing, also where none was printed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_is_no_setup_token() {
+    let db = duet_supabase::testing::TestDatabase::fresh().await;
+    let create = |token: &str| {
+        format!(
+            "select driver.create_owner({token}, gen_random_uuid(), 'eve@example.org', 'Eve', '$argon2id$v=19$m=8', gen_random_uuid(), 'Mine',
+                '{{\"agents\": [
+                    {{\"id\": \"00000000-0000-7000-8000-00000000000a\", \"kind\": \"companion_primary\", \"name\": \"C\", \"prompt\": \"\",
+                      \"capabilities\": [], \"memory_scopes\": {{\"domains\": [], \"private\": false}}, \"tools\": []}},
+                    {{\"id\": \"00000000-0000-7000-8000-00000000000b\", \"kind\": \"executor_primary\", \"name\": \"E\", \"prompt\": \"\",
+                      \"capabilities\": [], \"memory_scopes\": {{\"domains\": [], \"private\": false}}, \"tools\": []}}],
+                  \"soul\": {{\"identity\": \"i\", \"personality\": \"p\", \"style\": \"s\", \"boundaries\": \"b\"}}}}')"
+        )
+    };
+    let mut worker = db.worker().await;
+    let mut printed = "";
+    for _ in 0..2 {
+        for token in ["null", "''::bytea", "sha256('guessed')"] {
+            let answer: sqlx::types::Json<Value> = sqlx::query_scalar(AssertSqlSafe(create(token)))
+                .fetch_one(&mut worker)
+                .await
+                .unwrap();
+            assert_eq!(answer.0["refused"]["kind"], "denied", "{token}{printed}: {}", answer.0);
+        }
+        let put = "select driver.put_setup_token(sha256('printed'))";
+        sqlx::raw_sql(put).execute(&mut worker).await.unwrap();
+        printed = ", while another is printed";
+    }
+    let answer: sqlx::types::Json<Value> = sqlx::query_scalar(AssertSqlSafe(create("sha256('printed')")))
+        .fetch_one(&mut worker)
+        .await
+        .unwrap();
+    assert!(answer.0["ok"]["user"].is_object(), "{}", answer.0);
+}
+
+/// Whatever a person asks for when they call the function themselves, a turn costs no more than the operator lets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_stays_within_the_operators_bounds() {
+    let db = TestDatabase::fresh().await;
+    let world = World::new(&db).await;
+    let greedy = json!({"max_steps": 900, "max_identical_calls": 900, "max_tokens": 90_000_000, "max_attempts": 90, "max_output_tokens": 9_000_000});
+    let bounds_of = async |asked: &Value| {
+        let conversation = world.conversation(&world.owner).await;
+        let ids = world.turn(conversation.id, "x");
+        let sql = format!(
+            "select public.run_start_turn('{}', '{}', '{}', '{}', '{}', 'Hello', null, '{asked}')",
+            world.owner.workspace, conversation.id, ids.message_id, ids.run_id, ids.reply_id
+        );
+        let answer = call(&db, &world.owner, &sql).await.unwrap();
+        assert!(answer["ok"].is_object(), "{answer}");
+        let payload: String = sqlx::query_scalar("select payload from duet.run_event_payload where run_id = $1 and seq = 1")
+            .bind(ids.run_id.uuid())
+            .fetch_one(&mut db.owner().await)
+            .await
+            .unwrap();
+        serde_json::from_str::<Value>(&payload).unwrap()["limits"].clone()
+    };
+    let defaults = json!(duet_core::domain::TurnLimits::default());
+    assert_eq!(bounds_of(&greedy).await, defaults, "before anybody has said what is allowed");
+    let operators =
+        json!({"max_steps": 3, "max_identical_calls": 1, "max_tokens": 5_000, "max_attempts": 2, "max_output_tokens": 500});
+    let set = format!("select driver.set_turn_limits('{operators}')");
+    sqlx::raw_sql(AssertSqlSafe(set))
+        .execute(&mut db.worker().await)
+        .await
+        .unwrap();
+    assert_eq!(bounds_of(&greedy).await, operators);
+    let modest =
+        json!({"max_steps": 2, "max_identical_calls": 1, "max_tokens": 1_000, "max_attempts": 1, "max_output_tokens": 100});
+    assert_eq!(bounds_of(&modest).await, modest, "less is given where less is asked for");
+}

@@ -352,3 +352,49 @@ async fn hints_that_vanish_are_seen_and_no_run_waits_for_them() {
     let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
     assert_eq!(page.last_seq, last);
 }
+
+/// Whoever may join one topic sees its rows alone, whatever they ask the table for; a policy that binds the topic to join and not the rows
+/// is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_a_topic_sees_no_row_of_another() {
+    let db = with_realtime().await;
+    let world = World::new(&db).await;
+    let conversation = world.conversation(&world.stranger).await;
+    world.ask(&world.stranger, conversation.id, "Theirs").await;
+    let theirs = world.claim().await.unwrap();
+    let ours = world.claimed().await;
+    for claim in [&theirs, &ours] {
+        append(
+            &world,
+            claim,
+            claim.run.last_seq,
+            &[delta("a"), NewEvent::from(RunEvent::RetryDue { step: 1 })],
+        )
+        .await;
+    }
+    let own = topic(world.workspace.id, ours.run.id);
+    assert!(joins(&db, &world.owner, &own).await);
+    let seen = async || {
+        let mut conn = superuser(&db).await;
+        let mut transaction = conn.begin().await.unwrap();
+        sqlx::query(
+            "select set_config('realtime.topic', $1, true), set_config('request.jwt.claims', $2, true), set_config('role', 'authenticated', true)",
+        )
+        .bind(&own)
+        .bind(json!({"sub": world.owner.user.to_string(), "role": "authenticated"}).to_string())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        let topics: Vec<String> = sqlx::query_scalar("select distinct topic from realtime.messages")
+            .fetch_all(&mut *transaction)
+            .await
+            .unwrap();
+        topics
+    };
+    assert_eq!(seen().await, [own.clone()]);
+    let hole = "drop policy duet_run_hints on realtime.messages;
+                create policy duet_run_hints on realtime.messages for select to authenticated
+                using (extension = 'broadcast' and (select private.may_hear((select realtime.topic()))))";
+    run(&mut superuser(&db).await, hole).await;
+    assert!(seen().await.len() > 1, "a hole is found");
+}

@@ -146,10 +146,12 @@ async fn auth_may_ask_the_hook_and_nothing_else_and_nobody_else_may() {
 
 /// Somebody who presents a token over the Data API.
 async fn claim(served: &ServedDatabase, person: &SecretString, arguments: Value) -> Value {
-    let url = format!(
-        "{}/rest/v1/rpc/claim_installation",
-        served.project.url.as_str().trim_end_matches('/')
-    );
+    rpc(served, person, "claim_installation", arguments).await
+}
+
+/// What a function answers to a person who calls it by the Data API.
+async fn rpc(served: &ServedDatabase, person: &SecretString, function: &str, arguments: Value) -> Value {
+    let url = format!("{}/rest/v1/rpc/{function}", served.project.url.as_str().trim_end_matches('/'));
     let settings = served.project.settings();
     let answer = settings
         .client
@@ -330,6 +332,72 @@ async fn a_sign_in_is_known_while_it_lives_and_its_person_is_let_in() {
     run(&mut admin, &format!("delete from auth.sessions where id = '{of_ben}'")).await;
     assert_eq!(known(&mut worker, ben, of_ben).await, Value::Null, "signed out");
     admin.close().await.expect("closed");
+}
+
+/// A key is made by a sign-in that has just begun, also past Duet's server: a token that was got by refreshing an old one, or that names no
+/// sign-in or another's, makes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_recent_sign_in_makes_a_key_by_the_data_api() {
+    let served = ServedDatabase::fresh().await;
+    let mut admin = served.database.superuser().await;
+    let (ana, token) = served.project.sign_up("ana@example.org").await;
+    let (ben, _) = served.project.sign_up("ben@example.org").await;
+    run(&mut admin, "update auth.users set email_confirmed_at = now()").await;
+    run(
+        &mut admin,
+        &format!(
+            "update duet.installation set setup_token_hash = decode('{}', 'hex')",
+            "07".repeat(32)
+        ),
+    )
+    .await;
+    let claimed = claim(&served, &token, arguments(&served, &printed())).await;
+    let workspace = claimed["ok"]["workspace"]["id"].as_str().expect("a workspace").to_owned();
+    let mut number = 0_u8;
+    let mut key = async |token: &SecretString| {
+        number += 1;
+        let id: duet_core::ids::ApiKeyId = served.env().env().id();
+        let made = json!({
+            "p_workspace": workspace, "p_id": id, "p_name": "mine", "p_prefix": "duet_x", "p_scopes": ["chat"], "p_expires_at": null,
+            "p_secret_hash": format!("\\x{}", format!("{number:02x}").repeat(32)),
+        });
+        rpc(&served, token, "key_create", made).await
+    };
+    let made = key(&token).await;
+    assert_eq!(made["ok"]["name"], "mine", "{made}");
+    // Somebody's token with other claims: signed as the project signs, and not as Auth would.
+    let claims = |session: Value| json!({"sub": ana, "session_id": session, "role": "authenticated", "exp": 4_102_444_800_u64});
+    let session = |of: UserId| format!("select id::text from auth.sessions where user_id = '{of}'");
+    let mut of = Vec::new();
+    for person in [ana, ben] {
+        let id: String = sqlx::query_scalar(AssertSqlSafe(session(person)))
+            .fetch_one(&mut admin)
+            .await
+            .expect("a session");
+        of.push(id);
+    }
+    assert!(key(&served.project.forge(&claims(json!(of[0])))).await["ok"].is_object());
+    for wrong in [
+        json!(of[1]),
+        json!(null),
+        json!(""),
+        json!("x"),
+        json!({}),
+        json!(uuid::Uuid::nil()),
+    ] {
+        let refused = key(&served.project.forge(&claims(wrong.clone()))).await;
+        assert_eq!(refused["refused"]["kind"], "denied", "{wrong}: {refused}");
+    }
+    run(
+        &mut admin,
+        "update auth.sessions set created_at = created_at - interval '16 minutes'",
+    )
+    .await;
+    let refused = key(&token).await;
+    assert_eq!(refused["refused"]["kind"], "denied", "{refused}");
+    let mut owner = served.database.owner().await;
+    plant(&mut owner, "private.create_key", "not private.signed_in_recently()", "false").await;
+    assert!(key(&token).await["ok"].is_object(), "a hole is found");
 }
 
 /// Makes a hole in a function: what stands there becomes something else.

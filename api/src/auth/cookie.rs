@@ -1,4 +1,4 @@
-//! The session cookie.
+//! The session cookie, and the mark by which a browser is known again.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -7,42 +7,59 @@ use crate::error::{ApiResult, Code, Problem};
 const PLAIN: &str = "duet_session";
 /// Under TLS: browsers then insist on `Secure`, `Path=/` and no `Domain`, so that no sibling host can set it.
 const HOST: &str = "__Host-duet_session";
+const DEVICE_PLAIN: &str = "duet_device";
+const DEVICE_HOST: &str = "__Host-duet_device";
+/// Half a year.
+const DEVICE_SECONDS: u64 = 180 * 24 * 3600;
 
-/// The session's secret, if the request carries one.
-pub fn read(headers: &HeaderMap) -> ApiResult<Option<&str>> {
-    let mut found = None;
-    for value in headers.get_all(header::COOKIE) {
-        let Ok(text) = value.to_str() else { continue };
-        for pair in text.split(';') {
-            let Some((name, secret)) = pair.trim().split_once('=') else {
-                continue;
-            };
-            if name != PLAIN && name != HOST {
-                continue;
-            }
-            if found.replace(secret).is_some() {
-                return Err(Problem::new(
-                    Code::InvalidRequest,
-                    "The request carries two session cookies. Delete this site's cookies and sign in again.",
-                ));
-            }
-        }
+/// The session's secret, if the request carries one. Under TLS only the cookie that no other host or plain page can set counts: what else
+/// was tossed at the browser means nothing.
+pub fn read(headers: &HeaderMap, secure: bool) -> ApiResult<Option<&str>> {
+    let mut found = values(headers, if secure { HOST } else { PLAIN });
+    let first = found.next();
+    match found.next() {
+        None => Ok(first),
+        Some(_) => Err(Problem::new(
+            Code::InvalidRequest,
+            "The request carries two session cookies. Delete this site's cookies and sign in again.",
+        )),
     }
-    Ok(found)
+}
+
+/// The values of the cookies of that name.
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(move |(found, _)| *found == name)
+        .map(|(_, value)| value)
+}
+
+/// The marks that [`remember`] left in this browser.
+pub fn devices<'a>(headers: &'a HeaderMap, secure: bool) -> impl Iterator<Item = &'a str> {
+    values(headers, if secure { DEVICE_HOST } else { DEVICE_PLAIN })
+}
+
+/// The `Set-Cookie` by which a browser is known again at its next sign-in. It opens nothing.
+pub fn remember(mark: &str, secure: bool) -> HeaderValue {
+    header(if secure { DEVICE_HOST } else { DEVICE_PLAIN }, mark, DEVICE_SECONDS, secure)
 }
 
 /// The `Set-Cookie` of a sign-in.
 pub fn set(secret: &str, seconds: u64, secure: bool) -> HeaderValue {
-    header(secret, seconds, secure)
+    header(if secure { HOST } else { PLAIN }, secret, seconds, secure)
 }
 
 /// The `Set-Cookie` that removes it.
 pub fn clear(secure: bool) -> HeaderValue {
-    header("", 0, secure)
+    header(if secure { HOST } else { PLAIN }, "", 0, secure)
 }
 
-fn header(value: &str, seconds: u64, secure: bool) -> HeaderValue {
-    let (name, flag) = if secure { (HOST, "; Secure") } else { (PLAIN, "") };
+fn header(name: &str, value: &str, seconds: u64, secure: bool) -> HeaderValue {
+    let flag = if secure { "; Secure" } else { "" };
     let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{flag}");
     let mut header = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
     header.set_sensitive(true);
@@ -79,16 +96,29 @@ mod tests {
 
     #[test]
     fn reading() {
-        assert_eq!(read(&cookies(&[])).unwrap(), None);
-        assert_eq!(read(&cookies(&["a=b; duet_session=x; c=d"])).unwrap(), Some("x"));
-        assert_eq!(read(&cookies(&["a=b", "__Host-duet_session=y"])).unwrap(), Some("y"));
-        assert_eq!(read(&cookies(&["xduet_session=x"])).unwrap(), None);
-        assert_eq!(read(&cookies(&["duet_session=x; duet_session=y"])).unwrap_err().status, 400);
+        assert_eq!(read(&cookies(&[]), false).unwrap(), None);
+        assert_eq!(read(&cookies(&["a=b; duet_session=x; c=d"]), false).unwrap(), Some("x"));
+        assert_eq!(read(&cookies(&["xduet_session=x"]), false).unwrap(), None);
         assert_eq!(
-            read(&cookies(&["duet_session=x", "__Host-duet_session=y"]))
-                .unwrap_err()
-                .status,
+            read(&cookies(&["duet_session=x; duet_session=y"]), false).unwrap_err().status,
             400
         );
+        let both = cookies(&["duet_session=x", "a=b; __Host-duet_session=y"]);
+        assert_eq!(read(&both, false).unwrap(), Some("x"));
+        assert_eq!(read(&both, true).unwrap(), Some("y"), "the plain one may be anybody's");
+        assert_eq!(read(&cookies(&["duet_session=x; duet_session=z"]), true).unwrap(), None);
+    }
+
+    #[test]
+    fn marks_of_a_browser() {
+        let set = remember("m", true);
+        assert!(
+            set.to_str()
+                .unwrap()
+                .starts_with("__Host-duet_device=m; Path=/; Max-Age=15552000; HttpOnly")
+        );
+        let sent = cookies(&["duet_device=a; __Host-duet_device=b"]);
+        assert_eq!(devices(&sent, true).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(devices(&sent, false).collect::<Vec<_>>(), ["a"]);
     }
 }

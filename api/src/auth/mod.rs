@@ -2,6 +2,7 @@
 //! their role as it is at this moment.
 
 pub mod cookie;
+pub mod device;
 pub mod issuer;
 pub mod key;
 pub mod origin;
@@ -10,7 +11,7 @@ pub mod secret;
 pub mod setup;
 pub mod token;
 
-use std::{marker::PhantomData, ops::Deref};
+use std::{marker::PhantomData, ops::Deref, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
@@ -30,11 +31,16 @@ use crate::{
     state::AppState,
 };
 
+/// How long after it began a sign-in is recent.
+pub const RECENT: Duration = Duration::from_secs(15 * 60);
+
 /// What a request proved.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// A sign-in, by cookie or by an access token made from it.
+    /// A sign-in, by its cookie.
     Session(Session, User),
+    /// A sign-in, by an access token made from it: good for a short while, and for nothing that lasts longer.
+    Token(Session, User),
     /// A sign-in at the outside issuer, by its access token.
     Issued(Session, User, SecretString),
     /// An API key, with its person's role in the key's workspace.
@@ -78,7 +84,7 @@ impl Authenticated {
         // Where somebody else signs people in there are no cookies of ours: one that is sent means nothing.
         let cookie = match state.issuer() {
             Some(_) => None,
-            None => cookie::read(&parts.headers)?,
+            None => cookie::read(&parts.headers, state.origins().secure())?,
         };
         let found = match (token, cookie) {
             (Some(_), Some(_)) => {
@@ -127,7 +133,7 @@ impl Authenticated {
     /// do not.
     pub async fn still_opens(&self, state: &AppState, workspace: WorkspaceId) -> ApiResult<()> {
         let again = match &self.credential {
-            Credential::Session(..) => Self::by_session(state, self.secret_hash).await?,
+            Credential::Session(..) | Credential::Token(..) => Self::by_session(state, self.secret_hash).await?,
             Credential::Issued(session, _, token) => {
                 // Whether or not anybody else can be asked now.
                 if session.expires_at <= state.env().now() {
@@ -154,10 +160,13 @@ impl Authenticated {
             .map_err(|_| Problem::not_signed_in())?;
         // Signing out ends the tokens made from the sign-in as well.
         let found = Self::by_session(state, claims.session_hash).await?;
-        if found.user != claims.user {
-            return Err(Problem::not_signed_in());
+        match found.credential {
+            Credential::Session(session, user) if user.id == claims.user => Ok(Self {
+                credential: Credential::Token(session, user),
+                ..found
+            }),
+            _ => Err(Problem::not_signed_in()),
         }
-        Ok(found)
     }
 
     async fn by_issuer(issuer: &dyn Issuer, token: SecretString) -> ApiResult<Self> {
@@ -173,14 +182,16 @@ impl Authenticated {
     fn access_token(&self) -> Option<SecretString> {
         match &self.credential {
             Credential::Issued(_, _, token) => Some(token.clone()),
-            Credential::Session(..) | Credential::Key(..) => None,
+            Credential::Session(..) | Credential::Token(..) | Credential::Key(..) => None,
         }
     }
 
     /// The sign-in and its person; keys are refused.
     pub fn session(&self) -> ApiResult<(&Session, &User)> {
         match &self.credential {
-            Credential::Session(session, user) | Credential::Issued(session, user, _) => Ok((session, user)),
+            Credential::Session(session, user) | Credential::Token(session, user) | Credential::Issued(session, user, _) => {
+                Ok((session, user))
+            }
             Credential::Key(..) => Err(Problem::new(
                 Code::Denied,
                 "An API key cannot do this. Sign in, or use an access token.",
@@ -188,11 +199,45 @@ impl Authenticated {
         }
     }
 
+    /// The sign-in itself; an access token made from it is refused, because it would outlive itself by what it asks for.
+    pub fn sign_in(&self) -> ApiResult<&Session> {
+        match &self.credential {
+            Credential::Token(..) => Err(Problem::new(
+                Code::Denied,
+                "An access token cannot do this. Use the session cookie of the sign-in.",
+            )),
+            _ => self.session().map(|(session, _)| session),
+        }
+    }
+
+    /// [`Self::sign_in`], for what lasts longer than the sign-in: only within a quarter of an hour after it began. The commands of this
+    /// machine have a sign-in that the server keeps for them and that counts at any time.
+    pub fn recent_sign_in(&self, state: &AppState) -> ApiResult<&Session> {
+        let session = self.sign_in()?;
+        match state.env().now().since(session.created_at) <= RECENT || state.vouches_for(session.id) {
+            true => Ok(session),
+            false => Err(Problem::new(
+                Code::SignInAgain,
+                "This needs a sign-in of the last 15 minutes. Sign in again, then repeat.",
+            )),
+        }
+    }
+
+    /// Whether a key of this scope, or a person, asks: what a key may not read is kept from its answers as well.
+    pub fn may(&self, scope: KeyScope) -> bool {
+        match &self.credential {
+            Credential::Key(key, _) => key.scopes.contains(&scope),
+            Credential::Session(..) | Credential::Token(..) | Credential::Issued(..) => true,
+        }
+    }
+
     /// Their role in a workspace; one they are not in looks like one that is not there.
     pub async fn role(&self, state: &AppState, workspace: WorkspaceId) -> ApiResult<Role> {
         let role = match &self.credential {
             Credential::Key(key, role) => (key.workspace_id == workspace).then_some(*role),
-            Credential::Session(..) | Credential::Issued(..) => state.stores().workspaces.role(self.user, workspace).await?,
+            Credential::Session(..) | Credential::Token(..) | Credential::Issued(..) => {
+                state.stores().workspaces.role(self.user, workspace).await?
+            }
         };
         role.ok_or_else(|| Problem::not_found("the workspace"))
     }

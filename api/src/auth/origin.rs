@@ -42,6 +42,13 @@ pub fn parse_origin(url: &str) -> Result<String, String> {
     }
 }
 
+/// Whether browsers reach a server of this public URL over TLS.
+pub fn is_secure(public_url: Option<&str>) -> bool {
+    public_url
+        .and_then(|url| parse_origin(url).ok())
+        .is_some_and(|origin| origin.starts_with("https://"))
+}
+
 fn host_of(origin: &str) -> Option<String> {
     reqwest::Url::parse(origin).ok()?.host_str().map(str::to_owned)
 }
@@ -77,13 +84,17 @@ fn address(host: &str) -> Option<IpAddr> {
 impl Origins {
     /// From the settings.
     pub fn new(config: &crate::config::ServerConfig) -> Self {
-        let mut origins: Vec<String> = Vec::new();
-        for url in config.public_url.iter().chain(&config.allowed_origins) {
-            origins.extend(parse_origin(url));
+        let known = config.public_url.iter().chain(&config.allowed_origins);
+        let mut origins: Vec<String> = known.filter_map(|url| parse_origin(url).ok()).collect();
+        let hosts = origins.iter().filter_map(|origin| host_of(origin)).collect();
+        let secure = is_secure(config.public_url.as_deref());
+        if secure {
+            // Whoever sits between writes what a page without TLS says.
+            origins.retain(|origin| origin.starts_with("https://"));
         }
         Self {
-            hosts: origins.iter().filter_map(|origin| host_of(origin)).collect(),
-            secure: config.public_url.as_deref().is_some_and(|url| url.starts_with("https://")),
+            hosts,
+            secure,
             loopback: config.bind.ip().is_loopback(),
             origins,
         }
@@ -114,7 +125,10 @@ impl Origins {
         if self.origins.iter().any(|known| known == origin) {
             return true;
         }
-        // Behind a public URL only that one counts; else the page's own address.
+        if self.secure {
+            return false;
+        }
+        // Without TLS, also the page's own address.
         let Some(authority) = authority.filter(|authority| self.accepts_host(authority)) else {
             return false;
         };
@@ -245,10 +259,10 @@ mod tests {
 
     #[test]
     fn pages() {
-        let own = origins("127.0.0.1:4470", Some("https://duet.example"));
+        let own = origins("127.0.0.1:4470", Some("http://duet.example"));
         let here = Some("127.0.0.1:4470");
         assert!(own.accepts_origin("http://127.0.0.1:4470", here));
-        assert!(own.accepts_origin("https://duet.example", here));
+        assert!(own.accepts_origin("http://duet.example", here));
         for bad in [
             "null",
             "",
@@ -256,10 +270,10 @@ mod tests {
             "http://127.0.0.1",
             "http://localhost:4470",
             "https://127.0.0.1:4470",
-            "http://duet.example",
-            "https://duet.example:8443",
-            "https://duet.example.evil",
-            "https://evil.example",
+            "https://duet.example",
+            "http://duet.example:8443",
+            "http://duet.example.evil",
+            "http://evil.example",
             "http://127.0.0.1:4470/",
         ] {
             assert!(!own.accepts_origin(bad, here), "{bad}");
@@ -269,6 +283,28 @@ mod tests {
             "host and origin agree, but neither is ours"
         );
         assert!(!own.accepts_origin("http://127.0.0.1:4470", None));
+    }
+
+    #[test]
+    fn under_tls_no_page_without_it_is_ours() {
+        let own = Origins::new(&ServerConfig {
+            bind: "127.0.0.1:4470".parse().unwrap(),
+            public_url: Some("HTTPS://Duet.example".into()),
+            allowed_origins: vec!["https://other.example".into(), "http://plain.example".into()],
+            ..ServerConfig::default()
+        });
+        assert!(own.secure());
+        for (origin, authority, ours) in [
+            ("https://duet.example", "duet.example", true),
+            ("https://other.example", "duet.example", true),
+            ("http://duet.example", "duet.example", false),
+            ("http://127.0.0.1:4470", "127.0.0.1:4470", false),
+            ("http://localhost:4470", "localhost:4470", false),
+            ("http://plain.example", "plain.example", false),
+            ("https://duet.example:8443", "duet.example:8443", false),
+        ] {
+            assert_eq!(own.accepts_origin(origin, Some(authority)), ours, "{origin}");
+        }
     }
 
     #[test]

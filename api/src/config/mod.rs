@@ -54,7 +54,7 @@ pub struct ServerConfig {
     /// Address and port. Loopback unless told otherwise; port 0 takes a free one.
     #[schemars(with = "String")]
     pub bind: SocketAddr,
-    /// The URL under which browsers reach Duet, when it is not the bound address (a reverse proxy, a host name). With `https` the session cookie becomes `Secure`.
+    /// The URL under which browsers reach Duet, when it is not the bound address (a reverse proxy, a host name). With `https` the session cookie becomes `__Host-…` and `Secure`, and pages without TLS are refused.
     pub public_url: Option<String>,
     /// Further origins (`https://host:port`) from which a browser may write.
     pub allowed_origins: Vec<String>,
@@ -121,16 +121,28 @@ impl Default for AuthConfig {
 pub struct LimitsConfig {
     /// Largest body of a request, in bytes.
     pub max_body_bytes: usize,
-    /// Sign-in attempts per address and e-mail in a minute.
+    /// Sign-in attempts per address (of IPv6, per /64) and e-mail in a minute.
     pub sign_in_per_minute: u32,
-    /// Sign-in attempts per address in a minute.
+    /// Sign-in attempts per address (of IPv6, per /64) in a minute.
     pub sign_in_per_address_per_minute: u32,
+    /// Sign-in attempts per e-mail in an hour, from everywhere together. Each browser and network from which its person has signed in before has as many of its own.
+    pub sign_in_per_account_per_hour: u32,
     /// Attempts with a setup token per address in a minute.
     pub setup_per_minute: u32,
     /// Attempts with an invitation per address in a minute.
     pub invitations_per_minute: u32,
     /// Open event streams per person.
     pub streams_per_person: u32,
+    /// Connections at once. A quarter of the file descriptors that the system allows the process stays free of them whatever this says.
+    pub connections: u32,
+    /// Connections at once from one address (of IPv6, one /64). Who waits longest for a request makes room for the next. Not counted behind a proxy.
+    pub connections_per_address: u32,
+    /// How long the head of a request may take to arrive, in seconds.
+    pub head_seconds: u64,
+    /// How long a connection may wait for its next request, in seconds.
+    pub idle_seconds: u64,
+    /// A client that takes next to nothing of an answer for so many seconds is disconnected.
+    pub slow_reader_seconds: u64,
     /// How long a request may take, in seconds; streams excepted.
     pub request_seconds: u64,
 }
@@ -141,9 +153,15 @@ impl Default for LimitsConfig {
             max_body_bytes: 1024 * 1024,
             sign_in_per_minute: 10,
             sign_in_per_address_per_minute: 30,
+            sign_in_per_account_per_hour: 30,
             setup_per_minute: 5,
             invitations_per_minute: 20,
             streams_per_person: 64,
+            connections: 4096,
+            connections_per_address: 256,
+            head_seconds: 10,
+            idle_seconds: 75,
+            slow_reader_seconds: 30,
             request_seconds: 60,
         }
     }
@@ -268,7 +286,13 @@ impl Config {
             crate::auth::origin::parse_origin(url).map_err(|reason| format!("`server.public_url` {reason}"))?;
         }
         for origin in &self.server.allowed_origins {
-            crate::auth::origin::parse_origin(origin).map_err(|reason| format!("`server.allowed_origins` {reason}"))?;
+            let known =
+                crate::auth::origin::parse_origin(origin).map_err(|reason| format!("`server.allowed_origins` {reason}"))?;
+            if known.starts_with("http://") && crate::auth::origin::is_secure(self.server.public_url.as_deref()) {
+                return Err(format!(
+                    "`server.allowed_origins` has `{known}`; under a `server.public_url` with https only origins with https may write"
+                ));
+            }
         }
         within("database.connections", self.database.connections.into(), 1..=1_000)?;
         within(
@@ -297,6 +321,11 @@ impl Config {
             self.limits.sign_in_per_address_per_minute.into(),
             1..=100_000,
         )?;
+        within(
+            "limits.sign_in_per_account_per_hour",
+            self.limits.sign_in_per_account_per_hour.into(),
+            1..=1_000_000,
+        )?;
         within("limits.setup_per_minute", self.limits.setup_per_minute.into(), 1..=100_000)?;
         within(
             "limits.invitations_per_minute",
@@ -304,6 +333,15 @@ impl Config {
             1..=100_000,
         )?;
         within("limits.streams_per_person", self.limits.streams_per_person.into(), 1..=10_000)?;
+        within("limits.connections", self.limits.connections.into(), 1..=1_000_000)?;
+        within(
+            "limits.connections_per_address",
+            self.limits.connections_per_address.into(),
+            1..=1_000_000,
+        )?;
+        within("limits.head_seconds", self.limits.head_seconds, 1..=600)?;
+        within("limits.idle_seconds", self.limits.idle_seconds, 1..=3600)?;
+        within("limits.slow_reader_seconds", self.limits.slow_reader_seconds, 1..=600)?;
         within("limits.request_seconds", self.limits.request_seconds, 1..=3600)?;
         within("turn.max_steps", self.turn.max_steps.into(), 1..=64)?;
         within("turn.max_identical_calls", self.turn.max_identical_calls.into(), 1..=64)?;

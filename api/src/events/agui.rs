@@ -6,6 +6,7 @@ use duet_core::{
     ids::{ConversationId, MessageId, RunId},
     run::machine::{TurnState, fold},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Longest summary of a tool's arguments or result, in characters.
@@ -22,6 +23,60 @@ pub struct Frame {
     pub kind: EventKind,
     /// The AG-UI object.
     pub data: Value,
+}
+
+/// What an AG-UI object is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AguiType {
+    /// The run began.
+    RunStarted,
+    /// A model call began.
+    StepStarted,
+    /// A model call ended.
+    StepFinished,
+    /// The reply begins.
+    TextMessageStart,
+    /// A piece of the reply.
+    TextMessageContent,
+    /// The reply is whole.
+    TextMessageEnd,
+    /// A tool is called.
+    ToolCallStart,
+    /// With these arguments.
+    ToolCallArgs,
+    /// The call is whole.
+    ToolCallEnd,
+    /// What the tool answered.
+    ToolCallResult,
+    /// Something of Duet's own, by its `name` and `value`.
+    Custom,
+    /// The run ended well, was stopped or interrupted, or met a bound.
+    RunFinished,
+    /// The run failed.
+    RunError,
+}
+
+/// An object of AG-UI 1.0, in its JSON form. Further fields go by its `type`; docs/api.md lists those that Duet adds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AguiObject {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: AguiType,
+    /// The fields of that type.
+    #[serde(flatten)]
+    pub fields: serde_json::Map<String, Value>,
+}
+
+/// One server-sent event of a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StreamItem {
+    /// `id:`, the event's `seq`; on the last object of an event alone.
+    pub id: Option<u64>,
+    /// `event:`, the domain kind.
+    pub event: EventKind,
+    /// `data:`, as JSON on one line.
+    pub data: AguiObject,
 }
 
 /// What earlier events decide about later frames.

@@ -21,8 +21,8 @@ use super::{
     sse,
 };
 
-/// Events read at once.
-const BATCH: usize = 256;
+/// Events read at once: what a stream holds in memory for a reader that takes nothing.
+const BATCH: usize = 64;
 
 /// How patient a stream is.
 #[derive(Clone, Copy, Debug)]

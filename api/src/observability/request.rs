@@ -16,6 +16,7 @@ use crate::{
     auth::origin,
     error::{Code, PROBLEM_JSON, Problem},
     state::AppState,
+    unread,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,7 +34,7 @@ fn method_word(method: &Method) -> &'static str {
     }
 }
 
-/// Wraps every request: id, span, measurement, and panics as problems.
+/// Wraps every request: id, span, measurement, panics as problems, what caches may keep, and what is left of its body.
 pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let id = state.env().uuid();
     let method = method_word(request.method());
@@ -44,6 +45,7 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     let span = tracing::info_span!("request", %id, method, route, status = Empty, user = Empty, workspace = Empty);
     let watch = Stopwatch::start();
     let health = matches!(route.as_str(), "/health" | "/ready");
+    let (request, unread) = unread::watch(request);
     let mut response = async {
         // Names that an attacker's DNS may point here are refused before anything looks at the request.
         let known = health
@@ -98,6 +100,14 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
         .headers_mut()
         .entry(header::X_CONTENT_TYPE_OPTIONS)
         .or_insert(HeaderValue::from_static("nosniff"));
+    // What is about a person stays with whoever asked; files of the web app say otherwise of themselves.
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    if let Some(unread) = unread {
+        unread.settle(&mut response, state.config().limits.max_body_bytes).await;
+    }
     response
 }
 

@@ -1,8 +1,10 @@
+use std::net::IpAddr;
+
 use axum::{
     Json as Answer,
     extract::{FromRequest, Request, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderValue, StatusCode, header},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use duet_core::{
     Timestamp,
@@ -21,7 +23,7 @@ use crate::{
     },
     error::{ApiResult, Code, OpenProblems, Problem, ReadProblems, WriteProblems},
     extract::{Json, Query},
-    limits::client_address,
+    limits::{Attempt, client_address},
     state::AppState,
 };
 
@@ -107,7 +109,7 @@ pub(super) async fn issued_answer(
         tokens: tokens.map(IssuedTokens::from),
         ..session_answer(state, user, session).await?
     };
-    Ok((status, [(header::CACHE_CONTROL, no_store())], Answer(answer)).into_response())
+    Ok((status, Answer(answer)).into_response())
 }
 
 async fn issued(state: &AppState, issuer: &dyn Issuer, tokens: Tokens, status: StatusCode) -> ApiResult<Response> {
@@ -124,10 +126,10 @@ fn outside<'a>(state: &'a AppState, otherwise: &'static str) -> ApiResult<&'a dy
 }
 
 /// The headers that give a new sign-in to a browser.
-pub(super) type SignInHeaders = [(header::HeaderName, axum::http::HeaderValue); 2];
+pub(super) type SignInHeaders = AppendHeaders<[(header::HeaderName, HeaderValue); 2]>;
 
-/// Makes a sign-in.
-pub(super) async fn new_session(state: &AppState, user: &User) -> ApiResult<(SignInHeaders, Session)> {
+/// Makes a sign-in for a person who proved to be one, at this address.
+pub(super) async fn new_session(state: &AppState, user: &User, from: IpAddr) -> ApiResult<(SignInHeaders, Session)> {
     let now = state.env().now();
     let lifetime = state.session_lifetime();
     let session = Session {
@@ -142,19 +144,19 @@ pub(super) async fn new_session(state: &AppState, user: &User) -> ApiResult<(Sig
         .accounts
         .create_session(session.clone(), secret::hash(&secret))
         .await?;
-    let cookie = cookie::set(&secret, lifetime.as_secs(), state.origins().secure());
-    Ok(([(header::SET_COOKIE, cookie), (header::CACHE_CONTROL, no_store())], session))
+    state.limits().signed_in(from, &user.email, now);
+    let secure = state.origins().secure();
+    let cookie = cookie::set(&secret, lifetime.as_secs(), secure);
+    let mark = cookie::remember(&state.devices().mark(state.env(), &user.email), secure);
+    let headers = AppendHeaders([(header::SET_COOKIE, cookie), (header::SET_COOKIE, mark)]);
+    Ok((headers, session))
 }
 
 /// Makes a sign-in and answers with it and its cookie.
-pub(super) async fn sign_in_person(state: &AppState, user: User, status: StatusCode) -> ApiResult<Response> {
-    let (headers, session) = new_session(state, &user).await?;
+pub(super) async fn sign_in_person(state: &AppState, user: User, from: IpAddr, status: StatusCode) -> ApiResult<Response> {
+    let (headers, session) = new_session(state, &user, from).await?;
     let answer = session_answer(state, user, &session).await?;
     Ok((status, headers, Answer(answer)).into_response())
-}
-
-fn no_store() -> axum::http::HeaderValue {
-    axum::http::HeaderValue::from_static("no-store")
 }
 
 /// An e-mail address in lower case, if it can be one.
@@ -201,22 +203,29 @@ async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<R
     let (parts, body) = request.into_parts();
     origin::check_page(&parts, &state)?;
     let address = client_address(&parts, &state.config().server);
+    let headers = parts.headers.clone();
     let Json(request) = Json::<SignInRequest>::from_request(Request::from_parts(parts, body), &state).await?;
     let email = request.email.trim().to_lowercase();
-    state.limits().sign_in(address, &email)?;
+    let marks = cookie::devices(&headers, state.origins().secure());
+    state.limits().sign_in(Attempt {
+        from: address,
+        email: &email,
+        device: state.devices().known(marks, &email),
+    })?;
     let wrong = || Problem::new(Code::NotSignedIn, "E-mail or password is wrong.");
     if request.password.len() > password::MAX_BYTES {
         return Err(wrong());
     }
     if let Some(issuer) = state.issuer() {
         let tokens = issuer.sign_in(&email, &request.password.into()).await?;
+        state.limits().signed_in(address, &email, state.env().now());
         return issued(&state, issuer.as_ref(), tokens, StatusCode::OK).await;
     }
     let credentials = state.stores().accounts.credentials(&email).await?;
     let hash = credentials.as_ref().map(|known| known.password_hash.clone());
     let fits = password::verify(request.password, hash).await?;
     match credentials {
-        Some(known) if fits => sign_in_person(&state, known.user, StatusCode::OK).await,
+        Some(known) if fits => sign_in_person(&state, known.user, address, StatusCode::OK).await,
         _ => Err(wrong()),
     }
 }
@@ -242,7 +251,11 @@ async fn sign_up(State(state): State<AppState>, request: Request) -> ApiResult<R
     )?;
     let Json(request) = Json::<SignInRequest>::from_request(Request::from_parts(parts, body), &state).await?;
     let email = check_email(&request.email)?;
-    state.limits().sign_in(address, &email)?;
+    state.limits().sign_in(Attempt {
+        from: address,
+        email: &email,
+        device: None,
+    })?;
     password::check(&request.password).map_err(|message| Problem::invalid_field("password", message))?;
     match issuer.sign_up(&email, &request.password.into()).await? {
         Some(tokens) => issued(&state, issuer, tokens, StatusCode::CREATED).await,
@@ -272,7 +285,7 @@ const LONGEST_REFRESH_TOKEN: usize = 1024;
         OpenProblems
     )
 )]
-async fn refresh(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+async fn refresh(State(state): State<AppState>, request: Request) -> ApiResult<Answer<IssuedTokens>> {
     let (parts, body) = request.into_parts();
     let address = client_address(&parts, &state.config().server);
     let issuer = outside(
@@ -280,13 +293,12 @@ async fn refresh(State(state): State<AppState>, request: Request) -> ApiResult<R
         "There are no refresh tokens here: a sign-in lasts by itself, and `POST /v1/auth/token` makes access tokens from it.",
     )?;
     let Json(request) = Json::<RefreshRequest>::from_request(Request::from_parts(parts, body), &state).await?;
-    state.limits().sign_in(address, &request.refresh_token)?;
+    state.limits().refresh(address, &request.refresh_token)?;
     if request.refresh_token.is_empty() || request.refresh_token.len() > LONGEST_REFRESH_TOKEN {
         return Err(Problem::not_signed_in());
     }
     let tokens = issuer.refresh(&request.refresh_token.into()).await?;
-    let headers = [(header::CACHE_CONTROL, no_store())];
-    Ok((headers, Answer(IssuedTokens::from(&tokens))).into_response())
+    Ok(Answer(IssuedTokens::from(&tokens)))
 }
 
 /// Who is signed in
@@ -313,13 +325,14 @@ pub struct AccessToken {
 
 /// Make an access token
 ///
-/// For programs that act for a signed-in person for a short while. It ends with the sign-in.
+/// For programs that act for a signed-in person for a short while. It ends with the sign-in, whose cookie asks for it: a token makes no
+/// further token, no API key and no invitation.
 #[utoipa::path(
     post, path = "/v1/auth/token", tag = "auth",
     responses((status = 200, description = "The token.", body = AccessToken), WriteProblems)
 )]
-async fn create_token(State(state): State<AppState>, authenticated: Authenticated) -> ApiResult<Response> {
-    authenticated.session()?;
+async fn create_token(State(state): State<AppState>, authenticated: Authenticated) -> ApiResult<Answer<AccessToken>> {
+    authenticated.sign_in()?;
     if state.issuer().is_some() {
         return Err(Problem::new(
             Code::Conflict,
@@ -331,12 +344,11 @@ async fn create_token(State(state): State<AppState>, authenticated: Authenticate
         .tokens()
         .issue(authenticated.user, authenticated.secret_hash, state.env().now(), seconds)
         .map_err(|_| Problem::internal())?;
-    let answer = AccessToken {
+    Ok(Answer(AccessToken {
         access_token,
         token_type: "bearer".into(),
         expires_in: seconds,
-    };
-    Ok(([(header::CACHE_CONTROL, no_store())], Answer(answer)).into_response())
+    }))
 }
 
 /// Which sign-ins end.

@@ -20,7 +20,7 @@ use crate::{
     auth::{Authenticated, Chat, In},
     error::{ApiResult, Code, Problem, ReadProblems},
     events::{
-        agui::Frame,
+        agui::{AguiObject, Frame, StreamItem},
         follow::{self, Follower, Pace, StillAllowed},
         sse,
     },
@@ -64,7 +64,7 @@ pub struct EventItem {
     /// Its domain kind.
     pub kind: EventKind,
     /// Its AG-UI objects.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<AguiObject>)]
     pub data: Vec<serde_json::Value>,
 }
 
@@ -82,7 +82,7 @@ pub struct EventItem {
         EventsQuery,
     ),
     responses(
-        (status = 200, description = "The events.", content((String = "text/event-stream"), (EventsPage = "application/json"))),
+        (status = 200, description = "The events.", content((Vec<StreamItem> = "text/event-stream"), (EventsPage = "application/json"))),
         ReadProblems
     )
 )]
@@ -120,7 +120,7 @@ struct StreamQuery {
         StreamQuery,
     ),
     responses(
-        (status = 200, description = "The events.", content((String = "text/event-stream"), (EventsPage = "application/json"))),
+        (status = 200, description = "The events.", content((Vec<StreamItem> = "text/event-stream"), (EventsPage = "application/json"))),
         ReadProblems
     )
 )]

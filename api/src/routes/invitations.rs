@@ -3,7 +3,7 @@ use std::time::Duration;
 use axum::{
     Json as Answer,
     extract::{FromRequest, Request, State},
-    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+    http::{HeaderMap, StatusCode, Uri, request::Parts},
     response::{IntoResponse, Response},
 };
 use duet_core::{
@@ -82,7 +82,7 @@ pub struct CreatedInvitation {
 
 /// Invite somebody
 ///
-/// For owners. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+/// For owners by their sign-in, not by an access token. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/invitations", tag = "invitations", request_body = InvitationRequest,
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
@@ -94,7 +94,9 @@ async fn create_invitation(
     headers: HeaderMap,
     uri: Uri,
     Json(request): Json<InvitationRequest>,
-) -> ApiResult<Response> {
+) -> ApiResult<(StatusCode, Answer<CreatedInvitation>)> {
+    // An invitation lasts longer than an access token.
+    caller.authenticated().sign_in()?;
     let lifetime = match request.expires_in_hours {
         None => NewInvitation::LIFETIME,
         Some(hours) => Duration::from_secs(u64::from(hours) * 3600),
@@ -123,7 +125,7 @@ async fn create_invitation(
         link: format!("{page}/invite#token={token}"),
         token,
     });
-    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], answer).into_response())
+    Ok((StatusCode::CREATED, answer))
 }
 
 /// Revoke an invitation
@@ -168,12 +170,16 @@ pub struct InvitationToken {
 /// For whoever holds its token. One that was used or revoked or has expired says so; a token of nothing is not found.
 #[utoipa::path(
     post, path = "/v1/invitations/lookup", tag = "invitations", security(()), request_body = InvitationToken,
-    responses((status = 200, description = "It can be accepted.", body = Invited), OpenProblems)
+    responses(
+        (status = 200, description = "It can be accepted.", body = Invited),
+        (status = 404, description = "There is no invitation with this token (`not_found`).", body = Problem, content_type = "application/problem+json"),
+        OpenProblems
+    )
 )]
-async fn look_up(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
+async fn look_up(State(state): State<AppState>, request: Request) -> ApiResult<Answer<Invited>> {
     let (_, InvitationToken { token }) = counted(&state, request).await?;
     let invited = state.stores().invitations.look_up(secret::hash(&token)).await?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Answer(invited)).into_response())
+    Ok(Answer(invited))
 }
 
 /// Accepting an invitation.
@@ -229,7 +235,7 @@ async fn accept(State(state): State<AppState>, request: Request) -> ApiResult<Re
         password_hash: password::hash(state.env(), password).await?,
     };
     let user = invitations.accept_as_newcomer(token_hash, newcomer).await?;
-    let (headers, _) = new_session(&state, &user).await?;
+    let (headers, _) = new_session(&state, &user, client_address(&parts, &state.config().server)).await?;
     let membership = state.stores().workspaces.memberships(user.id).await?.into_iter().next();
     Ok((
         StatusCode::CREATED,

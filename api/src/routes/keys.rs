@@ -1,11 +1,6 @@
 use std::collections::BTreeSet;
 
-use axum::{
-    Json as Answer,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{Json as Answer, extract::State, http::StatusCode};
 use duet_core::{
     Timestamp,
     domain::{ApiKey, KeyScope, NewApiKey},
@@ -68,6 +63,8 @@ pub struct CreatedKey {
 }
 
 /// Make a key
+///
+/// By a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/keys", tag = "keys", request_body = KeyRequest,
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
@@ -77,7 +74,8 @@ async fn create_key(
     State(state): State<AppState>,
     caller: In<PersonOnly>,
     Json(request): Json<KeyRequest>,
-) -> ApiResult<Response> {
+) -> ApiResult<(StatusCode, Answer<CreatedKey>)> {
+    caller.authenticated().recent_sign_in(&state)?;
     let name = check_name("name", &request.name, 80)?;
     if request.scopes.is_empty() {
         return Err(Problem::invalid_field("scopes", "A key needs at least one scope."));
@@ -95,8 +93,7 @@ async fn create_key(
         expires_at: request.expires_at,
     };
     let key = state.stores().keys.create(&caller, new).await?;
-    let answer = Answer(CreatedKey { key, secret });
-    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], answer).into_response())
+    Ok((StatusCode::CREATED, Answer(CreatedKey { key, secret })))
 }
 
 /// Revoke a key

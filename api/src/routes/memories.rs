@@ -2,8 +2,8 @@ use axum::{Json as Answer, extract::State, http::StatusCode};
 use duet_core::{
     Timestamp,
     domain::{
-        Agent, Conversation, Egress, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, Message, NewMemory, Page,
-        PageRequest, Provenance, RecallAnswer, RecallMode, RedactionReceipt, ReviewState, Run, Taint, Visibility,
+        Agent, Conversation, Egress, KeyScope, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, Message, NewMemory,
+        Page, PageRequest, Provenance, RecallAnswer, RecallMode, RedactionReceipt, ReviewState, Run, Taint, Visibility,
     },
     ids::MemoryId,
 };
@@ -91,7 +91,23 @@ pub struct MemoryRequest {
     supersedes: Option<MemoryId>,
 }
 
+/// What a write shows of a memory: a key that may not read memories does not read them by writing.
+fn shown(caller: &In<MemoryWrite>, memory: Memory) -> Memory {
+    match caller.authenticated().may(KeyScope::MemoryRead) {
+        true => memory,
+        false => Memory {
+            text: String::new(),
+            speaker: None,
+            provenance: Provenance::default(),
+            position: None,
+            ..memory
+        },
+    }
+}
+
 /// Remember something
+///
+/// A key without `memory_read` gets the memory without its text and where that came from.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/memories", tag = "memories", request_body = MemoryRequest,
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
@@ -128,7 +144,7 @@ async fn create_memory(
     }
     let memory = state.memories().remember(&caller, memory).await?;
     state.wake_backlog();
-    Ok((StatusCode::CREATED, Answer(memory)))
+    Ok((StatusCode::CREATED, Answer(shown(&caller, memory))))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -203,7 +219,8 @@ async fn get_memory(
 
 /// Review, share or restrict a memory
 ///
-/// A new text is a new memory that supersedes this one.
+/// A new text is a new memory that supersedes this one. A key without `memory_read` gets the memory without its text and where that
+/// came from.
 #[utoipa::path(
     patch, path = "/v1/workspaces/{workspace_id}/memories/{id}", tag = "memories", request_body = MemoryEdit,
     params(
@@ -218,7 +235,8 @@ async fn edit_memory(
     Path(path): Path<One<MemoryId>>,
     Json(edit): Json<MemoryEdit>,
 ) -> ApiResult<Answer<Memory>> {
-    Ok(Answer(state.stores().memories.edit(&caller, path.id, edit).await?))
+    let memory = state.stores().memories.edit(&caller, path.id, edit).await?;
+    Ok(Answer(shown(&caller, memory)))
 }
 
 /// Why something is remembered.
@@ -243,6 +261,8 @@ pub struct MemoryProvenance {
 }
 
 /// Why do you remember this?
+///
+/// To a key without `chat`: no message, no conversation and no run.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/memories/{id}/provenance", tag = "memories",
     params(
@@ -259,15 +279,17 @@ async fn memory_provenance(
     let memory = memory(&state, &caller, path.id).await?;
     let stores = state.stores();
     let from = &memory.provenance;
-    let message = match from.message_id {
+    // What was said in a conversation is read with `chat` alone.
+    let chat = caller.authenticated().may(KeyScope::Chat);
+    let message = match from.message_id.filter(|_| chat) {
         Some(id) => stores.conversations.messages_by_id(&caller, &[id]).await?.into_iter().next(),
         None => None,
     };
-    let conversation = match from.conversation_id {
+    let conversation = match from.conversation_id.filter(|_| chat) {
         Some(id) => stores.conversations.conversation(&caller, id).await?,
         None => None,
     };
-    let run = match from.run_id {
+    let run = match from.run_id.filter(|_| chat) {
         Some(id) => stores.runs.run(&caller, id).await?,
         None => None,
     };

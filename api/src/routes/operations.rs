@@ -1,6 +1,6 @@
 use axum::{
     Json as Answer,
-    extract::{Request, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
@@ -11,7 +11,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     auth::{Authenticated, Credential},
     error::{ApiResult, Code, OpenProblems, Problem, ReadProblems},
-    limits::is_loopback_peer,
     state::AppState,
 };
 
@@ -50,13 +49,14 @@ async fn health() -> Answer<Health> {
 
 /// Whether it can work
 ///
-/// The store answers, and runs are being driven.
+/// The store answers and can be written (a full disk or a read-only database cannot), and runs are being driven. Looked at every five
+/// seconds at most.
 #[utoipa::path(
     get, path = "/ready", tag = "operations", security(()),
     responses((status = 200, description = "It can.", body = Health), OpenProblems)
 )]
 async fn ready(State(state): State<AppState>) -> ApiResult<Answer<Health>> {
-    state.stores().accounts.needs_owner().await?;
+    state.writable().await?;
     if !state.is_working() {
         return Err(Problem::new(
             Code::Unavailable,
@@ -68,25 +68,21 @@ async fn ready(State(state): State<AppState>) -> ApiResult<Answer<Health>> {
 
 /// Figures for Prometheus
 ///
-/// From this machine itself, or with an owner's key that has the scope `admin`.
+/// With an owner's key that has the scope `admin`, from wherever: that a request comes from this machine says nothing, since a proxy on it
+/// may send whatever it is sent.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "Text format.", body = String, content_type = "text/plain"), ReadProblems)
 )]
-async fn metrics(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
-    let (parts, _) = request.into_parts();
-    if !is_loopback_peer(&parts) {
-        let authenticated = Authenticated::from_parts(&parts, &state).await?;
-        match &authenticated.credential {
-            Credential::Key(key, Role::Owner) if key.scopes.contains(&KeyScope::Admin) => {}
-            _ => {
-                return Err(Problem::new(
-                    Code::Denied,
-                    "Metrics need an owner's API key with the scope `admin`, or a request from this machine.",
-                ));
-            }
+async fn metrics(State(state): State<AppState>, authenticated: Authenticated) -> ApiResult<Response> {
+    match &authenticated.credential {
+        Credential::Key(key, Role::Owner) if key.scopes.contains(&KeyScope::Admin) => {
+            let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+            Ok((headers, state.metrics().render()).into_response())
         }
+        _ => Err(Problem::new(
+            Code::Denied,
+            "Metrics need an owner's API key with the scope `admin`.",
+        )),
     }
-    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    Ok((headers, state.metrics().render()).into_response())
 }

@@ -94,7 +94,7 @@ async fn set_up(State(state): State<AppState>, request: Request) -> ApiResult<Re
         password_hash: password::hash(state.env(), password).await?,
     };
     let (user, _) = accounts.create_owner(owner).await?;
-    sign_in_person(&state, user, StatusCode::CREATED).await
+    sign_in_person(&state, user, address, StatusCode::CREATED).await
 }
 
 /// For whoever has signed in elsewhere.

@@ -59,7 +59,10 @@ async fn no_text_and_no_secret_reaches_logs_or_metrics() {
         .unwrap()
         .to_owned();
     let key = ada
-        .post("keys", json!({"name": "canary-key-name", "scopes": ["chat", "memory_read"]}))
+        .post(
+            "keys",
+            json!({"name": "canary-key-name", "scopes": ["chat", "memory_read", "admin"]}),
+        )
         .await
         .ok(201);
     let key = key["secret"].as_str().unwrap().to_owned();
@@ -101,7 +104,8 @@ async fn no_text_and_no_secret_reaches_logs_or_metrics() {
     let stream = ada.stream(&run, 0).await;
     assert!(stream.contains("canary-reply two"), "the turn did not run: {stream}");
 
-    let metrics = server.send(request(Method::GET, "/metrics")).await.text;
+    let metrics = bearer.get("/metrics").await.text;
+    assert!(metrics.contains("duet_http_requests_total"), "{metrics}");
     let logs = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
     assert!(logs.contains("answered") && logs.contains(&run), "the logs were not captured");
     let secret = cookie.split_once('=').unwrap().1;

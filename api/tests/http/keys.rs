@@ -161,3 +161,56 @@ async fn a_revoked_or_expired_key_is_refused_at_once_and_secrets_are_shown_once(
     .await
     .problem(422, "invalid");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_reads_by_no_way_what_its_scopes_do_not_open() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    server
+        .model
+        .next(vec![Line::Call("remember", json!({"text": "Tea at four", "kind": "fact"}))]);
+    let said = ada.say(&conversation, "A whole message about tea").await;
+    ada.stream(said["run_id"].as_str().unwrap(), 0).await;
+    let memories = ada.get("memories").await.ok(200);
+    let memory = memories["items"][0]["id"].as_str().unwrap().to_owned();
+    let whole = ada.get(&format!("memories/{memory}/provenance")).await.ok(200);
+    assert!(
+        whole["run"]["id"].is_string() && whole["conversation"]["title"].is_string(),
+        "{whole}"
+    );
+
+    let (_, secret) = key(&ada, &["memory_read"]).await;
+    let reader = ada.bearing(&secret);
+    let answer = reader.get(&format!("memories/{memory}/provenance")).await;
+    assert!(!answer.text.contains("A whole message"), "{}", answer.text);
+    let answer = answer.ok(200);
+    assert_eq!(answer["memory"]["text"], "Tea at four");
+    for part in ["message", "conversation", "run"] {
+        assert!(answer.get(part).is_none(), "{part}: {answer}");
+    }
+    let (_, secret) = key(&ada, &["memory_read", "chat"]).await;
+    let both = ada.bearing(&secret).get(&format!("memories/{memory}/provenance")).await;
+    assert_eq!(both.ok(200), whole);
+
+    let (_, secret) = key(&ada, &["memory_write"]).await;
+    let writer = ada.bearing(&secret);
+    let path = format!("memories/{memory}");
+    let edited = writer.send(Method::PATCH, &path, json!({})).await;
+    let shared = writer.send(Method::PATCH, &path, json!({"visibility": "shared"})).await;
+    let again = writer.post("memories", json!({"id": memory, "text": "Coffee"})).await;
+    for answer in [edited, shared, again] {
+        assert!(answer.status.is_success() && !answer.text.contains("Tea"), "{}", answer.text);
+        let answer = answer.json();
+        assert_eq!((&answer["id"], &answer["text"]), (&json!(memory), &json!("")));
+        assert!(
+            answer["provenance"].as_object().unwrap().values().all(Value::is_null),
+            "{answer}"
+        );
+    }
+    assert_eq!(
+        ada.get(&path).await.ok(200)["visibility"],
+        "shared",
+        "it was written all the same"
+    );
+}

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "these are tests, and tables")]
 
 mod canary;
+mod connections;
 mod errors;
 mod identity;
 mod invitations;
 mod keys;
 mod operations;
+mod proofs;
 mod support;
 mod tenants;
 mod turns;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -170,6 +170,8 @@ pub struct Server {
     pub model: Scripted,
     pub router: Router,
     pub folder: TempDir,
+    /// Where it listens.
+    pub address: SocketAddr,
     setup_token: String,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -213,19 +215,21 @@ impl Server {
         state.stores().accounts.put_setup_token(hash).await.unwrap();
         let router = router(state.clone(), None);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (served, hosted) = (router.clone(), state.clone());
         tokio::spawn(async move {
             duet_api::serve(listener, served, hosted, async {
                 let _ = stopped.await;
             })
-            .await
+            .await;
         });
         Self {
             state,
             model,
             router,
             folder,
+            address,
             setup_token,
             stop: Some(stop),
         }
@@ -253,8 +257,10 @@ impl Server {
     }
 
     /// A request from there.
-    pub async fn send_from(&self, ip: [u8; 4], mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((ip, 50_000))));
+    pub async fn send_from(&self, ip: impl Into<IpAddr>, mut request: Request<Body>) -> Answer {
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(SocketAddr::new(ip.into(), 50_000)));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = tokio::time::timeout(Duration::from_secs(30), to_bytes(body, 16 << 20))
@@ -310,13 +316,30 @@ impl Server {
         }
     }
 
-    /// Writes an account into the file: somebody whom nobody here has invited.
-    fn add_account(&self, user: UserId, email: &str, phc: &str) {
+    /// The cookie of someone else's sign-in.
+    pub async fn stranger_cookie(&self, email: &str) -> String {
+        let phc = duet_api::auth::password::hash(self.state.env(), PASSWORD.into())
+            .await
+            .unwrap();
+        self.add_account(self.state.env().id(), email, &phc);
+        let body = json!({"email": email, "password": PASSWORD});
+        let answer = self.send(json_request(Method::POST, "/v1/auth/sign-in", &body)).await;
+        answer.cookie().expect("sign-in sets the cookie")
+    }
+
+    /// The data file, past the server: for what nobody here can bring about by asking.
+    pub fn file(&self) -> rusqlite::Connection {
         let file = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
         file.pragma_update(None, "key", format!("x'{}'", hex::encode(FILE_KEY)))
             .unwrap();
         file.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
         file.execute_batch("PRAGMA busy_timeout = 5000").unwrap();
+        file
+    }
+
+    /// Writes an account into the file: somebody whom nobody here has invited.
+    fn add_account(&self, user: UserId, email: &str, phc: &str) {
+        let file = self.file();
         let id = *user.uuid().as_bytes();
         file.execute(
             "INSERT INTO user (id, email, display_name, created_at) VALUES (?1, ?2, 'Somebody', 0)",

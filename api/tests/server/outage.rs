@@ -1,4 +1,4 @@
-//! Postgres is down when the server starts, and restarts while it runs.
+//! Postgres is down when the server starts, restarts while it runs, and takes no writes for a while.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use duet_supabase::testing::{EmptyDatabase, OwnServer};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::Program;
+use crate::support::{Program, Served};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_may_stop_and_start_again() {
@@ -58,4 +58,43 @@ async fn postgres_may_stop_and_start_again() {
     let answer = ada.reply(&talk, next["run_id"].as_str().unwrap()).await;
     assert_eq!(answer["status"], "complete", "{answer}");
     assert_eq!(server.stop().await.code(), Some(0));
+}
+
+/// Asks until the server is as ready as that.
+async fn ready(server: &Served, status: StatusCode) -> Value {
+    let browser = Browser::new(&server.url);
+    let asked = async {
+        loop {
+            let answer = browser.request(Method::GET, "/ready", None).await.unwrap();
+            if answer.status() == status {
+                return answer.json().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked)
+        .await
+        .expect("it turns so")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_over_a_read_only_database_is_not_ready() {
+    let (database, beside) = (EmptyDatabase::fresh().await, EmptyDatabase::fresh().await);
+    let duet = Program::of(&database);
+    duet.migrate();
+    let server = duet.serve();
+    ready(&server, StatusCode::OK).await;
+    // As after a failover, or where a provider stops writes to a full disk.
+    let name = database.name();
+    let cut =
+        format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and usename = 'duet_worker'");
+    let read_only = format!("alter database {name} set default_transaction_read_only = on; {cut}");
+    beside.sql("supabase_admin", &read_only).await;
+    let problem = ready(&server, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(problem["detail"].as_str().unwrap().contains("read-only"), "{problem}");
+    let healthy = Browser::new(&server.url).request(Method::GET, "/health", None).await.unwrap();
+    assert_eq!(healthy.status(), StatusCode::OK);
+    let again = format!("alter database {name} reset default_transaction_read_only; {cut}");
+    beside.sql("supabase_admin", &again).await;
+    ready(&server, StatusCode::OK).await;
 }

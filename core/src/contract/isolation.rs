@@ -1,6 +1,6 @@
 //! What no adapter may mix up: two workspaces in one store, and agents with people.
 
-use super::{World, assert_denied};
+use super::{World, assert_denied, memories::fact};
 use crate::{
     domain::{AgentEdit, AuditOutcome, ConversationEdit, NewAuditEntry, PageRequest, Soul},
     error::StoreError,
@@ -131,4 +131,70 @@ pub async fn agents_do_not_do_what_people_do(world: &World) {
         agent.agent.map(|acting| acting.agent),
         "the log says that an agent acted"
     );
+}
+
+/// An agent that was switched off in the middle of its run reads nothing any more and writes nothing: no message, no member's address, no
+/// memory. What is switched on again reads as before.
+pub async fn an_agent_that_was_switched_off_reaches_nothing(world: &World) {
+    let stores = &world.stores;
+    let agent = world.agent_of(&world.owner).await;
+    let conversation = world.conversation(&world.owner).await;
+    let turn = world.ask(&world.owner, conversation.id, "Ours alone").await;
+    let known = stores
+        .memories
+        .remember(&world.owner, fact(&world.env, "The key is under the mat"), None)
+        .await
+        .unwrap();
+    let reached = || async {
+        let (first, page) = (PageRequest::first(10), || PageRequest::first(10));
+        let mut reached = Vec::new();
+        let mut note = |what: &'static str, found: Option<bool>| {
+            if found == Some(true) {
+                reached.push(what);
+            }
+        };
+        let conversations = &stores.conversations;
+        let one = conversations.conversation(&agent, conversation.id).await;
+        note("conversation", one.ok().map(|found| found.is_some()));
+        let listed = conversations.list(&agent, false, page()).await;
+        note("conversations", listed.ok().map(|found| !found.items.is_empty()));
+        let messages = conversations.messages(&agent, conversation.id, page()).await;
+        note("messages", messages.ok().map(|found| !found.items.is_empty()));
+        let by_id = conversations.messages_by_id(&agent, &[turn.message_id]).await;
+        note("messages by id", by_id.ok().map(|found| !found.is_empty()));
+        let hits = conversations.search(&agent, "alone", page()).await;
+        note("search", hits.ok().map(|found| !found.items.is_empty()));
+        note("workspace", stores.workspaces.workspace(&agent).await.ok().map(|_| true));
+        let members = stores.workspaces.members(&agent, first).await;
+        note("members", members.ok().map(|found| !found.items.is_empty()));
+        note(
+            "agents",
+            stores.agents.agents(&agent).await.ok().map(|found| !found.is_empty()),
+        );
+        note("soul", stores.agents.soul(&agent).await.ok().map(|_| true));
+        let run = stores.runs.run(&agent, turn.run_id).await;
+        note("run", run.ok().map(|found| found.is_some()));
+        let events = stores.runs.events(&agent, turn.run_id, 0, 10).await;
+        note("events", events.ok().map(|found| !found.events.is_empty()));
+        let memories = stores.memories.memories(&agent, &[known.id]).await;
+        note("memory", memories.ok().map(|found| !found.is_empty()));
+        let stored = stores.memories.remember(&agent, fact(&world.env, "It moved"), None).await;
+        note("remember", stored.ok().map(|_| true));
+        reached
+    };
+    let everything = reached().await;
+    assert_eq!(everything.len(), 13, "{everything:?}");
+    let companion = world.companion(&world.owner).await;
+    let switch = |version: u32, active: bool| {
+        let edit = AgentEdit {
+            active: Some(active),
+            ..AgentEdit::default()
+        };
+        stores.agents.edit_agent(&world.owner, companion.id, version, edit)
+    };
+    let version = companion.version;
+    switch(version, false).await.unwrap();
+    assert_eq!(reached().await, Vec::<&str>::new());
+    switch(version + 1, true).await.unwrap();
+    assert_eq!(reached().await, everything);
 }

@@ -98,10 +98,12 @@ macro_rules! contract_suite {
             conversations { life_of_a_conversation, pages, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_turn_at_a_time, retries, cancelling, event_pages, bad_turns }
             run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating }
-            system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping }
+            system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping,
+                     a_store_that_takes_writes_says_so }
             keys { life_of_a_key, scopes_of_keys }
             audit { entries_and_chain, memories_are_on_record }
-            isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do }
+            isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do,
+                        an_agent_that_was_switched_off_reaches_nothing }
         }
     };
     (@suites $fresh:expr, $($suite:ident { $($check:ident),+ $(,)? })+) => {

@@ -233,3 +233,10 @@ pub async fn sweeping(world: &World) {
         "the key is forgotten; the conversation is still busy: {again:?}"
     );
 }
+
+/// What can be written is found to be so, as often as somebody asks.
+pub async fn a_store_that_takes_writes_says_so(world: &World) {
+    for _ in 0..3 {
+        world.stores.system.prove_writable().await.unwrap();
+    }
+}

@@ -45,6 +45,9 @@ pub trait SystemStore: Send + Sync {
     /// Takes hints out of the outbox, oldest first, for delivery.
     async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>>;
 
+    /// Writes something that says nothing, and returns once that is durable: whether anything can be written.
+    async fn prove_writable(&self) -> StoreResult<()>;
+
     /// Deletes expired working memories, sign-ins and idempotency keys; returns how many rows.
     async fn sweep(&self) -> StoreResult<u64>;
 }

@@ -185,11 +185,11 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// The agent and soul as they are now; `None` when the agent is gone.
+    /// The agent and soul as they are now; `None` when the agent is gone or was switched off.
     pub(super) async fn speaker(&self) -> Result<Option<Speaker>, DriveError> {
         let (agents, caller, id) = (&self.stores().agents, &self.caller, self.run.agent_id);
         let (agent, soul) = futures::try_join!(self.insist(|| agents.agent(caller, id)), self.insist(|| agents.soul(caller)))?;
-        let Some(agent) = agent else {
+        let Some(agent) = agent.filter(|agent| agent.active) else {
             return Ok(None);
         };
         let caller = self.caller.with_agent(ActingAgent {

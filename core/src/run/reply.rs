@@ -262,7 +262,7 @@ fn with_unique_ids(step: u32, mut calls: Vec<ToolCall>) -> Vec<ToolCall> {
 fn no_agent() -> ModelError {
     ModelError::new(
         ModelFailure::Rejected,
-        "The agent of this conversation does not exist any more. Start a new conversation.",
+        "The agent of this conversation is switched off. Ask an owner to switch it on, or start a new conversation.",
     )
 }
 

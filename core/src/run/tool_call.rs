@@ -12,12 +12,7 @@ impl Drive<'_> {
         let driver = self.driver;
         let Some(speaker) = self.speaker().await? else {
             return self
-                .finish_tool(
-                    step,
-                    call.id,
-                    ToolStatus::Failed,
-                    told("The agent does not exist any more.".into()),
-                )
+                .finish_tool(step, call.id, ToolStatus::Failed, told("The agent was switched off.".into()))
                 .await;
         };
         let Some(entry) = driver.parts.tools.get(&call.name) else {

@@ -5,14 +5,18 @@ use std::{
     thread::JoinHandle,
 };
 
-use duet_core::{Caller, Env, StoreError, StoreResult};
-use rusqlite::Connection;
+use duet_core::{
+    Caller, Env, StoreError, StoreResult,
+    ids::{AgentId, UserId, WorkspaceId},
+};
+use rusqlite::{Connection, params};
 
 use super::{
     error::DbResult,
     open::FileLock,
     readers::Readers,
     relay::Signal,
+    rows::blob,
     run_log::Leases,
     writer::{Actor, Writer},
 };
@@ -91,13 +95,20 @@ impl Db {
         self.writer()?.write(Actor::Person, job).await
     }
 
-    /// [`Db::read`]; when an agent asks, on a connection that cannot see secrets.
+    /// [`Db::read`]; when an agent asks, on a connection that cannot see secrets, and only while it is switched on and its person is in the
+    /// workspace.
     pub async fn read_for<T, F>(&self, caller: &Caller, job: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
     {
-        self.readers()?.read(actor(caller), job).await
+        let acting = Acting::of(caller);
+        self.readers()?
+            .read(actor(caller), move |conn| {
+                require_at_work(conn, acting)?;
+                job(conn)
+            })
+            .await
     }
 
     /// [`Db::write`]; when an agent asks, on a connection that can do what [`super::authorizer`] lists, and nothing else.
@@ -106,7 +117,13 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
     {
-        self.writer()?.write(actor(caller), job).await
+        let acting = Acting::of(caller);
+        self.writer()?
+            .write(actor(caller), move |conn| {
+                require_at_work(conn, acting)?;
+                job(conn)
+            })
+            .await
     }
 
     fn writer(&self) -> StoreResult<&Writer> {
@@ -120,6 +137,45 @@ impl Db {
 
 fn closed() -> StoreError {
     StoreError::unavailable("Duet is shutting down. Start it again, then repeat.")
+}
+
+/// An agent at work for a person.
+#[derive(Clone, Copy)]
+struct Acting {
+    workspace: WorkspaceId,
+    user: UserId,
+    agent: AgentId,
+}
+
+impl Acting {
+    fn of(caller: &Caller) -> Option<Self> {
+        caller.agent.as_ref().map(|acting| Self {
+            workspace: caller.workspace,
+            user: caller.user,
+            agent: acting.agent,
+        })
+    }
+}
+
+/// Refuses an agent that was switched off, or whose person has left.
+fn require_at_work(conn: &Connection, acting: Option<Acting>) -> DbResult<()> {
+    let Some(Acting { workspace, user, agent }) = acting else {
+        return Ok(());
+    };
+    let at_work = conn
+        .prepare_cached(
+            "SELECT 1 FROM agent a JOIN member m ON m.workspace_id = a.workspace_id AND m.user_id = ?3
+             WHERE a.workspace_id = ?1 AND a.id = ?2 AND a.active = 1",
+        )?
+        .exists(params![blob(workspace), blob(agent), blob(user)])?;
+    match at_work {
+        true => Ok(()),
+        false => Err(StoreError::denied(
+            "act as this agent",
+            "it was switched off, or its person is no longer in the workspace",
+        )
+        .into()),
+    }
 }
 
 fn actor(caller: &Caller) -> Actor {

@@ -80,6 +80,16 @@ impl SystemStore for LocalSystem {
         Ok(hints)
     }
 
+    async fn prove_writable(&self) -> StoreResult<()> {
+        let now = self.db.env().now();
+        self.db
+            .write(move |tx| {
+                tx.execute("UPDATE installation SET proved_at = ?1", [now.millis()])?;
+                Ok(())
+            })
+            .await
+    }
+
     async fn sweep(&self) -> StoreResult<u64> {
         let now = self.db.env().now();
         let rows = self

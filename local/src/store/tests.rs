@@ -22,8 +22,20 @@ fn open(path: &std::path::Path) -> LocalStore {
     .unwrap()
 }
 
-fn acting() -> Caller {
+/// An agent that is switched on, of a workspace of one person.
+async fn acting(store: &LocalStore) -> Caller {
     let id = uuid::Uuid::nil();
+    let hired = store.db.write(|conn| {
+        conn.execute_batch(
+            "INSERT INTO user VALUES (zeroblob(16), 'a@example.org', 'A', 0);
+             INSERT INTO workspace VALUES (zeroblob(16), 'W', zeroblob(16), 0);
+             INSERT INTO member VALUES (zeroblob(16), zeroblob(16), 'member', 0);
+             INSERT INTO agent (workspace_id, id, kind, name, prompt, capabilities, memory_scopes, tools, active, version, created_at, updated_at)
+             VALUES (zeroblob(16), zeroblob(16), 'specialist', 'A', '', '[]', '{}', '[]', 1, 1, 0, 0);",
+        )?;
+        Ok(())
+    });
+    hired.await.unwrap();
     Caller::person(Id::from_uuid(id), Id::from_uuid(id), Role::Member).with_agent(ActingAgent {
         agent: Id::from_uuid(id),
         run: Id::from_uuid(id),
@@ -91,7 +103,7 @@ async fn failing_and_panicking_jobs_take_back_only_themselves() {
 async fn an_agents_connection_reads_no_secrets_and_writes_nothing_unlisted() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("duet.db"));
-    let agent = acting();
+    let agent = acting(&store).await;
     for table in authorizer::AGENT_UNREADABLE {
         let read = store
             .db
@@ -112,7 +124,7 @@ async fn an_agents_connection_reads_no_secrets_and_writes_nothing_unlisted() {
 async fn the_audit_log_is_open_on_an_agents_connection_for_its_own_entry_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("duet.db"));
-    let agent = acting();
+    let agent = acting(&store).await;
     let asked = |sql: &'static str, recording: bool| {
         store.db.write_for(&agent, move |tx| {
             let ask = || Ok(tx.prepare(sql)?.query_row([], |_| Ok(())).optional()?);
@@ -170,7 +182,7 @@ async fn the_access_of_agents_is_as_published() {
         .unwrap();
     let rows = store
         .db
-        .write_for(&acting(), move |conn| {
+        .write_for(&acting(&store).await, move |conn| {
             Ok(schema
                 .iter()
                 .map(|(table, columns)| access(conn, table, columns))

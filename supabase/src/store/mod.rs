@@ -21,8 +21,10 @@ use std::sync::Arc;
 use duet_core::{
     Env, StoreResult,
     crypto::MasterKey,
+    domain::TurnLimits,
     ports::{EventFeed, MemoryStore, Stores},
 };
+use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 use zeroize::Zeroizing;
 
@@ -71,6 +73,12 @@ impl PostgresStore {
         let mut key = Zeroizing::new([0; 32]);
         hex::decode_to_slice(kept.as_bytes(), &mut key[..]).map_err(|_| mismatch())?;
         Ok(key)
+    }
+
+    /// Tells the database what a turn may cost at most: whoever calls its functions past the server gets no further.
+    pub async fn set_turn_limits(&self, limits: &TurnLimits) -> StoreResult<()> {
+        let call = Call::repeatable("set_turn_limits").arg("p_limits", json!(limits));
+        self.contract.as_driver(call).await
     }
 
     /// As the rest of Duet takes them.

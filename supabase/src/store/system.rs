@@ -130,6 +130,10 @@ impl SystemStore for System {
         self.feed.take_outbox(&self.contract, limit).await
     }
 
+    async fn prove_writable(&self) -> StoreResult<()> {
+        self.contract.as_driver(Call::repeatable("prove_writable")).await
+    }
+
     async fn sweep(&self) -> StoreResult<u64> {
         let others: u64 = self.contract.as_driver(Call::repeatable("sweep")).await?;
         Ok(self.memories.sweep().await? + others)

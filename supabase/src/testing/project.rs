@@ -105,12 +105,14 @@ impl SupabaseProject {
         }
     }
 
-    /// A token of a person, as if they had signed in.
+    /// A token of a person, as if they had signed in, in a sign-in that has their own id.
     ///
     /// # Panics
     /// On a real project, which keeps its signing key to itself.
     pub fn token(&self, user: UserId) -> SecretString {
-        self.forge(&json!({"sub": user, "role": "authenticated", "aud": "authenticated", "exp": 4_102_444_800_u64}))
+        self.forge(&json!({
+            "sub": user, "session_id": user, "role": "authenticated", "aud": "authenticated", "exp": 4_102_444_800_u64
+        }))
     }
 
     /// A token with any claims, signed as the project signs.

@@ -12,6 +12,7 @@ use duet_core::{
 };
 use reqwest::Url;
 use serde_json::Value;
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use super::{SupabaseProject, TestDatabase};
 use crate::{
@@ -62,6 +63,7 @@ impl ServedDatabase {
             people: people.clone(),
             server: super::server_rpc(&database.worker, &database.time),
             project: project.clone(),
+            auth: database.worker.clone().username("supabase_admin"),
         });
         let store = PostgresStore::new(people, server, database.time.env())
             .sealing_with(MasterKey::new([9; 32]))
@@ -118,6 +120,21 @@ struct SigningIn {
     people: Arc<PostgrestRpc>,
     server: Arc<WireRpc>,
     project: SupabaseProject,
+    auth: PgConnectOptions,
+}
+
+impl SigningIn {
+    /// Lets Auth know the sign-in of this person's tokens, and that it has just begun: what is made by a recent one alone asks for it.
+    async fn sign_in(&self, user: UserId) {
+        let mut auth = self.auth.connect().await.expect("the database answers");
+        for statement in [
+            "insert into auth.users (id, email) values ($1, $1::text || '@example.test') on conflict do nothing",
+            "insert into auth.sessions (id, user_id, created_at) values ($1, $1, '2100-01-01') on conflict do nothing",
+        ] {
+            let signed_in = sqlx::query(statement).bind(user.uuid()).execute(&mut auth).await;
+            signed_in.expect("a sign-in at Auth");
+        }
+    }
 }
 
 #[async_trait]
@@ -126,6 +143,9 @@ impl Rpc for SigningIn {
         let Identity::Person { user, .. } = identity else {
             return self.server.call(identity, call).await;
         };
+        if call.function == "key_create" {
+            self.sign_in(*user).await;
+        }
         let person = Identity::Person {
             user: *user,
             access_token: Some(self.project.token(*user)),

@@ -61,7 +61,12 @@ fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
     .unwrap()
 }
 
-/// People and workspaces, as rows: their own stores are tested elsewhere.
+/// The agent of every workspace here.
+fn the_agent() -> AgentId {
+    AgentId::from_uuid(uuid::Uuid::from_u128(0xa9))
+}
+
+/// People, workspaces and their agent, as rows: their own stores are tested elsewhere.
 async fn populate(store: &LocalStore, env: &Env) -> [Caller; 3] {
     let people: [UserId; 3] = [env.id(), env.id(), env.id()];
     let workspaces: [WorkspaceId; 2] = [env.id(), env.id()];
@@ -79,6 +84,17 @@ async fn populate(store: &LocalStore, env: &Env) -> [Caller; 3] {
                 conn.execute(
                     "INSERT INTO workspace (id, name, created_by, created_at) VALUES (?1, 'W', ?2, 0)",
                     params![blob(*workspace), blob(owner)],
+                )?;
+                conn.execute(
+                    "INSERT INTO agent (workspace_id, id, kind, name, prompt, capabilities, memory_scopes, tools, active, version, created_at, updated_at)
+                     VALUES (?1, ?2, 'specialist', 'A', '', '[]', '{}', '[]', 1, 1, 0, 0)",
+                    params![blob(*workspace), blob(the_agent())],
+                )?;
+            }
+            for (person, workspace) in people.iter().zip([workspaces[0], workspaces[0], workspaces[1]]) {
+                conn.execute(
+                    "INSERT INTO member (workspace_id, user_id, role, joined_at) VALUES (?1, ?2, 'member', 0)",
+                    params![blob(workspace), blob(*person)],
                 )?;
             }
             Ok(())
@@ -100,7 +116,7 @@ async fn world(cache: usize) -> World {
     World {
         memories: store.stores().memories,
         system: store.stores().system,
-        agent: env.id(),
+        agent: the_agent(),
         env,
         set_time: Arc::new(move |millis| still.time.store(millis, Ordering::SeqCst)),
         anna,
@@ -220,7 +236,7 @@ async fn cold_loading_and_warm_answers_agree() {
     let questions: Vec<Embedding> = (0..12).map(|_| near_common()).collect();
     let anna = &callers[0];
     let agent = anna.with_agent(duet_core::caller::ActingAgent {
-        agent: env.id(),
+        agent: the_agent(),
         run: env.id(),
         capabilities: Capability::ALL.iter().copied().collect(),
         memory_scopes: duet_core::domain::MemoryScopes::all(),
