@@ -162,7 +162,8 @@ async fn rpc(served: &ServedDatabase, person: &SecretString, function: &str, arg
         .send()
         .await
         .expect("the Data API answers");
-    answer.json().await.expect("JSON")
+    let (status, text) = (answer.status(), answer.text().await.expect("a body"));
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{function} answered {status}: {text}"))
 }
 
 fn arguments(served: &ServedDatabase, token: &Value) -> Value {

@@ -63,7 +63,7 @@ fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
 
 /// The agent of every workspace here.
 fn the_agent() -> AgentId {
-    AgentId::from_uuid(uuid::Uuid::from_u128(0xa9))
+    duet_core::ids::Id::from_uuid(uuid::Uuid::from_u128(0xa9))
 }
 
 /// People, workspaces and their agent, as rows: their own stores are tested elsewhere.
