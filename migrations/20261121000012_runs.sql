@@ -31,11 +31,11 @@ create table duet.run_event_payload (
     foreign key (workspace_id, run_id, seq) references duet.run_event (workspace_id, run_id, seq)
 );
 
--- Lets nothing pass but a redaction.
+-- Lets nothing pass but a redaction, once.
 create function private.only_redacted() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-    if tg_op = 'UPDATE' and new.payload is null
+    if tg_op = 'UPDATE' and old.payload is not null and new.payload is null
         and (new.workspace_id, new.run_id, new.seq) = (old.workspace_id, old.run_id, old.seq) then
         return new;
     end if;

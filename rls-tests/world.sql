@@ -1,85 +1,186 @@
 -- The world that is attacked. Each part is run once, for each account, for each workspace, or for each person of each workspace, as its
 -- heading says. {ws} is the workspace, {me} the person, {maker} the workspace's owner, {name} who it is in words; {my:x} is an id of
--- that person in that workspace, {the:x} one of the workspace, {bytes:x} 32 bytes of that person. Every table has to get rows of every
--- workspace, and where rows belong to persons, of every person.
+-- that person in that workspace, {the:x} one of the workspace, {bytes:x} 32 bytes of that person, {mark:x} a text that only that row
+-- has: wherever it is answered, the row was read. Every table has to get rows of every workspace, where rows belong to persons, of every
+-- person, and rows in every state that its columns know: each value of a check constraint, true and false, something and null.
+-- {my:x_y} is another x in the state y: attacks try it wherever they try {my:x}.
 
 -- @ account: duet.account, duet.credential, duet.session
-insert into duet.account values ({me}, lower({name}) || '@example.test', {name}, now());
-insert into duet.credential values ({me}, '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA');
-insert into duet.session values ({my:session}, {me}, {bytes:session}, now(), now() + interval '1 day');
+insert into duet.account values ({me}, lower({name}) || '@example.test', {name}, private.now());
+insert into duet.credential values ({me}, '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$' || encode({bytes:password}, 'hex'));
+insert into duet.session values
+    ({my:session}, {me}, {bytes:session}, private.now(), private.now() + interval '1 day'),
+    ({my:session_over}, {me}, {bytes:session_over}, private.now() - interval '2 days', private.now() - interval '1 second');
 
 -- @ workspace: duet.workspace, duet.agent, duet.soul_version
-insert into duet.workspace values ({ws}, 'Workspace', {maker}, now());
+insert into duet.workspace values ({ws}, 'Workspace ' || {mark:ws}, {maker}, private.now());
 insert into duet.agent values
     ({ws}, {the:agent}, 'companion_primary', 'Companion', '', null, '{read_memory,write_memory}',
-     '{"domains": ["episodic", "semantic", "working"], "private": true}', '{}', true, 1, now(), now()),
-    ({ws}, {the:executor}, 'executor_primary', 'Executor', '', null, '{read_memory,run_tool}',
-     '{"domains": ["semantic"], "private": false}', '{}', true, 1, now(), now());
+     '{"domains": ["episodic", "semantic", "working"], "private": true}', '{}', true, 1, private.now(), private.now()),
+    ({ws}, {the:executor}, 'executor_primary', 'Executor', '', 'local/model', '{read_memory,run_tool}',
+     '{"domains": ["semantic"], "private": false}', '{}', true, 1, private.now(), private.now()),
+    ({ws}, {the:agent_bare}, 'specialist', 'Bare', '', null, '{}',
+     '{"domains": [], "private": false}', '{}', true, 1, private.now(), private.now()),
+    ({ws}, {the:agent_off}, 'specialist', 'Off', '', null, '{delegate,external_action,read_memory,run_tool,write_memory}',
+     '{"domains": ["episodic", "semantic", "working"], "private": true}', '{}', false, 1, private.now(), private.now());
 insert into duet.soul_version values
-    ({ws}, 1, '{"identity": "i", "personality": "p", "style": "s", "boundaries": "b"}', {maker}, now());
+    ({ws}, 1, '{"identity": "i", "personality": "p", "style": "s", "boundaries": "b"}', {maker}, private.now());
 
 -- @ person: duet.member (the former member's row is taken away at the end)
-insert into duet.member values ({ws}, {me}, case when {me} = {maker} then 'owner' else 'member' end, now());
+insert into duet.member values ({ws}, {me}, case when {me} = {maker} then 'owner' else 'member' end, private.now());
 
--- @ person: duet.invitation: one by which they came, and one that is open: for somebody without an account, in every workspace; but the
--- stranger's is for themselves, and to workspace C
+-- @ person: duet.invitation: one by which they came, one that is open, one taken back and one that has ended. The open one is for
+-- somebody without an account, in every workspace; but the stranger's is for themselves, and to workspace C.
 insert into duet.invitation values
-    ({ws}, {my:invitation_used}, lower({name}) || '@example.test', 'member', {bytes:invitation}, {maker}, now() - interval '2 days',
-     now() + interval '5 days', now() - interval '1 day', {me}, null),
+    ({ws}, {my:invitation_used}, lower({name}) || '@example.test', 'member', {bytes:welcome_used}, {maker},
+     private.now() - interval '2 days', private.now() + interval '5 days', private.now() - interval '1 day', {me}, null),
+    ({ws}, {my:invitation_revoked}, lower({name}) || '@example.test', 'owner', {bytes:welcome_revoked}, {maker},
+     private.now() - interval '2 days', private.now() + interval '5 days', null, null, private.now() - interval '1 day'),
+    ({ws}, {my:invitation_ended}, 'late-' || {name} || '@example.test', 'member', {bytes:welcome_ended}, {maker},
+     private.now() - interval '9 days', private.now() - interval '2 days', null, null, null),
     (case when {name} = 'stranger' then md5('workspace/C')::uuid else {ws} end, {my:invitation},
      case when {name} = 'stranger' then 'stranger@example.test' else 'friend-of-' || {name} || '@example.test' end, 'member',
-     {bytes:welcome}, case when {name} = 'stranger' then md5('account/owner')::uuid else {maker} end, now(), now() + interval '7 days',
+     {bytes:welcome}, case when {name} = 'stranger' then md5('account/owner')::uuid else {maker} end, private.now(), private.now() + interval '7 days',
      null, null, null);
 
--- @ person: duet.audit_entry, duet.audit_head
-select private.record_audit({ws}, {me}, null, 'key.create', 'key:' || {my:key}, 'done', '{}');
+-- @ person: duet.audit_entry, duet.audit_head: something done, by an agent something that was refused, and something that failed
+select private.record_audit({ws}, {me}, null, 'key.create', 'key:' || {my:key}, 'done', '{}'),
+       private.record_audit({ws}, {me}, {the:agent}, 'tool.call', 'tool:' || {mark:tool}, 'refused', '{}'),
+       private.record_audit({ws}, {me}, null, 'sign.in', 'user:' || {me}, 'failed', '{}');
 
--- @ person: duet.conversation, duet.message, duet.run
-insert into duet.conversation (workspace_id, id, user_id, agent_id, title, last_ordinal, created_at, updated_at)
-values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk of ' || {name}, 2, now(), now());
+-- @ person: duet.conversation, duet.message, duet.run: a talk, an archived one with what runs came to, and three that are being answered,
+-- one by a worker that was lost
+insert into duet.conversation (workspace_id, id, user_id, agent_id, title, archived, last_ordinal, created_at, updated_at)
+values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, false, 2, private.now(), private.now()),
+       ({ws}, {my:conversation_old}, {me}, {the:agent}, 'Old talk ' || {mark:oldtalk}, true, 7, private.now(), private.now()),
+       ({ws}, {my:conversation_queued}, {me}, {the:agent}, 'Queued ' || {mark:queued}, false, 1, private.now(), private.now()),
+       ({ws}, {my:conversation_running}, {me}, {the:agent}, 'Running ' || {mark:running}, false, 1, private.now(), private.now()),
+       ({ws}, {my:conversation_lost}, {me}, {the:agent}, 'Lost ' || {mark:lost}, false, 1, private.now(), private.now());
 insert into duet.message
-    (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, created_at)
-values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Words of ' || {name}, null, {my:run}, null, now()),
-       ({ws}, {my:reply}, {my:conversation}, {me}, 2, 'assistant', 'complete', 'Answer to ' || {name}, {my:message}, {my:run},
-        {the:agent}, now());
-insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, created_at, updated_at)
-values ({ws}, {my:run}, {me}, {my:conversation}, {my:message}, {my:reply}, {the:agent}, 'done', now(), now());
+    (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, trace, superseded, created_at)
+values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Words ' || {mark:words}, null, {my:run}, null, null, false,
+        private.now()),
+       ({ws}, {my:reply}, {my:conversation}, {me}, 2, 'assistant', 'complete', 'Answer ' || {mark:answer}, {my:message}, {my:run},
+        {the:agent}, jsonb_build_object('of', {mark:trace}), false, private.now()),
+       ({ws}, {my:message_old}, {my:conversation_old}, {me}, 6, 'user', 'complete', 'Old words ' || {mark:oldwords}, null,
+        {my:run_interrupted}, null, null, false, private.now()),
+       ({ws}, {my:reply_limited}, {my:conversation_old}, {me}, 2, 'assistant', 'limited', 'Limited ' || {mark:limited}, null, null,
+        {the:agent}, null, true, private.now()),
+       ({ws}, {my:reply_stopped}, {my:conversation_old}, {me}, 3, 'assistant', 'stopped', 'Stopped ' || {mark:stopped}, null, null,
+        {the:agent}, null, false, private.now()),
+       ({ws}, {my:reply_redacted}, {my:conversation_old}, {me}, 4, 'assistant', 'redacted', '', null, null, {the:agent}, null, false,
+        private.now()),
+       ({ws}, {my:reply_interrupted}, {my:conversation_old}, {me}, 7, 'assistant', 'interrupted', 'Cut ' || {mark:cut}, {my:message_old},
+        {my:run_interrupted}, {the:agent}, null, false, private.now()),
+       ({ws}, {my:message_queued}, {my:conversation_queued}, {me}, 1, 'user', 'complete', 'Waits ' || {mark:waits}, null, {my:run_queued},
+        null, null, false, private.now()),
+       ({ws}, {my:message_running}, {my:conversation_running}, {me}, 1, 'user', 'complete', 'Runs ' || {mark:runs}, null,
+        {my:run_running}, null, null, false, private.now()),
+       ({ws}, {my:message_lost}, {my:conversation_lost}, {me}, 1, 'user', 'complete', 'Lost ' || {mark:lostwords}, null,
+        {my:run_lost}, null, null, false, private.now());
+insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, reason, created_at, updated_at)
+values ({ws}, {my:run}, {me}, {my:conversation}, {my:message}, {my:reply}, {the:agent}, 'done', null, private.now(), private.now()),
+       ({ws}, {my:run_queued}, {me}, {my:conversation_queued}, {my:message_queued}, {my:reply_queued}, {the:agent}, 'queued', null,
+        private.now(), private.now());
+insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, reason, created_at, updated_at)
+select {ws}, r.id, {me}, {my:conversation_old}, {my:message_old}, {my:reply_interrupted}, {the:agent}, r.status,
+       'Ended: ' || {mark:reason}, private.now(), private.now()
+from (values ({my:run_failed}, 'failed'), ({my:run_cancelled}, 'cancelled'), ({my:run_interrupted}, 'interrupted'),
+             ({my:run_review}, 'needs_review'), ({my:run_parked}, 'parked')) as r (id, status);
+insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, attempt, lease_token, lease_until,
+                      lease_millis, commit_id, commit_seq, created_at, updated_at)
+values ({ws}, {my:run_running}, {me}, {my:conversation_running}, {my:message_running}, {my:reply_running}, {the:agent}, 'running', 1,
+        {my:lease}, private.now() + interval '1 minute', 60000, {my:commit}, 1, private.now(), private.now()),
+       ({ws}, {my:run_lost}, {me}, {my:conversation_lost}, {my:message_lost}, {my:reply_lost}, {the:agent}, 'running', 1,
+        {my:lease_lost}, private.now() - interval '1 minute', 60000, null, null, private.now() - interval '1 hour', private.now());
 
--- @ person: duet.run_event, duet.run_event_payload, duet.run_event_mention, duet.run_event_outbox
-select private.append_events(r, jsonb_build_array(jsonb_build_object(
-    'kind', 'started', 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', {my:message},
-                                                     'reply_id', {my:reply}, 'by', {me})::text, 'salt', repeat('ab', 16), 'mentions', jsonb_build_array({my:memory}))))
+-- @ person: duet.run_event, duet.run_event_payload, duet.run_event_mention, duet.run_event_outbox: an event of each kind
+select private.append_events(r, (select jsonb_agg(jsonb_build_object(
+    'kind', kind, 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', {my:message},
+                                                'reply_id', {my:reply}, 'by', {me}, 'of', {mark:event})::text,
+    'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', jsonb_build_array({my:memory})))
+    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'done']) kind))
 from duet.run r where r.workspace_id = {ws} and r.id = {my:run};
+select private.append_events(r, jsonb_build_array(jsonb_build_object(
+    'kind', 'started', 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', r.message_id,
+        'reply_id', r.reply_id, 'prefix', '', 'of', {mark:started},
+        'limits', {limits}::jsonb)::text,
+    'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', '[]'::jsonb)))
+from duet.run r where r.workspace_id = {ws} and r.user_id = {me} and r.id <> {my:run};
+update duet.run_event_payload p set payload = null, salt = null, redacted_at = private.now()
+where p.workspace_id = {ws} and p.run_id = {my:run_parked};
 
--- @ person: duet.idempotency_key
+-- @ person: duet.idempotency_key: one that counts, one whose time is over
 insert into duet.idempotency_key
-values ({ws}, {me}, 'key', {bytes:request}, {my:message}, {my:run}, {my:reply}, now() + interval '1 day');
+values ({ws}, {me}, 'key', {bytes:request}, {my:message}, {my:run}, {my:reply}, private.now() + interval '1 day'),
+       ({ws}, {me}, 'old key', {bytes:request_old}, {my:message}, {my:run}, {my:reply}, private.now() - interval '1 day');
 
--- @ person: duet.api_key
+-- @ person: duet.api_key: in use, taken back, at its end
 insert into duet.api_key
-values ({ws}, {my:key}, {me}, 'Key', 'duet_x', {bytes:secret}, '{chat}', now(), null, null, null);
+values ({ws}, {my:key}, {me}, 'Key', 'duet_x', {bytes:secret}, '{chat}', private.now(), private.now() + interval '1 day', null, null),
+       ({ws}, {my:key_revoked}, {me}, 'Revoked', 'duet_r', {bytes:secret_revoked}, '{chat}', private.now() - interval '2 days', null,
+        private.now() - interval '2 days', private.now() - interval '1 day'),
+       ({ws}, {my:key_ended}, {me}, 'Ended', 'duet_e', {bytes:secret_ended}, '{admin,chat,memory_read,memory_write}',
+        private.now() - interval '2 days', private.now() - interval '1 second', null, null);
 
 -- @ workspace: duet.workspace_key, duet.memory_class (shared)
-insert into duet.workspace_key values ({ws}, 1, decode(repeat('ab', 40), 'hex'), now());
+insert into duet.workspace_key values ({ws}, 1, decode(repeat('ab', 40), 'hex'), private.now());
 insert into duet.memory_class (workspace_id, owner, domain, egress) values ({ws}, null, 'semantic', 'any');
 
 -- @ person: duet.memory_class (private), duet.memory, duet.memory_term, duet.memory_thread: one memory for all, one for its owner
-insert into duet.memory_class (workspace_id, owner, domain, egress) values ({ws}, {me}, 'episodic', 'any');
+insert into duet.memory_class (workspace_id, owner, domain, egress)
+values ({ws}, {me}, 'episodic', 'any'), ({ws}, {me}, 'working', 'any'), ({ws}, {me}, 'semantic', 'local_only');
 insert into duet.memory (workspace_id, id, class, user_id, text, terms, sensitive, taint, review, from_user, conversation_id, ordinal,
                          occurred_at)
-select {ws}, case when c.owner is null then {my:memory} else {my:secret} end, c.key, {me}, 'Memory of ' || {name},
-       jsonb_build_object('memori', 1, {name}, 1), false, 'trusted', 'accepted', {me}, {my:conversation}, 1, now()
-from duet.memory_class c where c.workspace_id = {ws} and c.domain = 'semantic' or c.workspace_id = {ws} and c.owner = {me};
+select {ws}, case when c.owner is null then {my:memory} else {my:secret} end, c.key, {me},
+       'Memory ' || case when c.owner is null then {mark:memory} else {mark:secret} end,
+       jsonb_build_object('memori', 1, {name}, 1), false, 'trusted', 'accepted', {me}, {my:conversation}, 1, private.now()
+from duet.memory_class c
+where c.workspace_id = {ws} and c.egress = 'any' and (c.owner is null and c.domain = 'semantic' or c.owner = {me} and c.domain = 'episodic');
+-- Then one in every other state: proposed by an agent from what a run read, for all and for its owner; rejected; superseded by another;
+-- redacted; sealed and for local models; working, and expired.
+insert into duet.memory (workspace_id, id, class, user_id, text, sealed, terms, speaker, sensitive, taint, review, from_conversation,
+                         from_message, from_run, from_agent, from_user, occurred_at, expires_at)
+select {ws}, v.id, c.key, {me}, case when v.sealed is null then 'Memory ' || v.mark end, v.sealed,
+       case when v.sealed is null then '{"memori": 1}'::jsonb end, v.speaker, v.sealed is not null, v.taint, v.review,
+       case when v.agent is not null then {my:conversation} end, case when v.agent is not null then {my:message} end,
+       case when v.agent is not null then {my:run} end, v.agent, {me}, private.now(), v.expires
+from (values
+    ({my:memory_offered}, true, 'semantic', 'any', {mark:offered}, null::bytea, 'untrusted', 'proposed', {the:agent}, null::timestamptz, null),
+    ({my:secret_proposed}, false, 'episodic', 'any', {mark:proposed}, null, 'untrusted', 'proposed', {the:agent}, null, 'Somebody'),
+    ({my:secret_rejected}, false, 'episodic', 'any', {mark:rejected}, null, 'trusted', 'rejected', null, null, null),
+    ({my:secret_older}, false, 'episodic', 'any', {mark:older}, null, 'trusted', 'accepted', null, null, null),
+    ({my:secret_redacted}, false, 'episodic', 'any', {mark:redacted}, null, 'trusted', 'accepted', null, null, null),
+    ({my:secret_sealed}, false, 'semantic', 'local_only', null, {bytes:sealed}, 'trusted', 'accepted', null, null, null),
+    ({my:secret_sealed_too}, false, 'episodic', 'any', null, {bytes:sealed_too}, 'trusted', 'accepted', null, null, null),
+    ({my:secret_local}, false, 'semantic', 'local_only', {mark:local}, null, 'trusted', 'accepted', null, null, null),
+    ({my:secret_working}, false, 'working', 'any', {mark:working}, null, 'trusted', 'accepted', null, private.now() + interval '1 hour', null),
+    ({my:secret_expired}, false, 'working', 'any', {mark:expired}, null, 'trusted', 'accepted', null, private.now() - interval '1 hour', null)
+) as v (id, shared, domain, egress, mark, sealed, taint, review, agent, expires, speaker)
+join duet.memory_class c on c.workspace_id = {ws} and c.domain = v.domain and c.egress = v.egress
+                        and c.owner is not distinct from case when not v.shared then {me} end;
+insert into duet.memory (workspace_id, id, class, user_id, text, terms, sensitive, taint, review, from_user, occurred_at)
+select {ws}, {my:secret_newer}, m.class, {me}, 'Memory ' || {mark:newer}, '{"memori": 1}', false, 'trusted', 'accepted', {me},
+       private.now()
+from duet.memory m where m.workspace_id = {ws} and m.id = {my:secret_older};
+select private.supersede(m, {my:secret_newer}, private.now()) from duet.memory m where m.workspace_id = {ws} and m.id = {my:secret_older};
+update duet.memory m set supersedes = {my:secret_older} where m.workspace_id = {ws} and m.id = {my:secret_newer};
+select private.unindex_text(m) from duet.memory m where m.workspace_id = {ws} and m.id = {my:secret_redacted};
+update duet.memory m set text = null, terms = null, redacted_at = private.now()
+where m.workspace_id = {ws} and m.id = {my:secret_redacted};
 
 -- @ person: duet.embedding_model, duet.memory_partition, duet.memory_vector, duet.memory_code
 select private.put_vector(m, 'world-model', (select '[1' || repeat(',0', 599) || ']')::extensions.vector)
-from duet.memory m where m.workspace_id = {ws} and m.id in ({my:memory}, {my:secret});
+from duet.memory m where m.workspace_id = {ws} and m.id in ({my:memory}, {my:secret}, {my:secret_working}, {my:secret_expired});
 
 -- @ person: duet.memory_tombstone
-insert into duet.memory_tombstone values ({ws}, {my:gone}, {my:redaction}, {me}, now(), '{}', '{"removed": []}');
+insert into duet.memory_tombstone values ({ws}, {my:gone}, {my:redaction}, {me}, private.now(), '{}',
+    jsonb_build_object('removed', '[]'::jsonb, 'of', {mark:receipt}));
 
--- @ once: duet.issuer
-insert into duet.issuer (signing_key, made_at) values (decode(repeat('cd', 32), 'hex'), now());
+-- @ once: a mean in the vectors of one workspace; duet.issuer
+update duet.memory_partition p set mean = (select '[1' || repeat(',0', 599) || ']')::extensions.vector, mean_of = 1
+where p.workspace_id = md5('workspace/A')::uuid;
+insert into duet.issuer (signing_key, made_at) values (decode(repeat('cd', 32), 'hex'), private.now());
 
 -- @ once: duet.installation, which has its owner
-update duet.installation set owner_since = now();
+update duet.installation set owner_since = private.now();

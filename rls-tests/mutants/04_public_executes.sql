@@ -1,3 +1,4 @@
 -- A function that only the server may call is everybody's to execute.
+-- class: grants and roles
 -- found by: rule 02_nobody_is_everybody
 grant execute on function driver.credentials(text) to public;

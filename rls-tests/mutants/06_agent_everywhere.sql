@@ -1,4 +1,5 @@
 -- An agent is in all workspaces of its person, not only in that of its run.
+-- class: agents
 -- found by: matrix
 create or replace function private.my_workspaces() returns setof uuid
 language sql stable security definer set search_path = '' as $$

@@ -1,4 +1,5 @@
 -- People write audit entries by themselves.
+-- class: append-only and audit
 -- found by: matrix
 grant insert on duet.audit_entry to authenticated;
 create policy audit_entry_write on duet.audit_entry for insert to authenticated

@@ -1,5 +1,7 @@
 -- A function takes the actor from its argument: whoever calls it writes audit entries of others.
+-- class: append-only and audit
 -- found by: hostile
+-- through: note
 create function private.note(workspace uuid, person uuid, action text) returns void
 language sql volatile security definer set search_path = '' as $$
     select private.record_audit(workspace, person, null, action, 'x', 'done', '{}')

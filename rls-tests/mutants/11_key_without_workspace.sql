@@ -1,3 +1,5 @@
 -- A key is unique over all workspaces: a taken one tells that somebody else has it.
+-- class: keys across workspaces
 -- found by: tells
+-- through: conversation_create
 alter table duet.conversation add constraint conversation_id_once unique (id);

@@ -1,4 +1,5 @@
 -- Who has left a workspace still sees what they wrote there.
+-- class: other workspaces
 -- found by: matrix
 drop policy message_read on duet.message;
 create policy message_read on duet.message for select to authenticated, duet_agent

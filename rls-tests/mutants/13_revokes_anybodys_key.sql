@@ -1,5 +1,7 @@
 -- Revoking a key does not ask whose it is, and whether the asker is in that workspace.
+-- class: other workspaces
 -- found by: hostile
+-- through: revoke_key key_revoke
 create or replace function private.revoke_key(workspace uuid, key uuid) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 begin

@@ -1,5 +1,7 @@
 -- Cancelling a run answers otherwise when the run is somebody else's than when there is none.
+-- class: members of one workspace
 -- found by: tells
+-- through: run_cancel
 create or replace function private.cancel_run(workspace uuid, run uuid) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 begin

@@ -1,4 +1,5 @@
 -- The server's login reads a table without taking on anybody's role.
+-- class: driver and leases
 -- found by: matrix
 grant usage on schema duet to duet_worker;
 grant select on duet.credential to duet_worker;

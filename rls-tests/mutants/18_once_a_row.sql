@@ -1,4 +1,5 @@
 -- A policy asks for the workspaces once a row.
+-- class: row level security itself
 -- found by: rule 11_policies_once
 drop policy agent_read on duet.agent;
 create policy agent_read on duet.agent for select to authenticated, duet_agent

@@ -1,5 +1,7 @@
 -- A function breaks on what it did not expect, and shows the database's own words.
+-- class: broken requests
 -- found by: hostile
+-- through: workspace_read
 create or replace function public.workspace_read(p_workspace uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare

@@ -1,13 +1,7 @@
 -- Whoever holds an invitation comes in by it, whatever their address.
+-- class: other workspaces
 -- found by: hostile
-do $$
-declare
-    body text := pg_get_functiondef('private.accept_invitation'::regproc);
-    narrow text := 'elsif here.email <> address then';
-begin
-    if position(narrow in body) = 0 then
-        raise exception 'this hole can no longer be made in this way';
-    end if;
-    execute replace(body, narrow, 'elsif false then');
-end;
-$$;
+-- through: invitation_accept accept_invitation
+-- in: private.accept_invitation
+-- for: elsif here.email <> address then
+-- put: elsif false then

@@ -1,4 +1,5 @@
 -- Invitations show to whoever came into the workspace by one, also after they left it.
+-- class: changed roles
 -- found by: matrix
 drop policy invitation_read on duet.invitation;
 create policy invitation_read on duet.invitation for select to authenticated

@@ -1,13 +1,7 @@
 -- Members invite as owners do.
+-- class: members of one workspace
 -- found by: hostile
-do $$
-declare
-    body text := pg_get_functiondef('private.invite'::regproc);
-    narrow text := 'refusal jsonb := private.unless_owner(workspace);';
-begin
-    if position(narrow in body) = 0 then
-        raise exception 'this hole can no longer be made in this way';
-    end if;
-    execute replace(body, narrow, 'refusal jsonb := case when private.my_role(workspace) is null then private.unless_owner(workspace) end;');
-end;
-$$;
+-- through: invitation_create invite
+-- in: private.invite
+-- for: refusal jsonb := private.unless_owner(workspace);
+-- put: refusal jsonb := case when private.my_role(workspace) is null then private.unless_owner(workspace) end;

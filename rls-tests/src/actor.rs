@@ -19,11 +19,30 @@ pub enum Actor {
     Agent,
     /// The server's login before it takes on a role.
     Worker,
+    /// The owner, made a member while signed in.
+    Demoted,
+    /// The member, made an owner while signed in.
+    Promoted,
+    /// The member, removed while signed in.
+    Removed,
+    /// An agent whose row lets it read shared semantic memories and nothing else, whatever its run was given.
+    Narrow,
+    /// An agent whose row would let it do more than its run was given: reading shared semantic memories.
+    Scoped,
+    /// An agent without any capability.
+    Bare,
+    /// An agent that was switched off while it acts.
+    Off,
 }
 
+/// What a run is given that holds its agent back in nothing.
+const WIDE: &str = r#"{"capabilities": ["read_memory", "write_memory"], "memory_scopes": {"domains": ["episodic", "semantic", "working"], "private": true}}"#;
+/// What a run is given that may read what all may know.
+const TIGHT: &str = r#"{"capabilities": ["read_memory"], "memory_scopes": {"domains": ["semantic"], "private": false}}"#;
+
 impl Actor {
-    /// All, in the order of the matrix's columns.
-    pub const ALL: [Self; 7] = [
+    /// Those with a column in the matrix, in the order of its columns.
+    pub const COLUMNS: [Self; 7] = [
         Self::Anon,
         Self::Stranger,
         Self::ExMember,
@@ -33,7 +52,28 @@ impl Actor {
         Self::Worker,
     ];
 
-    /// As the matrix names them.
+    /// Those who are somebody else's like, with less: what they may is derived from that one's column.
+    pub const DERIVED: [Self; 7] = [
+        Self::Demoted,
+        Self::Promoted,
+        Self::Removed,
+        Self::Narrow,
+        Self::Scoped,
+        Self::Bare,
+        Self::Off,
+    ];
+
+    /// All.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::COLUMNS.into_iter().chain(Self::DERIVED)
+    }
+
+    /// Those who may call something.
+    pub fn callers() -> impl Iterator<Item = Self> {
+        Self::all().filter(|actor| !matches!(actor, Self::Anon | Self::Worker))
+    }
+
+    /// As the files name them.
     pub fn name(self) -> &'static str {
         match self {
             Self::Anon => "anon",
@@ -43,12 +83,39 @@ impl Actor {
             Self::Owner => "owner",
             Self::Agent => "agent",
             Self::Worker => "worker",
+            Self::Demoted => "demoted",
+            Self::Promoted => "promoted",
+            Self::Removed => "removed",
+            Self::Narrow => "narrow",
+            Self::Scoped => "scoped",
+            Self::Bare => "bare",
+            Self::Off => "off",
         }
+    }
+
+    /// The one that a file names.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|actor| actor.name() == name)
+    }
+
+    /// Whose column of the matrix says what they may.
+    pub fn column(self) -> Self {
+        match self {
+            Self::Demoted | Self::Promoted => Self::Owner,
+            Self::Removed => Self::ExMember,
+            Self::Narrow | Self::Scoped | Self::Bare | Self::Off => Self::Agent,
+            other => other,
+        }
+    }
+
+    /// Whether it is an agent.
+    pub fn is_agent(self) -> bool {
+        self.column() == Self::Agent
     }
 
     /// The role that binds them.
     pub fn role(self) -> &'static str {
-        match self {
+        match self.column() {
             Self::Anon => "anon",
             Self::Agent => "duet_agent",
             Self::Worker => "duet_worker",
@@ -61,8 +128,8 @@ impl Actor {
         match self {
             Self::Stranger => Place::STRANGER,
             Self::ExMember => Place::FORMER,
-            Self::Owner => Place::OWNER,
-            Self::Anon | Self::Member | Self::Agent | Self::Worker => Place::MEMBER,
+            Self::Owner | Self::Demoted => Place::OWNER,
+            _ => Place::MEMBER,
         }
     }
 
@@ -71,21 +138,24 @@ impl Actor {
         match self {
             Self::Stranger => &[Place::MEMBER],
             Self::ExMember => &[Place::MEMBER, Place::STRANGER],
+            Self::Removed => &[Place::OWNER, Place::STRANGER],
             Self::Anon | Self::Worker => &[Place::MEMBER],
-            Self::Owner => &[Place::STRANGER, Place::MEMBER],
-            Self::Member => &[Place::STRANGER, Place::OWNER],
+            Self::Owner | Self::Demoted => &[Place::STRANGER, Place::MEMBER],
+            Self::Member | Self::Promoted => &[Place::STRANGER, Place::OWNER],
             // Its person is in that workspace too; the agent is not.
             Self::Agent => &[Place::STRANGER, Place::OWNER, Place::ELSEWHERE],
+            Self::Narrow | Self::Scoped | Self::Bare | Self::Off => &[Place::OWNER],
         }
     }
 
     /// The workspaces that they are in.
     pub fn workspaces(self) -> &'static [&'static str] {
         match self {
-            Self::Anon | Self::Worker | Self::ExMember => &[],
+            Self::Anon | Self::Worker | Self::ExMember | Self::Off => &[],
             Self::Stranger => &["B"],
-            Self::Member | Self::Owner => &["A", "C"],
-            Self::Agent => &["A"],
+            Self::Member | Self::Owner | Self::Demoted | Self::Promoted => &["A", "C"],
+            Self::Removed => &["C"],
+            Self::Agent | Self::Narrow | Self::Scoped | Self::Bare => &["A"],
         }
     }
 
@@ -102,41 +172,90 @@ impl Actor {
         match self {
             Self::Stranger => &["B"],
             Self::Owner => &["A", "C"],
+            Self::Demoted => &["C"],
+            Self::Promoted => &["A"],
             _ => &[],
         }
+    }
+
+    /// What happened to them since they signed in, as statements of the database's owner.
+    pub fn meanwhile(self) -> String {
+        match self {
+            Self::Demoted => Place::OWNER.fill(
+                "insert into duet.member values ({ws}, md5('account/bystander')::uuid, 'owner', private.now());
+                       update duet.member set role = 'member' where workspace_id = {ws} and user_id = {me}",
+            ),
+            Self::Promoted => {
+                Place::MEMBER.fill("update duet.member set role = 'owner' where workspace_id = {ws} and user_id = {me}")
+            }
+            Self::Removed => Place::MEMBER.fill("delete from duet.member where workspace_id = {ws} and user_id = {me}"),
+            _ => String::new(),
+        }
+    }
+
+    /// The agent's row and what its run was given.
+    fn acts(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Agent => Some(("{the:agent}", WIDE)),
+            Self::Narrow => Some(("{the:executor}", WIDE)),
+            Self::Scoped => Some(("{the:agent}", TIGHT)),
+            Self::Bare => Some(("{the:agent_bare}", WIDE)),
+            Self::Off => Some(("{the:agent_off}", WIDE)),
+            _ => None,
+        }
+    }
+
+    /// The settings under which they ask, each with its value as an expression; the role comes last.
+    pub fn settings(self) -> Vec<(String, String)> {
+        let place = self.place();
+        let mut settings = Vec::new();
+        if !matches!(self, Self::Anon | Self::Worker) {
+            settings.push((
+                "request.jwt.claims".to_owned(),
+                format!(
+                    "jsonb_build_object('sub', {}, 'role', 'authenticated', 'aud', 'authenticated')::text",
+                    place.fill("{me}")
+                ),
+            ));
+        }
+        if let Some((agent, scopes)) = self.acts() {
+            settings.push(("duet.workspace_id".into(), place.fill("{ws}::text")));
+            settings.push(("duet.agent_id".into(), place.fill(&format!("{agent}::text"))));
+            settings.push(("duet.run_id".into(), place.fill("{my:run_running}::text")));
+            settings.push(("duet.agent_scopes".into(), format!("'{scopes}'")));
+        }
+        settings
     }
 
     /// The statements that make an act theirs, in the way of the server's transport: the powerless login first, then the claims, then
     /// the role. Only a superuser can take on the login; an owner takes on the role at once.
     pub fn statements(self, host: Host) -> String {
-        let mut text = String::from("set local duet.now = '2026-11-21 12:00:00+00'; ");
-        match (self, host) {
-            (Self::Anon, _) => return text + "set local role anon",
-            (Self::Worker, Host::Superuser) => return text + "set local session authorization duet_worker",
-            (Self::Worker, Host::Owner) => return text + "set local role duet_worker",
-            (_, Host::Superuser) => text.push_str("set local session authorization duet_worker; "),
-            (_, Host::Owner) => {}
-        }
-        let place = self.place();
-        let mut settings = vec![(
-            "request.jwt.claims".to_owned(),
-            format!(
-                "jsonb_build_object('sub', {}, 'role', 'authenticated', 'aud', 'authenticated')::text",
-                place.fill("{me}")
-            ),
-        )];
-        if self == Self::Agent {
-            let scopes = r#"'{"capabilities": ["read_memory", "write_memory"], "memory_scopes": {"domains": ["episodic", "semantic", "working"], "private": true}}'"#;
-            settings.push(("duet.workspace_id".into(), place.fill("{ws}::text")));
-            settings.push(("duet.agent_id".into(), place.fill("{the:agent}::text")));
-            settings.push(("duet.run_id".into(), place.fill("{my:run}::text")));
-            settings.push(("duet.agent_scopes".into(), scopes.into()));
+        self.statements_with(host, &[])
+    }
+
+    /// The same with some settings given otherwise or in addition.
+    pub fn statements_with(self, host: Host, instead: &[(String, String)]) -> String {
+        let login = match (self, host) {
+            (Self::Anon, _) => return "set local role anon".into(),
+            (Self::Worker, Host::Superuser) => return "set local session authorization duet_worker".into(),
+            (Self::Worker, Host::Owner) => return "set local role duet_worker".into(),
+            (_, Host::Superuser) => "set local session authorization duet_worker; ",
+            (_, Host::Owner) => "",
+        };
+        let mut settings = self.settings();
+        settings.extend_from_slice(instead);
+        // Of what is said twice the last counts.
+        let said: Vec<(String, String)> = std::mem::take(&mut settings);
+        for (place, setting) in said.iter().enumerate() {
+            if said[place + 1..].iter().all(|(name, _)| *name != setting.0) {
+                settings.push(setting.clone());
+            }
         }
         settings.push(("role".into(), format!("'{}'", self.role())));
         let columns: Vec<String> = settings
             .iter()
             .map(|(name, value)| format!("set_config('{name}', {value}, true)"))
             .collect();
-        text + "select " + &columns.join(", ")
+        format!("{login}select {}", columns.join(", "))
     }
 }

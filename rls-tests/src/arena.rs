@@ -7,12 +7,28 @@ use duet_supabase::testing::TestDatabase;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, postgres::PgConnectOptions};
 
 use crate::{
-    attempt::Stage,
+    attempt::{NOW, Stage},
     words::{self, Place},
 };
 
 /// The world.
 const WORLD: &str = include_str!("../world.sql");
+
+/// Roles are the cluster's: of several tests that begin at once one makes them.
+const PLATFORM_ROLES: &str = "select pg_advisory_lock(7262847);
+    do $$
+    declare
+        role_name text;
+    begin
+        foreach role_name in array array['dashboard_user', 'pgbouncer', 'supabase_storage_admin', 'supabase_realtime_admin',
+                                         'supabase_read_only_user'] loop
+            if not exists (select from pg_roles where rolname = role_name) then
+                execute format('create role %I nologin noinherit', role_name);
+            end if;
+        end loop;
+    end;
+    $$;
+    select pg_advisory_unlock(7262847);";
 
 /// A database with the world in it.
 pub struct Arena {
@@ -36,6 +52,10 @@ impl Arena {
             server: PgConnectOptions::from_str(&url)?,
             name,
         };
+        // Roles that a real project has beside those that Duet knows.
+        let mut admin = arena.server.connect().await?;
+        sqlx::raw_sql(PLATFORM_ROLES).execute(&mut admin).await?;
+        admin.close().await?;
         let world = format!("begin; {} commit; analyze", world()?);
         arena.stage().await?.run(&world).await?;
         Ok(arena)
@@ -66,8 +86,8 @@ impl Arena {
 
     /// A connection to it as the server's superuser, who takes on the actors.
     pub async fn stage(&self) -> Result<Stage> {
-        let connection = self.server.clone().database(&self.name).connect().await?;
-        Ok(Stage::new(connection))
+        let options = self.server.clone().database(&self.name);
+        Ok(Stage::new(options.connect().await?, options.connect().await?))
     }
 
     /// How the server's own login reaches it.
@@ -88,7 +108,7 @@ impl Arena {
 
 /// The statements that make the world of `world.sql`.
 pub fn world() -> Result<String> {
-    let mut text = String::new();
+    let mut text = format!("select set_config('duet.now', '{NOW}', true);\n");
     for part in WORLD.split("-- @ ").skip(1) {
         let (heading, sql) = part.split_once('\n').context("A part of world.sql has a heading.")?;
         let kind = heading.split(':').next().unwrap_or_default();

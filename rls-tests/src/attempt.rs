@@ -60,14 +60,19 @@ pub enum Host {
 pub struct Stage {
     connection: PgConnection,
     host: Host,
+    witness: Option<PgConnection>,
 }
 
+/// The time of every act, and of the world.
+pub const NOW: &str = "2026-11-21 12:00:00+00";
+
 impl Stage {
-    /// On a connection of the server's superuser.
-    pub fn new(connection: PgConnection) -> Self {
+    /// On a connection of the server's superuser, with another that sees from outside what an act holds.
+    pub fn new(connection: PgConnection, witness: PgConnection) -> Self {
         Self {
             connection,
             host: Host::Superuser,
+            witness: Some(witness),
         }
     }
 
@@ -76,6 +81,7 @@ impl Stage {
         let mut stage = Self {
             connection,
             host: Host::Owner,
+            witness: None,
         };
         stage.run("begin").await?;
         Ok(stage)
@@ -104,13 +110,43 @@ impl Stage {
             .with_context(|| format!("This failed: {}", shortened(sql)))
     }
 
-    /// Begins an act as somebody.
-    pub async fn begin_as(&mut self, actor: Actor) -> Result<()> {
+    /// Who takes on the actors.
+    pub fn host(&self) -> Host {
+        self.host
+    }
+
+    /// The first column of a query's rows as another connection of the superuser sees them, in a transaction that ends with it; nothing
+    /// where there is none, because the world is in no transaction that another one sees.
+    pub async fn witness(&mut self, sql: &str) -> Result<Option<Vec<String>>> {
+        let Some(witness) = &mut self.witness else {
+            return Ok(None);
+        };
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .fetch_all(witness)
+            .await
+            .with_context(|| format!("The witness fails: {}", shortened(sql)))?;
+        rows.iter().map(text).collect::<Result<_>>().map(Some)
+    }
+
+    /// Begins an act of somebody, as the host: at the world's time, and after what happened to them meanwhile.
+    pub async fn begin(&mut self, actor: Actor) -> Result<()> {
         let begin = match self.host {
             Host::Superuser => "begin",
             Host::Owner => "savepoint act",
         };
-        self.run(&format!("{begin}; {}", actor.statements(self.host))).await
+        self.run(&format!("{begin}; set local duet.now = '{NOW}'; {}", actor.meanwhile()))
+            .await
+    }
+
+    /// Takes on somebody in an act that the host began.
+    pub async fn take_on(&mut self, actor: Actor) -> Result<()> {
+        self.run(&actor.statements(self.host)).await
+    }
+
+    /// Begins an act as somebody.
+    pub async fn begin_as(&mut self, actor: Actor) -> Result<()> {
+        self.begin(actor).await?;
+        self.take_on(actor).await
     }
 
     /// The host again, in the same act.

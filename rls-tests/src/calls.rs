@@ -1,9 +1,12 @@
-//! `calls.txt`: a sensible call of every function.
+//! `calls.txt`: a sensible call of every function; and `functions.txt`: the functions that nobody calls by the Data API.
 
-use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 
-/// The file.
+use anyhow::{Context, Result, bail};
+
+/// The files.
 const TEXT: &str = include_str!("../calls.txt");
+const FUNCTIONS: &str = include_str!("../functions.txt");
 
 /// A sensible call.
 #[derive(Clone, Debug)]
@@ -12,12 +15,22 @@ pub struct Call {
     pub name: String,
     /// Its arguments as expressions with words.
     pub arguments: Vec<(String, String)>,
+    /// What else an argument can be: most of all where the sensible call has nothing.
+    pub instead: Vec<(String, String)>,
     /// Whether people may call it.
     pub for_people: bool,
     /// Whether agents may call it.
     pub for_agents: bool,
     /// Arguments whose trying may tell whether an id is taken, each with its reason.
     pub tells: Vec<String>,
+    /// Arguments whose trying may tell a member that an id is taken by another one of the same workspace.
+    pub tells_within: Vec<String>,
+    /// The tables that a call which succeeds changes.
+    pub changes: BTreeSet<String>,
+    /// The tables that it may change as well.
+    pub may_change: BTreeSet<String>,
+    /// What a call that changes something writes into the audit log.
+    pub audited: Vec<String>,
 }
 
 impl Call {
@@ -33,6 +46,34 @@ impl Call {
             .collect();
         format!("select {schema}.{}({})::text", self.name, arguments.join(", "))
     }
+
+    /// The call, the call with each of its other arguments, and with the first other one of each argument at once.
+    pub fn variants(&self) -> Vec<Self> {
+        let mut variants = vec![self.clone()];
+        let mut all = self.clone();
+        for (name, expression) in &mut all.arguments {
+            if let Some((_, other)) = self
+                .instead
+                .iter()
+                .find(|(argument, value)| argument == name && value != "null")
+            {
+                expression.clone_from(other);
+            }
+        }
+        if self.instead.len() > 1 {
+            variants.push(all);
+        }
+        for (argument, value) in &self.instead {
+            let mut other = self.clone();
+            for (name, expression) in &mut other.arguments {
+                if name == argument {
+                    expression.clone_from(value);
+                }
+            }
+            variants.push(other);
+        }
+        variants
+    }
 }
 
 /// All of them.
@@ -46,12 +87,29 @@ pub fn declared() -> Result<Vec<Call>> {
                 .with_context(|| format!("`{line}` has a name and a value."))?;
             Ok((name.to_owned(), rest.trim().to_owned()))
         };
-        if let Some(told) = line.strip_prefix('!') {
-            let last = calls.last_mut().context("An exception belongs to a function.")?;
-            last.tells.push(split(told)?.0);
-        } else if line.starts_with(' ') {
-            let last = calls.last_mut().context("An argument belongs to a function.")?;
-            last.arguments.push(split(line)?);
+        let mark = line.chars().next().unwrap_or_default();
+        if matches!(mark, ' ' | '!' | '~' | '?' | '>') {
+            let last = calls
+                .last_mut()
+                .with_context(|| format!("A function comes before `{line}`."))?;
+            let rest = &line[1..];
+            match mark {
+                ' ' => last.arguments.push(split(rest)?),
+                '!' => last.tells.push(split(rest)?.0),
+                '~' => last.tells_within.push(split(rest)?.0),
+                '?' => last.instead.push(split(rest)?),
+                _ => {
+                    if let Some(action) = rest.trim().strip_prefix("audit ") {
+                        last.audited.push(action.trim().to_owned());
+                        last.changes
+                            .extend(["duet.audit_entry", "duet.audit_head"].map(str::to_owned));
+                    } else if let Some(tables) = rest.strip_prefix('?') {
+                        last.may_change.extend(tables.split_whitespace().map(str::to_owned));
+                    } else {
+                        last.changes.extend(rest.split_whitespace().map(str::to_owned));
+                    }
+                }
+            }
         } else {
             let mut words = line.split_whitespace();
             let name = words.next().unwrap_or_default().to_owned();
@@ -61,9 +119,55 @@ pub fn declared() -> Result<Vec<Call>> {
                 for_people: callers.contains(&"people"),
                 for_agents: callers.contains(&"agents"),
                 arguments: Vec::new(),
+                instead: Vec::new(),
                 tells: Vec::new(),
+                tells_within: Vec::new(),
+                changes: BTreeSet::new(),
+                may_change: BTreeSet::new(),
+                audited: Vec::new(),
             });
         }
     }
     Ok(calls)
+}
+
+/// A function that no call of the Data API reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// With its schema.
+    pub name: String,
+    /// Whether it runs with its owner's rights.
+    pub definer: bool,
+    /// The roles that may call it.
+    pub callers: Vec<String>,
+}
+
+/// All of them.
+pub fn inner() -> Result<Vec<Inner>> {
+    let lines = FUNCTIONS
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [name, rights, callers @ ..] = words.as_slice() else {
+                bail!("A function has rights and callers: {line}");
+            };
+            let mut callers: Vec<String> = callers
+                .iter()
+                .filter(|name| **name != "-")
+                .map(|name| (*name).to_owned())
+                .collect();
+            callers.sort();
+            Ok(Inner {
+                name: (*name).to_owned(),
+                definer: match *rights {
+                    "owner" => true,
+                    "caller" => false,
+                    _ => bail!("A function runs with the rights of `owner` or `caller`: {line}"),
+                },
+                callers,
+            })
+        })
+        .collect()
 }

@@ -60,7 +60,7 @@ pub async fn tables(stage: &mut Stage) -> Result<Vec<String>> {
     stage
         .rows(&format!(
             "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-             where n.nspname in {SCHEMAS} and c.relkind in ('r', 'p', 'f', 'm') order by 1"
+             where n.nspname in {SCHEMAS} and c.relkind in ('r', 'p', 'f', 'm', 'v') order by 1"
         ))
         .await
 }

@@ -1,6 +1,6 @@
 //! `matrix.txt`: what is expected, cell by cell; and its form for readers.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{Actor, words};
 
@@ -51,7 +51,24 @@ pub struct Table {
     pub workspace: Option<String>,
     /// The person of a row `t`, if rows have one.
     pub person: Option<String>,
+    /// Columns whose content no answer has.
+    pub secret: Vec<String>,
+    /// Columns that look like secrets and are none.
+    pub open: Vec<String>,
+    /// Columns of which the world's rows do not have to be in every state.
+    pub stateless: Vec<String>,
     cells: Vec<(&'static str, Vec<Cell>)>,
+    only: Vec<Narrowing>,
+    shows: Vec<(Vec<Actor>, String)>,
+    also: Vec<(Vec<Actor>, String)>,
+}
+
+/// What a cell leaves out for some.
+#[derive(Clone, Debug)]
+struct Narrowing {
+    commands: Vec<String>,
+    actors: Vec<Actor>,
+    condition: String,
 }
 
 impl Table {
@@ -65,22 +82,50 @@ impl Table {
             .iter()
             .find(|(name, _)| *name == command)
             .expect("a command of the matrix");
-        let place = Actor::ALL
+        let place = Actor::COLUMNS
             .iter()
-            .position(|one| *one == actor)
+            .position(|one| *one == actor.column())
             .expect("an actor of the matrix");
         &cells[place]
     }
 
-    /// The rows `t` that a reach means, as a condition.
-    pub fn condition(&self, reach: &Reach, actor: Actor) -> String {
-        self.condition_in(reach, actor, actor.workspaces())
+    /// The rows `t` that a command meets, as a condition.
+    pub fn condition(&self, command: &str, actor: Actor) -> String {
+        self.condition_within(command, actor, actor.workspaces())
     }
 
     /// The rows `t` that may change when the actor calls functions, as a condition.
     pub fn changeable(&self, actor: Actor) -> String {
+        let mut conditions = vec![self.condition_within("call", actor, &[actor.workspaces(), actor.invited()].concat())];
+        let also = self.also.iter().filter(|(actors, _)| actors.contains(&actor));
+        conditions.extend(also.map(|(_, condition)| actor.place().fill(condition)));
+        format!("(({}))", conditions.join(") or ("))
+    }
+
+    /// The rows `t` of which answers may tell the actor, as a condition: what they may read, and what functions show them.
+    pub fn tellable(&self, actor: Actor) -> String {
         let workspaces = [actor.workspaces(), actor.invited()].concat();
-        self.condition_in(&self.cell("call", actor).reach, actor, &workspaces)
+        let mut conditions = vec![self.condition_within("select", actor, &workspaces)];
+        conditions.extend(
+            self.shows
+                .iter()
+                .filter(|(actors, _)| actors.contains(&actor))
+                .map(|(_, condition)| match reach(condition) {
+                    Some(reach) => self.condition_in(&reach, actor, &workspaces),
+                    None => actor.place().fill(condition),
+                }),
+        );
+        format!("(({}))", conditions.join(") or ("))
+    }
+
+    fn condition_within(&self, command: &str, actor: Actor, workspaces: &[&str]) -> String {
+        let mut condition = format!("({})", self.condition_in(&self.cell(command, actor).reach, actor, workspaces));
+        for only in &self.only {
+            if only.actors.contains(&actor) && only.commands.iter().any(|one| one == command) {
+                condition.push_str(&format!(" and ({})", actor.place().fill(&only.condition)));
+            }
+        }
+        condition
     }
 
     fn condition_in(&self, reach: &Reach, actor: Actor, workspaces: &[&str]) -> String {
@@ -119,7 +164,7 @@ pub fn declared() -> Result<Vec<Table>> {
 
 fn parse(text: &str) -> Result<Vec<Table>> {
     let mut tables: Vec<Table> = Vec::new();
-    let actors: Vec<&str> = Actor::ALL.iter().map(|actor| actor.name()).collect();
+    let actors: Vec<&str> = Actor::COLUMNS.iter().map(|actor| actor.name()).collect();
     for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
         if words[0].contains('.') {
@@ -129,7 +174,13 @@ fn parse(text: &str) -> Result<Vec<Table>> {
                 name: words[0].into(),
                 workspace: some(words[1]),
                 person: some(&words[2..].join(" ")),
+                secret: Vec::new(),
+                open: Vec::new(),
+                stateless: Vec::new(),
                 cells: Vec::new(),
+                only: Vec::new(),
+                shows: Vec::new(),
+                also: Vec::new(),
             });
             continue;
         }
@@ -138,6 +189,23 @@ fn parse(text: &str) -> Result<Vec<Table>> {
             continue;
         }
         let table = tables.last_mut().context("The matrix begins with a table.")?;
+        let named = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        match words.as_slice() {
+            ["secret", columns] => table.secret.extend(named(columns)),
+            ["open", columns] => table.open.extend(named(columns)),
+            ["stateless", columns, ..] => table.stateless.extend(named(columns)),
+            ["only", commands, actors, condition @ ..] => table.only.push(Narrowing {
+                commands: named(commands),
+                actors: group(actors)?,
+                condition: condition.join(" "),
+            }),
+            ["also", "call", actors, condition @ ..] => table.also.push((group(actors)?, condition.join(" "))),
+            ["shows", actors, condition @ ..] => table.shows.push((group(actors)?, condition.join(" "))),
+            _ => {}
+        }
+        if matches!(words[0], "secret" | "open" | "stateless" | "only" | "also" | "shows") {
+            continue;
+        }
         let command = *COMMANDS
             .iter()
             .find(|command| **command == words[0])
@@ -157,12 +225,35 @@ fn parse(text: &str) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
+/// Actors by their names with commas between, or `people`, or `agents`.
+fn group(names: &str) -> Result<Vec<Actor>> {
+    let mut actors = Vec::new();
+    for name in names.split(',') {
+        match name {
+            "people" => actors.extend(Actor::callers().filter(|actor| !actor.is_agent())),
+            "agents" => actors.extend(Actor::callers().filter(|actor| actor.is_agent())),
+            name => actors.push(Actor::named(name).with_context(|| format!("`{name}` is nobody."))?),
+        }
+    }
+    Ok(actors)
+}
+
 fn cell(word: &str) -> Result<Cell> {
-    let (reach, columns) = match word.split_once('(') {
-        Some((reach, columns)) => (reach, columns.strip_suffix(')').context("A cell's bracket closes.")?),
+    let (name, columns) = match word.split_once('(') {
+        Some((name, columns)) => (name, columns.strip_suffix(')').context("A cell's bracket closes.")?),
         None => (word, ""),
     };
-    let reach = match reach {
+    let reach = reach(name).with_context(|| format!("`{word}` is no cell."))?;
+    let columns = columns
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    Ok(Cell { reach, columns })
+}
+
+fn reach(name: &str) -> Option<Reach> {
+    Some(match name {
         "refused" => Reach::Refused,
         "none" => Reach::None,
         "own" => Reach::Own,
@@ -172,14 +263,8 @@ fn cell(word: &str) -> Result<Cell> {
         "managed" => Reach::Managed,
         "new" => Reach::New,
         "people" => Reach::People,
-        _ => bail!("`{word}` is no cell."),
-    };
-    let columns = columns
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
-    Ok(Cell { reach, columns })
+        _ => return None,
+    })
 }
 
 /// The matrix as a document.
@@ -200,7 +285,7 @@ pub fn markdown() -> Result<String> {
          `worker` is the server's login before it takes on a role. `call` is what may come, change or go when the actor calls functions, \
          with whatever arguments.\n",
     );
-    let actors: Vec<&str> = Actor::ALL.iter().map(|actor| actor.name()).collect();
+    let actors: Vec<&str> = Actor::COLUMNS.iter().map(|actor| actor.name()).collect();
     for table in declared()? {
         text.push_str(&format!(
             "\n## {}\n\n| | {} |\n|---|{}\n",
@@ -209,8 +294,23 @@ pub fn markdown() -> Result<String> {
             "---|".repeat(actors.len())
         ));
         for command in COMMANDS {
-            let cells: Vec<String> = Actor::ALL.iter().map(|actor| shown(table.cell(command, *actor))).collect();
+            let cells: Vec<String> = Actor::COLUMNS
+                .iter()
+                .map(|actor| shown(table.cell(command, *actor)))
+                .collect();
             text.push_str(&format!("| {command} | {} |\n", cells.join(" | ")));
+        }
+        for only in &table.only {
+            let actors: Vec<&str> = only.actors.iter().map(|actor| actor.name()).collect();
+            text.push_str(&format!(
+                "\n{} by {}: only where `{}`.\n",
+                only.commands.join(", "),
+                actors.join(", "),
+                only.condition
+            ));
+        }
+        if !table.secret.is_empty() {
+            text.push_str(&format!("\nIn no answer: `{}`.\n", table.secret.join("`, `")));
         }
     }
     Ok(text)
@@ -245,6 +345,9 @@ mod tests {
         assert_eq!(run.cell("select", Actor::Agent).reach, Reach::Own);
         assert_eq!(run.cell("update", Actor::Owner).reach, Reach::Refused);
         assert!(markdown().unwrap().contains("## duet.run\n"));
+        let memory = tables.iter().find(|table| table.name == "duet.memory").unwrap();
+        assert!(memory.condition("select", Actor::Bare).contains("false"));
+        assert!(!run.secret.is_empty());
         let columns = cell("owned(name,text)").unwrap();
         assert_eq!((columns.reach, columns.columns.len()), (Reach::Owned, 2));
     }

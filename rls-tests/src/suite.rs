@@ -1,8 +1,8 @@
 //! All checks, one after the other.
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
-use crate::{attempt::Stage, checks, matrix};
+use crate::{attempt::Stage, checks, matrix, mutants::Mutant};
 
 /// Something that is not as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,36 +46,67 @@ impl Report {
     }
 }
 
+/// The checks that ask the catalogue and the tables, by the names that findings carry.
+pub const QUICK: [&str; 10] = [
+    "world", "rule", "matrix", "reach", "whole", "inserts", "cases", "fixed", "chains", "effects",
+];
+
+/// The checks that call every function with every argument: they take many times as long.
+pub const ATTACKS: [&str; 4] = ["claims", "locks", "tells", "hostile"];
+
 /// Runs all checks on a database with the world in it.
 pub async fn run(stage: &mut Stage) -> Result<Report> {
     let mut report = quick(stage).await?;
-    attacks(stage, &mut report).await?;
+    for check in ATTACKS {
+        one(stage, check, &[], &mut report).await?;
+    }
     Ok(report)
 }
 
-/// The checks that ask the catalogue and the tables.
+/// The checks that take little time.
 pub async fn quick(stage: &mut Stage) -> Result<Report> {
-    let tables = matrix::declared()?;
     let mut report = Report::default();
-    checks::world(stage, &tables, &mut report).await?;
-    checks::rules(stage, &mut report).await?;
-    checks::access(stage, &tables, &mut report).await?;
-    checks::reach(stage, &mut report).await?;
+    for check in QUICK {
+        one(stage, check, &[], &mut report).await?;
+    }
     Ok(report)
 }
 
-/// The checks that call every function with every argument: they take some fifteen times as long.
-pub async fn attacks(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    tells(stage, report).await?;
-    hostile(stage, report).await
+/// One check, by its name or by that of its finding (`rule 01_…`, `cases driver`); of those that call functions, on these functions alone,
+/// or on all where none is named.
+pub async fn one(stage: &mut Stage, check: &str, functions: &[&str], report: &mut Report) -> Result<()> {
+    let tables = &matrix::declared()?;
+    let chosen = |name: &str| functions.is_empty() || functions.contains(&name);
+    let (kind, part) = check.split_once(' ').unwrap_or((check, ""));
+    match kind {
+        "world" => checks::world(stage, tables, report).await,
+        "rule" => checks::rules(stage, report).await,
+        "matrix" => checks::access(stage, tables, report).await,
+        "reach" => checks::reach(stage, report).await,
+        "whole" => checks::whole(stage, tables, report).await,
+        "inserts" => checks::inserts(stage, tables, report).await,
+        "cases" => checks::cases(stage, tables, |file| part.is_empty() || file == part, report).await,
+        "fixed" => checks::fixed(stage, report).await,
+        "chains" => checks::chains(stage, report).await,
+        "effects" => checks::effects(stage, tables, chosen, report).await,
+        "claims" => checks::claims(stage, tables, report).await,
+        "locks" => checks::locks(stage, tables, chosen, report).await,
+        "tells" => checks::tells(stage, tables, chosen, report).await,
+        "hostile" => checks::hostile(stage, tables, chosen, report).await,
+        _ => bail!("There is no check `{check}`."),
+    }
 }
 
-/// What answers tell of other workspaces.
-pub async fn tells(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    checks::tells(stage, report).await
-}
-
-/// What hostile arguments do.
-pub async fn hostile(stage: &mut Stage, report: &mut Report) -> Result<()> {
-    checks::hostile(stage, &matrix::declared()?, report).await
+/// Makes a hole as the schema's owner, as a migration would, and looks for it; whether it was found by the check that has to.
+pub async fn plant(stage: &mut Stage, mutant: &Mutant) -> Result<Report> {
+    stage
+        .run(&format!("begin; set local role postgres; {}; commit", mutant.sql))
+        .await
+        .with_context(|| format!("The hole {} can no longer be made in this way.", mutant.name))?;
+    let functions: Vec<&str> = mutant.through.iter().map(String::as_str).collect();
+    let mut report = Report::default();
+    for check in mutant.finder.split(", ") {
+        one(stage, check, &functions, &mut report).await?;
+    }
+    Ok(report)
 }

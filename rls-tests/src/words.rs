@@ -1,4 +1,4 @@
-//! The words in braces of `world.sql` and `calls.txt`, and the persons and workspaces that they stand for.
+//! The words in braces of `world.sql`, `calls.txt`, `matrix.txt` and `cases/`, and the persons and workspaces that they stand for.
 
 /// A person in a workspace of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,10 @@ pub struct Place {
     /// The person.
     pub person: &'static str,
 }
+
+/// `{limits}`: bounds of a turn.
+const LIMITS: &str =
+    r#"{"max_steps": 8, "max_identical_calls": 2, "max_tokens": 1000, "max_attempts": 3, "max_output_tokens": 500}"#;
 
 /// Everybody with an account.
 pub const PEOPLE: [&str; 5] = ["owner", "member", "former", "stranger", "bystander"];
@@ -45,6 +49,23 @@ impl Place {
         Self { workspace, person }
     }
 
+    /// Where somebody is at home.
+    fn home(person: &str) -> Self {
+        *Self::ALL
+            .iter()
+            .find(|place| place.person == person)
+            .expect("everybody has a workspace")
+    }
+
+    /// `{member:run}` is `{my:run}` of the member, wherever it is said; `{member:the_agent}` and `{member:bytes_x}` go on the same way.
+    fn of_another(self, kind: &str) -> String {
+        match kind.split_once('_') {
+            _ if matches!(kind, "ws" | "me") => self.word(kind),
+            Some((whose @ ("the" | "bytes"), kind)) => self.word(&format!("{whose}:{kind}")),
+            _ => self.word(&format!("my:{kind}")),
+        }
+    }
+
     /// Who owns the workspace.
     pub fn maker(self) -> &'static str {
         match self.workspace {
@@ -77,10 +98,13 @@ impl Place {
             None if word == "me" => person_id(person),
             None if word == "maker" => person_id(self.maker()),
             None if word == "name" => format!("'{person}'"),
+            None if word == "limits" => format!("'{LIMITS}'"),
             Some(("my", kind)) => uuid(format!("{workspace}/{person}/{kind}")),
             Some(("the", kind)) => uuid(format!("{workspace}//{kind}")),
             Some(("new", kind)) => uuid(format!("new/{kind}")),
             Some(("bytes", kind)) => format!("sha256('{workspace}/{person}/{kind}'::bytea)"),
+            Some(("mark", kind)) => format!("'mark-{workspace}-{person}-{kind}'"),
+            Some((other, kind)) if PEOPLE.contains(&other) => Self::home(other).of_another(kind),
             _ => panic!("`{{{word}}}` is no word of world.sql and calls.txt"),
         }
     }
@@ -94,6 +118,16 @@ pub fn workspace_id(name: &str) -> String {
 /// The id of a person as SQL.
 pub fn person_id(name: &str) -> String {
     format!("md5('account/{name}')::uuid")
+}
+
+/// What kind of thing a word means: of `{my:run_queued}`, that it is a run. A secret is a memory that is private.
+pub fn kind(word: &str) -> &str {
+    let inside = word.trim_matches(['{', '}']);
+    let name = inside.split_once(':').map_or(inside, |(_, name)| name);
+    match name.split('_').next().unwrap_or_default() {
+        "secret" => "memory",
+        kind => kind,
+    }
 }
 
 /// The words that a text uses, each once.
@@ -119,7 +153,7 @@ fn next_word(text: &str) -> Option<(&str, &str, &str)> {
             .find(|c: char| !(c.is_ascii_lowercase() || c == ':' || c == '_'))
             .unwrap_or(inside.len());
         let word = &inside[..length];
-        let known = word.contains(':') || matches!(word, "ws" | "me" | "maker" | "name");
+        let known = word.contains(':') || matches!(word, "ws" | "me" | "maker" | "name" | "limits");
         if known && inside[length..].starts_with('}') {
             return Some((&text[..open], word, &inside[length + 1..]));
         }
@@ -140,6 +174,18 @@ mod tests {
             r#"f(md5('workspace/A')::uuid, md5('A/member/run')::uuid, '{"a": {}}', '{chat}')"#
         );
         assert_eq!(words_of("{my:a} {ws} {my:a} {chat}"), ["{my:a}", "{ws}"]);
+    }
+
+    #[test]
+    fn what_is_anothers_is_the_same_for_everybody() {
+        assert_eq!(Place::STRANGER.fill("{member:run}"), Place::MEMBER.fill("{my:run}"));
+        assert_eq!(Place::OWNER.fill("{stranger:the_agent}"), Place::STRANGER.fill("{the:agent}"));
+        assert_eq!(
+            Place::OWNER.fill("{former:bytes_welcome}"),
+            Place::FORMER.fill("{bytes:welcome}")
+        );
+        assert_eq!((kind("{my:run_queued}"), kind("{new:run}")), ("run", "run"));
+        assert_eq!((kind("{my:secret_older}"), kind("{me}")), ("memory", "me"));
     }
 
     #[test]

@@ -1,103 +1,142 @@
 //! The database as it is shipped has no finding; a database with a hole has one.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
-use std::{fs, path::Path};
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
-use duet_rls_tests::{Arena, suite};
+use duet_rls_tests::{
+    Arena,
+    mutants::{self, CLASSES, Mutant},
+    suite::{self, Report},
+};
 
-#[tokio::test]
-async fn nobody_gets_past_the_rules() {
+/// Nothing is found by these checks, and they try at least so much.
+async fn nothing_is_found(checks: &[&str], at_least: usize) {
     let arena = Arena::fresh().await.unwrap();
-    let report = suite::run(&mut arena.stage().await.unwrap()).await.unwrap();
-    println!("{} statements were tried", report.tried);
+    let mut stage = arena.stage().await.unwrap();
+    let mut report = Report::default();
+    for check in checks {
+        let before = report.tried;
+        suite::one(&mut stage, check, &[], &mut report).await.unwrap();
+        println!("{check}: {} statements were tried", report.tried - before);
+    }
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
-    assert!(report.tried > 10_000, "only {} statements were tried", report.tried);
+    assert!(report.tried > at_least, "only {} statements were tried", report.tried);
+    drop(stage);
     arena.remove().await.unwrap();
 }
 
-#[tokio::test]
-async fn every_hole_in_the_catalogue_is_found() {
-    let planted = plant(|finder| !ATTACKS.contains(&finder), 0, 1).await;
-    assert!(planted >= 12, "only {planted} holes are planted");
-}
-
-/// Those that only attacks find, in three tests, so that none takes long.
-mod every_hole_in_a_function_is_found {
+/// The checks in four parts that take about as long.
+mod nobody_gets_past_the_rules {
     use super::*;
 
-    async fn part(part: usize) {
-        let planted = plant(|finder| ATTACKS.contains(&finder), part, 3).await;
-        assert!(planted >= 2, "only {planted} holes are planted");
+    #[tokio::test]
+    async fn by_what_is_declared() {
+        nothing_is_found(&suite::QUICK, 3_000).await;
     }
 
     #[tokio::test]
-    async fn first_third() {
-        part(0).await;
+    async fn by_disguise_or_by_waiting() {
+        nothing_is_found(&["claims", "locks"], 3_000).await;
     }
 
     #[tokio::test]
-    async fn second_third() {
-        part(1).await;
+    async fn by_asking() {
+        nothing_is_found(&["tells"], 5_000).await;
     }
 
     #[tokio::test]
-    async fn third_third() {
-        part(2).await;
+    async fn by_hostile_calls() {
+        nothing_is_found(&["hostile"], 10_000).await;
+    }
+
+    #[test]
+    fn these_are_all_checks() {
+        let attacks = ["claims", "locks", "tells", "hostile"];
+        assert_eq!(attacks, suite::ATTACKS);
     }
 }
 
-/// The checks that take long.
-const ATTACKS: [&str; 2] = ["tells", "hostile"];
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/mutants"))
+}
 
-/// Every file of `mutants/` makes one hole; its first line says which, its second which check has to find it. Of those whose finder is
-/// chosen, plants one of every `parts`, each in a database of its own, and tells how many.
-async fn plant(chosen: impl Fn(&str) -> bool, part: usize, parts: usize) -> usize {
-    let original = Arena::fresh().await.unwrap();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mutants");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let mut planted = 0;
-    let mut seen = 0;
-    let mut missed = Vec::new();
-    for file in files {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        let sql = fs::read_to_string(&file).unwrap();
-        let wanted = sql
-            .lines()
-            .find_map(|line| line.strip_prefix("-- found by: "))
-            .unwrap_or_else(|| panic!("{name} does not say what finds it"));
-        if !chosen(wanted) {
-            continue;
+/// Runs a future on a runtime of this thread's own.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+/// Each hole in a database of its own, two at a time.
+#[test]
+fn every_hole_is_found() {
+    let mutants = mutants::planted(folder()).unwrap();
+    assert!(mutants.len() >= 45, "only {} holes are planted", mutants.len());
+    let original = block_on(Arena::fresh()).unwrap();
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = block_on(plant(&original, mutant));
+                    results.lock().unwrap().push((mutant, found));
+                }
+            });
         }
-        seen += 1;
-        if (seen - 1) % parts != part {
-            continue;
-        }
-        planted += 1;
-        let copy = original.copy().await.unwrap();
-        let mut stage = copy.stage().await.unwrap();
-        // As the schema's owner, as a migration would make it.
-        stage
-            .run(&format!("begin; set local role postgres; {sql}; commit"))
-            .await
-            .unwrap();
-        let mut report = suite::quick(&mut stage).await.unwrap();
-        match wanted {
-            "tells" => suite::tells(&mut stage, &mut report).await.unwrap(),
-            "hostile" => suite::hostile(&mut stage, &mut report).await.unwrap(),
-            _ => {}
-        }
-        println!("{name}: {}", report.checks().join(", "));
-        if let Some(finding) = report.findings.iter().find(|finding| finding.check == wanted) {
-            println!("    {finding}");
-        } else {
-            missed.push(format!("{name} (by {wanted}; found by {:?})", report.checks()));
-        }
-        drop(stage);
-        copy.remove().await.unwrap();
+    });
+    let mut results = results.into_inner().unwrap();
+    results.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    for class in CLASSES {
+        let of_it: Vec<_> = results.iter().filter(|(mutant, _)| mutant.class == class).collect();
+        let found = of_it.iter().filter(|(_, found)| found.is_some()).count();
+        println!("{class}: {found} of {} holes are found", of_it.len());
     }
-    assert!(missed.is_empty(), "not found: {}", missed.join(", "));
-    original.remove().await.unwrap();
-    planted
+    let missed: Vec<&str> = results
+        .iter()
+        .filter(|(_, found)| found.is_none())
+        .map(|(mutant, _)| mutant.name.as_str())
+        .collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+    block_on(original.remove()).unwrap();
+}
+
+async fn plant(original: &Arena, mutant: &Mutant) -> Option<String> {
+    let copy = original.copy().await.unwrap();
+    let mut stage = copy.stage().await.unwrap();
+    let report = suite::plant(&mut stage, mutant).await.unwrap();
+    let finding = report.findings.iter().find(|finding| finding.check == mutant.finder);
+    let finding = finding.map(ToString::to_string);
+    println!("{}: {}", mutant.name, finding.as_deref().unwrap_or("nothing"));
+    drop(stage);
+    copy.remove().await.unwrap();
+    finding
+}
+
+/// The README says how many holes of each class there are, and each class has two at least.
+#[test]
+fn the_readme_counts_the_holes() {
+    let readme = include_str!("../README.md");
+    let mutants = mutants::planted(folder()).unwrap();
+    for mutant in &mutants {
+        assert!(
+            CLASSES.contains(&mutant.class.as_str()),
+            "{}: `{}` is no class",
+            mutant.name,
+            mutant.class
+        );
+    }
+    for class in CLASSES {
+        let count = mutants.iter().filter(|mutant| mutant.class == class).count();
+        assert!(count >= 2, "{class}: {count}");
+        let row = format!("| {class} | {count} |");
+        assert!(readme.contains(&row), "README.md lacks `{row}`");
+    }
 }

@@ -1,6 +1,8 @@
 //! Hostile arguments for every function that people or agents may execute, made from its signature: nothing changes but what
 //! `matrix.txt` allows under `call`, and no error is one of the database's own troubles.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use crate::{
@@ -8,6 +10,7 @@ use crate::{
     attempt::{Effects, Outcome, Stage, shortened},
     calls::{self, Call},
     catalogue::{self, Function},
+    knowledge::Knowledge,
     matrix::Table,
     suite::Report,
     words::{self, Place},
@@ -15,17 +18,41 @@ use crate::{
 
 const CHECK: &str = "hostile";
 const WORLD: &str = include_str!("../../world.sql");
+/// What holds whatever is called.
+const INVARIANTS: &str = include_str!("../../invariants.sql");
 
-/// Finds changes that should not be, and errors of the wrong kind.
-pub async fn hostile(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
+/// Who attacks with everything. What the others may less, `matrix`, `cases` and `tells` look at.
+const ATTACKERS: [Actor; 8] = [
+    Actor::Stranger,
+    Actor::ExMember,
+    Actor::Member,
+    Actor::Owner,
+    Actor::Agent,
+    Actor::Demoted,
+    Actor::Scoped,
+    Actor::Removed,
+];
+
+/// Finds changes that should not be, answers that tell what others wrote, and errors of the wrong kind. `chosen` says which functions
+/// are attacked.
+pub async fn hostile(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
     let there = catalogue::tables(stage).await?;
     let tables: Vec<&Table> = tables.iter().filter(|table| there.contains(&table.name)).collect();
     let declared = calls::declared()?;
     let mut functions = catalogue::functions(stage, "public").await?;
     functions.extend(catalogue::functions(stage, "private").await?);
-    for actor in Actor::ALL {
+    functions.retain(|function| chosen(&function.name));
+    for actor in ATTACKERS {
+        stage.begin(actor).await?;
         let digest = digest(&tables, actor);
-        let before = stage.rows(&digest).await?;
+        let mut world = World {
+            knowledge: Knowledge::of(stage, &tables, actor).await?,
+            before: stage.rows(&digest).await?,
+            held: stage.rows(INVARIANTS).await?,
+            digest,
+            actor,
+        };
+        stage.rollback().await?;
         for function in functions.iter().filter(|function| may(function, actor)) {
             let call = declared
                 .iter()
@@ -42,43 +69,73 @@ pub async fn hostile(stage: &mut Stage, tables: &[Table], report: &mut Report) -
                     let who = actor.name();
                     report.find(CHECK, format!("{who} gets {code} ({message}) from {}", shortened(&attack)));
                 }
+                world.read(&attack, &outcome, report);
             }
-            stage.step_back().await?;
-            let after = stage.rows(&digest).await?;
-            stage.rollback().await?;
             let through = format!("{}.{}", function.schema, function.name);
-            changed(&before, &after, actor, &through, report);
+            world.end(stage, &through, report).await?;
         }
-        sequels(stage, &functions, &declared, actor, (&digest, &before), report).await?;
+        sequels(stage, &functions, &declared, &mut world, report).await?;
     }
     Ok(())
 }
 
-fn changed(before: &[String], after: &[String], actor: Actor, through: &str, report: &mut Report) {
-    for (before, _) in before.iter().zip(after).filter(|(before, after)| before != after) {
-        let table = before.split(' ').next().unwrap_or_default();
-        report.find(CHECK, format!("{} changes rows of {table} through {through}", actor.name()));
+/// What an actor finds before an attack.
+struct World {
+    actor: Actor,
+    knowledge: Knowledge,
+    digest: String,
+    before: Vec<String>,
+    held: Vec<String>,
+}
+
+impl World {
+    /// Looks at an answer.
+    fn read(&self, attack: &str, outcome: &Outcome, report: &mut Report) {
+        let answer = match outcome {
+            Outcome::Rows(rows) => rows.join("\n"),
+            Outcome::Refused { message, .. } => message.clone(),
+        };
+        if let Some(leak) = self.knowledge.leak(attack, &answer) {
+            report.find(CHECK, format!("{} reads {leak} by {}", self.actor.name(), shortened(attack)));
+        }
+    }
+
+    /// Ends an act, and looks at what it changed.
+    async fn end(&mut self, stage: &mut Stage, through: &str, report: &mut Report) -> Result<()> {
+        stage.step_back().await?;
+        let after = stage.rows(&self.digest).await?;
+        let holds = stage.rows(INVARIANTS).await?;
+        stage.rollback().await?;
+        let who = self.actor.name();
+        for (before, _) in self.before.iter().zip(&after).filter(|(before, after)| before != after) {
+            let table = before.split(' ').next().unwrap_or_default();
+            report.find(CHECK, format!("{who} changes rows of {table} through {through}"));
+        }
+        for broken in holds.iter().filter(|row| !self.held.contains(row)) {
+            report.find(CHECK, format!("{who} leaves {broken}, through {through}"));
+        }
+        Ok(())
     }
 }
 
 /// One call prepares what another does: all functions with one and the same id, twice over. Ids of one kind of thing are tried as ids of
-/// every other.
+/// every other; those of things in a certain state where things of that kind belong.
 async fn sequels(
     stage: &mut Stage,
     functions: &[Function],
     declared: &[Call],
-    actor: Actor,
-    (digest, before): (&str, &[String]),
+    world: &mut World,
     report: &mut Report,
 ) -> Result<()> {
+    let actor = world.actor;
     let words = words::words_of(WORLD);
-    let words = words
-        .iter()
-        .filter(|word| !word.starts_with("{bytes") && !word.starts_with("{name"));
+    let words = words.iter().filter(|word| is_id(word));
     let places = [&[actor.place()], actor.victims()].concat();
     for (word, place) in words.flat_map(|word| places.iter().map(move |place| (word, place))) {
         let id = place.fill(word);
+        let of_a_state = word.contains('_');
         stage.begin_as(actor).await?;
+        let mut tried = false;
         for function in [functions, functions].concat() {
             let Some(call) = declared
                 .iter()
@@ -86,30 +143,44 @@ async fn sequels(
             else {
                 continue;
             };
-            let ids = function
-                .arguments
-                .iter()
-                .filter(|(name, kind)| kind == "uuid" && name != "p_workspace");
+            let ids = call.arguments.iter().filter(|(name, value)| {
+                let kind = function
+                    .arguments
+                    .iter()
+                    .find(|(other, _)| other == name)
+                    .map(|(_, kind)| kind.as_str());
+                kind == Some("uuid") && name != "p_workspace" && (!of_a_state || words::kind(value) == words::kind(word))
+            });
             for (argument, _) in ids.filter(|_| may(&function, actor)) {
                 report.tried += 1;
+                tried = true;
                 let attack = actor.place().fill(&call.statement("public", Some((argument, &id))));
-                stage.attempt(&attack, Effects::Stay).await?;
+                let outcome = stage.attempt(&attack, Effects::Stay).await?;
+                world.read(&attack, &outcome, report);
             }
         }
-        stage.step_back().await?;
-        let after = stage.rows(digest).await?;
-        stage.rollback().await?;
+        if !tried {
+            stage.rollback().await?;
+            continue;
+        }
         let through = format!("calls with {word} of {} in workspace {}", place.person, place.workspace);
-        changed(before, &after, actor, &through, report);
+        world.end(stage, &through, report).await?;
     }
     Ok(())
 }
 
+/// Whether a word of world.sql stands for an id.
+fn is_id(word: &str) -> bool {
+    !["{bytes", "{name", "{mark", "{limits"]
+        .iter()
+        .any(|kind| word.starts_with(kind))
+}
+
 fn may(function: &Function, actor: Actor) -> bool {
-    match actor {
-        Actor::Anon | Actor::Worker => false,
-        Actor::Agent => function.for_agents,
-        _ => function.for_people,
+    if actor.is_agent() {
+        function.for_agents
+    } else {
+        function.for_people
     }
 }
 
@@ -120,17 +191,23 @@ fn digest(tables: &[&Table], actor: Actor) -> String {
         .map(|table| {
             let condition = table.changeable(actor);
             format!(
-                "select '{0} ' || md5(coalesce(string_agg(md5(t::text), '' order by md5(t::text)), ''))
+                "select '{0} ' || coalesce(sum(hashtextextended(t::text, 1)), 0)
                  from {0} t where ({condition}) is not true",
                 table.name
             )
         })
         .collect();
     // What is private stays as it is, also where an owner may turn a shared row into a private one.
-    let secrets: Vec<String> = Place::ALL
-        .iter()
-        .filter(|place| place.person != actor.place().person)
-        .map(|place| place.fill("({ws}, {my:secret})"))
+    let private = words::words_of(WORLD)
+        .into_iter()
+        .filter(|word| word.starts_with("{my:secret"));
+    let secrets: Vec<String> = private
+        .flat_map(|word| {
+            let others = Place::ALL.iter().filter(|place| place.person != actor.place().person);
+            others
+                .map(move |place| place.fill(&format!("({{ws}}, {word})")))
+                .collect::<Vec<_>>()
+        })
         .collect();
     let private = format!(
         "select 'duet.memory(private) ' || md5(string_agg(t::text, '' order by t.id)) from duet.memory t where (t.workspace_id, t.id) in ({})",
@@ -185,22 +262,30 @@ fn improvised(function: &Function) -> Call {
         for_people: function.for_people,
         for_agents: function.for_agents,
         arguments: arguments.collect(),
+        instead: Vec::new(),
         tells: Vec::new(),
+        tells_within: Vec::new(),
+        changes: BTreeSet::new(),
+        may_change: BTreeSet::new(),
+        audited: Vec::new(),
     }
 }
 
 /// The statements: the sensible call with another's ids, then each argument in turn made hostile.
 fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
     let own = actor.place();
-    let mut attacks = vec![own.fill(&call.statement(&function.schema, None))];
-    for victim in actor.victims() {
-        attacks.push(victim.fill(&call.statement(&function.schema, None)));
-        for (argument, value) in &call.arguments {
-            if !words::words_of(value).is_empty() {
-                let theirs = victim.fill(value);
-                attacks.push(own.fill(&call.statement(&function.schema, Some((argument, &theirs)))));
-                let mine = own.fill(value);
-                attacks.push(victim.fill(&call.statement(&function.schema, Some((argument, &mine)))));
+    let mut attacks = Vec::new();
+    for call in call.variants() {
+        attacks.push(own.fill(&call.statement(&function.schema, None)));
+        for victim in actor.victims() {
+            attacks.push(victim.fill(&call.statement(&function.schema, None)));
+            for (argument, value) in &call.arguments {
+                if !words::words_of(value).is_empty() {
+                    let theirs = victim.fill(value);
+                    attacks.push(own.fill(&call.statement(&function.schema, Some((argument, &theirs)))));
+                    let mine = own.fill(value);
+                    attacks.push(victim.fill(&call.statement(&function.schema, Some((argument, &mine)))));
+                }
             }
         }
     }
@@ -210,6 +295,8 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
             attacks.push(own.fill(&call.statement(&function.schema, Some((argument, &value)))));
         }
     }
+    let mut seen = BTreeSet::new();
+    attacks.retain(|attack| seen.insert(attack.clone()));
     // What concerns the actor themselves comes last: who has left a workspace can no longer attack it from within.
     attacks.sort_by_key(|attack| attack.contains(&words::person_id(own.person)));
     attacks

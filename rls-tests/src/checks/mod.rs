@@ -1,10 +1,31 @@
 //! The checks. Each takes a stage with the world on it and adds to the report.
 
 mod access;
+mod cases;
+mod chains;
+mod claims;
+mod effects;
 mod hostile;
+mod inserts;
+mod locks;
 mod reach;
 mod rules;
 mod tells;
+mod whole;
 mod world;
 
-pub use self::{access::access, hostile::hostile, reach::reach, rules::rules, tells::tells, world::world};
+pub use self::{
+    access::access,
+    cases::cases,
+    chains::{chains, fixed},
+    claims::claims,
+    effects::effects,
+    hostile::hostile,
+    inserts::inserts,
+    locks::locks,
+    reach::reach,
+    rules::rules,
+    tells::tells,
+    whole::whole,
+    world::world,
+};

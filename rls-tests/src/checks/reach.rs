@@ -2,6 +2,7 @@
 //! what a role may not execute it is refused when it tries.
 
 use anyhow::Result;
+use sqlx::Row;
 
 use crate::{
     Actor,
@@ -18,7 +19,7 @@ pub async fn reach(stage: &mut Stage, report: &mut Report) -> Result<()> {
     for schema in ["public", "private", "driver"] {
         all.extend(catalogue::functions(stage, schema).await?);
     }
-    for actor in Actor::ALL {
+    for actor in Actor::COLUMNS {
         stage.begin_as(actor).await?;
         for function in all.iter().filter(|function| !meant_for(function, actor)) {
             report.tried += 1;
@@ -39,6 +40,7 @@ pub async fn reach(stage: &mut Stage, report: &mut Report) -> Result<()> {
         }
         stage.rollback().await?;
     }
+    inner(stage, report).await?;
     let declared = calls::declared()?;
     for function in all.iter().filter(|function| function.schema == "public") {
         let arguments: Vec<&str> = function.arguments.iter().map(|(name, _)| name.as_str()).collect();
@@ -77,9 +79,49 @@ pub async fn reach(stage: &mut Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// Every function of `private` and `driver` and whatever role there is, against `functions.txt`: by grants, and by what a role inherits.
+async fn inner(stage: &mut Stage, report: &mut Report) -> Result<()> {
+    let check = "reach";
+    let mut declared = calls::inner()?;
+    let rows = stage
+        .table(
+            "select format('%s.%s', n.nspname, p.proname), p.prosecdef, array(
+                 select r.rolname::text from pg_roles r
+                 where not r.rolsuper and r.oid <> p.proowner and has_function_privilege(r.oid, p.oid, 'execute')
+                   and r.rolname not like 'pg\\_%' and not pg_has_role(r.oid, p.proowner, 'member') order by 1)
+             from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+             where n.nspname in ('private', 'driver', 'duet') and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+             order by 1",
+        )
+        .await?;
+    for row in rows {
+        report.tried += 1;
+        let (name, definer, callers): (String, bool, Vec<String>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let Some(at) = declared.iter().position(|function| function.name == name) else {
+            report.find(check, format!("{name} is not in functions.txt, or is there more often"));
+            continue;
+        };
+        let function = declared.swap_remove(at);
+        if (function.definer, &function.callers) != (definer, &callers) {
+            let rights = if definer { "its owner" } else { "its caller" };
+            report.find(
+                check,
+                format!("{name} runs with the rights of {rights}, called by {callers:?}: functions.txt says {function:?}"),
+            );
+        }
+    }
+    for function in declared {
+        report.find(
+            check,
+            format!("{} is in functions.txt and not in the database", function.name),
+        );
+    }
+    Ok(())
+}
+
 /// Whether an actor's role may execute a function by its grants, as far as the actor may have any.
 fn meant_for(function: &Function, actor: Actor) -> bool {
-    match actor {
+    match actor.column() {
         Actor::Anon => false,
         Actor::Worker => function.schema == "driver",
         Actor::Agent => function.schema != "driver" && function.for_agents,

@@ -26,6 +26,9 @@ pub const RULES: &[(&str, &str)] = &rules![
     "14_owned_by_the_owner",
     "15_append_only",
     "16_temporary",
+    "17_nothing_elsewhere",
+    "18_triggers",
+    "19_unique",
 ];
 
 /// Finds what breaks a rule.

@@ -1,5 +1,7 @@
-//! Whether an answer tells that something is there which the asker may not see: every call with ids of another workspace is answered as
-//! the same call with ids that are nowhere, one argument after the other and all together.
+//! Whether an answer tells that something is there which the asker may not see, in another workspace or of another member: every call with
+//! such ids is answered as the same call with ids that are nowhere, one argument after the other and all together.
+
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 
@@ -8,6 +10,8 @@ use crate::{
     attempt::{Effects, Outcome, Stage},
     calls::{self, Call},
     catalogue,
+    knowledge::Knowledge,
+    matrix::Table,
     suite::Report,
     words::{self, Place},
 };
@@ -15,64 +19,50 @@ use crate::{
 const CHECK: &str = "tells";
 const WORLD: &str = include_str!("../../world.sql");
 
-/// Finds answers that differ.
-pub async fn tells(stage: &mut Stage, report: &mut Report) -> Result<()> {
+/// Finds answers that differ. `chosen` says which functions are asked.
+pub async fn tells(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
     // Every kind of id that the world has.
-    let kinds: Vec<String> = words::words_of(WORLD).into_iter().filter(|word| word != "{name}").collect();
+    let kinds: Vec<String> = words::words_of(WORLD)
+        .into_iter()
+        .filter(|word| !["{name", "{mark", "{limits"].iter().any(|kind| word.starts_with(kind)))
+        .collect();
+    let existing = catalogue::tables(stage).await?;
+    let tables: Vec<&Table> = tables.iter().filter(|table| existing.contains(&table.name)).collect();
     let there = catalogue::functions(stage, "public").await?;
     let calls = calls::declared()?;
     let calls: Vec<&Call> = calls
         .iter()
-        .filter(|call| there.iter().any(|function| function.name == call.name))
+        .filter(|call| chosen(&call.name) && there.iter().any(|function| function.name == call.name))
         .collect();
     let mut sensible = vec![false; calls.len()];
-    for actor in Actor::ALL
-        .into_iter()
-        .filter(|actor| !matches!(actor, Actor::Anon | Actor::Worker))
-    {
-        stage.begin_as(actor).await?;
+    for actor in ASKERS {
+        stage.begin(actor).await?;
+        let knowledge = Knowledge::of(stage, &tables, actor).await?;
+        stage.take_on(actor).await?;
         for (place, call) in calls.iter().enumerate() {
             let own = actor.place().fill(&call.statement("public", None));
             sensible[place] |= answered(&stage.attempt(&own, Effects::TakenBack).await?);
             let function = there.iter().find(|function| function.name == call.name);
             let types = function.map(|function| function.arguments.as_slice()).unwrap_or_default();
-            for victim in victims(actor) {
-                // Arguments that may tell stay the actor's own.
-                let mut whole = (*call).clone();
-                for (argument, value) in &mut whole.arguments {
-                    if call.tells.contains(argument) {
-                        *value = actor.place().fill(value);
+            let mut asked = BTreeSet::new();
+            for victim in actor.victims() {
+                for (what, theirs, nowhere) in questions(call, types, &kinds, actor, *victim, &knowledge) {
+                    if theirs == nowhere || !asked.insert(theirs.clone()) {
+                        continue;
                     }
-                }
-                let whole = whole.statement("public", None);
-                let mut pairs = vec![(call.name.clone(), whole.clone(), whole)];
-                for (argument, kind) in types.iter().filter(|(argument, _)| !call.tells.contains(argument)) {
-                    for word in kinds.iter().filter(|word| fits(kind, word)) {
-                        let value = |place: Place| match kind.as_str() {
-                            "uuid[]" => format!("array[{}]", place.fill(word)),
-                            "text" => format!("{}::text", place.fill(word)),
-                            _ => place.fill(word),
-                        };
-                        let own = |value: &str| actor.place().fill(&call.statement("public", Some((argument, value))));
-                        pairs.push((
-                            format!("{}, {argument} := {word}", call.name),
-                            own(&value(victim)),
-                            own(&value(Place::NOWHERE)),
-                        ));
-                    }
-                }
-                for (what, theirs, nowhere) in pairs {
                     report.tried += 2;
-                    let theirs = stage.attempt(&victim.fill(&theirs), Effects::TakenBack).await?.without_ids();
-                    let nowhere = stage
-                        .attempt(&Place::NOWHERE.fill(&nowhere), Effects::TakenBack)
-                        .await?
-                        .without_ids();
-                    if theirs != nowhere {
+                    let found = stage.attempt(&theirs, Effects::TakenBack).await?.without_ids();
+                    let nothing = stage.attempt(&nowhere, Effects::TakenBack).await?.without_ids();
+                    if found != nothing {
                         let who = actor.name();
                         report.find(
                             CHECK,
-                            format!("{who} learns from {what}: {} instead of {}", short(&theirs), short(&nowhere)),
+                            format!(
+                                "{who} learns of {}'s from {what}: {} instead of {}",
+                                victim.person,
+                                short(&found),
+                                short(&nothing)
+                            ),
                         );
                     }
                 }
@@ -92,13 +82,104 @@ pub async fn tells(stage: &mut Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Those in workspaces that the actor is not in.
-fn victims(actor: Actor) -> impl Iterator<Item = Place> {
-    actor
-        .victims()
-        .iter()
-        .copied()
-        .filter(move |victim| !actor.workspaces().contains(&victim.workspace))
+/// Who asks. Whoever has left is as much a stranger as anybody, and what agents may less, `matrix` looks at.
+const ASKERS: [Actor; 6] = [
+    Actor::Stranger,
+    Actor::ExMember,
+    Actor::Member,
+    Actor::Owner,
+    Actor::Agent,
+    Actor::Demoted,
+];
+
+/// What is asked, with the ids of a victim and with ids of nothing: all together where the victim is in a workspace that the actor is not
+/// in, and one argument after the other. In one's own workspace ids of what one may not see are tried alone.
+fn questions(
+    call: &Call,
+    types: &[(String, String)],
+    kinds: &[String],
+    actor: Actor,
+    victim: Place,
+    knowledge: &Knowledge,
+) -> Vec<(String, String, String)> {
+    let within = actor.workspaces().contains(&victim.workspace);
+    let mine = actor.place();
+    let mut questions = Vec::new();
+    for call in call.variants() {
+        if !within {
+            // Arguments that may tell stay the actor's own.
+            let mut whole = call.clone();
+            for (argument, value) in &mut whole.arguments {
+                if call.tells.contains(argument) {
+                    *value = mine.fill(value);
+                }
+            }
+            let whole = whole.statement("public", None);
+            questions.push((call.name.clone(), victim.fill(&whole), Place::NOWHERE.fill(&whole)));
+            // All of it the victim's, with one more id that is there, where the sensible call makes something new.
+            for (argument, value) in call.arguments.iter().filter(|(_, value)| value.starts_with("{new:")) {
+                for word in kinds
+                    .iter()
+                    .filter(|word| words::kind(word) == words::kind(value) && word.starts_with("{my:"))
+                {
+                    let with = |place: Place| place.fill(&call.statement("public", Some((argument, word))));
+                    questions.push((
+                        format!("{}, {argument} := {word}, there", call.name),
+                        with(victim),
+                        with(Place::NOWHERE),
+                    ));
+                }
+            }
+        }
+        // Words within an argument: in JSON, in a list.
+        for (argument, value) in &call.arguments {
+            if call.tells.contains(argument) || within && call.tells_within.contains(argument) {
+                continue;
+            }
+            for word in words::words_of(value) {
+                if word.starts_with("{my") && knowledge.is_forbidden(&word, victim) {
+                    let with = |place: Place| {
+                        let value = value.replace(&word, &place.fill(&word));
+                        mine.fill(&call.statement("public", Some((argument, &value))))
+                    };
+                    let what = format!("{}, {argument} with {word}", call.name);
+                    questions.push((what, with(victim), with(Place::NOWHERE)));
+                }
+            }
+        }
+    }
+    for (argument, kind) in types.iter().filter(|(argument, _)| !call.tells.contains(argument)) {
+        let value = call
+            .arguments
+            .iter()
+            .find(|(name, _)| name == argument)
+            .map_or("", |(_, value)| value);
+        for word in kinds.iter().filter(|word| fits(kind, word)) {
+            // What is in a certain state is tried where things of its kind belong.
+            let meant: Vec<String> = words::words_of(value)
+                .iter()
+                .map(|word| words::kind(word).to_owned())
+                .collect();
+            if word.contains('_') && !meant.iter().any(|kind| kind == words::kind(word)) {
+                continue;
+            }
+            if within && (call.tells_within.contains(argument) || !knowledge.is_forbidden(word, victim)) {
+                continue;
+            }
+            let value = |place: Place| match kind.as_str() {
+                "uuid[]" => format!("array[{}]", place.fill(word)),
+                "text" => format!("{}::text", place.fill(word)),
+                _ => place.fill(word),
+            };
+            let own = |value: &str| mine.fill(&call.statement("public", Some((argument, value))));
+            questions.push((
+                format!("{}, {argument} := {word}", call.name),
+                own(&value(victim)),
+                own(&value(Place::NOWHERE)),
+            ));
+        }
+    }
+    questions
 }
 
 fn fits(kind: &str, word: &str) -> bool {

@@ -1,8 +1,10 @@
 //! The suite knows every table, and the world has rows in each.
 
 use anyhow::Result;
+use sqlx::Row;
 
 use crate::{
+    Actor,
     attempt::Stage,
     catalogue,
     matrix::Table,
@@ -10,19 +12,20 @@ use crate::{
     words::{self, Place},
 };
 
+const CHECK: &str = "world";
+
 /// Finds tables that nobody attacks.
 pub async fn world(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
-    let check = "world";
     let there = catalogue::tables(stage).await?;
     for unknown in there.iter().filter(|name| tables.iter().all(|table| table.name != **name)) {
         report.find(
-            check,
+            CHECK,
             format!("{unknown} is not in matrix.txt: declare who may do what with it."),
         );
     }
     for table in tables {
         if !there.contains(&table.name) {
-            report.find(check, format!("{} is in matrix.txt and not in the database.", table.name));
+            report.find(CHECK, format!("{} is in matrix.txt and not in the database.", table.name));
             continue;
         }
         for (whose, condition) in wanted(table) {
@@ -34,11 +37,77 @@ pub async fn world(stage: &mut Stage, tables: &[Table], report: &mut Report) -> 
                 .await?;
             report.tried += 1;
             if found != ["true"] {
-                report.find(check, format!("{} has no row of {whose}: add one to world.sql.", table.name));
+                report.find(CHECK, format!("{} has no row of {whose}: add one to world.sql.", table.name));
             }
         }
     }
-    Ok(())
+    states(stage, tables, report).await
+}
+
+/// Where rows have to be in every state, beside that every table has some: in two workspaces that have nothing to do with each other.
+const EVERY_STATE: [Place; 2] = [Place::MEMBER, Place::STRANGER];
+
+/// The states that a table's columns know: each value that a check constraint lists, true and false, something and nothing, what is
+/// over and what is to come; with the column, and the condition that a row in it meets.
+const STATES: &str = r"
+    select format('%s with %I = %L', c.oid::regclass, a.attname, value), c.oid::regclass::text, a.attname::text,
+           format(case when t.typname = '_text' then '%2$L = any (t.%1$I)' else 't.%1$I = %2$L' end, a.attname, value)
+    from pg_constraint k
+    join pg_class c on c.oid = k.conrelid and c.relnamespace = 'duet'::regnamespace
+    join pg_attribute a on a.attrelid = c.oid and k.conkey = array[a.attnum]
+    join pg_type t on t.oid = a.atttypid
+    cross join lateral (
+        select distinct m[1] as value from regexp_matches(pg_get_constraintdef(k.oid), '''([a-z_]+)''::text', 'g') m
+        where pg_get_constraintdef(k.oid) ~ 'ARRAY\['
+    ) v
+    where k.contype = 'c' and t.typname in ('text', '_text')
+    union all
+    select format('%s where %I is %s', c.oid::regclass, a.attname, state), c.oid::regclass::text, a.attname::text,
+           format('t.%I is %s', a.attname, state)
+    from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    cross join lateral (
+        select unnest(case when a.atttypid = 'bool'::regtype then array['true', 'false']
+                           when not a.attnotnull then array['null', 'not null'] end) as state
+    ) s
+    where c.relnamespace = 'duet'::regnamespace and c.relkind = 'r'
+    union all
+    select format('%s whose %I is %s', c.oid::regclass, a.attname, word), c.oid::regclass::text, a.attname::text,
+           format('t.%I %s %L::timestamptz', a.attname, sign, current_setting('duet.now'))
+    from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname in ('expires_at', 'lease_until') and not a.attisdropped
+    cross join (values ('over', '<='), ('to come', '>')) as s (word, sign)
+    where c.relnamespace = 'duet'::regnamespace and c.relkind = 'r'
+    order by 1";
+
+/// Finds states that no row of the world is in.
+async fn states(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
+    stage.begin(Actor::Anon).await?;
+    for row in stage.table(STATES).await? {
+        let (what, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (column, condition): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+        let Some(table) = tables.iter().find(|table| table.name == name) else {
+            continue;
+        };
+        // Of what an installation has once, two states cannot be had.
+        let Some(workspace) = table.workspace.as_ref().filter(|_| !table.stateless.contains(&column)) else {
+            continue;
+        };
+        for place in EVERY_STATE {
+            report.tried += 1;
+            let there = place.fill(&format!(
+                "select exists (select from {name} t where {condition} and {workspace} = {{ws}})::text"
+            ));
+            if stage.rows(&there).await? != ["true"] {
+                report.find(
+                    CHECK,
+                    format!(
+                        "there is no row of {what} in workspace {}: add one to world.sql",
+                        place.workspace
+                    ),
+                );
+            }
+        }
+    }
+    stage.rollback().await
 }
 
 /// The rows that a table needs so that an attack on it means something.

@@ -1,0 +1,7 @@
+-- Whoever is in the workspace reads the log of every run there.
+-- class: members of one workspace
+-- found by: hostile
+-- through: run_events
+-- in: private.read_events
+-- for: and r.user_id = (select auth.uid())
+-- put: and r.user_id is not null

@@ -1,0 +1,6 @@
+-- What is private is so for agents alone: people see the private memories of whoever is in their workspaces.
+-- class: members of one workspace
+-- found by: matrix
+-- in: private.my_classes
+-- for: and (c.owner is null or c.owner = me); end if
+-- put: and (c.owner is null or me is not null); end if

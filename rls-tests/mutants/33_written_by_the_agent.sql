@@ -1,0 +1,7 @@
+-- What an agent wrote for somebody else is its own to read, because it is the same agent.
+-- class: members of one workspace
+-- found by: hostile
+-- through: memory_remember
+-- in: private.my_written
+-- for: and m.user_id = (select auth.uid())
+-- put: and m.user_id is not null

@@ -1,0 +1,6 @@
+-- Who may change a shared memory is asked as if membership was enough.
+-- class: members of one workspace
+-- found by: cases memory
+-- in: private.lock_my_memory
+-- for: private.my_role(workspace) <> 'owner'
+-- put: private.my_role(workspace) is null

@@ -1,0 +1,7 @@
+-- A run that waits is stopped by whoever is in the workspace.
+-- class: rows in every state
+-- found by: hostile
+-- through: run_cancel
+-- in: private.cancel_run
+-- for: and r.user_id = (select auth.uid())
+-- put: and (r.user_id = (select auth.uid()) or r.status = 'queued')

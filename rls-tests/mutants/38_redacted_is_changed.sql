@@ -1,0 +1,6 @@
+-- What was redacted is made everybody's afterwards.
+-- class: rows in every state
+-- found by: cases memory
+-- in: private.edit_my_memory
+-- for: if mine.redacted_at is not null then
+-- put: if mine.redacted_at is not null and not mine.live is null and false then

@@ -1,0 +1,6 @@
+-- An invitation counts after its time.
+-- class: rows in every state
+-- found by: cases driver
+-- in: private.invitation_status
+-- for: when invitation.expires_at <= private.now() then 'expired'
+-- put: when invitation.expires_at is null then 'expired'

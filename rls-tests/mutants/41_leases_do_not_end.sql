@@ -1,0 +1,6 @@
+-- Whoever had the lease writes also after it ended, until another one has the run.
+-- class: driver and leases
+-- found by: cases driver
+-- in: private.held_run
+-- for: and r.lease_until > private.now()
+-- put: and r.lease_until is not null

@@ -1,0 +1,6 @@
+-- A heartbeat asks for the run alone.
+-- class: driver and leases
+-- found by: cases driver
+-- in: driver.heartbeat_run
+-- for: and r.lease_token = p_lease
+-- put: and r.lease_token is not null

@@ -1,0 +1,6 @@
+-- A worker that lost its lease hands the run back, also from under another.
+-- class: driver and leases
+-- found by: cases driver
+-- in: driver.hand_back_run
+-- for: r.lease_token = p_lease and r.lease_until > private.now() and
+-- put: coalesce(r.lease_token = p_lease, true) and

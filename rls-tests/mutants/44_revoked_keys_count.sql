@@ -1,0 +1,6 @@
+-- A key counts until it ends, also after it was taken back.
+-- class: driver and leases
+-- found by: cases driver
+-- in: driver.api_key
+-- for: and k.revoked_at is null
+-- put: and (k.revoked_at is null or k.expires_at is null)

@@ -1,0 +1,6 @@
+-- A run is claimed while its worker has it.
+-- class: driver and leases
+-- found by: cases driver
+-- in: driver.claim_run
+-- for: r.lease_until <= private.now())
+-- put: r.lease_until <= private.now() + interval '1 hour')

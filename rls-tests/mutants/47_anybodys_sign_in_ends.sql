@@ -1,0 +1,6 @@
+-- A sign-in is ended by its id, whoever asks.
+-- class: driver and leases
+-- found by: cases driver
+-- in: driver.end_session
+-- for: and s.user_id = p_user
+-- put: and p_user is not null

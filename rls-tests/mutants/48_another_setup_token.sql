@@ -1,0 +1,6 @@
+-- A Duet that has its owner takes a new setup token.
+-- class: driver and leases
+-- found by: cases driver
+-- in: driver.put_setup_token
+-- for: where owner_since is null
+-- put: where id = 1

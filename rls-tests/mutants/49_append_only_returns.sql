@@ -1,0 +1,6 @@
+-- The function that stops changes lets the schema's owner pass.
+-- class: append-only and audit
+-- found by: fixed
+-- in: private.append_only
+-- for: begin
+-- put: begin if current_user = 'postgres' then return coalesce(new, old); end if;

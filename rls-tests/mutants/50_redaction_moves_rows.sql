@@ -1,0 +1,6 @@
+-- A redaction may say of which run it is.
+-- class: append-only and audit
+-- found by: fixed
+-- in: private.only_redacted
+-- for: and (new.workspace_id, new.run_id, new.seq) = (old.workspace_id, old.run_id, old.seq)
+-- put: and (new.workspace_id, new.seq) = (old.workspace_id, old.seq)

@@ -1,0 +1,7 @@
+-- That a role was changed is recorded where somebody became an owner, and not where somebody ceased to be one.
+-- class: append-only and audit
+-- found by: effects
+-- through: workspace_change_role
+-- in: private.change_role
+-- for: perform private.audit(workspace, 'member.role'
+-- put: perform private.audit(workspace, 'member.role') where new_role = 'owner'; perform jsonb_build_array(workspace, 'member.role'

@@ -1,0 +1,6 @@
+-- A log whose last entries are gone holds.
+-- class: append-only and audit
+-- found by: chains
+-- in: private.verify_audit
+-- for: or (head.seq, head.hash) is distinct from (rows, previous)
+-- put: or head.seq is null

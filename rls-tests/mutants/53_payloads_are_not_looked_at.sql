@@ -1,0 +1,6 @@
+-- A run's log holds whatever its payloads say.
+-- class: append-only and audit
+-- found by: chains
+-- in: private.verify_run
+-- for: or private.payload_hash(body.salt, body.payload) <> event.payload_hash
+-- put: or body.seq is null

@@ -1,0 +1,6 @@
+-- Who did something is what a setting says, if there is one.
+-- class: append-only and audit
+-- found by: cases audit
+-- in: private.audit
+-- for: workspace, (select auth.uid()),
+-- put: workspace, coalesce(nullif(current_setting('duet.user_id', true), '')::uuid, (select auth.uid())),

@@ -1,0 +1,6 @@
+-- The policy of the audit log asks for the workspaces that somebody is in, not for those that they own.
+-- class: row level security itself
+-- found by: matrix
+drop policy audit_entry_read on duet.audit_entry;
+create policy audit_entry_read on duet.audit_entry for select to authenticated
+    using (workspace_id = any (array(select private.my_workspaces())));

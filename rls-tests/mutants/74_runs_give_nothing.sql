@@ -1,0 +1,9 @@
+-- An agent may what its row says, whatever its run was given.
+-- class: agents
+-- found by: matrix
+-- in: private.my_agent
+-- for: select c from jsonb_array_elements_text(given.scopes -> 'capabilities') c where c = any (a.capabilities)
+-- put: select unnest(a.capabilities)
+-- in: private.my_agent
+-- for: select d from jsonb_array_elements_text(given.scopes #> '{memory_scopes,domains}') d where a.memory_scopes -> 'domains' ? d
+-- put: select jsonb_array_elements_text(a.memory_scopes -> 'domains')

@@ -1,0 +1,6 @@
+-- An agent that was switched off acts on.
+-- class: agents
+-- found by: matrix
+-- in: private.my_workspaces
+-- for: and a.active
+-- put: and a.id is not null

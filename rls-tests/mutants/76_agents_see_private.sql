@@ -1,0 +1,6 @@
+-- An agent whose row does not let it see what is private sees it when its run was given that.
+-- class: agents
+-- found by: matrix
+-- in: private.my_agent
+-- for: and (a.memory_scopes ->> 'private')::boolean
+-- put: and a.memory_scopes is not null

@@ -1,0 +1,6 @@
+-- Reading needs no capability.
+-- class: agents
+-- found by: matrix
+-- in: private.my_classes
+-- for: and capability = any (a.capabilities) and
+-- put: and (capability = any (a.capabilities) or capability = 'read_memory') and

@@ -1,0 +1,6 @@
+-- A token says in which workspace its bearer is, too.
+-- class: claims and settings
+-- found by: claims
+-- in: private.my_workspaces
+-- for: return query select m.workspace_id from duet.member m where m.user_id = me;
+-- put: return query select m.workspace_id from duet.member m where m.user_id = me union select (auth.jwt() #>> '{app_metadata,workspace_id}')::uuid;

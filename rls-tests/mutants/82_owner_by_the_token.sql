@@ -1,0 +1,6 @@
+-- Who has the role of an owner in their token is an owner.
+-- class: claims and settings
+-- found by: claims
+-- in: private.my_own_workspaces
+-- for: m.role = 'owner'
+-- put: (m.role = 'owner' or auth.jwt() ->> 'user_role' = 'owner')

@@ -1,0 +1,6 @@
+-- The workspace of an agent's settings counts for people as well.
+-- class: claims and settings
+-- found by: claims
+-- in: private.my_workspaces
+-- for: return query select m.workspace_id from duet.member m where m.user_id = me;
+-- put: return query select m.workspace_id from duet.member m where m.user_id = me union select nullif(current_setting('duet.workspace_id', true), '')::uuid where me is not null;

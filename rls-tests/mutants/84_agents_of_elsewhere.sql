@@ -1,0 +1,6 @@
+-- The acting agent is looked for in all workspaces: one of another acts in this.
+-- class: claims and settings
+-- found by: claims
+-- in: private.my_workspaces
+-- for: join duet.agent a on a.workspace_id = m.workspace_id
+-- put: join duet.agent a on a.workspace_id is not null

@@ -1,0 +1,6 @@
+-- Who made a workspace is its owner, whatever their role is now.
+-- class: changed roles
+-- found by: cases people
+-- in: private.my_role
+-- for: select m.role from duet.member m
+-- put: select case when m.user_id = (select w.created_by from duet.workspace w where w.id = workspace) then 'owner' else m.role end from duet.member m

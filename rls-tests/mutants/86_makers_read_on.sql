@@ -1,0 +1,6 @@
+-- Who made a workspace reads its audit log, whatever their role is now.
+-- class: changed roles
+-- found by: matrix
+-- in: private.my_own_workspaces
+-- for: m.role = 'owner'
+-- put: (m.role = 'owner' or m.workspace_id in (select w.id from duet.workspace w where w.created_by = m.user_id))

@@ -1,0 +1,6 @@
+-- Keys of whoever was removed count on.
+-- class: changed roles
+-- found by: cases people
+-- in: private.remove_member
+-- for: and k.user_id = person and k.revoked_at is null
+-- put: and k.user_id = person and k.revoked_at is null and person = me

@@ -1,0 +1,6 @@
+-- Who once came by an invitation is in the workspace, also after they were removed.
+-- class: changed roles
+-- found by: matrix
+-- in: private.my_workspaces
+-- for: return query select m.workspace_id from duet.member m where m.user_id = me;
+-- put: return query select m.workspace_id from duet.member m where m.user_id = me union select i.workspace_id from duet.invitation i where i.accepted_by = me;

@@ -1,0 +1,7 @@
+-- A run is locked before it is asked whose it is.
+-- class: locks and waiting
+-- found by: locks
+-- through: run_cancel
+-- in: private.cancel_run
+-- for: begin
+-- put: begin perform from duet.run r where r.workspace_id = workspace and r.id = run for update;

@@ -1,0 +1,7 @@
+-- Whoever asks to remove somebody holds up the workspace, also one that they are not in.
+-- class: locks and waiting
+-- found by: locks
+-- through: workspace_remove_member workspace_change_role
+-- in: private.hold_members
+-- for: and private.my_role(workspace) is not null
+-- put: and w.id is not null

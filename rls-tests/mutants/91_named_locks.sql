@@ -1,0 +1,7 @@
+-- A lock of the name of the workspace is taken before it is asked who is there.
+-- class: locks and waiting
+-- found by: locks
+-- through: workspace_rename
+-- in: private.rename_workspace
+-- for: begin
+-- put: begin perform pg_advisory_xact_lock(hashtextextended(workspace::text, 0));

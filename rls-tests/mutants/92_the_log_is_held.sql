@@ -1,0 +1,7 @@
+-- Refusals wait for the audit log.
+-- class: locks and waiting
+-- found by: locks
+-- through: key_revoke
+-- in: private.revoke_key
+-- for: begin
+-- put: begin perform from duet.audit_head h where h.workspace_id = workspace for update;

@@ -1,0 +1,7 @@
+-- What is told of a run has its lease in it.
+-- class: columns and secrets
+-- found by: hostile
+-- through: run_read
+-- in: private.run_json
+-- for: 'lease_token', 'lease_until'
+-- put: 'lease_until'

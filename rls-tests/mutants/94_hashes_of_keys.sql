@@ -1,0 +1,7 @@
+-- What is told of a key has its hash in it.
+-- class: columns and secrets
+-- found by: hostile
+-- through: key_list
+-- in: private.key_json
+-- for: - 'secret_hash'
+-- put: 

@@ -1,0 +1,7 @@
+-- What an owner is told of an invitation has the hash of its token in it.
+-- class: columns and secrets
+-- found by: hostile
+-- through: invitation_list
+-- in: private.invitation_json
+-- for: - 'token_hash'
+-- put: 

@@ -1,0 +1,6 @@
+-- What is superseded need not be of the same owner: what all see ends in favour of what one sees.
+-- class: optional arguments
+-- found by: cases memory
+-- in: private.memory_stored
+-- for: and c.owner is not distinct from n.owner
+-- put: 

@@ -1,0 +1,7 @@
+-- A key that ends by itself may be an owner's for anybody.
+-- class: optional arguments
+-- found by: hostile
+-- through: key_create create_key
+-- in: private.create_key
+-- for: private.my_role(workspace) <> 'owner'
+-- put: until is null and private.my_role(workspace) <> 'owner'

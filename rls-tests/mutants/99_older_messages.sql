@@ -1,0 +1,7 @@
+-- Who asks for older messages need not be in the workspace any more.
+-- class: optional arguments
+-- found by: hostile
+-- through: search_messages
+-- in: private.search_messages
+-- for: and workspace in (select private.my_workspaces())
+-- put: and (before is not null or workspace in (select private.my_workspaces()))

@@ -1,0 +1,6 @@
+-- A request's key is looked up whosever it is.
+-- class: members of one workspace
+-- found by: cases turns
+-- in: private.start_turn
+-- for: k.workspace_id = workspace and k.user_id = me and k.key = idempotency
+-- put: k.workspace_id = workspace and k.key = idempotency

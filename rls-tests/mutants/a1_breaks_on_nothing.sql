@@ -1,0 +1,7 @@
+-- A function breaks where an argument is missing, in the database's own words.
+-- class: broken requests
+-- found by: hostile
+-- through: run_start_turn
+-- in: private.start_turn
+-- for: if content !~ '\S' then
+-- put: if 1 / length(coalesce(content, '')) < 0 then

@@ -1,0 +1,6 @@
+-- When something was redacted can be written anew: a redaction passes twice.
+-- class: append-only and audit
+-- found by: fixed
+-- in: private.only_redacted
+-- for: old.payload is not null and
+-- put:

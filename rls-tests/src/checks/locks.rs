@@ -1,0 +1,163 @@
+//! What is held and waited for: a call with ids of what the actor may not see holds none of these rows, so that nobody is held up by a
+//! stranger, and it waits for nobody who holds them, so that no wait tells that something is there.
+
+use anyhow::Result;
+
+use crate::{
+    Actor,
+    attempt::{Effects, Outcome, Stage},
+    calls::{self, Call},
+    catalogue,
+    matrix::Table,
+    suite::Report,
+    words::Place,
+};
+
+const CHECK: &str = "locks";
+
+/// Who calls.
+const CALLERS: [Actor; 6] = [
+    Actor::Stranger,
+    Actor::ExMember,
+    Actor::Member,
+    Actor::Owner,
+    Actor::Agent,
+    Actor::Demoted,
+];
+
+/// Tables of which nobody in particular owns a row.
+const NOBODYS: [&str; 2] = ["duet.installation", "duet.embedding_model"];
+
+/// Finds rows that are held and waits that tell. Needs a second connection: where there is none, nothing is seen.
+pub async fn locks(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
+    if stage.witness("select 1::text").await?.is_none() {
+        return Ok(());
+    }
+    let there = catalogue::tables(stage).await?;
+    let tables: Vec<&Table> = tables
+        .iter()
+        .filter(|table| there.contains(&table.name) && !NOBODYS.contains(&table.name.as_str()))
+        .collect();
+    let functions = catalogue::functions(stage, "public").await?;
+    let calls: Vec<Call> = calls::declared()?
+        .into_iter()
+        .filter(|call| chosen(&call.name) && functions.iter().any(|function| function.name == call.name))
+        .collect();
+    for actor in CALLERS {
+        let calls: Vec<&Call> = calls
+            .iter()
+            .filter(|call| if actor.is_agent() { call.for_agents } else { call.for_people })
+            .collect();
+        held(stage, &tables, &calls, actor, report).await?;
+        waited_for(stage, &tables, &calls, actor, report).await?;
+    }
+    Ok(())
+}
+
+/// The calls with a victim's ids, as the victim would make them and one id after the other.
+fn attacks(call: &Call, actor: Actor) -> Vec<String> {
+    let mut attacks = Vec::new();
+    for call in call.variants() {
+        for victim in actor.victims() {
+            let mut whole = call.clone();
+            for (argument, value) in &mut whole.arguments {
+                // Who names another's secret, or an id that is to be made, has to know it.
+                if call.tells.contains(argument) {
+                    *value = Place::NOWHERE.fill(value);
+                } else if call.tells_within.contains(argument) {
+                    *value = actor.place().fill(value);
+                }
+            }
+            attacks.push(victim.fill(&whole.statement("public", None)));
+            for (argument, value) in &whole.arguments {
+                if value.contains("{my:") {
+                    attacks.push(
+                        actor
+                            .place()
+                            .fill(&whole.statement("public", Some((argument, &victim.fill(value))))),
+                    );
+                }
+            }
+        }
+    }
+    attacks
+}
+
+/// The rows that are nothing to the actor, with the number of those that somebody holds.
+fn others(tables: &[&Table], actor: Actor, lock: &str) -> Vec<(String, String, String)> {
+    tables
+        .iter()
+        .map(|table| {
+            let condition = format!("({} or {}) is not true", table.tellable(actor), table.changeable(actor));
+            let all = format!("select count(*)::text from {} t where {condition}", table.name);
+            let free = format!(
+                "select count(*)::text from (select 1 from {} t where {condition} for {lock} of t skip locked) free",
+                table.name
+            );
+            (table.name.clone(), all, free)
+        })
+        .collect()
+}
+
+async fn held(stage: &mut Stage, tables: &[&Table], calls: &[&Call], actor: Actor, report: &mut Report) -> Result<()> {
+    // The conditions ask who is a member: as another transaction sees it, before what happened meanwhile.
+    if !actor.meanwhile().is_empty() {
+        return Ok(());
+    }
+    let taken: Vec<String> = others(tables, actor, "no key update")
+        .into_iter()
+        .map(|(table, all, free)| format!("select '{table}' where ({all})::bigint > ({free})::bigint"))
+        .collect();
+    let taken = taken.join(" union all ");
+    for call in calls {
+        stage.begin_as(actor).await?;
+        for attack in attacks(call, actor) {
+            report.tried += 1;
+            stage.attempt(&attack, Effects::Stay).await?;
+        }
+        for table in stage.witness(&taken).await?.unwrap_or_default() {
+            let who = actor.name();
+            report.find(CHECK, format!("{who} holds rows of {table} by public.{}", call.name));
+        }
+        let advisory = stage
+            .witness(
+                "select count(*)::text from pg_locks l join pg_stat_activity a on a.pid = l.pid
+                      where l.locktype = 'advisory' and a.datname = current_database() and l.pid <> pg_backend_pid()",
+            )
+            .await?
+            .unwrap_or_default();
+        if advisory != ["0"] {
+            report.find(
+                CHECK,
+                format!("{} holds a lock of its own by public.{}", actor.name(), call.name),
+            );
+        }
+        stage.rollback().await?;
+    }
+    Ok(())
+}
+
+async fn waited_for(stage: &mut Stage, tables: &[&Table], calls: &[&Call], actor: Actor, report: &mut Report) -> Result<()> {
+    let hold: Vec<String> = others(tables, actor, "update").into_iter().map(|(_, _, free)| free).collect();
+    stage.begin(actor).await?;
+    stage.witness(&format!("begin; {}", hold.join("; "))).await?;
+    stage.run("set local lock_timeout = '20ms'").await?;
+    stage.take_on(actor).await?;
+    for call in calls {
+        for attack in attacks(call, actor) {
+            report.tried += 1;
+            if let Outcome::Refused { code, .. } = stage.attempt(&attack, Effects::TakenBack).await?
+                && code == "55P03"
+            {
+                let who = actor.name();
+                report.find(
+                    CHECK,
+                    format!("{who} waits for others by {}", crate::attempt::shortened(&attack)),
+                );
+            }
+        }
+    }
+    stage.rollback().await?;
+    stage.witness("rollback").await?;
+    Ok(())
+}
