@@ -139,11 +139,14 @@ $$;
 call private.expose('private', 'conversation_json', 'authenticated', 'duet_agent');
 
 create function private.message_json(message duet.message) returns jsonb
-language sql immutable set search_path = '' as $$
+language sql stable set search_path = '' as $$
     select jsonb_build_object(
         'id', message.id, 'conversation_id', message.conversation_id, 'ordinal', message.ordinal, 'role', message.role,
         'status', message.status, 'text', message.text, 'parent_id', message.parent_id, 'run_id', message.run_id,
-        'agent_id', message.agent_id, 'trace', message.trace, 'created_at', message.created_at)
+        'agent_id', message.agent_id, 'trace', message.trace, 'ended', (
+            select jsonb_build_object('status', r.status, 'reason', r.reason) from duet.run r
+            where r.workspace_id = message.workspace_id and r.id = message.run_id and r.status not in ('queued', 'running')),
+        'created_at', message.created_at)
 $$;
 call private.expose('private', 'message_json', 'authenticated', 'duet_agent');
 

@@ -6,7 +6,7 @@ create table duet.run_event (
     run_id       uuid not null,
     seq          bigint not null,
     kind         text not null check (kind in
-        ('started', 'context', 'model', 'delta', 'reply', 'retry', 'tool', 'cancel', 'recovered', 'done', 'error')),
+        ('started', 'context', 'model', 'delta', 'reply', 'retry', 'tool', 'limit', 'cancel', 'recovered', 'done', 'error')),
     at           timestamptz(3) not null,
     payload_hash bytea not null check (length(payload_hash) = 32),
     chain_hash   bytea not null check (length(chain_hash) = 32),

@@ -19,12 +19,13 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'made_title');
 
--- The bounds of a turn with their five fields and nothing else; null when they are not that, or beyond all reason.
+-- The bounds of a turn with their fields and nothing else; null when they are not that, or beyond all reason.
 create function private.known_turn_limits(limits jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
-    select case when count(*) = 5 then jsonb_object_agg(field, limits -> field) end
+    select case when count(*) = 11 then jsonb_object_agg(field, limits -> field) end
     from (values ('max_steps', 1000), ('max_identical_calls', 1000), ('max_tokens', 100000000), ('max_attempts', 100),
-                 ('max_output_tokens', 10000000)) as known (field, most)
+                 ('max_output_tokens', 10000000), ('max_reply_bytes', 1000000), ('max_argument_bytes', 1000000),
+                 ('max_calls_per_reply', 1000), ('max_calls', 10000), ('max_memories', 1000), ('max_seconds', 86400)) as known (field, most)
     where limits ->> field ~ '^[0-9]{1,9}$' and jsonb_typeof(limits -> field) = 'number' and (limits ->> field)::int <= most
 $$;
 call private.expose('private', 'known_turn_limits');
@@ -36,14 +37,16 @@ language sql stable set search_path = '' as $$
     select jsonb_object_agg(asked.field, least(asked.value::int, (allowed.limits ->> asked.field)::int))
     from jsonb_each_text(private.known_turn_limits(limits)) as asked (field, value),
          (select coalesce((select i.turn_limits from duet.installation i),
-                          '{"max_steps": 8, "max_identical_calls": 2, "max_tokens": 200000, "max_attempts": 4, "max_output_tokens": 4096}')
+                          '{"max_steps": 8, "max_identical_calls": 2, "max_tokens": 200000, "max_attempts": 4, "max_output_tokens": 4096,
+                            "max_reply_bytes": 262144, "max_argument_bytes": 65536, "max_calls_per_reply": 16, "max_calls": 64,
+                            "max_memories": 16, "max_seconds": 900}')
                  as limits) allowed
 $$;
 call private.expose('private', 'turn_limits');
 
 -- Queues a run with its first event. The caller has locked the conversation and found it free.
 create function private.queue_run(
-    conversation duet.conversation, message uuid, run uuid, reply uuid, prefix text, limits jsonb
+    conversation duet.conversation, message uuid, run uuid, reply uuid, prefix text, continues uuid, limits jsonb
 ) returns jsonb
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -60,7 +63,8 @@ begin
     returning * into queued;
     update duet.message m set run_id = run where m.workspace_id = conversation.workspace_id and m.id = message;
     perform private.append_events(queued, private.made_event('started', jsonb_build_object(
-        'type', 'started', 'agent_id', answering, 'message_id', message, 'reply_id', reply, 'prefix', prefix, 'limits', limits)));
+        'type', 'started', 'agent_id', answering, 'message_id', message, 'reply_id', reply, 'prefix', prefix, 'continues', continues,
+        'limits', limits)));
     return private.ok(private.receipt_json(queued));
 end;
 $$;
@@ -135,7 +139,7 @@ begin
     returning * into here;
     insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, created_at)
     values (workspace, message, conversation, me, here.last_ordinal, 'user', 'complete', content, at);
-    answer := private.queue_run(here, message, run, reply, '', bounds);
+    answer := private.queue_run(here, message, run, reply, '', null, bounds);
     if idempotency is not null then
         insert into duet.idempotency_key as k values (workspace, me, idempotency, request, message, run, reply, at + interval '48 hours')
         on conflict (workspace_id, user_id, key) do update
@@ -202,7 +206,7 @@ begin
     where m.workspace_id = workspace and m.parent_id = message and not m.superseded order by m.ordinal desc limit 1;
     if mode = 'continue' then
         if shown.status in ('stopped', 'limited', 'interrupted') then
-            return private.queue_run(here, message, run, shown.id, shown.text, bounds);
+            return private.queue_run(here, message, run, shown.id, shown.text, shown.run_id, bounds);
         end if;
         return private.refused('conflict',
             'There is no stopped or interrupted reply to go on from. Start the answer anew instead.');
@@ -211,7 +215,7 @@ begin
         return private.refused('conflict', 'That reply id is taken. Choose another.');
     end if;
     update duet.message m set superseded = true where m.workspace_id = workspace and m.id = shown.id;
-    return private.queue_run(here, message, run, reply, '', bounds);
+    return private.queue_run(here, message, run, reply, '', null, bounds);
 end;
 $$;
 call private.expose('private', 'retry_turn', 'authenticated');

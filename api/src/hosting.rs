@@ -7,6 +7,7 @@ use std::{
 };
 
 use axum::Router;
+use duet_core::run::Driver;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
@@ -14,6 +15,8 @@ use crate::{connections, state::AppState};
 
 /// Between two looks at the embedding backlog when nobody says that it has grown.
 const BACKLOG_POLL: Duration = Duration::from_secs(60);
+/// A driver that is not done so long after it should be is given up.
+const SPARE: Duration = Duration::from_secs(3);
 /// Between two lines about a long backlog.
 const PROGRESS_STEP: u64 = 1_000;
 
@@ -21,7 +24,8 @@ const PROGRESS_STEP: u64 = 1_000;
 /// and the sweeper. Then no connection is accepted any more, open streams end, requests and runs get the grace period of the
 /// settings, and what is unfinished is handed back for the next start.
 pub async fn serve(listener: TcpListener, router: Router, state: AppState, shutdown: impl Future<Output = ()> + Send + 'static) {
-    let tasks = Tasks::start(&state);
+    let grace = Duration::from_secs(state.config().server.shutdown_grace_seconds);
+    let tasks = Tasks::start(&state, grace);
     let closing = state.closing();
     let trigger = {
         let state = state.clone();
@@ -31,17 +35,23 @@ pub async fn serve(listener: TcpListener, router: Router, state: AppState, shutd
             state.close();
         })
     };
-    let grace = Duration::from_secs(state.config().server.shutdown_grace_seconds);
-    tokio::select! {
-        () = connections::serve(listener, router, state.config(), closing.clone()) => {}
-        () = async {
-            turned(closing).await;
-            tokio::time::sleep(grace).await;
-        } => warn!("some requests did not end in time and were cut"),
-    }
+    let serving = async {
+        tokio::select! {
+            () = connections::serve(listener, router, state.config(), closing.clone()) => {}
+            () = async {
+                turned(closing.clone()).await;
+                tokio::time::sleep(grace).await;
+            } => warn!("some requests did not end in time and were cut"),
+        }
+        state.close();
+    };
+    // Requests and runs have the same time, and no run is taken up any more.
+    let working = async {
+        turned(closing.clone()).await;
+        tasks.stop().await;
+    };
+    tokio::join!(serving, working);
     trigger.abort();
-    state.close();
-    tasks.stop(grace).await;
 }
 
 /// Resolves once the value is true (or nobody can set it any more).
@@ -52,16 +62,18 @@ pub(crate) async fn turned(mut receiver: watch::Receiver<bool>) {
 /// What a process does beside answering requests: drives runs, embeds what lacks a vector, sweeps.
 pub struct Tasks {
     stop: watch::Sender<bool>,
+    grace: Duration,
     driver: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
-    /// Starts them.
-    pub fn start(state: &AppState) -> Self {
+    /// Starts them; runs that are under way at the end may go on for `grace`.
+    pub fn start(state: &AppState, grace: Duration) -> Self {
         let stop = watch::Sender::new(false);
         Self {
-            driver: tokio::spawn(drive(state.clone(), stop.subscribe())),
+            grace,
+            driver: tokio::spawn(drive(state.clone(), stop.subscribe(), grace)),
             others: vec![
                 tokio::spawn(embed(state.clone(), stop.subscribe())),
                 tokio::spawn(sweep(state.clone(), stop.subscribe())),
@@ -70,11 +82,11 @@ impl Tasks {
         }
     }
 
-    /// Has runs end within `grace`; what is unfinished is handed back.
-    pub async fn stop(self, grace: Duration) {
+    /// Has runs end within the grace period; what is unfinished is handed back.
+    pub async fn stop(self) {
         self.stop.send_replace(true);
         let abort = self.driver.abort_handle();
-        if tokio::time::timeout(grace.max(Duration::from_secs(5)), self.driver)
+        if tokio::time::timeout(self.grace + Driver::HANDING_BACK + SPARE, self.driver)
             .await
             .is_err()
         {
@@ -88,12 +100,12 @@ impl Tasks {
 }
 
 /// Drives runs; starts again should the driver fall over, since nobody would be answered without it.
-async fn drive(state: AppState, stop: watch::Receiver<bool>) {
+async fn drive(state: AppState, stop: watch::Receiver<bool>, grace: Duration) {
     let concurrency = usize::try_from(state.config().worker.concurrency).unwrap_or(1);
     while !*stop.borrow() {
         state.set_working(true);
         let (driver, stop, wake) = (state.driver().clone(), stop.clone(), state.wake());
-        let work = AbortOnDrop(tokio::spawn(async move { driver.work(stop, wake, concurrency).await }));
+        let work = AbortOnDrop(tokio::spawn(async move { driver.work(stop, wake, concurrency, grace).await }));
         let ended = work.join().await;
         state.set_working(false);
         if ended.is_err() {

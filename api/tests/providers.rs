@@ -3,6 +3,8 @@
 
 #[path = "providers/embedders.rs"]
 mod embedders;
+#[path = "providers/endless.rs"]
+mod endless;
 #[path = "providers/failures.rs"]
 mod failures;
 #[path = "providers/replies.rs"]

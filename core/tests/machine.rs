@@ -1,9 +1,10 @@
 //! The run machine by itself: no I/O, no async.
 
 use duet_core::{
+    Timestamp,
     domain::{
-        EffectClass, Locality, MessageStatus, ModelFailure, RunEvent, RunOutcome, StopReason, ToolCall, ToolOutput, ToolStatus,
-        TurnLimits, Usage,
+        EffectClass, Locality, MessageStatus, ModelFailure, RunEvent, RunOutcome, StopReason, StoredEvent, ToolCall, ToolOutput,
+        ToolStatus, TurnLimits, Usage,
     },
     ids::{AgentId, Id, MessageId, UserId},
     run::{
@@ -24,6 +25,7 @@ fn started(limits: TurnLimits) -> RunEvent {
         message_id: id::<MessageId>(),
         reply_id: id(),
         prefix: String::new(),
+        continues: None,
         limits,
     }
 }
@@ -284,6 +286,123 @@ fn used_up_tokens_end_the_turn() {
 }
 
 #[test]
+fn the_longest_attempt_is_kept_when_none_comes_to_an_end() {
+    let limits = TurnLimits {
+        max_attempts: 3,
+        ..TurnLimits::default()
+    };
+    let mut events = begun(limits);
+    for (attempt, text) in [(1, "a word"), (2, "a word more"), (3, "a")] {
+        events = with(
+            events,
+            [
+                called(1, attempt),
+                delta(1, text),
+                failed(1, attempt, ModelFailure::Unreachable),
+            ],
+        );
+        if attempt < 3 {
+            assert_eq!(play(&events).0.text(), "");
+            events.push(RunEvent::RetryDue { step: 1 });
+        }
+    }
+    let (state, effects) = play(&events);
+    assert_eq!(state.text(), "a word more");
+    assert!(
+        matches!(
+            &effects[..],
+            [Effect::Finish {
+                outcome: RunOutcome::Failed { .. },
+                reply: Some(MessageStatus::Interrupted)
+            }]
+        ),
+        "{effects:?}"
+    );
+}
+
+/// Whatever bound ends a turn: with words of a reply it is limited, without a word it has failed.
+#[test]
+fn bounds_without_a_reply_are_failures() {
+    let one_step = TurnLimits {
+        max_steps: 1,
+        ..TurnLimits::default()
+    };
+    let few_tokens = TurnLimits {
+        max_tokens: 1,
+        ..TurnLimits::default()
+    };
+    let reached = || RunEvent::LimitReached {
+        message: "Enough.".into(),
+        usage: Usage::default(),
+        cost_micros: Some(0),
+    };
+    let stopped = |stop| RunEvent::ModelReplied {
+        step: 1,
+        tool_calls: vec![],
+        usage: Usage::default(),
+        cost_micros: None,
+        stop,
+    };
+    let calls = || replied(1, vec![call("a", "recall", "x")]);
+    let ends: [(TurnLimits, Vec<RunEvent>); 5] = [
+        (one_step, vec![calls()]),
+        (few_tokens, vec![calls(), tool_finished(1, "a", ToolStatus::Succeeded)]),
+        (TurnLimits::default(), vec![reached()]),
+        (TurnLimits::default(), vec![stopped(StopReason::Length)]),
+        (TurnLimits::default(), vec![stopped(StopReason::Filtered)]),
+    ];
+    for (limits, end) in ends {
+        let silent = with(with(begun(limits.clone()), [called(1, 1)]), end.clone());
+        assert!(
+            matches!(
+                &play(&silent).1[..],
+                [Effect::Finish {
+                    outcome: RunOutcome::Failed {
+                        failure: ModelFailure::Limited,
+                        ..
+                    },
+                    reply: None
+                }]
+            ),
+            "{end:?}"
+        );
+        let spoken = with(with(begun(limits), [called(1, 1), delta(1, "Hm.")]), end.clone());
+        assert!(
+            matches!(
+                &play(&spoken).1[..],
+                [Effect::Finish {
+                    outcome: RunOutcome::Limited { .. },
+                    reply: Some(MessageStatus::Limited)
+                }]
+            ),
+            "{end:?}"
+        );
+    }
+}
+
+/// The time of a turn is the time that somebody worked on it.
+#[test]
+fn waiting_for_a_worker_takes_no_time_of_the_turn() {
+    let log = [
+        (started(TurnLimits::default()), 0),
+        (context(), 90_000),
+        (called(1, 1), 91_000),
+        (delta(1, "x"), 93_000),
+        (recovered(), 500_000),
+        (called(1, 1), 504_000),
+        (cancel(), 505_000),
+    ];
+    let stored = (1..).zip(log).map(|(seq, (event, millis))| StoredEvent {
+        seq,
+        kind: event.kind(),
+        event: Some(event),
+        at: Timestamp::from_millis(millis),
+    });
+    let worked = TurnState::replay(&stored.collect::<Vec<_>>()).worked;
+    assert_eq!(worked.as_millis(), 3_000 + 4_000);
+}
+
+#[test]
 fn failures_by_kind() {
     use ModelFailure::*;
     let kinds = [
@@ -294,19 +413,24 @@ fn failures_by_kind() {
         (Unauthorized, false),
         (UnknownModel, false),
         (Rejected, false),
+        (Limited, false),
     ];
     for (failure, retried) in kinds {
         let (state, effects) = play(&with(
             begun(TurnLimits::default()),
             [called(1, 1), delta(1, "half"), failed(1, 1, failure)],
         ));
-        assert_eq!(state.text(), "", "what a failed attempt wrote is void");
+        let (kept, why) = match retried {
+            true => ("", "what a failed attempt wrote is void"),
+            false => ("half", "what the last one wrote is kept"),
+        };
+        assert_eq!(state.text(), kept, "{why}");
         match &effects[..] {
             [Effect::WaitForRetry { step: 1, .. }] => assert!(retried, "{failure}"),
             [
                 Effect::Finish {
                     outcome: RunOutcome::Failed { .. },
-                    reply: None,
+                    reply: Some(MessageStatus::Interrupted),
                 },
             ] => assert!(!retried, "{failure}"),
             other => panic!("{failure}: {other:?}"),
@@ -539,6 +663,11 @@ fn any_event() -> impl Strategy<Value = RunEvent> {
         (1..4_u32, calls).prop_map(|(step, calls)| replied(step, calls)),
         (1..4_u32, 1..5_u32, failure).prop_map(|(step, attempt, failure)| failed(step, attempt, failure)),
         (1..4_u32).prop_map(|step| RunEvent::RetryDue { step }),
+        Just(RunEvent::LimitReached {
+            message: "Enough.".into(),
+            usage: Usage::default(),
+            cost_micros: None
+        }),
         (1..4_u32, "[ab]", class).prop_map(|(step, id, class)| tool_started(step, &id, class)),
         (1..4_u32, "[ab]", status).prop_map(|(step, id, status)| tool_finished(step, &id, status)),
         Just(cancel()),

@@ -30,6 +30,8 @@ use crate::{
 
 /// A sign-in of a command lasts as long at most, should the command be killed before it signs out.
 const SIGN_IN: Duration = Duration::from_secs(24 * 3600);
+/// How long a reply that is under way may go on once the command ends.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The open data file with the key that opened it.
 pub struct Opened {
@@ -213,14 +215,14 @@ impl Inside {
     /// Has runs driven, and memories embedded, by this process.
     pub fn drive(&mut self) {
         if self.tasks.is_none() {
-            self.tasks = Some(Tasks::start(&self.state));
+            self.tasks = Some(Tasks::start(&self.state, GRACE));
         }
     }
 
     /// Signs out, stops what this process drives, and lets go of the file.
     pub async fn close(self) {
         if let Some(tasks) = self.tasks {
-            tasks.stop(Duration::from_secs(5)).await;
+            tasks.stop().await;
         }
         if let Some(sign_in) = &self.sign_in {
             sign_in.end(&self.state).await;

@@ -10,8 +10,9 @@ pub struct Place {
 }
 
 /// `{limits}`: bounds of a turn.
-const LIMITS: &str =
-    r#"{"max_steps": 8, "max_identical_calls": 2, "max_tokens": 1000, "max_attempts": 3, "max_output_tokens": 500}"#;
+const LIMITS: &str = r#"{"max_steps": 8, "max_identical_calls": 2, "max_tokens": 1000, "max_attempts": 3, "max_output_tokens": 500,
+        "max_reply_bytes": 10000, "max_argument_bytes": 10000, "max_calls_per_reply": 8, "max_calls": 16, "max_memories": 8,
+        "max_seconds": 60}"#;
 
 /// Everybody with an account.
 pub const PEOPLE: [&str; 5] = ["owner", "member", "former", "stranger", "bystander"];

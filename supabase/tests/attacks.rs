@@ -6,7 +6,7 @@ use std::time::Duration;
 use duet_core::{
     Caller,
     contract::{World, memories::fact},
-    domain::{EventKind, LeasePolicy, PageRequest, RunStatus},
+    domain::{EventKind, LeasePolicy, PageRequest, RunStatus, TurnLimits},
     ids::{Id, WorkspaceId},
 };
 use duet_supabase::testing::TestDatabase;
@@ -325,8 +325,7 @@ async fn hostile_arguments_are_refused() {
     let db = TestDatabase::fresh().await;
     let world = World::new(&db).await;
     let conversation = world.conversation(&world.owner).await;
-    let limits =
-        json!({"max_steps": 8, "max_identical_calls": 2, "max_tokens": 1000, "max_attempts": 4, "max_output_tokens": 100});
+    let limits = json!(TurnLimits::default());
     let turn = |caller: &Caller, text: &str, limits: &Value| {
         let (message, run, reply) = (
             world.turn(conversation.id, "x").message_id,
@@ -346,6 +345,8 @@ async fn hostile_arguments_are_refused() {
         ("max_attempts", json!("4")),
         ("max_output_tokens", json!(1.5)),
         ("max_output_tokens", Value::Null),
+        ("max_reply_bytes", json!(2_000_000)),
+        ("max_seconds", json!(1e9)),
     ] {
         let mut limits = limits.clone();
         limits[field] = value;
@@ -584,7 +585,19 @@ async fn no_token_is_no_setup_token() {
 async fn a_turn_stays_within_the_operators_bounds() {
     let db = TestDatabase::fresh().await;
     let world = World::new(&db).await;
-    let greedy = json!({"max_steps": 900, "max_identical_calls": 900, "max_tokens": 90_000_000, "max_attempts": 90, "max_output_tokens": 9_000_000});
+    let greedy = json!(TurnLimits {
+        max_steps: 900,
+        max_identical_calls: 900,
+        max_tokens: 90_000_000,
+        max_attempts: 90,
+        max_output_tokens: 9_000_000,
+        max_reply_bytes: 900_000,
+        max_argument_bytes: 900_000,
+        max_calls_per_reply: 900,
+        max_calls: 9_000,
+        max_memories: 900,
+        max_seconds: 86_000,
+    });
     let bounds_of = async |asked: &Value| {
         let conversation = world.conversation(&world.owner).await;
         let ids = world.turn(conversation.id, "x");
@@ -601,17 +614,39 @@ async fn a_turn_stays_within_the_operators_bounds() {
             .unwrap();
         serde_json::from_str::<Value>(&payload).unwrap()["limits"].clone()
     };
-    let defaults = json!(duet_core::domain::TurnLimits::default());
+    let defaults = json!(TurnLimits::default());
     assert_eq!(bounds_of(&greedy).await, defaults, "before anybody has said what is allowed");
-    let operators =
-        json!({"max_steps": 3, "max_identical_calls": 1, "max_tokens": 5_000, "max_attempts": 2, "max_output_tokens": 500});
+    let operators = json!(TurnLimits {
+        max_steps: 3,
+        max_identical_calls: 1,
+        max_tokens: 5_000,
+        max_attempts: 2,
+        max_output_tokens: 500,
+        max_reply_bytes: 9_000,
+        max_argument_bytes: 8_000,
+        max_calls_per_reply: 5,
+        max_calls: 9,
+        max_memories: 4,
+        max_seconds: 100,
+    });
     let set = format!("select driver.set_turn_limits('{operators}')");
     sqlx::raw_sql(AssertSqlSafe(set))
         .execute(&mut db.worker().await)
         .await
         .unwrap();
     assert_eq!(bounds_of(&greedy).await, operators);
-    let modest =
-        json!({"max_steps": 2, "max_identical_calls": 1, "max_tokens": 1_000, "max_attempts": 1, "max_output_tokens": 100});
+    let modest = json!(TurnLimits {
+        max_steps: 2,
+        max_identical_calls: 1,
+        max_tokens: 1_000,
+        max_attempts: 1,
+        max_output_tokens: 100,
+        max_reply_bytes: 5_000,
+        max_argument_bytes: 4_000,
+        max_calls_per_reply: 2,
+        max_calls: 3,
+        max_memories: 1,
+        max_seconds: 50,
+    });
     assert_eq!(bounds_of(&modest).await, modest, "less is given where less is asked for");
 }

@@ -181,6 +181,18 @@ pub struct TurnConfig {
     pub max_attempts: u32,
     /// Output tokens of one model call.
     pub max_output_tokens: u32,
+    /// Bytes of a reply's text; more is cut off, and the reply ends there.
+    pub max_reply_bytes: u32,
+    /// Bytes of the tool calls that one model call asks for, names and arguments together.
+    pub max_argument_bytes: u32,
+    /// Tool calls that one model call may ask for.
+    pub max_calls_per_reply: u32,
+    /// Tool calls of a turn.
+    pub max_calls: u32,
+    /// Memories that a turn may write.
+    pub max_memories: u32,
+    /// Seconds of work on a turn; the time that it waits for a worker does not count.
+    pub max_seconds: u32,
 }
 
 impl Default for TurnConfig {
@@ -192,6 +204,12 @@ impl Default for TurnConfig {
             max_tokens: limits.max_tokens,
             max_attempts: limits.max_attempts,
             max_output_tokens: limits.max_output_tokens,
+            max_reply_bytes: limits.max_reply_bytes,
+            max_argument_bytes: limits.max_argument_bytes,
+            max_calls_per_reply: limits.max_calls_per_reply,
+            max_calls: limits.max_calls,
+            max_memories: limits.max_memories,
+            max_seconds: limits.max_seconds,
         }
     }
 }
@@ -204,6 +222,12 @@ impl From<&TurnConfig> for TurnLimits {
             max_tokens: config.max_tokens,
             max_attempts: config.max_attempts,
             max_output_tokens: config.max_output_tokens,
+            max_reply_bytes: config.max_reply_bytes,
+            max_argument_bytes: config.max_argument_bytes,
+            max_calls_per_reply: config.max_calls_per_reply,
+            max_calls: config.max_calls,
+            max_memories: config.max_memories,
+            max_seconds: config.max_seconds,
         }
     }
 }
@@ -214,9 +238,9 @@ impl From<&TurnConfig> for TurnLimits {
 pub struct WorkerConfig {
     /// Replies written at the same time.
     pub concurrency: u32,
-    /// A worker that gives no sign of life for so many seconds loses its run to another.
+    /// A worker that gives no sign of life for so many seconds loses its run to another process. Has no meaning for the data file, which one process has.
     pub lease_seconds: u64,
-    /// After so many lost workers a run is parked.
+    /// After so many workers in a row that brought a run no further it is parked. Workers that stop in good order do not count.
     pub max_attempts: u32,
     /// Seconds between two sweeps for what has expired.
     pub sweep_seconds: u64,
@@ -348,6 +372,16 @@ impl Config {
         within("turn.max_tokens", self.turn.max_tokens, 1_000..=100_000_000)?;
         within("turn.max_attempts", self.turn.max_attempts.into(), 1..=20)?;
         within("turn.max_output_tokens", self.turn.max_output_tokens.into(), 16..=1_000_000)?;
+        within("turn.max_reply_bytes", self.turn.max_reply_bytes.into(), 1_000..=1_000_000)?;
+        within(
+            "turn.max_argument_bytes",
+            self.turn.max_argument_bytes.into(),
+            1_000..=1_000_000,
+        )?;
+        within("turn.max_calls_per_reply", self.turn.max_calls_per_reply.into(), 1..=256)?;
+        within("turn.max_calls", self.turn.max_calls.into(), 1..=4_096)?;
+        within("turn.max_memories", self.turn.max_memories.into(), 0..=1_000)?;
+        within("turn.max_seconds", self.turn.max_seconds.into(), 10..=86_400)?;
         within("worker.concurrency", self.worker.concurrency.into(), 1..=1_024)?;
         within("worker.lease_seconds", self.worker.lease_seconds, 3..=3_600)?;
         within("worker.max_attempts", self.worker.max_attempts.into(), 1..=100)?;

@@ -170,9 +170,11 @@ struct OpenAiItem {
 fn embed_error(error: ModelError) -> EmbedError {
     match error.failure {
         ModelFailure::Unreachable | ModelFailure::TimedOut | ModelFailure::Busy => EmbedError::Unavailable(error.message),
-        ModelFailure::Malformed | ModelFailure::Unauthorized | ModelFailure::UnknownModel | ModelFailure::Rejected => {
-            EmbedError::Misconfigured(error.message)
-        }
+        ModelFailure::Malformed
+        | ModelFailure::Limited
+        | ModelFailure::Unauthorized
+        | ModelFailure::UnknownModel
+        | ModelFailure::Rejected => EmbedError::Misconfigured(error.message),
     }
 }
 

@@ -172,6 +172,12 @@ impl Agui {
                 "retry",
                 json!({"step": step, "attempt": attempt, "failure": failure, "message": message, "text": self.turn.text()}),
             )],
+            RunEvent::LimitReached { message, usage, .. } => {
+                vec![custom(
+                    "limit",
+                    json!({"message": message, "usage": usage, "text": self.turn.text()}),
+                )]
+            }
             RunEvent::RetryDue { step } => vec![custom("retry_due", json!({ "step": step }))],
             RunEvent::ToolStarted { step, call_id, .. } => match self.announce(*step, call_id) {
                 // A call that is made again after a crash is the same call.

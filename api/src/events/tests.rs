@@ -64,6 +64,7 @@ fn started(prefix: &str) -> RunEvent {
         message_id: id(5),
         reply_id: id(6),
         prefix: prefix.into(),
+        continues: None,
         limits: TurnLimits::default(),
     }
 }

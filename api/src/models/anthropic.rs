@@ -220,6 +220,9 @@ struct Events {
     /// Tool calls being written, by content block.
     calls: BTreeMap<u64, (String, String, Value, String)>,
     called: bool,
+    /// Bytes of the parts of calls, and of thinking.
+    parts: usize,
+    thought: usize,
     /// The partial reply ended in white space that was not sent: the model will write it again.
     trim_start: bool,
 }
@@ -283,6 +286,8 @@ enum Delta {
     Text { text: String },
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
     #[serde(other)]
     Other,
 }
@@ -303,7 +308,8 @@ struct Tokens {
 impl Events {
     /// The API counts cached input beside `input_tokens`; Duet counts it within.
     fn count(&mut self, tokens: &Tokens) {
-        let uncached = self.usage.input_tokens - self.usage.cached_input_tokens - self.usage.cache_write_tokens;
+        let cached = self.usage.cached_input_tokens.saturating_add(self.usage.cache_write_tokens);
+        let uncached = self.usage.input_tokens.saturating_sub(cached);
         self.usage.cached_input_tokens = tokens.cache_read_input_tokens.unwrap_or(self.usage.cached_input_tokens);
         self.usage.cache_write_tokens = tokens.cache_creation_input_tokens.unwrap_or(self.usage.cache_write_tokens);
         self.usage.input_tokens = tokens
@@ -335,6 +341,11 @@ impl stream::Decoder for Events {
             Event::ContentBlockStart { index, content_block } => match content_block {
                 Block::Text { text } => self.text(text, out),
                 Block::ToolUse { id, name, input } => {
+                    // An entry of its own costs memory as well.
+                    self.parts += 64 + id.len() + name.len() + input.to_string().len();
+                    if self.parts > stream::MAX_CALLS {
+                        return Err(stream::Fault::TooMuch);
+                    }
                     self.calls.insert(index, (id, name, input, String::new()));
                 }
                 Block::Other => {}
@@ -343,11 +354,13 @@ impl stream::Decoder for Events {
                 Delta::Text { text } => self.text(text, out),
                 Delta::InputJson { partial_json } => {
                     let (.., json) = self.calls.get_mut(&index).ok_or(stream::Fault::Malformed)?;
-                    if json.len() + partial_json.len() > stream::MAX_FRAME {
-                        return Err(stream::Fault::Malformed);
+                    self.parts += partial_json.len();
+                    if self.parts > stream::MAX_CALLS {
+                        return Err(stream::Fault::TooMuch);
                     }
                     json.push_str(&partial_json);
                 }
+                Delta::Thinking { thinking } => self.thought += thinking.len(),
                 Delta::Other => {}
             },
             Event::ContentBlockStop { index } => {
@@ -381,5 +394,9 @@ impl stream::Decoder for Events {
             Event::Other => {}
         }
         Ok(())
+    }
+
+    fn heard(&self) -> usize {
+        self.parts + self.thought
     }
 }

@@ -60,10 +60,10 @@ pub struct ProviderConfig {
     /// private address literals, no for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<bool>,
-    /// Seconds to wait for the first byte of an answer.
+    /// Seconds to wait for an answer to begin: for its head, and then for the first thing that it says.
     #[serde(default = "first_byte_seconds")]
     pub timeout_seconds: u64,
-    /// Seconds that may pass between two parts of an answer.
+    /// Seconds that may pass between two parts of an answer that say something: text, reasoning, parts of a tool call. Comments, pings and empty parts do not count.
     #[serde(default = "idle_seconds")]
     pub idle_timeout_seconds: u64,
     /// Ollama only: size of the context window to ask for, in tokens. Unset: Ollama's own default, which may silently drop

@@ -47,6 +47,7 @@ impl ChatModel for Ollama {
                 let decoder = Lines {
                     calls: prompt::calls_so_far(&request),
                     called: false,
+                    heard: 0,
                 };
                 let (endpoint, model) = (self.endpoint.clone(), self.model.clone());
                 return Ok(stream::decode(endpoint, model, response, stream::Framing::Lines, decoder));
@@ -134,6 +135,8 @@ struct Lines {
     /// Numbers the calls: Ollama gives them no id.
     calls: usize,
     called: bool,
+    /// Bytes of reasoning.
+    heard: usize,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +154,7 @@ struct Line {
 struct Message {
     #[serde(default)]
     content: String,
+    thinking: Option<String>,
     tool_calls: Option<Vec<Call>>,
 }
 
@@ -173,6 +177,7 @@ impl stream::Decoder for Lines {
             return Err(stream::Fault::Refused(Refusal::in_json(&json!({ "error": error }))));
         }
         if let Some(message) = line.message {
+            self.heard += message.thinking.map_or(0, |text| text.len());
             if !message.content.is_empty() {
                 out.push_back(ModelEvent::Text(message.content));
             }
@@ -206,5 +211,9 @@ impl stream::Decoder for Lines {
             }));
         }
         Ok(())
+    }
+
+    fn heard(&self) -> usize {
+        self.heard
     }
 }

@@ -205,6 +205,9 @@ fn flush(context: &mut Option<String>, messages: &mut Vec<Value>) {
 struct Chunks {
     calls_before: usize,
     calls: BTreeMap<u64, (String, String, String)>,
+    /// Bytes of all calls, and of reasoning.
+    called: usize,
+    reasoned: usize,
     stop: Option<String>,
     usage: Option<Usage>,
 }
@@ -229,6 +232,11 @@ struct Delta {
     content: Option<String>,
     refusal: Option<String>,
     tool_calls: Option<Vec<CallDelta>>,
+    /// What reasoning models write first, under the names that servers give it.
+    #[serde(default)]
+    reasoning_content: Value,
+    #[serde(default)]
+    reasoning: Value,
 }
 
 #[derive(Deserialize)]
@@ -261,24 +269,29 @@ struct PromptTokens {
 impl Chunks {
     fn call(&mut self, position: usize, delta: CallDelta) -> Result<(), stream::Fault> {
         let index = delta.index.unwrap_or(position as u64);
+        // An entry of its own costs memory as well.
+        self.called += if self.calls.contains_key(&index) { 0 } else { 64 };
         let (id, name, arguments) = self.calls.entry(index).or_default();
+        let before = id.len() + name.len() + arguments.len();
         if let Some(given) = delta.id.filter(|id| !id.is_empty()) {
             *id = given;
         }
-        let Some(function) = delta.function else { return Ok(()) };
-        if let Some(part) = function.name
-            && *name != part
-        {
-            name.push_str(&part);
+        if let Some(function) = delta.function {
+            if let Some(part) = function.name
+                && *name != part
+            {
+                name.push_str(&part);
+            }
+            match function.arguments {
+                None | Some(Value::Null) => {}
+                Some(Value::String(part)) => arguments.push_str(&part),
+                // Some servers send the arguments as an object, whole.
+                Some(object) => *arguments = object.to_string(),
+            }
         }
-        match function.arguments {
-            None | Some(Value::Null) => {}
-            Some(Value::String(part)) => arguments.push_str(&part),
-            // Some servers send the arguments as an object, whole.
-            Some(object) => *arguments = object.to_string(),
-        }
-        if arguments.len() > stream::MAX_FRAME || name.len() > 1_000 || self.calls.len() > 1_000 {
-            return Err(stream::Fault::Malformed);
+        self.called += (id.len() + name.len() + arguments.len()).saturating_sub(before);
+        if self.called > stream::MAX_CALLS {
+            return Err(stream::Fault::TooMuch);
         }
         Ok(())
     }
@@ -332,6 +345,9 @@ impl stream::Decoder for Chunks {
             return Ok(());
         };
         if let Some(delta) = choice.delta {
+            for thought in [&delta.reasoning_content, &delta.reasoning] {
+                self.reasoned += thought.as_str().map_or(0, str::len);
+            }
             for text in [delta.content, delta.refusal]
                 .into_iter()
                 .flatten()
@@ -345,6 +361,10 @@ impl stream::Decoder for Chunks {
         }
         self.stop = choice.finish_reason.or(self.stop.take());
         Ok(())
+    }
+
+    fn heard(&self) -> usize {
+        self.called + self.reasoned
     }
 
     fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), stream::Fault> {

@@ -1,4 +1,7 @@
 //! From the bytes of an answer to model events: lines, frames, and a decoder per provider.
+//!
+//! A provider is waited for as long as it says something: text, reasoning, parts of a tool call. Comments, pings, empty pieces and
+//! bytes that do not become a frame say nothing, however many come.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -6,12 +9,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use duet_core::ports::{ModelError, ModelEvent, ModelStream};
 use futures::{StreamExt, stream::BoxStream};
 use reqwest::Response;
+use tokio::time::Instant;
 
 use crate::provider::{Endpoint, Refusal};
 
 /// Longest line or frame.
 pub(crate) const MAX_FRAME: usize = 4 * 1024 * 1024;
-/// Longest answer.
+/// Most bytes of tool calls that an answer may gather.
+pub(super) const MAX_CALLS: usize = 1024 * 1024;
+/// Longest answer, with all that says nothing.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// How long the end of the body is waited for after the end of the reply, so that the connection can be used again.
 const DRAIN: Duration = Duration::from_millis(20);
@@ -33,12 +39,17 @@ pub(super) enum Fault {
     Malformed,
     /// An error that the provider reported in the stream.
     Refused(Refusal),
+    /// More than a reply may hold.
+    TooMuch,
 }
 
 /// Reads the frames of one provider's answer. Pure, so that recorded answers test it without a network.
 pub(super) trait Decoder: Send + 'static {
     /// Reads one frame; pushes `Stop` once, at the end of the reply.
     fn frame(&mut self, frame: &str, out: &mut VecDeque<ModelEvent>) -> Result<(), Fault>;
+
+    /// Bytes of what has come and is not yet handed out, or never will be: reasoning, parts of tool calls. It never shrinks.
+    fn heard(&self) -> usize;
 
     /// The body is over. A decoder that has seen all it needs pushes `Stop` now; otherwise the stream counts as cut.
     fn end(&mut self, _out: &mut VecDeque<ModelEvent>) -> Result<(), Fault> {
@@ -50,7 +61,10 @@ pub(super) trait Decoder: Send + 'static {
 enum Break {
     Silent,
     Cut,
+    /// A frame that does not end.
     TooLarge,
+    /// An answer that does not end.
+    TooMuch,
     NotText,
 }
 
@@ -58,7 +72,9 @@ enum Break {
 struct Frames {
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     framing: Framing,
-    idle: Duration,
+    /// How long the present wait may take, by which setting, and when it is over.
+    patience: (Duration, &'static str),
+    until: Instant,
     buffer: BytesMut,
     /// How much of the buffer was searched for a line end already.
     searched: usize,
@@ -69,11 +85,13 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(response: Response, framing: Framing, idle: Duration) -> Self {
+    /// What comes first may take as long as the head of the answer: many servers send that at once and load a model then.
+    fn new(response: Response, framing: Framing, first: Duration) -> Self {
         Self {
+            patience: (first, "timeout_seconds"),
+            until: Instant::now() + first,
             body: response.bytes_stream().boxed(),
             framing,
-            idle,
             buffer: BytesMut::new(),
             searched: 0,
             total: 0,
@@ -83,12 +101,22 @@ impl Frames {
         }
     }
 
+    /// Something was said: the next thing may take so long.
+    fn heard(&mut self, idle: Duration) {
+        self.patience = (idle, "idle_timeout_seconds");
+        self.until = Instant::now() + idle;
+    }
+
     /// Reads more of the body; `false` at its end.
     async fn more(&mut self) -> Result<bool, Break> {
         if self.ended {
             return Ok(false);
         }
-        match tokio::time::timeout(self.idle, self.body.next()).await {
+        // A body that always has more is never waited for: the time is looked at as well.
+        if Instant::now() >= self.until {
+            return Err(Break::Silent);
+        }
+        match tokio::time::timeout_at(self.until, self.body.next()).await {
             Err(_) => Err(Break::Silent),
             Ok(Some(Err(_))) => Err(Break::Cut),
             Ok(None) => {
@@ -98,7 +126,7 @@ impl Frames {
             Ok(Some(Ok(chunk))) => {
                 self.total += chunk.len();
                 if self.total > MAX_ANSWER {
-                    return Err(Break::TooLarge);
+                    return Err(Break::TooMuch);
                 }
                 self.buffer.extend_from_slice(&chunk);
                 Ok(true)
@@ -232,22 +260,33 @@ impl<D: Decoder> Reply<D> {
     /// Reads one frame, or the end, into `pending`.
     async fn read(&mut self) -> Result<(), ModelError> {
         let frame = self.frames.frame().await.map_err(|reason| match reason {
-            Break::Silent => self.endpoint.silent(self.frames.idle, "idle_timeout_seconds"),
+            Break::Silent => self.endpoint.silent(self.frames.patience.0, self.frames.patience.1),
+            Break::TooMuch => self.endpoint.too_much(),
             Break::Cut => self.endpoint.cut(),
             Break::TooLarge => self.endpoint.malformed("sent more at once than a reply can hold"),
             Break::NotText => self.endpoint.malformed("sent bytes that are not UTF-8 text"),
         })?;
         let over = frame.is_none();
+        let before = self.decoder.heard();
         let read = match &frame {
             Some(frame) => self.decoder.frame(frame, &mut self.pending),
             None => self.decoder.end(&mut self.pending),
         };
+        let said = |event: &ModelEvent| match event {
+            ModelEvent::Text(text) => !text.is_empty(),
+            ModelEvent::ToolCall(_) | ModelEvent::Stop(_) => true,
+            ModelEvent::Usage(_) => false,
+        };
+        if self.decoder.heard() > before || self.pending.iter().any(said) {
+            self.frames.heard(self.endpoint.idle);
+        }
         match read {
             Ok(()) if over && !self.pending.iter().any(|event| matches!(event, ModelEvent::Stop(_))) => {
                 Err(self.endpoint.malformed("ended its reply before it was whole"))
             }
             Ok(()) => Ok(()),
             Err(Fault::Malformed) => Err(self.endpoint.malformed("sent something that is not its protocol")),
+            Err(Fault::TooMuch) => Err(self.endpoint.too_much()),
             Err(Fault::Refused(refusal)) => Err(self.endpoint.refused(&refusal, &self.model)),
         }
     }
@@ -261,7 +300,7 @@ pub(super) fn decode<D: Decoder>(
     framing: Framing,
     decoder: D,
 ) -> ModelStream {
-    let frames = Frames::new(response, framing, endpoint.idle);
+    let frames = Frames::new(response, framing, endpoint.first_byte);
     let reply = Reply {
         endpoint,
         model,

@@ -29,9 +29,9 @@ pub(crate) struct Endpoint {
     pub secrets: Arc<dyn SecretResolver>,
     /// Where its key is.
     pub key: Option<SecretPointer>,
-    /// How long the first byte of an answer may take.
+    /// How long the head of an answer may take, and after it the first thing that is said.
     pub first_byte: Duration,
-    /// How long the next part of an answer may take.
+    /// How long the next part of an answer that says something may take.
     pub idle: Duration,
 }
 
@@ -83,11 +83,23 @@ impl Endpoint {
         ModelError::new(
             ModelFailure::TimedOut,
             format!(
-                "`{}` at {} sent nothing for {} s; try again, or raise `{}.{setting}`.",
+                "`{}` at {} said nothing for {} s; try again, or raise `{}.{setting}`.",
                 self.name,
                 self.place(),
                 waited.as_secs_f32().round().max(1.0),
                 self.section
+            ),
+        )
+    }
+
+    /// The error for an answer that holds more than any reply may.
+    pub fn too_much(&self) -> ModelError {
+        ModelError::new(
+            ModelFailure::Limited,
+            format!(
+                "`{}` at {} sent more than a reply can hold; the rest was not read.",
+                self.name,
+                self.place()
             ),
         )
     }

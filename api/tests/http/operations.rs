@@ -171,7 +171,9 @@ async fn the_description_names_the_server_and_what_streams_carry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_server_ends_its_streams_and_hands_back_its_runs() {
-    let mut server = Server::start().await;
+    let mut config = duet_api::config::Config::default();
+    config.server.shutdown_grace_seconds = 0;
+    let mut server = Server::with(config).await;
     let hold = std::sync::Arc::new(tokio::sync::Notify::new());
     server.model.next(vec![Line::Say("Half a "), Line::Hold(hold)]);
     let (run, reading) = {

@@ -23,6 +23,7 @@ pub mod run_log;
 pub mod runs;
 pub mod simulator;
 pub mod system;
+pub mod turns;
 pub mod workspaces;
 
 pub use world::{Harness, TestEnv, World, assert_denied};
@@ -98,6 +99,8 @@ macro_rules! contract_suite {
             conversations { life_of_a_conversation, pages, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_turn_at_a_time, retries, cancelling, event_pages, bad_turns }
             run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating }
+            turns { models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
+                    continuing_keeps_tool_results, grace }
             system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping,
                      a_store_that_takes_writes_says_so }
             keys { life_of_a_key, scopes_of_keys }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Usage, word_enum};
+use super::{RunStatus, Usage, word_enum};
 use crate::{
     clock::Timestamp,
     error::StoreError,
@@ -101,8 +101,19 @@ pub struct Message {
     pub agent_id: Option<AgentId>,
     /// How it came about (assistant messages).
     pub trace: Option<MessageTrace>,
+    /// How that run ended, once it has: says what went wrong with a message that has no whole reply.
+    pub ended: Option<RunEnd>,
     /// When it was stored.
     pub created_at: Timestamp,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunEnd {
+    /// Its final status.
+    pub status: RunStatus,
+    /// Why it failed, was limited or was parked: one sentence for people.
+    pub reason: Option<String>,
 }
 
 /// How an assistant message came about (C5). No text of memories or tool results, only references and counts.

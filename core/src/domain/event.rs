@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Locality, MessageStatus, ModelRef, ToolStatus, TurnLimits, Usage, word_enum};
 use crate::{
     clock::Timestamp,
-    ids::{AgentId, MemoryId, MessageId, UserId},
+    ids::{AgentId, MemoryId, MessageId, RunId, UserId},
 };
 
 word_enum! {
@@ -27,6 +27,8 @@ word_enum! {
         Retry = "retry",
         /// A tool call moved.
         Tool = "tool",
+        /// A bound of the turn was reached.
+        Limit = "limit",
         /// A person asked to stop.
         Cancel = "cancel",
         /// A worker took over from one that was lost.
@@ -52,6 +54,9 @@ pub enum RunEvent {
         reply_id: MessageId,
         /// The text that the reply starts with, when an interrupted or stopped one is continued.
         prefix: String,
+        /// The run that wrote that text: what its tools gave goes before the model again.
+        #[serde(default)]
+        continues: Option<RunId>,
         /// Bounds.
         limits: TurnLimits,
     },
@@ -97,7 +102,8 @@ pub enum RunEvent {
         /// Why it stopped.
         stop: StopReason,
     },
-    /// The model call failed. What it had written in this attempt is void.
+    /// The model call failed. What it had written in this attempt is void when there is another attempt; after the last one the
+    /// longest that an attempt had written is kept.
     ModelFailed {
         /// The step.
         step: u32,
@@ -109,6 +115,15 @@ pub enum RunEvent {
         message: String,
         /// How long the provider asked to wait, in milliseconds.
         retry_after_ms: Option<u64>,
+    },
+    /// A bound of the turn was reached: what has come by then is kept, and nothing follows but the end.
+    LimitReached {
+        /// Which one, as a sentence.
+        message: String,
+        /// Tokens used by the model call that was given up, as far as its provider has told.
+        usage: Usage,
+        /// Their cost in micro-US-dollars, where the price is known.
+        cost_micros: Option<u64>,
     },
     /// The wait before another attempt is over.
     RetryDue {
@@ -169,6 +184,7 @@ impl RunEvent {
             Self::ModelReplied { .. } => EventKind::Reply,
             Self::ModelFailed { .. } | Self::RetryDue { .. } => EventKind::Retry,
             Self::ToolStarted { .. } | Self::ToolFinished { .. } => EventKind::Tool,
+            Self::LimitReached { .. } => EventKind::Limit,
             Self::CancelRequested { .. } => EventKind::Cancel,
             Self::Recovered { .. } => EventKind::Recovered,
             Self::Finished { outcome, .. } => match outcome {
@@ -187,6 +203,7 @@ impl RunEvent {
             Self::Context { .. }
             | Self::ModelReplied { .. }
             | Self::ModelFailed { .. }
+            | Self::LimitReached { .. }
             | Self::RetryDue { .. }
             | Self::ToolFinished { .. }
             | Self::Finished { .. } => true,
@@ -270,6 +287,8 @@ word_enum! {
         UnknownModel = "unknown_model",
         /// The provider refused the request as it is (too long, not allowed).
         Rejected = "rejected",
+        /// More came than a turn may have, or for longer.
+        Limited = "limited",
     }
 }
 
@@ -295,7 +314,7 @@ pub enum RunOutcome {
         /// Which one, as a sentence.
         message: String,
     },
-    /// The model could not be had.
+    /// The model could not be had, or not to its end: what it had written is kept as interrupted.
     Failed {
         /// What kind of failure.
         failure: ModelFailure,

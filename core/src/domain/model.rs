@@ -104,16 +104,28 @@ pub struct Usage {
 impl Usage {
     /// Input plus output.
     pub fn total(&self) -> u64 {
-        self.input_tokens + self.output_tokens
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+
+    /// What a provider tells, within reason: no sum of it overflows.
+    #[must_use]
+    pub fn within_reason(self) -> Self {
+        const MOST: u64 = 1_000_000_000_000;
+        Self {
+            input_tokens: self.input_tokens.min(MOST),
+            output_tokens: self.output_tokens.min(MOST),
+            cached_input_tokens: self.cached_input_tokens.min(MOST),
+            cache_write_tokens: self.cache_write_tokens.min(MOST),
+        }
     }
 }
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.cached_input_tokens += other.cached_input_tokens;
-        self.cache_write_tokens += other.cache_write_tokens;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cached_input_tokens = self.cached_input_tokens.saturating_add(other.cached_input_tokens);
+        self.cache_write_tokens = self.cache_write_tokens.saturating_add(other.cache_write_tokens);
     }
 }
 
@@ -135,7 +147,7 @@ impl Price {
     pub fn cost_micros(&self, usage: &Usage) -> u64 {
         let plain = usage
             .input_tokens
-            .saturating_sub(usage.cached_input_tokens + usage.cache_write_tokens);
+            .saturating_sub(usage.cached_input_tokens.saturating_add(usage.cache_write_tokens));
         let millionths = u128::from(plain) * u128::from(self.input)
             + u128::from(usage.output_tokens) * u128::from(self.output)
             + u128::from(usage.cached_input_tokens) * u128::from(self.cached_input)

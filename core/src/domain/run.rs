@@ -90,6 +90,18 @@ pub struct TurnLimits {
     pub max_attempts: u32,
     /// Output tokens of one model call.
     pub max_output_tokens: u32,
+    /// Bytes of the reply's text.
+    pub max_reply_bytes: u32,
+    /// Bytes of the tool calls that one model call asks for, names and arguments together.
+    pub max_argument_bytes: u32,
+    /// Tool calls that one model call may ask for.
+    pub max_calls_per_reply: u32,
+    /// Tool calls of the turn.
+    pub max_calls: u32,
+    /// Memories that the turn may write.
+    pub max_memories: u32,
+    /// Seconds of work on the turn; the time that it waits for a worker does not count.
+    pub max_seconds: u32,
 }
 
 impl Default for TurnLimits {
@@ -100,6 +112,12 @@ impl Default for TurnLimits {
             max_tokens: 200_000,
             max_attempts: 4,
             max_output_tokens: 4_096,
+            max_reply_bytes: 256 * 1024,
+            max_argument_bytes: 64 * 1024,
+            max_calls_per_reply: 16,
+            max_calls: 64,
+            max_memories: 16,
+            max_seconds: 900,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::machine::{Call, TurnState};
+use super::machine::{Call, Step, TurnState, fold};
 use crate::{
     caller::Caller,
     domain::{
@@ -12,7 +12,7 @@ use crate::{
         RunEvent, Soul, Taint, ToolStatus,
     },
     error::StoreResult,
-    ids::{MemoryId, MessageId},
+    ids::{MemoryId, MessageId, RunId},
     memory::Memories,
     ports::{ChatMessage, ChatRequest, ContextItem, Stores, ToolSpec},
 };
@@ -34,7 +34,9 @@ pub(super) async fn gather(
     memories: &Memories,
     model: &ModelRef,
     locality: Locality,
+    continues: Option<RunId>,
 ) -> StoreResult<RunEvent> {
+    let earlier = earlier(caller, stores, continues).await?;
     let page = stores
         .conversations
         .messages(caller, run.conversation_id, PageRequest::first(HISTORY))
@@ -71,10 +73,42 @@ pub(super) async fn gather(
         model: model.clone(),
         locality,
         history,
-        untrusted: recalled.iter().any(|item| item.memory.taint == Taint::Untrusted),
+        untrusted: recalled.iter().any(|item| item.memory.taint == Taint::Untrusted)
+            || earlier.iter().any(TurnState::is_untrusted),
         recalled: recalled.iter().map(|item| item.memory.id).collect(),
         text_only_recall,
     })
+}
+
+/// How many runs a reply can have been continued over and still have all their tool results before the model.
+const CONTINUED: usize = 16;
+
+/// The runs that have written what this one goes on from, oldest first. Their logs are read each time, so that what was
+/// redacted since is not among them.
+async fn earlier(caller: &Caller, stores: &Stores, continues: Option<RunId>) -> StoreResult<Vec<TurnState>> {
+    let mut runs: Vec<TurnState> = Vec::new();
+    let mut next = continues;
+    while let Some(run) = next.filter(|_| runs.len() < CONTINUED) {
+        let mut state = TurnState::default();
+        loop {
+            let page = stores.runs.events(caller, run, state.last_seq, usize::MAX).await?;
+            let read = page.events.len();
+            state = page.events.iter().fold(state, |state, stored| fold(state, stored).0);
+            if state.last_seq >= page.last_seq || read == 0 {
+                break;
+            }
+        }
+        next = state.continues;
+        runs.push(state);
+    }
+    runs.reverse();
+    Ok(runs)
+}
+
+/// The steps of those runs whose calls have all ended.
+fn finished_steps(runs: &[TurnState]) -> Vec<&Step> {
+    let whole = |step: &&Step| !step.calls.is_empty() && step.calls.iter().all(|call| call.result.is_some());
+    runs.iter().flat_map(|run| &run.steps).filter(whole).collect()
 }
 
 /// Everything a prompt is made of besides the state of the turn.
@@ -95,10 +129,13 @@ pub(super) async fn prompt(
     let Some(context) = &state.context else {
         return Err(crate::StoreError::invalid("the turn has no context yet"));
     };
+    let earlier = earlier(caller, stores, state.continues).await?;
+    let before = finished_steps(&earlier);
     let outputs = || {
-        state
-            .steps
+        before
             .iter()
+            .copied()
+            .chain(&state.steps)
             .flat_map(|step| &step.calls)
             .filter_map(|call| call.result.as_ref())
             .map(|(_, output)| output)
@@ -138,9 +175,27 @@ pub(super) async fn prompt(
             .map(|message| message.text.clone())
             .unwrap_or_default(),
     ));
-    if !state.prefix.is_empty() {
+    // What is continued stands as it came about: each text with the calls after it, and what they gave. Where the texts are no
+    // longer those of the reply (its beginning was written by a run whose log is gone), the calls come first, then the text.
+    let mut rest = state.prefix.as_str();
+    for step in before {
+        let text = match rest.split_once(step.text.as_str()) {
+            Some((_, after)) => {
+                let spoken = &rest[..rest.len() - after.len()];
+                rest = after;
+                spoken
+            }
+            None => "",
+        };
         exchange.push(ChatMessage::Assistant {
-            text: state.prefix.clone(),
+            text: text.to_owned(),
+            tool_calls: step.calls.iter().map(|call| call.call.clone()).collect(),
+        });
+        exchange.extend(step.calls.iter().filter_map(|call| result(call, &memories, &messages)));
+    }
+    if !rest.is_empty() {
+        exchange.push(ChatMessage::Assistant {
+            text: rest.to_owned(),
             tool_calls: Vec::new(),
         });
     }

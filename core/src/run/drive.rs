@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, pin_mut};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+    pin_mut,
+};
 use tokio::sync::watch;
 use tracing::{Instrument, info_span, warn};
 
@@ -37,6 +41,8 @@ pub(super) struct Drive<'a> {
     /// Whether the log shows that an earlier claim had begun to work.
     resumed: bool,
     pub(super) newest: watch::Receiver<u64>,
+    /// Comes back when the turn has taken its time.
+    pub(super) time: Shared<BoxFuture<'static, ()>>,
 }
 
 /// The agent as it is now, with its soul and model.
@@ -56,7 +62,10 @@ impl<'a> Drive<'a> {
             )
         });
         let caller = Caller::person(claim.run.user_id, claim.run.workspace_id, claim.role);
+        let env = driver.parts.env.clone();
+        let left = Duration::from_secs(state.limits.max_seconds.into()).saturating_sub(state.worked);
         Self {
+            time: async move { env.sleep(left).await }.boxed().shared(),
             driver,
             run: claim.run,
             lease: claim.lease,
@@ -84,6 +93,10 @@ impl<'a> Drive<'a> {
             .await?;
         }
         while let Some(effect) = self.state.outstanding() {
+            if !self.state.is_finishing() && self.time.clone().now_or_never().is_some() {
+                self.out_of_time().await?;
+                continue;
+            }
             let span = info_span!("effect", kind = name(&effect), seq = self.state.last_seq);
             self.perform(effect).instrument(span).await?;
         }

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use crate::{
+    clock::Timestamp,
     domain::{
         EffectClass, Locality, MessageStatus, ModelFailure, ModelRef, RunEvent, RunOutcome, StopReason, StoredEvent, ToolCall,
         ToolOutput, ToolStatus, TurnLimits, Usage,
     },
-    ids::{AgentId, MemoryId, MessageId},
+    ids::{AgentId, MemoryId, MessageId, RunId},
 };
 
 /// Something to do. Its outcome comes back as an event.
@@ -83,6 +84,8 @@ pub struct Step {
     pub attempt: u32,
     /// The text of that attempt.
     pub text: String,
+    /// The longest text of an attempt before it that failed.
+    earlier: String,
     /// The calls it asked for.
     pub calls: Vec<Call>,
 }
@@ -127,6 +130,8 @@ pub struct TurnState {
     pub limits: TurnLimits,
     /// Text that the reply starts with.
     pub prefix: String,
+    /// The run that wrote it.
+    pub continues: Option<RunId>,
     /// What the model was given.
     pub context: Option<ContextRefs>,
     /// Model calls so far.
@@ -137,6 +142,10 @@ pub struct TurnState {
     pub cost_micros: Option<u64>,
     /// The `seq` of the newest folded event.
     pub last_seq: u64,
+    /// How long the log shows work on the turn: without the time before a worker took it, or took it over.
+    pub worked: Duration,
+    /// When that work was last heard of.
+    heard: Option<Timestamp>,
     cancelled: bool,
 }
 
@@ -147,11 +156,14 @@ impl Default for TurnState {
             agent: None,
             limits: TurnLimits::default(),
             prefix: String::new(),
+            continues: None,
             context: None,
             steps: Vec::new(),
             usage: Usage::default(),
             cost_micros: Some(0),
             last_seq: 0,
+            worked: Duration::ZERO,
+            heard: None,
             cancelled: false,
         }
     }
@@ -260,8 +272,11 @@ impl TurnState {
             RunOutcome::Cancelled => Some(MessageStatus::Stopped),
             RunOutcome::Interrupted => Some(MessageStatus::Interrupted),
             RunOutcome::Limited { .. } => Some(MessageStatus::Limited),
-            // What an earlier run had written stays as it is; a failed turn adds nothing half-written (C6).
-            RunOutcome::Failed { .. } => None,
+            // What an earlier run had written stays as it is; what this one adds can be continued.
+            RunOutcome::Failed { .. } => {
+                let written = self.steps.iter().any(|step| !step.text.trim().is_empty());
+                written.then_some(MessageStatus::Interrupted)
+            }
             RunOutcome::NeedsReview { .. } => Some(MessageStatus::Stopped),
         }
     }
@@ -274,22 +289,64 @@ impl TurnState {
         self.phase = Phase::Finish { outcome };
     }
 
+    /// Ends at a bound with what there is. Without a word of a reply there is nothing to be done with: that is a failure.
+    fn limited(&mut self, message: String) {
+        self.keep_longest();
+        let outcome = match self.text().trim().is_empty() {
+            true => RunOutcome::Failed {
+                failure: ModelFailure::Limited,
+                message,
+            },
+            false => RunOutcome::Limited { message },
+        };
+        self.finish(outcome);
+    }
+
+    /// No attempt follows: the present step has the longest text that one of its attempts has written.
+    fn keep_longest(&mut self) {
+        if let Some(present) = self.steps.last_mut() {
+            let earlier = std::mem::take(&mut present.earlier);
+            if earlier.len() > present.text.len() {
+                present.text = earlier;
+            }
+        }
+    }
+
+    /// Tool calls that the models have asked for so far.
+    pub fn calls(&self) -> usize {
+        self.steps.iter().map(|step| step.calls.len()).sum()
+    }
+
+    /// Memories that the tools have written so far.
+    pub fn remembered(&self) -> usize {
+        self.results().map(|(_, output)| output.remembered.len()).sum()
+    }
+
+    /// Counts the time between two signs of work.
+    fn hear(&mut self, stored: &StoredEvent) {
+        match &stored.event {
+            Some(RunEvent::Started { .. } | RunEvent::CancelRequested { .. }) => {}
+            Some(RunEvent::Recovered { .. }) => self.heard = Some(stored.at),
+            _ => {
+                let since = self.heard.map_or(Duration::ZERO, |heard| stored.at.since(heard));
+                self.worked = self.worked.saturating_add(since);
+                self.heard = Some(stored.at);
+            }
+        }
+    }
+
     /// Goes on to the next model call, unless the person has asked to stop or the tokens are used up.
     fn next_step(&mut self) {
         if self.cancelled {
             self.finish(RunOutcome::Cancelled);
         } else if self.usage.total() >= self.limits.max_tokens {
-            self.finish(RunOutcome::Limited {
-                message: format!(
-                    "The turn used {} tokens; its limit is {}.",
-                    self.usage.total(),
-                    self.limits.max_tokens
-                ),
-            });
+            self.limited(format!(
+                "The turn used {} tokens; its limit is {}.",
+                self.usage.total(),
+                self.limits.max_tokens
+            ));
         } else if self.steps.len() >= self.limits.max_steps as usize {
-            self.finish(RunOutcome::Limited {
-                message: format!("The turn used its {} model calls.", self.limits.max_steps),
-            });
+            self.limited(format!("The turn used its {} model calls.", self.limits.max_steps));
         } else {
             self.steps.push(Step {
                 attempt: 1,
@@ -327,6 +384,11 @@ impl TurnState {
         }
     }
 
+    fn spend(&mut self, usage: &Usage, cost_micros: Option<u64>) {
+        self.usage += *usage;
+        self.cost_micros = self.cost_micros.zip(cost_micros).map(|(sum, cost)| sum.saturating_add(cost));
+    }
+
     fn call_mut(&mut self, call_id: &str) -> Option<&mut Call> {
         self.steps
             .last_mut()?
@@ -339,6 +401,7 @@ impl TurnState {
 /// Folds a stored event; a redacted one only counts.
 pub fn fold(mut state: TurnState, stored: &StoredEvent) -> (TurnState, Vec<Effect>) {
     state.last_seq = stored.seq;
+    state.hear(stored);
     match &stored.event {
         Some(event) => step(state, event),
         None => (state, Vec::new()),
@@ -367,12 +430,14 @@ fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
         RunEvent::Started {
             agent_id,
             prefix,
+            continues,
             limits,
             ..
         } => {
             if state.phase == Phase::New {
                 state.agent = Some(*agent_id);
                 state.prefix.clone_from(prefix);
+                state.continues = *continues;
                 state.limits = limits.clone();
                 state.phase = Phase::Context;
             }
@@ -433,6 +498,16 @@ fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
         } => {
             model_failed(state, *attempt, *failure, message, *retry_after_ms);
         }
+        RunEvent::LimitReached {
+            message,
+            usage,
+            cost_micros,
+        } => {
+            state.spend(usage, *cost_micros);
+            if !state.is_finishing() {
+                state.limited(message.clone());
+            }
+        }
         RunEvent::RetryDue { .. } => {
             if let (Phase::Retry { .. }, Some(present)) = (&state.phase, state.steps.last_mut()) {
                 present.attempt += 1;
@@ -488,8 +563,7 @@ fn model_replied(state: &mut TurnState, tool_calls: &[ToolCall], usage: &Usage, 
     if !matches!(state.phase, Phase::Model { .. }) {
         return;
     }
-    state.usage += *usage;
-    state.cost_micros = state.cost_micros.zip(cost_micros).map(|(sum, cost)| sum + cost);
+    state.spend(usage, cost_micros);
     if let Some(present) = state.steps.last_mut() {
         present.calls = tool_calls
             .iter()
@@ -504,12 +578,8 @@ fn model_replied(state: &mut TurnState, tool_calls: &[ToolCall], usage: &Usage, 
         // In the last step no tools are offered; calls that come all the same end the turn there.
         _ if !tool_calls.is_empty() && state.steps.len() >= state.limits.max_steps as usize => state.next_step(),
         _ if !tool_calls.is_empty() => state.next_call(),
-        StopReason::Length => state.finish(RunOutcome::Limited {
-            message: "The reply reached the model's output limit.".into(),
-        }),
-        StopReason::Filtered => state.finish(RunOutcome::Limited {
-            message: "The model's provider held the rest of the reply back.".into(),
-        }),
+        StopReason::Length => state.limited("The reply reached the model's output limit.".into()),
+        StopReason::Filtered => state.limited("The model's provider held the rest of the reply back.".into()),
         StopReason::End | StopReason::ToolUse if state.text().trim().is_empty() => state.finish(RunOutcome::Failed {
             failure: ModelFailure::Malformed,
             message: "The model gave an empty reply. Try again, or choose another model.".into(),
@@ -523,7 +593,10 @@ fn model_failed(state: &mut TurnState, attempt: u32, failure: ModelFailure, mess
         return;
     }
     if let Some(present) = state.steps.last_mut() {
-        present.text.clear();
+        let written = std::mem::take(&mut present.text);
+        if written.len() > present.earlier.len() {
+            present.earlier = written;
+        }
     }
     let delay = backoff(attempt, retry_after_ms);
     if matches!(state.phase, Phase::Model { .. })
@@ -533,6 +606,7 @@ fn model_failed(state: &mut TurnState, attempt: u32, failure: ModelFailure, mess
     {
         state.phase = Phase::Retry { delay };
     } else {
+        state.keep_longest();
         state.finish(RunOutcome::Failed {
             failure,
             message: message.into(),

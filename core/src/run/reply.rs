@@ -8,9 +8,9 @@ use futures::{
 };
 use tracing::debug;
 
-use super::{context, drive::Drive, driver::DriveError};
+use super::{context, drive::Drive, driver::DriveError, machine::TurnState};
 use crate::{
-    domain::{Agent, ModelFailure, ModelRef, NewEvent, RunEvent, StopReason, ToolCall, Usage},
+    domain::{Agent, ModelFailure, ModelRef, NewEvent, RunEvent, StopReason, ToolCall, TurnLimits, Usage},
     ports::{ChatModel, ModelError, ModelEvent, ModelStream},
 };
 
@@ -18,6 +18,9 @@ use crate::{
 const COALESCE_CHARS: usize = 256;
 /// … or for so long. Text that comes after a pause does not wait: a person sees the first word when it is there.
 const COALESCE_TIME: Duration = Duration::from_millis(50);
+/// Bytes of text that a token stands for at most: more than this for each token that was asked for is more than was asked for,
+/// whatever the provider says that it used. In no language are tokens half as long on average.
+const TOKEN_BYTES: u32 = 16;
 
 impl Drive<'_> {
     pub(super) async fn assemble(&mut self) -> Result<(), DriveError> {
@@ -29,9 +32,9 @@ impl Drive<'_> {
             Err(error) => return self.model_failed(1, 1, error).await,
         };
         let (stores, memories, run) = (self.stores(), &self.driver.memories, &self.run);
-        let locality = model.locality();
+        let (locality, continues) = (model.locality(), self.state.continues);
         let event = self
-            .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality))
+            .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, continues))
             .await?;
         let mentions = match &event {
             RunEvent::Context { recalled, .. } => recalled.clone(),
@@ -71,8 +74,16 @@ impl Drive<'_> {
 
     pub(super) async fn wait(&mut self, step: u32, delay: Duration) -> Result<(), DriveError> {
         let env = self.driver.parts.env.clone();
-        match self.unless_cancelled(env.sleep(delay)).await? {
-            Some(()) => self.append(vec![RunEvent::RetryDue { step }.into()]).await,
+        let time = self.time.clone();
+        let wait = async {
+            futures::select_biased! {
+                () = time.fuse() => false,
+                () = env.sleep(delay).fuse() => true,
+            }
+        };
+        match self.unless_cancelled(wait).await? {
+            Some(true) => self.append(vec![RunEvent::RetryDue { step }.into()]).await,
+            Some(false) => self.out_of_time().await,
             None => Ok(()),
         }
     }
@@ -85,16 +96,24 @@ impl Drive<'_> {
         model: &dyn ChatModel,
         opening: impl Future<Output = Result<ModelStream, ModelError>>,
     ) -> Result<(), DriveError> {
+        let time = self.time.clone();
+        let opening = async {
+            futures::select_biased! {
+                () = time.clone().fuse() => None,
+                opened = opening.fuse() => Some(opened),
+            }
+        };
         let Some(opened) = self.unless_cancelled(opening).await? else {
             return Ok(());
         };
         let mut stream = match opened {
-            Ok(stream) => stream,
-            Err(error) => return self.model_failed(step, attempt, error).await,
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => return self.model_failed(step, attempt, error).await,
+            None => return self.out_of_time().await,
         };
         // A reply that is continued goes on where it stopped, in mid-word if need be: only this run's own steps are set apart.
         let before = if step > 1 { self.state.text() } else { String::new() };
-        let mut incoming = Incoming::new(before);
+        let mut incoming = Incoming::new(before, Room::of(&self.state));
         let env = self.driver.parts.env.clone();
         // Runs while text has to wait for company.
         let mut window: Option<BoxFuture<'_, ()>> = None;
@@ -105,6 +124,12 @@ impl Drive<'_> {
             }
             .fuse();
             let next = futures::select_biased! {
+                // First: a model that never stops must not keep the others from being looked at.
+                () = time.clone().fuse() => {
+                    let limit = out_of_time(&self.state);
+                    let events = incoming.limited(step, limit, model);
+                    return self.append(events).await;
+                }
                 event = stream.next().fuse() => Either::Left(event),
                 () = closing => Either::Right(false),
                 changed = std::pin::pin!(self.newest.changed().fuse()) => match changed {
@@ -114,27 +139,39 @@ impl Drive<'_> {
             };
             match next {
                 Either::Left(Some(Ok(ModelEvent::Text(text)))) => {
-                    incoming.push(&text);
+                    if let Err(limit) = incoming.push(&text) {
+                        let events = incoming.limited(step, limit, model);
+                        return self.append(events).await;
+                    }
                     if window.is_some() && incoming.buffer.len() < COALESCE_CHARS {
                         continue;
                     }
                 }
                 Either::Left(Some(Ok(ModelEvent::ToolCall(call)))) => {
-                    incoming.calls.push(call);
+                    if let Err(limit) = incoming.call(call) {
+                        let events = incoming.limited(step, limit, model);
+                        return self.append(events).await;
+                    }
                     continue;
                 }
                 Either::Left(Some(Ok(ModelEvent::Usage(usage)))) => {
-                    incoming.usage = usage;
+                    incoming.usage = usage.within_reason();
                     continue;
                 }
                 Either::Left(Some(Ok(ModelEvent::Stop(stop)))) => {
                     let events = incoming.replied(step, stop, model);
                     return self.append(events).await;
                 }
-                Either::Left(Some(Err(error))) => return self.model_failed(step, attempt, error).await,
-                Either::Left(None) => {
-                    let error = ModelError::new(ModelFailure::Malformed, "The model's reply broke off before its end.");
-                    return self.model_failed(step, attempt, error).await;
+                Either::Left(Some(Err(error))) if error.failure == ModelFailure::Limited => {
+                    let events = incoming.limited(step, error.message, model);
+                    return self.append(events).await;
+                }
+                Either::Left(broken) => {
+                    let broke_off = || ModelError::new(ModelFailure::Malformed, "The model's reply broke off before its end.");
+                    let error = broken.and_then(Result::err).unwrap_or_else(broke_off);
+                    let mut events = incoming.flushed(step);
+                    events.push(failed(step, attempt, error));
+                    return self.append(events).await;
                 }
                 Either::Right(true) => {
                     if self.catch_up().await? {
@@ -169,23 +206,64 @@ impl Drive<'_> {
     }
 
     async fn model_failed(&mut self, step: u32, attempt: u32, error: ModelError) -> Result<(), DriveError> {
-        debug!(failure = %error.failure, step, attempt, "the model call failed");
-        let ModelError {
-            failure,
-            message,
-            retry_after_ms,
-        } = error;
-        self.append(vec![
-            RunEvent::ModelFailed {
-                step,
-                attempt,
-                failure,
-                message,
-                retry_after_ms,
-            }
-            .into(),
-        ])
-        .await
+        self.append(vec![failed(step, attempt, error)]).await
+    }
+
+    /// Ends a turn that takes too long, where no model call is under way.
+    pub(super) async fn out_of_time(&mut self) -> Result<(), DriveError> {
+        let limit = RunEvent::LimitReached {
+            message: out_of_time(&self.state),
+            usage: Usage::default(),
+            cost_micros: Some(0),
+        };
+        self.append(vec![limit.into()]).await
+    }
+}
+
+fn failed(step: u32, attempt: u32, error: ModelError) -> NewEvent {
+    debug!(failure = %error.failure, step, attempt, "the model call failed");
+    let ModelError {
+        failure,
+        message,
+        retry_after_ms,
+    } = error;
+    RunEvent::ModelFailed {
+        step,
+        attempt,
+        failure,
+        message,
+        retry_after_ms,
+    }
+    .into()
+}
+
+fn out_of_time(state: &TurnState) -> String {
+    format!("The turn took its {} seconds.", state.limits.max_seconds)
+}
+
+/// What may still come in one model call.
+struct Room {
+    limits: TurnLimits,
+    /// Bytes of text, by the bound of the reply and by that of its tokens.
+    reply: usize,
+    tokens: usize,
+    /// Bytes of tool calls.
+    arguments: usize,
+    /// Tool calls, by the bound of the turn.
+    calls: usize,
+}
+
+impl Room {
+    fn of(state: &TurnState) -> Self {
+        let limits = state.limits.clone();
+        let most = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
+        Self {
+            reply: most(limits.max_reply_bytes).saturating_sub(state.text().len()),
+            tokens: most(limits.max_output_tokens.saturating_mul(TOKEN_BYTES)),
+            arguments: most(limits.max_argument_bytes),
+            calls: most(limits.max_calls).saturating_sub(state.calls()),
+            limits,
+        }
     }
 }
 
@@ -196,10 +274,11 @@ struct Incoming {
     usage: Usage,
     /// Put before the first text, so that the texts of two steps do not run together.
     gap: &'static str,
+    room: Room,
 }
 
 impl Incoming {
-    fn new(before: String) -> Self {
+    fn new(before: String, room: Room) -> Self {
         let gap = if before.is_empty() || before.ends_with('\n') {
             ""
         } else {
@@ -210,15 +289,77 @@ impl Incoming {
             calls: Vec::new(),
             usage: Usage::default(),
             gap,
+            room,
         }
     }
 
-    /// Takes text in.
-    fn push(&mut self, text: &str) {
-        if self.buffer.is_empty() && !text.is_empty() {
-            self.buffer.push_str(std::mem::take(&mut self.gap));
+    /// Takes text in, or its beginning where it is more than the turn may have: then with the sentence that says so.
+    fn push(&mut self, text: &str) -> Result<(), String> {
+        if text.is_empty() {
+            return Ok(());
         }
-        self.buffer.push_str(text);
+        let gap = std::mem::take(&mut self.gap);
+        let fits = self.room.reply.min(self.room.tokens).saturating_sub(gap.len());
+        let taken = &text[..text.floor_char_boundary(fits)];
+        if !taken.is_empty() {
+            self.buffer.push_str(gap);
+            self.buffer.push_str(taken);
+        }
+        if taken.len() < text.len() {
+            let limits = &self.room.limits;
+            return Err(match self.room.reply < self.room.tokens {
+                true => format!(
+                    "The reply reached {} bytes, the most that a turn may have.",
+                    limits.max_reply_bytes
+                ),
+                false => format!(
+                    "The model wrote more than the {} tokens it was asked for.",
+                    limits.max_output_tokens
+                ),
+            });
+        }
+        self.room.reply -= gap.len() + taken.len();
+        self.room.tokens -= gap.len() + taken.len();
+        Ok(())
+    }
+
+    /// Takes a tool call in, unless it is more than the turn may have.
+    fn call(&mut self, call: ToolCall) -> Result<(), String> {
+        let limits = &self.room.limits;
+        if self.calls.len() >= self.room.calls {
+            return Err(format!("The turn used its {} tool calls.", limits.max_calls));
+        }
+        if self.calls.len() >= limits.max_calls_per_reply as usize {
+            return Err(format!(
+                "The model asked for more than {} tool calls at once.",
+                limits.max_calls_per_reply
+            ));
+        }
+        let bytes = call.id.len() + call.name.len() + call.arguments.to_string().len();
+        if bytes > self.room.arguments {
+            return Err(format!(
+                "The model asked for tool calls of more than {} bytes.",
+                limits.max_argument_bytes
+            ));
+        }
+        self.room.arguments -= bytes;
+        self.calls.push(call);
+        Ok(())
+    }
+
+    /// What has come by a bound of the turn, and that it was reached. Calls that came with it are not made.
+    fn limited(&mut self, step: u32, message: String, model: &dyn ChatModel) -> Vec<NewEvent> {
+        debug!(%message, step, "a bound of the turn is reached");
+        let mut events = self.flushed(step);
+        events.push(
+            RunEvent::LimitReached {
+                message,
+                usage: self.usage,
+                cost_micros: model.price().map(|price| price.cost_micros(&self.usage)),
+            }
+            .into(),
+        );
+        events
     }
 
     fn flushed(&mut self, step: u32) -> Vec<NewEvent> {
@@ -273,9 +414,9 @@ mod tests {
     #[test]
     fn the_texts_of_two_steps_do_not_run_together() {
         let gap = |before: &str| {
-            let mut incoming = Incoming::new(before.into());
-            incoming.push("next");
-            incoming.push("!");
+            let mut incoming = Incoming::new(before.into(), Room::of(&TurnState::default()));
+            incoming.push("next").unwrap();
+            incoming.push("!").unwrap();
             incoming.flushed(2)
         };
         let delta = |text: &str| {
@@ -287,7 +428,59 @@ mod tests {
         assert_eq!(gap("one."), delta("\n\nnext!"));
         assert_eq!(gap("one.\n"), delta("next!"));
         assert_eq!(gap(""), delta("next!"));
-        assert_eq!(Incoming::new("one.".into()).flushed(2), [], "no text, no gap");
+        let mut silent = Incoming::new("one.".into(), Room::of(&TurnState::default()));
+        silent.push("").unwrap();
+        assert_eq!(silent.flushed(2), [], "no text, no gap");
+    }
+
+    #[test]
+    fn what_is_more_than_a_turn_may_have_is_cut_between_characters() {
+        let limited = |limits: TurnLimits, before: &str| {
+            let mut state = TurnState::default();
+            (state.limits, state.prefix) = (limits, before.into());
+            let mut incoming = Incoming::new(String::new(), Room::of(&state));
+            let sentence = (0..).find_map(|_| incoming.push("äöü").err()).unwrap();
+            (incoming.buffer, sentence)
+        };
+        let bytes = TurnLimits {
+            max_reply_bytes: 20,
+            ..TurnLimits::default()
+        };
+        let (kept, sentence) = limited(bytes, "four");
+        assert_eq!(
+            (kept.as_str(), sentence.contains("20 bytes")),
+            ("äöüäöüäö", true),
+            "{sentence}"
+        );
+        let tokens = TurnLimits {
+            max_output_tokens: 1,
+            ..TurnLimits::default()
+        };
+        let (kept, sentence) = limited(tokens, "");
+        assert_eq!((kept.len(), sentence.contains("1 tokens")), (16, true), "{sentence}");
+    }
+
+    #[test]
+    fn calls_are_counted_and_measured() {
+        let call = |size: usize| ToolCall {
+            id: "c".into(),
+            name: "t".into(),
+            arguments: serde_json::Value::String("x".repeat(size)),
+        };
+        let after = |limits: TurnLimits, size: usize| {
+            let mut state = TurnState::default();
+            (state.limits, state.prefix) = (limits, String::new());
+            let mut incoming = Incoming::new(String::new(), Room::of(&state));
+            let sentence = (0..).find_map(|_| incoming.call(call(size)).err()).unwrap();
+            (incoming.calls.len(), sentence)
+        };
+        assert_eq!(after(TurnLimits::default(), 0).0, 16);
+        let few = TurnLimits {
+            max_calls: 3,
+            ..TurnLimits::default()
+        };
+        assert_eq!(after(few, 0), (3, "The turn used its 3 tool calls.".into()));
+        assert_eq!(after(TurnLimits::default(), 60_000).0, 1);
     }
 
     #[test]

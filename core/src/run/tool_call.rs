@@ -3,7 +3,7 @@
 use super::{drive::Drive, driver::DriveError};
 use crate::{
     domain::{Locality, NewEvent, RunEvent, ToolCall, ToolOutput, ToolStatus},
-    policy::Decision,
+    policy::{Decision, ToolCategory},
     tools::{ToolContext, ToolError},
 };
 
@@ -37,6 +37,10 @@ impl Drive<'_> {
             )),
             Decision::Deny(reason) => Some(format!("Refused: {reason}.")),
         };
+        let most = self.state.limits.max_memories as usize;
+        let full = entry.category == ToolCategory::MemoryWrite && self.state.remembered() >= most;
+        let refusal = refusal
+            .or_else(|| full.then(|| format!("Refused: this turn has written its {most} memories. Answer with what is known.")));
         if let Some(reason) = refusal {
             return self.finish_tool(step, call.id, ToolStatus::Refused, told(reason)).await;
         }

@@ -15,26 +15,29 @@ use crate::{
 
 /// How long an idle worker waits before it looks for runs whose lease has ended.
 const POLL: Duration = Duration::from_secs(1);
-/// How long running turns may go on after a shutdown was asked for.
+/// How long running turns may go on after a shutdown was asked for, where the platform gives no more.
 const GRACE: Duration = Duration::from_secs(3);
 
 impl Driver {
     /// Claims and drives runs, at most `concurrency` at once, until `shutdown` turns true. Then it claims no more, lets what is
-    /// under way finish within a few seconds, and hands the rest back. `wake` says that a run was queued; without it the next
+    /// under way finish within `grace`, and hands the rest back. `wake` says that a run was queued; without it the next
     /// poll finds the run.
-    pub async fn work(&self, shutdown: watch::Receiver<bool>, wake: Arc<Notify>, concurrency: usize) {
-        self.claim_and_drive(shutdown, wake, concurrency, false).await;
+    pub async fn work(&self, shutdown: watch::Receiver<bool>, wake: Arc<Notify>, concurrency: usize, grace: Duration) {
+        self.claim_and_drive(shutdown, wake, concurrency, false, grace).await;
     }
 
     /// The same, but ends as soon as there is no run to claim and none under way. Returns whether it ended so; not when
     /// `shutdown` came first: then something may be left for another worker. The end takes up to [`Self::SHUTDOWN`].
     pub async fn work_off(&self, shutdown: watch::Receiver<bool>, concurrency: usize) -> bool {
-        self.claim_and_drive(shutdown, Arc::new(Notify::new()), concurrency, true)
+        self.claim_and_drive(shutdown, Arc::new(Notify::new()), concurrency, true, GRACE)
             .await
     }
 
-    /// How long [`Self::work`] and [`Self::work_off`] may take to end after `shutdown`, when the stores answer.
-    pub const SHUTDOWN: Duration = Duration::from_secs(5);
+    /// How long [`Self::work_off`] may take to end after `shutdown`, when the stores answer.
+    pub const SHUTDOWN: Duration = GRACE.saturating_add(Self::HANDING_BACK);
+
+    /// How long the runs that did not end in time take to be handed back, when the stores answer.
+    pub const HANDING_BACK: Duration = Duration::from_secs(2);
 
     async fn claim_and_drive(
         &self,
@@ -42,6 +45,7 @@ impl Driver {
         wake: Arc<Notify>,
         concurrency: usize,
         only_what_is_there: bool,
+        grace: Duration,
     ) -> bool {
         let mut drives: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut held: Vec<(RunId, LeaseToken, Arc<()>)> = Vec::new();
@@ -76,7 +80,7 @@ impl Driver {
         let finish = async { while drives.next().await.is_some() {} };
         futures::select_biased! {
             () = std::pin::pin!(finish.fuse()) => {}
-            () = self.parts.env.sleep(GRACE).fuse() => {}
+            () = self.parts.env.sleep(grace).fuse() => {}
         }
         drop(drives);
         let done = ended.lock().map(|ended| ended.clone()).unwrap_or_default();

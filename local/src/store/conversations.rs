@@ -72,7 +72,12 @@ pub fn require(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<
     find(conn, owner, id)?.ok_or_else(|| StoreError::NotFound("the conversation").into())
 }
 
-/// A message out of a row.
+/// Messages with how the runs that they name ended.
+pub const MESSAGE: &str = "SELECT m.*, (SELECT json_object('status', r.status, 'reason', r.reason) FROM run r
+                                  WHERE r.workspace_id = m.workspace_id AND r.id = m.run_id
+                                  AND r.status NOT IN ('queued', 'running')) AS ended FROM message m";
+
+/// A message out of a row of [`MESSAGE`].
 pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: id(row, "id")?,
@@ -85,13 +90,16 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         run_id: opt_id(row, "run_id")?,
         agent_id: opt_id(row, "agent_id")?,
         trace: opt_json(row, "trace")?,
+        ended: opt_json(row, "ended")?,
         created_at: time(row, "created_at")?,
     })
 }
 
 /// A message that this person sees, also one that gave way to a retry.
 pub fn find_message(conn: &Connection, owner: Owner, id: MessageId) -> DbResult<Option<Message>> {
-    let mut statement = conn.prepare_cached("SELECT * FROM message WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3")?;
+    let mut statement = conn.prepare_cached(&format!(
+        "{MESSAGE} WHERE m.workspace_id = ?1 AND m.id = ?2 AND m.user_id = ?3"
+    ))?;
     Ok(statement
         .query_row(params![blob(owner.workspace), blob(id), blob(owner.user)], message)
         .optional()?)
@@ -210,10 +218,10 @@ impl ConversationStore for LocalConversations {
         self.0
             .read_for(caller, move |conn| {
                 require(conn, owner, id)?;
-                let mut statement = conn.prepare_cached(
-                    "SELECT * FROM message WHERE workspace_id = ?1 AND conversation_id = ?2 AND ordinal < ?3 AND superseded = 0
-                     ORDER BY ordinal DESC LIMIT ?4",
-                )?;
+                let mut statement = conn.prepare_cached(&format!(
+                    "{MESSAGE} WHERE m.workspace_id = ?1 AND m.conversation_id = ?2 AND m.ordinal < ?3 AND m.superseded = 0
+                     ORDER BY m.ordinal DESC LIMIT ?4"
+                ))?;
                 let rows = statement.query_map(params![blob(owner.workspace), blob(id), before, cursor::limit(size)], message)?;
                 Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |found| {
                     int(found.ordinal).to_string()

@@ -75,6 +75,7 @@ struct Beginning {
     reply: MessageId,
     agent: AgentId,
     prefix: String,
+    continues: Option<RunId>,
     limits: TurnLimits,
 }
 
@@ -87,6 +88,7 @@ fn queue(tx: &Connection, env: &Env, owner: Owner, beginning: Beginning) -> DbRe
         reply,
         agent,
         prefix,
+        continues,
         limits,
     } = beginning;
     tx.execute(
@@ -113,6 +115,7 @@ fn queue(tx: &Connection, env: &Env, owner: Owner, beginning: Beginning) -> DbRe
         message_id: message,
         reply_id: reply,
         prefix,
+        continues,
         limits,
     };
     events::append(tx, env, (owner.workspace, run), Head::EMPTY, vec![started.into()])?;
@@ -200,6 +203,7 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
         reply: turn.reply_id,
         agent: answering(tx, owner, conversation.agent_id)?,
         prefix: String::new(),
+        continues: None,
         limits: turn.limits,
     };
     let receipt = queue(tx, env, owner, beginning)?;
@@ -224,9 +228,10 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
 
 /// The reply to a message that is shown.
 fn shown_reply(tx: &Connection, owner: Owner, message: MessageId) -> DbResult<Option<Message>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT * FROM message WHERE workspace_id = ?1 AND parent_id = ?2 AND superseded = 0 ORDER BY ordinal DESC LIMIT 1",
-    )?;
+    let mut statement = tx.prepare_cached(&format!(
+        "{} WHERE m.workspace_id = ?1 AND m.parent_id = ?2 AND m.superseded = 0 ORDER BY m.ordinal DESC LIMIT 1",
+        conversations::MESSAGE
+    ))?;
     Ok(statement
         .query_row(params![blob(owner.workspace), blob(message)], conversations::message)
         .optional()?)
@@ -267,14 +272,14 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         .into());
     }
     let reply = shown_reply(tx, owner, message.id)?;
-    let (reply_id, prefix) = match (retry.mode, reply) {
+    let (reply_id, prefix, continues) = match (retry.mode, reply) {
         (RetryMode::Continue, Some(reply))
             if matches!(
                 reply.status,
                 MessageStatus::Stopped | MessageStatus::Limited | MessageStatus::Interrupted
             ) =>
         {
-            (reply.id, reply.text)
+            (reply.id, reply.text, reply.run_id)
         }
         (RetryMode::Continue, _) => {
             return Err(StoreError::conflict(
@@ -289,7 +294,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
                     params![blob(owner.workspace), blob(reply.id)],
                 )?;
             }
-            (retry.reply_id, String::new())
+            (retry.reply_id, String::new(), None)
         }
     };
     let beginning = Beginning {
@@ -299,6 +304,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         reply: reply_id,
         agent: answering(tx, owner, conversation.agent_id)?,
         prefix,
+        continues,
         limits: retry.limits,
     };
     queue(tx, env, owner, beginning)

@@ -432,6 +432,7 @@ fn story(log: &[StoredEvent]) -> Vec<String> {
                 open = None;
                 format!("failed {step} {attempt} {failure}")
             }
+            RunEvent::LimitReached { message, .. } => format!("limit {message}"),
             RunEvent::RetryDue { step } => format!("retry {step}"),
             RunEvent::ToolFinished {
                 step, status, output, ..

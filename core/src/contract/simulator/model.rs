@@ -54,10 +54,18 @@ impl ScriptedModel {
                 Ok(ModelEvent::Stop(reason)),
             ]
         };
-        if let Some(ChatMessage::Assistant { text, .. }) = request.messages.last() {
+        if let Some(ChatMessage::Assistant { .. }) = request.messages.last() {
             let whole = self.script.reply();
+            let said = request
+                .messages
+                .iter()
+                .filter_map(|message| match message {
+                    ChatMessage::Assistant { text, .. } => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect::<String>();
             let rest = whole
-                .strip_prefix(text.as_str())
+                .strip_prefix(said.as_str())
                 .expect("a part of the reply to go on from")
                 .to_owned();
             return std::iter::once(Ok(ModelEvent::Text(rest)))

@@ -1,0 +1,525 @@
+//! Turns that go wrong, driven on an adapter's real stores: models without end, streams that break off, workers that leave.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+
+use super::World;
+use crate::{
+    clock::{Clock, Env, Random, Timestamp},
+    domain::{
+        EventKind, LeasePolicy, Locality, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, ModelRef, NewTurn,
+        PageRequest, Price, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, TurnLimits, TurnReceipt, Usage,
+    },
+    policy::{Decision, Policy, Rule, ToolCategory},
+    ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream},
+    run::{Driver, DriverParts},
+    tools::ToolRegistry,
+};
+
+/// What a model does in one call.
+enum Answer {
+    /// Says these things, then nothing more: without a `Stop` the stream has broken off.
+    Events(Vec<Result<ModelEvent, ModelError>>),
+    /// Says the same without end.
+    Endless(ModelEvent),
+    /// Says these things, then keeps silent.
+    Silent(Vec<ModelEvent>),
+    /// Says nothing before it is told to.
+    Held(Arc<Notify>, Vec<ModelEvent>),
+}
+
+/// A model that goes by a list, and remembers what it was asked.
+#[derive(Default)]
+struct Scripted {
+    answers: Mutex<VecDeque<Answer>>,
+    asked: Mutex<Vec<ChatRequest>>,
+}
+
+struct Models(Arc<Scripted>);
+
+impl ModelDirectory for Models {
+    fn default_model(&self) -> ModelRef {
+        "script/turns".parse().expect("a model's name")
+    }
+    fn model(&self, _: &ModelRef) -> Result<Arc<dyn ChatModel>, ModelError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[async_trait]
+impl ChatModel for Scripted {
+    async fn stream(&self, request: ChatRequest) -> Result<ModelStream, ModelError> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        let answer = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        Ok(match answer {
+            None => return Err(ModelError::new(ModelFailure::Unreachable, "Nobody is there.")),
+            Some(Answer::Events(events)) => stream::iter(events).boxed(),
+            Some(Answer::Endless(event)) => stream::repeat(Ok(event)).boxed(),
+            Some(Answer::Silent(events)) => stream::iter(events).map(Ok).chain(stream::pending()).boxed(),
+            Some(Answer::Held(told, events)) => {
+                told.notified().await;
+                stream::iter(events).map(Ok).boxed()
+            }
+        })
+    }
+    fn locality(&self) -> Locality {
+        Locality::Local
+    }
+    fn price(&self) -> Option<Price> {
+        Some(Price {
+            input: u64::MAX,
+            output: u64::MAX,
+            ..Price::default()
+        })
+    }
+}
+
+/// The world's time, but waits of a minute and more end when they are told to.
+struct Alarm {
+    env: Env,
+    bell: Arc<Notify>,
+}
+
+#[async_trait]
+impl Clock for Alarm {
+    fn now(&self) -> Timestamp {
+        self.env.now()
+    }
+    async fn sleep(&self, duration: Duration) {
+        match duration >= Duration::from_secs(60) {
+            true => self.bell.notified().await,
+            false => self.env.sleep(duration).await,
+        }
+    }
+}
+
+impl Random for Alarm {
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.copy_from_slice(&self.env.bytes::<256>()[..buffer.len()]);
+    }
+}
+
+/// A turn of the owner, and the model that answers it.
+struct Play<'a> {
+    world: &'a World,
+    model: Arc<Scripted>,
+    bell: Arc<Notify>,
+    turn: TurnReceipt,
+}
+
+impl<'a> Play<'a> {
+    async fn new(world: &'a World, limits: TurnLimits, answers: impl IntoIterator<Item = Answer>) -> Self {
+        let conversation = world.conversation(&world.owner).await;
+        let turn = NewTurn {
+            limits,
+            ..world.turn(conversation.id, "Go on, then.")
+        };
+        let model = Scripted::default();
+        model.answers.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
+        Self {
+            world,
+            model: Arc::new(model),
+            bell: Arc::new(Notify::new()),
+            turn: world.stores.runs.start_turn(&world.owner, turn).await.expect("turn"),
+        }
+    }
+
+    fn driver(&self) -> Driver {
+        let alarm = Arc::new(Alarm {
+            env: self.world.env.clone(),
+            bell: self.bell.clone(),
+        });
+        let allow = |category| Rule {
+            role: None,
+            category,
+            decision: Decision::Allow,
+        };
+        Driver::new(DriverParts {
+            env: Env::new(alarm.clone(), alarm),
+            stores: self.world.stores.clone(),
+            models: Arc::new(Models(self.model.clone())),
+            embedder: None,
+            tools: Arc::new(ToolRegistry::companion()),
+            policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
+            lease: LeasePolicy::default(),
+        })
+    }
+
+    /// Drives the waiting run to its end; the run and its reply.
+    async fn drive(&self) -> (Run, Option<Message>) {
+        let claim = self.world.claim().await.expect("the run");
+        let run = claim.run.id;
+        self.driver().drive(claim).await.expect("an end");
+        let run = self
+            .world
+            .stores
+            .runs
+            .run(&self.world.owner, run)
+            .await
+            .unwrap()
+            .expect("a run");
+        let reply = self
+            .messages(&run)
+            .await
+            .into_iter()
+            .find(|message| message.id == run.reply_id);
+        (run, reply)
+    }
+
+    async fn messages(&self, run: &Run) -> Vec<Message> {
+        let (conversations, page) = (&self.world.stores.conversations, PageRequest::first(10));
+        let page = conversations.messages(&self.world.owner, run.conversation_id, page).await;
+        page.expect("messages").items
+    }
+
+    /// What the log takes as JSON.
+    async fn log_bytes(&self, run: &Run) -> usize {
+        let page = self
+            .world
+            .stores
+            .runs
+            .events(&self.world.owner, run.id, 0, 1_000)
+            .await
+            .expect("events");
+        assert_eq!(page.events.len() as u64, page.last_seq, "a bounded number of events");
+        page.events
+            .iter()
+            .filter_map(|stored| stored.event.as_ref())
+            .map(|event| serde_json::to_string(event).expect("JSON").len())
+            .sum()
+    }
+
+    async fn again(&self, mode: RetryMode) -> TurnReceipt {
+        let retry = RetryTurn {
+            message_id: self.turn.message_id,
+            run_id: self.world.env.id(),
+            reply_id: self.world.env.id(),
+            mode,
+            limits: TurnLimits::default(),
+        };
+        self.world
+            .stores
+            .runs
+            .retry_turn(&self.world.owner, retry)
+            .await
+            .expect("once more")
+    }
+
+    fn answer(&self, answer: Answer) {
+        self.model
+            .answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(answer);
+    }
+
+    /// What the model was asked last.
+    fn asked(&self) -> Vec<ChatMessage> {
+        let asked = self.model.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.last().expect("a call").messages.clone()
+    }
+
+    async fn memories(&self) -> usize {
+        let list = self
+            .world
+            .stores
+            .memories
+            .list(&self.world.owner, MemoryFilter::default(), PageRequest::first(200));
+        list.await.expect("memories").items.len()
+    }
+}
+
+fn text(text: &str) -> ModelEvent {
+    ModelEvent::Text(text.into())
+}
+
+fn whole(events: Vec<ModelEvent>) -> Answer {
+    let calls = events.iter().any(|event| matches!(event, ModelEvent::ToolCall(_)));
+    let stop = if calls { StopReason::ToolUse } else { StopReason::End };
+    Answer::Events(events.into_iter().chain([ModelEvent::Stop(stop)]).map(Ok).collect())
+}
+
+fn broken(said: &str, failure: ModelFailure) -> Answer {
+    Answer::Events(vec![Ok(text(said)), Err(ModelError::new(failure, "It broke off."))])
+}
+
+fn remember(number: usize) -> ModelEvent {
+    ModelEvent::ToolCall(ToolCall {
+        id: format!("c{number}"),
+        name: "remember".into(),
+        arguments: json!({ "text": format!("Fact number {number} is so."), "kind": "fact" }),
+    })
+}
+
+fn says(run: &Run, words: &str) -> bool {
+    run.reason.as_ref().is_some_and(|reason| reason.contains(words))
+}
+
+/// A model that never stops ends its turn at a bound, with what was kept; nothing grows beyond it.
+pub async fn models_without_end(world: &World) {
+    let limits = TurnLimits {
+        max_reply_bytes: 20_000,
+        ..TurnLimits::default()
+    };
+    for piece in ["word ".repeat(400), "x".repeat(3_000_000)] {
+        let play = Play::new(world, limits.clone(), [Answer::Endless(text(&piece))]).await;
+        let (run, reply) = play.drive().await;
+        let reply = reply.expect("what was kept");
+        assert_eq!((run.status, reply.status), (RunStatus::Done, MessageStatus::Limited));
+        assert_eq!(reply.text.len(), 20_000);
+        assert!(says(&run, "20000 bytes"), "{:?}", run.reason);
+        assert!(play.log_bytes(&run).await < 30_000);
+    }
+    let few_tokens = TurnLimits {
+        max_output_tokens: 100,
+        ..TurnLimits::default()
+    };
+    let play = Play::new(world, few_tokens, [Answer::Endless(text("word "))]).await;
+    let (run, reply) = play.drive().await;
+    assert_eq!(reply.map(|reply| reply.text.len()), Some(1_600));
+    assert!(says(&run, "100 tokens"), "{:?}", run.reason);
+    // Calls of which there is no end: none is made, and nothing is kept of them.
+    let call = Answer::Endless(remember(1));
+    let play = Play::new(world, TurnLimits::default(), [call]).await;
+    let (run, reply) = play.drive().await;
+    assert_eq!((run.status, reply), (RunStatus::Failed, None), "not done without a reply");
+    assert!(says(&run, "16 tool calls"), "{:?}", run.reason);
+    assert!(play.log_bytes(&run).await < 2_000);
+    let large = ModelEvent::ToolCall(ToolCall {
+        id: "c".into(),
+        name: "remember".into(),
+        arguments: json!({ "text": "x".repeat(100_000) }),
+    });
+    let play = Play::new(world, TurnLimits::default(), [whole(vec![text("Noted."), large])]).await;
+    let (run, reply) = play.drive().await;
+    assert_eq!(
+        reply.map(|reply| (reply.text, reply.status)),
+        Some(("Noted.".into(), MessageStatus::Limited))
+    );
+    assert!(play.log_bytes(&run).await < 2_000);
+    assert_eq!(play.memories().await, 0);
+}
+
+/// A turn writes so many memories and no more, and makes so many calls.
+pub async fn memories_and_calls_of_a_turn(world: &World) {
+    let limits = TurnLimits {
+        max_memories: 3,
+        max_calls: 8,
+        ..TurnLimits::default()
+    };
+    let answers = [
+        whole((0..5).map(remember).collect()),
+        whole(std::iter::once(text("So far.")).chain((5..10).map(remember)).collect()),
+    ];
+    let play = Play::new(world, limits, answers).await;
+    let (run, reply) = play.drive().await;
+    assert_eq!(play.memories().await, 3);
+    let told: Vec<bool> = play
+        .asked()
+        .iter()
+        .filter_map(|message| match message {
+            ChatMessage::ToolResult { failed, .. } => Some(*failed),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [false, false, false, true, true], "the model is told");
+    assert_eq!(
+        reply.map(|reply| (reply.text, reply.status)),
+        Some(("So far.".into(), MessageStatus::Limited))
+    );
+    assert!(says(&run, "8 tool calls"), "{:?}", run.reason);
+}
+
+/// The time of a turn ends it wherever it is, with what was kept.
+pub async fn turns_take_their_time(world: &World) {
+    let play = Play::new(world, TurnLimits::default(), [Answer::Silent(vec![text("Once upon")])]).await;
+    let mut hints = world.stores.feed.subscribe(play.turn.run_id);
+    let bell = play.bell.clone();
+    let written = async {
+        // Started, context, called, the first words.
+        while hints.recv().await.expect("a hint").last_seq < 4 {}
+        bell.notify_waiters();
+    };
+    let ((run, reply), ()) = futures::join!(play.drive(), written);
+    assert_eq!(run.status, RunStatus::Done);
+    assert!(says(&run, "900 seconds"), "{:?}", run.reason);
+    assert_eq!(
+        reply.map(|reply| (reply.text, reply.status)),
+        Some(("Once upon".into(), MessageStatus::Limited))
+    );
+}
+
+/// What a provider claims to have used is within reason, or no turn would be counted any more.
+pub async fn incredible_usage(world: &World) {
+    let usage = Usage {
+        input_tokens: u64::MAX,
+        output_tokens: u64::MAX,
+        cached_input_tokens: u64::MAX,
+        cache_write_tokens: u64::MAX,
+    };
+    let answers = [
+        whole(vec![ModelEvent::Usage(usage), text("Hm."), remember(1)]),
+        whole(vec![ModelEvent::Usage(usage), text("Well.")]),
+    ];
+    let play = Play::new(world, TurnLimits::default(), answers).await;
+    let (run, reply) = play.drive().await;
+    assert_eq!(
+        (run.status, reply.map(|reply| reply.text)),
+        (RunStatus::Done, Some("Hm.".into()))
+    );
+    assert!(says(&run, "tokens"), "{:?}", run.reason);
+}
+
+/// A stream that breaks off for good leaves what it has written: the turn has failed and says why, its words can be continued.
+pub async fn streams_that_break_off(world: &World) {
+    let gone = ModelFailure::Unreachable;
+    let cases = [
+        // The last attempt is not the one that came furthest.
+        (
+            vec![broken("Once upon a time", gone), broken("Once", gone)],
+            "Once upon a time",
+        ),
+        (vec![broken("Once upon", ModelFailure::Rejected)], "Once upon"),
+        (vec![Answer::Events(vec![Ok(text("Once"))])], "Once"),
+    ];
+    for (answers, kept) in cases {
+        let play = Play::new(world, TurnLimits::default(), answers).await;
+        let (run, reply) = play.drive().await;
+        let reply = reply.expect("what was kept");
+        assert_eq!((run.status, reply.status), (RunStatus::Failed, MessageStatus::Interrupted));
+        assert_eq!(reply.text, kept);
+        let reason = run.reason.clone().expect("a reason");
+        for message in play.messages(&run).await {
+            let ended = message.ended.expect("how it ended");
+            assert_eq!((ended.status, ended.reason), (RunStatus::Failed, Some(reason.clone())));
+        }
+        play.answer(whole(vec![text(", it was.")]));
+        let onwards = play.again(RetryMode::Continue).await;
+        assert_eq!(onwards.reply_id, reply.id);
+        let (run, reply) = play.drive().await;
+        let reply = reply.expect("a reply");
+        assert_eq!((run.status, reply.status), (RunStatus::Done, MessageStatus::Complete));
+        assert_eq!(reply.text, format!("{kept}, it was."));
+        assert_eq!(reply.ended.map(|ended| ended.reason), Some(None), "what went wrong is over");
+    }
+    // Nothing was written: there is nothing to keep, and the message says why it has no reply.
+    let play = Play::new(world, TurnLimits::default(), []).await;
+    let (run, reply) = play.drive().await;
+    assert_eq!((run.status, reply), (RunStatus::Failed, None));
+    let messages = play.messages(&run).await;
+    let ended = messages[0].ended.as_ref().expect("how it ended");
+    assert_eq!(
+        (messages[0].role, ended.reason.as_deref()),
+        (MessageRole::User, Some("Nobody is there."))
+    );
+    play.answer(whole(vec![text("Here I am.")]));
+    play.again(RetryMode::Restart).await;
+    assert!(play.messages(&run).await[0].ended.is_none(), "it is being answered");
+    assert_eq!(play.drive().await.0.status, RunStatus::Done);
+}
+
+/// Who goes on with a reply has before them what its tools gave, over several interruptions.
+pub async fn continuing_keeps_tool_results(world: &World) {
+    let answers = [
+        whole(vec![text("Let me note that."), remember(1)]),
+        broken("First", ModelFailure::Rejected),
+    ];
+    let play = Play::new(world, TurnLimits::default(), answers).await;
+    let (_, reply) = play.drive().await;
+    assert_eq!(reply.expect("a reply").text, "Let me note that.\n\nFirst");
+    let results = |messages: &[ChatMessage]| {
+        let result = |message: &ChatMessage| match message {
+            ChatMessage::ToolResult { text, .. } => Some(text.contains("Fact number 1 is so.")),
+            _ => None,
+        };
+        messages.iter().filter_map(result).collect::<Vec<_>>()
+    };
+    for more in [" and", " second"] {
+        play.answer(broken(more, ModelFailure::Rejected));
+        play.again(RetryMode::Continue).await;
+        play.drive().await;
+        let asked = play.asked();
+        assert_eq!(results(&asked), [true], "{asked:?}");
+        let place = asked
+            .iter()
+            .position(|message| matches!(message, ChatMessage::ToolResult { .. }));
+        let (before, after) = asked.split_at(place.expect("a result"));
+        assert!(
+            matches!(before.last(), Some(ChatMessage::Assistant { text, tool_calls })
+                if text == "Let me note that." && tool_calls.len() == 1),
+            "{asked:?}"
+        );
+        assert!(
+            matches!(&after[1..], [ChatMessage::Assistant { text, .. }] if text.starts_with("\n\nFirst")),
+            "{asked:?}"
+        );
+    }
+    // What was redacted meanwhile is not before the model any more.
+    let list = world
+        .stores
+        .memories
+        .list(&world.owner, MemoryFilter::default(), PageRequest::first(10));
+    let memory = list.await.unwrap().items[0].id;
+    play.answer(whole(vec![text(", third.")]));
+    play.again(RetryMode::Continue).await;
+    world
+        .stores
+        .memories
+        .redact(&world.owner, memory, world.env.id())
+        .await
+        .unwrap();
+    if let Some(claim) = world.claim().await {
+        play.driver().drive(claim).await.expect("an end");
+        assert!(!format!("{:?}", play.asked()).contains("Fact number 1 is so."));
+    }
+}
+
+/// A worker that leaves lets what is under way end within the grace it was given.
+pub async fn grace(world: &World) {
+    let told = Arc::new(Notify::new());
+    let held = Answer::Held(told.clone(), vec![text("Done."), ModelEvent::Stop(StopReason::End)]);
+    let play = Play::new(world, TurnLimits::default(), [held]).await;
+    let (shutdown, stopping) = watch::channel(false);
+    let mut hints = world.stores.feed.subscribe(play.turn.run_id);
+    let driver = play.driver();
+    let working = driver.work(stopping, Arc::new(Notify::new()), 4, Duration::from_secs(60));
+    let leaving = async {
+        while hints.recv().await.expect("a hint").last_seq < 3 {}
+        shutdown.send_replace(true);
+        // The worker has seen it once it has nothing else to do.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        told.notify_one();
+    };
+    futures::join!(working, leaving);
+    let run = world.stores.runs.run(&world.owner, play.turn.run_id).await.unwrap().unwrap();
+    assert_eq!((run.status, run.attempt), (RunStatus::Done, 1));
+    // One that is given none hands back at once, and the run loses nothing by it.
+    let told = Arc::new(Notify::new());
+    let play = Play::new(world, TurnLimits::default(), [Answer::Held(told, vec![])]).await;
+    let (shutdown, stopping) = watch::channel(false);
+    let mut hints = world.stores.feed.subscribe(play.turn.run_id);
+    let driver = play.driver();
+    let working = driver.work(stopping, Arc::new(Notify::new()), 4, Duration::ZERO);
+    let leaving = async {
+        while hints.recv().await.expect("a hint").last_seq < 3 {}
+        shutdown.send_replace(true);
+    };
+    futures::join!(working, leaving);
+    let claim = world
+        .stores
+        .system
+        .claim_run(LeasePolicy::default(), EventKind::ALL)
+        .await
+        .unwrap();
+    assert_eq!(claim.map(|claim| claim.run.id), Some(play.turn.run_id), "handed back");
+}
