@@ -1168,10 +1168,10 @@ export interface components {
             seq: number;
         };
         /**
-         * @description The kind of an event: the `event:` of the stream, and what may be known of an event whose payload was redacted.
+         * @description The kind of an event: the `event:` of the stream, and what may be known of an event whose payload was redacted. Workers name the kinds that they know when they claim, and are given no run that has another: an event that older workers cannot read gets a kind of its own.
          * @enum {string}
          */
-        EventKind: "started" | "context" | "model" | "delta" | "reply" | "retry" | "tool" | "cancel" | "recovered" | "done" | "error";
+        EventKind: "started" | "context" | "model" | "delta" | "reply" | "retry" | "tool" | "limit" | "cancel" | "recovered" | "done" | "error";
         /** @description A page of a run's events. */
         EventsPage: {
             /** @description Whether the run has ended and nothing follows this page. */
@@ -1418,6 +1418,7 @@ export interface components {
             conversation_id: components["schemas"]["ConversationId"];
             /** @description When it was stored. */
             created_at: components["schemas"]["Timestamp"];
+            ended?: components["schemas"]["RunEnd"] | null;
             /** @description Its id. */
             id: components["schemas"]["MessageId"];
             /**
@@ -1934,6 +1935,13 @@ export interface components {
             user_id: components["schemas"]["UserId"];
             /** @description Its workspace. */
             workspace_id: components["schemas"]["WorkspaceId"];
+        };
+        /** @description How a run ended. */
+        RunEnd: {
+            /** @description Why it failed, was limited or was parked: one sentence for people. */
+            reason?: string | null;
+            /** @description Its final status. */
+            status: components["schemas"]["RunStatus"];
         };
         /**
          * Format: uuid
