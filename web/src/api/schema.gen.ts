@@ -781,6 +781,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workspaces/{workspace_id}/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The person's open notices
+         * @description Each says that somebody redacted a memory that replies to this person recalled.
+         */
+        get: operations["list_notices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/notices/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Settle a notice
+         * @description `blank` removes the replies that recalled the memory, and what their runs wrote down, for good; `dismiss` leaves them. Repeated: the
+         *     first decision stands.
+         */
+        post: operations["settle_notice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workspaces/{workspace_id}/runs/{id}": {
         parameters: {
             query?: never;
@@ -1515,6 +1556,52 @@ export interface components {
             /** @description Its name. */
             name: string;
         };
+        /**
+         * @description Somebody else redacted a memory that replies to this person recalled. The replies are theirs, so it is for them to say whether those
+         *     go too.
+         */
+        Notice: {
+            /** @description When they did. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description Its id. */
+            id: components["schemas"]["NoticeId"];
+            /** @description The memory that was redacted. */
+            memory_id: components["schemas"]["MemoryId"];
+            /** @description Who redacted it. */
+            redacted_by: components["schemas"]["UserId"];
+            /** @description The replies to this person that recalled it, newest first, at most [`Notice::MOST_REPLIES`] of them. */
+            replies: components["schemas"]["NoticedReply"][];
+            settled?: components["schemas"]["NoticeAction"] | null;
+            settled_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Its workspace. */
+            workspace_id: components["schemas"]["WorkspaceId"];
+        };
+        /**
+         * @description What a person decides about a notice.
+         * @enum {string}
+         */
+        NoticeAction: "blank" | "dismiss";
+        /**
+         * Format: uuid
+         * @description A notice to a person.
+         */
+        NoticeId: string;
+        /** @description A decision. */
+        NoticeRequest: {
+            /** @description Remove the replies, or leave them. */
+            action: components["schemas"]["NoticeAction"];
+        };
+        /** @description A reply that recalled what was redacted. */
+        NoticedReply: {
+            /** @description Its conversation. */
+            conversation_id: components["schemas"]["ConversationId"];
+            /** @description The reply. */
+            message_id: components["schemas"]["MessageId"];
+            /** @description Its run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The conversation's title. */
+            title: string;
+        };
         /** @description One page of a list. */
         Page_AuditEntry: {
             /** @description The items, in the list's order. */
@@ -1710,6 +1797,28 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_Notice: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description When they did. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description Its id. */
+                id: components["schemas"]["NoticeId"];
+                /** @description The memory that was redacted. */
+                memory_id: components["schemas"]["MemoryId"];
+                /** @description Who redacted it. */
+                redacted_by: components["schemas"]["UserId"];
+                /** @description The replies to this person that recalled it, newest first, at most [`Notice::MOST_REPLIES`] of them. */
+                replies: components["schemas"]["NoticedReply"][];
+                settled?: components["schemas"]["NoticeAction"] | null;
+                settled_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Run: {
             /** @description The items, in the list's order. */
             items: {
@@ -1858,7 +1967,7 @@ export interface components {
             redacted_at: components["schemas"]["Timestamp"];
             /** @description Who asked for it. */
             redacted_by: components["schemas"]["UserId"];
-            /** @description Place by place, each place that can hold such text, also with 0. */
+            /** @description Place by place, each of [`RedactionReceipt::PLACES`], also with 0. */
             removed: components["schemas"]["RemovedFrom"][];
         };
         /** @description What the next access token is had with. */
@@ -1873,7 +1982,7 @@ export interface components {
              * @description How many rows or entries.
              */
             count: number;
-            /** @description The place: `memory`, `full_text`, `vectors`, `event_payloads`, `messages`, `outbox`, `caches` … */
+            /** @description The place, such as `memory`, `full_text`, `messages` or `event_payloads`. */
             place: string;
         };
         /** @description How to answer once more. */
@@ -7857,6 +7966,243 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RedactionReceipt"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_notices: {
+        parameters: {
+            query?: {
+                /** @description How many items at most, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Notice"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    settle_notice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The notice. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoticeRequest"];
+            };
+        };
+        responses: {
+            /** @description The settled notice. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
