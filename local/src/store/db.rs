@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     error::DbResult,
-    open::FileLock,
+    lock::FileLock,
     readers::Readers,
     relay::Signal,
     rows::blob,
