@@ -169,7 +169,10 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             match read(&connector) {
                 Ok(found) => prop_assert!(place == bytes.len() - 1 && ids(&found).len() >= 2),
-                Err(error) => prop_assert!(format!("{error:?}").contains("line")),
+                Err(error) => {
+                    let said = format!("{error:?}");
+                    prop_assert!(said.contains("line"), "{}", said);
+                }
             }
         }
 
