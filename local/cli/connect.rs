@@ -187,6 +187,11 @@ impl Connection {
         }
     }
 
+    /// The workspace's id.
+    pub fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
     /// A path within the workspace.
     pub fn path(&self, rest: &str) -> String {
         format!("/v1/workspaces/{}{rest}", self.workspace)

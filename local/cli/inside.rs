@@ -234,8 +234,9 @@ impl Inside {
 
     /// Signs out, stops what this process drives, and lets go of the file.
     pub async fn close(self) {
-        if let Some(tasks) = self.tasks {
-            tasks.stop().await;
+        match self.tasks {
+            Some(tasks) => tasks.stop().await,
+            None => duet_api::anchors::once(&self.state).await,
         }
         if let Some(sign_in) = &self.sign_in {
             sign_in.end(&self.state).await;

@@ -183,3 +183,29 @@ fn marks_that_turn_text_round_are_shown() {
     let raw = home.run(["memory", "list", "--json"]).ok();
     assert!(!raw.contains('\u{202e}'), "{raw}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_end_was_cut_off_does_not_bear_out_its_anchors() {
+    let home = Home::new();
+    let file = home.path().join("anchors");
+    fs::write(home.config(), format!("{CONFIG}[audit]\nanchors = {file:?}\n")).unwrap();
+    let server = home.serve();
+    let ada = Browser::set_up(&server).await;
+    ada.post("{ws}/memories", &json!({"text": "Before"})).await;
+    assert_eq!(server.stop().code(), Some(0));
+    let older = fs::read(home.data()).unwrap();
+    home.run(["memory", "add", "After"]).ok();
+    let name = file.to_str().unwrap();
+    let said = home.run(["audit", "verify", "--anchors", name]).ok();
+    assert!(said.contains("intact") && said.contains("hold"), "{said}");
+
+    // Whoever owns the machine puts an older state back, with everything that lies beside it; the chain holds.
+    fs::write(home.data(), older).unwrap();
+    fs::remove_file(beside(&home, ".mark")).unwrap();
+    fs::write(home.config(), CONFIG).unwrap();
+    assert!(home.run(["audit", "verify"]).ok().contains("intact"));
+    home.run(["audit", "verify", "--anchors", name])
+        .refused(1, &["does not bear out", "cut"]);
+    home.run(["audit", "verify", "--anchors", "/nowhere"])
+        .refused(5, &["/nowhere"]);
+}
