@@ -229,6 +229,10 @@ pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> 
         return Err(OpenError::Truncated(path.to_owned()));
     }
     lock.hold(path)?;
+    // SQLite would read without them, and refuse the first write with a word about the file.
+    if let Some((path, reason)) = files::blocked_beside(path, &["-wal", "-shm"]) {
+        return Err(OpenError::NotWritable { path, reason });
+    }
     let log = files::beside(path, "-wal");
     // An empty one, which SQLite makes when it opens the file, is none.
     let had_log = files::has_content(&log).map_err(failed)?;
