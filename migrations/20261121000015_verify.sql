@@ -109,3 +109,18 @@ language sql stable set search_path = '' as $$
     select private.verify_chains(p_workspace)
 $$;
 call private.expose('public', 'audit_verify', 'authenticated');
+
+-- duet_core::ports::SystemStore::audit_heads: where the audit logs end, for anchors outside the database.
+create function driver.audit_heads(p_after uuid, p_limit int) returns jsonb
+language sql stable security definer set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(jsonb_build_object(
+        'workspace_id', h.workspace_id, 'owner', h.owner, 'seq', h.seq, 'hash', encode(h.hash, 'hex')) order by h.workspace_id), '[]'))
+    from (select a.workspace_id, a.seq, a.hash, o.user_id as owner
+          from duet.audit_head a
+          cross join lateral (select m.user_id from duet.member m
+                              where m.workspace_id = a.workspace_id and m.role = 'owner'
+                              order by m.joined_at, m.user_id limit 1) o
+          where p_after is null or a.workspace_id > p_after
+          order by a.workspace_id limit least(greatest(p_limit, 0), 1000)) h
+$$;
+call private.expose('driver', 'audit_heads', 'duet_worker');

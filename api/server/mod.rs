@@ -1,5 +1,6 @@
 //! The `duet-api` command line: one command a file. Data goes to the standard output, words to the standard error.
 
+mod audit;
 mod check;
 mod database;
 pub mod deployment;
@@ -65,6 +66,9 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Check the database and the ways to it, and say how to mend what is wrong
     Check,
+    /// Check the audit logs and the runs' event logs
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// Runs the command line of this process.
@@ -104,6 +108,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Serve(args) => serve::run(&global, output, args).await,
         Command::Migrate(args) => migrate::run(output, args).await,
         Command::Check => check::run(&global, output).await,
+        Command::Audit(command) => audit::run(&global, output, command).await,
     }
 }
 

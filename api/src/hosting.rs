@@ -11,12 +11,14 @@ use duet_core::run::Driver;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
 
-use crate::{connections, state::AppState};
+use crate::{anchors, connections, state::AppState};
 
 /// Between two looks at the embedding backlog when nobody says that it has grown.
 const BACKLOG_POLL: Duration = Duration::from_secs(60);
 /// A driver that is not done so long after it should be is given up.
 const SPARE: Duration = Duration::from_secs(3);
+/// How long the last anchor of the audit logs may take.
+const LAST_ANCHOR: Duration = Duration::from_secs(5);
 /// Between two lines about a long backlog.
 const PROGRESS_STEP: u64 = 1_000;
 
@@ -65,14 +67,19 @@ pub struct Tasks {
     grace: Duration,
     driver: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
+    stop_anchors: watch::Sender<bool>,
+    anchors: JoinHandle<()>,
 }
 
 impl Tasks {
     /// Starts them; runs that are under way at the end may go on for `grace`.
     pub fn start(state: &AppState, grace: Duration) -> Self {
         let stop = watch::Sender::new(false);
+        let stop_anchors = watch::Sender::new(false);
         Self {
             grace,
+            anchors: tokio::spawn(anchors::keep(state.clone(), stop_anchors.subscribe())),
+            stop_anchors,
             driver: tokio::spawn(drive(state.clone(), stop.subscribe(), grace)),
             others: vec![
                 tokio::spawn(embed(state.clone(), stop.subscribe())),
@@ -95,6 +102,11 @@ impl Tasks {
         }
         for task in self.others {
             task.abort();
+        }
+        // Last, so that what the runs have done is anchored too.
+        self.stop_anchors.send_replace(true);
+        if tokio::time::timeout(LAST_ANCHOR, self.anchors).await.is_err() {
+            warn!("the audit logs were not anchored once more");
         }
     }
 }

@@ -5,6 +5,7 @@
     reason = "a problem is made once for a failed request; boxing it would only blur every signature"
 )]
 
+pub mod anchors;
 pub mod auth;
 pub mod command;
 pub mod config;

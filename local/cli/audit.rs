@@ -1,13 +1,17 @@
 //! `duet audit`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
-use duet_core::domain::AuditEntry;
-use serde_json::Value;
+use duet_api::anchors;
+use duet_core::domain::{Anchor, AuditEntry};
+use serde_json::{Value, json};
 
 use super::{
     Global,
     connect::{self, Connection},
     exit::{Failure, Outcome},
+    inside,
     output::{Output, brief},
 };
 
@@ -21,14 +25,18 @@ pub enum AuditCommand {
         limit: usize,
     },
     /// Recompute the hash chains of the audit log and of every run; fails where one is broken
-    Verify,
+    Verify {
+        /// Also check the log against the anchors that `[audit] anchors` has had written to this file
+        #[arg(long, value_name = "FILE")]
+        anchors: Option<PathBuf>,
+    },
 }
 
 pub async fn run(global: &Global, output: Output, command: AuditCommand) -> Outcome {
     let connection = connect::connect(global, output).await?;
     let outcome = match command {
         AuditCommand::List { limit } => list(&connection, output, limit).await,
-        AuditCommand::Verify => verify(&connection, output).await,
+        AuditCommand::Verify { anchors } => verify(&connection, output, anchors.as_deref()).await,
     };
     connection.close().await;
     outcome
@@ -60,8 +68,16 @@ async fn list(connection: &Connection, output: Output, limit: usize) -> Outcome 
     )
 }
 
-async fn verify(connection: &Connection, output: Output) -> Outcome {
-    let check: Value = connection.client.get(&connection.path("/audit/verify")).await?;
+async fn verify(connection: &Connection, output: Output, file: Option<&Path>) -> Outcome {
+    let mut check: Value = connection.client.get(&connection.path("/audit/verify")).await?;
+    let anchors = match file {
+        Some(file) if check["intact"] == true => Some(anchored(connection, file).await?),
+        _ => None,
+    };
+    if let Some(anchored) = &anchors {
+        check["anchors"] = json!({"held": anchored.held, "unreadable": anchored.unreadable, "broken": anchored.broken});
+        check["intact"] = anchored.broken.is_none().into();
+    }
     if output.json {
         output.value(&check)?;
     }
@@ -69,7 +85,17 @@ async fn verify(connection: &Connection, output: Output) -> Outcome {
         if !output.json {
             output.line(&format!("intact: {} rows", check["rows"]))?;
         }
+        if let Some(anchored) = &anchors {
+            anchored.tell(output)?;
+        }
         return Ok(());
+    }
+    if let Some(broken) = anchors.and_then(|anchored| anchored.broken) {
+        return Err(Failure::failed(format!(
+            "The audit log does not bear out what was anchored at {}: entry {} is not there, or is another one. The log was cut or \
+             written anew. Compare it with a backup.",
+            broken.at, broken.seq
+        )));
     }
     let broken = &check["broken"];
     Err(Failure::failed(format!(
@@ -77,4 +103,48 @@ async fn verify(connection: &Connection, output: Output) -> Outcome {
         broken["chain"].as_str().unwrap_or_default(),
         broken["seq"]
     )))
+}
+
+/// What became of the anchors of this workspace.
+struct Anchored {
+    held: usize,
+    unreadable: usize,
+    broken: Option<Anchor>,
+}
+
+impl Anchored {
+    fn tell(&self, output: Output) -> Outcome {
+        if self.unreadable > 0 {
+            output.say(&format!(
+                "{} lines of the file are no anchors: cut off, or changed.",
+                self.unreadable
+            ));
+        }
+        if output.json {
+            return Ok(());
+        }
+        output.line(&format!("anchors: {} hold", self.held))
+    }
+}
+
+async fn anchored(connection: &Connection, file: &Path) -> Outcome<Anchored> {
+    let kept = inside::stored(anchors::read(file))?;
+    let own: Vec<Anchor> = kept
+        .anchors
+        .into_iter()
+        .filter(|anchor| anchor.workspace_id.to_string() == connection.workspace())
+        .collect();
+    if own.is_empty() {
+        return Err(Failure::not_found(format!(
+            "There is no anchor of this workspace in {}. Check the path, and `audit.anchors` in the configuration.",
+            file.display()
+        )));
+    }
+    let entries: Vec<AuditEntry> = connection.pages("/audit", "", usize::MAX).await?;
+    let broken = Anchor::first_broken(&own, &entries).cloned();
+    Ok(Anchored {
+        held: own.len(),
+        unreadable: kept.unreadable,
+        broken,
+    })
 }

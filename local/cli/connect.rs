@@ -14,7 +14,7 @@ use super::{
     output::Output,
     paths,
 };
-use crate::runtime;
+use crate::{files, runtime, store::LocalStore};
 
 /// How long a command waits for another one to be done with the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,6 +65,8 @@ pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> 
     let data = config.data.path.clone().or_else(paths::default_data).ok_or_else(|| {
         Failure::usage("There is no home folder to keep the data file in. Name a file with --data, or set HOME.")
     })?;
+    // What cannot be resolved is refused when the file is opened, with its reason.
+    let data = files::resolve(&data).unwrap_or(data);
     let config_folder = paths::config_folder(global.config.as_deref()).or_else(|| data.parent().map(Into::into));
     Ok(Settings {
         config,
@@ -77,6 +79,7 @@ pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> 
 pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
     let mut settings = settings(global, &[])?;
     if !settings.data.exists() {
+        LocalStore::check_place(&settings.data).map_err(inside::OpenFailure::from)?;
         return Err(Failure::not_found(format!(
             "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`.",
             settings.data.display()
@@ -182,6 +185,11 @@ impl Connection {
             ))),
             (None, None) => Err(Failure::not_found("You are in no workspace. Make one in the web app.")),
         }
+    }
+
+    /// The workspace's id.
+    pub fn workspace(&self) -> &str {
+        &self.workspace
     }
 
     /// A path within the workspace.

@@ -1,6 +1,6 @@
 //! `duet conversation`.
 
-use std::path::PathBuf;
+use std::{io::IsTerminal, path::PathBuf};
 
 use axum::http::Method;
 use clap::{Args, Subcommand, ValueEnum};
@@ -118,7 +118,11 @@ async fn export(connection: &Connection, output: Output, args: &ExportArgs) -> O
     let path = connection.path(&format!("/conversations/{id}/export?format={format}"));
     let bytes = connection.client.send(Method::GET, &path, None, &[]).await?.bytes().await?;
     let Some(file) = &args.output else {
-        return output.raw(&String::from_utf8_lossy(&bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        return match std::io::stdout().is_terminal() {
+            true => output.raw(&printable(&text)),
+            false => output.raw(&text),
+        };
     };
     let written = std::fs::File::create_new(file).and_then(|mut open| std::io::Write::write_all(&mut open, &bytes));
     written.map_err(|error| {

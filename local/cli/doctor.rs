@@ -1,6 +1,10 @@
 //! `duet doctor`: looks at everything that Duet needs, and says how to mend what is wrong.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::http::Method;
 use clap::Args;
@@ -16,7 +20,7 @@ use super::{
     client::Client,
     connect::{self, Settings},
     exit::{Exit, Failure, Outcome},
-    inside,
+    inside, mend,
     output::Output,
 };
 use crate::{key_source, runtime, store::LocalStore};
@@ -39,6 +43,12 @@ pub struct DoctorArgs {
     /// Also read every page of the data file and check it; takes a while for a large one
     #[arg(long)]
     deep: bool,
+    /// Copy what can be read of a damaged data file into this new one, and list what cannot
+    #[arg(long, value_name = "NEW_FILE", conflicts_with_all = ["no_network", "deep"])]
+    salvage: Option<PathBuf>,
+    /// Go on without the changes that the data file has lost (Duet refuses to start then, and says what is missing)
+    #[arg(long, conflicts_with_all = ["no_network", "deep", "salvage"])]
+    accept_loss: bool,
 }
 
 /// How a check ended.
@@ -86,6 +96,12 @@ impl Check {
 }
 
 pub async fn run(global: &Global, output: Output, args: DoctorArgs) -> Outcome {
+    if let Some(into) = &args.salvage {
+        return mend::salvage(&connect::settings(global, &[])?, output, into);
+    }
+    if args.accept_loss {
+        return mend::accept_loss(&connect::settings(global, &[])?, output);
+    }
     let mut checks = Vec::new();
     match connect::settings(global, &[]) {
         Err(failure) => checks.push(Check::problem(
@@ -279,7 +295,7 @@ fn inspect(store: &Arc<LocalStore>, checks: &mut Vec<Check>) {
 
 /// Every page against its code.
 async fn pages(store: &LocalStore) -> Check {
-    const FIX: &str = "Stop Duet and restore the newest backup.";
+    const FIX: &str = "Stop Duet and restore the newest backup, or copy what can be read with `duet doctor --salvage NEW_FILE`.";
     match store.check_pages().await {
         Ok(wrong) if wrong.is_empty() => Check::ok("pages", "every page is as it was written"),
         Ok(wrong) => Check::problem("pages", format!("{} faults, the first: {}", wrong.len(), wrong[0]), FIX),

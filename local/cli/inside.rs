@@ -60,6 +60,17 @@ impl From<OpenFailure> for Failure {
 
 /// Finds the key and opens the data file; both are made when they are not there.
 pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
+    let (options, key) = options(settings)?;
+    let store = LocalStore::open(options)?;
+    Ok(Opened {
+        store: Arc::new(store),
+        key,
+    })
+}
+
+/// What opening takes: the key with it. A key is made where there is no data file, unless its log is there.
+pub fn options(settings: &Settings) -> Result<(OpenOptions, Located), OpenFailure> {
+    LocalStore::check_place(&settings.data)?;
     let env = duet_api::machine::system();
     let key = key_source::locate(
         settings.config.data.key.as_deref(),
@@ -74,13 +85,15 @@ pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
         env,
         vector_cache_bytes: settings.config.data.vector_cache_bytes(),
     };
-    match LocalStore::open(options) {
-        Ok(store) => Ok(Opened {
-            store: Arc::new(store),
-            key,
-        }),
-        Err(error @ OpenError::InUse { .. }) => Err(OpenFailure::InUse(error.to_string())),
-        Err(error) => Err(OpenFailure::Other(Failure::new(exit_of(&error), error.to_string()))),
+    Ok((options, key))
+}
+
+impl From<OpenError> for OpenFailure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::InUse { .. } => Self::InUse(error.to_string()),
+            error => Self::Other(Failure::new(exit_of(&error), error.to_string())),
+        }
     }
 }
 
@@ -221,8 +234,9 @@ impl Inside {
 
     /// Signs out, stops what this process drives, and lets go of the file.
     pub async fn close(self) {
-        if let Some(tasks) = self.tasks {
-            tasks.stop().await;
+        match self.tasks {
+            Some(tasks) => tasks.stop().await,
+            None => duet_api::anchors::once(&self.state).await,
         }
         if let Some(sign_in) = &self.sign_in {
             sign_in.end(&self.state).await;

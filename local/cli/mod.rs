@@ -16,6 +16,7 @@ mod inside;
 mod keys;
 mod member;
 mod memory;
+mod mend;
 mod openapi;
 mod paths;
 mod reference;
@@ -135,7 +136,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("Duet cannot start its threads: {error}.")).report("duet"),
     };
-    let outcome = runtime.block_on(dispatch(cli));
+    let outcome = runtime.block_on(async {
+        outlive_file_size_limit()?;
+        dispatch(cli).await
+    });
     // The threads of the data file end with the last task that holds it: exiting before them, they would use a cipher that the exit
     // has put away (seen as a protection fault). Blocked reads (standard input) must not keep a finished command alive for long.
     runtime.shutdown_timeout(LAST_TASKS);
@@ -143,6 +147,21 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report("duet"),
     }
+}
+
+/// A write past the process's limit of file sizes gives an error, which is told like that of a full disk; left alone, the signal that
+/// comes with it ends the process. Listening once is enough: the listener's place stays taken.
+#[cfg(unix)]
+fn outlive_file_size_limit() -> Outcome {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::from_raw(libc::SIGXFSZ))
+        .map(|_| ())
+        .map_err(|error| Failure::failed(format!("Signals cannot be listened for: {error}.")))
+}
+
+#[cfg(not(unix))]
+fn outlive_file_size_limit() -> Outcome {
+    Ok(())
 }
 
 async fn dispatch(Cli { global, command }: Cli) -> Outcome {

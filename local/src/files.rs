@@ -43,6 +43,71 @@ pub fn readable_by_others(file: &File) -> io::Result<bool> {
     }
 }
 
+/// The one path of a file that has several, over links: a file that is not there yet gets its folder's. A link that leads nowhere
+/// is an error, since making a file in its place would hide the one that it stands for.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    match std::fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if std::fs::symlink_metadata(path).is_ok() {
+                return Err(error);
+            }
+            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(error);
+            };
+            let folder = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            };
+            match std::fs::canonicalize(folder) {
+                Ok(folder) => Ok(folder.join(name)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(path),
+                Err(error) => Err(error),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Whether there is a file of that name with anything in it.
+pub fn has_content(path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The first of the files with these suffixes that this process may not read and write, and why. It is asked without opening the
+/// file: closing it again would take away the locks that SQLite has on it.
+pub fn blocked_beside(path: &Path, suffixes: &[&str]) -> Option<(PathBuf, String)> {
+    let blocked = |path: &Path| match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Some("it is a folder".to_owned()),
+        Ok(_) => usable(path).err().map(|error| error.to_string()),
+        Err(_) => None,
+    };
+    suffixes
+        .iter()
+        .map(|suffix| beside(path, suffix))
+        .find_map(|path| blocked(&path).map(|reason| (path, reason)))
+}
+
+#[cfg(unix)]
+fn usable(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(
+        path,
+        rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK,
+    )?)
+}
+
+#[cfg(not(unix))]
+fn usable(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path)?.permissions().readonly() {
+        true => Err(io::ErrorKind::PermissionDenied.into()),
+        false => Ok(()),
+    }
+}
+
 /// The path with something after its last name.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -65,6 +65,12 @@ pub enum KeyError {
         "{0} does not hold a key: 64 hex digits are expected. Put the right key there; `openssl rand -hex 32` makes a new one."
     )]
     NoKey(String),
+    /// What is there is no key, and a data file needs the one that was there.
+    #[error(
+        "{0} does not hold a key any more: 64 hex digits are expected. Put back the key from the copy that you keep: no other one opens \
+         the data file."
+    )]
+    Damaged(String),
     /// The data file is there, its key is nowhere.
     #[error(
         "There is no key for the data file {0}: neither the keyring nor {1} holds one. Restore the key, or set `data.key` to where it is."
@@ -74,7 +80,7 @@ pub enum KeyError {
     #[error("The operating system's keyring cannot be used: {0}. Unlock it, or set `data.key` to another place.")]
     Keyring(String),
     /// The passphrase is wrong.
-    #[error("The passphrase does not open {0}. Check it.")]
+    #[error("The passphrase does not open {0}. Check it; if it is right, the file is damaged: put back the copy that you keep.")]
     Passphrase(PathBuf),
     /// The passphrase is too weak to protect anything.
     #[error("The passphrase is empty or shorter than 8 characters. Choose a longer one.")]
@@ -84,6 +90,19 @@ pub enum KeyError {
 /// Finds the key of the data file at `data`, or makes one when there is no such file yet.
 pub fn locate(setting: Option<&str>, data: &Path, config_folder: Option<&Path>, env: &Env) -> Result<Located, KeyError> {
     let fresh = !data.exists();
+    located(setting, data, config_folder, fresh, env).map_err(|error| match error {
+        KeyError::NoKey(place) if !fresh => KeyError::Damaged(place),
+        error => error,
+    })
+}
+
+fn located(
+    setting: Option<&str>,
+    data: &Path,
+    config_folder: Option<&Path>,
+    fresh: bool,
+    env: &Env,
+) -> Result<Located, KeyError> {
     match setting {
         None => unset(data, config_folder, fresh, env),
         Some("keyring") => {
@@ -321,7 +340,13 @@ mod tests {
             fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         }
         fs::write(&key, "abc").unwrap();
-        assert!(matches!(locate(Some(&setting), &data, None, &env()), Err(KeyError::NoKey(_))));
+        match locate(Some(&setting), &data, None, &env()) {
+            Err(error @ KeyError::Damaged(_)) => {
+                let said = error.to_string();
+                assert!(said.contains("Put back the key") && !said.contains("openssl"), "{said}");
+            }
+            _ => panic!("a key that cannot be one"),
+        }
         fs::remove_file(&key).unwrap();
         // The data file is there: a new key could never open it.
         assert!(matches!(

@@ -37,7 +37,8 @@ impl Output {
         } else {
             serde_json::to_string(value)
         };
-        self.line(&text.map_err(|error| Failure::failed(format!("The answer cannot be written as JSON: {error}.")))?)
+        let text = text.map_err(|error| Failure::failed(format!("The answer cannot be written as JSON: {error}.")))?;
+        self.line(&visible(&text))
     }
 
     /// Says something that is not data.
@@ -94,7 +95,7 @@ pub fn confirm(question: &str) -> bool {
 /// The first line of a text, at most `max` characters, without control characters: for tables.
 pub fn brief(text: &str, max: usize) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().filter(|c| !c.is_control()).collect();
+    let line = visible(&line.chars().filter(|c| !c.is_control()).collect::<String>());
     if line.chars().count() <= max {
         return line;
     }
@@ -105,7 +106,36 @@ pub fn brief(text: &str, max: usize) -> String {
 
 /// Text from a model or memory for a terminal: control characters other than newline and tab could drive it.
 pub fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    visible(
+        &text
+            .chars()
+            .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+            .collect::<String>(),
+    )
+}
+
+/// Shows characters that nobody sees, and that make others be seen in another order, as `\u202e`: which is also how JSON may write them.
+/// Joiners stay where they join letters of other scripts or pictures.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut before = None;
+    for c in text.chars() {
+        let hidden = match c {
+            '\u{200c}' | '\u{200d}' => before.is_some_and(|before: char| before.is_ascii()),
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => true,
+            '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}' => true,
+            _ => false,
+        };
+        if hidden {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(c);
+        }
+        before = Some(c);
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -117,6 +147,26 @@ mod tests {
         assert_eq!(brief("a\n b\tc", 10), "a b c");
         assert_eq!(brief("äöüäöü", 4), "äöü…");
         assert_eq!(brief("x\u{1b}[31mred", 20), "x[31mred");
+        assert_eq!(brief("pay \u{202e}live", 20), "pay \\u202elive");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        for hidden in [
+            '\u{ad}', '\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{2069}',
+            '\u{feff}',
+        ] {
+            let shown = printable(&format!("a{hidden}b"));
+            assert_eq!(shown, format!("a\\u{:04x}b", hidden as u32));
+            let json = serde_json::to_string(&format!("a{hidden}b")).unwrap();
+            let read: String = serde_json::from_str(&visible(&json)).unwrap();
+            assert_eq!(read, format!("a{hidden}b"), "JSON says the same");
+        }
+        assert_eq!(printable("a\u{200d}b"), "a\\u200db");
+        assert_eq!(printable("\u{e0041}"), "\\udb40\\udc41");
+        for text in ["👩\u{200d}🚀", "می\u{200c}خواهم", "שלום"] {
+            assert_eq!(printable(text), text);
+        }
     }
 
     #[test]

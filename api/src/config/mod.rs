@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Logs.
     pub log: LogConfig,
+    /// What is kept of the audit log outside the data.
+    pub audit: AuditConfig,
 }
 
 /// Where and how the server listens.
@@ -297,6 +299,25 @@ impl Default for LogConfig {
     }
 }
 
+/// What is kept of the audit log outside the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// A file to which the heads of the audit logs are appended, one JSON object a line; best where the data's owner cannot change it. `audit verify --anchors` checks the logs against it.
+    pub anchors: Option<PathBuf>,
+    /// Seconds between two looks for heads that have moved.
+    pub anchor_seconds: u64,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            anchors: None,
+            anchor_seconds: 60,
+        }
+    }
+}
+
 impl Config {
     /// Checks what types cannot say. The message names the key and what is allowed.
     fn check(&self) -> Result<(), String> {
@@ -386,6 +407,7 @@ impl Config {
         within("worker.lease_seconds", self.worker.lease_seconds, 3..=3_600)?;
         within("worker.max_attempts", self.worker.max_attempts.into(), 1..=100)?;
         within("worker.sweep_seconds", self.worker.sweep_seconds, 1..=86_400)?;
+        within("audit.anchor_seconds", self.audit.anchor_seconds, 1..=86_400)?;
         within("server.shutdown_grace_seconds", self.server.shutdown_grace_seconds, 0..=600)?;
         if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
             return Err(format!(

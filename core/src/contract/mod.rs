@@ -103,7 +103,7 @@ macro_rules! contract_suite {
             run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating }
             turns { models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
                     continuing_keeps_tool_results, grace }
-            system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping,
+            system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping, audit_heads,
                      a_store_that_takes_writes_says_so }
             keys { life_of_a_key, scopes_of_keys }
             audit { entries_and_chain, memories_are_on_record }

@@ -6,9 +6,10 @@ use futures::future::join_all;
 
 use super::World;
 use crate::{
+    caller::Caller,
     domain::{
-        EffectClass, EventKind, HandBack, LeasePolicy, NewTurn, RunEvent, RunStatus, Session, StopReason, ToolOutput, ToolStatus,
-        Usage,
+        Anchor, EffectClass, EventKind, HandBack, LeasePolicy, NewTurn, PageRequest, RunEvent, RunStatus, Session, StopReason,
+        ToolOutput, ToolStatus, Usage,
     },
     error::StoreError,
     ids::RunId,
@@ -239,4 +240,51 @@ pub async fn a_store_that_takes_writes_says_so(world: &World) {
     for _ in 0..3 {
         world.stores.system.prove_writable().await.unwrap();
     }
+}
+
+/// Every workspace's audit log ends where its newest entry is; what was written down of it is borne out by the log, and by no other.
+pub async fn audit_heads(world: &World) {
+    let (system, audit) = (&world.stores.system, &world.stores.audit);
+    let newest = async |caller: &Caller| {
+        let page = audit.entries(caller, PageRequest::first(1)).await.unwrap();
+        page.items.into_iter().next().expect("an entry")
+    };
+    world.stores.workspaces.rename(&world.owner, "Anchored").await.unwrap();
+    let heads = system.audit_heads(None, 100).await.unwrap();
+    assert!(heads.iter().map(|head| head.workspace_id).is_sorted());
+    for caller in [&world.owner, &world.stranger] {
+        let head = heads
+            .iter()
+            .find(|head| head.workspace_id == caller.workspace)
+            .expect("a head");
+        let entry = newest(caller).await;
+        assert_eq!(
+            (head.seq, &head.hash, head.owner),
+            (entry.seq, &entry.chain_hash, caller.user)
+        );
+    }
+    let first = system.audit_heads(None, 1).await.unwrap();
+    let rest = system.audit_heads(Some(first[0].workspace_id), 100).await.unwrap();
+    assert_eq!([first, rest].concat(), heads, "page by page");
+
+    let anchors: Vec<Anchor> = heads
+        .iter()
+        .filter(|head| head.workspace_id == world.owner.workspace)
+        .map(|head| Anchor {
+            at: world.env.now(),
+            workspace_id: head.workspace_id,
+            seq: head.seq,
+            hash: head.hash.clone(),
+        })
+        .collect();
+    world.stores.workspaces.rename(&world.owner, "Anchored again").await.unwrap();
+    let log = audit.entries(&world.owner, PageRequest::first(200)).await.unwrap().items;
+    assert_eq!(Anchor::first_broken(&anchors, &log), None, "the log has grown");
+    assert_eq!(
+        Anchor::first_broken(&anchors, &log[2..]),
+        Some(&anchors[0]),
+        "its end was cut off"
+    );
+    let other = audit.entries(&world.stranger, PageRequest::first(200)).await.unwrap().items;
+    assert_eq!(Anchor::first_broken(&anchors, &other), Some(&anchors[0]), "another log");
 }

@@ -1,5 +1,7 @@
 //! The audit log (P5): who did what to what, with which outcome. Append-only and hash-chained per workspace.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::word_enum;
@@ -59,4 +61,41 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// SHA-256 over the previous row's hash and this row, in hex.
     pub chain_hash: String,
+}
+
+/// Where a workspace's audit log ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// An owner, as whom the log can be read.
+    pub owner: UserId,
+    /// The last entry.
+    pub seq: u64,
+    /// The last entry's hash, in hex.
+    pub hash: String,
+}
+
+/// Where a workspace's audit log ended once, as it is kept outside the database: whoever owns the database can cut the log's end off
+/// and take the head along, or write it anew with all its hashes, but not what they cannot reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// When it was written down.
+    pub at: Timestamp,
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The last entry then.
+    pub seq: u64,
+    /// That entry's hash, in hex.
+    pub hash: String,
+}
+
+impl Anchor {
+    /// The first of a workspace's anchors that its log does not bear out: the entry is not there, or has another hash.
+    pub fn first_broken<'a>(anchors: &'a [Self], entries: &[AuditEntry]) -> Option<&'a Self> {
+        let hashes: HashMap<u64, &str> = entries.iter().map(|entry| (entry.seq, entry.chain_hash.as_str())).collect();
+        anchors
+            .iter()
+            .find(|anchor| hashes.get(&anchor.seq) != Some(&anchor.hash.as_str()))
+    }
 }

@@ -1,7 +1,9 @@
 use async_trait::async_trait;
 
 use crate::{
-    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role},
+    domain::{
+        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role,
+    },
     error::StoreResult,
     ids::{MemoryId, WorkspaceId},
 };
@@ -52,6 +54,9 @@ pub trait SystemStore: Send + Sync {
 
     /// Writes something that says nothing, and returns once that is durable: whether anything can be written.
     async fn prove_writable(&self) -> StoreResult<()>;
+
+    /// Where the workspaces' audit logs end, in the order of their ids, from behind `after` on.
+    async fn audit_heads(&self, after: Option<WorkspaceId>, limit: usize) -> StoreResult<Vec<AuditHead>>;
 
     /// Deletes expired working memories, sign-ins and idempotency keys; returns how many rows.
     async fn sweep(&self) -> StoreResult<u64>;

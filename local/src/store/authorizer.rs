@@ -14,6 +14,7 @@ pub const AGENT_UNREADABLE: &[&str] = &[
     "audit_entry",
     "audit_head",
     "credential",
+    "file_state",
     "idempotency_key",
     "installation",
     "invitation",
@@ -87,11 +88,15 @@ pub fn recording<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// What writing an audit entry needs.
+/// What writing an audit entry, and counting the commit that it is in, needs.
 fn records(action: AuthAction<'_>) -> bool {
     match action {
-        AuthAction::Read { table_name, .. } => table_name == "audit_head",
+        AuthAction::Read { table_name, .. } => ["audit_head", "file_state"].contains(&table_name),
         AuthAction::Insert { table_name } => ["audit_entry", "audit_head"].contains(&table_name),
+        AuthAction::Update {
+            table_name: "file_state",
+            column_name,
+        } => ["commits", "closed"].contains(&column_name),
         AuthAction::Update { table_name, .. } => table_name == "audit_head",
         _ => false,
     }

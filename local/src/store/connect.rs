@@ -5,6 +5,8 @@ use std::{
     sync::Once,
 };
 
+use duet_core::crypto::derive_key;
+use ring::hmac;
 use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 use zeroize::Zeroizing;
 
@@ -19,6 +21,9 @@ pub const PAGE_SIZE: u32 = 8192;
 /// went there). Whoever opens the file by other means says this after the key.
 pub const CIPHER_SETTINGS: &str = "PRAGMA cipher_page_size = 8192; PRAGMA cipher_hmac_algorithm = HMAC_SHA256;";
 
+/// The log goes into the file after a megabyte: what is only in the log is what a damaged log can lose.
+const CHECKPOINT: &str = "PRAGMA wal_autocheckpoint = 128";
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -30,6 +35,8 @@ pub enum Access {
     Read,
     /// A reader, for agents.
     AgentRead,
+    /// A reader of what is left of a damaged file.
+    Salvage,
 }
 
 /// Makes connections to one file.
@@ -54,22 +61,39 @@ impl Connector {
         &self.key
     }
 
+    /// A key for the check sums of a file that lies beside the data file.
+    pub fn sums(&self, label: &str) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &*derive_key(self.key.bytes(), label))
+    }
+
     /// Opens a connection, ready for use.
     pub fn connect(&self, access: Access) -> Result<Connection, OpenError> {
+        self.opened(access, false)
+    }
+
+    /// The same, leaving the log as it is when the connection closes: until the file is known to be whole, what is there may be all
+    /// that there is of it.
+    pub fn connect_keeping_log(&self, access: Access) -> Result<Connection, OpenError> {
+        self.opened(access, true)
+    }
+
+    fn opened(&self, access: Access, keep_log: bool) -> Result<Connection, OpenError> {
         register_vectors();
         let conn = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(|error| OpenError::from_sqlite(&self.path, error))?;
-        self.unlock(&conn)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log)
+            .map_err(|error| OpenError::from_sqlite(&self.path, error))?;
+        self.unlock(&conn, access)?;
         self.prepare(&conn, access)
             .map_err(|error| OpenError::from_sqlite(&self.path, error))?;
         Ok(conn)
     }
 
     /// Sets the key, before anything else, and checks that it is in effect and fits.
-    fn unlock(&self, conn: &Connection) -> Result<(), OpenError> {
+    fn unlock(&self, conn: &Connection, access: Access) -> Result<(), OpenError> {
         let key = Zeroizing::new(format!("x'{}'", *self.key.hex()));
         conn.pragma_update(None, "key", &*key).map_err(|_| OpenError::NoCipher)?;
         check_cipher(conn)?;
@@ -77,6 +101,10 @@ impl Connector {
         quiet(conn, "PRAGMA cipher_log_level = NONE");
         if let Err(error) = conn.execute_batch(CIPHER_SETTINGS) {
             tracing::warn!(%error, "a setting of the cipher was refused");
+        }
+        if access == Access::Salvage {
+            // Otherwise a file that is shorter than it says is refused as a whole.
+            quiet(conn, "PRAGMA writable_schema = ON");
         }
         conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
             .map_err(|error| OpenError::from_sqlite(&self.path, error))
@@ -95,14 +123,15 @@ impl Connector {
         )?;
         // ATTACH … KEY '' could copy everything into a plain file.
         conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, access != Access::Salvage)?;
         conn.set_prepared_statement_cache_capacity(128);
         match access {
             Access::Write | Access::AgentWrite => {
                 quiet(conn, "PRAGMA journal_mode = WAL");
                 quiet(conn, "PRAGMA journal_size_limit = 67108864");
+                quiet(conn, CHECKPOINT);
             }
-            Access::Read | Access::AgentRead => conn.execute_batch("PRAGMA query_only = ON")?,
+            Access::Read | Access::AgentRead | Access::Salvage => conn.execute_batch("PRAGMA query_only = ON")?,
         }
         let agents = matches!(access, Access::AgentWrite | Access::AgentRead);
         acting::register(conn, agents)?;

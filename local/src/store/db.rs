@@ -14,7 +14,7 @@ use rusqlite::{Connection, params};
 use super::{
     acting,
     error::DbResult,
-    open::FileLock,
+    lock::FileLock,
     readers::Readers,
     relay::Signal,
     rows::blob,

@@ -1,5 +1,7 @@
 //! What goes wrong inside the adapter, and the one place where SQLite's errors become [`StoreError`]s.
 
+use std::cell::Cell;
+
 use duet_core::{StoreError, error::Refusal};
 use rusqlite::{ErrorCode, ffi};
 
@@ -74,12 +76,40 @@ const CONFLICTS: &[(&str, &str)] = &[
     ("session.id", "That sign-in id is taken. Choose another."),
 ];
 
+thread_local! {
+    /// Whether a connection of this thread has met something that it may not recover from.
+    static SPOILT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a connection that was used on this thread since the last call should be replaced: after a page has failed its check,
+/// SQLCipher fails everything on that connection, whole pages too.
+pub fn take_spoilt() -> bool {
+    SPOILT.replace(false)
+}
+
+/// Whether a connection may be unusable after this error.
+fn spoils(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::ReadOnly
+            | ErrorCode::AuthorizationForStatementDenied
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TooBig
+    )
+}
+
 /// Maps an error of SQLite to what the caller can do about it.
 pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
     let rusqlite::Error::SqliteFailure(failure, message) = error else {
         tracing::error!(error = %describe(error), "a row does not have the expected form");
         return StoreError::unavailable("The data file holds a row that this version of Duet cannot read. Run `duet doctor`.");
     };
+    if spoils(failure.code) {
+        SPOILT.set(true);
+    }
     let message = message.as_deref().unwrap_or_default();
     match failure.code {
         ErrorCode::DiskFull => StoreError::unavailable("The disk is full; nothing was written. Free some space and try again."),
@@ -92,9 +122,10 @@ pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
         ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
             StoreError::unavailable("The data file cannot be written. Check its permissions and those of its folder.")
         }
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-            StoreError::unavailable("The data file is damaged: a page fails its check. Stop Duet and restore the newest backup.")
-        }
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::unavailable(
+            "The data file is damaged: a page that this needs fails its check. Stop Duet and restore the newest backup, or copy \
+                 what can be read with `duet doctor --salvage`.",
+        ),
         ErrorCode::AuthorizationForStatementDenied => StoreError::Denied(Refusal::new(
             "read or write this table",
             "the connection of agents does not reach it",

@@ -12,6 +12,8 @@ mod error;
 mod events;
 mod invitations;
 mod keys;
+mod lock;
+mod mark;
 mod members;
 mod memory;
 mod open;
@@ -21,6 +23,7 @@ mod relay;
 mod rows;
 mod run_log;
 mod runs;
+mod salvage;
 mod schema;
 mod search;
 mod system;
@@ -30,7 +33,7 @@ mod writer;
 use std::sync::{Arc, mpsc};
 
 use duet_core::{
-    StoreResult,
+    StoreError, StoreResult,
     crypto::derive_key,
     cursor,
     feed::Feed,
@@ -50,8 +53,8 @@ use self::{
     error::DbError,
     invitations::LocalInvitations,
     keys::LocalKeys,
+    lock::FileLock,
     memory::LocalMemories,
-    open::FileLock,
     readers::Readers,
     run_log::LocalRunLog,
     runs::LocalRuns,
@@ -61,7 +64,9 @@ use self::{
 };
 pub use self::{
     connect::CIPHER_SETTINGS,
+    mark::Loss,
     open::{OpenError, OpenOptions},
+    salvage::{Gap, Salvaged},
 };
 use crate::files;
 
@@ -88,10 +93,11 @@ impl LocalStore {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             files::private_folder(folder).map_err(|error| OpenError::from_io(&path, &error))?;
         }
-        let lock = FileLock::take(&path)?;
+        let path = open::resolve(&path)?;
+        let mut lock = FileLock::take(&path)?;
         let connector = Arc::new(Connector::new(path, key));
-        let mut person = open::open(&connector)?;
-        memory::reconcile(&mut person, connector.path()).map_err(|error| match error {
+        let (mut person, mark) = open::open(&connector, &mut lock, &env)?;
+        memory::reconcile(&mut person, &connector).map_err(|error| match error {
             DbError::Sqlite(error) => OpenError::from_sqlite(connector.path(), error),
             DbError::Store(error) => OpenError::Other {
                 path: connector.path().to_owned(),
@@ -99,18 +105,24 @@ impl LocalStore {
             },
         })?;
         let agent = connector.connect(Access::AgentWrite)?;
-        let relaying = connector.connect(Access::Read)?;
         let failed = |error: std::io::Error| OpenError::from_io(connector.path(), &error);
         let (signals, inbox) = mpsc::channel();
         let (writer, writing) = Writer::start(WriterParts {
             person,
             agent,
+            connector: Arc::clone(&connector),
+            mark,
             outbox: signals.clone(),
         })
         .map_err(failed)?;
         let (readers, mut threads) = Readers::start(&connector, READERS).map_err(failed)?;
         let feed = Arc::new(Feed::default());
-        threads.push(relay::start(relaying, inbox, Arc::clone(&feed), writer.clone()).map_err(failed)?);
+        threads.push(relay::start(
+            Arc::clone(&connector),
+            inbox,
+            Arc::clone(&feed),
+            writer.clone(),
+        )?);
         threads.push(writing);
         let db = Db::new(Parts {
             writer: Some(writer),
@@ -189,20 +201,47 @@ impl LocalStore {
         Inspection::of(&conn, bytes).map_err(failed)
     }
 
-    /// Reads every page and checks it against its code, then the structure; returns what is wrong.
+    /// Whether a data file could be made at this path, or one is there: not where only its log is left.
+    pub fn check_place(path: &std::path::Path) -> Result<(), OpenError> {
+        open::is_missing(&open::resolve(path)?).map(|_| ())
+    }
+
+    /// Goes on without what the file has lost, and puts it on record in every workspace; what that is, if anything.
+    pub fn accept_loss(options: &OpenOptions) -> Result<Option<Loss>, OpenError> {
+        let path = open::resolve(&options.path)?;
+        let mut lock = FileLock::take(&path)?;
+        let connector = Connector::new(path, options.key.clone());
+        let (conn, standing) = open::examine(&connector, &mut lock, &options.env)?;
+        standing.accept(&connector, conn, &options.env)
+    }
+
+    /// Copies what can be read of the file at `options.path` into a new one, under the same key.
+    pub fn salvage(options: &OpenOptions, into: &std::path::Path) -> Result<Salvaged, OpenError> {
+        salvage::salvage(options, into)
+    }
+
+    /// Reads every page and checks it against its code, then the structure; returns what is wrong. On a connection of its own: a
+    /// page that fails spoils the one that reads it.
     pub async fn check_pages(&self) -> StoreResult<Vec<String>> {
-        self.db
-            .read(|conn| {
-                let mut wrong = Vec::new();
-                for pragma in ["PRAGMA cipher_integrity_check", "PRAGMA quick_check(20)"] {
-                    match lines(conn, pragma) {
-                        Ok(lines) => wrong.extend(lines.into_iter().filter(|line| line != "ok")),
-                        Err(error) => wrong.push(error.to_string()),
-                    }
+        let (connector, db) = (Arc::clone(&self.connector), self.db.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            let _db = db;
+            let mut wrong = Vec::new();
+            for pragma in ["PRAGMA cipher_integrity_check", "PRAGMA quick_check(20)"] {
+                let found = connector
+                    .connect(Access::Read)
+                    .map_err(|error| error.to_string())
+                    .and_then(|conn| lines(&conn, pragma).map_err(|error| error.to_string()));
+                match found {
+                    Ok(lines) => wrong.extend(lines.into_iter().filter(|line| line != "ok")),
+                    Err(error) => wrong.push(error),
                 }
-                Ok(wrong)
-            })
+            }
+            wrong
+        });
+        checked
             .await
+            .map_err(|_| StoreError::unavailable("The pages could not be checked. The log says more."))
     }
 
     /// Whether this build has what a data file needs, without one.

@@ -1,16 +1,18 @@
 //! Opening the file: who may, with which key, and one clear sentence for each way in which it can fail.
 
 use std::{
-    fs::{File, TryLockError},
-    io::{Read, Seek, Write},
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use duet_core::Env;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use super::{
     connect::{Access, Connector, PAGE_SIZE},
+    lock::FileLock,
+    mark::{Loss, Mark, Standing},
     schema,
 };
 use crate::{files, key::FileKey};
@@ -62,8 +64,46 @@ pub enum OpenError {
         "{0} is not a whole Duet data file: it was cut off, or it is another kind of file. Restore a backup, or choose another path."
     )]
     Truncated(PathBuf),
+    /// The file has gone and its log has not.
+    #[error(
+        "{path} is not there, but its log {log} is: it holds the newest changes of a file that was moved or deleted. Put the file back \
+         beside its log; or, to begin with an empty file, move the log away."
+    )]
+    LogWithoutFile {
+        /// The file.
+        path: PathBuf,
+        /// The log.
+        log: PathBuf,
+    },
+    /// Changes that were acknowledged are not there.
+    #[error(
+        "{path} is not as Duet left it: {loss}. Its log (`-wal`) is damaged or gone, or an older copy stands in its place. Put back the \
+         file and the log that belong together; or, to go on without what is missing, run `duet doctor --accept-loss`."
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        loss: Loss,
+    },
+    /// A second name of the file.
+    #[error(
+        "{path} has {names} names (hard links), and each would get a log of its own, which destroys the file. Remove the other names, or \
+         copy the file and use the copy."
+    )]
+    Linked {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        names: u64,
+    },
+    /// A link that leads nowhere.
+    #[error("{0} is a link to a file that is not there. Put that file back (is its disk mounted?), or remove the link.")]
+    Dangling(PathBuf),
     /// A page fails its check.
-    #[error("{0} is damaged: a page fails its check. Restore the newest backup.")]
+    #[error(
+        "{0} is damaged: a page fails its check. Restore the newest backup, or copy what can be read with `duet doctor --salvage NEW_FILE`."
+    )]
     Damaged(PathBuf),
     /// Written by a later version.
     #[error("{path} has schema version {found}, but this Duet knows versions up to {known}. Install a newer Duet.")]
@@ -112,15 +152,18 @@ impl OpenError {
         let rusqlite::Error::SqliteFailure(failure, message) = &error else {
             return other(error.to_string());
         };
+        let blocked = |path: PathBuf, reason: String| match files::blocked_beside(&path, &["-wal", "-shm", "-journal"]) {
+            Some((path, reason)) => Self::NotWritable { path, reason },
+            None => Self::NotWritable { path, reason },
+        };
         match failure.code {
             ErrorCode::NotADatabase => Self::WrongKey(path),
             ErrorCode::DatabaseCorrupt => Self::Damaged(path),
             ErrorCode::DiskFull => Self::DiskFull(path),
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::InUse { path, pid: None },
-            ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Self::NotWritable {
-                path,
-                reason: message.clone().unwrap_or_else(|| failure.to_string()),
-            },
+            ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+                blocked(path, message.clone().unwrap_or_else(|| failure.to_string()))
+            }
             ErrorCode::SystemIoFailure => Self::Disk(path),
             _ => other(message.clone().unwrap_or_else(|| failure.to_string())),
         }
@@ -148,69 +191,93 @@ impl OpenError {
     }
 }
 
-/// Holds the data file for this process until it is dropped.
-#[derive(Debug)]
-pub struct FileLock {
-    _file: File,
-}
-
-impl FileLock {
-    /// Takes the lock beside `path`, or says who has it.
-    pub fn take(path: &Path) -> Result<Self, OpenError> {
-        let beside = files::beside(path, ".lock");
-        let mut file = files::private()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&beside)
-            .map_err(|error| OpenError::from_io(path, &error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // What cannot be read is left out of the message.
-                let _ = file.read_to_string(&mut text);
-                return Err(OpenError::InUse {
-                    path: path.to_owned(),
-                    pid: text.trim().parse().ok(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(OpenError::from_io(path, &error)),
-        }
-        let write = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        write.map_err(|error| OpenError::from_io(path, &error))?;
-        Ok(Self { _file: file })
-    }
-}
-
-/// Opens the writing connection of the file at the connector's path, making or migrating it where needed. The caller holds
-/// the lock.
-pub(super) fn open(connector: &Connector) -> Result<Connection, OpenError> {
+/// Opens the writing connection of the file at the connector's path, making or migrating it where needed. `lock` is the one beside
+/// the file.
+pub(super) fn open(connector: &Connector, lock: &mut FileLock, env: &Env) -> Result<(Connection, Mark), OpenError> {
     let path = connector.path();
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(OpenError::Truncated(path.to_owned())),
-        Ok(found) => {
-            inspect(path, found.len())?;
-            let mut conn = connector.connect(Access::Write)?;
-            schema::check_parts(&conn)?;
-            schema::check_owner(path, &conn)?;
-            schema::migrate(path, &mut conn)?;
-            Ok(conn)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            create(connector)?;
-            connector.connect(Access::Write)
-        }
-        Err(error) => Err(OpenError::from_io(path, &error)),
+    if is_missing(path)? {
+        create(connector)?;
     }
+    let (mut conn, standing) = examine(connector, lock, env)?;
+    if let Some(loss) = standing.loss {
+        return Err(OpenError::Lost {
+            path: path.to_owned(),
+            loss,
+        });
+    }
+    schema::migrate(path, &mut conn)?;
+    // From here on the log may go into the file.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(|error| OpenError::from_sqlite(path, error))?;
+    if !is_in_pages(
+        std::fs::metadata(path)
+            .map_err(|error| OpenError::from_io(path, &error))?
+            .len(),
+    ) {
+        // A checkpoint that a full disk cut off. When there is still no space, a later one completes the page.
+        let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+    Ok((conn, standing.mark(connector, env)))
 }
 
-/// Looks at the bytes for what SQLCipher would only call a wrong key.
-fn inspect(path: &Path, length: u64) -> Result<(), OpenError> {
+/// Opens a file that is there, without changing it or its log, and compares it with its mark.
+pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> Result<(Connection, Standing), OpenError> {
+    let path = connector.path();
+    let failed = |error: std::io::Error| OpenError::from_io(path, &error);
+    let found = std::fs::metadata(path).map_err(failed)?;
+    if !found.is_file() {
+        return Err(OpenError::Truncated(path.to_owned()));
+    }
+    lock.hold(path)?;
+    // SQLite would read without them, and refuse the first write with a word about the file.
+    if let Some((path, reason)) = files::blocked_beside(path, &["-wal", "-shm"]) {
+        return Err(OpenError::NotWritable { path, reason });
+    }
+    let log = files::beside(path, "-wal");
+    // An empty one, which SQLite makes when it opens the file, is none.
+    let had_log = files::has_content(&log).map_err(failed)?;
+    inspect(path, found.len(), had_log)?;
+    let conn = connector.connect_keeping_log(Access::Write)?;
+    schema::check_parts(&conn)?;
+    schema::check_owner(path, &conn)?;
+    schema::check_version(path, &conn)?;
+    let standing = Standing::of(connector, &conn, had_log, env)?;
+    Ok((conn, standing))
+}
+
+/// Whether there is no file yet. One that has gone while its log is still there is not missing but lost: a new file would take the
+/// name that the log belongs to.
+pub(super) fn is_missing(path: &Path) -> Result<bool, OpenError> {
+    let failed = |error: std::io::Error| OpenError::from_io(path, &error);
+    if path.try_exists().map_err(failed)? {
+        return Ok(false);
+    }
+    for suffix in ["-wal", "-journal"] {
+        let log = files::beside(path, suffix);
+        if files::has_content(&log).map_err(failed)? {
+            return Err(OpenError::LogWithoutFile {
+                path: path.to_owned(),
+                log,
+            });
+        }
+    }
+    Ok(true)
+}
+
+/// The one path of the file, whatever links lead to it.
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    files::resolve(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound && path.is_symlink() {
+            OpenError::Dangling(path.to_owned())
+        } else {
+            OpenError::from_io(path, &error)
+        }
+    })
+}
+
+/// Looks at the bytes for what SQLCipher would only call a wrong key. A last page that is not whole is what a full disk leaves of a
+/// log that was going into the file: the log still has the page.
+fn inspect(path: &Path, length: u64, has_log: bool) -> Result<(), OpenError> {
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
     let mut head = [0; 16];
     let mut file = File::open(path).map_err(failed)?;
@@ -218,17 +285,21 @@ fn inspect(path: &Path, length: u64) -> Result<(), OpenError> {
     if &head[..found] == b"SQLite format 3\0" {
         return Err(OpenError::PlainFile(path.to_owned()));
     }
-    if length == 0 || !length.is_multiple_of(u64::from(PAGE_SIZE)) {
+    if length < u64::from(PAGE_SIZE) || !(is_in_pages(length) || has_log) {
         return Err(OpenError::Truncated(path.to_owned()));
     }
     Ok(())
 }
 
+fn is_in_pages(length: u64) -> bool {
+    length.is_multiple_of(u64::from(PAGE_SIZE))
+}
+
 /// Makes the file under another name and gives it its own once it is whole: a crash in between leaves no half file behind.
-fn create(connector: &Connector) -> Result<(), OpenError> {
+pub(super) fn create(connector: &Connector) -> Result<(), OpenError> {
     let path = connector.path();
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
-    // What an earlier file of this name left would be taken for ours.
+    // What an earlier file of this name left would be taken for ours; there is nothing in it.
     for suffix in ["-wal", "-shm", "-journal"] {
         files::remove(&files::beside(path, suffix)).map_err(failed)?;
     }

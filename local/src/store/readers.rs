@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     acting,
     connect::{Access, Connector},
-    error::{DbError, DbResult},
+    error::{DbError, DbResult, take_spoilt},
     writer::Actor,
 };
 
@@ -27,16 +27,20 @@ struct Pair {
 }
 
 impl Pair {
-    fn get(&mut self, actor: Actor) -> StoreResult<&Connection> {
-        let (slot, access) = match actor {
+    fn slot(&mut self, actor: Actor) -> (&mut Option<Connection>, Access) {
+        match actor {
             Actor::Person => (&mut self.person, Access::Read),
             Actor::Agent(_) => (&mut self.agent, Access::AgentRead),
-        };
+        }
+    }
+
+    fn get(&mut self, actor: Actor) -> StoreResult<&Connection> {
+        let connector = Arc::clone(&self.connector);
+        let (slot, access) = self.slot(actor);
         match slot {
             Some(conn) => Ok(conn),
             None => {
-                let conn = self
-                    .connector
+                let conn = connector
                     .connect(access)
                     .map_err(|error| StoreError::unavailable(error.to_string()))?;
                 Ok(slot.insert(conn))
@@ -96,6 +100,9 @@ impl Readers {
                 let job = || acting::during(actor.acting(), || snapshot(conn, job));
                 catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(panicked()))
             });
+            if take_spoilt() {
+                *pair.slot(actor).0 = None;
+            }
             // The caller may have gone away.
             let _ = reply.send(outcome);
         });

@@ -13,6 +13,8 @@ use duet_core::feed::Feed;
 use rusqlite::Connection;
 
 use super::{
+    connect::{Access, Connector},
+    open::OpenError,
     rows::{count, id},
     writer::Writer,
 };
@@ -33,12 +35,14 @@ pub enum Signal {
 
 /// Starts the relay's thread. It ends on [`Signal::Stop`].
 pub fn start(
-    conn: Connection,
+    connector: Arc<Connector>,
     signals: mpsc::Receiver<Signal>,
     feed: Arc<Feed>,
     writer: Writer,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("duet-relay".into()).spawn(move || {
+) -> Result<JoinHandle<()>, OpenError> {
+    let mut conn = connector.connect(Access::Read)?;
+    let path = connector.path().to_owned();
+    let started = std::thread::Builder::new().name("duet-relay".into()).spawn(move || {
         let mut delivered = 0;
         let mut removed = 0;
         loop {
@@ -50,7 +54,14 @@ pub fn start(
             match signal {
                 Ok(Signal::Grown) => match deliver(&conn, &feed, delivered) {
                     Ok(last) => delivered = last,
-                    Err(error) => tracing::warn!(%error, "the outbox could not be read; readers go by the log"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the outbox could not be read; readers go by the log");
+                        // After a damaged page the connection reads nothing any more.
+                        match connector.connect(Access::Read) {
+                            Ok(fresh) => conn = fresh,
+                            Err(error) => tracing::warn!(%error, "the relay's connection could not be replaced"),
+                        }
+                    }
                 },
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     remove(&writer, delivered);
@@ -65,7 +76,8 @@ pub fn start(
                 }
             }
         }
-    })
+    });
+    started.map_err(|error| OpenError::from_io(&path, &error))
 }
 
 fn deliver(conn: &Connection, feed: &Feed, mut after: i64) -> rusqlite::Result<i64> {

@@ -48,8 +48,8 @@ pub fn check_owner(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     }
 }
 
-/// Brings the schema to this binary's version; refuses one that is newer.
-pub fn migrate(path: &Path, conn: &mut Connection) -> Result<(), OpenError> {
+/// Refuses a schema that is newer than this binary.
+pub fn check_version(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     let found: i64 = conn
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| OpenError::from_sqlite(path, error))?;
@@ -60,6 +60,11 @@ pub fn migrate(path: &Path, conn: &mut Connection) -> Result<(), OpenError> {
             known: VERSION,
         });
     }
+    Ok(())
+}
+
+/// Brings the schema to this binary's version.
+pub fn migrate(path: &Path, conn: &mut Connection) -> Result<(), OpenError> {
     Migrations::from_slice(STEPS).to_latest(conn).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => OpenError::from_sqlite(path, err),
         other => OpenError::Other {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     StoreResult,
-    domain::{ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role},
+    crypto::Hash,
+    domain::{
+        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role,
+    },
     feed::Feed,
     ids::{MemoryId, WorkspaceId},
     ports::{SystemStore, Unembedded},
@@ -16,7 +19,7 @@ use super::{
     db::Db,
     keys,
     memory::LocalMemories,
-    rows::{count, id},
+    rows::{count, id, opt_blob},
     run_log,
 };
 
@@ -90,6 +93,30 @@ impl SystemStore for LocalSystem {
             .write(move |tx| {
                 tx.execute("UPDATE installation SET proved_at = ?1", [now.millis()])?;
                 Ok(())
+            })
+            .await
+    }
+
+    async fn audit_heads(&self, after: Option<WorkspaceId>, limit: usize) -> StoreResult<Vec<AuditHead>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.db
+            .read(move |conn| {
+                let mut statement = conn.prepare_cached(
+                    "SELECT h.workspace_id, h.seq, h.hash, m.user_id FROM audit_head h
+                     JOIN member m ON m.workspace_id = h.workspace_id AND m.user_id = (
+                         SELECT o.user_id FROM member o WHERE o.workspace_id = h.workspace_id AND o.role = 'owner'
+                         ORDER BY o.joined_at, o.user_id LIMIT 1)
+                     WHERE ?1 IS NULL OR h.workspace_id > ?1 ORDER BY h.workspace_id LIMIT ?2",
+                )?;
+                let rows = statement.query_map(params![opt_blob(after), limit], |row| {
+                    Ok(AuditHead {
+                        workspace_id: id(row, "workspace_id")?,
+                        owner: id(row, "user_id")?,
+                        seq: count(row, "seq")?,
+                        hash: hex::encode(row.get::<_, Hash>("hash")?),
+                    })
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
             })
             .await
     }

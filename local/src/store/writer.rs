@@ -2,7 +2,8 @@
 //!
 //! A commit costs a flush to the disk whether it holds one job or a hundred, so all jobs that wait when the writer comes
 //! round share one. Each runs in a savepoint of its own: one that fails, or panics, takes back only itself. Nobody gets an
-//! answer before the commit has succeeded; if it does not, nobody's work is there and all are told so.
+//! answer before the commit has succeeded; if it does not, nobody's work is there and all are told so. A connection that has met a
+//! damaged page is replaced, so that it does not take what comes after down with it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,7 +21,9 @@ use tokio::sync::{mpsc as queue, oneshot};
 
 use super::{
     acting::{self, Acting},
-    error::{DbError, DbResult, sqlite_error},
+    connect::{Access, Connector},
+    error::{DbError, DbResult, sqlite_error, take_spoilt},
+    mark::{Mark, Record},
     relay::Signal,
 };
 
@@ -122,6 +125,10 @@ pub struct WriterParts {
     pub person: Connection,
     /// The narrowed connection of agents.
     pub agent: Connection,
+    /// Makes others in their place.
+    pub connector: Arc<Connector>,
+    /// Counts the commits outside the log.
+    pub mark: Mark,
     /// Gets a message after each commit that put rows into the outbox.
     pub outbox: mpsc::Sender<Signal>,
 }
@@ -132,7 +139,7 @@ impl Writer {
         let (sender, receiver) = queue::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("duet-writer".into())
-            .spawn(move || work(&parts, receiver))?;
+            .spawn(move || work(parts, receiver))?;
         Ok((Self { queue: sender }, thread))
     }
 
@@ -174,25 +181,17 @@ where
     (Box::new(task), answer)
 }
 
-fn work(parts: &WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
+fn work(mut parts: WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
     let hinted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&hinted);
-    let watch = move |action: Action, _: &str, table: &str, _: i64| {
-        if action == Action::SQLITE_INSERT && table == "run_event_outbox" {
-            flag.store(true, Ordering::Relaxed);
-        }
-    };
-    if let Err(error) = parts.person.update_hook(Some(watch)) {
-        tracing::error!(%error, "live hints are off: the update hook could not be set");
-    }
+    watch(&parts.person, &hinted);
     let mut carried = None;
     while let Some(first) = carried.take().or_else(|| jobs.blocking_recv()) {
         // The jobs of all agents share a connection, and so a commit.
-        let by_agent = first.actor().acting().is_some();
+        let actor = first.actor();
         let mut group = vec![first];
         while group.len() < GROUP {
             match jobs.try_recv() {
-                Ok(job) if job.actor().acting().is_some() == by_agent => group.push(job),
+                Ok(job) if job.actor().acting().is_some() == actor.acting().is_some() => group.push(job),
                 Ok(job) => {
                     carried = Some(job);
                     break;
@@ -200,51 +199,97 @@ fn work(parts: &WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
                 Err(_) => break,
             }
         }
-        let conn = if by_agent { &parts.agent } else { &parts.person };
         let mut waiting = group.into_iter();
         while waiting.len() > 0 {
-            commit(conn, &mut waiting);
+            commit(&mut parts, actor, &mut waiting);
+            if take_spoilt() {
+                replace(&mut parts, actor, &hinted);
+            }
         }
         if hinted.swap(false, Ordering::Relaxed) {
             // The relay may have ended already at shutdown; its rows stay in the outbox.
             let _ = parts.outbox.send(Signal::Grown);
         }
     }
+    parts.mark.close(&parts.person);
+}
+
+/// Has the flag set when rows come into the outbox.
+fn watch(conn: &Connection, hinted: &Arc<AtomicBool>) {
+    let flag = Arc::clone(hinted);
+    let watch = move |action: Action, _: &str, table: &str, _: i64| {
+        if action == Action::SQLITE_INSERT && table == "run_event_outbox" {
+            flag.store(true, Ordering::Relaxed);
+        }
+    };
+    if let Err(error) = conn.update_hook(Some(watch)) {
+        tracing::error!(%error, "live hints are off: the update hook could not be set");
+    }
+}
+
+/// A fresh connection in the place of one that a damaged page has spoilt.
+fn replace(parts: &mut WriterParts, actor: Actor, hinted: &Arc<AtomicBool>) {
+    let (old, access) = match actor {
+        Actor::Person => (&mut parts.person, Access::Write),
+        Actor::Agent(_) => (&mut parts.agent, Access::AgentWrite),
+    };
+    match parts.connector.connect(access) {
+        Ok(fresh) => *old = fresh,
+        Err(error) => return tracing::error!(%error, "a connection that met a damaged page could not be replaced"),
+    }
+    if actor == Actor::Person {
+        watch(&parts.person, hinted);
+    }
 }
 
 /// Runs jobs in one transaction and answers those that it ran.
-fn commit(conn: &Connection, waiting: &mut std::vec::IntoIter<Box<dyn Job>>) {
+fn commit(parts: &mut WriterParts, actor: Actor, waiting: &mut std::vec::IntoIter<Box<dyn Job>>) {
     let mut ran = Vec::with_capacity(waiting.len());
-    let fate = transaction(conn, waiting, &mut ran);
+    let conn = match actor {
+        Actor::Person => &parts.person,
+        Actor::Agent(_) => &parts.agent,
+    };
+    let fate = transaction(conn, &parts.mark, waiting, &mut ran);
     if fate.is_err() && !conn.is_autocommit() {
         // What cannot even be rolled back is rolled back when the connection closes; the next BEGIN says so until then.
         let _ = conn.execute_batch("ROLLBACK");
     }
+    let fate = fate.map(|counted| {
+        if let Some(record) = counted {
+            parts.mark.set(record, &parts.person);
+        }
+    });
     for job in ran {
         job.answer(fate.as_ref().copied());
     }
 }
 
+/// Runs what waits and commits it; the count of the commit, where something was written.
 fn transaction(
     conn: &Connection,
+    mark: &Mark,
     waiting: &mut std::vec::IntoIter<Box<dyn Job>>,
     ran: &mut Vec<Box<dyn Job>>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<Record>> {
     if let Err(error) = conn.execute_batch("BEGIN IMMEDIATE") {
         ran.extend(waiting);
         return Err(error);
     }
+    let mut wrote = false;
     for mut job in waiting.by_ref() {
         let kept = in_savepoint(conn, job.as_mut());
         ran.push(job);
-        kept?;
+        wrote |= kept?;
     }
-    conn.execute_batch("COMMIT")
+    let counted = wrote.then(|| mark.count(conn)).transpose()?;
+    conn.execute_batch("COMMIT")?;
+    Ok(counted)
 }
 
-/// Runs one job so that its failure takes back only what it wrote.
-fn in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+/// Runs one job so that its failure takes back only what it wrote; whether it wrote something that stays.
+fn in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<bool> {
     conn.execute_batch("SAVEPOINT job")?;
+    let before = conn.total_changes();
     let keep = job.run(conn);
     if conn.is_autocommit() {
         // A full or failing disk makes SQLite roll back the whole transaction by itself: the jobs before this one are lost
@@ -254,5 +299,6 @@ fn in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
             None,
         ));
     }
-    conn.execute_batch(if keep { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" })
+    conn.execute_batch(if keep { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" })?;
+    Ok(keep && conn.total_changes() > before)
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod canary;
 mod commands;
+mod disk;
 mod harness;
 mod kill;
 mod members;

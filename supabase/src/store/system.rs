@@ -6,16 +6,17 @@ use async_trait::async_trait;
 use duet_core::{
     StoreResult,
     domain::{
-        ApiKey, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role, Run,
+        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality,
+        Role, Run,
     },
-    ids::{LeaseToken, MemoryId, RunId, WorkspaceId},
+    ids::{Id, LeaseToken, MemoryId, RunId, WorkspaceId},
     ports::{SystemStore, Unembedded},
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    contract::Contract,
+    contract::{self, Contract},
     events::{self, Event},
     memory::Memories,
     relay::LiveFeed,
@@ -136,6 +137,13 @@ impl SystemStore for System {
 
     async fn prove_writable(&self) -> StoreResult<()> {
         self.contract.as_driver(Call::repeatable("prove_writable")).await
+    }
+
+    async fn audit_heads(&self, after: Option<WorkspaceId>, limit: usize) -> StoreResult<Vec<AuditHead>> {
+        let call = Call::repeatable("audit_heads")
+            .arg("p_after", after.map(|after| after.uuid()))
+            .arg("p_limit", contract::count(limit));
+        self.contract.as_driver(call).await
     }
 
     async fn sweep(&self) -> StoreResult<u64> {

@@ -11,6 +11,7 @@ mod rows;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod write;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use duet_core::{
 use rusqlite::params;
 
 use self::keys::FieldKeys;
-pub(super) use self::redact::reconcile;
+pub(super) use self::{redact::reconcile, tombstones::sidecar as tombstones_beside};
 use super::{
     audit,
     connect::{Access, Connector},
@@ -85,8 +86,10 @@ impl LocalMemories {
 
     /// Empties the write-ahead log, so that what was redacted is not in it either.
     async fn checkpoint(&self) -> StoreResult<()> {
-        let connector = Arc::clone(&self.connector);
+        // The lock on the file goes with the last `Db`: not before this connection.
+        let (connector, db) = (Arc::clone(&self.connector), self.db.clone());
         let emptied = tokio::task::spawn_blocking(move || -> Result<(), DbError> {
+            let _db = db;
             let conn = connector
                 .connect(Access::Write)
                 .map_err(|error| StoreError::unavailable(error.to_string()))?;
@@ -228,7 +231,7 @@ impl MemoryStore for LocalMemories {
                 Ok((receipt, tombstones))
             })
             .await?;
-        redact::append(self.connector.path(), &tombstones).map_err(|error| redact::unwritten(&error))?;
+        tombstones::append(&self.connector, &tombstones).map_err(|error| redact::unwritten(&error))?;
         if !tombstones.is_empty() {
             self.checkpoint().await?;
         }

@@ -1,10 +1,6 @@
 //! Removing a memory's text everywhere it went (M8).
 
-use std::{
-    collections::BTreeSet,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use duet_core::{
     Caller, Env, StoreError, Timestamp,
@@ -17,15 +13,13 @@ use super::{
     index::{self, Bits},
     notices,
     rows::{self, Stored},
-    system, write,
+    system, tombstones, write,
 };
-use crate::{
-    files,
-    store::{
-        error::DbResult,
-        recall::VectorCache,
-        rows::{blob, id},
-    },
+use crate::store::{
+    connect::Connector,
+    error::DbResult,
+    recall::VectorCache,
+    rows::{blob, id},
 };
 
 /// What goes, by id.
@@ -347,40 +341,10 @@ fn bury(conn: &Connection, tombstone: &Tombstone, receipt: &RedactionReceipt) ->
     Ok(stored > 0)
 }
 
-/// The file beside the data file that keeps the tombstones: ids only, one JSON object a line.
-pub fn sidecar(database: &Path) -> PathBuf {
-    files::beside(database, ".tombstones")
-}
-
-/// Appends tombstones to the sidecar, durably.
-pub fn append(database: &Path, tombstones: &[Tombstone]) -> std::io::Result<()> {
-    if tombstones.is_empty() {
-        return Ok(());
-    }
-    let path = sidecar(database);
-    let (new, torn) = match std::fs::read(&path) {
-        Ok(text) => (false, text.last().is_some_and(|last| *last != b'\n')),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (true, false),
-        Err(error) => return Err(error),
-    };
-    let mut lines = Vec::new();
-    if torn {
-        lines.push(b'\n');
-    }
-    for tombstone in tombstones {
-        serde_json::to_writer(&mut lines, tombstone)?;
-        lines.push(b'\n');
-    }
-    let mut file = files::private().append(true).create(true).open(&path)?;
-    file.write_all(&lines)?;
-    file.sync_all()?;
-    if new { files::sync_folder(&path) } else { Ok(()) }
-}
-
 /// Makes file and sidecar agree when the file is opened: redacts again what an older copy of the file brought back, and writes
 /// down what a crash kept from the sidecar. Returns how many memories were redacted again.
-pub fn reconcile(conn: &mut Connection, database: &Path) -> DbResult<u64> {
-    let beside = read(database)?;
+pub fn reconcile(conn: &mut Connection, connector: &Connector) -> DbResult<u64> {
+    let beside = tombstones::read(connector)?;
     let transaction = conn.transaction()?;
     let mut missing = Vec::new();
     let mut again = 0;
@@ -405,7 +369,7 @@ pub fn reconcile(conn: &mut Connection, database: &Path) -> DbResult<u64> {
         }
     }
     transaction.commit()?;
-    append(database, &missing).map_err(|error| unwritten(&error))?;
+    tombstones::append(connector, &missing).map_err(|error| unwritten(&error))?;
     Ok(again)
 }
 
@@ -449,22 +413,6 @@ fn key(tombstone: &Tombstone) -> (String, String) {
         tombstone.workspace_id.uuid().to_string(),
         tombstone.memory_id.uuid().to_string(),
     )
-}
-
-/// The sidecar's tombstones. A last line cut off by a crash is passed over: its redaction is in the file, and is written again.
-fn read(database: &Path) -> DbResult<Vec<Tombstone>> {
-    let text = match std::fs::read_to_string(sidecar(database)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(StoreError::unavailable(format!(
-                "The list of redactions beside the data file cannot be read ({error}). Check the permissions of `{}`.",
-                sidecar(database).display()
-            ))
-            .into());
-        }
-    };
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// What a failed write of the sidecar means.

@@ -1,0 +1,416 @@
+//! Copies what can be read of a damaged file into a new one.
+//!
+//! Tables are read in the order of their keys. Where a page fails, the connection is replaced (it reads nothing any more), and the
+//! first key behind the page is looked for, in steps that double and are then halved: pages that are whole are read whole. What is
+//! derived from other rows is made again.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{
+    Connection, params_from_iter,
+    types::{Value, ValueRef},
+};
+
+use super::{
+    OpenOptions,
+    audit::{self, Who},
+    connect::{Access, Connector},
+    error::DbError,
+    lock::FileLock,
+    mark, memory,
+    open::{self, OpenError},
+    rows::count_at,
+    schema,
+};
+use crate::files;
+
+/// What was copied, and what was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Salvaged {
+    /// Table by table, those with gaps and those without.
+    pub tables: Vec<SalvagedTable>,
+    /// Rows that refer to rows which are lost.
+    pub dangling: u64,
+}
+
+/// What was copied of one table.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SalvagedTable {
+    /// Its name.
+    pub name: String,
+    /// Rows that were copied.
+    pub rows: u64,
+    /// Where rows could not be read.
+    pub gaps: Vec<Gap>,
+}
+
+/// A stretch of a table that could not be read, by its keys.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Gap {
+    /// The last key before it; none at the beginning.
+    pub after: Option<String>,
+    /// The first key behind it; none at the end.
+    pub before: Option<String>,
+}
+
+impl Salvaged {
+    /// Whether everything could be read.
+    pub fn is_whole(&self) -> bool {
+        self.dangling == 0 && self.tables.iter().all(|table| table.gaps.is_empty())
+    }
+}
+
+/// What is made anew in the new file instead of being copied.
+const NOT_COPIED: &[&str] = &["file_state"];
+
+/// See [`super::LocalStore::salvage`].
+pub fn salvage(options: &OpenOptions, into: &Path) -> Result<Salvaged, OpenError> {
+    let path = open::resolve(&options.path)?;
+    let mut lock = FileLock::take(&path)?;
+    lock.hold(&path)?;
+    let into = open::resolve(into)?;
+    if into.try_exists().map_err(|error| OpenError::from_io(&into, &error))? || !open::is_missing(&into)? {
+        return Err(OpenError::NotWritable {
+            path: into,
+            reason: "there is a file of that name already".into(),
+        });
+    }
+    let mut source = Source::open(Connector::new(path.clone(), options.key.clone()))?;
+    let target = Connector::new(into.clone(), options.key.clone());
+    let _target_lock = FileLock::take(&into)?;
+    open::create(&target)?;
+    for beside in [memory::tombstones_beside, wrapped_key] {
+        copy_beside(&beside(&path), &beside(&into)).map_err(|error| OpenError::from_io(&into, &error))?;
+    }
+    let mut conn = target.connect(Access::Write)?;
+    let copied = copy(&mut source, &mut conn, options);
+    copied.map_err(|error| match error {
+        DbError::Sqlite(error) => OpenError::from_sqlite(&into, error),
+        DbError::Store(error) => OpenError::Other {
+            path: into.clone(),
+            reason: error.to_string(),
+        },
+    })
+}
+
+/// The wrapped key, where a passphrase protects it: the new file has the same.
+fn wrapped_key(database: &Path) -> PathBuf {
+    files::beside(database, ".key")
+}
+
+fn copy_beside(from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::File::open(from) {
+        Ok(mut file) => {
+            let mut copy = files::private().write(true).create_new(true).open(to)?;
+            std::io::copy(&mut file, &mut copy)?;
+            copy.sync_all()
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> Result<Salvaged, DbError> {
+    target.execute_batch("PRAGMA foreign_keys = OFF")?;
+    let transaction = target.transaction()?;
+    let names = |sql: &str| -> rusqlite::Result<Vec<(String, String)>> {
+        transaction
+            .prepare(sql)?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    // Triggers keep what is added true to the rest; here the rest is copied too.
+    let triggers = names("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")?;
+    for (name, _) in &triggers {
+        transaction.execute_batch(&format!("DROP TRIGGER \"{name}\""))?;
+    }
+    let mut salvaged = Salvaged::default();
+    let tables = names(
+        "SELECT name, name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+         ORDER BY name",
+    )?;
+    for (name, _) in tables.iter().filter(|(name, _)| !NOT_COPIED.contains(&name.as_str())) {
+        let table = Table::of(&transaction, name)?;
+        salvaged.tables.push(source.copy(&table, &transaction)?);
+    }
+    for (_, sql) in &triggers {
+        transaction.execute_batch(sql)?;
+    }
+    let indexes = names("SELECT name, name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%USING fts5%'")?;
+    for (name, _) in &indexes {
+        transaction.execute_batch(&format!("INSERT INTO \"{name}\" (\"{name}\") VALUES ('rebuild')"))?;
+    }
+    // A vector that is lost is computed again; a chain whose head is lost ends where its entries end.
+    transaction.execute_batch(
+        "UPDATE memory SET embedded = NULL
+         WHERE embedded IS NOT NULL AND NOT EXISTS (SELECT 1 FROM memory_vector v WHERE v.memory = memory.key);
+         INSERT OR IGNORE INTO audit_head (workspace_id, seq, hash)
+         SELECT workspace_id, max(seq), chain_hash FROM audit_entry GROUP BY workspace_id;",
+    )?;
+    salvaged.dangling = transaction.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| count_at(row, 0))?;
+    let gaps: usize = salvaged.tables.iter().map(|table| table.gaps.len()).sum();
+    let details = serde_json::json!({"gaps": gaps, "dangling": salvaged.dangling});
+    for (workspace, owner) in mark::owners(&transaction)? {
+        let entry = audit::done("file.salvaged", "file".to_owned(), details.clone());
+        // Entries behind a lost head have its place: then the gap is all that is told.
+        match audit::record(&transaction, &options.env, Who::person(workspace, owner), entry) {
+            Ok(_) => {}
+            Err(error) => tracing::warn!(?error, "the audit log of a workspace could not be continued"),
+        }
+    }
+    transaction.commit()?;
+    Ok(salvaged)
+}
+
+/// A table as it is copied.
+struct Table {
+    name: String,
+    columns: Vec<String>,
+    /// What its rows are sorted by.
+    keys: Vec<String>,
+}
+
+impl Table {
+    fn of(conn: &Connection, name: &str) -> rusqlite::Result<Self> {
+        let mut columns = Vec::new();
+        let mut keys = Vec::new();
+        let mut statement = conn.prepare("SELECT name, pk FROM pragma_table_info(?1) ORDER BY cid")?;
+        let mut rows = statement.query([name])?;
+        while let Some(row) = rows.next()? {
+            let column: String = row.get(0)?;
+            match row.get::<_, i64>(1)? {
+                0 => {}
+                place => keys.push((place, column.clone())),
+            }
+            columns.push(column);
+        }
+        keys.sort();
+        let mut keys: Vec<String> = keys.into_iter().map(|(_, name)| name).collect();
+        let without_rowid: bool = conn.query_row("SELECT wr FROM pragma_table_list WHERE name = ?1", [name], |row| row.get(0))?;
+        if !without_rowid {
+            keys = vec!["rowid".into()];
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            columns,
+            keys,
+        })
+    }
+
+    /// Rows from a place on; the key comes first, then the columns.
+    fn select(&self, from: Option<&Place>, limit: &str) -> String {
+        let list = |names: &[String]| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let keys = list(&self.keys);
+        let condition = from.map_or_else(String::new, |place| {
+            let names = list(&self.keys[..place.key.len()]);
+            let marks = vec!["?"; place.key.len()].join(", ");
+            let sign = if place.itself { ">=" } else { ">" };
+            format!("WHERE ({names}) {sign} ({marks})")
+        });
+        format!(
+            "SELECT {keys}, {} FROM \"{}\" {condition} ORDER BY {keys} {limit}",
+            list(&self.columns),
+            self.name
+        )
+    }
+
+    fn insert(&self) -> String {
+        let columns = self
+            .columns
+            .iter()
+            .map(|name| format!("\"{name}\""))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let marks = vec!["?"; self.columns.len()].join(", ");
+        // The one row of the installation is there from the beginning.
+        format!("INSERT OR REPLACE INTO \"{}\" ({columns}) VALUES ({marks})", self.name)
+    }
+}
+
+/// A place in a table's order: a key, or the first columns of one.
+#[derive(Clone)]
+struct Place {
+    key: Vec<Value>,
+    /// Whether the row of this key is meant too.
+    itself: bool,
+}
+
+/// The damaged file.
+struct Source {
+    connector: Connector,
+    conn: Connection,
+}
+
+impl Source {
+    fn open(connector: Connector) -> Result<Self, OpenError> {
+        let conn = connector.connect_keeping_log(Access::Salvage)?;
+        schema::check_parts(&conn)?;
+        schema::check_owner(connector.path(), &conn)?;
+        schema::check_version(connector.path(), &conn)?;
+        Ok(Self { connector, conn })
+    }
+
+    fn renew(&mut self) -> Result<(), DbError> {
+        self.conn = self
+            .connector
+            .connect_keeping_log(Access::Salvage)
+            .map_err(|error| duet_core::StoreError::unavailable(error.to_string()))?;
+        Ok(())
+    }
+
+    fn copy(&mut self, table: &Table, target: &Connection) -> Result<SalvagedTable, DbError> {
+        let mut done = SalvagedTable {
+            name: table.name.clone(),
+            rows: 0,
+            gaps: Vec::new(),
+        };
+        let mut place: Option<Place> = None;
+        while self.read(table, &mut place, target, &mut done.rows)?.is_err() {
+            self.renew()?;
+            let next = self.behind(table, place.as_ref())?;
+            done.gaps.push(Gap {
+                after: place.filter(|place| !place.itself).map(|place| shown(&place.key)),
+                before: next.as_ref().map(|next| shown(next)),
+            });
+            match next {
+                Some(key) => place = Some(Place { key, itself: true }),
+                None => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Copies from the place on, as far as it can be read; the place moves along. What fails in the new file ends everything.
+    fn read(
+        &self,
+        table: &Table,
+        place: &mut Option<Place>,
+        target: &Connection,
+        rows: &mut u64,
+    ) -> Result<rusqlite::Result<()>, DbError> {
+        let mut insert = target.prepare(&table.insert())?;
+        let mut statement = match self.conn.prepare(&table.select(place.as_ref(), "")) {
+            Ok(statement) => statement,
+            Err(error) => return Ok(Err(error)),
+        };
+        let from = place.iter().flat_map(|place| place.key.clone());
+        let mut found = match statement.query(params_from_iter(from)) {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        let keys = table.keys.len();
+        loop {
+            let row = match found.next() {
+                Ok(Some(row)) => row,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            };
+            let values: rusqlite::Result<Vec<Value>> = (0..keys + table.columns.len()).map(|column| row.get(column)).collect();
+            let values = match values {
+                Ok(values) => values,
+                Err(error) => return Ok(Err(error)),
+            };
+            insert.execute(params_from_iter(&values[keys..]))?;
+            *rows += 1;
+            *place = Some(Place {
+                key: values[..keys].to_vec(),
+                itself: false,
+            });
+        }
+    }
+
+    /// The first key behind the damage that begins at the place. Steps go up from its key, in the last column first: a column whose
+    /// every step fails, or that has no steps, leaves it to the one before.
+    fn behind(&mut self, table: &Table, place: Option<&Place>) -> Result<Option<Vec<Value>>, DbError> {
+        let start = place.map(|place| place.key.as_slice());
+        for column in (0..table.keys.len()).rev() {
+            // Where nothing has been read yet, any key of the column's kind does to begin with.
+            let kinds: Vec<Value> = match start {
+                Some(key) => vec![key[column].clone()],
+                None if column == 0 => vec![Value::Integer(i64::MIN), Value::Blob(vec![0; 16])],
+                None => continue,
+            };
+            for first in kinds {
+                let prefix = start.map(|key| &key[..column]).unwrap_or_default();
+                if let Some(found) = self.climb(table, prefix, &first)? {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Doubles the step until something can be read, then halves what was stepped over. `None` when nothing can be read this way;
+    /// `Some(None)` when what can be read is that there are no more rows.
+    fn climb(&mut self, table: &Table, prefix: &[Value], first: &Value) -> Result<Option<Option<Vec<Value>>>, DbError> {
+        let place = |step: u128| {
+            let mut key = prefix.to_vec();
+            key.push(stepped(first, step)?);
+            Some(Place { key, itself: true })
+        };
+        let (mut fails, mut reads) = (0, None);
+        for bit in 0..128 {
+            let Some(place) = place(1 << bit) else { break };
+            if let Some(found) = self.probe(table, &place)? {
+                reads = Some((1_u128 << bit, found));
+                break;
+            }
+            fails = 1 << bit;
+        }
+        let Some((mut step, mut found)) = reads else { return Ok(None) };
+        while step - fails > 1 {
+            let middle = fails + (step - fails) / 2;
+            let Some(place) = place(middle) else { break };
+            match self.probe(table, &place)? {
+                Some(nearer) => (step, found) = (middle, nearer),
+                None => fails = middle,
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The first row from the place on: `None` when it cannot be read.
+    fn probe(&mut self, table: &Table, place: &Place) -> Result<Option<Option<Vec<Value>>>, DbError> {
+        let keys = table.keys.len();
+        let ask = |conn: &Connection| -> rusqlite::Result<Option<Vec<Value>>> {
+            let mut statement = conn.prepare(&table.select(Some(place), "LIMIT 1"))?;
+            let mut rows = statement.query(params_from_iter(&place.key))?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let values: Vec<Value> = (0..keys + table.columns.len())
+                .map(|column| row.get(column))
+                .collect::<Result<_, _>>()?;
+            Ok(Some(values[..keys].to_vec()))
+        };
+        if let Ok(found) = ask(&self.conn) {
+            return Ok(Some(found));
+        }
+        self.renew()?;
+        Ok(None)
+    }
+}
+
+/// A key column so many steps further; `None` past its end, or where it has no steps.
+fn stepped(value: &Value, step: u128) -> Option<Value> {
+    match value {
+        Value::Integer(number) => {
+            let further = i128::from(*number).checked_add(i128::try_from(step).ok()?)?;
+            Some(Value::Integer(i64::try_from(further).ok()?))
+        }
+        Value::Blob(bytes) => {
+            let number = u128::from_be_bytes(bytes.as_slice().try_into().ok()?);
+            Some(Value::Blob(number.checked_add(step)?.to_be_bytes().to_vec()))
+        }
+        _ => None,
+    }
+}
+
+/// A key for people.
+fn shown(key: &[Value]) -> String {
+    let one = |value: &Value| match ValueRef::from(value) {
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Blob(bytes) => uuid::Uuid::from_slice(bytes).map_or_else(|_| hex::encode(bytes), |id| id.to_string()),
+        // A word of the index, or what a person chose: not to be told.
+        _ => "…".to_owned(),
+    };
+    key.iter().map(one).collect::<Vec<_>>().join(" ")
+}

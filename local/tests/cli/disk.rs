@@ -1,0 +1,211 @@
+//! The disk under the program: full in the middle of a page, a log that is damaged or without its file, a second name of the file.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Browser, Done, Home};
+
+const CONFIG: &str = "[limits]\nsign_in_per_minute = 10000\nsign_in_per_address_per_minute = 10000\n";
+
+fn beside(home: &Home, suffix: &str) -> PathBuf {
+    home.data().with_file_name(format!("duet.db{suffix}"))
+}
+
+fn texts(home: &Home) -> BTreeSet<String> {
+    let listed = home.run(["memory", "list", "-n", "200", "--json"]).json();
+    let text = |memory: &Value| memory["text"].as_str().unwrap().to_owned();
+    listed.as_array().unwrap().iter().map(text).collect()
+}
+
+/// Adds a memory in a process whose files may not grow past so many bytes.
+fn add_within(home: &Home, bytes: u64, text: &str) -> Done {
+    let duet = home.command(["memory", "add", text]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512)])
+        .arg(duet.get_program())
+        .args(duet.get_args())
+        .env_clear()
+        .envs(duet.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::null());
+    Done::from(shell.output().unwrap())
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_page_locks_nobody_out() {
+    let home = Home::new();
+    home.init();
+    home.run(["memory", "add", "before"]).ok();
+    let limit = fs::metadata(home.data()).unwrap().len() + 4096;
+    let (mut kept, mut torn) = (BTreeSet::from(["before".to_owned()]), false);
+    for number in 0..40 {
+        let text = format!("{number} {}", "word ".repeat(2000));
+        let done = add_within(&home, limit, &text);
+        match done.code {
+            0 => {
+                kept.insert(text.trim().to_owned());
+            }
+            5 => assert!(done.err.contains("disk"), "{}", done.err),
+            code => panic!("ended with {code}: {}", done.err),
+        }
+        torn = fs::metadata(home.data()).unwrap().len() % 8192 != 0;
+        if torn {
+            break;
+        }
+    }
+    assert!(torn && kept.len() > 1, "{} kept", kept.len());
+    let found: BTreeSet<String> = texts(&home).into_iter().map(|text| text.trim().to_owned()).collect();
+    assert!(found.is_superset(&kept), "what was acknowledged is there");
+    assert_eq!(home.run(["doctor", "--deep", "--json"]).json()["healthy"], true);
+}
+
+/// A home with 20 memories, whose server was killed: the newest are in the log.
+async fn killed() -> Home {
+    let home = Home::with_config(CONFIG);
+    let server = home.serve();
+    let ada = Browser::set_up(&server).await;
+    for number in 0..20 {
+        ada.post("{ws}/memories", &json!({"text": format!("Memory {number}")})).await;
+    }
+    server.kill();
+    assert!(fs::metadata(beside(&home, "-wal")).unwrap().len() > 0);
+    home
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_damaged_after_kill_9_is_told_and_can_be_put_back_or_done_without() {
+    let home = killed().await;
+    let log = beside(&home, "-wal");
+    let whole = fs::read(&log).unwrap();
+    let mut damaged = whole.clone();
+    damaged[32 + 24 + 100] ^= 1;
+    for content in [&damaged[..], &[]] {
+        fs::write(&log, content).unwrap();
+        home.run(["memory", "list"])
+            .refused(1, &["not as Duet left it", "--accept-loss"]);
+        home.run(["serve", "--bind", "127.0.0.1:0"]).refused(1, &["--accept-loss"]);
+        assert!(home.run(["doctor", "--no-network"]).out.contains("--accept-loss"));
+        assert_eq!(fs::read(&log).unwrap(), content, "what is left stays as it is");
+    }
+    fs::write(&log, &whole).unwrap();
+    assert_eq!(texts(&home).len(), 20);
+
+    let home = killed().await;
+    fs::remove_file(beside(&home, "-wal")).unwrap();
+    home.run(["memory", "list"]).refused(1, &["--accept-loss"]);
+    let said = home.run(["doctor", "--accept-loss"]).ok();
+    assert!(said.contains("the audit log lacks"), "{said}");
+    assert!(texts(&home).len() < 20);
+    assert!(home.run(["audit", "list"]).ok().contains("file.loss_accepted"));
+    assert!(home.run(["doctor", "--accept-loss"]).ok().contains("lost nothing"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_moved_away_for_a_moment_keeps_its_log() {
+    let home = killed().await;
+    let away = beside(&home, ".away");
+    fs::rename(home.data(), &away).unwrap();
+    for command in [
+        &["serve", "--bind", "127.0.0.1:0"][..],
+        &["memory", "list"],
+        &["doctor", "--accept-loss"],
+    ] {
+        home.run(command).refused(1, &["Put the file back"]);
+    }
+    fs::rename(&away, home.data()).unwrap();
+    assert_eq!(texts(&home).len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_found_over_a_link_and_a_second_name_is_refused() {
+    let home = Home::with_config(CONFIG);
+    let server = home.serve();
+    let ada = Browser::set_up(&server).await;
+    ada.post("{ws}/memories", &json!({"text": "Over a link"})).await;
+    let link = home.path().join("link.db");
+    std::os::unix::fs::symlink(home.data(), &link).unwrap();
+    let found = home.run(["--data", link.to_str().unwrap(), "memory", "list"]).ok();
+    assert!(found.contains("Over a link"), "{found}");
+
+    let hard = home.path().join("hard.db");
+    fs::hard_link(home.data(), &hard).unwrap();
+    let doctor = home.run(["--data", hard.to_str().unwrap(), "doctor", "--no-network"]);
+    assert_eq!(doctor.code, 1);
+    assert!(doctor.out.contains("Another Duet is using"), "{}", doctor.out);
+    assert_eq!(server.stop().code(), Some(0));
+    home.run(["--data", hard.to_str().unwrap(), "memory", "list"])
+        .refused(1, &["2 names", "Remove the other names"]);
+    fs::remove_file(&hard).unwrap();
+    assert_eq!(texts(&home).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_beside_that_cannot_be_used_is_named() {
+    let home = killed().await;
+    let shm = beside(&home, "-shm");
+    fs::remove_file(&shm).unwrap();
+    fs::create_dir(&shm).unwrap();
+    home.run(["memory", "list"]).refused(5, &["duet.db-shm"]);
+    fs::remove_dir(&shm).unwrap();
+    assert_eq!(texts(&home).len(), 20);
+}
+
+#[test]
+fn a_damaged_page_is_left_behind_by_salvage() {
+    let home = Home::new();
+    home.init();
+    for number in 0..3 {
+        home.run(["memory", "add", &format!("Memory {number}")]).ok();
+    }
+    let saved = home.path().join("saved.db");
+    let salvaged = home.run(["doctor", "--salvage", saved.to_str().unwrap(), "--json"]).json();
+    assert_eq!(salvaged["dangling"], 0, "{salvaged}");
+    let name = saved.to_str().unwrap();
+    let listed = home.run(["--data", name, "memory", "list"]).ok();
+    assert!(listed.contains("Memory 2"), "{listed}");
+    home.run(["doctor", "--salvage", name]).refused(5, &["already"]);
+}
+
+#[test]
+fn marks_that_turn_text_round_are_shown() {
+    let home = Home::new();
+    home.init();
+    home.run(["memory", "add", "pay \u{202e}evil\u{2069} now"]).ok();
+    let listed = home.run(["memory", "list"]).ok();
+    assert!(listed.contains("pay \\u202eevil\\u2069 now"), "{listed}");
+    assert_eq!(texts(&home), BTreeSet::from(["pay \u{202e}evil\u{2069} now".to_owned()]));
+    let raw = home.run(["memory", "list", "--json"]).ok();
+    assert!(!raw.contains('\u{202e}'), "{raw}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_end_was_cut_off_does_not_bear_out_its_anchors() {
+    let home = Home::new();
+    let file = home.path().join("anchors");
+    fs::write(home.config(), format!("{CONFIG}[audit]\nanchors = {file:?}\n")).unwrap();
+    let server = home.serve();
+    let ada = Browser::set_up(&server).await;
+    ada.post("{ws}/memories", &json!({"text": "Before"})).await;
+    assert_eq!(server.stop().code(), Some(0));
+    let older = fs::read(home.data()).unwrap();
+    home.run(["memory", "add", "After"]).ok();
+    let name = file.to_str().unwrap();
+    let said = home.run(["audit", "verify", "--anchors", name]).ok();
+    assert!(said.contains("intact") && said.contains("hold"), "{said}");
+
+    // Whoever owns the machine puts an older state back, with everything that lies beside it; the chain holds.
+    fs::write(home.data(), older).unwrap();
+    fs::remove_file(beside(&home, ".mark")).unwrap();
+    fs::write(home.config(), CONFIG).unwrap();
+    assert!(home.run(["audit", "verify"]).ok().contains("intact"));
+    home.run(["audit", "verify", "--anchors", name])
+        .refused(1, &["does not bear out", "cut"]);
+    home.run(["audit", "verify", "--anchors", "/nowhere"])
+        .refused(5, &["/nowhere"]);
+}
