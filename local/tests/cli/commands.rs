@@ -282,3 +282,19 @@ fn memory_quality_of_a_data_set_is_measured_and_mistakes_in_it_are_named() {
     assert_eq!(report["modes"]["hybrid"]["all"]["recall_5"], 1.0, "{report}");
     assert!(!home.data().exists(), "it is measured in a file of its own");
 }
+
+/// Where browsers come over TLS, the commands of the server's own machine still get in: its cookie has another name there, and pages
+/// without TLS are refused.
+#[test]
+fn commands_work_where_browsers_come_over_tls() {
+    let home = Home::new();
+    home.init();
+    let server = home.serve_with(&["--public-url", "https://duet.example"]);
+    home.run(["memory", "add", "The bike is red."]).ok();
+    assert!(home.run(["memory", "list"]).ok().contains("bike is red"));
+    let secret = home.run(["keys", "create", "editor", "--scope", "chat"]).ok();
+    assert!(secret.starts_with("duet_"), "{secret}");
+    let link = home.run(["member", "invite", "friend@example.org"]).ok();
+    assert!(link.starts_with("https://duet.example/invite#token="), "{link}");
+    assert_eq!(server.stop().code(), Some(0));
+}

@@ -102,15 +102,35 @@ impl Home {
     }
 
     pub fn serve_with(&self, more: &[&str]) -> Served {
+        let args = ["serve", "--json", "--bind", "127.0.0.1:0"]
+            .into_iter()
+            .chain(more.iter().copied());
+        self.served(self.command(args))
+    }
+
+    /// Starts a server that the system allows so many file descriptors.
+    #[cfg(unix)]
+    pub fn serve_within(&self, descriptors: u32) -> Served {
+        let plain = self.command(["serve", "--json", "--bind", "127.0.0.1:0"]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .env_clear()
+            .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        self.served(command)
+    }
+
+    fn served(&self, mut command: Command) -> Served {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path().join("logs/serve.log"))
             .unwrap();
-        let args = ["serve", "--json", "--bind", "127.0.0.1:0"]
-            .into_iter()
-            .chain(more.iter().copied());
-        let mut child = self.command(args).stderr(log).spawn().unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| {

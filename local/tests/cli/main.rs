@@ -5,6 +5,8 @@
 mod bad_input;
 mod canary;
 mod commands;
+#[cfg(unix)]
+mod descriptors;
 mod disk;
 mod harness;
 mod kill;

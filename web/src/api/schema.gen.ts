@@ -30,7 +30,8 @@ export interface paths {
         };
         /**
          * Figures for Prometheus
-         * @description From this machine itself, or with an owner's key that has the scope `admin`.
+         * @description With an owner's key that has the scope `admin`, from wherever: that a request comes from this machine says nothing, since a proxy on it
+         *     may send whatever it is sent.
          */
         get: operations["metrics"];
         put?: never;
@@ -50,7 +51,8 @@ export interface paths {
         };
         /**
          * Whether it can work
-         * @description The store answers, and runs are being driven.
+         * @description The store answers and can be written (a full disk or a read-only database cannot), and runs are being driven. Looked at every five
+         *     seconds at most.
          */
         get: operations["ready"];
         put?: never;
@@ -168,7 +170,8 @@ export interface paths {
         put?: never;
         /**
          * Make an access token
-         * @description For programs that act for a signed-in person for a short while. It ends with the sign-in.
+         * @description For programs that act for a signed-in person for a short while. It ends with the sign-in, whose cookie asks for it: a token makes no
+         *     further token, no API key and no invitation.
          */
         post: operations["create_token"];
         delete?: never;
@@ -539,7 +542,7 @@ export interface paths {
         put?: never;
         /**
          * Invite somebody
-         * @description For owners. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+         * @description For owners by their sign-in, not by an access token. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
          */
         post: operations["create_invitation"];
         delete?: never;
@@ -578,7 +581,10 @@ export interface paths {
         /** The person's keys */
         get: operations["list_keys"];
         put?: never;
-        /** Make a key */
+        /**
+         * Make a key
+         * @description By a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`.
+         */
         post: operations["create_key"];
         delete?: never;
         options?: never;
@@ -678,7 +684,10 @@ export interface paths {
         /** Memories */
         get: operations["list_memories"];
         put?: never;
-        /** Remember something */
+        /**
+         * Remember something
+         * @description A key without `memory_read` gets the memory without its text and where that came from.
+         */
         post: operations["create_memory"];
         delete?: never;
         options?: never;
@@ -722,7 +731,8 @@ export interface paths {
         head?: never;
         /**
          * Review, share or restrict a memory
-         * @description A new text is a new memory that supersedes this one.
+         * @description A new text is a new memory that supersedes this one. A key without `memory_read` gets the memory without its text and where that
+         *     came from.
          */
         patch: operations["edit_memory"];
         trace?: never;
@@ -734,7 +744,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Why do you remember this? */
+        /**
+         * Why do you remember this?
+         * @description To a key without `chat`: no message, no conversation and no run.
+         */
         get: operations["memory_provenance"];
         put?: never;
         post?: never;
@@ -1016,6 +1029,18 @@ export interface components {
             /** @description Primaries first, then by name. */
             items: components["schemas"]["Agent"][];
         };
+        /** @description An object of AG-UI 1.0, in its JSON form. Further fields go by its `type`; docs/api.md lists those that Duet adds. */
+        AguiObject: {
+            /** @description What it is about. */
+            type: components["schemas"]["AguiType"];
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * @description What an AG-UI object is about.
+         * @enum {string}
+         */
+        AguiType: "RUN_STARTED" | "STEP_STARTED" | "STEP_FINISHED" | "TEXT_MESSAGE_START" | "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_END" | "TOOL_CALL_START" | "TOOL_CALL_ARGS" | "TOOL_CALL_END" | "TOOL_CALL_RESULT" | "CUSTOM" | "RUN_FINISHED" | "RUN_ERROR";
         /** @description A key as its owner sees it: never the secret, which was shown once. */
         ApiKey: {
             /** @description When it was made. */
@@ -1199,7 +1224,7 @@ export interface components {
         /** @description One event. */
         EventItem: {
             /** @description Its AG-UI objects. */
-            data: Record<string, never>[];
+            data: components["schemas"]["AguiObject"][];
             /** @description Its domain kind. */
             kind: components["schemas"]["EventKind"];
             /**
@@ -2162,6 +2187,18 @@ export interface components {
              * @description The version that it starts from.
              */
             version: number;
+        };
+        /** @description One server-sent event of a stream. */
+        StreamItem: {
+            /** @description `data:`, as JSON on one line. */
+            data: components["schemas"]["AguiObject"];
+            /** @description `event:`, the domain kind. */
+            event: components["schemas"]["EventKind"];
+            /**
+             * Format: int64
+             * @description `id:`, the event's `seq`; on the last object of an event alone.
+             */
+            id?: number | null;
         };
         /**
          * @description Where its text came from, for the purpose of trust (M7, P4).
@@ -3526,6 +3563,15 @@ export interface operations {
             };
             /** @description Not allowed (`denied`). */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no invitation with this token (`not_found`). */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5866,7 +5912,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["StreamItem"][];
                     "application/json": components["schemas"]["EventsPage"];
                 };
             };
@@ -8571,7 +8617,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["StreamItem"][];
                     "application/json": components["schemas"]["EventsPage"];
                 };
             };
