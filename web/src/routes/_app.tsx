@@ -4,6 +4,7 @@ import {
   Outlet,
   redirect,
   retainSearchParams,
+  useLocation,
   useNavigate,
   useParams,
   useRouter,
@@ -58,6 +59,7 @@ function App() {
   const config = useSuspenseQuery(configQuery).data;
   const { conversationId } = useParams({ strict: false });
   const navigate = useNavigate();
+  const place = useLocation({ select: ({ pathname }) => pathname });
   if (gone) {
     return (
       <Gone
@@ -73,6 +75,7 @@ function App() {
   }
   return (
     <Frame
+      place={place}
       head={(close) => (
         <Switcher
           memberships={session.workspaces}
@@ -87,15 +90,18 @@ function App() {
       side={(close) => (
         <ConversationList key={workspace.id} workspace={workspace.id} current={conversationId} onGo={close} />
       )}
-      foot={
+      foot={(close) => (
         <Account
           session={session}
           workspace={workspace.name}
           version={config.version}
-          onMembers={() => void navigate({ to: "/settings/members" })}
+          onMembers={() => {
+            close();
+            void navigate({ to: "/settings/members" });
+          }}
           onSignedOut={signedOut}
         />
-      }
+      )}
     >
       <Outlet />
     </Frame>
