@@ -106,7 +106,8 @@ async function prepare() {
     }),
   });
   if (answer.status !== 201) throw new Error(`set-up: ${answer.status} ${await answer.text()}`);
-  const [name, value] = answer.headers.getSetCookie()[0].split(";")[0].split("=");
+  const session = answer.headers.getSetCookie().find((cookie) => cookie.includes("duet_session="));
+  const [name, value] = session.split(";")[0].split("=");
   const folder = await duet.end();
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   return { folder, cookie: { name, value } };
