@@ -20,6 +20,25 @@ end;
 $$;
 call private.expose('driver', 'put_setup_token', 'duet_worker');
 
+-- duet_core::ports::AccountStore::check_setup_token
+create function driver.check_setup_token(p_token_hash bytea) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    here duet.installation;
+begin
+    select * into strict here from duet.installation;
+    if here.owner_since is not null then
+        return private.refused('conflict', 'This Duet has its owner already. Sign in.');
+    end if;
+    -- No token at all is none that was printed: null equals nothing.
+    if (here.setup_token_hash = p_token_hash) is not true then
+        return private.refused('denied', 'the setup token is not the one that was printed last');
+    end if;
+    return private.ok('null');
+end;
+$$;
+call private.expose('driver', 'check_setup_token', 'duet_worker');
+
 create function private.account_json(account duet.account) returns jsonb
 language sql immutable set search_path = '' as $$
     select to_jsonb(account)

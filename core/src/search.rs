@@ -1,5 +1,7 @@
 //! What full-text search over messages shares between stores: the words of a query, and the part of a text that is shown.
 
+use crate::domain::OFFLINE_LABEL;
+
 /// Longest snippet, in characters.
 const SNIPPET: usize = 240;
 /// How much of it may stand before the first match.
@@ -17,8 +19,9 @@ pub fn words(query: &str) -> Vec<String> {
         .collect()
 }
 
-/// The part of a text around the first word that is found in it, on one line.
+/// The part of a text around the first word that is found in it, on one line. The label of offline replies is no part of it.
 pub fn snippet(text: &str, words: &[String]) -> String {
+    let text = text.strip_prefix(OFFLINE_LABEL).unwrap_or(text);
     let line: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
     if line.len() <= SNIPPET {
         return line.into_iter().collect();
@@ -55,6 +58,16 @@ mod tests {
         assert!(found.starts_with('…') && found.ends_with('…'));
         assert!(found.chars().count() <= SNIPPET);
         assert_eq!(snippet("short\n text", &words("x")), "short text");
+    }
+
+    #[test]
+    fn a_snippet_leaves_the_offline_label_out() {
+        let reply = format!("{OFFLINE_LABEL}\n\nYou told me: “I live by the lake.”");
+        assert_eq!(snippet(&reply, &words("lake")), "You told me: “I live by the lake.”");
+        let long = format!("{reply}{}", " waves".repeat(100));
+        assert!(snippet(&long, &words("configured")).starts_with("You told me"));
+        let quoted = format!("It says {OFFLINE_LABEL}");
+        assert_eq!(snippet(&quoted, &words("says")), quoted);
     }
 
     #[test]

@@ -28,6 +28,14 @@ describe("the structure", () => {
     expect(imports(file).filter((path) => /^(features|routes)/.test(path))).toEqual([]);
   });
 
+  // Names for screen readers are placed absolutely: a scrolling area that does not hold them lets them lengthen the page.
+  it.each(files.filter((file) => file.endsWith(".tsx")))(
+    "%s scrolls only in what holds what is placed in it",
+    (file) => {
+      expect(readFileSync(join(src, file), "utf8")).not.toMatch(/\boverflow-(y-)?(auto|scroll)\b/);
+    },
+  );
+
   it("has no server functions", () => {
     const banned = ["create", "ServerFn"].join("");
     expect(files.filter((file) => readFileSync(join(src, file), "utf8").includes(banned))).toEqual([]);

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(set_up))
+    OpenApiRouter::new().routes(routes!(set_up)).routes(routes!(check_token))
 }
 
 /// The first owner.
@@ -41,6 +41,35 @@ pub struct SetupRequest {
     workspace_name: String,
     /// Name of the companion.
     companion_name: String,
+}
+
+/// A setup token to look at.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetupToken {
+    /// The one-time token that the server printed.
+    token: String,
+}
+
+/// Check the setup token
+///
+/// Answers whether this is the token that makes the first owner, and does not use it up: a page can refuse a wrong one where it is
+/// typed. Counts as an attempt, as set-up itself does.
+#[utoipa::path(
+    post, path = "/v1/setup/token", tag = "setup", security(()), request_body = SetupToken,
+    responses((status = 204, description = "It is the token."), OpenProblems)
+)]
+async fn check_token(State(state): State<AppState>, request: Request) -> ApiResult<StatusCode> {
+    let (parts, body) = request.into_parts();
+    origin::check_page(&parts, &state)?;
+    let address = client_address(&parts, &state.config().server);
+    let Json(SetupToken { token }) = Json::from_request(Request::from_parts(parts, body), &state).await?;
+    let accounts = &state.stores().accounts;
+    if accounts.needs_owner().await? {
+        state.limits().setup(address)?;
+    }
+    accounts.check_setup_token(setup::hash_token(&token)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Trims a name and checks its length.

@@ -2,7 +2,7 @@
 
 use axum::http::{Method, header};
 use duet_api::config::Config;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
@@ -27,6 +27,10 @@ async fn the_first_person_becomes_the_owner_and_nobody_after() {
         .send(json_request(Method::POST, "/v1/setup", &wrong))
         .await
         .problem(403, "denied");
+    let check = |token: &Value| json_request(Method::POST, "/v1/setup/token", &json!({ "token": token }));
+    server.send(check(&wrong["token"])).await.problem(403, "denied");
+    let right = server.setup_body();
+    server.send(check(&right["token"])).await.ok(204);
     for (field, value) in [
         ("email", "nobody"),
         ("password", "short"),
@@ -51,6 +55,7 @@ async fn the_first_person_becomes_the_owner_and_nobody_after() {
         .send(json_request(Method::POST, "/v1/setup", &server.setup_body()))
         .await
         .problem(409, "conflict");
+    server.send(check(&right["token"])).await.problem(409, "conflict");
     let info = server.send(request(Method::GET, "/v1/config")).await.ok(200);
     assert_eq!(info["setup_needed"], false);
 }
@@ -68,6 +73,14 @@ async fn setup_attempts_are_limited_and_may_be_repeated_later() {
             .await
             .problem(403, "denied");
     }
+    server
+        .send(json_request(
+            Method::POST,
+            "/v1/setup/token",
+            &json!({ "token": wrong["token"] }),
+        ))
+        .await
+        .problem(429, "too_many_requests");
     server
         .send(json_request(Method::POST, "/v1/setup", &wrong))
         .await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{World, assert_denied};
+use super::{World, assert_denied, invitations::assert_conflict};
 use crate::{
     clock::Timestamp,
     domain::{AgentKind, Role, Session},
@@ -59,13 +59,17 @@ pub async fn set_up(harness: &dyn super::Harness) {
     let accounts = harness.stores().accounts;
     assert!(accounts.needs_owner().await.unwrap());
     assert_denied(accounts.create_owner(World::setup([1; 32], "ana@example.org")).await, "token");
+    assert_denied(accounts.check_setup_token([1; 32]).await, "token");
     accounts.put_setup_token([1; 32]).await.unwrap();
     accounts.put_setup_token([2; 32]).await.unwrap();
     assert_denied(accounts.create_owner(World::setup([1; 32], "ana@example.org")).await, "token");
-    assert!(accounts.needs_owner().await.unwrap(), "a wrong token changes nothing");
+    assert_denied(accounts.check_setup_token([1; 32]).await, "token");
+    accounts.check_setup_token([2; 32]).await.unwrap();
+    assert!(accounts.needs_owner().await.unwrap(), "a wrong token changes nothing, and checking uses none up");
     let tries = (0..50).map(|index| accounts.create_owner(World::setup([2; 32], &format!("p{index}@example.org"))));
     let won = join_all(tries).await.into_iter().filter(Result::is_ok).count();
     assert_eq!(won, 1, "exactly one becomes owner");
+    assert_conflict(accounts.check_setup_token([2; 32]).await, "owner");
     assert!(!accounts.needs_owner().await.unwrap());
 }
 

@@ -119,6 +119,9 @@ pub struct RunEnd {
     pub reason: Option<String>,
 }
 
+/// What every reply of the built-in offline fallback begins with. It says so to readers of plain text, and is no part of the answer.
+pub const OFFLINE_LABEL: &str = "(offline fallback: no model is configured)";
+
 /// How an assistant message came about (C5). No text of memories or tool results, only references and counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageTrace {

@@ -15,6 +15,9 @@ pub trait AccountStore: Send + Sync {
     /// Makes this the setup token, by its SHA-256; an earlier one stops working. `Conflict` once there is an owner.
     async fn put_setup_token(&self, token_hash: [u8; 32]) -> StoreResult<()>;
 
+    /// Whether this is the setup token, by its SHA-256, which stays usable: `Denied` for a wrong one, `Conflict` once there is an owner.
+    async fn check_setup_token(&self, token_hash: [u8; 32]) -> StoreResult<()>;
+
     /// Makes the first account, its workspace (as owner), the two primary agents and the starter soul, and uses the token
     /// up: all or nothing. `Denied` for a wrong token, `Conflict` once there is an owner; of many callers one wins.
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)>;

@@ -68,6 +68,18 @@ pub fn by_id(conn: &Connection, id: UserId) -> DbResult<User> {
     found.ok_or_else(|| StoreError::NotFound("the account").into())
 }
 
+/// Refuses a token that does not make an owner.
+fn expect_token(conn: &Connection, token_hash: [u8; 32]) -> DbResult<()> {
+    if owned(conn)? {
+        return Err(StoreError::conflict(OWNED).into());
+    }
+    let expected: Option<[u8; 32]> = conn.query_row("SELECT setup_token_hash FROM installation", [], |row| row.get(0))?;
+    if expected != Some(token_hash) {
+        return Err(StoreError::denied("set up this Duet", "the setup token is not the one that was printed last").into());
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl AccountStore for LocalAccounts {
     async fn needs_owner(&self) -> StoreResult<bool> {
@@ -86,6 +98,10 @@ impl AccountStore for LocalAccounts {
             .await
     }
 
+    async fn check_setup_token(&self, token_hash: [u8; 32]) -> StoreResult<()> {
+        self.0.read(move |conn| expect_token(conn, token_hash)).await
+    }
+
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)> {
         let email = email_address(&setup.email)?;
         check_name(&setup.workspace_name, "workspace")?;
@@ -93,16 +109,7 @@ impl AccountStore for LocalAccounts {
         let env = self.0.env().clone();
         self.0
             .write(move |tx| {
-                if owned(tx)? {
-                    return Err(StoreError::conflict(OWNED).into());
-                }
-                let expected: Option<[u8; 32]> =
-                    tx.query_row("SELECT setup_token_hash FROM installation", [], |row| row.get(0))?;
-                if expected != Some(setup.token_hash) {
-                    return Err(
-                        StoreError::denied("set up this Duet", "the setup token is not the one that was printed last").into(),
-                    );
-                }
+                expect_token(tx, setup.token_hash)?;
                 let owner = make(tx, &env, &email, &setup.display_name, &setup.password_hash)?;
                 let id: WorkspaceId = env.id();
                 let workspace = workspaces::make(tx, &env, owner.id, id, &setup.workspace_name, &setup.companion_name)?;

@@ -48,6 +48,13 @@ impl AccountStore for Accounts {
             .await
     }
 
+    async fn check_setup_token(&self, token_hash: [u8; 32]) -> StoreResult<()> {
+        let call = Call::repeatable("check_setup_token")
+            .to("set up this Duet")
+            .arg("p_token_hash", token_hash);
+        self.0.as_driver(call).await
+    }
+
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)> {
         let email = email_address(&setup.email)?;
         check_name(&setup.workspace_name, "workspace")?;

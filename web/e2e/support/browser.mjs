@@ -5,6 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { chromium } from "playwright-core";
+import { owner } from "./people.mjs";
+
+export { owner };
 
 const candidates = [
   process.env.DUET_CHROMIUM,
@@ -38,12 +41,68 @@ export async function openBrowser() {
 }
 
 /**
+ * In the page: nothing moves or fades, so that what is measured is what stays; and the page itself never scrolls, at any time,
+ * on any screen. What it tells goes to the console, where `watch` finds it.
+ */
+function guard() {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync("*, *::before, *::after { animation: none !important; transition: none !important; }");
+  document.adoptedStyleSheets = [sheet];
+  const told = new Set();
+  let before = "";
+  const look = () => {
+    const { scrollHeight, clientHeight, scrollWidth, clientWidth } = document.documentElement;
+    let now = "";
+    if (scrollHeight > clientHeight) now = `${scrollHeight} high in ${clientHeight}`;
+    if (scrollWidth > clientWidth) now = `${scrollWidth} wide in ${clientWidth}`;
+    if (window.scrollY > 0 || document.body.scrollTop > 0) now = "scrolled away";
+    // Twice the same: not a window that is just changing its size.
+    if (now && now === before && !told.has(now)) {
+      told.add(now);
+      console.error(`the page does not fit its window: ${now}, at ${location.pathname}`);
+    }
+    before = now;
+    requestAnimationFrame(look);
+  };
+  document.addEventListener("DOMContentLoaded", look);
+  document.addEventListener("securitypolicyviolation", (event) => {
+    console.error(`content security policy: ${event.violatedDirective} ${event.blockedURI}`);
+  });
+}
+
+/**
  * A page of a fresh profile. `watch.check()` fails if there was an error in the console, an uncaught error, a breach of the
- * content security policy, or a request to anywhere but `origin` and `others`. `watch.expect(pattern)` lets one kind of console error pass: the
+ * content security policy, a page taller or wider than its window, or a request to anywhere but `origin` and `others`. With `touch` it
+ * is a phone's, with `cookie` somebody is signed in. `watch.expect(pattern)` lets one kind of console error pass: the
  * browser reports each answer of 400 and above as one, also where the test provoked it.
  */
-export async function openPage(browser, origin, { viewport = desktop, colorScheme = "light", others = [] } = {}) {
-  const context = await browser.newContext({ viewport, colorScheme, locale: "en-GB", reducedMotion: "reduce" });
+export async function openPage(
+  browser,
+  origin,
+  { viewport = desktop, colorScheme = "light", others = [], touch = false, cookie } = {},
+) {
+  const context = await browser.newContext({
+    viewport,
+    colorScheme,
+    locale: "en-GB",
+    reducedMotion: "reduce",
+    isMobile: touch,
+    hasTouch: touch,
+    storageState: cookie && {
+      cookies: [
+        {
+          ...cookie,
+          domain: new URL(origin).hostname,
+          path: "/",
+          expires: -1,
+          httpOnly: true,
+          secure: false,
+          sameSite: "Lax",
+        },
+      ],
+      origins: [{ origin, localStorage: [{ name: "duet.signed-in", value: "1" }] }],
+    },
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const wrong = [];
@@ -58,11 +117,7 @@ export async function openPage(browser, origin, { viewport = desktop, colorSchem
     const { protocol, origin: to } = new URL(request.url());
     if (protocol !== "data:" && to !== origin && !others.includes(to)) wrong.push(`request outside: ${request.url()}`);
   });
-  await page.addInitScript(() => {
-    document.addEventListener("securitypolicyviolation", (event) => {
-      console.error(`content security policy: ${event.violatedDirective} ${event.blockedURI}`);
-    });
-  });
+  await page.addInitScript(guard);
   const watch = {
     expect: (pattern) => expected.push(pattern),
     check: () => assert.deepEqual(wrong, []),
@@ -85,13 +140,27 @@ export async function checkAccessibility(page, where) {
   assert.deepEqual(violations, [], `axe: ${where}`);
 }
 
-/** Fails if the page scrolls sideways. */
-export async function checkWidth(page, where) {
-  const { wide, room } = await page.evaluate(() => ({
-    wide: document.documentElement.scrollWidth,
-    room: window.innerWidth,
-  }));
-  assert.ok(wide <= room, `${where} scrolls sideways: ${wide} in ${room}`);
+/** Fails if something that a finger may press on this page is smaller than 44 px in either direction. Links inside a text may be. */
+export async function checkTargets(page, where) {
+  const small = await page.evaluate(() => {
+    const pressed = "button, a[href], input, select, textarea, summary, label:has(input[type=radio]), [role=button]";
+    const found = [];
+    for (const element of document.querySelectorAll(pressed)) {
+      if (element.closest(".prose, p") && element.matches("a")) continue;
+      if (element.matches(".sr-only, :disabled") || element.closest("[inert]") || !element.checkVisibility()) continue;
+      const { width, height, bottom } = element.getBoundingClientRect();
+      // The link past the list is above the window until it has the focus.
+      if (bottom <= 0) continue;
+      if (width < 43.5 || height < 43.5) {
+        const name = element.getAttribute("aria-label") ?? element.textContent.trim();
+        found.push(`${element.tagName} “${name}”: ${width.toFixed(0)} × ${height.toFixed(0)}`);
+      }
+      if (element.matches("input, select, textarea") && Number.parseFloat(getComputedStyle(element).fontSize) < 16)
+        found.push(`${element.tagName}: its text is below 16 px`);
+    }
+    return found;
+  });
+  assert.deepEqual(small, [], `too small for a finger: ${where}`);
 }
 
 /** Waits until `read` gives `expected`: what a page shows follows an action a moment later. */
@@ -105,8 +174,6 @@ export async function eventually(read, expected, timeout = 10_000) {
   }
 }
 
-export const owner = { name: "Ada", email: "ada@example.org", password: "correct horse battery", companion: "Juno" };
-
 /** Goes through the wizard with a token that is already filled in or given. */
 export async function setUp(page, { url, token }) {
   await page.goto(`${url}/setup#token=${encodeURIComponent(token)}`);
@@ -118,14 +185,22 @@ export async function setUp(page, { url, token }) {
 
 export async function fillYou(page) {
   await page.getByLabel("What should your companion call you?").fill(owner.name);
-  await page.getByLabel("E-mail").fill(owner.email);
+  await page.getByLabel("Email").fill(owner.email);
   await page.getByLabel("Password").fill(owner.password);
-  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("button", { name: "Continue" }).click();
 }
 
 export const composer = (page) => page.getByRole("textbox", { name: /^Write to/ });
 export const replies = (page) => page.getByRole("article", { name: `${owner.companion} said` });
 export const lastReply = (page) => replies(page).last();
+/** The person's own messages, those with a text if one is given. */
+export const said = (page, text) => {
+  const all = page.getByRole("article", { name: "You said" });
+  return text === undefined ? all : all.filter({ hasText: text });
+};
+
+/** Opens what a reply rests on. */
+export const openBasis = (reply) => reply.locator("footer").getByRole("button", { expanded: false }).click();
 
 /** Sends a message. */
 export async function send(page, text) {

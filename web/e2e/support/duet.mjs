@@ -1,10 +1,11 @@
 // Starts the real `duet` on a free port with a data folder of its own.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { owner } from "./people.mjs";
 
 /** The program to test: `DUET_BIN`. */
 function binary() {
@@ -17,11 +18,12 @@ function binary() {
 }
 
 /**
- * A fresh installation. `settings` is TOML for its configuration file. The offline model answers, with a pause between
- * words, so that there is something to watch.
+ * A fresh installation, or one like `from`. `settings` is TOML for its configuration file. The offline model answers, with a
+ * pause between words, so that there is something to watch.
  */
-export async function startDuet({ settings = "" } = {}) {
+export async function startDuet({ settings = "", from } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "duet-web-"));
+  if (from) cpSync(from, folder, { recursive: true });
   const config = join(folder, "duet.toml");
   writeFileSync(config, settings);
   const env = {
@@ -74,9 +76,90 @@ export async function startDuet({ settings = "" } = {}) {
     kill: () => ended("SIGKILL"),
     /** The same installation again, at the same address. */
     restart: () => start(host),
+    /** Ends it and leaves its folder. */
+    async end() {
+      await ended("SIGTERM");
+      return folder;
+    },
     async stop() {
       await ended("SIGTERM");
       rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+let prepared;
+
+/** Sets an installation up over the API, once for all tests of this process, and ends it: its folder and the owner's cookie. */
+async function prepare() {
+  const duet = await startDuet();
+  const answer = await fetch(`${duet.url}/v1/setup`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-duet-csrf": "1" },
+    body: JSON.stringify({
+      token: duet.token,
+      email: owner.email,
+      password: owner.password,
+      display_name: owner.name,
+      workspace_name: "Home",
+      companion_name: owner.companion,
+    }),
+  });
+  if (answer.status !== 201) throw new Error(`set-up: ${answer.status} ${await answer.text()}`);
+  const session = answer.headers.getSetCookie().find((cookie) => cookie.includes("duet_session="));
+  const [name, value] = session.split(";")[0].split("=");
+  const folder = await duet.end();
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return { folder, cookie: { name, value } };
+}
+
+/** An installation of its own that has its owner, and the cookie of their sign-in. */
+export async function startWithOwner({ settings } = {}) {
+  prepared ??= prepare();
+  const { folder, cookie } = await prepared;
+  const duet = await startDuet({ settings, from: folder });
+  const call = async (method, path, body, headers = {}) => {
+    const answer = await fetch(duet.url + path, {
+      method,
+      headers: {
+        cookie: `${cookie.name}=${cookie.value}`,
+        origin: duet.url,
+        "content-type": "application/json",
+        "x-duet-csrf": "1",
+        ...headers,
+      },
+      body: body && JSON.stringify(body),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return text ? JSON.parse(text) : undefined;
+  };
+  const { workspaces } = await call("GET", "/v1/auth/session");
+  const home = `/v1/workspaces/${workspaces[0].workspace.id}`;
+  return {
+    ...duet,
+    cookie,
+    /** Asks the API as the owner. */
+    call,
+    /** The path of the owner's workspace. */
+    home,
+    /** Says things in a new conversation, waits for each reply, and gives the page's address of the conversation. */
+    async talk(...texts) {
+      const conversation = await call("POST", `${home}/conversations`, {});
+      for (const text of texts) {
+        const { run_id } = await call(
+          "POST",
+          `${home}/conversations/${conversation.id}/messages`,
+          { text },
+          { "idempotency-key": crypto.randomUUID() },
+        );
+        // The stream ends with the run.
+        const events = await fetch(`${duet.url}${home}/runs/${run_id}/events`, {
+          headers: { cookie: `${cookie.name}=${cookie.value}`, accept: "text/event-stream" },
+        });
+        await events.text();
+      }
+      return `/chat/${conversation.id}`;
     },
   };
 }

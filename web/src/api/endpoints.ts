@@ -4,6 +4,8 @@ import type { Acceptance, NoticeAction, Role, SetupRequest } from "./types";
 const one = (workspace_id: string, id: string) => ({ path: { workspace_id, id } });
 
 export const getConfig = () => call("get", "/v1/config");
+export const checkSetupToken = (token: string) =>
+  call("post", "/v1/setup/token", { body: { token }, mayBeSignedOut: true });
 export const setUp = (body: SetupRequest) => call("post", "/v1/setup", { body, mayBeSignedOut: true });
 export const signIn = (body: { email: string; password: string }) =>
   call("post", "/v1/auth/sign-in", { body, mayBeSignedOut: true });

@@ -33,7 +33,7 @@ export async function problemOf(response: Response): Promise<Problem> {
     // A proxy's page, say: the status has to do.
   }
   const wait = Number(response.headers.get("retry-after"));
-  const detail = body.detail ?? body.title ?? `Duet answered with status ${response.status}. Try again.`;
+  const detail = body.detail ?? body.title ?? `Something went wrong (status ${response.status}). Try again.`;
   return new Problem(
     response.status,
     body.code ?? "unknown",
@@ -69,7 +69,7 @@ export type Ask = {
   mayBeSignedOut?: boolean;
 };
 
-const LOST = "Duet cannot be reached. It may be restarting; nothing you wrote is lost.";
+const LOST = "Duet can’t be reached. It may be restarting. Nothing you wrote is lost.";
 
 /** One request. Writes carry the header that no form on another site can send. */
 export async function ask<T>(

@@ -81,18 +81,18 @@ const unconfirmed = (email: string) =>
   new Problem(
     403,
     "confirm_address",
-    `If ${email} is new here, a mail with a link is on its way to it: open the link, then come back and try again. If you have an account already, check the password.`,
+    `If ${email} is new here, an email with a link is on its way: open the link, then come back and try again. If you already have an account, check the password.`,
   );
 
 function problem(error: AuthError): Problem {
   switch (error.code) {
     case "invalid_credentials":
-      return new Problem(401, error.code, "E-mail and password do not fit together. Check both and try again.");
+      return new Problem(401, error.code, "Wrong email or password.");
     case "email_not_confirmed":
       return new Problem(
         403,
         "confirm_address",
-        "This address is not confirmed yet: open the link in the mail that was sent to it, then try again.",
+        "This email address is not confirmed yet. Open the link in the email that was sent to it, then try again.",
       );
     case "weak_password":
       return new Problem(422, error.code, error.message, undefined, { password: error.message });
@@ -104,7 +104,7 @@ function problem(error: AuthError): Problem {
     return new Problem(
       error.status ? 503 : 0,
       "unreachable",
-      "The sign-in service cannot be reached. Try again in a moment; nothing you wrote is lost.",
+      "The sign-in service can’t be reached. Try again in a moment. Nothing you wrote is lost.",
     );
   }
   return new Problem(error.status, error.code ?? "unknown", error.message);

@@ -4,6 +4,7 @@ import {
   Outlet,
   redirect,
   retainSearchParams,
+  useLocation,
   useNavigate,
   useParams,
   useRouter,
@@ -59,6 +60,7 @@ function App() {
   const config = useSuspenseQuery(configQuery).data;
   const { conversationId } = useParams({ strict: false });
   const navigate = useNavigate();
+  const place = useLocation({ select: ({ pathname }) => pathname });
   if (gone) {
     return (
       <Gone
@@ -74,6 +76,7 @@ function App() {
   }
   return (
     <Frame
+      place={place}
       head={(close) => (
         <Switcher
           memberships={session.workspaces}
@@ -88,15 +91,18 @@ function App() {
       side={(close) => (
         <ConversationList key={workspace.id} workspace={workspace.id} current={conversationId} onGo={close} />
       )}
-      foot={
+      foot={(close) => (
         <Account
           session={session}
           workspace={workspace.name}
           version={config.version}
-          onMembers={() => void navigate({ to: "/settings/members" })}
+          onMembers={() => {
+            close();
+            void navigate({ to: "/settings/members" });
+          }}
           onSignedOut={signedOut}
         />
-      }
+      )}
     >
       <NoticesBanner workspace={workspace.id} />
       <Outlet />

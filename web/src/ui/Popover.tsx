@@ -83,7 +83,7 @@ export function Popover({ name, button, children, width = 320 }: Props) {
         popover="auto"
         role="dialog"
         aria-label={name}
-        className="fixed overflow-y-auto rounded-xl border border-line bg-card text-ink shadow-float"
+        className="scroller fixed rounded-xl border border-line bg-card text-ink shadow-float"
       >
         {open && children(() => panel.current?.hidePopover())}
       </div>

@@ -23,16 +23,17 @@ export function when(iso: string, now = new Date()): string {
   return `${time.toLocaleDateString(undefined, { day: "numeric", month: "long", year: "numeric" })} at ${clock}`;
 }
 
-/** A cost in micro-US-dollars. */
+/** A cost in micro-US-dollars; nothing is said of what costs nothing. */
 export function cost(micros: number | null | undefined): string | undefined {
-  if (micros === null || micros === undefined) return undefined;
-  if (micros === 0) return "no cost";
+  if (!micros) return undefined;
   const dollars = micros / 1_000_000;
   if (dollars < 0.0001) return "under $0.0001";
   return `$${dollars.toFixed(dollars < 0.01 ? 4 : dollars < 1 ? 3 : 2)}`;
 }
 
+/** A number of things. */
+export const counted = (count: number, one: string, many: string): string =>
+  `${count.toLocaleString()} ${count === 1 ? one : many}`;
+
 /** A number of tokens. */
-export function tokens(count: number): string {
-  return `${count.toLocaleString()} token${count === 1 ? "" : "s"}`;
-}
+export const tokens = (count: number): string => counted(count, "token", "tokens");

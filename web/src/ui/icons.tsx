@@ -43,6 +43,11 @@ export const ArrowDown = (props: Props) => (
     <path d="M10 4v12M5 11l5 5 5-5" />
   </Icon>
 );
+export const Chevron = (props: Props) => (
+  <Icon {...props}>
+    <path d="m6 8 4 4 4-4" />
+  </Icon>
+);
 export const Updown = (props: Props) => (
   <Icon {...props}>
     <path d="m6.5 8 3.5-3.5L13.5 8M6.5 12l3.5 3.5 3.5-3.5" />

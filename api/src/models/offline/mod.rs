@@ -22,8 +22,7 @@ use serde_json::json;
 use self::sentences::{Kind, Sentence};
 use super::prompt;
 
-/// What every reply begins with.
-pub const LABEL: &str = "(offline fallback: no model is configured)";
+pub use duet_core::domain::OFFLINE_LABEL as LABEL;
 
 /// Most memories that one message is turned into.
 const MAX_FACTS: usize = 12;

@@ -27,7 +27,7 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
     try {
       onDone(await beginSession(String(form.get("email")).trim(), String(form.get("password"))));
     } catch (error) {
-      setProblem(error instanceof Problem ? wording(error) : "Signing in did not work. Try again.");
+      setProblem(error instanceof Problem ? wording(error) : "Signing in failed. Try again.");
       setBusy(false);
     }
   };
@@ -39,14 +39,14 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
           <h1 className="font-serif text-3xl tracking-tight">Welcome back</h1>
           <p className="mt-2 text-ink-2">
             {returning
-              ? "Your sign-in has ended. Sign in to go on where you were; your draft is kept."
-              : "Sign in to go on with your conversations."}
+              ? "You have been signed out. Sign in to pick up where you left off; your draft is kept."
+              : "Sign in to continue your conversations."}
           </p>
         </div>
       )}
       {problem && <Notice>{problem}</Notice>}
       <Field
-        label="E-mail"
+        label="Email"
         name="email"
         type="email"
         autoComplete="username"
@@ -73,7 +73,7 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
 function wording(problem: Problem): string {
   if (problem.status === 429) {
     const wait = problem.retryAfterSeconds;
-    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a little, then try again."}`;
+    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a moment, then try again."}`;
   }
   return problem.message;
 }

@@ -1,11 +1,15 @@
 import { useQuery } from "@tanstack/react-query";
-import { type ReactNode, useEffect, useState } from "react";
+import { type ComponentProps, type ReactNode, useEffect, useState } from "react";
 import { Problem } from "~/api/http";
+import { newId } from "~/api/id";
 import type { Message } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Onward, Retry } from "~/ui/icons";
 import { Notice } from "~/ui/Notice";
 import { Composer } from "./Composer";
+import { Contained } from "./Contained";
+import type { Draft } from "./drafts";
+import { NotSent } from "./NotSent";
 import { withoutLabel } from "./offline";
 import { agentsQuery, runQuery } from "./queries";
 import { Reply, type ReplyView } from "./Reply";
@@ -18,17 +22,21 @@ type Props = {
   conversationId: string;
   /** A message to show first, of a search hit or a memory's source. */
   target?: string;
+  /** Changes each time the page is led to, also to the same message. */
+  visit?: number;
   memories: (recalled: string[], remembered: string[]) => ReactNode;
   header: (title: string) => ReactNode;
 };
 
-export function Chat({ workspace, conversationId, target, memories, header }: Props) {
+export function Chat({ workspace, conversationId, target, visit, memories, header }: Props) {
   const state = useConversation(workspace, conversationId);
   const agents = useQuery(agentsQuery(workspace));
   const [revision, setRevision] = useState(0);
-  const marked = useTarget(target, state.stored);
+  const [sent, setSent] = useState(0);
+  const marked = useTarget(target, visit, state.stored);
   const agentId = state.conversation.data?.agent_id;
-  const name = agents.data?.items.find((agent) => agent.id === agentId)?.name ?? "Your companion";
+  const known = agents.data?.items.find((agent) => agent.id === agentId)?.name;
+  const name = known ?? "Your companion";
   const { running, stop } = state;
 
   useEffect(() => {
@@ -47,29 +55,102 @@ export function Chat({ workspace, conversationId, target, memories, header }: Pr
     if (failed) setRevision((count) => count + 1);
   }, [failed]);
 
-  const last = state.messages.at(-1);
-  // One list with one key a message: what was being written or sent stays the same element once it is stored.
-  const rows = state.messages.map((message) =>
-    message.role === "user" ? (
-      <Said key={message.id} message={message} marked={message.id === marked} />
-    ) : (
-      <Reply
-        key={message.id}
-        reply={storedView(message)}
-        name={name}
-        memories={memories}
-        marked={message.id === marked}
-      >
-        {message === last && !state.running && <Unfinished message={message} state={state} workspace={workspace} />}
-      </Reply>
-    ),
+  const send = (draft: Draft) => {
+    setSent((count) => count + 1);
+    void state.send(draft);
+  };
+  const retry = (message: string, mode: "restart" | "continue") => {
+    setSent((count) => count + 1);
+    state.retry(message, mode);
+  };
+  const again = (message: Message) => send({ text: message.text, key: newId() });
+
+  const missing = [state.conversation.error, state.stored.error].some(
+    (error) => error instanceof Problem && error.status === 404,
   );
-  if (state.waiting)
-    rows.push(<Said key={state.waiting.id} message={{ text: state.waiting.text, status: "complete" }} pending />);
-  if (state.live || state.running) {
-    rows.push(<Reply key={state.replyId ?? "live"} reply={liveView(state)} name={name} memories={memories} />);
+  if (missing) {
+    return (
+      <>
+        {header("Conversation not found")}
+        <div className="mx-auto w-full max-w-[44rem] px-5 pt-6">
+          <Notice tone="calm" alert>
+            This conversation does not exist, or belongs to another workspace.
+          </Notice>
+        </div>
+      </>
+    );
   }
-  const title = state.conversation.data?.title || "New conversation";
+
+  const last = state.messages.at(-1);
+  const asked = state.messages.findLast((message) => message.role === "user");
+  const answers = new Set(state.messages.map((message) => message.parent_id));
+  const idle = !state.running && !state.live && !state.waiting;
+  // One list with one key a message: what was being written or sent stays the same element once it is stored.
+  const rows: ReactNode[] = [];
+  let offline = false;
+  for (const [index, message] of state.messages.entries()) {
+    const next = state.messages[index + 1];
+    if (message.role === "user") {
+      const answered = answers.has(message.id) || next?.role === "assistant";
+      rows.push(
+        <Contained key={message.id} text={message.text}>
+          <Said message={message} marked={message.id === marked} />
+        </Contained>,
+      );
+      if (!answered && message.status !== "redacted" && (message === asked ? idle : true)) {
+        rows.push(
+          <Unanswered
+            key={`${message.id}/unanswered`}
+            message={message}
+            workspace={workspace}
+            busy={state.retrying || !idle}
+            onRetry={message === asked ? () => retry(message.id, "restart") : undefined}
+            onAgain={() => again(message)}
+          />,
+        );
+      }
+      continue;
+    }
+    const labelled = message.trace?.offline === true && !offline;
+    offline = message.trace?.offline === true;
+    rows.push(
+      <Contained key={message.id} text={message.text}>
+        <Answer
+          view={() => storedView(message)}
+          name={name}
+          memories={memories}
+          labelled={labelled}
+          marked={message.id === marked}
+        >
+          {message === last && !state.running && (
+            <Unfinished message={message} state={state} workspace={workspace} onRetry={retry} />
+          )}
+        </Answer>
+      </Contained>,
+    );
+  }
+  if (state.waiting) {
+    const { id, text } = state.waiting;
+    rows.push(
+      <Contained key={id} text={text}>
+        <Said message={{ text, status: "complete" }} pending />
+      </Contained>,
+    );
+  }
+  if (state.live || state.running) {
+    rows.push(
+      <Contained key={state.replyId ?? "live"} text={state.live?.text ?? ""}>
+        <Answer
+          view={() => liveView(state)}
+          name={name}
+          memories={memories}
+          labelled={state.live?.offline === true && !offline}
+        />
+      </Contained>,
+    );
+  }
+  const { data: conversation, isPending } = state.conversation;
+  const title = isPending ? "Loading…" : conversation?.title || "New conversation";
   return (
     <>
       {header(title)}
@@ -78,35 +159,30 @@ export function Chat({ workspace, conversationId, target, memories, header }: Pr
         follow={`${state.messages.length}/${state.waiting?.id ?? ""}/${state.live?.text.length ?? 0}/${state.live?.tools.length ?? 0}`}
         ready={!state.stored.isPending}
         held={Boolean(marked)}
+        sent={sent}
         more={state.stored.hasNextPage ? () => state.stored.fetchNextPage() : undefined}
         loadingMore={state.stored.isFetchingNextPage}
       >
         {state.stored.isPending && !state.waiting && <Loading />}
-        {state.stored.isError && <LoadProblem error={state.stored.error} onRetry={() => state.stored.refetch()} />}
-        {rows}
-        {last?.role === "user" && !state.running && !state.live && !state.waiting && (
-          <Unanswered message={last} state={state} workspace={workspace} />
+        {state.stored.isError && (
+          <Notice actions={<Button onClick={() => state.stored.refetch()}>Try again</Button>}>
+            {state.stored.error.message}
+          </Notice>
         )}
+        {rows}
         {state.liveProblem && <Notice>{state.liveProblem.message}</Notice>}
         {state.retryProblem && <Notice>{state.retryProblem.message}</Notice>}
         {state.stopProblem && <Notice>The reply could not be stopped: {state.stopProblem.message}</Notice>}
+        {failed && <NotSent problem={failed} />}
       </Scroller>
-      {failed && (
-        <div className="mx-auto w-full max-w-[44rem] px-4 pb-2">
-          <Notice>
-            <strong className="font-semibold">Not sent.</strong> {failed.message}{" "}
-            {failed.lost ? "" : "Your text is still below."}
-          </Notice>
-        </div>
-      )}
       <Composer
         workspace={workspace}
         conversation={conversationId}
-        name={name}
+        name={known}
         running={running}
         stopping={state.stopping}
         revision={revision}
-        onSend={state.send}
+        onSend={send}
         onStop={stop}
       />
       <p role="status" className="sr-only">
@@ -130,15 +206,23 @@ function Said({
     <article
       id={message.id && `message-${message.id}`}
       aria-label="You said"
-      className={`message said rise ml-auto w-fit max-w-[88%] rounded-2xl rounded-br-md bg-said px-4 py-2.5 leading-relaxed wide:max-w-[80%] ${marked ? "marked" : ""} ${pending ? "opacity-80" : ""}`}
+      tabIndex={-1}
+      className={`message said rise relative ml-auto w-fit max-w-[88%] rounded-2xl rounded-br-md bg-said px-4 py-2.5 leading-relaxed wide:max-w-[80%] ${marked ? "marked" : ""} ${pending ? "opacity-80" : ""}`}
     >
       {message.status === "redacted" ? (
         <p className="text-ink-2 italic">This message was redacted.</p>
       ) : (
-        <p className="whitespace-pre-wrap [overflow-wrap:anywhere]">{message.text}</p>
+        <p dir="auto" className="whitespace-pre-wrap [overflow-wrap:anywhere]">
+          {message.text}
+        </p>
       )}
     </article>
   );
+}
+
+/** A reply, stored or being written: made here, so that what goes wrong with it goes wrong inside its own boundary. */
+function Answer({ view, ...rest }: Omit<ComponentProps<typeof Reply>, "reply"> & { view: () => ReplyView }) {
+  return <Reply reply={view()} {...rest} />;
 }
 
 function storedView(message: Message): ReplyView {
@@ -177,12 +261,22 @@ function liveView(state: ConversationState): ReplyView {
 
 const partial: Partial<Record<Message["status"], string>> = {
   stopped: "You stopped this reply. What was written is kept.",
-  interrupted: "Duet was interrupted in the middle of this reply. What was written is kept.",
+  interrupted: "Duet was interrupted while writing this reply. What was written is kept.",
   limited: "This reply reached its limit. What was written is kept.",
 };
 
-/** Below a reply that is not whole: why, and how to go on. */
-function Unfinished({ message, state, workspace }: { message: Message; state: ConversationState; workspace: string }) {
+/** Below a reply that is not whole: why, and how to continue. */
+function Unfinished({
+  message,
+  state,
+  workspace,
+  onRetry,
+}: {
+  message: Message;
+  state: ConversationState;
+  workspace: string;
+  onRetry: (message: string, mode: "restart" | "continue") => void;
+}) {
   const why = partial[message.status];
   const run = useQuery({ ...runQuery(workspace, message.run_id ?? ""), enabled: Boolean(why && message.run_id) });
   const question = answered(state.messages, message);
@@ -194,11 +288,11 @@ function Unfinished({ message, state, workspace }: { message: Message; state: Co
         actions={
           <>
             {message.status !== "limited" && (
-              <Button look="primary" busy={state.retrying} onClick={() => state.retry(question, "continue")}>
+              <Button look="primary" busy={state.retrying} onClick={() => onRetry(question, "continue")}>
                 <Onward /> Continue
               </Button>
             )}
-            <Button disabled={state.retrying} onClick={() => state.retry(question, "restart")}>
+            <Button disabled={state.retrying} onClick={() => onRetry(question, "restart")}>
               <Retry /> Answer again
             </Button>
           </>
@@ -213,13 +307,25 @@ function Unfinished({ message, state, workspace }: { message: Message; state: Co
 const stuck: Record<string, string> = {
   cancelled: "You stopped the reply before anything was written.",
   interrupted: "Duet was interrupted before anything was written.",
-  needs_review: "An action started, and it is not known whether it happened. Check before you try again.",
+  needs_review: "An action was started, but Duet cannot tell whether it finished. Check before you try again.",
   failed: "The reply could not be written.",
   parked: "Duet gave up on this reply after several attempts.",
 };
 
-/** Below a message that got no reply: why, and a way to try again. */
-function Unanswered({ message, state, workspace }: { message: Message; state: ConversationState; workspace: string }) {
+/** Below a message that got no reply: why, and a way to try again. The newest is answered again; an older one is sent anew. */
+function Unanswered({
+  message,
+  workspace,
+  busy,
+  onRetry,
+  onAgain,
+}: {
+  message: Message;
+  workspace: string;
+  busy: boolean;
+  onRetry?: () => void;
+  onAgain: () => void;
+}) {
   const run = useQuery({ ...runQuery(workspace, message.run_id ?? ""), enabled: Boolean(message.run_id) });
   if (message.run_id && run.isPending) return null;
   const status = run.data?.status ?? "failed";
@@ -227,13 +333,15 @@ function Unanswered({ message, state, workspace }: { message: Message; state: Co
   return (
     <Notice
       tone={calm ? "calm" : "danger"}
+      alert={Boolean(onRetry) && !calm}
       actions={
-        <Button busy={state.retrying} onClick={() => state.retry(message.id, "restart")}>
-          <Retry /> Try again
+        <Button disabled={busy} onClick={onRetry ?? onAgain}>
+          <Retry /> {onRetry ? "Try again" : "Send again"}
         </Button>
       }
     >
-      {run.data?.reason ?? stuck[status] ?? "There is no reply to this message yet."} Your message is kept.
+      {run.data?.reason ?? stuck[status] ?? "This message has no reply yet."}
+      {onRetry && " Your message is kept."}
     </Notice>
   );
 }
@@ -246,14 +354,5 @@ function Loading() {
         <div key={shape} className={`h-4 animate-pulse rounded-full bg-line ${shape}`} />
       ))}
     </div>
-  );
-}
-
-function LoadProblem({ error, onRetry }: { error: Error; onRetry: () => void }) {
-  const gone = error instanceof Problem && error.status === 404;
-  return (
-    <Notice actions={!gone && <Button onClick={onRetry}>Try again</Button>}>
-      {gone ? "This conversation is not there. It may belong to another workspace." : error.message}
-    </Notice>
   );
 }

@@ -10,7 +10,8 @@ export const MAX_BYTES = 64 * 1024;
 type Props = {
   workspace: string;
   conversation?: string;
-  name: string;
+  /** Who is written to, once that is known. */
+  name?: string;
   /** A reply is being written: the button stops it. */
   running: boolean;
   stopping: boolean;
@@ -36,6 +37,7 @@ export function Composer({
   const [draft, setDraft] = useState<Draft>(() => readDraft(workspace, conversation));
   const area = useRef<HTMLTextAreaElement>(null);
   const hint = useId();
+  const label = `Write to ${name ?? "your companion"}`;
   const bytes = draft.text.length * 3 > MAX_BYTES ? new TextEncoder().encode(draft.text).length : 0;
   const tooLong = bytes > MAX_BYTES;
 
@@ -61,7 +63,7 @@ export function Composer({
     const element = area.current;
     if (!element) return;
     element.style.height = "auto";
-    element.style.height = `${Math.min(element.scrollHeight, innerHeight * 0.4)}px`;
+    element.style.height = `${element.scrollHeight}px`;
   }, [draft.text]);
 
   const write = (text: string) => {
@@ -84,20 +86,24 @@ export function Composer({
   };
 
   return (
-    <form onSubmit={submit} className="mx-auto w-full max-w-[44rem] px-4 pb-[max(0.75rem,env(safe-area-inset-bottom))]">
-      <div className="composer flex items-end gap-1 rounded-2xl border border-line-strong bg-card py-1.5 pr-1.5 pl-4 shadow-lift">
+    <form
+      onSubmit={submit}
+      className="relative mx-auto w-full max-w-[44rem] px-4 pb-[max(0.75rem,env(safe-area-inset-bottom))] short:pb-[max(0.25rem,env(safe-area-inset-bottom))]"
+    >
+      <div className="composer flex items-end gap-1 rounded-2xl border border-line-strong bg-card py-1.5 pr-1.5 pl-4 shadow-lift has-[textarea:focus]:border-accent has-[textarea:focus]:outline-2 has-[textarea:focus]:outline-accent short:py-0.5">
         <textarea
           ref={area}
           rows={1}
           value={draft.text}
           onChange={(event) => write(event.target.value)}
           onKeyDown={onKeyDown}
-          placeholder={`Write to ${name}`}
-          aria-label={`Write to ${name}`}
+          placeholder={label}
+          aria-label={label}
+          dir="auto"
           aria-describedby={hint}
           aria-invalid={tooLong || undefined}
           enterKeyHint="send"
-          className="max-h-[40dvh] min-h-10 min-w-0 flex-1 resize-none bg-transparent py-2 leading-6 outline-none placeholder:text-ink-3"
+          className="max-h-[max(2.5rem,min(40dvh,50dvh-7rem))] min-h-10 min-w-0 flex-1 resize-none bg-transparent py-2 leading-6 outline-none placeholder:text-ink-3"
         />
         {running ? (
           <IconButton
@@ -121,10 +127,11 @@ export function Composer({
       </div>
       {tooLong ? (
         <p role="alert" id={hint} className="mt-1.5 px-4 text-sm text-danger">
-          This message has {Math.ceil(bytes / 1024)} KiB; at most {MAX_BYTES / 1024} fit in one. Send it in parts.
+          This message is too long: {Math.ceil(bytes / 1024)} KiB, and the limit is {MAX_BYTES / 1024} KiB. Send it in
+          parts.
         </p>
       ) : (
-        <p id={hint} className="mt-1.5 hidden px-4 text-center text-xs text-ink-3 wide:block">
+        <p id={hint} className="mt-1.5 hidden px-4 text-center text-xs text-ink-3 wide:block short:hidden">
           Enter sends, Shift+Enter starts a new line{running ? ", Esc stops the reply" : ""}
         </p>
       )}

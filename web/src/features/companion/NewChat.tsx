@@ -4,9 +4,9 @@ import { createConversation, getConversation } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import { newId } from "~/api/id";
 import { Mark } from "~/ui/Mark";
-import { Notice } from "~/ui/Notice";
 import { Composer } from "./Composer";
-import { type Draft, keepDraft } from "./drafts";
+import { beginSending, type Draft, endSending, moveDraft } from "./drafts";
+import { NotSent } from "./NotSent";
 import { agentsQuery, conversationQuery } from "./queries";
 import { send } from "./sending";
 
@@ -28,7 +28,7 @@ const starters = [
 export function NewChat({ workspace, person, onStarted, header }: Props) {
   const queries = useQueryClient();
   const agents = useQuery(agentsQuery(workspace));
-  const name = agents.data?.items.find((agent) => agent.kind === "companion_primary")?.name ?? "your companion";
+  const name = agents.data?.items.find((agent) => agent.kind === "companion_primary")?.name;
   // The client names the conversation, so that a request repeated after a lost answer makes no second one.
   const [id] = useState(() => newId());
   const [problem, setProblem] = useState<Problem>();
@@ -39,7 +39,7 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
   const start = async (draft: Draft) => {
     setBusy(true);
     setProblem(undefined);
-    keepDraft(workspace, undefined, draft);
+    beginSending(workspace, undefined, draft);
     try {
       const conversation = await createConversation(workspace, id).catch((error) => {
         // The answer to an earlier try was lost, but the conversation was made.
@@ -47,11 +47,13 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
         throw error;
       });
       queries.setQueryData(conversationQuery(workspace, id).queryKey, conversation);
+      endSending(workspace, undefined, draft, true);
       void send(workspace, conversation.id, draft);
-      keepDraft(workspace, undefined, { ...draft, text: "" });
+      moveDraft(workspace, conversation.id);
       onStarted(conversation.id);
     } catch (error) {
-      setProblem(error instanceof Problem ? error : new Problem(0, "unknown", "That did not work. Try again."));
+      endSending(workspace, undefined, draft, false);
+      setProblem(error instanceof Problem ? error : new Problem(0, "unknown", "Sending failed. Try again."));
       setRevision((count) => count + 1);
       setBusy(false);
     }
@@ -60,15 +62,14 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
   return (
     <>
       {header}
-      <div className="flex min-h-0 flex-1 flex-col overflow-y-auto">
-        <div className="m-auto w-full max-w-[44rem] px-5 py-10">
+      <div className="scroller flex min-h-0 flex-1 flex-col">
+        <div className="m-auto w-full max-w-[44rem] px-5 py-10 short:py-3">
           <Mark size={44} />
           <h1 className="mt-5 font-serif text-[2.125rem] leading-tight tracking-tight text-balance wide:text-[2.75rem]">
             {greeting()}, {person}.
           </h1>
           <p className="mt-3 max-w-[32rem] font-serif text-lg leading-relaxed text-ink-2">
-            {name === "your companion" ? "Your companion" : name} listens, and remembers what matters to you. Where
-            shall we begin?
+            {name ?? "Your companion"} listens, and remembers what matters to you. Where shall we begin?
           </p>
           <ul className="mt-7 flex flex-wrap gap-2">
             {starters.map(({ label, text }) => (
@@ -79,15 +80,13 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
               </li>
             ))}
           </ul>
+          {problem && (
+            <div className="mt-7">
+              <NotSent problem={problem} />
+            </div>
+          )}
         </div>
       </div>
-      {problem && (
-        <div className="mx-auto w-full max-w-[44rem] px-4 pb-2">
-          <Notice>
-            <strong className="font-semibold">Not sent.</strong> {problem.message} Your text is still below.
-          </Notice>
-        </div>
-      )}
       <Composer
         workspace={workspace}
         name={name}

@@ -1,8 +1,9 @@
-import { lazy, type ReactNode, Suspense } from "react";
+import { lazy, type ReactNode, Suspense, useId, useState } from "react";
 import type { MessageStatus, ToolStatus, Usage } from "~/api/types";
-import { cost, tokens } from "~/ui/format";
-import { Check, Close, Tool, Warning } from "~/ui/icons";
+import { cost, counted, tokens } from "~/ui/format";
+import { Check, Chevron, Close, Tool, Warning } from "~/ui/icons";
 import { Mark } from "~/ui/Mark";
+import { Contained } from "./Contained";
 
 const Markdown = lazy(() => import("./markdown/Markdown"));
 
@@ -27,25 +28,29 @@ type Props = {
   reply: ReplyView;
   name: string;
   memories: (recalled: string[], remembered: string[]) => ReactNode;
+  /** Whether it says that no language model wrote it: said where such replies begin, not at each. */
+  labelled: boolean;
   children?: ReactNode;
   marked?: boolean;
 };
 
-export function Reply({ reply, name, memories, children, marked }: Props) {
+export function Reply({ reply, name, memories, labelled, children, marked }: Props) {
   const writing = reply.doing !== undefined;
-  const chips = reply.tools.length + reply.recalled.length + reply.remembered.length > 0;
   return (
     <article
       id={`message-${reply.id}`}
+      tabIndex={-1}
       aria-label={`${name} said`}
       aria-busy={writing || undefined}
       data-status={writing ? "writing" : reply.status}
-      className={`message ${marked ? "marked" : ""}`}
+      className={`message relative ${marked ? "marked" : ""}`}
     >
       <header className="mb-1.5 flex flex-wrap items-center gap-x-2 gap-y-1 text-sm text-ink-2">
         <Mark size={20} writing={writing} />
-        <span className="font-medium">{name}</span>
-        {reply.offline && (
+        <span dir="auto" className="font-medium">
+          {name}
+        </span>
+        {labelled && (
           <span className="rounded-full bg-caution-soft px-2 text-xs leading-5 text-caution">
             Offline, without a language model
           </span>
@@ -57,25 +62,67 @@ export function Reply({ reply, name, memories, children, marked }: Props) {
       ) : (
         reply.text && (
           <div className={`prose ${writing ? "open" : ""}`}>
-            <Suspense fallback={<p className="whitespace-pre-wrap">{reply.text}</p>}>
-              <Markdown text={reply.text} />
-            </Suspense>
+            <Contained text={reply.text}>
+              <Suspense fallback={<p className="whitespace-pre-wrap">{reply.text}</p>}>
+                <Markdown text={reply.text} scope={reply.id} />
+              </Suspense>
+            </Contained>
           </div>
         )
       )}
       {writing && reply.text && reply.doing && <p className="mt-2 text-sm text-ink-3">{reply.doing}</p>}
-      {chips && (
-        <div className="mt-3 flex flex-wrap items-center gap-1.5">
-          {memories(reply.recalled, reply.remembered)}
-          {reply.tools.map((tool, index) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: calls only ever grow at the end, and their ids repeat.
-            <ToolChip key={index} {...tool} />
-          ))}
-        </div>
-      )}
       {children}
-      {!writing && reply.model && <Origin reply={reply} />}
+      {!writing && <Basis reply={reply} memories={memories} />}
     </article>
+  );
+}
+
+/** One quiet line below a reply: what it rests on, which opens, and what wrote it. */
+function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
+  const [open, setOpen] = useState(false);
+  const id = useId();
+  const { recalled, remembered, tools } = reply;
+  const failed = tools.filter(({ status }) => status !== "succeeded" && status !== "started").length;
+  const rests = [
+    remembered.length > 0 && `${counted(remembered.length, "memory", "memories")} kept`,
+    recalled.length > 0 && counted(recalled.length, "memory", "memories"),
+    tools.length > 0 && counted(tools.length, "tool", "tools") + (failed > 0 ? ` (${failed} failed)` : ""),
+  ].filter(Boolean);
+  const origin = originOf(reply);
+  if (!rests.length && !origin.length) return null;
+  return (
+    <footer className="mt-2 text-xs leading-5 text-ink-3">
+      <div className="flex flex-wrap items-center gap-x-1">
+        {rests.length > 0 && (
+          <button
+            type="button"
+            aria-expanded={open}
+            aria-controls={open ? id : undefined}
+            onClick={() => setOpen(!open)}
+            className={`-ml-1.5 inline-flex min-h-7 items-center gap-1 rounded-md px-1.5 text-ink-2 hover:bg-hover hover:text-ink ${failed > 0 ? "text-caution" : ""}`}
+          >
+            {rests.join(" · ")}
+            <Chevron size={14} className={`transition-transform ${open ? "rotate-180" : ""}`} />
+          </button>
+        )}
+        {origin.map((part, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one line, which have no state.
+          <span key={index}>
+            {(index > 0 || rests.length > 0) && "· "}
+            {part}
+          </span>
+        ))}
+      </div>
+      {open && (
+        <ul id={id} aria-label="What this reply rests on" className="mt-1 mb-2 border-l border-line pl-2">
+          {memories(recalled, remembered)}
+          {tools.map((tool, index) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: calls only ever grow at the end, and their ids repeat.
+            <ToolLine key={index} {...tool} />
+          ))}
+        </ul>
+      )}
+    </footer>
   );
 }
 
@@ -93,51 +140,42 @@ const outcomes: Record<ToolStatus, string> = {
   unknown: "outcome unknown",
 };
 
-export const toolName = (name: string) => toolNames[name] ?? name.replaceAll("_", " ");
-
-function ToolChip({ name, status }: { name: string; status: ToolStatus }) {
-  const Icon = { started: Tool, succeeded: Check, failed: Close, refused: Close, unknown: Warning }[status];
+function ToolLine({ name, status }: { name: string; status: ToolStatus }) {
+  const Icon = { started: Tool, succeeded: Check, failed: Close, refused: Close, unknown: Warning }[status] ?? Tool;
   const bad = status === "failed" || status === "refused" || status === "unknown";
   return (
-    <span
-      className={`chip ${bad ? "border-transparent bg-caution-soft text-caution" : "border-transparent bg-margin"}`}
+    <li
+      className={`relative flex min-h-8 items-center gap-2 px-2 text-sm ${bad ? "text-caution" : "text-ink-2"}`}
       title={`Tool ${name}: ${outcomes[status]}`}
     >
-      <Icon size={14} className={`shrink-0 ${status === "started" ? "animate-pulse" : ""}`} />
-      {toolName(name)}
+      <Icon size={14} className="shrink-0" />
+      {toolNames[name] ?? name.replaceAll("_", " ")}
       {status === "succeeded" ? <span className="sr-only">, done</span> : <span>({outcomes[status]})</span>}
-    </span>
+    </li>
   );
 }
 
-function Origin({ reply }: { reply: ReplyView }) {
-  const used = reply.usage ? reply.usage.input_tokens + reply.usage.output_tokens : 0;
-  const price = cost(reply.costMicros);
+/** What wrote a reply, with how many tokens and at what price. */
+function originOf(reply: ReplyView): ReactNode[] {
+  if (!reply.model) return [];
   const parts: ReactNode[] = [];
-  // An offline reply says at its head what wrote it.
-  if (!reply.offline) parts.push(reply.model);
-  if (used > 0) {
-    parts.push(
-      <span
-        title={`${reply.usage?.input_tokens.toLocaleString()} read, ${reply.usage?.output_tokens.toLocaleString()} written`}
-      >
-        {tokens(used)}
-      </span>,
-    );
+  const used = reply.usage ? reply.usage.input_tokens + reply.usage.output_tokens : 0;
+  // That no model wrote a reply is said once, where such replies begin.
+  if (!reply.offline) {
+    parts.push(reply.model);
+    if (used > 0) {
+      parts.push(
+        <span
+          title={`${reply.usage?.input_tokens.toLocaleString()} read, ${reply.usage?.output_tokens.toLocaleString()} written`}
+        >
+          {tokens(used)}
+        </span>,
+      );
+      const price = cost(reply.costMicros);
+      if (price) parts.push(price);
+      else if (reply.costMicros !== 0) parts.push("price unknown");
+    }
   }
-  if (price) parts.push(price);
-  else if (used > 0 && !reply.offline) parts.push("price not known");
   if (reply.textOnlyRecall) parts.push("memory searched by words only");
-  if (!parts.length) return null;
-  return (
-    <footer className="mt-2.5 flex flex-wrap gap-x-1 text-xs leading-5 text-ink-3">
-      {parts.map((part, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one line, which have no state.
-        <span key={index}>
-          {index > 0 && "· "}
-          {part}
-        </span>
-      ))}
-    </footer>
-  );
+  return parts;
 }

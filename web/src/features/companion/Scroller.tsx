@@ -9,6 +9,8 @@ type Props = {
   ready: boolean;
   /** Somewhere else than the end is being shown. */
   held: boolean;
+  /** How often the person has sent something or asked for a reply here: each time the view goes to the end. */
+  sent: number;
   more?: () => void;
   loadingMore: boolean;
 };
@@ -16,35 +18,85 @@ type Props = {
 /** How near to the end still counts as reading along, in pixels. */
 const NEAR = 96;
 
+const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 /** The conversation's scrolling area: stays at the end while one reads along, and leaves the reader alone otherwise. */
-export function Scroller({ children, follow, ready, held, more, loadingMore }: Props) {
+export function Scroller({ children, follow, ready, held, sent, more, loadingMore }: Props) {
   const box = useRef<HTMLElement>(null);
   const along = useRef(!held);
   const shape = useRef("");
+  /** The message at the top of the view and where it stands, so that what comes or grows above it does not move it. */
+  const anchor = useRef<{ message: Element; top: number }>(undefined);
+  /** Where the view was last known to stand. Elsewhere means that the reader has just moved it, and it is theirs. */
+  const stood = useRef(0);
   const [away, setAway] = useState(false);
 
   const toEnd = useCallback((behavior: ScrollBehavior = "auto") => {
-    box.current?.scrollTo({ top: box.current.scrollHeight, behavior });
+    if (!box.current) return;
+    box.current.scrollTo({ top: box.current.scrollHeight, behavior });
+    stood.current = box.current.scrollTop;
   }, []);
+
+  const topOf = useCallback(
+    (message: Element) => message.getBoundingClientRect().top - (box.current?.getBoundingClientRect().top ?? 0),
+    [],
+  );
+
+  const noteAnchor = useCallback(() => {
+    const messages = [...(box.current?.querySelectorAll(".message") ?? [])];
+    const message = messages.find((one) => topOf(one) + one.clientHeight > 0);
+    anchor.current = message && { message, top: topOf(message) };
+    stood.current = box.current?.scrollTop ?? 0;
+  }, [topOf]);
+
+  /** Puts the view back to where the reader left it. */
+  const settle = useCallback(() => {
+    const element = box.current;
+    if (!element) return;
+    if (along.current) {
+      if (element.scrollTop >= stood.current - 1) toEnd();
+      return;
+    }
+    if (Math.abs(element.scrollTop - stood.current) > 1 || !anchor.current?.message.isConnected) return;
+    const moved = topOf(anchor.current.message) - anchor.current.top;
+    if (Math.abs(moved) < 1) return;
+    element.scrollTop += moved;
+    stood.current = element.scrollTop;
+  }, [toEnd, topOf]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs when something was added.
   useLayoutEffect(() => {
-    if (ready && along.current && !held) toEnd();
-  }, [follow, ready, held]);
+    if (ready) settle();
+  }, [follow, ready]);
 
-  // What changes heights otherwise (chips, markdown that was loading, a window made smaller) must not lose the end.
+  // What changes heights otherwise (markdown that was loading, a line that was opened, a window made smaller) must not lose the place.
   useEffect(() => {
     const element = box.current;
     if (!element?.firstElementChild) return;
-    const watch = new ResizeObserver(() => along.current && toEnd());
+    const watch = new ResizeObserver(settle);
     watch.observe(element);
     watch.observe(element.firstElementChild);
     return () => watch.disconnect();
-  }, [toEnd]);
+  }, [settle]);
 
   useEffect(() => {
     if (held) along.current = false;
   }, [held]);
+
+  useLayoutEffect(() => {
+    if (!sent) return;
+    along.current = true;
+    setAway(false);
+    toEnd();
+  }, [sent, toEnd]);
+
+  // The button goes away with the last page: whoever pressed it by keyboard stays where it was.
+  const offered = useRef(false);
+  useEffect(() => {
+    if (offered.current && !more && document.activeElement === document.body)
+      box.current?.focus({ preventScroll: true });
+    offered.current = Boolean(more);
+  }, [more]);
 
   return (
     <div className="relative min-h-0 flex-1">
@@ -61,13 +113,23 @@ export function Scroller({ children, follow, ready, held, more, loadingMore }: P
           // Where the page moved because its shape changed, the reader did not move.
           if (!near && !same && along.current) return;
           along.current = near;
+          noteAnchor();
           setAway(!near);
         }}
-        className="h-full overflow-y-auto outline-offset-[-2px]"
+        className="scroller h-full outline-offset-[-2px] [overflow-anchor:none]"
       >
-        <div className="mx-auto flex max-w-[44rem] flex-col gap-7 px-5 pt-6 pb-10">
+        <div className="mx-auto flex max-w-[44rem] flex-col gap-7 px-5 pt-6 pb-10 short:pt-2 short:pb-4">
           {more && (
-            <Button look="bare" busy={loadingMore} onClick={more} className="self-center">
+            <Button
+              look="bare"
+              busy={loadingMore}
+              onClick={() => {
+                along.current = false;
+                noteAnchor();
+                more();
+              }}
+              className="self-center"
+            >
               Earlier messages
             </Button>
           )}
@@ -79,7 +141,7 @@ export function Scroller({ children, follow, ready, held, more, loadingMore }: P
           className="rise absolute bottom-3 left-1/2 -translate-x-1/2 rounded-full shadow-float"
           onClick={() => {
             along.current = true;
-            toEnd("smooth");
+            toEnd(still() ? "auto" : "smooth");
           }}
         >
           <ArrowDown size={16} /> Latest

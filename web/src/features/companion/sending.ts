@@ -2,7 +2,7 @@ import { useSyncExternalStore } from "react";
 import { sendMessage } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import type { TurnReceipt } from "~/api/types";
-import { type Draft, keepDraft } from "./drafts";
+import { beginSending, type Draft, endSending } from "./drafts";
 
 /** A message on its way to the server, by conversation. It outlives the page that sent it: a new conversation gets one of its own. */
 export type Sending =
@@ -20,14 +20,15 @@ function set(conversation: string, sending?: Sending) {
 
 /** Sends a draft. The draft stays in storage until the server has taken it. */
 export async function send(workspace: string, conversation: string, draft: Draft): Promise<void> {
-  keepDraft(workspace, conversation, draft);
+  beginSending(workspace, conversation, draft);
   set(conversation, { text: draft.text, state: "sending" });
   try {
     const receipt = await sendMessage(workspace, conversation, draft.text, draft.key);
-    keepDraft(workspace, conversation, { ...draft, text: "" });
+    endSending(workspace, conversation, draft, true);
     set(conversation, { text: draft.text, state: "sent", receipt });
   } catch (error) {
-    const problem = error instanceof Problem ? error : new Problem(0, "unknown", "Sending did not work. Try again.");
+    endSending(workspace, conversation, draft, false);
+    const problem = error instanceof Problem ? error : new Problem(0, "unknown", "Sending failed. Try again.");
     set(conversation, { text: draft.text, state: "failed", problem });
   }
 }

@@ -7,8 +7,11 @@ type Pages = {
   fetchNextPage: () => unknown;
 };
 
-/** Loads earlier messages until the one asked for is there, then brings it into view. Returns it once it is there. */
-export function useTarget(target: string | undefined, pages: Pages): string | undefined {
+/**
+ * Loads earlier messages until the one asked for is there, then brings it into view, anew with each `visit`: a link may be
+ * followed a second time. Returns the message's id once it is there.
+ */
+export function useTarget(target: string | undefined, visit: number | undefined, pages: Pages): string | undefined {
   const shown = useRef<string>(undefined);
   const found = Boolean(target && pages.data?.pages.some((page) => page.items.some((item) => item.id === target)));
   const { hasNextPage, isFetching, fetchNextPage } = pages;
@@ -16,9 +19,18 @@ export function useTarget(target: string | undefined, pages: Pages): string | un
     if (target && !found && hasNextPage && !isFetching) fetchNextPage();
   }, [target, found, hasNextPage, isFetching, fetchNextPage]);
   useEffect(() => {
-    if (!target || !found || shown.current === target) return;
-    shown.current = target;
-    requestAnimationFrame(() => document.getElementById(`message-${target}`)?.scrollIntoView({ block: "center" }));
-  }, [target, found]);
+    const asked = `${target}/${visit}`;
+    if (!found || shown.current === asked) return;
+    shown.current = asked;
+    requestAnimationFrame(() => {
+      const message = document.getElementById(`message-${target}`);
+      message?.scrollIntoView({ block: "center" });
+      message?.focus({ preventScroll: true });
+      for (const mark of message?.getAnimations() ?? []) {
+        mark.cancel();
+        mark.play();
+      }
+    });
+  }, [target, visit, found]);
   return found ? target : undefined;
 }

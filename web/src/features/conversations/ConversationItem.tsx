@@ -1,20 +1,39 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { type KeyboardEvent, useRef, useState } from "react";
+import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { editConversation } from "~/api/endpoints";
 import type { Conversation } from "~/api/types";
 import { Box, More, Pencil } from "~/ui/icons";
 import { MenuButton, Popover } from "~/ui/Popover";
+import type { MovedConversation } from "./Moved";
 
-type Props = { workspace: string; conversation: Conversation; current: boolean; onGo?: () => void };
+type Props = {
+  workspace: string;
+  conversation: Conversation;
+  current: boolean;
+  onGo?: () => void;
+  /** It has left this list. */
+  onMoved: (moved: MovedConversation) => void;
+};
 
-export function ConversationItem({ workspace, conversation, current, onGo }: Props) {
+export function ConversationItem({ workspace, conversation, current, onGo, onMoved }: Props) {
   const [renaming, setRenaming] = useState(false);
+  const row = useRef<HTMLLIElement>(null);
+  // The field that had the focus is gone; whoever ended by keyboard is back at the menu.
+  const [returns, setReturns] = useState(false);
+  useEffect(() => {
+    if (renaming || !returns) return;
+    setReturns(false);
+    row.current?.querySelector("button")?.focus();
+  }, [renaming, returns]);
   const queries = useQueryClient();
   const edit = useMutation({
     mutationFn: (change: { title?: string; archived?: boolean }) =>
       editConversation(workspace, conversation.id, change),
-    onSuccess: () => queries.invalidateQueries({ queryKey: ["workspace", workspace, "conversations"] }),
+    onSuccess: (edited, { archived }) => {
+      if (archived !== undefined) onMoved({ id: edited.id, title: edited.title || "Untitled", archived });
+      return queries.invalidateQueries({ queryKey: ["workspace", workspace, "conversations"] });
+    },
   });
   const title = (edit.isPending && edit.variables.title) || conversation.title || "Untitled";
 
@@ -23,8 +42,9 @@ export function ConversationItem({ workspace, conversation, current, onGo }: Pro
       <li className="py-0.5">
         <Rename
           title={conversation.title}
-          onEnd={(next) => {
+          onEnd={(next, byKeyboard) => {
             setRenaming(false);
+            setReturns(byKeyboard);
             if (next && next !== conversation.title) edit.mutate({ title: next });
           }}
         />
@@ -33,6 +53,7 @@ export function ConversationItem({ workspace, conversation, current, onGo }: Pro
   }
   return (
     <li
+      ref={row}
       className={`group relative flex items-center rounded-lg transition-colors ${current ? "bg-hover" : "hover:bg-hover"}`}
     >
       <Link
@@ -40,7 +61,8 @@ export function ConversationItem({ workspace, conversation, current, onGo }: Pro
         params={{ conversationId: conversation.id }}
         onClick={onGo}
         aria-current={current ? "page" : undefined}
-        className={`min-w-0 flex-1 truncate rounded-lg py-2 pl-3 text-[0.9375rem] ${current ? "font-medium" : "text-ink-2 group-hover:text-ink"}`}
+        dir="auto"
+        className={`min-w-0 flex-1 truncate rounded-lg px-3 py-2 text-[0.9375rem] coarse:py-2.5 ${current ? "font-medium" : "text-ink-2 group-hover:text-ink"}`}
       >
         {title}
       </Link>
@@ -56,7 +78,7 @@ export function ConversationItem({ workspace, conversation, current, onGo }: Pro
           <button
             type="button"
             aria-label={`Actions for ${title}`}
-            className="m-1 inline-flex size-8 shrink-0 items-center justify-center rounded-md text-ink-3 hover:text-ink focus-visible:opacity-100 aria-expanded:opacity-100 wide:opacity-0 wide:group-focus-within:opacity-100 wide:group-hover:opacity-100"
+            className="m-1 inline-flex size-8 shrink-0 items-center justify-center rounded-md text-ink-3 hover:text-ink focus-visible:opacity-100 aria-expanded:opacity-100 hovering:opacity-0 hovering:group-focus-within:opacity-100 hovering:group-hover:opacity-100"
             {...props}
           >
             <More size={16} />
@@ -79,7 +101,7 @@ export function ConversationItem({ workspace, conversation, current, onGo }: Pro
                 edit.mutate({ archived: !conversation.archived });
               }}
             >
-              <Box /> {conversation.archived ? "Bring back" : "Archive"}
+              <Box /> {conversation.archived ? "Restore" : "Archive"}
             </MenuButton>
           </div>
         )}
@@ -88,27 +110,28 @@ export function ConversationItem({ workspace, conversation, current, onGo }: Pro
   );
 }
 
-function Rename({ title, onEnd: end }: { title: string; onEnd: (title?: string) => void }) {
+function Rename({ title, onEnd: end }: { title: string; onEnd: (title: string, byKeyboard: boolean) => void }) {
   const [text, setText] = useState(title);
   const ended = useRef(false);
   // Going away blurs the input as well: only the first end counts.
-  const onEnd = (next?: string) => {
+  const onEnd = (next: string, byKeyboard: boolean) => {
     if (ended.current) return;
     ended.current = true;
-    end(next);
+    end(next, byKeyboard);
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === "Enter") onEnd(text.trim());
+    if (event.key === "Enter") onEnd(text.trim(), true);
     if (event.key === "Escape") {
       event.preventDefault();
       event.stopPropagation();
-      onEnd();
+      onEnd("", true);
     }
   };
   return (
     <input
       aria-label="New name of the conversation"
-      className="field min-h-10 py-1.5 text-[0.9375rem]"
+      dir="auto"
+      className="field min-h-10 py-1.5"
       value={text}
       maxLength={200}
       // biome-ignore lint/a11y/noAutofocus: the person has just chosen to type here.
@@ -116,7 +139,7 @@ function Rename({ title, onEnd: end }: { title: string; onEnd: (title?: string) 
       onFocus={(event) => event.target.select()}
       onChange={(event) => setText(event.target.value)}
       onKeyDown={onKeyDown}
-      onBlur={() => onEnd(text.trim())}
+      onBlur={() => onEnd(text.trim(), false)}
     />
   );
 }

@@ -5,7 +5,10 @@ import type { Conversation, MessageHit } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { era, when } from "~/ui/format";
 import { Close, Plus, Search } from "~/ui/icons";
+import { visit } from "~/ui/visit";
 import { ConversationItem } from "./ConversationItem";
+import { Moved, type MovedConversation } from "./Moved";
+import { matches } from "./matches";
 import { conversationSearchQuery, conversationsQuery } from "./queries";
 
 type Props = { workspace: string; current?: string; onGo?: () => void };
@@ -13,16 +16,17 @@ type Props = { workspace: string; current?: string; onGo?: () => void };
 export function ConversationList({ workspace, current, onGo }: Props) {
   const [words, setWords] = useState("");
   const [archived, setArchived] = useState(false);
+  const [moved, setMoved] = useState<MovedConversation>();
   const asked = useDeferredValue(words.trim());
   const searchId = useId();
 
   return (
-    <nav aria-label="Conversations" className="flex min-h-0 flex-1 flex-col">
+    <nav aria-label="Conversations" className="flex min-h-0 flex-1 flex-col short:flex-none">
       <div className="space-y-2 px-3 pb-3">
         <Link
           to="/chat"
           onClick={onGo}
-          className="flex min-h-10 items-center gap-2.5 rounded-lg border border-line-strong bg-card px-3 text-[0.9375rem] font-medium transition hover:bg-hover"
+          className="target flex min-h-10 items-center gap-2.5 rounded-lg border border-line-strong bg-card px-3 text-[0.9375rem] font-medium transition hover:bg-hover"
         >
           <Plus /> New conversation
         </Link>
@@ -45,41 +49,48 @@ export function ConversationList({ workspace, current, onGo }: Props) {
             }}
             placeholder="Search"
             autoComplete="off"
-            className="field min-h-10 py-1.5 pr-9 pl-9 text-[0.9375rem] [&::-webkit-search-cancel-button]:hidden"
+            dir="auto"
+            className="field min-h-10 py-1.5 pr-11 pl-9 [&::-webkit-search-cancel-button]:hidden"
           />
           {words && (
             <button
               type="button"
               aria-label="Clear the search"
               onClick={() => setWords("")}
-              className="absolute top-1/2 right-1.5 -translate-y-1/2 rounded-md p-1.5 text-ink-3 hover:text-ink"
+              className="absolute top-1/2 right-0 inline-flex size-10 -translate-y-1/2 items-center justify-center rounded-md text-ink-3 hover:text-ink"
             >
               <Close size={14} />
             </button>
           )}
         </div>
       </div>
-      <div className="min-h-0 flex-1 overflow-y-auto px-3 pb-3">
+      <div className="scroller min-h-0 flex-1 px-3 pb-3 short:flex-none short:overflow-visible">
         {asked ? (
           <Hits workspace={workspace} words={asked} onGo={onGo} />
         ) : (
-          <List workspace={workspace} archived={archived} current={current} onGo={onGo} />
+          <List workspace={workspace} archived={archived} current={current} onGo={onGo} onMoved={setMoved} />
         )}
         {!asked && (
           <button
             type="button"
-            onClick={() => setArchived(!archived)}
+            onClick={() => {
+              setArchived(!archived);
+              setMoved(undefined);
+            }}
             className="mt-4 min-h-9 rounded-md px-3 text-sm text-ink-3 hover:text-ink"
           >
-            {archived ? "Back to conversations" : "Archive"}
+            {archived ? "Back to conversations" : "Archived"}
           </button>
         )}
       </div>
+      <Moved key={moved?.id} workspace={workspace} moved={moved} onDone={() => setMoved(undefined)} />
     </nav>
   );
 }
 
-function List({ workspace, archived, current, onGo }: Props & { archived: boolean }) {
+type ListProps = Props & { archived: boolean; onMoved: (moved: MovedConversation) => void };
+
+function List({ workspace, archived, current, onGo, onMoved }: ListProps) {
   const list = useInfiniteQuery(conversationsQuery(workspace, archived));
   if (list.isPending) return <Waiting />;
   if (list.isError) return <Trouble text={list.error.message} onRetry={() => list.refetch()} />;
@@ -87,13 +98,13 @@ function List({ workspace, archived, current, onGo }: Props & { archived: boolea
   if (!items.length) {
     return (
       <p className="px-3 py-2 text-sm leading-relaxed text-ink-3">
-        {archived ? "Nothing is archived." : "Your conversations will be listed here."}
+        {archived ? "Nothing is archived." : "Your conversations will appear here."}
       </p>
     );
   }
   return (
     <>
-      {archived && <p className="px-3 pb-1 text-sm font-medium">Archive</p>}
+      {archived && <p className="px-3 pb-1 text-sm font-medium">Archived</p>}
       {grouped(items).map(([name, group]) => (
         <section key={name} aria-label={name} className="mb-4">
           <h2 className="px-3 pb-1 text-xs text-ink-3">{name}</h2>
@@ -105,6 +116,7 @@ function List({ workspace, archived, current, onGo }: Props & { archived: boolea
                 conversation={conversation}
                 current={conversation.id === current}
                 onGo={onGo}
+                onMoved={onMoved}
               />
             ))}
           </ul>
@@ -135,31 +147,43 @@ function Hits({ workspace, words, onGo }: { workspace: string; words: string; on
   if (!found.data.items.length) {
     return (
       <p className="px-3 py-2 text-sm leading-relaxed text-ink-3">
-        Nothing found for “{words}”. Try fewer or other words.
+        Nothing found for “{words}”. Try fewer or different words.
       </p>
     );
   }
   return (
     <ul aria-label="Found">
       {found.data.items.map((hit) => (
-        <Hit key={hit.message_id} hit={hit} onGo={onGo} />
+        <Hit key={hit.message_id} hit={hit} words={words} onGo={onGo} />
       ))}
     </ul>
   );
 }
 
-function Hit({ hit, onGo }: { hit: MessageHit; onGo?: () => void }) {
+function Hit({ hit, words, onGo }: { hit: MessageHit; words: string; onGo?: () => void }) {
   return (
     <li>
       <Link
         to="/chat/$conversationId"
         params={{ conversationId: hit.conversation_id }}
         search={{ message: hit.message_id }}
+        state={visit}
         onClick={onGo}
-        className="block rounded-lg px-3 py-2 hover:bg-hover"
+        className="target block rounded-lg px-3 py-2 hover:bg-hover"
       >
-        <span className="block truncate text-[0.9375rem]">{hit.title || "Untitled"}</span>
-        <span className="mt-0.5 line-clamp-2 block text-sm text-ink-2">{hit.snippet}</span>
+        <span dir="auto" className="block truncate text-[0.9375rem]">
+          {hit.title || "Untitled"}
+        </span>
+        <span dir="auto" className="mt-0.5 line-clamp-2 block text-sm text-ink-2">
+          {matches(hit.snippet, words).map(({ text, match }, index) =>
+            match ? (
+              // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one text, which have no state.
+              <mark key={index}>{text}</mark>
+            ) : (
+              text
+            ),
+          )}
+        </span>
         <span className="mt-0.5 block text-xs text-ink-3">
           {hit.role === "user" ? "You" : "Companion"}, {when(hit.created_at)}
         </span>
@@ -170,7 +194,7 @@ function Hit({ hit, onGo }: { hit: MessageHit; onGo?: () => void }) {
 
 function Waiting() {
   return (
-    <div role="status" className="space-y-3 px-3 py-2">
+    <div role="status" className="relative space-y-3 px-3 py-2">
       <span className="sr-only">Loading</span>
       {["w-4/5", "w-3/5", "w-2/3"].map((width) => (
         <div key={width} className={`h-3.5 animate-pulse rounded-full bg-line ${width}`} />

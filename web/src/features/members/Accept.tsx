@@ -33,11 +33,9 @@ export function Accept({ token, session, onAccepted, onSignedOut, signIn }: Prop
     gcTime: 0,
   });
   if (!token) {
-    return (
-      <Stop>The link is not whole: what stands after the # is missing. Copy all of it, or ask for a new one.</Stop>
-    );
+    return <Stop>The link is incomplete. Copy all of it, or ask for a new one.</Stop>;
   }
-  if (about.isPending) return <p className="text-ink-3">Looking at your invitation…</p>;
+  if (about.isPending) return <p className="text-ink-3">Checking your invitation…</p>;
   if (about.error) {
     return (
       <Stop onAgain={about.error instanceof Problem && about.error.lost ? () => void about.refetch() : undefined}>
@@ -69,8 +67,8 @@ function Heading({ invited }: { invited: Invited }) {
     <div>
       <h1 className="font-serif text-3xl tracking-tight text-balance">Join {invited.workspace_name}</h1>
       <p className="mt-2 leading-relaxed text-ink-2">
-        {invited.invited_by} invites <span className="[overflow-wrap:anywhere]">{invited.email}</span>
-        {invited.role === "owner" ? " as an owner" : ""}. The link works until {when(invited.expires_at)}.
+        {invited.invited_by} invited <span className="[overflow-wrap:anywhere]">{invited.email}</span>
+        {invited.role === "owner" ? " to join as an owner" : ""}. The link works until {when(invited.expires_at)}.
       </p>
     </div>
   );
@@ -79,7 +77,7 @@ function Heading({ invited }: { invited: Invited }) {
 function Stop({ children, onAgain }: { children: ReactNode; onAgain?: () => void }) {
   return (
     <div className="space-y-6">
-      <h1 className="font-serif text-3xl tracking-tight text-balance">This invitation cannot be used</h1>
+      <h1 className="font-serif text-3xl tracking-tight text-balance">This invitation can’t be used</h1>
       <Notice actions={onAgain && <Button onClick={onAgain}>Try again</Button>}>{children}</Notice>
       <a href="/" className="inline-block text-accent underline underline-offset-4">
         Go to Duet
@@ -137,7 +135,7 @@ function Somebody({
       </Notice>
       {leave.error && <Notice>{leave.error.message}</Notice>}
       <Button look="primary" className="w-full" busy={leave.isPending} onClick={() => leave.mutate()}>
-        Sign out and go on
+        Sign out and continue
       </Button>
     </div>
   );
@@ -179,9 +177,9 @@ function Newcomer({
     <form onSubmit={submit} className="space-y-5">
       {heading}
       {accept.error && Object.keys(fields).length === 0 && <Notice>{wording(accept.error)}</Notice>}
-      <Field label="E-mail" name="email" type="email" autoComplete="username" readOnly value={email} />
+      <Field label="Email" name="email" type="email" autoComplete="username" readOnly value={email} />
       <Field
-        label="What should you be called?"
+        label="Your name"
         name="display_name"
         autoComplete="name"
         required
@@ -196,10 +194,10 @@ function Newcomer({
         autoComplete="new-password"
         required
         hint={short || fields.password ? undefined : hint}
-        error={short ? `A password has at least ${MIN_PASSWORD} characters.` : fields.password}
+        error={short ? `Use at least ${MIN_PASSWORD} characters.` : fields.password}
       />
       <Button type="submit" look="primary" className="w-full" busy={accept.isPending}>
-        Make the account and join
+        Create account and join
       </Button>
     </form>
   );
@@ -207,6 +205,6 @@ function Newcomer({
 
 function wording(problem: Error): string {
   if (problem instanceof Problem && problem.status === 404)
-    return "Duet knows no such invitation. Copy the whole link again, or ask for a new one.";
+    return "This invitation doesn’t exist. Copy the whole link again, or ask for a new one.";
   return problem.message;
 }

@@ -36,7 +36,7 @@ export function Confirm({ question, detail, yes, busy, onYes, onNo }: Props) {
           {yes}
         </Button>
         <Button ref={no} look="bare" onClick={onNo} disabled={busy}>
-          Keep as it is
+          Cancel
         </Button>
       </div>
     </div>

@@ -21,19 +21,19 @@ export function Gone({ workspace, others, onOthers, onSignedOut }: Props) {
       await endSession(false);
       onSignedOut();
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : "Signing out did not work.");
+      setProblem(error instanceof Error ? error.message : "Signing out failed. Try again.");
     }
   };
   return (
-    <main className="flex min-h-dvh items-center justify-center px-6 py-10">
-      <div className="w-full max-w-md" role="alert">
+    <main className="scroller flex h-dvh flex-col px-6 py-10">
+      <div className="m-auto w-full max-w-md" role="alert">
         <h1 className="font-serif text-3xl tracking-tight text-balance">
-          {workspace ? `You are no longer a member of ${workspace}` : "You are in no workspace"}
+          {workspace ? `You are no longer a member of ${workspace}` : "You are not in any workspace"}
         </h1>
         <p className="mt-3 leading-relaxed text-ink-2">
           {workspace
-            ? "Its conversations and memories are closed to you. Should you be invited again, what was yours is there again."
-            : "Ask an owner to invite you, and open the link that they give you."}
+            ? "You can no longer see its conversations and memories. If you are invited again, you get yours back."
+            : "Ask an owner for an invitation, and open the link that you get."}
         </p>
         {problem && (
           <div className="mt-5">

@@ -9,7 +9,7 @@ import { invitationsQuery } from "./queries";
 const endings: Record<Invitation["status"], string> = {
   open: "open",
   accepted: "accepted",
-  revoked: "taken back",
+  revoked: "revoked",
   expired: "expired",
 };
 
@@ -31,7 +31,7 @@ export function Invitations({ workspace }: { workspace: string }) {
           </Notice>
         </div>
       )}
-      {invitations.isSuccess && open.length === 0 && <p className="mt-2 text-ink-2">No link is out at the moment.</p>}
+      {invitations.isSuccess && open.length === 0 && <p className="mt-2 text-ink-2">No open invitations.</p>}
       {open.length > 0 && (
         <ul className="mt-4 divide-y divide-line border-y border-line" aria-label="Open invitations">
           {open.map((one) => (

@@ -11,8 +11,8 @@ import { Notice } from "~/ui/Notice";
 import { invitationsQuery } from "./queries";
 
 const lifetimes = [
-  { hours: 24, label: "a day" },
-  { hours: 168, label: "a week" },
+  { hours: 24, label: "1 day" },
+  { hours: 168, label: "1 week" },
   { hours: 720, label: "30 days" },
 ];
 
@@ -41,15 +41,15 @@ export function InviteForm({ workspace }: { workspace: string }) {
   return (
     <section aria-labelledby="invite">
       <h2 id="invite" className="font-serif text-2xl tracking-tight">
-        Invite somebody
+        Invite someone
       </h2>
       <p className="mt-2 leading-relaxed text-ink-2">
-        Duet makes a link that works once, for that address alone. It sends no mail: pass the link on yourself.
+        You get a link that works once, for that email address only. Duet sends no email, so pass the link on yourself.
       </p>
       <form ref={form} onSubmit={submit} className="mt-4 space-y-4">
         {make.error && !fields.email && <Notice>{make.error.message}</Notice>}
         <Field
-          label="E-mail of the guest"
+          label="Guest’s email"
           name="email"
           type="email"
           autoComplete="off"
@@ -69,7 +69,7 @@ export function InviteForm({ workspace }: { workspace: string }) {
           </div>
           <div className="min-w-40 flex-1">
             <label htmlFor={`${id}-hours`} className="mb-1.5 block text-sm font-medium">
-              The link works for
+              The link expires after
             </label>
             <select id={`${id}-hours`} name="hours" className="field min-h-11" defaultValue={168}>
               {lifetimes.map(({ hours, label }) => (
@@ -81,7 +81,7 @@ export function InviteForm({ workspace }: { workspace: string }) {
           </div>
         </div>
         <Button type="submit" look="primary" busy={make.isPending}>
-          Make the link
+          Create link
         </Button>
       </form>
       {make.data && <Link key={make.data.invitation.id} made={make.data} onDone={make.reset} />}
@@ -108,7 +108,7 @@ function Link({ made, onDone }: { made: CreatedInvitation; onDone: () => void })
     <div className="mt-5">
       <Notice tone="calm">
         <p>
-          Give this link to <strong className="font-medium">{made.invitation.email}</strong>. It is shown this once, and
+          Send this link to <strong className="font-medium">{made.invitation.email}</strong>. It is shown only once and
           works until {when(made.invitation.expires_at)}.
         </p>
         <div className="mt-3 flex flex-wrap gap-2">
@@ -118,7 +118,7 @@ function Link({ made, onDone }: { made: CreatedInvitation; onDone: () => void })
             value={link}
             aria-label="Invitation link"
             onFocus={(event) => event.target.select()}
-            className="field min-w-40 flex-1 font-mono text-sm"
+            className="field min-w-40 flex-1 font-mono"
           />
           <Button onClick={copy}>
             {copied ? <Check /> : <Copy />} {copied ? "Copied" : "Copy"}
@@ -129,7 +129,7 @@ function Link({ made, onDone }: { made: CreatedInvitation; onDone: () => void })
         </div>
         {copied === false && (
           <p className="mt-2 text-sm text-ink-2">
-            Copying is not allowed here. The link is selected: copy it with the keyboard.
+            Your browser doesn’t allow copying here. The link is selected: copy it with the keyboard.
           </p>
         )}
       </Notice>

@@ -28,7 +28,7 @@ export function Members({ workspace, me, role, header, onLeft }: Props) {
   return (
     <>
       {header}
-      <div className="relative min-h-0 flex-1 overflow-y-auto px-5 pb-16 wide:px-8">
+      <div className="scroller min-h-0 flex-1 px-5 pb-16 wide:px-8">
         <div className="mx-auto max-w-2xl space-y-12 pt-2">
           <People workspace={workspace.id} me={me} owner={owner} />
           {owner && <InviteForm workspace={workspace.id} />}
@@ -48,7 +48,7 @@ function People({ workspace, me, owner }: { workspace: string; me: string; owner
       <h2 id="people" className="font-serif text-2xl tracking-tight">
         People
       </h2>
-      {members.isPending && <p className="mt-4 text-ink-3">Looking who is here…</p>}
+      {members.isPending && <p className="mt-4 text-ink-3">Loading members…</p>}
       {members.error && (
         <div className="mt-4">
           <Notice actions={<Button onClick={() => void members.refetch()}>Try again</Button>}>
@@ -123,7 +123,7 @@ function Person({ workspace, member, mine, owner }: PersonProps) {
       {removing && (
         <Confirm
           question={`Remove ${member.display_name}?`}
-          detail="Their access ends at once: pages close, API keys stop working, replies being written are cut off. What they wrote is kept, and is theirs again if you invite them again."
+          detail="They lose access at once: their pages close, their API keys stop working, and a reply being written is cut off. What they wrote is kept; if you invite them again, they get it back."
           yes="Remove"
           busy={remove.isPending}
           onYes={() => remove.mutate()}
@@ -148,7 +148,7 @@ function Leaving({ workspace, onLeft }: { workspace: { id: string; name: string 
         Leaving
       </h2>
       <p className="mt-2 leading-relaxed text-ink-2">
-        Your conversations here stay as they are, for the case that you come back by a new invitation.
+        Your conversations stay here. You get them back if an owner invites you again.
       </p>
       {!asking && (
         <Button className="mt-4" onClick={() => setAsking(true)}>
@@ -158,7 +158,7 @@ function Leaving({ workspace, onLeft }: { workspace: { id: string; name: string 
       {asking && (
         <Confirm
           question={`Leave ${workspace.name}?`}
-          detail="Your access ends at once. Only an owner can let you in again."
+          detail="You lose access at once. Only an owner can invite you back."
           yes="Leave"
           busy={leave.isPending}
           onYes={() => leave.mutate()}

@@ -4,10 +4,20 @@ import { Problem } from "~/api/http";
 import type { Memory, MemoryProvenance } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { when } from "~/ui/format";
+import { visit } from "~/ui/visit";
 import { provenanceQuery } from "./queries";
 
+type Props = {
+  workspace: string;
+  id: string;
+  /** The reply made the memory, rather than resting on it. */
+  made?: boolean;
+  /** The person follows the link to the source. */
+  onGo: () => void;
+};
+
 /** "Why do you remember this?": what is remembered, since when, and where it comes from. */
-export function Source({ workspace, id, made = false }: { workspace: string; id: string; made?: boolean }) {
+export function Source({ workspace, id, made = false, onGo }: Props) {
   const answer = useQuery(provenanceQuery(workspace, id));
   if (answer.isPending) {
     return (
@@ -20,7 +30,7 @@ export function Source({ workspace, id, made = false }: { workspace: string; id:
     const gone = answer.error instanceof Problem && answer.error.status === 404;
     return (
       <div className="text-sm text-ink-2">
-        <p>{gone ? "This memory is no longer there, or is not yours to see." : answer.error.message}</p>
+        <p>{gone ? "This memory no longer exists, or you can’t see it." : answer.error.message}</p>
         {!gone && (
           <Button className="mt-2" onClick={() => answer.refetch()}>
             Try again
@@ -37,20 +47,20 @@ export function Source({ workspace, id, made = false }: { workspace: string; id:
       {memory.redacted_at ? (
         <p className="mt-1.5 font-serif text-base italic">This memory was redacted {when(memory.redacted_at)}.</p>
       ) : (
-        <blockquote className="mt-1.5 font-serif text-[1.0625rem] leading-relaxed [overflow-wrap:anywhere]">
+        <blockquote dir="auto" className="mt-1.5 font-serif text-[1.0625rem] leading-relaxed [overflow-wrap:anywhere]">
           {memory.text}
         </blockquote>
       )}
       <p className="mt-2.5 leading-relaxed text-ink-2">
-        <Origin {...answer.data} />
+        <Origin {...answer.data} onGo={onGo} />
       </p>
       {notes.length > 0 && <p className="mt-1.5 text-ink-3">{notes.join(" ")}</p>}
       {superseded.length > 0 && (
         <div className="mt-3 border-t border-line pt-3 text-ink-2">
-          <p>It took the place of:</p>
+          <p>It replaced:</p>
           <ul className="mt-1 space-y-1">
             {superseded.map((old) => (
-              <li key={old.id} className="font-serif italic">
+              <li key={old.id} dir="auto" className="font-serif italic">
                 {old.text || "a redacted memory"}
               </li>
             ))}
@@ -61,7 +71,7 @@ export function Source({ workspace, id, made = false }: { workspace: string; id:
   );
 }
 
-function Origin({ memory, message, conversation, agent }: MemoryProvenance) {
+function Origin({ memory, message, conversation, agent, onGo }: MemoryProvenance & Pick<Props, "onGo">) {
   const time = when(message?.created_at ?? memory.occurred_at);
   const said = message
     ? message.role === "user"
@@ -77,22 +87,24 @@ function Origin({ memory, message, conversation, agent }: MemoryProvenance) {
         to="/chat/$conversationId"
         params={{ conversationId: conversation.id }}
         search={message ? { message: message.id } : {}}
+        state={visit}
+        onClick={onGo}
         className="text-accent underline underline-offset-2"
       >
         {conversation.title.trim() || "a conversation"}
       </Link>
-      ”
+      ”.
     </>
   );
 }
 
 function notesOn(memory: Memory): string[] {
   return [
-    memory.review === "proposed" && "It waits for your review and is not recalled until then.",
-    memory.review === "rejected" && "You rejected it; it is not recalled.",
-    memory.taint === "untrusted" && "It comes from a source that is not trusted.",
+    memory.review === "proposed" && "It waits for your review and is not used until then.",
+    memory.review === "rejected" && "You rejected it, so it is not used.",
+    memory.taint === "untrusted" && "It came from an untrusted source.",
     memory.visibility === "private" && "Only you can see it.",
-    memory.egress === "local_only" && "It never leaves this machine.",
-    memory.valid_to && "It no longer holds.",
+    memory.egress === "local_only" && "It stays on this machine.",
+    memory.valid_to && "It is no longer up to date.",
   ].filter((note): note is string => Boolean(note));
 }

@@ -1,5 +1,5 @@
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
-import { setUp } from "~/api/endpoints";
+import { checkSetupToken, setUp } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import { enterProject, hasProject } from "~/api/project";
 import type { SessionAnswer, SetupRequest } from "~/api/types";
@@ -20,6 +20,7 @@ const stepOf: Record<string, number> = {
 };
 
 const MIN_PASSWORD = 10;
+const WRONG_TOKEN = "This is not the token that Duet printed last.";
 
 /** All fields are asked for, also those that only a sign-in at Duet itself sends along. */
 type Form = Record<keyof SetupRequest, string>;
@@ -63,12 +64,42 @@ export function Wizard({
     },
   });
 
+  /** Whether Duet takes the token; if not, the page says so where it is typed. */
+  const checked = async (token: string): Promise<boolean> => {
+    try {
+      await checkSetupToken(token.trim());
+      return true;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.status === 409) onAlreadyDone();
+      else {
+        setProblem(error);
+        setErrors(error.status === 403 ? { token: WRONG_TOKEN } : error.fields);
+        setStep(0);
+      }
+      return false;
+    }
+  };
+
+  // One that came with the address was typed nowhere.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs once, when the page opens.
+  useEffect(() => {
+    const token = tokenFromAddress();
+    if (token) void checked(token);
+  }, []);
+
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     setProblem(undefined);
+    if (step === 0) {
+      setBusy(true);
+      if (await checked(form.token)) setStep(1);
+      setBusy(false);
+      return;
+    }
     if (step === 1 && form.password.length < MIN_PASSWORD) {
       setErrors({
-        password: `A password has at least ${MIN_PASSWORD} characters. A few words in a row are easy to remember.`,
+        password: `Use at least ${MIN_PASSWORD} characters. A few words in a row are easy to remember.`,
       });
       return;
     }
@@ -94,7 +125,7 @@ export function Wizard({
       setProblem(error);
       if (error.code === "confirm_address" || error.code === "invalid_credentials") return setStep(1);
       const named = Object.keys(error.fields).filter((name) => name in stepOf);
-      setErrors(error.status === 403 ? { token: "This is not the token that Duet printed." } : error.fields);
+      setErrors(error.status === 403 ? { token: WRONG_TOKEN } : error.fields);
       if (error.status === 403) setStep(0);
       else if (named.length) setStep(Math.min(...named.map((name) => stepOf[name] ?? 2)));
     }
@@ -114,7 +145,7 @@ export function Wizard({
       {step === 0 && (
         <Step
           title="Let’s begin"
-          text="Duet printed a setup token: `duet` in its terminal when it started, `duet-api migrate` once. It makes sure that you, and nobody else, become the owner."
+          text="When Duet started, it printed a setup token. Enter it here to become the owner; nobody without it can."
         >
           <Field
             label="Setup token"
@@ -124,8 +155,8 @@ export function Wizard({
             required
             hint={
               <>
-                Not there any more? `duet` prints a new one each time it starts, `duet-api migrate --new-setup-token`
-                makes one, until set-up is done.
+                Lost it? Start Duet again and it prints a new one. On a server that uses Postgres, run{" "}
+                <code className="rounded bg-margin px-1 font-mono text-xs">duet-api migrate --new-setup-token</code>.
               </>
             }
             {...field("token")}
@@ -137,8 +168,8 @@ export function Wizard({
           title="About you"
           text={
             hasProject()
-              ? "With these you sign in, at the Supabase project of this Duet."
-              : "With these you sign in. They stay with this Duet."
+              ? "You’ll sign in with these. The account is kept by Supabase, which this Duet uses for signing in."
+              : "You’ll sign in with these. They are kept in this Duet only."
           }
         >
           <Field
@@ -148,7 +179,7 @@ export function Wizard({
             maxLength={80}
             {...field("display_name")}
           />
-          <Field label="E-mail" type="email" autoComplete="username" required {...field("email")} />
+          <Field label="Email" type="email" autoComplete="username" required {...field("email")} />
           <Field
             label="Password"
             type="password"
@@ -164,7 +195,7 @@ export function Wizard({
         </Step>
       )}
       {step === 2 && (
-        <Step title="Your companion" text="Give it a name. You can change it later, together with its character.">
+        <Step title="Your companion" text="Give your companion a name. You can change it later.">
           <Field
             label="Companion’s name"
             autoComplete="off"
@@ -174,11 +205,11 @@ export function Wizard({
             {...field("companion_name")}
           />
           <Field
-            label="Name of this place"
+            label="Workspace name"
             autoComplete="off"
             required
             maxLength={80}
-            hint="Conversations and memories live in a workspace; this is its name."
+            hint="Your conversations and memories are kept in a workspace. You can invite others to it later."
             {...field("workspace_name")}
           />
         </Step>
@@ -192,7 +223,7 @@ export function Wizard({
           <span />
         )}
         <Button type="submit" look="primary" busy={busy} className="min-w-32">
-          {step < 2 ? "Go on" : "Start the first chat"}
+          {step < 2 ? "Continue" : "Start the first chat"}
         </Button>
       </div>
     </form>
@@ -213,11 +244,10 @@ function Step({ title, text, children }: { title: string; text: string; children
 
 function wording(problem: Problem): string {
   if (problem.code === "confirm_address") return problem.message;
-  if (problem.status === 403)
-    return "The setup token is not right. Copy it again from where Duet printed it; what you filled in is kept.";
+  if (problem.status === 403) return "That setup token is wrong. Copy it again from where Duet printed it.";
   if (problem.status === 429) {
     const wait = problem.retryAfterSeconds;
-    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a minute, then try again."} What you filled in is kept.`;
+    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a minute, then try again."} Nothing you entered is lost.`;
   }
   return problem.message;
 }

@@ -22,7 +22,7 @@ export function Account({ session, workspace, version, onMembers, onSignedOut }:
       await endSession(everywhere);
       onSignedOut();
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : "Signing out did not work.");
+      setProblem(error instanceof Error ? error.message : "Signing out failed. Try again.");
     }
   };
   const { display_name, email } = session.user;
@@ -98,7 +98,7 @@ function ThemeChoices() {
         {choices.map(({ value, label }) => (
           <label
             key={value}
-            className="flex-1 cursor-pointer rounded-md py-1.5 text-center text-sm text-ink-2 has-checked:bg-card has-checked:text-ink has-checked:shadow-lift has-focus-visible:outline-2 has-focus-visible:outline-accent"
+            className="flex flex-1 cursor-pointer items-center justify-center rounded-md py-1.5 text-sm text-ink-2 has-checked:bg-card has-checked:text-ink has-checked:shadow-lift has-focus-visible:outline-2 has-focus-visible:outline-accent"
           >
             <input
               type="radio"

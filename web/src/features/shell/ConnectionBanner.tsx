@@ -8,8 +8,7 @@ export function ConnectionBanner() {
       role="status"
       className={state === "lost" ? "bg-caution-soft px-4 py-2 text-center text-sm text-caution" : undefined}
     >
-      {state === "lost" &&
-        "The connection to Duet is lost. Trying again – what you wrote is kept, and a reply goes on where it was."}
+      {state === "lost" && "Connection lost. Reconnecting… Nothing you wrote is lost."}
     </div>
   );
 }

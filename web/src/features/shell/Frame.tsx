@@ -25,11 +25,14 @@ export function Frame({
   head,
   side,
   foot,
+  place,
   children,
 }: {
   head: (close: () => void) => ReactNode;
   side: (close: () => void) => ReactNode;
-  foot: ReactNode;
+  foot: (close: () => void) => ReactNode;
+  /** What is shown; the drawer closes when it changes, whatever led there. */
+  place: string;
   children: ReactNode;
 }) {
   const beside = useBeside();
@@ -40,10 +43,12 @@ export function Frame({
     if (open && !beside) drawer.current?.showModal();
   }, [open, beside]);
   const close = () => drawer.current?.close();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the place changes.
+  useEffect(() => drawer.current?.close(), [place]);
 
   const panel = (
     <>
-      <div className="flex min-h-16 items-center justify-between px-5">
+      <div className="flex min-h-16 shrink-0 items-center justify-between px-5 short:min-h-11">
         <Wordmark />
         {!beside && (
           <IconButton name="Close" onClick={close} className="-mr-2">
@@ -53,7 +58,7 @@ export function Frame({
       </div>
       {head(close)}
       {side(close)}
-      <div className="border-t border-line p-3">{foot}</div>
+      <div className="border-t border-line p-3 short:py-1">{foot(close)}</div>
     </>
   );
 
@@ -65,9 +70,12 @@ export function Frame({
       >
         Skip to the conversation
       </a>
-      <div className="flex h-dvh">
+      <div className="relative flex h-dvh">
         {beside ? (
-          <aside aria-label="Side panel" className="flex w-72 shrink-0 flex-col border-r border-line bg-margin">
+          <aside
+            aria-label="Side panel"
+            className="scroller flex w-72 shrink-0 flex-col border-r border-line bg-margin"
+          >
             {panel}
           </aside>
         ) : (
@@ -80,7 +88,7 @@ export function Frame({
               onKeyDown={(event) => event.key === "Escape" && event.stopPropagation()}
               className="drawer m-0 h-dvh w-[min(20rem,86vw)] bg-margin p-0 shadow-float"
             >
-              <div className="flex h-full flex-col">{panel}</div>
+              <div className="scroller flex h-full flex-col">{panel}</div>
             </dialog>
           )
         )}
@@ -108,7 +116,7 @@ export function Header({
     document.title = title ? `${title} – Duet` : "Duet";
   }, [title]);
   return (
-    <header className="flex min-h-14 items-center gap-2 px-3 wide:min-h-16 wide:px-6">
+    <header className="relative flex min-h-14 shrink-0 items-center gap-2 px-3 wide:min-h-16 wide:px-6 short:min-h-10">
       {!beside && (
         <IconButton name="Conversations" onClick={open}>
           <Menu />
@@ -117,7 +125,9 @@ export function Header({
       <div className="min-w-0 flex-1">
         {title &&
           (heading ? (
-            <h1 className="truncate font-serif text-lg wide:text-center wide:pl-24">{title}</h1>
+            <h1 dir="auto" className="truncate font-serif text-lg wide:text-center wide:pl-24">
+              {title}
+            </h1>
           ) : (
             <p className="truncate">{title}</p>
           ))}

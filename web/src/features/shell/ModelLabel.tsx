@@ -20,16 +20,15 @@ export function ModelLabel({ model }: { model: ServerInfo["model"] }) {
             <>
               <p className="font-medium">No language model is connected.</p>
               <p className="mt-1.5 text-ink-2">
-                Answers come from simple rules and from what you told Duet. To connect a model, name one in Duet’s
-                settings, for example <code className="rounded bg-margin px-1 font-mono text-xs">ollama/llama3.2</code>,
-                and start Duet again.
+                Replies follow simple rules and use what you told Duet. Whoever runs this Duet can connect a model; the
+                setup guide explains how.
               </p>
             </>
           ) : (
             <>
               <p className="font-medium [overflow-wrap:anywhere]">{model.default}</p>
               <p className="mt-1.5 text-ink-2">
-                This model answers unless the companion has one of its own. Each reply says which one wrote it.
+                Replies come from this model unless the companion has its own. Each reply says which model wrote it.
               </p>
             </>
           )}

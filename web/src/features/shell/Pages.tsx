@@ -8,12 +8,12 @@ import { ConnectionBanner } from "./ConnectionBanner";
 /** The frame of pages before the sign-in: one column beside a quiet plate. */
 export function Threshold({ children }: { children: ReactNode }) {
   return (
-    <div className="flex min-h-dvh flex-col">
+    <div className="flex h-dvh flex-col">
       <ConnectionBanner />
-      <div className="flex flex-1">
+      <div className="flex min-h-0 flex-1">
         <aside
           aria-label="About Duet"
-          className="hidden w-[42%] max-w-xl flex-col justify-between border-r border-line bg-margin p-12 wide:flex"
+          className="scroller hidden w-[42%] max-w-xl flex-col justify-between gap-8 border-r border-line bg-margin p-12 wide:flex"
         >
           <Wordmark />
           <div>
@@ -24,7 +24,7 @@ export function Threshold({ children }: { children: ReactNode }) {
           </div>
           <p className="text-sm text-ink-3">Your data stays where you put it.</p>
         </aside>
-        <main className="flex flex-1 flex-col px-6 py-8">
+        <main className="scroller flex min-w-0 flex-1 flex-col px-6 py-8">
           <div className="wide:hidden">
             <Wordmark />
           </div>
@@ -63,7 +63,7 @@ function Plate() {
 
 export function Splash() {
   return (
-    <main className="flex h-dvh items-center justify-center">
+    <main className="relative flex h-dvh items-center justify-center">
       <p role="status" className="sr-only">
         Duet is opening
       </p>
@@ -75,7 +75,7 @@ export function Splash() {
 export function NotFound() {
   return (
     <Threshold>
-      <h1 className="font-serif text-3xl tracking-tight">There is nothing here</h1>
+      <h1 className="font-serif text-3xl tracking-tight">Page not found</h1>
       <p className="mt-3 text-ink-2">The address may be old or mistyped.</p>
       <Link to="/" className="mt-6 inline-block text-accent underline underline-offset-4">
         Go to your conversations
@@ -90,9 +90,9 @@ export function Failed({ error }: { error: unknown }) {
   useEffect(() => onReturn(() => void router.invalidate()), [router]);
   return (
     <Threshold>
-      <h1 className="font-serif text-3xl tracking-tight">This page could not be opened</h1>
+      <h1 className="font-serif text-3xl tracking-tight">This page couldn’t be opened</h1>
       <p className="mt-3 text-ink-2" role="alert">
-        {error instanceof Error ? error.message : "Something unexpected happened."}
+        {error instanceof Error ? error.message : "Something went wrong."}
       </p>
       <Button look="primary" className="mt-6" onClick={() => void router.invalidate()}>
         Try again

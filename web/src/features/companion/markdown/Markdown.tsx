@@ -1,23 +1,86 @@
 import type { Token, Tokens } from "marked";
-import { Fragment, memo, type ReactNode, useMemo } from "react";
-import { blocks, decode, safeHref } from "./tree";
+import { createContext, Fragment, memo, type ReactNode, useContext, useMemo } from "react";
+import { decode, type NoteRef, safeHref, tree } from "./tree";
+
+/** The footnotes of the text: their labels in order, and what sets their ids apart from those of other replies. */
+const Notes = createContext<{ scope: string; labels: string[] }>({ scope: "", labels: [] });
 
 /**
  * Markdown as React elements, made only from the kinds of token named here: there is no way for HTML, scripts, styles or
  * images of a reply to reach the page. A finished block is not rendered again while the next ones arrive.
  */
-export default function Markdown({ text }: { text: string }) {
-  const tokens = useMemo(() => blocks(text), [text]);
-  return tokens.map((token, index) => (
-    // biome-ignore lint/suspicious/noArrayIndexKey: blocks only ever grow at the end.
-    <Block key={index} token={token} raw={token.raw} />
-  ));
+export default function Markdown({ text, scope }: { text: string; scope: string }) {
+  const read = useMemo(() => tree(text), [text]);
+  const labels = read?.notes.map(({ label }) => label).join(" ") ?? "";
+  const notes = useMemo(() => ({ scope, labels: labels ? labels.split(" ") : [] }), [scope, labels]);
+  if (!read) {
+    return (
+      <p dir="auto" className="whitespace-pre-wrap">
+        {text}
+      </p>
+    );
+  }
+  return (
+    <Notes value={notes}>
+      {read.blocks.map((token, index) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: blocks only ever grow at the end.
+        <Block key={index} token={token} raw={token.raw} />
+      ))}
+      {read.notes.length > 0 && (
+        <section className="notes" aria-label="Footnotes">
+          <ol>
+            {read.notes.map(({ label, tokens }, index) => (
+              <li key={label} id={`note-${scope}-${label}`} tabIndex={-1} dir="auto">
+                {each(tokens, block)}
+                <Jump to={`ref-${scope}-${label}`} name={`Back to the text from footnote ${index + 1}`}>
+                  ↩
+                </Jump>
+              </li>
+            ))}
+          </ol>
+        </section>
+      )}
+    </Notes>
+  );
 }
 
 const Block = memo(
   ({ token }: { token: Token; raw: string }) => <>{block(token)}</>,
   (before, after) => before.raw === after.raw && before.token.type === after.token.type,
 );
+
+/** A link inside the text. The address of the page stays as it is. */
+function Jump({ to, id, name, children }: { to: string; id?: string; name: string; children: ReactNode }) {
+  return (
+    <a
+      id={id}
+      href={`#${encodeURIComponent(to)}`}
+      aria-label={name}
+      onClick={(event) => {
+        event.preventDefault();
+        const place = document.getElementById(to);
+        place?.scrollIntoView({ block: "nearest" });
+        place?.focus({ preventScroll: true });
+      }}
+    >
+      {children}
+    </a>
+  );
+}
+
+function Reference({ token: { label, raw } }: { token: NoteRef }) {
+  const { scope, labels } = useContext(Notes);
+  const number = labels.indexOf(label) + 1;
+  // Its footnote may be still to come, or missing.
+  if (!number) return raw;
+  return (
+    <sup>
+      <Jump to={`note-${scope}-${label}`} id={`ref-${scope}-${label}`} name={`Footnote ${number}`}>
+        {number}
+      </Jump>
+    </sup>
+  );
+}
 
 const each = (tokens: Token[] | undefined, render: (token: Token) => ReactNode) =>
   tokens?.map((token, index) => {
@@ -32,10 +95,10 @@ function block(token: Token): ReactNode {
     case "heading": {
       // The page has a first heading of its own; those of a reply stand below it.
       const Tag = `h${Math.min((token as Tokens.Heading).depth + 1, 6)}` as "h2";
-      return <Tag>{inlines((token as Tokens.Heading).tokens)}</Tag>;
+      return <Tag dir="auto">{inlines((token as Tokens.Heading).tokens)}</Tag>;
     }
     case "paragraph":
-      return <p>{inlines((token as Tokens.Paragraph).tokens)}</p>;
+      return <p dir="auto">{inlines((token as Tokens.Paragraph).tokens)}</p>;
     case "code":
       return (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region has to be reachable by keyboard.
@@ -44,7 +107,7 @@ function block(token: Token): ReactNode {
         </pre>
       );
     case "blockquote":
-      return <blockquote>{each((token as Tokens.Blockquote).tokens, block)}</blockquote>;
+      return <blockquote dir="auto">{each((token as Tokens.Blockquote).tokens, block)}</blockquote>;
     case "list":
       return list(token as Tokens.List);
     case "table":
@@ -52,8 +115,9 @@ function block(token: Token): ReactNode {
     case "hr":
       return <hr />;
     case "html":
-      return <p>{(token as Tokens.HTML).raw.trim()}</p>;
+      return <p dir="auto">{(token as Tokens.HTML).raw.trim()}</p>;
     case "space":
+    case "note":
     case "def":
       return null;
     default:
@@ -64,7 +128,7 @@ function block(token: Token): ReactNode {
 function list({ ordered, start, items }: Tokens.List): ReactNode {
   const children = items.map((item, index) => (
     // biome-ignore lint/suspicious/noArrayIndexKey: items have no other identity and never move.
-    <li key={index} className={item.task ? "task" : undefined}>
+    <li key={index} dir="auto" className={item.task ? "task" : undefined}>
       {item.task && (
         <input
           type="checkbox"
@@ -81,9 +145,11 @@ function list({ ordered, start, items }: Tokens.List): ReactNode {
     </li>
   ));
   return ordered ? (
-    <ol start={start === "" || start === 1 ? undefined : Number(start)}>{children}</ol>
+    <ol dir="auto" start={start === "" || start === 1 ? undefined : Number(start)}>
+      {children}
+    </ol>
   ) : (
-    <ul>{children}</ul>
+    <ul dir="auto">{children}</ul>
   );
 }
 
@@ -96,7 +162,7 @@ function table({ header, rows }: Tokens.Table): ReactNode {
           <tr>
             {header.map((cell, index) => (
               // biome-ignore lint/suspicious/noArrayIndexKey: cells never move.
-              <th key={index} scope="col">
+              <th key={index} scope="col" dir="auto" data-align={cell.align ?? undefined}>
                 {inlines(cell.tokens)}
               </th>
             ))}
@@ -108,7 +174,9 @@ function table({ header, rows }: Tokens.Table): ReactNode {
             <tr key={index}>
               {row.map((cell, column) => (
                 // biome-ignore lint/suspicious/noArrayIndexKey: cells never move.
-                <td key={column}>{inlines(cell.tokens)}</td>
+                <td key={column} dir="auto" data-align={cell.align ?? undefined}>
+                  {inlines(cell.tokens)}
+                </td>
               ))}
             </tr>
           ))}
@@ -122,6 +190,8 @@ function inline(token: Token): ReactNode {
   switch (token.type) {
     case "text":
       return "tokens" in token && token.tokens ? inlines(token.tokens) : decode((token as Tokens.Text).text);
+    case "noteRef":
+      return <Reference token={token as NoteRef} />;
     case "escape":
       return (token as Tokens.Escape).text;
     case "strong":

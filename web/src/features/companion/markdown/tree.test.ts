@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { blocks, decode, safeHref } from "./tree";
+import { decode, safeHref, tree } from "./tree";
+
+const blocks = (text: string) => tree(text)?.blocks ?? [];
 
 describe("markdown", () => {
   it("links only where a person can be sent", () => {
@@ -29,5 +31,33 @@ describe("markdown", () => {
         .slice(0, done.length)
         .map((token) => token.raw.trim()),
     ).toEqual(done);
+  });
+
+  it.each([
+    ["quotes", ">".repeat(2_000)],
+    ["quotes with spaces", "> ".repeat(2_000)],
+    ["quotes, line by line", Array.from({ length: 500 }, (_, level) => `${">".repeat(level)} a`).join("\n")],
+    ["lists", `${"- ".repeat(2_000)}x`],
+    ["numbered lists", `${"1. ".repeat(2_000)}x`],
+    ["lists by their indent", Array.from({ length: 300 }, (_, level) => `${" ".repeat(2 * level)}- a`).join("\n")],
+    ["emphasis", `${"*".repeat(2_000)}a${"*".repeat(2_000)}`],
+    ["quotes in a footnote", `a[^1]\n\n[^1]: ${"> ".repeat(2_000)}x`],
+  ])("gives up on text that is nested without end: %s", (_, text) => {
+    expect(tree(text)).toBeUndefined();
+  });
+
+  it("reads what people nest", () => {
+    expect(tree(`${"> ".repeat(12)}a`)).toBeDefined();
+    expect(tree(Array.from({ length: 12 }, (_, level) => `${" ".repeat(2 * level)}- a`).join("\n"))).toBeDefined();
+    expect(tree(`${"-".repeat(300)}\n\n${"=".repeat(300)}\n${" ".repeat(300)}indented code`)).toBeDefined();
+  });
+
+  it("collects footnotes in the order of their references", () => {
+    const read = tree(
+      "One[^b] and two[^a], not three[^c].\n\n[^a]: About *two*.\n[^b]: About one,\n    and more.\n[^d]: Unused.",
+    );
+    expect(read?.notes.map(({ label }) => label)).toEqual(["b", "a"]);
+    expect(read?.notes[0]?.tokens[0]?.raw).toBe("About one,\nand more.");
+    expect(read?.blocks).toHaveLength(1);
   });
 });

@@ -1,8 +1,98 @@
-import { Lexer, type Token } from "marked";
+import { Lexer, type MarkedOptions, type Token, type TokenizerThis } from "marked";
 
-/** Markdown as blocks. Only the lexer of `marked` is used: its HTML output never is. */
-export function blocks(text: string): Token[] {
-  return Lexer.lex(text, { gfm: true, breaks: false }).filter((token) => token.type !== "space");
+/** A reference to a footnote in the text. */
+export type NoteRef = { type: "noteRef"; raw: string; label: string };
+/** What a footnote says. */
+export type Note = { type: "note"; raw: string; label: string; tokens: Token[] };
+
+export type Tree = {
+  blocks: Token[];
+  /** The footnotes that are referred to, in the order of their first reference. */
+  notes: Note[];
+};
+
+/** Quotes and lists inside each other, and emphasis inside emphasis, of more levels than any person writes. */
+const DEEPEST = 32;
+
+/**
+ * Text that is made to be deep, or to take long: more markers in a row than `DEEPEST` levels need, an indent that no list reaches,
+ * hundreds of the same mark in a row.
+ */
+const hostile = new RegExp(
+  `^(?:[ \\t]*(?:>|[-*+][ \\t]|\\d{1,9}[.)][ \\t])){${DEEPEST}}|^[ \\t]{200,}(?:[-*+>]|\\d{1,9}[.)])|([*_~])\\1{199}`,
+  "m",
+);
+
+const NOTE = /^\[\^([^\]\s]{1,80})\]:[ \t]*([^\n]*(?:\n+(?: {2,}|\t)[^\n]+|\n(?![ \t]|\[\^)[^\n]+)*)(?:\n+|$)/;
+const NOTE_REF = /^\[\^([^\]\s]{1,80})\]/;
+
+function note(this: TokenizerThis, raw: string): Note | undefined {
+  const [whole = "", label = "", text = ""] = NOTE.exec(raw) ?? [];
+  return whole
+    ? { type: "note", raw: whole, label, tokens: this.lexer.blockTokens(text.replace(/^[ \t]+/gm, "")) }
+    : undefined;
+}
+
+function noteRef(this: TokenizerThis, raw: string): NoteRef | undefined {
+  const [whole = "", label = ""] = NOTE_REF.exec(raw) ?? [];
+  return whole ? { type: "noteRef", raw: whole, label } : undefined;
+}
+
+const at = (place: number) => (place < 0 ? undefined : place);
+
+const options: MarkedOptions = {
+  gfm: true,
+  breaks: false,
+  extensions: {
+    renderers: {},
+    childTokens: {},
+    block: [note],
+    inline: [noteRef],
+    startBlock: [(text) => at(text.search(/^\[\^[^\]\s]+\]:/m))],
+    startInline: [(text) => at(text.indexOf("[^"))],
+  },
+};
+
+/**
+ * Markdown as a tree, or nothing where the text is made to overwhelm whoever reads it: it is shown as it is then. Only the lexer
+ * of `marked` is used: its HTML output never is.
+ */
+export function tree(text: string): Tree | undefined {
+  if (hostile.test(text)) return undefined;
+  try {
+    const all = Lexer.lex(text, options).filter((token) => token.type !== "space");
+    const blocks = all.filter((token) => token.type !== "note");
+    const labels = references(blocks);
+    if (!labels) return undefined;
+    const said = new Map(all.filter((token): token is Note => token.type === "note").map((one) => [one.label, one]));
+    const notes = [...labels].flatMap((label) => said.get(label) ?? []);
+    return notes.every(({ tokens }) => references(tokens)) ? { blocks, notes } : undefined;
+  } catch (error) {
+    // The lexer calls itself for each level.
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** The footnotes that are referred to, in order; nothing where the tree is too deep. */
+function references(tokens: Token[]): Set<string> | undefined {
+  const labels = new Set<string>();
+  const look = (token: Token, depth: number): boolean => {
+    if (depth > 2 * DEEPEST) return false;
+    if (token.type === "noteRef") labels.add((token as NoteRef).label);
+    return below(token).every((one) => look(one, depth + 1));
+  };
+  return tokens.every((token) => look(token, 0)) ? labels : undefined;
+}
+
+/** The tokens inside a token. */
+function below(token: Token): Token[] {
+  if (token.type === "list") return (token as { items: Token[] }).items;
+  if (token.type === "table") {
+    const { header, rows } = token as { header: { tokens: Token[] }[]; rows: { tokens: Token[] }[][] };
+    return [header, ...rows].flat().flatMap((cell) => cell.tokens);
+  }
+  return ("tokens" in token && token.tokens) || [];
 }
 
 /** The address of a link, if it is one that a person can be sent to. */

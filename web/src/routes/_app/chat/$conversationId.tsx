@@ -1,7 +1,7 @@
 import { useSuspenseQuery } from "@tanstack/react-query";
-import { createFileRoute } from "@tanstack/react-router";
+import { createFileRoute, useLocation } from "@tanstack/react-router";
 import { Chat } from "~/features/companion/Chat";
-import { MemoryChips } from "~/features/memory/MemoryChips";
+import { MemoryLines } from "~/features/memory/MemoryLines";
 import { configQuery } from "~/features/setup/queries";
 import { Header } from "~/features/shell/Frame";
 import { ModelLabel } from "~/features/shell/ModelLabel";
@@ -17,6 +17,7 @@ function Page() {
   const { workspace } = Route.useRouteContext();
   const { conversationId } = Route.useParams();
   const { message } = Route.useSearch();
+  const visit = useLocation({ select: ({ state }) => state.visit });
   const { model } = useSuspenseQuery(configQuery).data;
   return (
     <Chat
@@ -24,8 +25,9 @@ function Page() {
       workspace={workspace.id}
       conversationId={conversationId}
       target={message}
+      visit={visit}
       memories={(recalled, remembered) => (
-        <MemoryChips workspace={workspace.id} recalled={recalled} remembered={remembered} />
+        <MemoryLines workspace={workspace.id} recalled={recalled} remembered={remembered} />
       )}
       header={(title) => (
         <Header title={title}>

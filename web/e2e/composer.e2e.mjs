@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { describe } from "node:test";
+import { composer, eventually, replies, said, say, send, settled, writing } from "./support/browser.mjs";
+import { scenes } from "./support/scenes.mjs";
+
+/** Holds requests back until they are let go. */
+async function hold(page, pattern, method) {
+  let release;
+  const held = new Promise((resolve) => {
+    release = resolve;
+  });
+  await page.route(pattern, async (route) => {
+    if (route.request().method() === method) await held;
+    await route.continue();
+  });
+  return release;
+}
+
+describe("the composer", () => {
+  const test = scenes();
+
+  test("is empty after the first message, also while that is still on its way", async ({ page }) => {
+    const release = await hold(page, /\/messages$/, "POST");
+    await send(page, "Good morning!");
+    await page.waitForURL(/\/chat\/[\w-]+$/);
+    await said(page, "Good morning!").waitFor();
+    assert.equal(await composer(page).inputValue(), "");
+    release();
+    await settled(page);
+    assert.equal(await composer(page).inputValue(), "");
+    await page.reload();
+    await said(page, "Good morning!").waitFor();
+    assert.equal(await composer(page).inputValue(), "");
+  });
+
+  test("keeps what is written while the first message is on its way", async ({ page }) => {
+    const release = await hold(page, /\/conversations$/, "POST");
+    await send(page, "Good morning!");
+    await eventually(() => composer(page).inputValue(), "");
+    await composer(page).fill("How are you?");
+    release();
+    await page.waitForURL(/\/chat\/[\w-]+$/);
+    await settled(page);
+    assert.equal(await composer(page).inputValue(), "How are you?");
+    await page.getByRole("link", { name: "New conversation" }).click();
+    await page.waitForURL(/\/chat$/);
+    await eventually(() => composer(page).inputValue(), "");
+  });
+
+  test("goes to the new message from wherever one reads", async ({ page, duet }) => {
+    await page.goto(duet.url + (await duet.talk(...Array(12).fill("Hello!"))));
+    await eventually(() => replies(page).count(), 12);
+    const box = page.getByRole("region", { name: "Conversation" });
+    await box.evaluate((element) => element.scrollTo({ top: 0 }));
+    await page.getByRole("button", { name: "Latest" }).waitFor();
+    await send(page, "Count to 200.");
+    await writing(page, "3,");
+    const fromEnd = () =>
+      box.evaluate(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight < 100);
+    await eventually(fromEnd, true);
+    await page.getByRole("button", { name: "Latest" }).waitFor({ state: "detached" });
+    // Whoever reads on above is left alone.
+    await box.evaluate((element) => element.scrollTo({ top: 0 }));
+    await writing(page, "60,");
+    assert.equal(await box.evaluate((element) => element.scrollTop), 0);
+  });
+
+  test("shows that it has the focus", async ({ page }) => {
+    const frame = page.locator(".composer");
+    const outline = () => frame.evaluate((element) => getComputedStyle(element).outlineStyle);
+    await composer(page).focus();
+    await eventually(outline, "solid");
+    await page.getByRole("heading", { level: 1 }).click();
+    await eventually(outline, "none");
+  });
+
+  test("refuses a message that is too long before it is sent, and keeps it", async ({ page }) => {
+    await composer(page).fill("long ".repeat(14_000));
+    await page.getByText("This message is too long: 69 KiB, and the limit is 64 KiB. Send it in parts.").waitFor();
+    await composer(page).press("Enter");
+    assert.equal((await composer(page).inputValue()).length, 70_000);
+  });
+
+  test("starts a new line with Shift+Enter", async ({ page }) => {
+    await composer(page).fill("one");
+    await composer(page).press("Shift+Enter");
+    await composer(page).pressSequentially("two");
+    await eventually(() => composer(page).inputValue(), "one\ntwo");
+  });
+
+  test("has its starter texts", async ({ page }) => {
+    await page.getByRole("button", { name: "Ask what it knows" }).click();
+    await eventually(() => composer(page).inputValue(), "What do you remember about me?");
+    await composer(page).press("Enter");
+    await settled(page);
+    assert.equal(await composer(page).inputValue(), "");
+    await say(page, "Hello!");
+  });
+});

@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { describe } from "node:test";
+import { eventually, lastReply, openBasis, replies, said, say } from "./support/browser.mjs";
+import { scenes } from "./support/scenes.mjs";
+
+const box = (page) => page.getByRole("region", { name: "Conversation" });
+/** Where a message stands in the view. */
+const topOf = (message) => message.evaluate((element) => Math.round(element.getBoundingClientRect().top));
+
+describe("reading a conversation", () => {
+  const test = scenes();
+
+  test(
+    "keeps the place when earlier messages come",
+    async ({ page, duet }) => {
+      const texts = Array.from({ length: 60 }, (_, index) => `Message number ${index}, and some words to go with it.`);
+      await page.goto(duet.url + (await duet.talk(...texts)));
+      await said(page, "number 59").waitFor();
+      await box(page).evaluate((element) => element.scrollTo({ top: 0 }));
+      const earlier = page.getByRole("button", { name: "Earlier messages" });
+      await earlier.scrollIntoViewIfNeeded();
+      const first = page.locator("article.message").first();
+      const id = await first.getAttribute("id");
+      const before = await topOf(first);
+      await earlier.click();
+      await said(page, "number 20").waitFor();
+      assert.notEqual(await page.locator("article.message").first().getAttribute("id"), id);
+      const same = page.locator(`[id="${id}"]`);
+      await eventually(async () => Math.abs((await topOf(same)) - before) <= 2, true);
+      // And with the last of them, whoever came by keyboard stays in the conversation.
+      await earlier.focus();
+      await page.keyboard.press("Enter");
+      await said(page, "number 0,").waitFor();
+      await eventually(() => earlier.count(), 0);
+      await eventually(() => box(page).evaluate((element) => element === document.activeElement), true);
+    },
+    { settings: "[models.offline]\npause_ms = 0\n" },
+  );
+
+  test(
+    "follows a link to a source a second time, and closes the panel",
+    async ({ page, duet }) => {
+      await page.goto(
+        duet.url + (await duet.talk("My sister is called Maria.", ...Array(6).fill("Tell me a long story."))),
+      );
+      await say(page, "What is my sister called?");
+      const panel = page.getByRole("dialog", { name: "From memory" });
+      const source = said(page, "My sister is called Maria.");
+      await openBasis(lastReply(page));
+      for (const _ of [1, 2]) {
+        await lastReply(page).locator('[data-memory="recalled"]').filter({ hasText: "Maria" }).first().click();
+        await panel.getByRole("link").click();
+        await panel.waitFor({ state: "hidden" });
+        await eventually(
+          () =>
+            source.evaluate((element) => {
+              const { top, bottom } = element.getBoundingClientRect();
+              return top >= 0 && bottom <= innerHeight && element === document.activeElement;
+            }),
+          true,
+        );
+        await box(page).evaluate((element) => element.scrollTo({ top: element.scrollHeight }));
+        await page.getByRole("button", { name: "Latest" }).waitFor({ state: "detached" });
+      }
+    },
+    { settings: "[models.offline]\npause_ms = 0\n" },
+  );
+
+  const markdown = [
+    "| left | middle | right |\n|:--|:-:|--:|\n| a | b | c |",
+    "مرحبا بالعالم",
+    "Said before[^why], and[^2] not[^missing].\n\n[^why]: Because *so*.\n[^2]: Also this.",
+  ].join("\n\n");
+  test(
+    "shows tables as they are aligned, text in its direction, and footnotes",
+    async ({ page }) => {
+      await say(page, "hello");
+      const prose = lastReply(page).locator(".prose");
+      const aligned = (name) =>
+        prose.getByText(name, { exact: true }).evaluate((cell) => getComputedStyle(cell).textAlign);
+      assert.equal(await aligned("a"), "left");
+      assert.equal(await aligned("middle"), "center");
+      assert.equal(await aligned("c"), "right");
+      const direction = await prose.getByText("مرحبا").evaluate((text) => getComputedStyle(text).direction);
+      assert.equal(direction, "rtl");
+      const notes = prose.getByRole("region", { name: "Footnotes" });
+      await eventually(
+        async () => (await notes.getByRole("listitem").allTextContents()).map((text) => text.trim()),
+        ["Because so.↩", "Also this.↩"],
+      );
+      await prose.getByText("[^missing]").waitFor();
+      await prose.getByRole("link", { name: "Footnote 2", exact: true }).click();
+      await eventually(
+        () =>
+          notes
+            .getByRole("listitem")
+            .nth(1)
+            .evaluate((note) => note === document.activeElement),
+        true,
+      );
+      await notes.getByRole("link", { name: "Back to the text from footnote 2" }).click();
+      await eventually(
+        () =>
+          prose
+            .getByRole("link", { name: "Footnote 2", exact: true })
+            .evaluate((link) => link === document.activeElement),
+        true,
+      );
+      assert.equal(new URL(page.url()).hash, "");
+    },
+    { model: () => [markdown] },
+  );
+
+  test("renders markdown, and never loads what a reply points to", async ({ page }) => {
+    const text = await say(
+      page,
+      "What is **bold** ![pixel](https://example.com/p.png) <img src=https://example.com/q.png>?",
+    );
+    assert.match(text, /image not loaded: pixel/);
+    assert.equal(await lastReply(page).locator("img").count(), 0);
+    await lastReply(page).locator("strong", { hasText: "bold" }).waitFor();
+  });
+
+  const hostile = {
+    quotes: ">".repeat(2_000),
+    lists: `${"- ".repeat(2_000)}x`,
+    stars: `${"*".repeat(2_000)}a${"*".repeat(2_000)}`,
+  };
+  test(
+    "shows text that is nested without end as it is",
+    async ({ page }) => {
+      for (const [name, text] of Object.entries(hostile)) {
+        await say(page, name);
+        await lastReply(page)
+          .locator(".prose", { hasText: text.slice(0, 200).trim() })
+          .waitFor();
+        assert.equal(await lastReply(page).locator("blockquote, ul, em").count(), 0);
+      }
+      await say(page, "hello");
+      await page.reload();
+      await eventually(() => replies(page).count(), 4);
+    },
+    { model: (question) => [hostile[question.trim()] ?? "Hello!"] },
+  );
+
+  test("loses one message at most where one cannot be shown", async ({ page, duet, watch }) => {
+    watch.expect(/tools|reading|iterable|is not a function|error boundary/i);
+    const chat = await duet.talk("Hello!", "How are you?");
+    await page.route(/\/messages\?/, async (route) => {
+      const answer = await route.fetch();
+      const body = await answer.json();
+      body.items.find(({ role }) => role === "assistant").trace = { tools: 7 };
+      await route.fulfill({ response: answer, json: body });
+    });
+    await page.goto(duet.url + chat);
+    await said(page, "How are you?").waitFor();
+    await page.getByText("This message cannot be shown with its formatting.").waitFor();
+    await eventually(() => replies(page).count(), 1);
+    await eventually(() => said(page).count(), 2);
+    await page.getByRole("textbox", { name: "Write to Juno" }).waitFor();
+  });
+
+  test("says what it is doing while a chat loads, and when there is none", async ({ page, duet, watch }) => {
+    watch.expect(/status of 404/);
+    const chat = await duet.talk("Hello!");
+    let release;
+    const held = new Promise((resolve) => {
+      release = resolve;
+    });
+    await page.route(/\/conversations\/[\w-]+(\/messages.*)?$/, async (route) => {
+      await held;
+      await route.continue();
+    });
+    await page.goto(duet.url + chat);
+    await page.getByRole("heading", { level: 1, name: "Loading…" }).waitFor();
+    await page.getByText("Loading the conversation").waitFor();
+    release();
+    await page.getByRole("heading", { level: 1, name: "Hello!" }).waitFor();
+    await page.goto(`${duet.url}/chat/00000000-0000-7000-8000-000000000000`);
+    await page.getByRole("heading", { level: 1, name: "Conversation not found" }).waitFor();
+    await page.getByText("This conversation does not exist").waitFor();
+    assert.equal(await page.getByRole("textbox", { name: /^Write to/ }).count(), 0);
+    assert.match(await page.title(), /Conversation not found/);
+  });
+});

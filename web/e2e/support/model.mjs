@@ -1,0 +1,45 @@
+// A model whose answers a test writes: here in this process, as OpenAI-compatible servers speak.
+import { once } from "node:events";
+import { createServer } from "node:http";
+
+/**
+ * Starts it. `answer(question, count)` is called with the newest message of a person and how many requests came before; it gives the
+ * text, or a list of pieces, or an async generator of them. `"break"` as a piece cuts the connection; `{ status }` in place of
+ * an answer refuses the request.
+ */
+export async function startModel(answer) {
+  let count = 0;
+  const server = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const { messages } = JSON.parse(body);
+    const asked = messages.findLast(({ role }) => role === "user")?.content ?? "";
+    const question = typeof asked === "string" ? asked : asked.map(({ text }) => text ?? "").join("");
+    const given = await answer(question, count++);
+    if (given.status) {
+      response.writeHead(given.status, { "content-type": "application/json" });
+      response.end(JSON.stringify({ error: { message: given.message ?? "no" } }));
+      return;
+    }
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    const say = (choices, usage = null) =>
+      response.write(`data: ${JSON.stringify({ object: "chat.completion.chunk", choices, usage })}\n\n`);
+    for await (const piece of typeof given === "string" ? [given] : given) {
+      if (piece === "break") return void response.destroy();
+      say([{ index: 0, delta: { content: piece }, finish_reason: null }]);
+    }
+    say([{ index: 0, delta: {}, finish_reason: "stop" }]);
+    say([], { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 });
+    response.end("data: [DONE]\n\n");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${server.address().port}/v1`;
+  return {
+    settings: `[models]\ndefault = "test/scripted"\n[models.providers.test]\nkind = "openai"\nbase_url = "${url}"\n`,
+    stop: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}

@@ -1,0 +1,17 @@
+import { useEffect, useRef } from "react";
+import type { Problem } from "~/api/http";
+import { Notice } from "~/ui/Notice";
+
+/** Says that a message could not be sent, where it would have appeared. */
+export function NotSent({ problem }: { problem: Problem }) {
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => place.current?.scrollIntoView({ block: "nearest" }), []);
+  return (
+    <div ref={place}>
+      <Notice>
+        <strong className="font-semibold">Not sent.</strong> {problem.message}
+        {problem.lost ? "" : " Your text is still below."}
+      </Notice>
+    </div>
+  );
+}
