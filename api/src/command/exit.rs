@@ -2,6 +2,8 @@
 
 use std::{fmt, process::ExitCode};
 
+use super::output::{Style, coloured, paint};
+
 /// Exit codes, as documented for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -85,7 +87,8 @@ impl Failure {
     pub fn report(self, program: &str) -> ExitCode {
         match self {
             Self::Say(exit, message) => {
-                eprintln!("{program}: {message}");
+                let program = paint(Style::Red, &format!("{program}:"), coloured(&std::io::stderr()));
+                eprintln!("{program} {message}");
                 exit.into()
             }
             Self::Silent(exit) => exit.into(),

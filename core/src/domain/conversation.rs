@@ -116,6 +116,13 @@ pub struct RunEnd {
     pub reason: Option<String>,
 }
 
+impl Message {
+    /// Roughly how many bytes it is when it is sent.
+    pub fn weight(&self) -> usize {
+        self.text.len() + self.trace.as_ref().map_or(0, MessageTrace::weight)
+    }
+}
+
 /// How an assistant message came about (C5). No text of memories or tool results, only references and counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageTrace {
@@ -133,6 +140,16 @@ pub struct MessageTrace {
     pub recalled: Vec<MemoryId>,
     /// The memories that were written.
     pub remembered: Vec<MemoryId>,
+}
+
+impl MessageTrace {
+    /// An id with its quotes and comma.
+    const ID: usize = 40;
+
+    fn weight(&self) -> usize {
+        let tools = self.tools.iter().map(|tool| tool.call_id.len() + tool.name.len() + Self::ID);
+        tools.sum::<usize>() + (self.recalled.len() + self.remembered.len()) * Self::ID
+    }
 }
 
 /// One tool call of a turn.

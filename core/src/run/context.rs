@@ -62,9 +62,7 @@ pub(super) async fn gather(
         .is_none_or(|acting| acting.capabilities.contains(&Capability::ReadMemory));
     let question = asked.map_or("", |message| message.text.as_str());
     let (recalled, text_only_recall) = if may_read && !question.trim().is_empty() {
-        let answer = memories
-            .recall(caller, question, RecallMode::Hybrid, RECALLED, None, locality)
-            .await?;
+        let answer = memories.recall_unasked(caller, question, RECALLED, locality).await?;
         (answer.items, answer.mode == RecallMode::Fts)
     } else {
         (Vec::new(), false)

@@ -2,13 +2,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Once,
+    sync::{Arc, Once},
 };
 
+use duet_core::{StoreError, StoreResult};
 use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 use zeroize::Zeroizing;
 
-use super::{authorizer, open::OpenError};
+use super::{authorizer, error::DbError, open::OpenError};
 use crate::key::FileKey;
 
 /// Page size of new files: vectors of 1,536 single-precision numbers fit without overflow chains getting long.
@@ -66,6 +67,23 @@ impl Connector {
         self.prepare(&conn, access)
             .map_err(|error| OpenError::from_sqlite(&self.path, error))?;
         Ok(conn)
+    }
+
+    /// Empties the write-ahead log, so that what was removed from the file is not in it either. `done` is what has happened by now.
+    pub async fn checkpoint(self: &Arc<Self>, done: &str) -> StoreResult<()> {
+        let connector = Arc::clone(self);
+        let emptied = tokio::task::spawn_blocking(move || -> Result<(), DbError> {
+            let conn = connector
+                .connect(Access::Write)
+                .map_err(|error| StoreError::unavailable(error.to_string()))?;
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            Ok(())
+        })
+        .await;
+        match emptied {
+            Ok(emptied) => Ok(emptied?),
+            Err(_) => Err(StoreError::unavailable(format!("Duet is shutting down. {done}"))),
+        }
     }
 
     /// Sets the key, before anything else, and checks that it is in effect and fits.

@@ -7,6 +7,7 @@ mod authorizer;
 mod connect;
 mod conversations;
 mod db;
+mod deletion;
 mod error;
 mod events;
 mod invitations;
@@ -137,7 +138,10 @@ impl LocalStore {
             workspaces: Arc::new(LocalWorkspaces(db())),
             invitations: Arc::new(LocalInvitations(db())),
             agents: Arc::new(LocalAgents(db())),
-            conversations: Arc::new(LocalConversations(db())),
+            conversations: Arc::new(LocalConversations {
+                db: db(),
+                connector: Arc::clone(&self.connector),
+            }),
             memories: Arc::clone(&self.memories) as Arc<dyn MemoryStore>,
             runs: Arc::new(LocalRuns(db())),
             run_log: Arc::new(LocalRunLog(db())),

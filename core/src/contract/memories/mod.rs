@@ -11,7 +11,7 @@ use crate::{
     caller::{ActingAgent, Caller},
     clock::Env,
     domain::{
-        Capability, Egress, Embedding, EmbeddingModel, Locality, Memory, MemoryDomain, MemoryScopes, NewMemory, Position,
+        Bar, Capability, Egress, Embedding, EmbeddingModel, Locality, Memory, MemoryDomain, MemoryScopes, NewMemory, Position,
         Provenance, RecallAnswer, RecallMode, RecallQuery, Taint, Visibility,
     },
     error::StoreError,
@@ -176,6 +176,7 @@ impl World {
             limit: 10,
             domains: None,
             locality: Locality::Local,
+            bar: Bar::NONE,
             now: self.env.now(),
         }
     }
