@@ -11,8 +11,10 @@ create table duet.conversation (
     last_ordinal bigint not null default 0,
     created_at   timestamptz(3) not null,
     updated_at   timestamptz(3) not null,
+    deleted_at   timestamptz(3), -- the row stays, because its runs refer to it; it holds no text then
     primary key (workspace_id, id),
     unique (workspace_id, id, user_id),
+    check (deleted_at is null or title = ''),
     foreign key (workspace_id, agent_id) references duet.agent (workspace_id, id)
 );
 create index conversation_by_person on duet.conversation (workspace_id, user_id, updated_at, id);
@@ -82,7 +84,8 @@ create index message_words on duet.message using gin (words) with (fastupdate = 
 -- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. stalls counts claims
 -- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its
 -- answer was lost is known by them. Ids are unique in
--- their workspace only, so that a taken id tells nothing about another one; a worker's lease names its run beyond doubt.
+-- their workspace only, so that a taken id tells nothing about another one; a worker's lease names its run beyond doubt. A run outlives
+-- its messages, which go with a deleted conversation.
 create table duet.run (
     workspace_id    uuid not null,
     id              uuid not null,
@@ -109,7 +112,6 @@ create table duet.run (
     primary key (workspace_id, id),
     check ((status = 'running') = (lease_token is not null) and (lease_token is null) = (lease_until is null)),
     foreign key (workspace_id, conversation_id, user_id) references duet.conversation (workspace_id, id, user_id),
-    foreign key (workspace_id, message_id) references duet.message (workspace_id, id),
     foreign key (workspace_id, agent_id) references duet.agent (workspace_id, id)
 ) with (fillfactor = 70); -- room for the head to move without touching the indexes
 create index run_by_id on duet.run (id);
@@ -156,7 +158,7 @@ create policy run_read on duet.run for select to authenticated, duet_agent
 
 create function private.conversation_json(conversation duet.conversation) returns jsonb
 language sql stable set search_path = '' as $$
-    select to_jsonb(conversation) - 'last_ordinal' || jsonb_build_object('active_run', (
+    select to_jsonb(conversation) - array['last_ordinal', 'deleted_at'] || jsonb_build_object('active_run', (
         select r.id from duet.run r
         where r.workspace_id = conversation.workspace_id and r.conversation_id = conversation.id
           and r.status in ('queued', 'running')))
@@ -187,7 +189,7 @@ begin
         return private.refused('not_found', 'the workspace');
     end if;
     select * into made from duet.conversation c
-    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid());
+    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid()) and c.deleted_at is null;
     if found then
         return private.ok(private.conversation_json(made));
     end if;
@@ -217,7 +219,7 @@ call private.expose('public', 'conversation_create', 'authenticated');
 create function public.conversation_read(p_workspace uuid, p_id uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select private.ok((select private.conversation_json(c) from duet.conversation c
-                       where c.workspace_id = p_workspace and c.id = p_id))
+                       where c.workspace_id = p_workspace and c.id = p_id and c.deleted_at is null))
 $$;
 call private.expose('public', 'conversation_read', 'authenticated', 'duet_agent');
 
@@ -229,11 +231,20 @@ language sql stable set search_path = '' as $$
     select private.ok(coalesce(
         jsonb_agg(private.conversation_json(row(page.*)::duet.conversation) order by page.updated_at desc, page.id desc), '[]'))
     from (select c.* from duet.conversation c
-          where c.workspace_id = p_workspace and c.user_id = (select auth.uid()) and c.archived = p_archived
+          where c.workspace_id = p_workspace and c.user_id = (select auth.uid()) and c.archived = p_archived and c.deleted_at is null
             and (p_before is null or (c.updated_at, c.id) < (p_before, p_before_id))
           order by c.updated_at desc, c.id desc limit private.page_size(p_limit)) page
 $$;
 call private.expose('public', 'conversation_list', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::ConversationStore::ids
+create function public.conversation_ids(p_workspace uuid, p_low uuid, p_high uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(page.id order by page.id), '[]'))
+    from (select c.id from duet.conversation c
+          where c.workspace_id = p_workspace and c.id between p_low and p_high and c.deleted_at is null order by c.id limit 10) page
+$$;
+call private.expose('public', 'conversation_ids', 'authenticated', 'duet_agent');
 
 create function private.edit_conversation(workspace uuid, conversation uuid, new_title text, archive boolean) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
@@ -244,7 +255,7 @@ begin
         return private.refused('invalid', 'A conversation''s title has 1 to 200 characters.');
     end if;
     update duet.conversation c set title = coalesce(btrim(new_title), c.title), archived = coalesce(archive, c.archived)
-    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid())
+    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid()) and c.deleted_at is null
       and workspace in (select private.my_workspaces())
     returning * into edited;
     if not found then
@@ -294,24 +305,59 @@ end;
 $$;
 call private.expose('private', 'withheld_messages', 'authenticated', 'duet_agent');
 
+-- A page of messages, given by their places in order: {items, more}. It ends before the message with which it would have more than
+-- `size`, or more than PageRequest::MAX_BYTES together; the first is always in it. Lengths are known without reading the texts. One
+-- after the other: joined, all messages of the conversation may be read.
+create function private.messages_json(workspace uuid, conversation uuid, ordinals bigint[], size int) returns jsonb
+language sql stable set search_path = '' as $$
+    select jsonb_build_object(
+        'items', coalesce(jsonb_agg(private.message_json(weighed.message) order by weighed.place) filter (where weighed.kept), '[]'),
+        'more', coalesce(not bool_and(weighed.kept), false))
+    from (select found.message, asked.place,
+                 asked.place = 1 or asked.place <= size and sum(found.bytes) over (order by asked.place) <= 1048576 as kept
+          from unnest(ordinals) with ordinality as asked (ordinal, place)
+          cross join lateral (
+               (select m as message, octet_length(m.text) + coalesce(octet_length(m.trace::text), 0) as bytes from duet.message m
+                where m.workspace_id = workspace and m.conversation_id = conversation and m.ordinal = asked.ordinal
+                offset 0)
+               union all
+               select w, 0 from private.withheld_messages(workspace, conversation, null, asked.ordinal + 1, 1) w
+               where w.ordinal = asked.ordinal) found) weighed
+$$;
+call private.expose('private', 'messages_json', 'authenticated', 'duet_agent');
+
 -- duet_core::ports::ConversationStore::messages
 create function public.message_list(p_workspace uuid, p_conversation uuid, p_before bigint, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
-    select case when exists (select from duet.conversation c where c.workspace_id = p_workspace and c.id = p_conversation)
-        then private.ok((
-            select coalesce(jsonb_agg(private.message_json(row(page.*)::duet.message) order by page.ordinal desc), '[]')
-            from (select both_kinds.* from (
-                      (select m.* from duet.message m
-                       where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
-                         and (p_before is null or m.ordinal < p_before)
-                       order by m.ordinal desc limit private.page_size(p_limit))
-                      union all
-                      select w.* from private.withheld_messages(
-                          p_workspace, p_conversation, null, p_before, private.page_size(p_limit)) w) both_kinds
-                  order by both_kinds.ordinal desc limit private.page_size(p_limit)) page))
+    select case when exists (select from duet.conversation c
+                             where c.workspace_id = p_workspace and c.id = p_conversation and c.deleted_at is null)
+        then private.ok(private.messages_json(p_workspace, p_conversation, array(
+            select both_kinds.ordinal from (
+                (select m.ordinal from duet.message m
+                 where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
+                   and (p_before is null or m.ordinal < p_before)
+                 order by m.ordinal desc limit private.page_size(p_limit))
+                union all
+                select w.ordinal from private.withheld_messages(
+                    p_workspace, p_conversation, null, p_before, private.page_size(p_limit)) w) both_kinds
+            order by both_kinds.ordinal desc limit private.page_size(p_limit)), private.page_size(p_limit) - 1))
         else private.refused('not_found', 'the conversation') end
 $$;
 call private.expose('public', 'message_list', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::ConversationStore::transcript
+create function public.message_transcript(p_workspace uuid, p_conversation uuid, p_after bigint, p_limit int) returns jsonb
+language sql stable set search_path = '' as $$
+    select case when exists (select from duet.conversation c
+                             where c.workspace_id = p_workspace and c.id = p_conversation and c.deleted_at is null)
+        then private.ok(private.messages_json(p_workspace, p_conversation, array(
+            select m.ordinal from duet.message m
+            where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
+              and (p_after is null or m.ordinal > p_after)
+            order by m.ordinal limit private.page_size(p_limit)), private.page_size(p_limit) - 1))
+        else private.refused('not_found', 'the conversation') end
+$$;
+call private.expose('public', 'message_transcript', 'authenticated', 'duet_agent');
 
 -- duet_core::ports::ConversationStore::messages_by_id
 create function public.message_by_id(p_workspace uuid, p_ids uuid[]) returns jsonb
@@ -354,14 +400,14 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('private', 'search_messages', 'authenticated', 'duet_agent');
 
--- duet_core::ports::ConversationStore::search; with the whole text, of which the server shows a part.
+-- duet_core::ports::ConversationStore::search; with the part of the text that is searched, of which the server shows a passage.
 create function public.message_search(
     p_workspace uuid, p_query text, p_before timestamptz, p_before_id uuid, p_limit int
 ) returns jsonb
 language sql stable set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(
         jsonb_build_object('conversation_id', m.conversation_id, 'title', c.title, 'message_id', m.id, 'role', m.role,
-                           'text', m.text, 'labels', private.labels_json(m.labels), 'created_at', m.created_at)
+                           'text', left(m.text, 65536), 'labels', private.labels_json(m.labels), 'created_at', m.created_at)
         order by m.created_at desc, m.id desc), '[]'))
     from private.search_messages(p_workspace, p_query, p_before, p_before_id, p_limit) m
     join duet.conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id

@@ -76,7 +76,7 @@ create function private.my_conversation(workspace uuid, conversation uuid) retur
 language sql volatile set search_path = '' as $$
     select c.* from duet.conversation c
     join duet.member m on m.workspace_id = c.workspace_id and m.user_id = c.user_id
-    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid())
+    where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid()) and c.deleted_at is null
       and workspace in (select private.my_workspaces())
     for no key update of c for key share of m
 $$;

@@ -199,6 +199,15 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'memory_read', 'authenticated', 'duet_agent');
 
+-- duet_core::ports::MemoryStore::ids
+create function public.memory_ids(p_workspace uuid, p_low uuid, p_high uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(page.id order by page.id), '[]'))
+    from (select m.id from duet.memory m
+          where m.workspace_id = p_workspace and m.id between p_low and p_high order by m.id limit 10) page
+$$;
+call private.expose('public', 'memory_ids', 'authenticated');
+
 -- duet_core::ports::MemoryStore::list; the cursor is the last memory's time and id.
 create function public.memory_list(
     p_workspace uuid, p_domain text, p_review text, p_history boolean, p_superseded_by uuid, p_before timestamptz, p_before_id uuid,

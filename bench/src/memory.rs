@@ -73,6 +73,21 @@ mod tests {
             assert!(report.hybrid_at_least_fts, "{}", report.table());
             let found = report.modes["hybrid"]["all"].recall_10;
             assert!(found > 0.4, "{}", report.table());
+            // What comes to mind without being asked for: less, but not less of what was wanted.
+            assert!(
+                report.modes["unasked"]["all"].recall_10 >= found - 0.005,
+                "{}",
+                report.table()
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_not_about_the_question_is_not_recalled() {
+        let report = measured(include_str!("../data/about.jsonl")).await;
+        for mode in ["hybrid", "unasked"] {
+            assert!(report.modes[mode]["all"].recall_10 > 0.99, "{}", report.table());
+            assert!(report.off_topic[mode] < 1.0, "{}", report.table());
         }
     }
 }

@@ -36,7 +36,68 @@ pub fn page<T>(mut items: Vec<T>, size: usize, cursor: impl Fn(&T) -> String) ->
     }
 }
 
+/// A page of at most `size` items that ends earlier where they weigh more than `most` together; the first is always in it. Reads
+/// one item more than it keeps, so a source that gives them one by one is never held whole.
+pub fn weighed<T, E>(
+    items: impl IntoIterator<Item = Result<T, E>>,
+    size: usize,
+    most: usize,
+    weight: impl Fn(&T) -> usize,
+    cursor: impl Fn(&T) -> String,
+) -> Result<Page<T>, E> {
+    let mut kept: Vec<T> = Vec::new();
+    let mut together = 0_usize;
+    for item in items {
+        let item = item?;
+        together = together.saturating_add(weight(&item));
+        if !kept.is_empty() && (kept.len() >= size || together > most) {
+            return Ok(Page {
+                next_cursor: kept.last().map(cursor),
+                items: kept,
+            });
+        }
+        kept.push(item);
+    }
+    Ok(Page {
+        items: kept,
+        next_cursor: None,
+    })
+}
+
 /// How many rows to ask for, so that [`page`] knows whether there are more.
 pub fn limit(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(weights: &[usize], size: usize) -> Vec<Vec<usize>> {
+        let mut pages = Vec::new();
+        let mut from = 0;
+        loop {
+            let rest = weights
+                .iter()
+                .enumerate()
+                .skip(from)
+                .map(|(place, weight)| Ok::<_, ()>((place, *weight)));
+            let page = weighed(rest, size, 10, |(_, weight)| *weight, |(place, _)| place.to_string());
+            let page = page.expect("no item fails");
+            pages.push(page.items.iter().map(|(_, weight)| *weight).collect());
+            match page.next_cursor {
+                Some(cursor) => from = cursor.parse::<usize>().expect("a place") + 1,
+                None => return pages,
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_ends_by_count_or_by_weight_and_the_next_one_begins_there() {
+        assert_eq!(pages(&[], 3), [vec![]; 1]);
+        assert_eq!(pages(&[1, 1, 1, 1], 3), [vec![1, 1, 1], vec![1]]);
+        assert_eq!(pages(&[1, 1, 1], 3), [vec![1, 1, 1]]);
+        assert_eq!(pages(&[6, 4, 1, 9], 3), [vec![6, 4], vec![1, 9]]);
+        assert_eq!(pages(&[50, 50, 1], 3), [vec![50], vec![50], vec![1]], "one is always in it");
+    }
 }

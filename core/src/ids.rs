@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::clock::Env;
+use crate::{clock::Env, error::StoreError};
 
 /// An identifier that can be made from the environment's time and randomness.
 pub trait Id: Copy {
@@ -28,6 +28,46 @@ pub fn derived<T: Id>(base: impl Id, label: &str) -> T {
     let mut millis = [0; 8];
     millis[2..].copy_from_slice(&base.as_bytes()[..6]);
     T::from_uuid(uuid::Builder::from_unix_timestamp_millis(u64::from_be_bytes(millis), &random).into_uuid())
+}
+
+/// The beginning of an id, as people give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdPrefix {
+    digits: u128,
+    count: u32,
+}
+
+impl IdPrefix {
+    /// How many ids a store names at most: enough to say which ones are meant.
+    pub const MOST: u64 = 10;
+
+    /// The ids from the first to the last that begin so.
+    pub fn range(self) -> (Uuid, Uuid) {
+        let open = 128 - 4 * self.count;
+        let low = self.digits.checked_shl(open).unwrap_or(0);
+        let rest = 1_u128.checked_shl(open).map_or(u128::MAX, |one| one - 1);
+        (Uuid::from_u128(low), Uuid::from_u128(low | rest))
+    }
+}
+
+impl std::str::FromStr for IdPrefix {
+    type Err = StoreError;
+
+    /// One to 32 hexadecimal digits; dashes may stand between them.
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        let digits: String = text.chars().filter(|c| *c != '-').collect();
+        let number = (1..=32)
+            .contains(&digits.len())
+            .then(|| u128::from_str_radix(&digits, 16).ok())
+            .flatten();
+        match number {
+            Some(number) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(Self {
+                digits: number,
+                count: u32::try_from(digits.len()).unwrap_or(32),
+            }),
+            _ => Err(StoreError::invalid("An id begins with 1 to 32 hexadecimal digits.")),
+        }
+    }
 }
 
 macro_rules! ids {
@@ -92,4 +132,29 @@ ids! {
     LeaseToken,
     /// Fresh for each write of a worker; the same when the write is repeated because its answer was lost.
     CommitId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_the_ids_that_begin_with_it() {
+        let range = |text: &str| {
+            let (low, high) = text.parse::<IdPrefix>().expect("a prefix").range();
+            (low.to_string(), high.to_string())
+        };
+        assert_eq!(
+            range("0198-7"),
+            (
+                "01987000-0000-0000-0000-000000000000".into(),
+                "01987fff-ffff-ffff-ffff-ffffffffffff".into()
+            )
+        );
+        let whole = "0198fe12-3456-7abc-8def-0123456789ab";
+        assert_eq!(range(whole), (whole.into(), whole.into()));
+        for bad in ["", "-", "x", "+1", "0198g", &"1".repeat(33), "ä"] {
+            assert!(bad.parse::<IdPrefix>().is_err(), "{bad}");
+        }
+    }
 }

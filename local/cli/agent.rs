@@ -9,8 +9,8 @@ use super::{
     Global,
     connect::{self, Connection},
     exit::{Failure, Outcome},
-    input,
-    output::{Output, brief},
+    ids, input,
+    output::{Output, brief, local_time, printable},
 };
 
 /// `duet agent …`.
@@ -18,6 +18,11 @@ use super::{
 pub enum AgentCommand {
     /// List the agents
     List,
+    /// Show an agent: what it may do, and its instructions
+    Show {
+        /// The agent: its kind, its name where only one has it, or its id or the beginning of it
+        agent: String,
+    },
     /// Change an agent; what is not named stays
     Edit(EditArgs),
 }
@@ -29,7 +34,7 @@ pub enum AgentCommand {
     duet agent edit companion_primary --prompt - < prompt.md\n  \
     duet agent edit executor_primary --inactive")]
 pub struct EditArgs {
-    /// The agent: its id, its kind, or its name where only one has it
+    /// The agent: its kind, its name where only one has it, or its id or the beginning of it
     agent: String,
     /// A new name
     #[arg(long)]
@@ -64,12 +69,13 @@ struct Agents {
 
 pub async fn run(global: &Global, output: Output, command: AgentCommand) -> Outcome {
     let edit = match &command {
-        AgentCommand::List => None,
+        AgentCommand::List | AgentCommand::Show { .. } => None,
         AgentCommand::Edit(args) => Some(edit_body(args)?),
     };
     let connection = connect::connect(global, output).await?;
     let outcome = match (command, edit) {
         (AgentCommand::Edit(args), Some(edit)) => change(&connection, output, &args.agent, edit).await,
+        (AgentCommand::Show { agent }, _) => show(&connection, output, &agent).await,
         _ => list(&connection, output).await,
     };
     connection.close().await;
@@ -92,15 +98,60 @@ async fn list(connection: &Connection, output: Output) -> Outcome {
                 agent.id.to_string(),
                 brief(&agent.name, 30),
                 agent.kind.to_string(),
-                agent
-                    .model
-                    .as_ref()
-                    .map_or_else(|| "(default)".to_owned(), ToString::to_string),
-                if agent.active { "active" } else { "inactive" }.to_owned(),
+                model(agent),
+                state(agent).to_owned(),
             ]
         })
         .collect();
     output.table(["ID", "NAME", "KIND", "MODEL", "STATE"], &rows, "There are no agents.")
+}
+
+fn model(agent: &Agent) -> String {
+    agent
+        .model
+        .as_ref()
+        .map_or_else(|| "(default)".to_owned(), ToString::to_string)
+}
+
+fn state(agent: &Agent) -> &'static str {
+    if agent.active { "active" } else { "inactive" }
+}
+
+async fn show(connection: &Connection, output: Output, name: &str) -> Outcome {
+    let agents = agents(connection).await?;
+    let agent = pick(&agents, name)?;
+    if output.json {
+        return output.value(agent);
+    }
+    let join = |words: Vec<&str>| match words.is_empty() {
+        true => "none".to_owned(),
+        false => words.join(", "),
+    };
+    let scopes = &agent.memory_scopes;
+    let mut domains = join(scopes.domains.iter().map(|domain| domain.as_str()).collect());
+    if !scopes.private {
+        domains.push_str("; none that are private");
+    }
+    let lines = [
+        ("id", agent.id.to_string()),
+        ("kind", format!("{}, {}", agent.kind, state(agent))),
+        ("model", model(agent)),
+        ("may", join(agent.capabilities.iter().map(|one| one.as_str()).collect())),
+        ("tools", join(agent.tools.iter().map(String::as_str).collect())),
+        ("memories", domains),
+        (
+            "changed",
+            format!("{}, version {}", local_time(agent.updated_at), agent.version),
+        ),
+    ];
+    let mut text = format!("{}\n\n", output.strong(&brief(&agent.name, 80)));
+    for (name, value) in lines {
+        text.push_str(&format!("{name:<10}{value}\n"));
+    }
+    if !agent.prompt.trim().is_empty() {
+        text.push_str(&format!("\n{}\n", printable(agent.prompt.trim_end())));
+    }
+    output.raw(&text)
 }
 
 /// The edit as the API takes it, without the version.
@@ -160,17 +211,21 @@ async fn change(connection: &Connection, output: Output, name: &str, mut edit: V
     }
 }
 
-/// The agent of that id, kind, or unmistakable name.
+/// The agent of that kind, unmistakable name, or id.
 fn pick<'a>(agents: &'a [Agent], name: &str) -> Outcome<&'a Agent> {
-    let matches = |agent: &&Agent| agent.id.to_string() == name || agent.kind.as_str() == name || agent.name == name;
-    let found: Vec<&Agent> = agents.iter().filter(matches).collect();
+    let named = |agent: &&Agent| agent.kind.as_str() == name || agent.name == name;
+    let mut found: Vec<&Agent> = agents.iter().filter(named).collect();
+    if found.is_empty() {
+        let begun = ids::begun(agents.iter().map(|agent| agent.id.to_string()), name);
+        found = agents.iter().filter(|agent| begun.contains(&agent.id.to_string())).collect();
+    }
     match found[..] {
         [one] => Ok(one),
         [] => Err(Failure::not_found(format!(
             "There is no agent `{name}`. `duet agent list` shows them."
         ))),
         _ => Err(Failure::usage(format!(
-            "Several agents go by `{name}`. Name its kind or its id; `duet agent list` shows them."
+            "Several agents go by `{name}`. Name its kind or its whole id; `duet agent list` shows them."
         ))),
     }
 }

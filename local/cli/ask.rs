@@ -33,7 +33,7 @@ pub struct AskArgs {
     /// What to say; `-` or nothing reads the standard input
     #[arg(value_name = "TEXT")]
     text: Vec<String>,
-    /// Conversation to speak in: an id, `last`, or `new`
+    /// Conversation to speak in: an id or its beginning, `last`, or `new`
     #[arg(long, short, value_name = "ID", default_value = "new")]
     conversation: String,
     /// Go on with a reply that was interrupted or stopped (in the last conversation unless one is named)
@@ -50,7 +50,7 @@ pub struct AskArgs {
 pub async fn run(global: &Global, output: Output, args: AskArgs) -> Outcome {
     let text = match args.go_on || args.again {
         true => None,
-        false => Some(input::text(&args.text, "the message", NewTurn::MAX_TEXT)?),
+        false => Some(input::something(&args.text, "the message", NewTurn::MAX_TEXT)?),
     };
     let mut connection = connect::connect(global, output).await?;
     connection.drive();
@@ -89,10 +89,10 @@ async fn turn(connection: &Connection, output: Output, args: &AskArgs, text: Opt
 /// Says the text in the conversation asked for.
 async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &str) -> Outcome<(String, TurnReceipt)> {
     let client = &connection.client;
-    let conversation = match args.conversation.as_str() {
+    let (conversation, made) = match args.conversation.as_str() {
         "new" => {
             let made: Conversation = client.post(&connection.path("/conversations"), &json!({})).await?;
-            made.id.to_string()
+            (made.id.to_string(), true)
         }
         other => {
             let id = connection.conversation(other).await?;
@@ -100,12 +100,20 @@ async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &s
             if interrupted(connection, &id).await? {
                 output.say("The last reply here was interrupted; `duet ask --continue` goes on with it.");
             }
-            id
+            (id, false)
         }
     };
-    let path = connection.path(&format!("/conversations/{conversation}/messages"));
-    let receipt = client.post(&path, &json!({"text": text})).await?;
-    Ok((conversation, receipt))
+    let path = connection.path(&format!("/conversations/{conversation}"));
+    match client.post(&format!("{path}/messages"), &json!({"text": text})).await {
+        Ok(receipt) => Ok((conversation, receipt)),
+        Err(failure) => {
+            // What was made for a message that is refused would stay without any; a failure of the way says nothing of the message.
+            if made && matches!(failure, Failure::Say(Exit::Usage | Exit::Refused, _)) {
+                client.remove(&path).await?;
+            }
+            Err(failure)
+        }
+    }
 }
 
 /// Answers the last message of a conversation once more, or goes on with its reply.
@@ -174,7 +182,7 @@ impl Shown {
                 self.print(text)
             }
             Step::Tool(name) if self.terminal => {
-                self.output.say(&format!("({name})"));
+                self.output.aside(&format!("({name})"));
                 Ok(())
             }
             _ => Ok(()),
@@ -242,13 +250,13 @@ async fn tell(
             .get::<Memory>(&connection.path(&format!("/memories/{id}")))
             .await
         {
-            output.say(&format!("  recalled {id}: {}", brief(&memory.text, 100)));
+            output.aside(&format!("  recalled {id}: {}", brief(&memory.text, 100)));
         }
     }
     for id in &reply.remembered {
-        output.say(&format!("  remembered {id}"));
+        output.aside(&format!("  remembered {id}"));
     }
-    output.say(&format!("  {} · conversation {conversation}", written_by(reply)));
+    output.aside(&format!("  {} · conversation {conversation}", written_by(reply)));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::{
     connect::{self, Connection},
     exit::{Failure, Outcome},
     inside,
-    output::{Output, brief},
+    output::{Output, brief, local_time},
 };
 
 /// `duet audit …`.
@@ -53,7 +53,7 @@ async fn list(connection: &Connection, output: Output, limit: usize) -> Outcome 
             let by = if entry.agent_id.is_some() { "agent" } else { "person" };
             [
                 entry.seq.to_string(),
-                entry.at.to_string(),
+                local_time(entry.at),
                 by.to_owned(),
                 entry.action.clone(),
                 brief(&entry.target, 60),

@@ -143,6 +143,11 @@ impl Client {
         self.send(Method::PATCH, path, Some(body), &[]).await?.json().await
     }
 
+    /// `DELETE` of what is answered without a body.
+    pub async fn remove(&self, path: &str) -> Outcome {
+        self.send(Method::DELETE, path, None, &[]).await?.bytes().await.map(drop)
+    }
+
     /// `DELETE`.
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
         self.send(Method::DELETE, path, None, &[]).await?.json().await

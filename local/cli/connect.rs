@@ -3,13 +3,17 @@
 use std::{path::PathBuf, time::Duration};
 
 use duet_api::config::{Config, Sources};
-use duet_core::domain::{Conversation, Membership, Page};
+use duet_core::{
+    domain::{Conversation, Membership, Page},
+    ids::IdPrefix,
+};
 use serde::de::DeserializeOwned;
 
 use super::{
     Global,
     client::Client,
     exit::{Failure, Outcome},
+    ids,
     inside::{self, Inside},
     output::Output,
     paths,
@@ -168,10 +172,20 @@ impl Connection {
         let memberships: Vec<Membership> = client.list("/v1/workspaces").await?;
         let found = match &global.workspace {
             None => memberships.first(),
-            Some(name) => memberships
-                .iter()
-                .find(|one| one.workspace.id.to_string() == *name)
-                .or_else(|| memberships.iter().find(|one| one.workspace.name == *name)),
+            Some(name) => match memberships.iter().find(|one| one.workspace.name == *name) {
+                Some(named) => Some(named),
+                None => {
+                    let ids = memberships.iter().map(|one| one.workspace.id.to_string());
+                    let begun = ids::begun(ids, name);
+                    match begun[..] {
+                        [] => None,
+                        _ => {
+                            let id = ids::only(begun, "workspaces", name)?;
+                            memberships.iter().find(|one| one.workspace.id.to_string() == id)
+                        }
+                    }
+                }
+            },
         };
         match (found, &global.workspace) {
             (Some(membership), _) => Ok(membership.workspace.id.to_string()),
@@ -219,10 +233,23 @@ impl Connection {
         Ok(items)
     }
 
-    /// The id of the conversation named: an id, or `last`.
+    /// The whole id of one of the `things` (`conversations`, `memories`), given whole or by a beginning that only one has.
+    pub async fn whole_id(&self, things: &str, given: &str) -> Outcome<String> {
+        if let Some(whole) = ids::whole(given) {
+            return Ok(whole);
+        }
+        if given.parse::<IdPrefix>().is_err() {
+            return ids::only(Vec::new(), things, given);
+        }
+        let path = self.path(&format!("/{things}/ids?prefix={}", super::client::encode(given)));
+        ids::only(self.client.list(&path).await?, things, given)
+    }
+
+    /// The id of the conversation named: an id or its beginning, or `last`.
     pub async fn conversation(&self, name: &str) -> Outcome<String> {
         if name != "last" {
-            let path = self.path(&format!("/conversations/{}", super::client::encode(name)));
+            let id = self.whole_id("conversations", name).await?;
+            let path = self.path(&format!("/conversations/{id}"));
             return Ok(self.client.get::<Conversation>(&path).await?.id.to_string());
         }
         let latest: Vec<Conversation> = self.pages("/conversations", "", 1).await?;

@@ -16,6 +16,17 @@ pub fn text(words: &[String], what: &str, limit: usize) -> Outcome<String> {
     }
 }
 
+/// [`text`], with something in it.
+pub fn something(words: &[String], what: &str, limit: usize) -> Outcome<String> {
+    let text = text(words, what, limit)?;
+    match text.trim().is_empty() {
+        true => Err(Failure::usage(format!(
+            "The text for {what} is empty. Write it after the command, or pipe it in."
+        ))),
+        false => Ok(text),
+    }
+}
+
 /// The standard input as text.
 pub fn piped(what: &str, limit: usize) -> Outcome<String> {
     let mut bytes = Vec::new();

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::{
     Global,
-    client::encode,
     connect::{self, Connection},
     exit::{Failure, Outcome},
-    output::{Output, brief},
+    ids,
+    output::{Output, brief, local_time},
 };
 
 /// `duet keys …`.
@@ -22,7 +22,7 @@ pub enum KeysCommand {
     List,
     /// Revoke a key at once and for good
     Revoke {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
     },
 }
@@ -105,7 +105,7 @@ async fn list(connection: &Connection, output: Output) -> Outcome {
             let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
             let state = match (key.revoked_at, key.expires_at) {
                 (Some(_), _) => "revoked".to_owned(),
-                (None, Some(time)) => format!("until {time}"),
+                (None, Some(time)) => format!("until {}", local_time(time)),
                 (None, None) => "valid".to_owned(),
             };
             [
@@ -121,10 +121,10 @@ async fn list(connection: &Connection, output: Output) -> Outcome {
 }
 
 async fn revoke(connection: &Connection, output: Output, id: &str) -> Outcome {
-    let key: ApiKey = connection
-        .client
-        .delete(&connection.path(&format!("/keys/{}", encode(id))))
-        .await?;
+    let keys = connection.client.get::<Keys>(&connection.path("/keys")).await?.items;
+    let all = keys.iter().map(|key| key.id.to_string());
+    let id = ids::only(ids::begun(all, id), "keys", id)?;
+    let key: ApiKey = connection.client.delete(&connection.path(&format!("/keys/{id}"))).await?;
     match output.json {
         true => output.value(&key),
         false => {

@@ -1,16 +1,15 @@
 //! `duet member`.
 
-use axum::http::Method;
 use clap::{Args, Subcommand, ValueEnum};
 use duet_core::domain::{Invitation, Member};
 use serde_json::{Value, json};
 
 use super::{
     Global,
-    client::encode,
     connect::{self, Connection},
     exit::{Failure, Outcome},
-    output::{Output, brief},
+    ids,
+    output::{Output, brief, local_day, local_time},
 };
 
 /// Most rows of a list.
@@ -27,12 +26,12 @@ pub enum MemberCommand {
     Invitations,
     /// Take an invitation back, at once and for good
     Revoke {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
     },
     /// Give a member another role
     Role {
-        /// The member: their id or e-mail address
+        /// The member: their e-mail address, or their id or its beginning
         member: String,
         /// The role
         #[arg(value_enum)]
@@ -40,7 +39,7 @@ pub enum MemberCommand {
     },
     /// End somebody's access, at once
     Remove {
-        /// The member: their id or e-mail address
+        /// The member: their e-mail address, or their id or its beginning
         member: String,
     },
 }
@@ -109,7 +108,7 @@ async fn list(connection: &Connection, output: Output) -> Outcome {
                 brief(&member.display_name, 30),
                 brief(&member.email, 40),
                 member.role.to_string(),
-                member.joined_at.to_string(),
+                local_day(member.joined_at),
             ]
         })
         .collect();
@@ -142,7 +141,7 @@ async fn invitations(connection: &Connection, output: Output) -> Outcome {
                 brief(&invitation.email, 40),
                 invitation.role.to_string(),
                 invitation.status.to_string(),
-                invitation.expires_at.to_string(),
+                local_time(invitation.expires_at),
             ]
         })
         .collect();
@@ -154,7 +153,10 @@ async fn invitations(connection: &Connection, output: Output) -> Outcome {
 }
 
 async fn revoke(connection: &Connection, output: Output, id: &str) -> Outcome {
-    let path = connection.path(&format!("/invitations/{}", encode(id)));
+    let invitations: Vec<Invitation> = connection.pages("/invitations", "", MOST).await?;
+    let all = invitations.iter().map(|invitation| invitation.id.to_string());
+    let id = ids::only(ids::begun(all, id), "invitations", id)?;
+    let path = connection.path(&format!("/invitations/{id}"));
     let invitation: Invitation = connection.client.delete(&path).await?;
     match output.json {
         true => output.value(&invitation),
@@ -165,18 +167,29 @@ async fn revoke(connection: &Connection, output: Output, id: &str) -> Outcome {
     }
 }
 
-/// The member of that id or address.
+/// The member of that address or id.
 async fn pick(connection: &Connection, who: &str) -> Outcome<Member> {
     let wanted = who.trim().to_lowercase();
-    let mut members = members(connection).await?.into_iter();
-    members
-        .find(|member| member.email == wanted || member.user_id.to_string() == wanted)
-        .ok_or_else(|| {
-            Failure::not_found(format!(
-                "Nobody here is `{}`. `duet member list` shows who is.",
-                brief(who, 60)
-            ))
-        })
+    let mut members = members(connection).await?;
+    let place = match members.iter().position(|member| member.email == wanted) {
+        Some(place) => Some(place),
+        None => {
+            let begun = ids::begun(members.iter().map(|member| member.user_id.to_string()), &wanted);
+            match begun[..] {
+                [] => None,
+                _ => {
+                    let id = ids::only(begun, "members", &wanted)?;
+                    members.iter().position(|member| member.user_id.to_string() == id)
+                }
+            }
+        }
+    };
+    place.map(|place| members.swap_remove(place)).ok_or_else(|| {
+        Failure::not_found(format!(
+            "Nobody here is `{}`. `duet member list` shows who is.",
+            brief(who, 60)
+        ))
+    })
 }
 
 async fn change_role(connection: &Connection, output: Output, who: &str, role: MemberRole) -> Outcome {
@@ -195,12 +208,7 @@ async fn change_role(connection: &Connection, output: Output, who: &str, role: M
 async fn remove(connection: &Connection, output: Output, who: &str) -> Outcome {
     let member = pick(connection, who).await?;
     let path = connection.path(&format!("/members/{}", member.user_id));
-    connection
-        .client
-        .send(Method::DELETE, &path, None, &[])
-        .await?
-        .bytes()
-        .await?;
+    connection.client.remove(&path).await?;
     match output.json {
         true => output.value(&member),
         false => {

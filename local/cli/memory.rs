@@ -10,7 +10,7 @@ use super::{
     connect::{self, Connection},
     exit::{Failure, Outcome},
     input,
-    output::{Output, brief, confirm, printable},
+    output::{Output, brief, confirm, local_day, local_time, printable},
 };
 
 /// `duet memory …`.
@@ -24,12 +24,12 @@ pub enum MemoryCommand {
     Search(SearchArgs),
     /// Show one memory and where it came from
     Show {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
     },
     /// Remove a memory's text everywhere it went, for good, and print the receipt
     Redact {
-        /// Its id
+        /// Its id, or the beginning of it
         id: String,
         /// Do not ask
         #[arg(long, short)]
@@ -122,7 +122,7 @@ pub struct AddArgs {
     /// When it goes (working memories only)
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
-    /// The memory whose place it takes; that one is kept as history
+    /// The memory whose place it takes, by its id or the beginning of it; that one is kept as history
     #[arg(long, value_name = "ID")]
     supersedes: Option<String>,
 }
@@ -161,7 +161,7 @@ pub struct SearchArgs {
 
 pub async fn run(global: &Global, output: Output, command: MemoryCommand) -> Outcome {
     let text = match &command {
-        MemoryCommand::Add(args) => input::text(&args.text, "the memory", NewMemory::MAX_TEXT)?,
+        MemoryCommand::Add(args) => input::something(&args.text, "the memory", NewMemory::MAX_TEXT)?,
         _ => String::new(),
     };
     let connection = connect::connect(global, output).await?;
@@ -189,7 +189,11 @@ async fn add(connection: &Connection, output: Output, args: &AddArgs, text: &str
     set("egress", args.local_only.then(|| json!("local_only")));
     set("occurred_at", args.occurred_at.as_ref().map(|time| json!(time)));
     set("expires_at", args.expires_at.as_ref().map(|time| json!(time)));
-    set("supersedes", args.supersedes.as_ref().map(|id| json!(id)));
+    let supersedes = match &args.supersedes {
+        Some(id) => Some(connection.whole_id("memories", id).await?),
+        None => None,
+    };
+    set("supersedes", supersedes.map(|id| json!(id)));
     let memory: Memory = connection.client.post(&connection.path("/memories"), &body).await?;
     match output.json {
         true => output.value(&memory),
@@ -226,7 +230,7 @@ fn row(memory: &Memory) -> [String; 5] {
     };
     [
         memory.id.to_string(),
-        memory.occurred_at.to_string().chars().take(10).collect(),
+        local_day(memory.occurred_at),
         memory.domain.to_string(),
         state,
         brief(&memory.text, 80),
@@ -266,10 +270,9 @@ async fn search(connection: &Connection, output: Output, args: &SearchArgs) -> O
 }
 
 async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
-    let provenance: Value = connection
-        .client
-        .get(&connection.path(&format!("/memories/{}/provenance", encode(id))))
-        .await?;
+    let id = connection.whole_id("memories", id).await?;
+    let path = connection.path(&format!("/memories/{id}/provenance"));
+    let provenance: Value = connection.client.get(&path).await?;
     if output.json {
         return output.value(&provenance);
     }
@@ -283,14 +286,18 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
     text.push_str(&format!("{}; models: {}\n", memory.visibility, memory.egress));
     text.push_str(&format!(
         "happened    {}\nheld since  {}\n",
-        memory.occurred_at, memory.valid_from
+        local_time(memory.occurred_at),
+        local_time(memory.valid_from)
     ));
     if let Some(until) = memory.valid_to {
-        text.push_str(&format!("held until  {until}\n"));
+        text.push_str(&format!("held until  {}\n", local_time(until)));
     }
     if let Some(title) = provenance["conversation"]["title"].as_str() {
         let id = provenance["conversation"]["id"].as_str().unwrap_or_default();
         text.push_str(&format!("said in     {} ({id})\n", brief(title, 80)));
+    }
+    if provenance["conversation_deleted"] == true {
+        text.push_str("said in     a conversation that was deleted\n");
     }
     if let Some(said) = provenance["message"]["text"].as_str() {
         text.push_str(&format!("because of  {}\n", brief(said, 200)));
@@ -302,7 +309,8 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
 }
 
 async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) -> Outcome {
-    let path = connection.path(&format!("/memories/{}", encode(id)));
+    let id = connection.whole_id("memories", id).await?;
+    let path = connection.path(&format!("/memories/{id}"));
     if !yes {
         let memory: Memory = connection.client.get(&path).await?;
         let question = format!("Remove \u{201c}{}\u{201d} everywhere, for good?", brief(&memory.text, 60));

@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod conversation;
 mod doctor;
+mod ids;
 mod init;
 mod input;
 mod inside;
@@ -54,23 +55,26 @@ pub struct Cli {
     command: Command,
 }
 
+/// The block of the help that they stand in.
+const GLOBAL: &str = "Global options";
+
 /// Options that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Configuration file (default: $XDG_CONFIG_HOME/duet/duet.toml)
-    #[arg(long, global = true, env = "DUET_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "DUET_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Encrypted data file (default: $XDG_DATA_HOME/duet/duet.db)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Workspace to work in, by id or name (default: the first); for `init` the name of the new one
-    #[arg(long, global = true, env = "DUET_WORKSPACE", value_name = "WORKSPACE")]
+    /// Workspace to work in, by id or its beginning, or by name (default: the first); for `init` the name of the new one
+    #[arg(long, global = true, help_heading = GLOBAL, env = "DUET_WORKSPACE", value_name = "WORKSPACE")]
     workspace: Option<String>,
     /// Write data as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// Say nothing beside the data and errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     quiet: bool,
 }
 
@@ -88,7 +92,7 @@ enum Command {
     /// See and edit agents
     #[command(subcommand)]
     Agent(agent::AgentCommand),
-    /// See and export conversations
+    /// See, export, rename, archive and delete conversations
     #[command(subcommand)]
     Conversation(conversation::ConversationCommand),
     /// See who is in the workspace, invite and remove people

@@ -103,8 +103,10 @@ CREATE TABLE conversation (
     last_ordinal INTEGER NOT NULL DEFAULT 0,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
+    deleted_at   INTEGER, -- the row stays, because its runs refer to it; it holds no text then
     PRIMARY KEY (workspace_id, id),
-    FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id)
+    FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id),
+    CHECK (deleted_at IS NULL OR title = '')
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX conversation_by_user ON conversation (workspace_id, user_id, archived, updated_at DESC, id DESC);
 
@@ -175,7 +177,8 @@ END;
 
 -- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. stalls counts claims
 -- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its
--- answer was lost is known by them. A lease has no time: it holds while its claim lives in the process that has the file.
+-- answer was lost is known by them. A lease has no time: it holds while its claim lives in the process that has the file. A run
+-- outlives its messages, which go with a deleted conversation.
 CREATE TABLE run (
     workspace_id    BLOB NOT NULL,
     id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -198,7 +201,6 @@ CREATE TABLE run (
     updated_at      INTEGER NOT NULL,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversation (workspace_id, id),
-    FOREIGN KEY (workspace_id, message_id) REFERENCES message (workspace_id, id),
     FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX run_one_active ON run (workspace_id, conversation_id) WHERE status IN ('queued', 'running');

@@ -12,7 +12,7 @@ use duet_core::{
         Harness, TestEnv, World,
         memories::{direction, fact, model},
     },
-    domain::{Embedding, Locality, MemoryDomain, NewMemory, Position, RecallMode, RecallQuery},
+    domain::{Bar, Embedding, Locality, MemoryDomain, NewMemory, Position, RecallMode, RecallQuery},
     ids::ConversationId,
     recall::{
         self, Conversation, Conversations, Document, Posting, RecallSource, TermPostings, Totals, index_terms, query_terms,
@@ -183,6 +183,7 @@ async fn answers_are_those_of_everything_read() {
                 limit,
                 domains: None,
                 locality: Locality::Local,
+                bar: Bar::NONE,
                 now: world.env.now(),
             };
             let terms = if mode == RecallMode::Vector {
@@ -200,6 +201,7 @@ async fn answers_are_those_of_everything_read() {
                 Some(&model("other/model", 24)),
                 mode,
                 limit,
+                &query.bar,
                 query.now,
             );
             for (transport, stores) in [("sqlx", &over_sqlx), ("PostgREST", &over_rest)] {

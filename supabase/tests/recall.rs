@@ -4,7 +4,7 @@
 use duet_core::{
     Caller,
     contract::{Harness, World},
-    domain::{Embedding, EmbeddingModel, Locality, RecallMode, RecallQuery, Role},
+    domain::{Bar, Embedding, EmbeddingModel, Locality, RecallMode, RecallQuery, Role},
     ids::{Id, WorkspaceId},
 };
 use duet_supabase::testing::TestDatabase;
@@ -87,6 +87,7 @@ async fn recall_at_ten(db: &TestDatabase, conn: &mut PgConnection, caller: &Call
             limit: 10,
             domains: None,
             locality: Locality::Local,
+            bar: Bar::NONE,
             now: db.env().env().now(),
         };
         let answer = memories.recall(caller, query).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use super::output::printable;
+use super::output::{Style, coloured, paint, printable};
 
 /// Exit codes, as documented for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +87,9 @@ impl Failure {
     pub fn report(self, program: &str) -> ExitCode {
         match self {
             Self::Say(exit, message) => {
+                let program = paint(Style::Red, &format!("{program}:"), coloured(&std::io::stderr()));
                 // It may quote names that people chose.
-                eprintln!("{program}: {}", printable(&message));
+                eprintln!("{program} {}", printable(&message));
                 exit.into()
             }
             Self::Silent(exit) => exit.into(),

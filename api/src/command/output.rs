@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use duet_core::Timestamp;
 use serde::Serialize;
 
 use super::exit::{Failure, Outcome};
@@ -48,30 +49,105 @@ impl Output {
         }
     }
 
+    /// Says something beside the data that need not catch the eye.
+    pub fn aside(&self, text: &str) {
+        self.say(&paint(Style::Dim, text, coloured(&io::stderr())));
+    }
+
+    /// A text for the standard output that stands out, where it is a terminal.
+    pub fn strong(&self, text: &str) -> String {
+        paint(Style::Bold, text, coloured(&io::stdout()))
+    }
+
     /// Writes rows in aligned columns under a heading; says so when there are none.
     pub fn table<const N: usize>(&self, heading: [&str; N], rows: &[[String; N]], none: &str) -> Outcome {
         if rows.is_empty() {
             self.say(none);
             return Ok(());
         }
-        let heading = heading.map(str::to_owned);
-        let all = || std::iter::once(&heading).chain(rows);
-        let width: [usize; N] = std::array::from_fn(|column| all().map(|row| row[column].chars().count()).max().unwrap_or(0));
-        let mut text = String::new();
-        for row in all() {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(width) {
-                line.push_str(&format!("{cell:<width$}  "));
+        self.raw(&aligned(heading, rows, coloured(&io::stdout())))
+    }
+}
+
+/// Rows in columns under a heading; on a terminal the heading stands out and the first column, mostly ids, steps back.
+fn aligned<const N: usize>(heading: [&str; N], rows: &[[String; N]], colour: bool) -> String {
+    let heading = heading.map(str::to_owned);
+    let all = || std::iter::once(&heading).chain(rows);
+    let width: [usize; N] = std::array::from_fn(|column| all().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    for (number, row) in all().enumerate() {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(width).enumerate() {
+            let padding = " ".repeat(width.saturating_sub(cell.chars().count()) + 2);
+            match (number, column) {
+                (1.., 0) => line.push_str(&paint(Style::Dim, cell, colour)),
+                _ => line.push_str(cell),
             }
-            text.push_str(line.trim_end());
-            text.push('\n');
+            line.push_str(&padding);
         }
-        self.raw(&text)
+        match number {
+            0 => text.push_str(&paint(Style::Bold, line.trim_end(), colour)),
+            _ => text.push_str(line.trim_end()),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// How a text is set off on a terminal.
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// Stands out.
+    Bold,
+    /// Steps back.
+    Dim,
+    /// Something is wrong.
+    Red,
+}
+
+/// The text in that style where colour is wanted; as it is otherwise.
+pub fn paint(style: Style, text: &str, colour: bool) -> String {
+    let code = match style {
+        Style::Bold => "1",
+        Style::Dim => "2",
+        Style::Red => "1;31",
+    };
+    match colour && !text.is_empty() {
+        true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        false => text.to_owned(),
+    }
+}
+
+/// Whether a stream takes colour: a terminal does, unless `NO_COLOR` is set or it is a dumb one.
+pub fn coloured(stream: &impl IsTerminal) -> bool {
+    let set = |name| std::env::var(name).unwrap_or_default();
+    wants_colour(stream.is_terminal(), &set("NO_COLOR"), &set("TERM"))
+}
+
+fn wants_colour(terminal: bool, no_color: &str, term: &str) -> bool {
+    terminal && no_color.is_empty() && term != "dumb"
+}
+
+/// A time as people here read it: `2026-05-01 14:30` in the time zone of this machine (or of `TZ`).
+pub fn local_time(at: Timestamp) -> String {
+    in_zone(at, jiff::tz::TimeZone::system(), "%Y-%m-%d %H:%M")
+}
+
+/// The day of it, there.
+pub fn local_day(at: Timestamp) -> String {
+    in_zone(at, jiff::tz::TimeZone::system(), "%Y-%m-%d")
+}
+
+fn in_zone(at: Timestamp, zone: jiff::tz::TimeZone, format: &str) -> String {
+    match jiff::Timestamp::from_millisecond(at.millis()) {
+        Ok(time) => time.to_zoned(zone).strftime(format).to_string(),
+        // Beyond the calendar.
+        Err(_) => at.to_string(),
     }
 }
 
 /// A reader that has gone ends the command quietly; anything else is a failure.
-fn closed(error: io::Error) -> Failure {
+pub fn closed(error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Closed,
         io::ErrorKind::StorageFull => {
@@ -167,6 +243,29 @@ mod tests {
         for text in ["👩\u{200d}🚀", "می\u{200c}خواهم", "שלום"] {
             assert_eq!(printable(text), text);
         }
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        assert!(wants_colour(true, "", "xterm"));
+        assert!(!wants_colour(false, "", "xterm"));
+        assert!(!wants_colour(true, "1", "xterm"));
+        assert!(!wants_colour(true, "", "dumb"));
+        let rows = [["1".to_owned(), "one".to_owned()]];
+        assert_eq!(aligned(["ID", "WORD"], &rows, false), "ID  WORD\n1   one\n");
+        assert_eq!(
+            aligned(["ID", "WORD"], &rows, true),
+            "\u{1b}[1mID  WORD\u{1b}[0m\n\u{1b}[2m1\u{1b}[0m   one\n"
+        );
+    }
+
+    #[test]
+    fn times_are_local() {
+        let at: Timestamp = "2026-05-01T22:30:59.999Z".parse().unwrap();
+        let zone = |hours| jiff::tz::TimeZone::fixed(jiff::tz::offset(hours));
+        assert_eq!(in_zone(at, zone(2), "%Y-%m-%d %H:%M"), "2026-05-02 00:30");
+        assert_eq!(in_zone(at, zone(0), "%Y-%m-%d"), "2026-05-01");
+        assert!(in_zone(Timestamp::from_millis(i64::MAX), zone(0), "%Y").ends_with("ms"));
     }
 
     #[test]

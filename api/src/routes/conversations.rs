@@ -6,7 +6,7 @@ use duet_core::{
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{One, setup::check_name};
+use super::{Ids, One, PrefixQuery, setup::check_name};
 use crate::{
     auth::{Chat, In},
     error::{ApiResult, Problem, ReadProblems, WriteProblems},
@@ -18,7 +18,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_conversations, create_conversation))
         .routes(routes!(search_conversations))
-        .routes(routes!(get_conversation, edit_conversation))
+        .routes(routes!(conversation_ids))
+        .routes(routes!(get_conversation, edit_conversation, delete_conversation))
         .routes(routes!(list_runs))
 }
 
@@ -112,6 +113,23 @@ async fn search_conversations(
     Ok(Answer(state.stores().conversations.search(&caller, &query.q, page).await?))
 }
 
+/// Ids of the person's conversations by their beginning
+///
+/// For people who type a part of an id. The archived ones are among them.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/conversations/ids", tag = "conversations",
+    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PrefixQuery),
+    responses((status = 200, description = "The ids; none where nothing begins so.", body = Ids), ReadProblems)
+)]
+async fn conversation_ids(
+    State(state): State<AppState>,
+    caller: In<Chat>,
+    Query(query): Query<PrefixQuery>,
+) -> ApiResult<Answer<Ids>> {
+    let ids = state.stores().conversations.ids(&caller, query.prefix()?).await?;
+    Ok(Answer(ids.into()))
+}
+
 /// A conversation
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/conversations/{id}", tag = "conversations",
@@ -147,6 +165,27 @@ async fn edit_conversation(
 ) -> ApiResult<Answer<Conversation>> {
     edit.title = edit.title.map(|title| check_name("title", &title, 200)).transpose()?;
     Ok(Answer(state.stores().conversations.edit(&caller, path.id, edit).await?))
+}
+
+/// Delete a conversation
+///
+/// For good: its messages go, also from the search, and what was recorded of its runs but that they took place. Memories that came
+/// from it stay; redact those that are to go as well. 409 while a reply is being written.
+#[utoipa::path(
+    delete, path = "/v1/workspaces/{workspace_id}/conversations/{id}", tag = "conversations",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The conversation.", format = Uuid),
+    ),
+    responses((status = 204, description = "It is gone."), WriteProblems)
+)]
+async fn delete_conversation(
+    State(state): State<AppState>,
+    caller: In<Chat>,
+    Path(path): Path<One<ConversationId>>,
+) -> ApiResult<StatusCode> {
+    state.stores().conversations.delete(&caller, path.id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The runs of a conversation

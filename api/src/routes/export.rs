@@ -1,12 +1,18 @@
+use std::sync::Arc;
+
 use axum::{
+    body::Body,
     extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use duet_core::{
-    domain::{Conversation, Message, MessageRole, MessageStatus, PageRequest},
+    Caller, StoreError,
+    domain::{Conversation, Message, MessageRole, MessageStatus, Page, PageRequest},
     ids::ConversationId,
+    ports::ConversationStore,
 };
+use futures::stream;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -43,7 +49,7 @@ struct ExportQuery {
     format: Format,
 }
 
-/// A whole conversation.
+/// A whole conversation. One message is one line of the file.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ConversationExport {
     /// The conversation.
@@ -53,6 +59,8 @@ pub struct ConversationExport {
 }
 
 /// The whole conversation as a file
+///
+/// Sent in parts as it is read. An answer that breaks off is no whole file: repeat the request.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/conversations/{id}/export", tag = "conversations",
     params(
@@ -71,31 +79,14 @@ async fn export_conversation(
     Path(path): Path<One<ConversationId>>,
     Query(query): Query<ExportQuery>,
 ) -> ApiResult<Response> {
-    let store = &state.stores().conversations;
+    let store = Arc::clone(&state.stores().conversations);
     let conversation = store.conversation(&caller, path.id).await?;
     let conversation = conversation.ok_or_else(|| Problem::not_found("the conversation"))?;
-    let mut messages = Vec::new();
-    let mut cursor = None;
-    loop {
-        let page = PageRequest {
-            cursor,
-            limit: PageRequest::MAX,
-        };
-        let page = store.messages(&caller, path.id, page).await?;
-        messages.extend(page.items);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    messages.reverse();
-    let (kind, extension, body) = match query.format {
-        Format::Markdown => ("text/markdown; charset=utf-8", "md", markdown(&conversation, &messages)),
-        Format::Json => {
-            let export = ConversationExport { conversation, messages };
-            let text = serde_json::to_string_pretty(&export).map_err(|_| Problem::internal())?;
-            ("application/json", "json", text)
-        }
+    // What fails now is a problem; what fails later breaks the answer off.
+    let first = store.transcript(&caller, path.id, WHOLE_PAGE).await?;
+    let (kind, extension) = match query.format {
+        Format::Markdown => ("text/markdown; charset=utf-8", "md"),
+        Format::Json => ("application/json", "json"),
     };
     let name = format!("attachment; filename=\"conversation-{}.{extension}\"", path.id);
     let disposition = HeaderValue::from_str(&name).map_err(|_| Problem::internal())?;
@@ -103,21 +94,113 @@ async fn export_conversation(
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_DISPOSITION, disposition),
     ];
-    Ok((headers, body).into_response())
+    let writing = Writing {
+        store,
+        caller: (*caller).clone(),
+        format: query.format,
+        conversation,
+        next: Next::Page(first),
+        written: 0,
+    };
+    let pages = stream::try_unfold(writing, |writing| async move {
+        writing
+            .step()
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "an export broke off"))
+    });
+    Ok((headers, Body::from_stream(pages)).into_response())
 }
 
-fn markdown(conversation: &Conversation, messages: &[Message]) -> String {
-    let mut text = format!("# {}\n", conversation.title);
-    for message in messages {
-        let who = match message.role {
-            MessageRole::User => "You",
-            MessageRole::Assistant => "Companion",
+/// The first page of a transcript, as large as pages are.
+const WHOLE_PAGE: PageRequest = PageRequest {
+    cursor: None,
+    limit: PageRequest::MAX,
+};
+
+/// An export on its way: page by page as the reader takes it, so that a long conversation is never in memory whole.
+struct Writing {
+    store: Arc<dyn ConversationStore>,
+    caller: Caller,
+    format: Format,
+    conversation: Conversation,
+    next: Next,
+    /// Messages so far.
+    written: usize,
+}
+
+/// What comes next in an export.
+enum Next {
+    /// A page that is there.
+    Page(Page<Message>),
+    /// The page after this cursor.
+    After(String),
+    /// Nothing.
+    End,
+}
+
+impl Writing {
+    /// The next part of the file, and what is left.
+    async fn step(mut self) -> Result<Option<(String, Self)>, StoreError> {
+        let page = match std::mem::replace(&mut self.next, Next::End) {
+            Next::Page(page) => page,
+            Next::After(cursor) => {
+                let page = PageRequest {
+                    cursor: Some(cursor),
+                    ..WHOLE_PAGE
+                };
+                self.store.transcript(&self.caller, self.conversation.id, page).await?
+            }
+            Next::End => return Ok(None),
         };
-        let status = match message.status {
-            MessageStatus::Complete => String::new(),
-            other => format!(" ({other})"),
+        let mut text = match self.written {
+            0 => self.beginning()?,
+            _ => String::new(),
         };
-        text.push_str(&format!("\n## {who}, {}{status}\n\n{}\n", message.created_at, message.text));
+        for message in &page.items {
+            match self.format {
+                Format::Markdown => text.push_str(&markdown(message)),
+                Format::Json => {
+                    text.push_str(if self.written == 0 { "\n" } else { ",\n" });
+                    text.push_str(&json(message)?);
+                }
+            }
+            self.written += 1;
+        }
+        match page.next_cursor {
+            Some(cursor) => self.next = Next::After(cursor),
+            None => text.push_str(self.end()),
+        }
+        Ok(Some((text, self)))
     }
-    text
+
+    fn beginning(&self) -> Result<String, StoreError> {
+        Ok(match self.format {
+            Format::Markdown => format!("# {}\n", self.conversation.title),
+            Format::Json => format!("{{\"conversation\":{},\"messages\":[", json(&self.conversation)?),
+        })
+    }
+
+    fn end(&self) -> &'static str {
+        match self.format {
+            Format::Markdown => "",
+            Format::Json => "\n]}\n",
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| StoreError::unavailable("a message cannot be written as JSON"))
+}
+
+/// A message as a section.
+fn markdown(message: &Message) -> String {
+    let who = match message.role {
+        MessageRole::User => "You",
+        MessageRole::Assistant => "Companion",
+    };
+    let status = match message.status {
+        MessageStatus::Complete => String::new(),
+        other => format!(" ({other})"),
+    };
+    format!("\n## {who}, {}{status}\n\n{}\n", message.created_at, message.text)
 }

@@ -10,7 +10,7 @@ use duet_core::{
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::One;
+use super::{Ids, One, PrefixQuery};
 use crate::{
     auth::{In, MemoryRead, MemoryWrite},
     error::{ApiResult, Code, Problem, ReadProblems, WriteProblems},
@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_memories, create_memory))
         .routes(routes!(search_memories))
+        .routes(routes!(memory_ids))
         .routes(routes!(get_memory, edit_memory))
         .routes(routes!(memory_provenance))
         .routes(routes!(redact_memory))
@@ -195,6 +196,23 @@ async fn search_memories(
     Ok(Answer(answer))
 }
 
+/// Ids of memories by their beginning
+///
+/// For people who type a part of an id. Those that no longer hold, or were redacted, are among them.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace_id}/memories/ids", tag = "memories",
+    params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PrefixQuery),
+    responses((status = 200, description = "The ids; none where nothing begins so.", body = Ids), ReadProblems)
+)]
+async fn memory_ids(
+    State(state): State<AppState>,
+    caller: In<MemoryRead>,
+    Query(query): Query<PrefixQuery>,
+) -> ApiResult<Answer<Ids>> {
+    let ids = state.stores().memories.ids(&caller, query.prefix()?).await?;
+    Ok(Answer(ids.into()))
+}
+
 async fn memory(state: &AppState, caller: &duet_core::Caller, id: MemoryId) -> ApiResult<Memory> {
     let found = state.stores().memories.memories(caller, &[id]).await?;
     found.into_iter().next().ok_or_else(|| Problem::not_found("the memory"))
@@ -250,6 +268,9 @@ pub struct MemoryProvenance {
     /// The conversation it was said in, where the person may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Conversation>,
+    /// Whether the conversation it was said in, one of the person's own, was deleted.
+    #[serde(default)]
+    pub conversation_deleted: bool,
     /// The run that wrote it, where the person may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
@@ -299,6 +320,8 @@ async fn memory_provenance(
     };
     let superseded = superseded(&state, &caller, path.id).await?;
     Ok(Answer(MemoryProvenance {
+        // What is said to somebody is theirs to see until they delete it.
+        conversation_deleted: conversation.is_none() && from.conversation_id.is_some() && memory.user_id == caller.user,
         memory,
         message,
         conversation,

@@ -19,12 +19,16 @@ mod setup;
 mod soul;
 mod workspaces;
 
-use duet_core::ids::WorkspaceId;
-use serde::Deserialize;
+use duet_core::ids::{IdPrefix, WorkspaceId};
+use serde::{Deserialize, Serialize};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{openapi::Document, state::AppState};
+use crate::{
+    error::{ApiResult, Problem},
+    openapi::Document,
+    state::AppState,
+};
 
 /// All routes with their documentation.
 pub(crate) fn all() -> OpenApiRouter<AppState> {
@@ -58,4 +62,35 @@ struct One<T> {
     )]
     workspace_id: WorkspaceId,
     id: T,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct PrefixQuery {
+    /// How the ids begin: 1 to 32 hexadecimal digits; dashes may stand between them.
+    prefix: String,
+}
+
+impl PrefixQuery {
+    fn prefix(&self) -> ApiResult<IdPrefix> {
+        self.prefix
+            .parse()
+            .map_err(|error: duet_core::StoreError| Problem::invalid_field("prefix", error.to_string()))
+    }
+}
+
+/// Ids that begin as asked, at most ten, smallest first.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Ids {
+    /// The ids.
+    pub items: Vec<String>,
+}
+
+impl<T: std::fmt::Display> From<Vec<T>> for Ids {
+    fn from(ids: Vec<T>) -> Self {
+        Self {
+            items: ids.iter().map(ToString::to_string).collect(),
+        }
+    }
 }

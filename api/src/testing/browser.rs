@@ -177,7 +177,7 @@ impl Browser {
 
     /// Waits for the end of a run and returns the newest message of the conversation.
     pub async fn reply(&self, conversation: &str, run: &str) -> Value {
-        for _ in 0..600 {
+        for _ in 0..3_000 {
             let path = format!("{{ws}}/runs/{run}");
             // A database that is away for a moment is no end.
             if let Ok(response) = self.request(Method::GET, &path, None).await
@@ -191,7 +191,7 @@ impl Browser {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("the run did not end within a minute");
+        panic!("the run did not end within five minutes");
     }
 
     /// Opens the stream of a run's events after this `seq`, which must come about.

@@ -4,6 +4,7 @@
 mod canary;
 mod connections;
 mod errors;
+mod export;
 mod identity;
 mod invitations;
 mod keys;

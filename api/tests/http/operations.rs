@@ -16,7 +16,7 @@ async fn health_readiness_and_the_description() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), ready).await.expect("ready soon");
+    tokio::time::timeout(HANG, ready).await.expect("ready");
     let document = server.send(request(Method::GET, "/openapi.json")).await.ok(200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -176,6 +176,7 @@ async fn a_stopping_server_ends_its_streams_and_hands_back_its_runs() {
     let mut server = Server::with(config).await;
     let hold = std::sync::Arc::new(tokio::sync::Notify::new());
     server.model.next(vec![Line::Say("Half a "), Line::Hold(hold)]);
+    let (begun, writes) = tokio::sync::oneshot::channel::<()>();
     let (run, reading) = {
         let ada = server.owner().await;
         let conversation = ada.conversation().await;
@@ -188,17 +189,24 @@ async fn a_stopping_server_ends_its_streams_and_hands_back_its_runs() {
         let router = server.router.clone();
         let reading = tokio::spawn(async move {
             let response = tower::ServiceExt::oneshot(router, asked).await.unwrap();
-            axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap()
+            let mut parts = response.into_body().into_data_stream();
+            let mut text = String::new();
+            let mut begun = Some(begun);
+            while let Some(part) = futures::StreamExt::next(&mut parts).await {
+                text.push_str(std::str::from_utf8(&part.unwrap()).unwrap());
+                if text.contains("Half a ")
+                    && let Some(begun) = begun.take()
+                {
+                    begun.send(()).unwrap();
+                }
+            }
+            text
         });
         (run, reading)
     };
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::timeout(HANG, writes).await.expect("the reply begins").unwrap();
     server.stop();
-    let bytes = tokio::time::timeout(Duration::from_secs(2), reading)
-        .await
-        .expect("streams end")
-        .unwrap();
-    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let text = tokio::time::timeout(HANG, reading).await.expect("streams end").unwrap();
     assert!(text.contains("Half a "), "{text}");
     assert!(!text.contains("RUN_FINISHED"));
     let idle = async {
@@ -206,9 +214,7 @@ async fn a_stopping_server_ends_its_streams_and_hands_back_its_runs() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(8), idle)
-        .await
-        .expect("the driver stops");
+    tokio::time::timeout(HANG, idle).await.expect("the driver stops");
     // The next start takes it up: the run is not lost.
     let claim = server
         .state

@@ -43,6 +43,9 @@ pub const EMAIL: &str = "ada@example.org";
 const FILE_KEY: [u8; 32] = [7; 32];
 pub const PASSWORD: &str = "correct horse battery";
 
+/// Ends what hangs, however slow the machine is.
+pub const HANG: Duration = Duration::from_secs(180);
+
 /// What the model does next.
 pub enum Line {
     /// Says this.
@@ -263,7 +266,7 @@ impl Server {
             .insert(ConnectInfo(SocketAddr::new(ip.into(), 50_000)));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = tokio::time::timeout(Duration::from_secs(30), to_bytes(body, 16 << 20))
+        let bytes = tokio::time::timeout(HANG, to_bytes(body, 16 << 20))
             .await
             .expect("the body ends")
             .unwrap();
@@ -333,8 +336,15 @@ impl Server {
         file.pragma_update(None, "key", format!("x'{}'", hex::encode(FILE_KEY)))
             .unwrap();
         file.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
-        file.execute_batch("PRAGMA busy_timeout = 5000").unwrap();
+        file.execute_batch("PRAGMA busy_timeout = 60000").unwrap();
         file
+    }
+
+    /// Lets the time of a sign-in or key run out.
+    pub fn expire(&self, table: &str, id: &str) {
+        let id: UserId = id.parse().unwrap();
+        let sql = format!("UPDATE {table} SET expires_at = 1 WHERE id = ?1");
+        assert_eq!(self.file().execute(&sql, [*id.uuid().as_bytes()]).unwrap(), 1);
     }
 
     /// Writes an account into the file: somebody whom nobody here has invited.

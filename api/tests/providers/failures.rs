@@ -206,7 +206,7 @@ async fn a_slow_first_byte_is_waited_for_only_so_long() {
             timeout_seconds: 1,
             ..server.provider(kind)
         };
-        server.push(Scripted::text(["late"]).after(Duration::from_secs(3)));
+        server.push(Scripted::text(["late"]).after(Duration::from_secs(300)));
         let error = collect(&*model_of(impatient), ask("PROMPT")).await.1.unwrap();
         check(&error, ModelFailure::TimedOut, &format!("{kind:?}"));
         assert!(

@@ -91,7 +91,7 @@ impl<'a> Person<'a> {
     }
 
     async fn answer(request: reqwest::RequestBuilder) -> Answer {
-        let answer = request.timeout(Duration::from_secs(30)).send().await.unwrap();
+        let answer = request.timeout(Duration::from_secs(180)).send().await.unwrap();
         Answer {
             status: answer.status().as_u16(),
             body: serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
@@ -254,11 +254,14 @@ async fn a_sign_in_is_refreshed_and_ended() {
     // Everywhere, while she reads a reply: the stream ends by itself.
     let run = ana.say(&workspace, "count to 400").await;
     let reading = async {
-        let text = tokio::time::timeout(Duration::from_secs(20), ana.stream(&workspace, &run)).await;
+        let text = tokio::time::timeout(Duration::from_secs(180), ana.stream(&workspace, &run)).await;
         text.expect("the stream ends with the sign-in")
     };
     let leaving = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let path = format!("/v1/workspaces/{workspace}/runs/{run}");
+        while ana.get(&path).await.ok(200)["last_seq"].as_u64() < Some(8) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         let path = "/v1/auth/sign-out?everywhere=true";
         assert_eq!(ana.post(path, &json!({})).await.status, 204);
     };

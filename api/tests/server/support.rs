@@ -158,13 +158,13 @@ impl Served {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(sent.success());
-        for _ in 0..400 {
+        for _ in 0..3_600 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the server did not stop within 20 seconds");
+        panic!("the server did not stop within three minutes");
     }
 
     /// Somebody who signs in.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 use duet_core::{
     Caller, Env,
-    domain::{Embedding, Locality, RecallMode, RecallQuery, Role},
+    domain::{Bar, Embedding, Locality, RecallMode, RecallQuery, Role},
     ids::MemoryId,
     ports::Stores,
 };
@@ -120,6 +120,7 @@ impl Samples {
             limit: 10,
             domains: None,
             locality: Locality::Local,
+            bar: Bar::NONE,
             now: env.now(),
         };
         let start = clock::start();

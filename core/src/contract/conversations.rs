@@ -1,9 +1,14 @@
 //! [`crate::ports::ConversationStore`].
 
-use super::World;
+use super::{World, assert_denied, memories};
 use crate::{
-    domain::{ConversationEdit, MessageRole, PageRequest},
-    error::StoreError,
+    domain::{
+        Claim, ConversationEdit, Message, MessageRole, MessageStatus, MessageTrace, NewMemory, NewTurn, PageRequest, Provenance,
+        Reply, RetryMode, RetryTurn, RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits, Usage,
+    },
+    error::{StoreError, StoreResult},
+    ids::{ConversationId, IdPrefix},
+    ports::ChainCheck,
 };
 
 /// Made, renamed, archived, brought back.
@@ -95,6 +100,214 @@ pub async fn pages(world: &World) {
         conversations.list(&world.owner, false, bad).await,
         Err(StoreError::Invalid(_))
     ));
+}
+
+/// A beginning finds the ids of one's own conversations and memories.
+pub async fn ids_by_prefix(world: &World) {
+    let (conversations, memories) = (&world.stores.conversations, &world.stores.memories);
+    let prefix = |text: &str| text.parse::<IdPrefix>().unwrap();
+    let mine = world.conversation(&world.owner).await.id;
+    let archived = world.conversation(&world.owner).await.id;
+    let archive = ConversationEdit {
+        title: None,
+        archived: Some(true),
+    };
+    conversations.edit(&world.owner, archived, archive).await.unwrap();
+    let theirs = world.conversation(&world.member).await.id;
+    let whole = |id: ConversationId| prefix(&id.to_string());
+    assert_eq!(conversations.ids(&world.owner, whole(mine)).await.unwrap(), [mine]);
+    assert_eq!(
+        conversations
+            .ids(&world.owner, prefix(&mine.to_string()[..30]))
+            .await
+            .unwrap(),
+        [mine]
+    );
+    assert_eq!(conversations.ids(&world.owner, whole(theirs)).await.unwrap(), []);
+    let mut all = vec![mine, archived];
+    all.sort();
+    assert_eq!(conversations.ids(&world.owner, prefix("0")).await.unwrap(), all);
+
+    let mut ids = Vec::new();
+    for number in 0..=IdPrefix::MOST {
+        let memory = memories::fact(&world.env, &format!("Fact {number}"));
+        ids.push(memories.remember(&world.owner, memory, None).await.unwrap().id);
+    }
+    ids.sort();
+    let last = prefix(&ids[3].to_string());
+    assert_eq!(memories.ids(&world.owner, last).await.unwrap(), [ids[3]]);
+    assert_eq!(memories.ids(&world.stranger, last).await.unwrap(), []);
+    ids.truncate(usize::try_from(IdPrefix::MOST).unwrap());
+    assert_eq!(memories.ids(&world.owner, prefix("0")).await.unwrap(), ids);
+    let agent = world.agent_of(&world.owner).await;
+    assert_denied(memories.ids(&agent, last).await, "person");
+}
+
+/// A deleted conversation is absent with all its text; the chains of its runs hold, and memories that came from it stay.
+pub async fn deletion(world: &World) {
+    let stores = &world.stores;
+    let id = world.conversation(&world.owner).await.id;
+    let other = world.conversation(&world.owner).await.id;
+    world.ask(&world.owner, other, "Of the lake, elsewhere").await;
+    let _elsewhere = world.claim().await.unwrap();
+    let first = NewTurn {
+        idempotency_key: Some("once".into()),
+        ..world.turn(id, "A secret of the lake")
+    };
+    let receipt = stores.runs.start_turn(&world.owner, first.clone()).await.unwrap();
+    let busy = stores.conversations.delete(&world.owner, id).await;
+    assert!(matches!(busy, Err(StoreError::Conflict(_))), "{busy:?}");
+    let claim = world.claim().await.unwrap();
+    settle(world, &claim, "The lake is deep").await;
+    let memory = NewMemory {
+        provenance: Provenance {
+            conversation_id: Some(id),
+            message_id: Some(receipt.message_id),
+            run_id: Some(receipt.run_id),
+            user_id: Some(world.owner.user),
+            ..Provenance::default()
+        },
+        ..memories::fact(&world.env, "The lake is deep")
+    };
+    let memory = stores.memories.remember(&world.owner, memory, None).await.unwrap();
+
+    let agent = world.agent_of(&world.owner).await;
+    assert_denied(stores.conversations.delete(&agent, id).await, "person");
+    for person in [&world.member, &world.stranger] {
+        let refused = stores.conversations.delete(person, id).await;
+        assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
+    }
+    stores.conversations.delete(&world.owner, id).await.unwrap();
+
+    let conversations = &stores.conversations;
+    let all = PageRequest::first(10);
+    let archived = ConversationEdit {
+        title: None,
+        archived: Some(true),
+    };
+    assert!(conversations.conversation(&world.owner, id).await.unwrap().is_none());
+    assert!(conversations.conversation(&agent, id).await.unwrap().is_none());
+    let listed = conversations.list(&world.owner, false, all.clone()).await.unwrap().items;
+    assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), [other]);
+    assert!(
+        conversations
+            .list(&world.owner, true, all.clone())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    let prefix: IdPrefix = id.to_string().parse().unwrap();
+    assert!(conversations.ids(&world.owner, prefix).await.unwrap().is_empty());
+    let found = conversations.search(&world.owner, "lake", all.clone()).await.unwrap().items;
+    assert!(found.iter().all(|hit| hit.conversation_id == other), "{found:?}");
+    let named = [receipt.message_id, receipt.reply_id];
+    assert!(conversations.messages_by_id(&world.owner, &named).await.unwrap().is_empty());
+    let events = stores.runs.events(&world.owner, receipt.run_id, 0, 10).await.unwrap().events;
+    assert!(!events.is_empty() && events.iter().all(|stored| stored.event.is_none()));
+    let gone = |result: StoreResult<()>| assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
+    gone(conversations.messages(&world.owner, id, all.clone()).await.map(drop));
+    gone(conversations.transcript(&world.owner, id, all.clone()).await.map(drop));
+    gone(conversations.edit(&world.owner, id, archived).await.map(drop));
+    gone(conversations.delete(&world.owner, id).await);
+    gone(stores.runs.runs(&world.owner, id, all.clone()).await.map(drop));
+    gone(stores.runs.start_turn(&world.owner, first).await.map(drop));
+    gone(
+        stores
+            .runs
+            .start_turn(&world.owner, world.turn(id, "Still there?"))
+            .await
+            .map(drop),
+    );
+    let retry = RetryTurn {
+        message_id: receipt.message_id,
+        run_id: world.env.id(),
+        reply_id: world.env.id(),
+        mode: RetryMode::Restart,
+        limits: TurnLimits::default(),
+    };
+    gone(stores.runs.retry_turn(&world.owner, retry).await.map(drop));
+    let again = conversations.create(&world.owner, id, None, None).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+
+    let kept = stores.memories.memories(&world.owner, &[memory.id]).await.unwrap();
+    assert_eq!(kept, [memory]);
+    assert!(matches!(
+        stores.audit.verify(&world.owner).await.unwrap(),
+        ChainCheck::Intact(_)
+    ));
+    let entries = stores.audit.entries(&world.owner, all).await.unwrap().items;
+    let entry = entries.iter().find(|entry| entry.action == "conversation.delete").unwrap();
+    assert_eq!(entry.target, format!("conversation:{id}"));
+    assert_eq!(entry.details, serde_json::json!({"messages": 2, "runs": 1}));
+}
+
+/// Ends a run with this reply.
+async fn settle(world: &World, claim: &Claim, text: &str) {
+    let settlement = Settlement {
+        status: RunStatus::Done,
+        reason: None,
+        events: vec![
+            RunEvent::Finished {
+                outcome: RunOutcome::Completed,
+                reply: Some(MessageStatus::Complete),
+                usage: Usage::default(),
+                cost_micros: None,
+            }
+            .into(),
+        ],
+        reply: Some(Reply {
+            status: MessageStatus::Complete,
+            text: text.into(),
+            trace: MessageTrace::default(),
+        }),
+    };
+    let log = &world.stores.run_log;
+    log.settle(claim.run.id, claim.lease, 1, world.env.id(), settlement)
+        .await
+        .unwrap();
+}
+
+/// A page of messages ends by count and by bytes; the pages hold each message once, from either end.
+pub async fn pages_of_messages(world: &World) {
+    const REPLY: usize = 400 * 1024;
+    let conversations = &world.stores.conversations;
+    let id = world.conversation(&world.owner).await.id;
+    for turn in 1..=4 {
+        world.ask(&world.owner, id, &format!("Question {turn}")).await;
+        let claim = world.claim().await.unwrap();
+        settle(world, &claim, &turn.to_string().repeat(REPLY)).await;
+    }
+    let first = |message: &Message| message.text.chars().next().unwrap();
+    let mut newest_first = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = PageRequest { cursor, limit: 50 };
+        let page = conversations.messages(&world.owner, id, page).await.unwrap();
+        newest_first.push(page.items.iter().map(first).collect::<String>());
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(newest_first, ["4Q3Q", "2Q1Q"], "not more than a mebibyte and one message");
+    let mut oldest_first = Vec::new();
+    loop {
+        let page = PageRequest { cursor, limit: 2 };
+        let page = conversations.transcript(&world.owner, id, page).await.unwrap();
+        oldest_first.push(page.items.iter().map(first).collect::<String>());
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(oldest_first, ["Q1", "Q2", "Q3", "Q4"]);
+    for other in [&world.member, &world.stranger] {
+        match conversations.transcript(other, id, PageRequest::first(10)).await {
+            Ok(page) => assert!(page.items.is_empty()),
+            Err(error) => assert!(matches!(error, StoreError::NotFound(_)), "{error}"),
+        }
+    }
 }
 
 /// Full text over one's own messages; any text is a query.

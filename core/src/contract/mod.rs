@@ -98,7 +98,7 @@ macro_rules! contract_suite {
                           one_of_many_is_let_in, open_invitations_are_bounded, invitations_stay_in_their_workspace }
             members { removal, leaving, roles, no_turn_slips_through }
             agents { primaries, edits, souls }
-            conversations { life_of_a_conversation, pages, search, privacy_of_conversations }
+            conversations { life_of_a_conversation, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_turn_at_a_time, retries, cancelling, event_pages, bad_turns }
             run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating }
             turns { models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,

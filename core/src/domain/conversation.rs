@@ -119,6 +119,13 @@ pub struct RunEnd {
     pub reason: Option<String>,
 }
 
+impl Message {
+    /// Roughly how many bytes it is when it is sent.
+    pub fn weight(&self) -> usize {
+        self.text.len() + self.trace.as_ref().map_or(0, MessageTrace::weight)
+    }
+}
+
 /// What every reply of the built-in offline fallback begins with. It says so to readers of plain text, and is no part of the answer.
 pub const OFFLINE_LABEL: &str = "(offline fallback: no model is configured)";
 
@@ -139,6 +146,16 @@ pub struct MessageTrace {
     pub recalled: Vec<MemoryId>,
     /// The memories that were written.
     pub remembered: Vec<MemoryId>,
+}
+
+impl MessageTrace {
+    /// An id with its quotes and comma.
+    const ID: usize = 40;
+
+    fn weight(&self) -> usize {
+        let tools = self.tools.iter().map(|tool| tool.call_id.len() + tool.name.len() + Self::ID);
+        tools.sum::<usize>() + (self.recalled.len() + self.remembered.len()) * Self::ID
+    }
 }
 
 /// One tool call of a turn.

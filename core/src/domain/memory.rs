@@ -363,6 +363,24 @@ word_enum! {
     }
 }
 
+/// What makes a memory an answer at all: that it is among the best of what there is does not make it one. Recall by words and by
+/// both leaves out what has neither; a recall by vectors alone gives the nearest, however far they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bar {
+    /// The share, from 0 to 1, of what the question's words tell that the memory has with its surroundings.
+    pub words: f64,
+    /// Or the cosine.
+    pub cosine: f32,
+}
+
+impl Bar {
+    /// No bar: whatever has a score.
+    pub const NONE: Self = Self {
+        words: 0.0,
+        cosine: -1.0,
+    };
+}
+
 /// A question to memory.
 #[derive(Clone, Debug)]
 pub struct RecallQuery {
@@ -378,6 +396,8 @@ pub struct RecallQuery {
     pub domains: Option<Vec<MemoryDomain>>,
     /// Only what a model computing there may read.
     pub locality: Locality,
+    /// What makes a memory an answer.
+    pub bar: Bar,
     /// The time of asking, for recency and validity.
     pub now: Timestamp,
 }

@@ -15,6 +15,9 @@ impl PageRequest {
     /// The largest page.
     pub const MAX: u32 = 200;
 
+    /// A page of messages ends where their texts and traces pass so many bytes together; one message is always in it.
+    pub const MAX_BYTES: usize = 1024 * 1024;
+
     /// The first page.
     pub fn first(limit: u32) -> Self {
         Self { cursor: None, limit }

@@ -1,5 +1,6 @@
 //! Memory as the rest of Duet uses it: texts in, texts out, vectors made on the way.
 
+mod bar;
 mod memories;
 pub mod quality;
 

@@ -4,7 +4,7 @@ use crate::{
     caller::Caller,
     domain::{Conversation, ConversationEdit, Message, MessageHit, Page, PageRequest},
     error::StoreResult,
-    ids::{AgentId, ConversationId, MessageId},
+    ids::{AgentId, ConversationId, IdPrefix, MessageId},
 };
 
 /// Conversations and messages. A person sees their own only; an agent sees those of the person it acts for.
@@ -29,8 +29,20 @@ pub trait ConversationStore: Send + Sync {
     /// Renames, archives or brings back (a person only).
     async fn edit(&self, caller: &Caller, id: ConversationId, edit: ConversationEdit) -> StoreResult<Conversation>;
 
-    /// Messages, **newest first**; replies that gave way to a retry are left out.
+    /// Deletes a conversation for good (a person only): its messages, what search knows of them, its title and the payloads of its
+    /// runs go; that the runs took place stays, by ids and hashes, and memories that came from it stay. `Conflict` while a reply is
+    /// being written. From then on it is absent, and its id stays taken. On record as `conversation.delete`.
+    async fn delete(&self, caller: &Caller, id: ConversationId) -> StoreResult<()>;
+
+    /// Ids of the caller's conversations that begin like this, smallest first, at most [`IdPrefix::MOST`].
+    async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<ConversationId>>;
+
+    /// Messages, **newest first**; replies that gave way to a retry are left out. A page also ends where its messages pass
+    /// [`PageRequest::MAX_BYTES`]; its cursor continues there.
     async fn messages(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<Page<Message>>;
+
+    /// The same messages in the same pages, **oldest first**: for reading a conversation from its beginning.
+    async fn transcript(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<Page<Message>>;
 
     /// These messages, in the order asked for; invisible or unknown ones are left out.
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>>;

@@ -6,7 +6,7 @@ use crate::{
         Embedding, Memory, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery, RedactionReceipt,
     },
     error::StoreResult,
-    ids::{MemoryId, RedactionId},
+    ids::{IdPrefix, MemoryId, RedactionId},
 };
 
 /// Memories (M1–M10). Visible are: the shared ones and the caller's private ones; to an agent, of those the ones within
@@ -22,6 +22,9 @@ pub trait MemoryStore: Send + Sync {
 
     /// These memories, in the order asked for; invisible or unknown ones are left out.
     async fn memories(&self, caller: &Caller, ids: &[MemoryId]) -> StoreResult<Vec<Memory>>;
+
+    /// Ids of visible memories that begin like this, smallest first, at most [`IdPrefix::MOST`] (a person only).
+    async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<MemoryId>>;
 
     /// Visible memories, newest first.
     async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>>;

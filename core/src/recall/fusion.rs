@@ -6,14 +6,17 @@ use crate::domain::EmbeddingModel;
 ///
 /// The built-in lexical embedder sees little that the words do not say: on two synthetic sets of conversations, weights of 0.1 and
 /// 0.25 took some of the answers that only neighbouring turns give away out of full text's first ten. So it never moves what words found; it adds, behind that,
-/// what shares no whole word with the question (another spelling, say).
+/// what shares no whole word with the question (another spelling, say): below every match of words, and above [`LEAST`].
 pub fn vector_weight(model: &EmbeddingModel, words_found_it: bool) -> f64 {
     match (model.id.starts_with("builtin/"), words_found_it) {
         (true, true) => 0.0,
-        (true, false) => 1e-6,
+        (true, false) => 0.005,
         (false, _) => 1.0,
     }
 }
+
+/// A score that is shown as 0.000 is none.
+pub(super) const LEAST: f64 = 0.0005;
 
 /// A cosine on a scale from 0 to 1 on which "no nearer than anything else" is 0: every model has its own usual height.
 /// `floor` is the cosine of the last one of a full pool of nearest memories (of a pool not full, in proportion).

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use crate::{
     clock::Timestamp,
-    domain::{EmbeddingModel, RecallMode},
+    domain::{Bar, EmbeddingModel, RecallMode},
     ids::{ConversationId, MemoryId},
 };
 
@@ -42,6 +42,16 @@ pub struct Ranked {
     pub cosine: Option<f32>,
     /// Its full-text score with its surroundings, where words matched.
     pub text: Option<f64>,
+    /// The share of what the question's words tell that this is.
+    pub share: f64,
+}
+
+impl Ranked {
+    /// Whether it is about the question.
+    fn clears(&self, bar: &Bar) -> bool {
+        self.score >= fusion::LEAST
+            && ((self.text.is_some() && self.share >= bar.words) || self.cosine.is_some_and(|cosine| cosine >= bar.cosine))
+    }
 }
 
 /// What full text says of a question.
@@ -61,7 +71,7 @@ pub fn nearest_count(mode: RecallMode, limit: usize) -> usize {
     }
 }
 
-/// Ranks what `source` holds for a question and returns at most `limit`, best first; equal scores by id.
+/// Ranks what `source` holds for a question and returns at most `limit` that clear the bar, best first; equal scores by id.
 /// `terms` are the question's ([`super::query_terms`]), `model` the one that made the question's vector.
 ///
 /// `Vector` orders by cosine alone, `Fts` by words alone; `Hybrid` adds to the full-text score, brought to 0…1, the
@@ -72,6 +82,7 @@ pub fn rank<S: RecallSource + ?Sized>(
     model: Option<&EmbeddingModel>,
     mode: RecallMode,
     limit: usize,
+    bar: &Bar,
     now: Timestamp,
 ) -> Result<Vec<Ranked>, S::Error> {
     let mut ranked = match (mode, model) {
@@ -79,6 +90,9 @@ pub fn rank<S: RecallSource + ?Sized>(
         (RecallMode::Vector, _) => by_vector(source, nearest_count(mode, limit))?,
         (RecallMode::Hybrid, Some(model)) => fused(source, terms, model, nearest_count(mode, limit), now)?,
     };
+    if mode != RecallMode::Vector {
+        ranked.retain(|ranked| ranked.clears(bar));
+    }
     ranked.sort_by(|a, b| order((a.score, a.id), (b.score, b.id)));
     ranked.truncate(limit);
     Ok(ranked)
@@ -93,6 +107,11 @@ fn age(now: Timestamp, document: &Document) -> i64 {
     now.millis().saturating_sub(document.occurred_at.millis())
 }
 
+/// The share of what could be scored.
+fn share(score: f64, ceiling: f64) -> f64 {
+    if ceiling > 0.0 { score / ceiling } else { 0.0 }
+}
+
 fn by_text<S: RecallSource + ?Sized>(source: &mut S, terms: &[String], now: Timestamp) -> Result<Vec<Ranked>, S::Error> {
     let text = text_ranking(source, terms)?;
     Ok(text
@@ -104,6 +123,7 @@ fn by_text<S: RecallSource + ?Sized>(source: &mut S, terms: &[String], now: Time
             score: score * fusion::recency(age(now, &document)),
             cosine: None,
             text: Some(score),
+            share: share(score, text.ceiling),
         })
         .collect())
 }
@@ -118,6 +138,7 @@ fn by_vector<S: RecallSource + ?Sized>(source: &mut S, limit: usize) -> Result<V
             score: f64::from(cosine),
             cosine: Some(cosine),
             text: None,
+            share: 0.0,
         })
         .collect())
 }
@@ -180,6 +201,7 @@ fn fused<S: RecallSource + ?Sized>(
                 score: (words + weight * vectors) * fusion::recency(age(now, &document)),
                 cosine,
                 text: text_score,
+                share: share(text_score.unwrap_or(0.0), text.ceiling),
             }
         })
         .collect())
@@ -304,6 +326,9 @@ mod tests {
             }
         }
         fn ask(&mut self, question: &str, mode: RecallMode, limit: usize) -> Vec<Ranked> {
+            self.ask_above(&Bar::NONE, question, mode, limit)
+        }
+        fn ask_above(&mut self, bar: &Bar, question: &str, mode: RecallMode, limit: usize) -> Vec<Ranked> {
             let model = EmbeddingModel {
                 id: "m".into(),
                 dimensions: 2,
@@ -314,6 +339,7 @@ mod tests {
                 Some(&model),
                 mode,
                 limit,
+                bar,
                 Timestamp::from_millis(1),
             )
             .unwrap()
@@ -449,6 +475,43 @@ mod tests {
                 prop_assert_eq!(both, words);
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_about_the_question_is_no_answer() {
+        let mut shelf = Shelf {
+            texts: vec![
+                ("my boat is red".into(), None, 0.6),
+                ("a vessel for the lake".into(), None, 0.55),
+                ("tea at four".into(), None, 0.1),
+                (
+                    "the house with the tea garden and the long red fence by the station".into(),
+                    None,
+                    0.05,
+                ),
+            ],
+            backwards: false,
+        };
+        let bar = Bar { words: 0.2, cosine: 0.4 };
+        for (mode, expected) in [(RecallMode::Hybrid, vec![0, 1]), (RecallMode::Fts, vec![0])] {
+            let mut found: Vec<i64> = shelf
+                .ask_above(&bar, "where is my boat, the red one", mode, 10)
+                .iter()
+                .map(|ranked| ranked.memory)
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{mode}");
+            assert!(shelf.ask_above(&bar, "opera tickets", RecallMode::Fts, 10).is_empty());
+        }
+        let vectors = shelf.ask_above(&bar, "", RecallMode::Vector, 10);
+        assert_eq!(vectors.len(), 4, "the nearest were asked for");
+        for text in &mut shelf.texts {
+            text.2 = 0.0;
+        }
+        assert!(
+            shelf.ask("opera tickets", RecallMode::Hybrid, 10).is_empty(),
+            "a score of 0.000 is none"
+        );
     }
 
     #[test]

@@ -70,9 +70,7 @@ pub(super) async fn gather(
         },
     );
     let (recalled, text_only_recall) = if may_read && !question.text.trim().is_empty() {
-        let answer = memories
-            .recall(caller, question, RecallMode::Hybrid, RECALLED, None, locality)
-            .await?;
+        let answer = memories.recall_unasked(caller, question, RECALLED, locality).await?;
         (answer.items, answer.mode == RecallMode::Fts)
     } else {
         (Vec::new(), false)

@@ -23,11 +23,19 @@ async fn postgres_may_restart_in_the_middle_of_a_run() {
     postgres.stop();
     tokio::time::sleep(Duration::from_secs(1)).await;
     postgres.start_again();
-    // Whatever the worker made of it: the schedule finds what is left.
     while stream.next().await.is_some() {}
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    platform.schedule();
-    gapless(&whole_log(&platform, &ada, run).await);
+    // Whatever the worker made of it: the schedule, which comes again and again, finds what is left.
+    let log = {
+        let log = whole_log(&platform, &ada, run);
+        tokio::pin!(log);
+        loop {
+            tokio::select! {
+                log = &mut log => break log,
+                () = tokio::time::sleep(Duration::from_secs(1)) => platform.schedule(),
+            }
+        }
+    };
+    gapless(&log);
     let status = ada.reply(&talk, run).await["status"].clone();
     assert!(status == "complete" || status == "interrupted", "{status}");
     let next = ada.say(&talk, "Hello again.").await;

@@ -2,15 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Once,
+    sync::{Arc, Once},
 };
 
-use duet_core::crypto::derive_key;
+use duet_core::{StoreError, StoreResult, crypto::derive_key};
 use ring::hmac;
 use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 use zeroize::Zeroizing;
 
-use super::{acting, authorizer, open::OpenError};
+use super::{acting, authorizer, db::Db, error::DbError, open::OpenError};
 use crate::key::FileKey;
 
 /// Page size of new files: vectors of 1,536 single-precision numbers fit without overflow chains getting long.
@@ -90,6 +90,25 @@ impl Connector {
         self.prepare(&conn, access)
             .map_err(|error| OpenError::from_sqlite(&self.path, error))?;
         Ok(conn)
+    }
+
+    /// Empties the write-ahead log, so that what was removed from the file is not in it either. `done` is what has happened by now.
+    pub async fn checkpoint(self: &Arc<Self>, db: &Db, done: &str) -> StoreResult<()> {
+        // The lock on the file goes with the last `Db`: not before this connection.
+        let (connector, db) = (Arc::clone(self), db.clone());
+        let emptied = tokio::task::spawn_blocking(move || -> Result<(), DbError> {
+            let _db = db;
+            let conn = connector
+                .connect(Access::Write)
+                .map_err(|error| StoreError::unavailable(error.to_string()))?;
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            Ok(())
+        })
+        .await;
+        match emptied {
+            Ok(emptied) => Ok(emptied?),
+            Err(_) => Err(StoreError::unavailable(format!("Duet is shutting down. {done}"))),
+        }
     }
 
     /// Sets the key, before anything else, and checks that it is in effect and fits.

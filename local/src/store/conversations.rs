@@ -1,25 +1,33 @@
 //! Conversations and their messages.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{Conversation, ConversationEdit, Message, MessageHit, Page, PageRequest, check_title},
-    ids::{AgentId, ConversationId, MessageId, UserId, WorkspaceId},
+    ids::{AgentId, ConversationId, IdPrefix, MessageId, UserId, WorkspaceId},
     ports::ConversationStore,
     search::words,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    agents, cursor,
+    agents,
+    connect::Connector,
+    cursor,
     db::Db,
+    deletion,
     error::DbResult,
     rows::{blob, count, id, int, labels, opt_id, opt_json, time, word},
     search,
 };
 
 /// The conversations on the file.
-pub struct LocalConversations(pub(super) Db);
+pub struct LocalConversations {
+    pub(super) db: Db,
+    pub(super) connector: Arc<Connector>,
+}
 
 /// Whose conversations are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +49,8 @@ impl From<&Caller> for Owner {
 
 const CONVERSATION: &str =
     "SELECT c.*, (SELECT r.id FROM run r WHERE r.workspace_id = c.workspace_id AND r.conversation_id = c.id
-                                  AND r.status IN ('queued', 'running')) AS active_run FROM conversation c";
+                                  AND r.status IN ('queued', 'running')) AS active_run FROM conversation c
+     WHERE c.deleted_at IS NULL";
 
 fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
     Ok(Conversation {
@@ -60,7 +69,7 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
 /// A conversation that this person sees.
 pub fn find(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<Option<Conversation>> {
     let mut statement = conn.prepare_cached(&format!(
-        "{CONVERSATION} WHERE c.workspace_id = ?1 AND c.id = ?2 AND c.user_id = ?3"
+        "{CONVERSATION} AND c.workspace_id = ?1 AND c.id = ?2 AND c.user_id = ?3"
     ))?;
     Ok(statement
         .query_row(params![blob(owner.workspace), blob(id), blob(owner.user)], conversation)
@@ -106,6 +115,30 @@ pub fn find_message(conn: &Connection, owner: Owner, id: MessageId) -> DbResult<
         .optional()?)
 }
 
+/// A page of a conversation's messages, from the place `from` on (`?3`) in `order`. Rows are read one by one, so that no more of a
+/// conversation is in memory than the page takes.
+fn page_of_messages(
+    conn: &Connection,
+    owner: Owner,
+    id: ConversationId,
+    order: &str,
+    from: i64,
+    size: usize,
+) -> DbResult<Page<Message>> {
+    require(conn, owner, id)?;
+    let mut statement = conn.prepare_cached(&format!(
+        "{MESSAGE} WHERE m.workspace_id = ?1 AND m.conversation_id = ?2 AND {order}"
+    ))?;
+    let rows = statement.query_map(params![blob(owner.workspace), blob(id), from, cursor::limit(size)], message)?;
+    Ok(cursor::weighed(
+        rows,
+        size,
+        PageRequest::MAX_BYTES,
+        Message::weight,
+        |found| int(found.ordinal).to_string(),
+    )?)
+}
+
 /// Takes the next place in a conversation.
 pub fn next_ordinal(tx: &Connection, workspace: WorkspaceId, conversation: ConversationId, now: i64) -> DbResult<i64> {
     let mut statement = tx.prepare_cached(
@@ -138,8 +171,8 @@ impl ConversationStore for LocalConversations {
     ) -> StoreResult<Conversation> {
         caller.require_person("start a conversation")?;
         let title = title.map(check_title).transpose()?.unwrap_or_default();
-        let (owner, now) = (Owner::from(caller), self.0.env().now());
-        self.0
+        let (owner, now) = (Owner::from(caller), self.db.env().now());
+        self.db
             .write(move |tx| {
                 if let Some(made) = find(tx, owner, id)? {
                     return Ok(made);
@@ -173,16 +206,16 @@ impl ConversationStore for LocalConversations {
 
     async fn conversation(&self, caller: &Caller, id: ConversationId) -> StoreResult<Option<Conversation>> {
         let owner = Owner::from(caller);
-        self.0.read_for(caller, move |conn| find(conn, owner, id)).await
+        self.db.read_for(caller, move |conn| find(conn, owner, id)).await
     }
 
     async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<Page<Conversation>> {
         let (owner, size) = (Owner::from(caller), request.size());
         let (millis, last) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
-        self.0
+        self.db
             .read_for(caller, move |conn| {
                 let mut statement = conn.prepare_cached(&format!(
-                    "{CONVERSATION} WHERE c.workspace_id = ?1 AND c.user_id = ?2 AND c.archived = ?3 AND (c.updated_at, c.id) < (?4, ?5)
+                    "{CONVERSATION} AND c.workspace_id = ?1 AND c.user_id = ?2 AND c.archived = ?3 AND (c.updated_at, c.id) < (?4, ?5)
                      ORDER BY c.updated_at DESC, c.id DESC LIMIT ?6"
                 ))?;
                 let rows = statement.query_map(
@@ -200,7 +233,7 @@ impl ConversationStore for LocalConversations {
         caller.require_person("change a conversation")?;
         let title = edit.title.as_deref().map(check_title).transpose()?;
         let owner = Owner::from(caller);
-        self.0
+        self.db
             .write(move |tx| {
                 require(tx, owner, id)?;
                 tx.execute(
@@ -213,27 +246,63 @@ impl ConversationStore for LocalConversations {
             .await
     }
 
+    async fn delete(&self, caller: &Caller, id: ConversationId) -> StoreResult<()> {
+        caller.require_person("delete a conversation")?;
+        let (owner, env) = (Owner::from(caller), self.db.env().clone());
+        self.db.write(move |tx| deletion::delete(tx, &env, owner, id)).await?;
+        // The log of the file still holds what was written before.
+        self.connector.checkpoint(&self.db, "The conversation is deleted.").await
+    }
+
+    async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<ConversationId>> {
+        let owner = Owner::from(caller);
+        self.db
+            .read_for(caller, move |conn| {
+                let mut statement = conn.prepare_cached(
+                    "SELECT id FROM conversation
+                     WHERE workspace_id = ?1 AND id BETWEEN ?2 AND ?3 AND user_id = ?4 AND deleted_at IS NULL ORDER BY id LIMIT ?5",
+                )?;
+                let (low, high) = prefix.range();
+                let found = statement.query_map(
+                    params![
+                        blob(owner.workspace),
+                        low.as_bytes(),
+                        high.as_bytes(),
+                        blob(owner.user),
+                        int(IdPrefix::MOST)
+                    ],
+                    |row| self::id(row, "id"),
+                )?;
+                Ok(found.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+        const NEWEST_FIRST: &str = "m.ordinal < ?3 AND m.superseded = 0 ORDER BY m.ordinal DESC LIMIT ?4";
         let (owner, size) = (Owner::from(caller), request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
-        self.0
+        self.db
             .read_for(caller, move |conn| {
-                require(conn, owner, id)?;
-                let mut statement = conn.prepare_cached(&format!(
-                    "{MESSAGE} WHERE m.workspace_id = ?1 AND m.conversation_id = ?2 AND m.ordinal < ?3 AND m.superseded = 0
-                     ORDER BY m.ordinal DESC LIMIT ?4"
-                ))?;
-                let rows = statement.query_map(params![blob(owner.workspace), blob(id), before, cursor::limit(size)], message)?;
-                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |found| {
-                    int(found.ordinal).to_string()
-                }))
+                page_of_messages(conn, owner, id, NEWEST_FIRST, before, size)
+            })
+            .await
+    }
+
+    async fn transcript(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+        const OLDEST_FIRST: &str = "m.ordinal > ?3 AND m.superseded = 0 ORDER BY m.ordinal LIMIT ?4";
+        let (owner, size) = (Owner::from(caller), request.size());
+        let after = cursor::number(request.cursor.as_deref())?.unwrap_or(0);
+        self.db
+            .read_for(caller, move |conn| {
+                page_of_messages(conn, owner, id, OLDEST_FIRST, after, size)
             })
             .await
     }
 
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
         let (owner, ids) = (Owner::from(caller), ids.to_vec());
-        self.0
+        self.db
             .read_for(caller, move |conn| {
                 let found = ids.into_iter().map(|id| find_message(conn, owner, id));
                 Ok(found.collect::<DbResult<Vec<_>>>()?.into_iter().flatten().collect())
@@ -244,7 +313,7 @@ impl ConversationStore for LocalConversations {
     async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {
         let (owner, words, size) = (Owner::from(caller), words(query), request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
-        self.0
+        self.db
             .read_for(caller, move |conn| search::messages(conn, owner, &words, before, size))
             .await
     }

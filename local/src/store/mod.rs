@@ -8,6 +8,7 @@ mod authorizer;
 mod connect;
 mod conversations;
 mod db;
+mod deletion;
 mod error;
 mod events;
 mod invitations;
@@ -150,7 +151,10 @@ impl LocalStore {
             workspaces: Arc::new(LocalWorkspaces(db())),
             invitations: Arc::new(LocalInvitations(db())),
             agents: Arc::new(LocalAgents(db())),
-            conversations: Arc::new(LocalConversations(db())),
+            conversations: Arc::new(LocalConversations {
+                db: db(),
+                connector: Arc::clone(&self.connector),
+            }),
             memories: Arc::clone(&self.memories) as Arc<dyn MemoryStore>,
             notices: Arc::clone(&self.memories) as Arc<dyn NoticeStore>,
             runs: Arc::new(LocalRuns(db())),

@@ -125,6 +125,142 @@ fn redacting_without_a_terminal_needs_yes() {
 }
 
 #[test]
+fn nothing_said_leaves_no_conversation() {
+    let home = Home::new();
+    home.init();
+    for input in ["", " \n\t\n"] {
+        home.run_with(["ask", "-"], input.as_bytes()).refused(2, &["is empty"]);
+        home.run(["ask", input]).refused(2, &["is empty"]);
+        home.run(["memory", "add", input]).refused(2, &["is empty"]);
+    }
+    assert_eq!(home.run(["conversation", "list", "--json"]).json(), serde_json::json!([]));
+}
+
+/// Conversations get another title, go out of the way, come back, and go for good.
+#[test]
+fn conversations_are_renamed_archived_and_deleted() {
+    let home = Home::new();
+    home.init();
+    for round in ["alone", "served"] {
+        let server = (round == "served").then(|| home.serve());
+        let asked = home.run(["ask", "--json", &format!("My {round} cat is called Mia.")]).json();
+        let id = asked["conversation_id"].as_str().unwrap();
+        let memory = asked["remembered"][0].as_str().unwrap();
+        let renamed = home.run(["conversation", "rename", "last", "About", round, "--json"]).json();
+        assert_eq!(renamed["title"], format!("About {round}"));
+        home.run(["conversation", "rename", id, " "]).refused(2, &["title"]);
+        home.run(["conversation", "archive", id]).ok();
+        let listed = || home.run(["conversation", "list"]).ok();
+        assert!(!listed().contains(id));
+        assert!(home.run(["conversation", "list", "--archived"]).ok().contains(id));
+        home.run(["conversation", "archive", "--undo", id]).ok();
+        assert!(listed().contains(id));
+        home.run(["conversation", "delete", id])
+            .refused(1, &["Nothing was deleted", "--yes"]);
+        let deleted = home.run(["conversation", "delete", "--yes", "--json", id]).json();
+        assert_eq!(deleted, serde_json::json!({"id": id, "deleted": true}));
+        assert!(!listed().contains(id));
+        home.run(["conversation", "show", id]).refused(4, &["conversation"]);
+        let why = home.run(["memory", "show", memory]).ok();
+        assert!(
+            why.contains("Mia") && why.contains("a conversation that was deleted"),
+            "{why}"
+        );
+        assert!(home.run(["audit", "verify"]).ok().starts_with("intact"));
+        if let Some(server) = server {
+            assert_eq!(server.stop().code(), Some(0));
+        }
+    }
+}
+
+/// An id may be cut short wherever one is taken, as long as only one begins so.
+#[test]
+fn ids_may_be_cut_short() {
+    let home = Home::new();
+    home.init();
+    for round in ["alone", "served"] {
+        let server = (round == "served").then(|| home.serve());
+        let add = |text: &str| home.run(["memory", "add", text]).ok().trim().to_owned();
+        let (first, second) = (add("One"), add("Two"));
+        let listed = home.run(["memory", "list", "--history", "--json"]).json();
+        let all: Vec<&str> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|memory| memory["id"].as_str().unwrap())
+            .collect();
+        let short = |id: &str| {
+            let alone = |length: &usize| all.iter().filter(|other| other.starts_with(&id[..*length])).count() == 1;
+            id[..(1..=id.len()).find(alone).unwrap()].to_owned()
+        };
+        let shared = first.bytes().zip(second.bytes()).take_while(|(a, b)| a == b).count();
+        assert_eq!(
+            home.run(["memory", "show", "--json", &short(&first)]).json()["memory"]["id"],
+            first.as_str()
+        );
+        home.run(["memory", "show", &first[..shared]])
+            .refused(2, &["Several memories", &first, &second]);
+        home.run(["memory", "show", "zz"]).refused(4, &["None of the memories"]);
+        let receipt = home.run(["memory", "redact", "--yes", "--json", &short(&second)]).json();
+        assert_eq!(receipt["memory_id"], second.as_str());
+        let third = home.run(["memory", "add", "--supersedes", &short(&first), "Three"]).ok();
+        assert!(home.run(["memory", "show", third.trim()]).ok().contains("Three"));
+
+        let asked = home.run(["ask", "--json", "Hello"]).json();
+        let id = asked["conversation_id"].as_str().unwrap();
+        let again = home.run(["ask", "--json", "-c", &id[..30], "Hello again"]).json();
+        assert_eq!(again["conversation_id"], id);
+        assert!(home.run(["conversation", "show", &id[..30]]).ok().contains("Hello again"));
+        assert!(home.run(["conversation", "export", &id[..30]]).ok().contains("Hello again"));
+
+        let agents = home.run(["agent", "list", "--json"]).json();
+        let agent = agents[0]["id"].as_str().unwrap();
+        let shown = home.run(["agent", "show", &agent[..35]]).ok();
+        assert!(shown.contains(agent) && shown.contains("tools"), "{shown}");
+        assert_eq!(
+            home.run(["agent", "show", "--json", "companion_primary"]).json()["kind"],
+            "companion_primary"
+        );
+        home.run(["agent", "show", "nobody"]).refused(4, &["nobody"]);
+
+        home.run(["keys", "create", round, "--scope", "chat"]).ok();
+        let keys = home.run(["keys", "list", "--json"]).json();
+        let key = keys[0]["id"].as_str().unwrap();
+        assert_eq!(home.run(["keys", "revoke", "--json", &key[..35]]).json()["id"], key);
+        home.run(["member", "invite", &format!("{round}@example.org")]).ok();
+        let invitations = home.run(["member", "invitations", "--json"]).json();
+        let invitation = invitations[0]["id"].as_str().unwrap();
+        let revoked = home.run(["member", "revoke", "--json", &invitation[..35]]).json();
+        assert_eq!(revoked["id"], invitation);
+        let workspace = agents[0]["workspace_id"].as_str().unwrap();
+        home.run(["memory", "list", "--workspace", &workspace[..8]]).ok();
+        home.run(["memory", "list", "--workspace", "77"]).refused(4, &["77"]);
+        if let Some(server) = server {
+            assert_eq!(server.stop().code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn times_are_those_of_the_place_and_help_has_its_blocks() {
+    let home = Home::new();
+    home.init();
+    home.run(["memory", "add", "--occurred-at", "2026-05-01T22:30:00Z", "A day in May."])
+        .ok();
+    for (zone, day) in [("UTC0", "2026-05-01"), ("JST-9", "2026-05-02")] {
+        let listed = home.command(["memory", "list"]).env("TZ", zone).output().unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.contains(day), "{zone}: {listed}");
+    }
+    for command in [&["ask"][..], &["conversation", "delete"], &[]] {
+        let help = home.run([command, &["--help"]].concat()).ok();
+        let (own, global) = help.split_once("Global options:").unwrap_or_else(|| panic!("{help}"));
+        assert!(global.contains("--json") && global.contains("--workspace"), "{help}");
+        assert!(!own.contains("--workspace"), "{help}");
+    }
+}
+
+#[test]
 fn events_are_lines_of_json() {
     let home = Home::new();
     home.init();
@@ -251,7 +387,7 @@ async fn signing_out_everywhere_locks_the_commands_out_for_a_moment_only() {
         .request(reqwest::Method::POST, "/v1/auth/sign-out?everywhere=true", None)
         .await;
     assert_eq!(ended.status(), 204);
-    for _ in 0..40 {
+    for _ in 0..600 {
         let listed = home.run(["memory", "list"]);
         if listed.code == 0 {
             assert_eq!(server.stop().code(), Some(0));

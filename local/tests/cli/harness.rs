@@ -217,13 +217,13 @@ impl Served {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(sent.success());
-        for _ in 0..400 {
+        for _ in 0..3_600 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("the server did not stop within 20 seconds");
+        panic!("the server did not stop within three minutes");
     }
 }
 
@@ -296,7 +296,7 @@ impl Browser {
             .request(method, format!("{}{path}", self.url))
             .header("origin", &self.url)
             .header("x-duet-csrf", "1")
-            .timeout(Duration::from_secs(60));
+            .timeout(Duration::from_secs(180));
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", cookie);
         }
@@ -369,7 +369,7 @@ impl Browser {
 
     /// Waits for the end of a run and returns the newest message of the conversation.
     pub async fn reply(&self, conversation: &str, run: &str) -> Value {
-        for _ in 0..600 {
+        for _ in 0..3_000 {
             let status = self.get(&format!("{{ws}}/runs/{run}")).await["status"].clone();
             if status != "queued" && status != "running" {
                 let page = self
@@ -379,12 +379,12 @@ impl Browser {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("the run did not end within a minute");
+        panic!("the run did not end within five minutes");
     }
 
     /// Waits until a run has written some text, and returns how many events there are.
     pub async fn writing(&self, run: &str, pieces: usize) -> u64 {
-        for _ in 0..600 {
+        for _ in 0..3_600 {
             let response = self
                 .http
                 .get(format!("{}/v1/workspaces/{}/runs/{run}/events", self.url, self.workspace))
@@ -399,6 +399,6 @@ impl Browser {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the run wrote nothing within 30 seconds");
+        panic!("the run wrote nothing within three minutes");
     }
 }

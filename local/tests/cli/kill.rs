@@ -64,8 +64,7 @@ async fn acknowledged_writes_survive_kill_9_at_any_moment() {
     }
     // What was there after its own crash is there after all the later ones.
     check(&home, "at the end", &all).await;
-    assert!(all.memories.len() as u64 > kills, "{} memories", all.memories.len());
-    assert!(!all.runs.is_empty());
+    assert!(!all.memories.is_empty() && !all.runs.is_empty());
 }
 
 /// Writes without end: memories and turns; what is acknowledged is noted.

@@ -1,5 +1,7 @@
 //! What a new person does: set up, tell it three facts, lose power in mid-reply, start again, go on, ask.
 
+use std::process::{Child, ChildStdout};
+
 use serde_json::{Value, json};
 
 use crate::harness::{Browser, Home};
@@ -93,20 +95,26 @@ async fn three_facts_a_power_cut_and_an_answer_with_its_source() {
     assert_eq!(verified["intact"], true, "{verified}");
 }
 
+/// Reads what a command writes until these words are there; its output, still open.
+fn read_until(child: &mut Child, words: &str) -> ChildStdout {
+    let mut seen = String::new();
+    let mut out = child.stdout.take().unwrap();
+    while !seen.contains(words) {
+        let mut buffer = [0; 64];
+        let count = std::io::Read::read(&mut out, &mut buffer).unwrap();
+        assert!(count > 0, "it ended: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    out
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_cut_off_in_the_terminal_goes_on_there() {
     let home = Home::with_config(SLOW);
     home.init();
     // Without a server: the command itself drives the run, and is killed in the middle.
     let mut cut = home.command(["ask", "count to 200"]).spawn().unwrap();
-    let mut seen = String::new();
-    let mut out = cut.stdout.take().unwrap();
-    while !seen.contains("5,") {
-        let mut buffer = [0; 64];
-        let count = std::io::Read::read(&mut out, &mut buffer).unwrap();
-        assert!(count > 0, "it ended: {seen}");
-        seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
-    }
+    let _out = read_until(&mut cut, "5,");
     cut.kill().unwrap();
     cut.wait().unwrap();
 
@@ -123,7 +131,8 @@ fn control_c_stops_the_reply_and_keeps_what_was_written() {
     let home = Home::with_config(SLOW);
     home.init();
     let mut asked = home.command(["ask", "count to 200"]).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    // Its output is kept open: a command whose reader has gone ends otherwise.
+    let _out = read_until(&mut asked, "5,");
     let pid = asked.id().to_string();
     assert!(
         std::process::Command::new("kill")

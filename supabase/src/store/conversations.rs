@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, Timestamp, cursor,
     domain::{Conversation, ConversationEdit, Labels, Message, MessageHit, MessageRole, Page, PageRequest, check_title},
-    ids::{AgentId, ConversationId, Id, MessageId},
+    ids::{AgentId, ConversationId, Id, IdPrefix, MessageId},
     ports::ConversationStore,
     search,
 };
@@ -16,7 +16,14 @@ use crate::rpc::Call;
 /// The conversations in the database.
 pub struct Conversations(pub(super) Contract);
 
-/// A message that was found, with its whole text.
+/// A page of messages, cut by the database.
+#[derive(Deserialize)]
+struct Messages {
+    items: Vec<Message>,
+    more: bool,
+}
+
+/// A message that was found, with the part of its text that is searched.
 #[derive(Deserialize)]
 struct Found {
     conversation_id: ConversationId,
@@ -26,6 +33,33 @@ struct Found {
     text: String,
     labels: Labels,
     created_at: Timestamp,
+}
+
+impl Conversations {
+    /// A page by that function, whose argument `from` is the place where the page before ended.
+    async fn page_of_messages(
+        &self,
+        function: &'static str,
+        from: &'static str,
+        caller: &Caller,
+        id: ConversationId,
+        request: &PageRequest,
+    ) -> StoreResult<Page<Message>> {
+        let call = Call::repeatable(function)
+            .of("the conversation")
+            .id("p_workspace", caller.workspace)
+            .id("p_conversation", id)
+            .arg(from, cursor::number(request.cursor.as_deref())?)
+            .arg("p_limit", contract::limit(request));
+        let Messages { items, more } = self.0.as_caller(caller, call).await?;
+        Ok(Page {
+            next_cursor: items
+                .last()
+                .filter(|_| more)
+                .map(|message: &Message| message.ordinal.to_string()),
+            items,
+        })
+    }
 }
 
 #[async_trait]
@@ -83,15 +117,33 @@ impl ConversationStore for Conversations {
         self.0.as_caller(caller, call).await
     }
 
-    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
-        let call = Call::repeatable("message_list")
+    async fn delete(&self, caller: &Caller, id: ConversationId) -> StoreResult<()> {
+        const ACTION: &str = "delete a conversation";
+        caller.require_person(ACTION)?;
+        let call = Call::new("conversation_delete")
             .of("the conversation")
+            .to(ACTION)
             .id("p_workspace", caller.workspace)
-            .id("p_conversation", id)
-            .arg("p_before", cursor::number(request.cursor.as_deref())?)
-            .arg("p_limit", contract::limit(&request));
-        let found: Vec<Message> = self.0.as_caller(caller, call).await?;
-        Ok(cursor::page(found, request.size(), |message| message.ordinal.to_string()))
+            .id("p_id", id);
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<ConversationId>> {
+        let (low, high) = prefix.range();
+        let call = Call::repeatable("conversation_ids")
+            .id("p_workspace", caller.workspace)
+            .arg("p_low", low)
+            .arg("p_high", high);
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+        self.page_of_messages("message_list", "p_before", caller, id, &request).await
+    }
+
+    async fn transcript(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+        self.page_of_messages("message_transcript", "p_after", caller, id, &request)
+            .await
     }
 
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>> {

@@ -100,10 +100,10 @@ async fn without_keys_nobody_is_refused_for_good() {
         Keys::Answer(200, "{}".into()),
         Keys::Answer(200, r#"{"keys": 1}"#.into()),
         Keys::Answer(200, format!(r#"{{"keys": [], "more": "{}"}}"#, "x".repeat(400_000))),
-        Keys::Slowly(Duration::from_secs(3), vec![key.jwk("one")]),
+        Keys::Slowly(Duration::from_secs(300), vec![key.jwk("one")]),
     ] {
         let project = Project::start(broken).await;
-        let auth = project.auth_within(Duration::from_millis(200));
+        let auth = project.auth_within(Duration::from_secs(2));
         let token = token(&project, &key, "one");
         let verdict = auth.verify(&token).await;
         assert!(unavailable(&verdict), "{verdict:?}");
@@ -120,7 +120,7 @@ async fn without_keys_nobody_is_refused_for_good() {
 async fn an_outage_signs_nobody_out_for_an_hour() {
     let key = Ec::new();
     let project = Project::start(Keys::Publish(vec![key.jwk("one")])).await;
-    let auth = project.auth_within(Duration::from_millis(200));
+    let auth = project.auth();
     let token_one = token(&project, &key, "one");
     assert!(auth.verify(&token_one).await.is_ok());
     project.publish(Keys::Break);
@@ -140,17 +140,17 @@ async fn an_outage_signs_nobody_out_for_an_hour() {
 async fn who_has_a_key_that_will_do_does_not_wait_for_a_slow_answer() {
     let key = Ec::new();
     let project = Project::start(Keys::Publish(vec![key.jwk("one")])).await;
-    let auth = project.auth();
+    let auth = project.auth_within(Duration::from_secs(300));
     let token = token(&project, &key, "one");
     assert!(auth.verify(&token).await.is_ok());
-    project.publish(Keys::Slowly(Duration::from_secs(2), vec![key.jwk("one")]));
+    // Slower than the test waits: whoever asks is still asking when all others have their answer.
+    project.publish(Keys::Slowly(Duration::from_secs(300), vec![key.jwk("one")]));
     project.time.advance(Duration::from_secs(700));
-    let all = futures::future::join_all((0..20).map(|_| async {
-        let verdict = tokio::time::timeout(Duration::from_millis(1500), auth.verify(&token)).await;
-        verdict.is_ok_and(|verdict| verdict.is_ok())
-    }));
-    let at_once = all.await.into_iter().filter(|done| *done).count();
-    assert_eq!(at_once, 19, "all but the one who asks");
+    let mut all: futures::stream::FuturesUnordered<_> = (0..20).map(|_| auth.verify(&token)).collect();
+    for _ in 0..19 {
+        let verdict = futures::StreamExt::next(&mut all).await.expect("another one");
+        assert!(verdict.is_ok(), "all but the one who asks");
+    }
     assert_eq!(project.counters.key_sets(), 2);
 }
 

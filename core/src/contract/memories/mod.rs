@@ -11,7 +11,7 @@ use crate::{
     caller::{ActingAgent, Caller},
     clock::Env,
     domain::{
-        Capability, Claim, Egress, Embedding, EmbeddingModel, EventKind, LeasePolicy, Locality, Memory, MemoryDomain,
+        Bar, Capability, Claim, Egress, Embedding, EmbeddingModel, EventKind, LeasePolicy, Locality, Memory, MemoryDomain,
         MemoryScopes, NewMemory, NewTurn, Position, Provenance, RecallAnswer, RecallMode, RecallQuery, Taint, Visibility,
     },
     error::StoreError,
@@ -203,6 +203,7 @@ impl World {
             limit: 10,
             domains: None,
             locality: Locality::Local,
+            bar: Bar::NONE,
             now: self.env.now(),
         }
     }

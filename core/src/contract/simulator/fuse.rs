@@ -17,7 +17,7 @@ use crate::{
         RecallQuery, RedactionReceipt, Run, Settlement,
     },
     error::{StoreError, StoreResult},
-    ids::{CommitId, LeaseToken, MemoryId, RedactionId, RunId},
+    ids::{CommitId, IdPrefix, LeaseToken, MemoryId, RedactionId, RunId},
     ports::{MemoryStore, RunLog, Stores},
 };
 
@@ -162,6 +162,9 @@ impl MemoryStore for Fused<dyn MemoryStore> {
     }
     async fn memories(&self, caller: &Caller, ids: &[MemoryId]) -> StoreResult<Vec<Memory>> {
         self.inner.memories(caller, ids).await
+    }
+    async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<MemoryId>> {
+        self.inner.ids(caller, prefix).await
     }
     async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
         self.inner.list(caller, filter, page).await

@@ -219,6 +219,11 @@ impl Report {
                 ));
             }
         }
+        for (mode, average) in &self.off_topic {
+            text.push_str(&format!(
+                "{mode:<7} {average:.2} of the first eight at questions without evidence\n"
+            ));
+        }
         text
     }
 }

@@ -24,6 +24,12 @@ const PAUSE: Duration = Duration::from_secs(3 * 3600);
 /// Writes under way at a time; they share commits.
 const WRITES: usize = 64;
 
+/// The name of what comes to mind without being asked for, among the modes.
+const UNASKED: &str = "unasked";
+
+/// So many of an answer to a question that is not about anything there are counted: as many as a turn recalls.
+const LOOKED_AT: usize = 8;
+
 /// What a run of a data set gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -35,6 +41,8 @@ pub struct Report {
     pub questions: usize,
     /// By mode and category.
     pub modes: BTreeMap<String, BTreeMap<String, Summary>>,
+    /// By mode: how many of the first eight come at questions without evidence, on average; the fewer the better.
+    pub off_topic: BTreeMap<String, f64>,
     /// Whether `hybrid` found at least as much among the first ten as `fts` in every category.
     pub hybrid_at_least_fts: bool,
 }
@@ -57,9 +65,18 @@ pub async fn run(
     memories.embed_backlog(&embedding).await?;
 
     let mut modes = BTreeMap::new();
+    let mut off_topic = BTreeMap::new();
     let mut asked = 0;
-    for mode in [RecallMode::Fts, RecallMode::Vector, RecallMode::Hybrid] {
+    let recalling = [
+        Some(RecallMode::Fts),
+        Some(RecallMode::Vector),
+        Some(RecallMode::Hybrid),
+        None,
+    ];
+    for mode in recalling {
+        let name = mode.map_or(UNASKED, RecallMode::as_str);
         let mut tally = Tally::default();
+        let mut strangers = Vec::new();
         asked = 0;
         for question in questions {
             let evidence: Vec<MemoryId> = question
@@ -68,18 +85,28 @@ pub async fn run(
                 .filter_map(|id| ids.get(&(question.conversation.as_str(), id.as_str())).copied())
                 .collect();
             let start = elapsed();
-            let answer = memories
-                .recall(caller, question.text.as_str(), mode, 20, None, Locality::Local)
-                .await?;
+            let text = question.text.as_str();
+            let answer = match mode {
+                Some(mode) => memories.recall(caller, text, mode, 20, None, Locality::Local).await?,
+                None => memories.recall_unasked(caller, text, 20, Locality::Local).await?,
+            };
             let millis = elapsed().saturating_sub(start).as_secs_f64() * 1000.0;
             let found: Vec<MemoryId> = answer.items.iter().map(|item| item.memory.id).collect();
-            if let Some(marks) = mark(&found, &evidence) {
-                tally.add(question.category.as_ref(), marks, millis);
-                asked += 1;
+            match mark(&found, &evidence) {
+                Some(marks) => {
+                    tally.add(question.category.as_ref(), marks, millis);
+                    asked += 1;
+                }
+                None => strangers.push(found.len().min(LOOKED_AT)),
             }
-            progress(mode.as_str(), asked as u64, questions.len() as u64);
+            progress(name, asked as u64, questions.len() as u64);
         }
-        modes.insert(mode.as_str().to_owned(), tally.summaries());
+        modes.insert(name.to_owned(), tally.summaries());
+        if !strangers.is_empty() {
+            #[expect(clippy::cast_precision_loss, reason = "small counts")]
+            let average = strangers.iter().sum::<usize>() as f64 / strangers.len() as f64;
+            off_topic.insert(name.to_owned(), average);
+        }
     }
     let hybrid_at_least_fts = modes["fts"].iter().all(|(category, fts)| {
         modes["hybrid"]
@@ -91,6 +118,7 @@ pub async fn run(
         turns: turns.len(),
         questions: asked,
         modes,
+        off_topic,
         hybrid_at_least_fts,
     })
 }

@@ -23,21 +23,14 @@ use duet_core::{
         Capability, Embedding, EmbeddingModel, EmbeddingProgress, Locality, Memory, MemoryEdit, MemoryFilter, NewMemory, Page,
         PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
     },
-    ids::{MemoryId, RedactionId, WorkspaceId},
+    ids::{IdPrefix, MemoryId, RedactionId, WorkspaceId},
     ports::{MemoryStore, Unembedded},
 };
 use rusqlite::params;
 
 use self::keys::FieldKeys;
 pub(super) use self::{redact::reconcile, tombstones::sidecar as tombstones_beside};
-use super::{
-    audit,
-    connect::{Access, Connector},
-    db::Db,
-    error::DbError,
-    recall::VectorCache,
-    rows::blob,
-};
+use super::{audit, connect::Connector, db::Db, recall::VectorCache, rows::blob};
 
 /// The memory store of one file.
 pub struct LocalMemories {
@@ -82,25 +75,6 @@ impl LocalMemories {
     /// [`SystemStore::sweep`](duet_core::ports::SystemStore::sweep).
     pub async fn sweep(&self) -> StoreResult<u64> {
         system::sweep(&self.db, self.db.env().now()).await
-    }
-
-    /// Empties the write-ahead log, so that what was redacted is not in it either.
-    async fn checkpoint(&self) -> StoreResult<()> {
-        // The lock on the file goes with the last `Db`: not before this connection.
-        let (connector, db) = (Arc::clone(&self.connector), self.db.clone());
-        let emptied = tokio::task::spawn_blocking(move || -> Result<(), DbError> {
-            let _db = db;
-            let conn = connector
-                .connect(Access::Write)
-                .map_err(|error| StoreError::unavailable(error.to_string()))?;
-            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-            Ok(())
-        })
-        .await;
-        match emptied {
-            Ok(emptied) => Ok(emptied?),
-            Err(_) => Err(StoreError::unavailable("Duet is shutting down. The memory is redacted.")),
-        }
     }
 }
 
@@ -152,6 +126,14 @@ impl MemoryStore for LocalMemories {
             )),
             _ => Ok(memories),
         }
+    }
+
+    async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<MemoryId>> {
+        caller.require_person("look for an id")?;
+        let (asking, now) = (caller.clone(), self.db.env().now());
+        self.db
+            .read_for(caller, move |conn| read::ids(conn, &asking, prefix, now))
+            .await
     }
 
     async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
@@ -233,7 +215,7 @@ impl MemoryStore for LocalMemories {
             .await?;
         tombstones::append(&self.connector, &tombstones).map_err(|error| redact::unwritten(&error))?;
         if !tombstones.is_empty() {
-            self.checkpoint().await?;
+            self.connector.checkpoint(&self.db, "The memory is redacted.").await?;
         }
         Ok(receipt)
     }

@@ -171,7 +171,7 @@ impl NoticeStore for LocalMemories {
         let (asking, env) = (caller.clone(), self.db.env().clone());
         let (notice, removed) = self.db.write(move |conn| settle(conn, &asking, &env, id, action)).await?;
         if removed {
-            self.checkpoint().await?;
+            self.connector.checkpoint(&self.db, "The replies are blanked.").await?;
         }
         Ok(notice)
     }

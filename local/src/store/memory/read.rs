@@ -5,7 +5,7 @@ use std::sync::Arc;
 use duet_core::{
     Caller, StoreError, Timestamp,
     domain::{MemoryDomain, MemoryFilter, PageRequest, RecallMode, RecallQuery, ReviewState},
-    ids::MemoryId,
+    ids::{IdPrefix, MemoryId},
     recall::{Ranked, query_terms, rank},
 };
 use rusqlite::{Connection, params};
@@ -14,7 +14,7 @@ use super::rows::{self, SELECT, Stored, sees_private, stored};
 use crate::store::{
     error::DbResult,
     recall::{Load, Question, Source, VectorCache},
-    rows::{blob, opt_blob},
+    rows::{blob, id, int, opt_blob},
 };
 
 /// These memories, in the order asked for, as far as the caller sees them.
@@ -24,6 +24,28 @@ pub fn memories(conn: &Connection, caller: &Caller, ids: &[MemoryId], now: Times
         found.extend(rows::find(conn, caller, *id, now)?);
     }
     Ok(found)
+}
+
+/// Ids that begin like this, as far as the caller sees the memories.
+pub fn ids(conn: &Connection, caller: &Caller, prefix: IdPrefix, now: Timestamp) -> DbResult<Vec<MemoryId>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "{SELECT} WHERE {} AND m.id BETWEEN ?5 AND ?6 ORDER BY m.id LIMIT ?7",
+        rows::visible(caller)
+    ))?;
+    let (low, high) = prefix.range();
+    let found = statement.query_map(
+        params![
+            blob(caller.workspace),
+            blob(caller.user),
+            sees_private(caller),
+            now.millis(),
+            low.as_bytes(),
+            high.as_bytes(),
+            int(IdPrefix::MOST),
+        ],
+        |row| id(row, "id"),
+    )?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// One page, newest first, and the cursor of the next.
@@ -118,7 +140,7 @@ pub fn recall(conn: &Connection, caller: &Caller, query: RecallQuery, cache: &Ar
     };
     let mut source = Source::new(conn, cache, &question);
     let model = question.embedding.as_ref().map(|embedding| &embedding.model);
-    let ranked = rank(&mut source, &terms, model, mode, query.limit, query.now)?;
+    let ranked = rank(&mut source, &terms, model, mode, query.limit, &query.bar, query.now)?;
     let load = source.load.take();
     let items = ranked
         .into_iter()

@@ -8,7 +8,7 @@ use std::{
 use duet_core::{
     Clock, Env, Random, Timestamp,
     contract::memories::{World, direction, fact, model, run_of},
-    domain::{NewMemory, Provenance, RecallMode, Role, Visibility},
+    domain::{Bar, NewMemory, Provenance, RecallMode, Role, Visibility},
     ids::{AgentId, ConversationId, MessageId, RunId, UserId},
 };
 use rand::SeedableRng;
@@ -158,6 +158,7 @@ fn question(embedding: Embedding, env: &Env) -> RecallQuery {
         limit: 10,
         domains: None,
         locality: Locality::Local,
+        bar: Bar::NONE,
         now: env.now(),
     }
 }
@@ -263,8 +264,10 @@ async fn cold_loading_and_warm_answers_agree() {
                     assert_eq!(found, exact(embedding), "cache {cache}, round {round}");
                 }
             }
-            // Time for the loading behind the first answers.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            // The loading behind the first answers.
+            while round == 0 && cache > 0 && store.memories.cache.bytes() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
         assert_eq!(store.memories.cache.bytes() > 0, cache > 0);
     }

@@ -18,7 +18,7 @@ use duet_core::{
         Capability, Embedding, EmbeddingModel, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, Page,
         PageRequest, RecallAnswer, RecallMode, RecallQuery, Recalled, RedactionReceipt, ReviewState,
     },
-    ids::{Id, MemoryId, RedactionId},
+    ids::{Id, IdPrefix, MemoryId, RedactionId},
     ports::MemoryStore,
     recall::{self, NEIGHBOUR_REACH, TEXT_POOL, WIDENED},
 };
@@ -124,6 +124,18 @@ impl MemoryStore for Memories {
         }
     }
 
+    async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<MemoryId>> {
+        const ACTION: &str = "look for an id";
+        caller.require_person(ACTION)?;
+        let (low, high) = prefix.range();
+        let call = Call::repeatable("memory_ids")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .arg("p_low", low)
+            .arg("p_high", high);
+        self.contract.as_caller(caller, call).await
+    }
+
     async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
         const ACTION: &str = "list memories";
         caller.require_capability(Capability::ReadMemory, ACTION)?;
@@ -206,7 +218,7 @@ impl MemoryStore for Memories {
         let bundle: Bundle = self.contract.as_caller(caller, call).await?;
         let mut source = Prefetched::new(bundle, &terms);
         let model = query.embedding.as_ref().map(|embedding| &embedding.model);
-        let Ok(ranked) = recall::rank(&mut source, &terms, model, mode, query.limit, query.now);
+        let Ok(ranked) = recall::rank(&mut source, &terms, model, mode, query.limit, &query.bar, query.now);
         let (memories, _) = self.read(caller, ranked.iter().map(|ranked| ranked.id).collect()).await?;
         // What was redacted since ranking is not among them.
         #[expect(clippy::cast_possible_truncation, reason = "scores are shown in single precision")]

@@ -1,0 +1,57 @@
+//! Deleting a conversation: its text goes from everywhere it stands, the chains of its runs stay whole.
+
+use duet_core::{
+    Env, StoreError,
+    ids::{ConversationId, RunId},
+};
+use rusqlite::{Connection, params};
+
+use super::{
+    audit::{self, Who},
+    conversations::{Owner, require},
+    error::DbResult,
+    rows::{blob, id},
+};
+
+/// Deletes a conversation of this person.
+pub fn delete(tx: &Connection, env: &Env, owner: Owner, conversation: ConversationId) -> DbResult<()> {
+    if require(tx, owner, conversation)?.active_run.is_some() {
+        return Err(
+            StoreError::conflict("A reply is being written in this conversation. Wait for it, or stop it; then delete.").into(),
+        );
+    }
+    let now = env.now().millis();
+    let (workspace, named) = (blob(owner.workspace), blob(conversation));
+    let runs: Vec<RunId> = tx
+        .prepare_cached("SELECT id FROM run WHERE workspace_id = ?1 AND conversation_id = ?2")?
+        .query_map(params![workspace, named], |row| id(row, "id"))?
+        .collect::<Result<_, _>>()?;
+    for run in &runs {
+        let run = blob(*run);
+        tx.prepare_cached(
+            "UPDATE run_event_payload SET payload = NULL, salt = NULL, redacted_at = ?3
+             WHERE workspace_id = ?1 AND run_id = ?2 AND payload IS NOT NULL",
+        )?
+        .execute(params![workspace, run, now])?;
+        for sql in [
+            "DELETE FROM run_event_outbox WHERE workspace_id = ?1 AND run_id = ?2",
+            "DELETE FROM idempotency_key WHERE workspace_id = ?1 AND run_id = ?2",
+            "UPDATE run SET reason = NULL WHERE workspace_id = ?1 AND id = ?2",
+        ] {
+            tx.prepare_cached(sql)?.execute(params![workspace, run])?;
+        }
+    }
+    // Their full-text entries go by trigger.
+    let messages = tx.execute(
+        "DELETE FROM message WHERE workspace_id = ?1 AND conversation_id = ?2",
+        params![workspace, named],
+    )?;
+    tx.execute(
+        "UPDATE conversation SET title = '', deleted_at = ?3 WHERE workspace_id = ?1 AND id = ?2",
+        params![workspace, named, now],
+    )?;
+    let details = serde_json::json!({"messages": messages, "runs": runs.len()});
+    let entry = audit::done("conversation.delete", format!("conversation:{conversation}"), details);
+    audit::record(tx, env, Who::person(owner.workspace, owner.user), entry)?;
+    Ok(())
+}
