@@ -191,6 +191,7 @@ impl RunEvent {
             | Self::ToolStarted { .. }
             | Self::CancelRequested { .. }
             | Self::Recovered { .. }
+            | Self::LimitReached { .. }
             | Self::Finished { .. } => Labels::default(),
         }
     }
