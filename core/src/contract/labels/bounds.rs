@@ -8,7 +8,7 @@ use crate::{
         memories::{fact, vector},
     },
     domain::{
-        Claim, Egress, Labels, Locality, MemoryFilter, MessageStatus, NewMemory, PageRequest, RecallMode, RecallQuery,
+        Bar, Claim, Egress, Labels, Locality, MemoryFilter, MessageStatus, NewMemory, PageRequest, RecallMode, RecallQuery,
         ReviewState, RunEvent, RunStatus, Settlement, Taint, ToolOutput, ToolStatus, Visibility,
     },
     error::StoreError,
@@ -177,6 +177,7 @@ pub async fn an_agent_elsewhere_reads_what_may_leave(world: &World) {
                 domains: None,
                 // Whatever it asks for.
                 locality: Locality::Local,
+                bar: Bar::NONE,
                 now: world.env.now(),
             };
             let answer = memories.recall(agent, query).await.unwrap();
