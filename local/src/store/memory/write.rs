@@ -159,7 +159,7 @@ fn predecessor(conn: &Connection, caller: &Caller, id: MemoryId, visibility: Vis
         return Err(StoreError::conflict("The memory to supersede was redacted. Store the new one by itself.").into());
     }
     if old.memory.superseded_by.is_some() {
-        return Err(StoreError::conflict("That memory is superseded already. Supersede the one that took its place.").into());
+        return Err(StoreError::conflict("That memory has already been superseded. Supersede the one that replaced it.").into());
     }
     if old.memory.visibility != visibility {
         return Err(StoreError::invalid(format!(
@@ -187,7 +187,7 @@ pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> Db
     let own = stored.memory.user_id == caller.user;
     match (own, stored.memory.visibility, caller.role) {
         (true, ..) | (false, Visibility::Shared, Role::Owner) => Ok(()),
-        (false, ..) => Err(StoreError::denied(action, "it is another person's memory, and this needs the role `owner`").into()),
+        (false, ..) => Err(StoreError::denied(action, "it is another person's memory, and only an owner can do this").into()),
     }
 }
 
