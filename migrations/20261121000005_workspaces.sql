@@ -135,7 +135,7 @@ begin
     end if;
     case private.my_role(workspace)
         when 'owner' then null;
-        when 'member' then return private.refused('denied', 'this needs the role `owner`');
+        when 'member' then return private.refused('denied', 'only an owner can do this');
         else return private.refused('not_found');
     end case;
     update duet.workspace w set name = btrim(new_name) where w.id = workspace and w.name <> btrim(new_name);

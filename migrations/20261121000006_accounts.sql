@@ -13,7 +13,7 @@ language plpgsql volatile security definer set search_path = '' as $$
 begin
     update duet.installation set setup_token_hash = p_token_hash where owner_since is null;
     if not found then
-        return private.refused('conflict', 'This Duet has its owner already. Sign in.');
+        return private.refused('conflict', 'This Duet already has an owner. Sign in.');
     end if;
     return private.ok('null');
 end;
@@ -28,7 +28,7 @@ declare
 begin
     select * into strict here from duet.installation;
     if here.owner_since is not null then
-        return private.refused('conflict', 'This Duet has its owner already. Sign in.');
+        return private.refused('conflict', 'This Duet already has an owner. Sign in.');
     end if;
     -- No token at all is none that was printed: null equals nothing.
     if (here.setup_token_hash = p_token_hash) is not true then
@@ -58,7 +58,7 @@ declare
 begin
     select * into strict here from duet.installation for update;
     if here.owner_since is not null then
-        return private.refused('conflict', 'This Duet has its owner already. Sign in.');
+        return private.refused('conflict', 'This Duet already has an owner. Sign in.');
     end if;
     -- No token at all is none that was printed: null equals nothing.
     if (here.setup_token_hash = p_token_hash) is not true then

@@ -34,7 +34,7 @@ create function private.refuse_unless_owner(workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select case private.my_role(workspace)
         when 'owner' then null
-        when 'member' then private.refused('denied', 'this needs the role `owner`')
+        when 'member' then private.refused('denied', 'only an owner can do this')
         else private.refused('not_found') end
 $$;
 call private.expose('private', 'refuse_unless_owner');
@@ -84,7 +84,7 @@ begin
         return private.refused('not_found', 'the agent');
     end if;
     if here.version is distinct from from_version then
-        return private.refused('stale', 'Somebody else changed this agent. Read it again, then repeat your change.');
+        return private.refused('stale', 'Someone else changed this agent. Load it again, then repeat your change.');
     end if;
     here.name := coalesce(btrim(edit ->> 'name'), here.name);
     here.prompt := coalesce(edit ->> 'prompt', here.prompt);
@@ -156,7 +156,7 @@ begin
     -- One at a time: the next version follows the one that was read.
     perform from duet.workspace w where w.id = workspace for no key update;
     if from_version is distinct from (select max(s.version) from duet.soul_version s where s.workspace_id = workspace) then
-        return private.refused('stale', 'Somebody else changed the soul. Read it again, then repeat your change.');
+        return private.refused('stale', 'Someone else changed the soul. Load it again, then repeat your change.');
     end if;
     insert into duet.soul_version values (workspace, from_version + 1, new_soul, (select auth.uid()), private.now())
     returning * into written;

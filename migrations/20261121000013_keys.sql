@@ -66,7 +66,7 @@ begin
     elsif not private.signed_in_recently() then
         return private.refused('denied', 'this needs a sign-in of the last 15 minutes');
     elsif 'admin' = any (opens) and private.my_role(workspace) <> 'owner' then
-        return private.refused('denied', 'this needs the role `owner`');
+        return private.refused('denied', 'only an owner can do this');
     end if;
     select * into made from duet.api_key k where k.workspace_id = workspace and k.id = key and k.user_id = me;
     if found then

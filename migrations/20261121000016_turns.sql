@@ -200,7 +200,7 @@ begin
     elsif exists (select from duet.message m where m.workspace_id = workspace and m.conversation_id = here.id
                                                and m.ordinal > asked.ordinal and m.role = 'user') then
         return private.refused('conflict',
-            'The conversation has gone on since that message. Only the newest one can be answered again.');
+            'The conversation has moved on since that message. Only the newest one can be answered again.');
     end if;
     select * into shown from duet.message m
     where m.workspace_id = workspace and m.parent_id = message and not m.superseded order by m.ordinal desc limit 1;
@@ -209,7 +209,7 @@ begin
             return private.queue_run(here, message, run, shown.id, shown.text, shown.labels, shown.run_id, bounds);
         end if;
         return private.refused('conflict',
-            'There is no stopped or interrupted reply to go on from. Start the answer anew instead.');
+            'There is no stopped or interrupted reply to continue. Ask for a new answer instead.');
     end if;
     if exists (select from duet.message m where m.workspace_id = workspace and m.id = reply) then
         return private.refused('conflict', 'That reply id is taken. Choose another.');

@@ -153,7 +153,7 @@ begin
         elsif old_one ->> 'redacted_at' is not null then
             return private.refused('conflict', 'The memory to supersede was redacted. Store the new one by itself.');
         elsif old_one ->> 'superseded_by' is not null then
-            return private.refused('conflict', 'That memory is superseded already. Supersede the one that took its place.');
+            return private.refused('conflict', 'That memory has already been superseded. Supersede the one that replaced it.');
         elsif old_one ->> 'visibility' <> kept_visibility then
             return private.refused('invalid', format(
                 'A %s memory cannot supersede a %s one: whoever sees the one has to see the other.',
@@ -254,7 +254,7 @@ begin
     end if;
     select c.* into strict class from duet.memory_class c where c.workspace_id = workspace and c.key = mine.class;
     if mine.user_id <> (select auth.uid()) and (class.owner is not null or private.my_role(workspace) <> 'owner') then
-        refusal := private.refused('denied', 'it is another person''s memory, and this needs the role `owner`');
+        refusal := private.refused('denied', 'it is another person''s memory, and only an owner can do this');
     end if;
 end;
 $$;

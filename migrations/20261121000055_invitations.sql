@@ -51,7 +51,7 @@ create function private.unless_owner(workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select case private.my_role(workspace)
         when 'owner' then null
-        when 'member' then private.refused('denied', 'this needs the role `owner`')
+        when 'member' then private.refused('denied', 'only an owner can do this')
         else private.refused('not_found') end
 $$;
 call private.expose('private', 'unless_owner', 'authenticated');
@@ -67,7 +67,7 @@ begin
     if refusal is not null then
         return refusal;
     elsif guest is null or octet_length(guest) not between 3 and 254 or guest !~ '^[^@\s]+@[^@\s]+$' then
-        return private.refused('invalid', 'That is not an e-mail address. Write it as name@example.org.');
+        return private.refused('invalid', 'That is not an email address. Write it like name@example.org.');
     elsif new_role is null or new_role not in ('owner', 'member') then
         return private.refused('invalid', 'A role is `owner` or `member`.');
     elsif seconds is null or seconds not between 3600 and 2592000 then
@@ -82,14 +82,14 @@ begin
     end if;
     if exists (select from duet.member m join duet.account a on a.id = m.user_id
                where m.workspace_id = workspace and a.email = guest) then
-        return private.refused('conflict', 'That person is a member of this workspace already.');
+        return private.refused('conflict', 'That person is already a member of this workspace.');
     end if;
     -- The link is shown once. Who lost it invites again, and the link before it stops working.
     update duet.invitation i set revoked_at = at
     where i.workspace_id = workspace and i.email = guest and i.accepted_at is null and i.revoked_at is null;
     if (select count(*) from duet.invitation i
         where i.workspace_id = workspace and i.accepted_at is null and i.revoked_at is null and i.expires_at > at) >= 100 then
-        return private.refused('conflict', 'This workspace has 100 open invitations, the most allowed. Revoke one first.');
+        return private.refused('conflict', 'This workspace already has 100 open invitations, which is the limit. Revoke one first.');
     end if;
     insert into duet.invitation (workspace_id, id, email, role, token_hash, created_by, created_at, expires_at)
     values (workspace, invitation, guest, new_role, hash, (select auth.uid()), at, at + seconds * interval '1 second')
@@ -133,7 +133,7 @@ begin
     if not found then
         return private.refused('not_found');
     elsif here.accepted_at is not null then
-        return private.refused('conflict', 'This invitation was accepted. Remove the member instead.');
+        return private.refused('conflict', 'This invitation was already accepted. Remove the member instead.');
     elsif here.revoked_at is null then
         update duet.invitation i set revoked_at = private.now() where i.workspace_id = workspace and i.id = invitation
         returning * into here;
@@ -156,8 +156,8 @@ create function private.invitation_refusal(invitation duet.invitation) returns j
 language sql volatile set search_path = '' as $$
     select case when invitation.id is null then private.refused('not_found') else
         case private.invitation_status(invitation)
-            when 'accepted' then private.refused('conflict', 'This invitation was used already. Sign in, or ask for a new one.')
-            when 'revoked' then private.refused('conflict', 'This invitation was taken back. Ask for a new one.')
+            when 'accepted' then private.refused('conflict', 'This invitation has already been used. Sign in, or ask for a new one.')
+            when 'revoked' then private.refused('conflict', 'This invitation was revoked. Ask for a new one.')
             when 'expired' then private.refused('conflict', 'This invitation has expired. Ask for a new one.')
         end end
 $$;
@@ -171,7 +171,7 @@ declare
 begin
     insert into duet.member values (invitation.workspace_id, guest, invitation.role, at) on conflict do nothing;
     if not found then
-        return private.refused('conflict', 'You are a member of this workspace already.');
+        return private.refused('conflict', 'You are already a member of this workspace.');
     end if;
     update duet.invitation i set accepted_at = at, accepted_by = guest
     where i.workspace_id = invitation.workspace_id and i.id = invitation.id;
@@ -207,14 +207,14 @@ declare
     refusal jsonb;
 begin
     if address is null then
-        return private.refused('denied', 'your e-mail address is not confirmed yet');
+        return private.refused('denied', 'your email address is not confirmed yet');
     end if;
     select * into here from duet.invitation i where i.token_hash = hash for no key update;
     refusal := private.invitation_refusal(here);
     if refusal is not null then
         return refusal;
     elsif here.email <> address then
-        return private.refused('denied', 'it is for another e-mail address than the one you are signed in with');
+        return private.refused('denied', 'it is for a different email address than the one you are signed in with');
     end if;
     if not exists (select from duet.account a where a.id = me) then
         if not coalesce(private.is_name(guest_name), false) then
@@ -222,7 +222,7 @@ begin
         end if;
         insert into duet.account values (me, address, btrim(guest_name), private.now()) on conflict do nothing;
         if not found then
-            return private.refused('conflict', 'There is another account with your e-mail address. Ask who runs this Duet.');
+            return private.refused('conflict', 'There is another account with your email address. Ask whoever runs this Duet.');
         end if;
     end if;
     return private.admit(here, me);
@@ -271,7 +271,7 @@ begin
     insert into duet.account values (p_user, here.email, btrim(p_display_name), private.now()) on conflict (email) do nothing
     returning * into newcomer;
     if not found then
-        return private.refused('conflict', 'There is an account with this e-mail address. Sign in, then open the link again.');
+        return private.refused('conflict', 'There is already an account with this email address. Sign in, then open the link again.');
     end if;
     insert into duet.credential values (p_user, p_password_hash);
     perform private.admit(here, p_user);

@@ -39,7 +39,7 @@ begin
     elsif not exists (select from duet.member m where m.workspace_id = workspace and m.user_id = person) then
         return private.refused('not_found');
     elsif private.is_last_owner(workspace, person) then
-        return private.refused('conflict', 'A workspace needs an owner. Make another member its owner first.');
+        return private.refused('conflict', 'A workspace needs an owner. Make another member an owner first.');
     end if;
     -- Before the row goes: who leaves writes the entry as the member that they still are.
     perform private.audit(workspace, case when person = me then 'member.leave' else 'member.remove' end, 'user:' || person);
@@ -82,7 +82,7 @@ begin
     elsif not exists (select from duet.member m where m.workspace_id = workspace and m.user_id = person) then
         return private.refused('not_found');
     elsif new_role <> 'owner' and private.is_last_owner(workspace, person) then
-        return private.refused('conflict', 'A workspace needs an owner. Make another member its owner first.');
+        return private.refused('conflict', 'A workspace needs an owner. Make another member an owner first.');
     end if;
     update duet.member m set role = new_role where m.workspace_id = workspace and m.user_id = person and m.role <> new_role;
     if found then

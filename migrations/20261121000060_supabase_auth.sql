@@ -67,7 +67,7 @@ begin
         if found then
             return private.ok(jsonb_build_object('user', private.account_json(owner), 'workspace', private.workspace_json(made)));
         end if;
-        return private.refused('conflict', 'This Duet has its owner already.');
+        return private.refused('conflict', 'This Duet already has an owner.');
     end if;
     -- No token at all is none that was printed: null equals nothing.
     if (here.setup_token_hash = presented) is not true then
@@ -75,14 +75,14 @@ begin
     end if;
     address := private.confirmed_email(me);
     if address is null then
-        return private.refused('denied', 'the e-mail address of this sign-in is not confirmed at Supabase Auth');
+        return private.refused('denied', 'the email address of this sign-in is not confirmed at Supabase Auth');
     end if;
     if private.is_name(person_name) is not true or private.is_name(workspace_name) is not true then
         return private.refused('invalid', 'A name has 1 to 80 characters.');
     end if;
     insert into duet.account values (me, address, btrim(person_name), private.now()) on conflict do nothing returning * into owner;
     if not found then
-        return private.refused('conflict', 'There is an account with this e-mail address already. Ask who runs this Duet.');
+        return private.refused('conflict', 'There is already an account with this email address. Ask whoever runs this Duet.');
     end if;
     made := private.make_workspace(workspace, me, workspace_name, starter);
     update duet.installation set owner_since = private.now(), setup_token_hash = null;
@@ -112,7 +112,7 @@ declare
 begin
     if coalesce(address, '') = '' or coalesce(event #>> '{user,is_anonymous}', 'false') <> 'false' then
         return jsonb_build_object('error', jsonb_build_object(
-            'http_code', 403, 'message', 'Sign up with an e-mail address.'));
+            'http_code', 403, 'message', 'Sign up with an email address.'));
     end if;
     select i.owner_since is not null into strict owned from duet.installation i;
     if owned and not exists (

@@ -50,7 +50,7 @@ impl Issuer for SupabaseIssuer {
             );
             return Err(Problem::new(
                 Code::NotSignedIn,
-                "This sign-in is over, or its e-mail address is not confirmed. Sign in again.",
+                "This sign-in has ended, or its email address is not confirmed. Sign in again.",
             ));
         };
         let session = Session {

@@ -172,7 +172,7 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(
             Code::Internal,
-            "Duet made a mistake. Try again; if it happens again, look for this request's id in the server's log.",
+            "Something went wrong in Duet. Try again; if it happens again, look for this request's id in the server's log.",
         )
     }
 

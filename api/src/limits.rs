@@ -154,7 +154,10 @@ impl Limits {
         limiter.check_key(key).map_err(|not_until| {
             let wait = not_until.wait_time_from(self.clock.now());
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            Problem::too_many(format!("Too many attempts. Try again in {} s.", seconds.max(1)), seconds)
+            Problem::too_many(
+                format!("Too many attempts. Try again in {} seconds.", seconds.max(1)),
+                seconds,
+            )
         })
     }
 
@@ -164,7 +167,7 @@ impl Limits {
         let open = streams.entry(user).or_default();
         if *open >= self.streams_per_person {
             return Err(Problem::too_many(
-                format!("You have {open} event streams open, the most allowed. Close one first."),
+                format!("You have {open} event streams open, which is the limit. Close one first."),
                 5,
             ));
         }

@@ -52,7 +52,7 @@ async fn method_not_allowed(request: Request) -> Problem {
     Problem::new(
         Code::MethodNotAllowed,
         format!(
-            "This address does not take {}. What it takes is listed in /openapi.json.",
+            "{} is not allowed at this address. /openapi.json lists what is.",
             request.method()
         ),
     )

@@ -74,7 +74,7 @@ impl Caller {
         self.require_person(action)?;
         match self.role {
             Role::Owner => Ok(()),
-            Role::Member => Err(StoreError::Denied(Refusal::new(action, "this needs the role `owner`"))),
+            Role::Member => Err(StoreError::Denied(Refusal::new(action, "only an owner can do this"))),
         }
     }
 

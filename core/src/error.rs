@@ -72,6 +72,6 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Refused to {}: {}.", self.action, self.reason)
+        write!(f, "Not allowed to {}: {}.", self.action, self.reason)
     }
 }

@@ -222,7 +222,7 @@ fn the_last_step_has_no_tools_and_the_turn_ends_there() {
         one,
         [called(2, 1), delta(2, "so far"), replied(2, vec![call("b", "recall", "y")])],
     ));
-    let message = "The turn used its 2 model calls.".to_owned();
+    let message = "This reply used all of its 2 model calls.".to_owned();
     assert_eq!(
         effects,
         [Effect::Finish {

@@ -254,7 +254,7 @@ mod tests {
         let refuse = || async {
             (
                 StatusCode::FORBIDDEN,
-                Json(json!({"code": "denied", "detail": "Refused to do it: no."})),
+                Json(json!({"code": "denied", "detail": "Not allowed to do it: no."})),
             )
         };
         let router = Router::new().route("/echo", post(echo)).route("/refuse", post(refuse));
@@ -275,7 +275,7 @@ mod tests {
         match client().post::<Value>("/refuse", &json!({})).await.unwrap_err() {
             Failure::Say(exit, message) => {
                 assert_eq!(exit, Exit::Refused);
-                assert_eq!(message, "Refused to do it: no.");
+                assert_eq!(message, "Not allowed to do it: no.");
             }
             other => panic!("{other}"),
         }

@@ -82,7 +82,7 @@ pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
     Ok(())
 }
 
-const DONE: &str = "Duet is set up already. Sign in in the browser, or talk with `duet ask`.";
+const DONE: &str = "Duet is already set up. Sign in in the browser, or talk with `duet ask`.";
 
 async fn set_up(inside: &Inside, body: &mut Value) -> Outcome<Value> {
     if inside.has_owner() {

@@ -19,7 +19,7 @@ pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
     let error = match code? {
         // A row that is not the caller's, by policy or grant.
         "42501" => StoreError::denied(call.action, "the database does not allow it to this person or agent"),
-        "23505" => StoreError::conflict("There is something with that id or name already. Choose another."),
+        "23505" => StoreError::conflict("Something with that id or name already exists. Choose another."),
         "23503" => StoreError::NotFound(call.what),
         "23514" | "23502" | "22P02" | "22023" | "22001" | "22003" | "22021" | "22P05" | "2201W" => {
             StoreError::invalid("The database refuses this value. Check its length and its form.")

@@ -48,7 +48,10 @@ async fn only_a_confirmed_address_lets_in_and_makes_the_account() {
         .unwrap();
 
     assert_denied(invitations.accept(dora, [1; 32], Some("Dora")).await, "not confirmed");
-    assert_denied(invitations.accept(eve, [1; 32], Some("Eve")).await, "another e-mail address");
+    assert_denied(
+        invitations.accept(eve, [1; 32], Some("Eve")).await,
+        "a different email address",
+    );
     let nobody: UserId = world.env.id();
     assert_denied(invitations.accept(nobody, [1; 32], Some("Nobody")).await, "not confirmed");
     sqlx::query("update auth.users set email_confirmed_at = now() where id = $1")

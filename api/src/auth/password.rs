@@ -29,10 +29,10 @@ fn argon() -> Argon2<'static> {
 /// Checks a new password; the message says what to mend.
 pub fn check(password: &str) -> Result<(), String> {
     if password.chars().count() < MIN_CHARACTERS {
-        return Err(format!("A password has at least {MIN_CHARACTERS} characters."));
+        return Err(format!("A password needs at least {MIN_CHARACTERS} characters."));
     }
     if password.len() > MAX_BYTES {
-        return Err(format!("A password has at most {MAX_BYTES} bytes."));
+        return Err(format!("A password can have at most {MAX_BYTES} bytes."));
     }
     Ok(())
 }

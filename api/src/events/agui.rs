@@ -276,7 +276,7 @@ impl Agui {
             RunOutcome::NeedsReview { tool } => (
                 "needs_review",
                 format!(
-                    "Duet went down while `{tool}` was at work, and nobody knows whether it acted. Please check before you go on."
+                    "Duet went down while “{tool}” was running, and it is not known whether it finished. Check before you continue."
                 ),
             ),
             RunOutcome::Completed | RunOutcome::Cancelled | RunOutcome::Interrupted | RunOutcome::Limited { .. } => {

@@ -121,7 +121,7 @@ fn is_problem(response: &Response) -> bool {
 fn framework_problem(response: &Response, id: &str) -> Response {
     let mut problem = match response.status().as_u16() {
         404 => Problem::not_found("this address"),
-        405 => Problem::new(Code::MethodNotAllowed, "This address does not take that method."),
+        405 => Problem::new(Code::MethodNotAllowed, "That method is not allowed at this address."),
         408 | 504 => Problem::new(Code::Unavailable, "The answer took too long. Try again."),
         413 => Problem::new(Code::TooLarge, "The body is too large. Send less at once."),
         415 => Problem::new(

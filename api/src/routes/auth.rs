@@ -195,7 +195,7 @@ pub struct SignInRequest {
     post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignInRequest,
     responses(
         (status = 200, description = "Signed in; the cookie is set.", body = SessionAnswer),
-        (status = 401, description = "E-mail or password is wrong (`not_signed_in`).", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Wrong email or password (`not_signed_in`).", body = Problem, content_type = "application/problem+json"),
         OpenProblems
     )
 )]
@@ -212,7 +212,7 @@ async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<R
         email: &email,
         device: state.devices().known(marks, &email),
     })?;
-    let wrong = || Problem::new(Code::NotSignedIn, "E-mail or password is wrong.");
+    let wrong = || Problem::new(Code::NotSignedIn, "Wrong email or password.");
     if request.password.len() > password::MAX_BYTES {
         return Err(wrong());
     }

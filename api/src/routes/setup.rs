@@ -79,7 +79,7 @@ pub(super) fn check_name(field: &'static str, name: &str, most: usize) -> ApiRes
     if length == 0 || length > most || name.chars().any(char::is_control) {
         return Err(Problem::invalid_field(
             field,
-            format!("`{field}` has 1 to {most} characters on one line."),
+            format!("A name has 1 to {most} characters, on one line."),
         ));
     }
     Ok(name.to_owned())
@@ -104,7 +104,7 @@ async fn set_up(State(state): State<AppState>, request: Request) -> ApiResult<Re
     let Json(setup) = Json::<SetupRequest>::from_request(Request::from_parts(parts, body), &state).await?;
     let accounts = &state.stores().accounts;
     if !accounts.needs_owner().await? {
-        return Err(Problem::new(Code::Conflict, "Duet is set up already. Sign in instead."));
+        return Err(Problem::new(Code::Conflict, "Duet is already set up. Sign in instead."));
     }
     state.limits().setup(address)?;
     if let (Some(issuer), Some(signed_in)) = (state.issuer(), signed_in) {

@@ -110,12 +110,12 @@ async fn an_invitation_is_for_one_address_and_one_time() {
     let eve = server.stranger("eve@example.org").await;
     let first = invited(&ada, "bob@example.org").await;
     let second = invited(&ada, "bob@example.org").await;
-    assert!(accept(&bob, &first).await.problem(409, "conflict").contains("taken back"));
+    assert!(accept(&bob, &first).await.problem(409, "conflict").contains("revoked"));
     assert!(
         accept(&eve, &second)
             .await
             .problem(403, "denied")
-            .contains("another e-mail address")
+            .contains("a different email address")
     );
     let newcomer = json!({"token": second["token"], "display_name": "Eve", "password": PASSWORD});
     assert!(
@@ -197,7 +197,7 @@ async fn owners_alone_invite_revoke_and_remove() {
         .ok(200);
     assert_eq!(revoked["status"], "revoked");
     let gone = open(&server, "/v1/invitations/lookup", json!({"token": made["token"]})).await;
-    assert!(gone.problem(409, "conflict").contains("taken back"));
+    assert!(gone.problem(409, "conflict").contains("revoked"));
     let unknown = open(&server, "/v1/invitations/lookup", json!({"token": "nothing"})).await;
     unknown.problem(404, "not_found");
 

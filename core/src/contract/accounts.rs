@@ -65,7 +65,10 @@ pub async fn set_up(harness: &dyn super::Harness) {
     assert_denied(accounts.create_owner(World::setup([1; 32], "ana@example.org")).await, "token");
     assert_denied(accounts.check_setup_token([1; 32]).await, "token");
     accounts.check_setup_token([2; 32]).await.unwrap();
-    assert!(accounts.needs_owner().await.unwrap(), "a wrong token changes nothing, and checking uses none up");
+    assert!(
+        accounts.needs_owner().await.unwrap(),
+        "a wrong token changes nothing, and checking uses none up"
+    );
     let tries = (0..50).map(|index| accounts.create_owner(World::setup([2; 32], &format!("p{index}@example.org"))));
     let won = join_all(tries).await.into_iter().filter(Result::is_ok).count();
     assert_eq!(won, 1, "exactly one becomes owner");

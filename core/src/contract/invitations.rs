@@ -115,7 +115,7 @@ pub async fn invitations_are_for_one_address(world: &World) {
     assert!(invitations.look_up([1; 32]).await.unwrap().has_account);
     assert_denied(
         invitations.accept(world.member.user, [1; 32], None).await,
-        "another e-mail address",
+        "a different email address",
     );
     assert_conflict(invitations.accept_as_newcomer([1; 32], newcomer("Eve")).await, "account");
     assert_eq!(
@@ -189,15 +189,15 @@ pub async fn invitations_end(world: &World) {
     let gone = invitations.revoke(&world.owner, revoked.id).await.unwrap();
     assert_eq!(gone.status, InvitationStatus::Revoked);
     assert_eq!(invitations.revoke(&world.owner, revoked.id).await.unwrap(), gone);
-    assert_conflict(invitations.look_up([1; 32]).await, "taken back");
-    assert_conflict(invitations.accept(world.stranger.user, [1; 32], None).await, "taken back");
+    assert_conflict(invitations.look_up([1; 32]).await, "revoked");
+    assert_conflict(invitations.accept(world.stranger.user, [1; 32], None).await, "revoked");
     assert_unknown(invitations.revoke(&world.owner, world.env.id()).await);
 
     // Replaced by a newer one.
     let first = invite(world, 2, "cleo@example.org").await;
     let second = invite(world, 3, "cleo@example.org").await;
     assert_eq!(status(world, first.id).await, InvitationStatus::Revoked);
-    assert_conflict(invitations.accept(world.stranger.user, [2; 32], None).await, "taken back");
+    assert_conflict(invitations.accept(world.stranger.user, [2; 32], None).await, "revoked");
 
     // Expired.
     let lifetime = NewInvitation::SHORTEST;

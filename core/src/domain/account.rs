@@ -70,7 +70,7 @@ pub fn email_address(email: &str) -> Result<String, StoreError> {
         Ok(email)
     } else {
         Err(StoreError::invalid(
-            "That is not an e-mail address. Write it as name@example.org.",
+            "That is not an email address. Write it like name@example.org.",
         ))
     }
 }

@@ -72,8 +72,8 @@ impl InvitationStatus {
     pub fn refusal(self) -> Option<StoreError> {
         let sentence = match self {
             Self::Open => return None,
-            Self::Accepted => "This invitation was used already. Sign in, or ask for a new one.",
-            Self::Revoked => "This invitation was taken back. Ask for a new one.",
+            Self::Accepted => "This invitation has already been used. Sign in, or ask for a new one.",
+            Self::Revoked => "This invitation was revoked. Ask for a new one.",
             Self::Expired => "This invitation has expired. Ask for a new one.",
         };
         Some(StoreError::conflict(sentence))

@@ -316,7 +316,7 @@ fn reason(outcome: &RunOutcome) -> Option<String> {
     match outcome {
         RunOutcome::Limited { message } | RunOutcome::Failed { message, .. } => Some(message.clone()),
         RunOutcome::NeedsReview { tool } => Some(format!(
-            "Duet went down while `{tool}` was running. Check whether it happened; it was not repeated."
+            "Duet went down while “{tool}” was running. Check whether it happened; it was not repeated."
         )),
         RunOutcome::Completed | RunOutcome::Cancelled | RunOutcome::Interrupted => None,
     }

@@ -246,7 +246,7 @@ impl TurnState {
         if lost {
             return refuse(
                 ToolStatus::Unknown,
-                "Duet went down while this was running; nobody knows whether it happened.",
+                "Duet went down while this was running; it is not known whether it happened.",
             );
         }
         let earlier = self
@@ -346,12 +346,12 @@ impl TurnState {
             self.finish(RunOutcome::Cancelled);
         } else if self.usage.total() >= self.limits.max_tokens {
             self.limited(format!(
-                "The turn used {} tokens; its limit is {}.",
+                "This reply used {} tokens; the limit is {}.",
                 self.usage.total(),
                 self.limits.max_tokens
             ));
         } else if self.steps.len() >= self.limits.max_steps as usize {
-            self.limited(format!("The turn used its {} model calls.", self.limits.max_steps));
+            self.limited(format!("This reply used all of its {} model calls.", self.limits.max_steps));
         } else {
             self.steps.push(Step {
                 attempt: 1,
@@ -586,7 +586,7 @@ fn model_replied(state: &mut TurnState, tool_calls: &[ToolCall], usage: &Usage, 
         _ if !tool_calls.is_empty() && state.steps.len() >= state.limits.max_steps as usize => state.next_step(),
         _ if !tool_calls.is_empty() => state.next_call(),
         StopReason::Length => state.limited("The reply reached the model's output limit.".into()),
-        StopReason::Filtered => state.limited("The model's provider held the rest of the reply back.".into()),
+        StopReason::Filtered => state.limited("The model's provider withheld the rest of the reply.".into()),
         StopReason::End | StopReason::ToolUse if state.text().trim().is_empty() => state.finish(RunOutcome::Failed {
             failure: ModelFailure::Malformed,
             message: "The model gave an empty reply. Try again, or choose another model.".into(),

@@ -21,7 +21,7 @@ use super::{
 /// The accounts on the file.
 pub struct LocalAccounts(pub(super) Db);
 
-const OWNED: &str = "This Duet has its owner already. Sign in.";
+const OWNED: &str = "This Duet already has an owner. Sign in.";
 
 fn owned(conn: &Connection) -> DbResult<bool> {
     Ok(conn.query_row("SELECT owner_since IS NOT NULL FROM installation", [], |row| row.get(0))?)

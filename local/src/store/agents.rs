@@ -145,7 +145,7 @@ impl AgentStore for LocalAgents {
                 let agent = find(tx, who.workspace, id)?.ok_or(StoreError::NotFound("the agent"))?;
                 if agent.version != version {
                     return Err(
-                        StoreError::stale("Somebody else changed this agent. Read it again, then repeat your change.").into(),
+                        StoreError::stale("Someone else changed this agent. Load it again, then repeat your change.").into(),
                     );
                 }
                 let fields = changed(&edit);
@@ -193,7 +193,7 @@ impl AgentStore for LocalAgents {
             .write(move |tx| {
                 if newest_soul(tx, who.workspace)?.version != version {
                     return Err(
-                        StoreError::stale("Somebody else changed the soul. Read it again, then repeat your change.").into(),
+                        StoreError::stale("Someone else changed the soul. Load it again, then repeat your change.").into(),
                     );
                 }
                 let next = SoulVersion {

@@ -52,7 +52,7 @@ impl From<DbError> for StoreError {
 
 /// Names of constraints that a request can run into by itself; every other one is a fault of ours.
 const CONFLICTS: &[(&str, &str)] = &[
-    ("user.email", "There is an account with that e-mail address already."),
+    ("user.email", "There is already an account with that email address."),
     (
         "run_one_active",
         "A reply is being written in this conversation. Wait for it, or stop it.",

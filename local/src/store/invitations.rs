@@ -69,7 +69,7 @@ fn open(conn: &Connection, token_hash: [u8; 32], now: Timestamp) -> DbResult<Inv
 fn admit(tx: &Connection, env: &duet_core::Env, invitation: &Invitation, guest: UserId) -> DbResult<Membership> {
     let (workspace, now) = (invitation.workspace_id, env.now());
     if workspaces::role(tx, workspace, guest)?.is_some() {
-        return Err(StoreError::conflict("You are a member of this workspace already.").into());
+        return Err(StoreError::conflict("You are already a member of this workspace.").into());
     }
     tx.execute(
         "INSERT INTO member (workspace_id, user_id, role, joined_at) VALUES (?1, ?2, ?3, ?4)",
@@ -114,7 +114,7 @@ impl InvitationStore for LocalInvitations {
                     )?
                     .exists(params![blob(who.workspace), email])?;
                 if member {
-                    return Err(StoreError::conflict("That person is a member of this workspace already.").into());
+                    return Err(StoreError::conflict("That person is already a member of this workspace.").into());
                 }
                 tx.execute(
                     "UPDATE invitation SET revoked_at = ?3
@@ -129,7 +129,7 @@ impl InvitationStore for LocalInvitations {
                 )?;
                 if usize::try_from(open).is_ok_and(|open| open >= NewInvitation::MOST_OPEN) {
                     return Err(StoreError::conflict(
-                        "This workspace has 100 open invitations, the most allowed. Revoke one first.",
+                        "This workspace already has 100 open invitations, which is the limit. Revoke one first.",
                     )
                     .into());
                 }
@@ -188,7 +188,7 @@ impl InvitationStore for LocalInvitations {
                 let now = env.now();
                 let here = load(tx, who, id, now)?;
                 if here.accepted_at.is_some() {
-                    return Err(StoreError::conflict("This invitation was accepted. Remove the member instead.").into());
+                    return Err(StoreError::conflict("This invitation was already accepted. Remove the member instead.").into());
                 }
                 if here.revoked_at.is_none() {
                     tx.execute(
@@ -232,7 +232,7 @@ impl InvitationStore for LocalInvitations {
                 if accounts::by_id(tx, user)?.email != here.email {
                     return Err(StoreError::denied(
                         "accept the invitation",
-                        "it is for another e-mail address than the one you are signed in with",
+                        "it is for a different email address than the one you are signed in with",
                     )
                     .into());
                 }
@@ -249,7 +249,7 @@ impl InvitationStore for LocalInvitations {
                 let here = open(tx, token_hash, env.now())?;
                 if accounts::by_email(tx, &here.email)?.is_some() {
                     return Err(StoreError::conflict(
-                        "There is an account with this e-mail address. Sign in, then open the link again.",
+                        "There is already an account with this email address. Sign in, then open the link again.",
                     )
                     .into());
                 }

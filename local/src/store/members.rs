@@ -19,7 +19,7 @@ use super::{
 pub fn require_owner(conn: &Connection, who: Who, action: &'static str) -> DbResult<()> {
     match workspaces::role(conn, who.workspace, who.user)? {
         Some(Role::Owner) => Ok(()),
-        Some(Role::Member) => Err(StoreError::denied(action, "this needs the role `owner`").into()),
+        Some(Role::Member) => Err(StoreError::denied(action, "only an owner can do this").into()),
         None => Err(StoreError::NotFound("the workspace").into()),
     }
 }
@@ -31,7 +31,7 @@ fn keep_an_owner(tx: &Connection, workspace: WorkspaceId, user: UserId) -> DbRes
         .prepare_cached("SELECT 1 FROM member WHERE workspace_id = ?1 AND user_id <> ?2 AND role = 'owner'")?
         .exists(params![blob(workspace), blob(user)])?;
     if role == Role::Owner && !others {
-        return Err(StoreError::conflict("A workspace needs an owner. Make another member its owner first.").into());
+        return Err(StoreError::conflict("A workspace needs an owner. Make another member an owner first.").into());
     }
     Ok(())
 }

@@ -273,7 +273,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         ])?;
     if later {
         return Err(StoreError::conflict(
-            "The conversation has gone on since that message. Only the newest one can be answered again.",
+            "The conversation has moved on since that message. Only the newest one can be answered again.",
         )
         .into());
     }
@@ -289,7 +289,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         }
         (RetryMode::Continue, _) => {
             return Err(StoreError::conflict(
-                "There is no stopped or interrupted reply to go on from. Start the answer anew instead.",
+                "There is no stopped or interrupted reply to continue. Ask for a new answer instead.",
             )
             .into());
         }

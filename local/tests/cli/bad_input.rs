@@ -303,7 +303,7 @@ fn nothing_set_up_yet() {
         ["init", "--email", "eve@example.org", "--password-stdin"],
         b"another password\n",
     )
-    .refused(1, &["set up already"]);
+    .refused(1, &["already set up"]);
 }
 
 #[test]

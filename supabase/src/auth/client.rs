@@ -23,26 +23,26 @@ const WAIT: u64 = 60;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// Address and password do not belong together.
-    #[error("E-mail or password is wrong.")]
+    #[error("Wrong email or password.")]
     Credentials,
     /// The address was not confirmed.
-    #[error("This e-mail address is not confirmed yet. Follow the link in the message that Supabase sent to it, then sign in.")]
+    #[error("This email address is not confirmed yet. Follow the link in the email that Supabase sent to it, then sign in.")]
     NotConfirmed,
     /// The address may not sign up, or has. Which of the two is nobody else's business.
     #[error(
-        "This address cannot sign up: it needs an open invitation, or it has an account already. Ask an owner for an invitation, or sign in."
+        "This address cannot sign up: it needs an open invitation, or it already has an account. Ask an owner for an invitation, or sign in."
     )]
     MayNotSignUp,
     /// The project takes no new people at all.
     #[error(
-        "The Supabase project takes no sign-ups by e-mail. Whoever runs it has to turn them on (Authentication, Sign In / Providers)."
+        "The Supabase project does not allow sign-ups by email. Whoever runs it has to turn them on (Authentication, Sign In / Providers)."
     )]
     SignUpsOff,
     /// The password is too weak for the project's rules.
-    #[error("The password is too weak for this Supabase project. Take a longer one, and one that is used nowhere else.")]
+    #[error("This password is too weak for the Supabase project. Choose a longer one that you use nowhere else.")]
     WeakPassword,
     /// An address that cannot be one.
-    #[error("Supabase Auth does not take this e-mail address. Check it.")]
+    #[error("Supabase Auth does not accept this email address. Check it.")]
     BadAddress,
     /// The sign-in is over, or the token was never good.
     #[error("The sign-in is over. Sign in again.")]

@@ -212,7 +212,7 @@ fn predecessor(conn: &Connection, caller: &Caller, id: MemoryId, visibility: Vis
         return Err(StoreError::conflict("The memory to supersede was redacted. Store the new one by itself.").into());
     }
     if old.memory.superseded_by.is_some() {
-        return Err(StoreError::conflict("That memory is superseded already. Supersede the one that took its place.").into());
+        return Err(StoreError::conflict("That memory has already been superseded. Supersede the one that replaced it.").into());
     }
     if old.memory.visibility != visibility {
         return Err(StoreError::invalid(format!(
@@ -245,7 +245,7 @@ pub fn is_own(caller: &Caller, stored: &Stored) -> bool {
 pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> DbResult<()> {
     match is_own(caller, stored) {
         true => Ok(()),
-        false => Err(StoreError::denied(action, "it is another person's memory, and this needs the role `owner`").into()),
+        false => Err(StoreError::denied(action, "it is another person's memory, and only an owner can do this").into()),
     }
 }
 
@@ -264,7 +264,7 @@ fn require_edit(conn: &Connection, caller: &Caller, stored: &Stored, edit: &Memo
     match replaced {
         Some(old) if accepts && !old.memory.may_be_replaced_by(caller) => Err(StoreError::denied(
             ACTION,
-            "it would take the place of another person's memory, and this needs that person or the role `owner`",
+            "it would take the place of another person's memory, and only that person or an owner can do this",
         )
         .into()),
         _ => Ok(()),

@@ -173,10 +173,10 @@ fn by_status(status: StatusCode, wait: Option<Duration>) -> StoreError {
         }
         429 => StoreError::unavailable(match wait {
             Some(wait) => format!(
-                "The Supabase project takes no more requests for now. Try again in {} seconds.",
+                "The Supabase project accepts no more requests for now. Try again in {} seconds.",
                 wait.as_secs().max(1)
             ),
-            None => "The Supabase project takes no more requests for now. Try again in a minute.".to_owned(),
+            None => "The Supabase project accepts no more requests for now. Try again in a minute.".to_owned(),
         }),
         540 => StoreError::unavailable("The Supabase project is paused. Restore it in its dashboard, then try again."),
         _ => StoreError::unavailable(
@@ -266,7 +266,7 @@ mod tests {
             (answer(406, r#"{"code":"PGRST106"}"#), "exposed schemas"),
             (answer(401, r#"{"code":"PGRST301"}"#), "sign in again"),
             (answer(401, r#"{"code":"PGRST303"}"#), "sign in again"),
-            (answer(403, r#"{"code":"42501"}"#), "Refused to list runs"),
+            (answer(403, r#"{"code":"42501"}"#), "Not allowed to list runs"),
             (answer(500, r#"{"code":"57014"}"#), "took too long"),
             (answer(401, r#"{"message":"Invalid API key"}"#), "publishable key"),
             (answer(404, "no Route matched"), "no Data API"),

@@ -11,7 +11,7 @@ import { Contained } from "./Contained";
 import type { Draft } from "./drafts";
 import { NotSent } from "./NotSent";
 import { withoutLabel } from "./offline";
-import { agentsQuery, runQuery } from "./queries";
+import { agentsQuery } from "./queries";
 import { Reply, type ReplyView } from "./Reply";
 import { Scroller } from "./Scroller";
 import { answered, type ConversationState, doing, useConversation } from "./useConversation";
@@ -102,7 +102,6 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           <Unanswered
             key={`${message.id}/unanswered`}
             message={message}
-            workspace={workspace}
             busy={state.retrying || !idle}
             onRetry={message === asked ? () => retry(message.id, "restart") : undefined}
             onAgain={() => again(message)}
@@ -122,9 +121,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           labelled={labelled}
           marked={message.id === marked}
         >
-          {message === last && !state.running && (
-            <Unfinished message={message} state={state} workspace={workspace} onRetry={retry} />
-          )}
+          {message === last && !state.running && <Unfinished message={message} state={state} onRetry={retry} />}
         </Answer>
       </Contained>,
     );
@@ -269,16 +266,13 @@ const partial: Partial<Record<Message["status"], string>> = {
 function Unfinished({
   message,
   state,
-  workspace,
   onRetry,
 }: {
   message: Message;
   state: ConversationState;
-  workspace: string;
   onRetry: (message: string, mode: "restart" | "continue") => void;
 }) {
   const why = partial[message.status];
-  const run = useQuery({ ...runQuery(workspace, message.run_id ?? ""), enabled: Boolean(why && message.run_id) });
   const question = answered(state.messages, message);
   if (!why || !question) return null;
   return (
@@ -298,7 +292,7 @@ function Unfinished({
           </>
         }
       >
-        {why} {run.data?.reason}
+        {why} {message.ended?.reason}
       </Notice>
     </div>
   );
@@ -315,21 +309,17 @@ const stuck: Record<string, string> = {
 /** Below a message that got no reply: why, and a way to try again. The newest is answered again; an older one is sent anew. */
 function Unanswered({
   message,
-  workspace,
   busy,
   onRetry,
   onAgain,
 }: {
   message: Message;
-  workspace: string;
   busy: boolean;
   onRetry?: () => void;
   onAgain: () => void;
 }) {
-  const run = useQuery({ ...runQuery(workspace, message.run_id ?? ""), enabled: Boolean(message.run_id) });
-  if (message.run_id && run.isPending) return null;
-  const status = run.data?.status ?? "failed";
-  const calm = status === "cancelled" || status === "interrupted";
+  const status = message.ended?.status ?? "queued";
+  const calm = status === "cancelled" || status === "interrupted" || status === "queued";
   return (
     <Notice
       tone={calm ? "calm" : "danger"}
@@ -340,7 +330,7 @@ function Unanswered({
         </Button>
       }
     >
-      {run.data?.reason ?? stuck[status] ?? "This message has no reply yet."}
+      {message.ended?.reason ?? stuck[status] ?? "This message has no reply yet."}
       {onRetry && " Your message is kept."}
     </Notice>
   );
