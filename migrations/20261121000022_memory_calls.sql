@@ -281,7 +281,7 @@ begin
         return locked.refusal;
     elsif new_review = 'accepted' and mine.review <> 'accepted' and not private.may_replace(workspace, old_one.user_id) then
         return private.refused('denied',
-            'it would take the place of another person''s memory, and this needs that person or the role `owner`');
+            'it would take the place of another person''s memory, and only that person or an owner can do this');
     end if;
     if mine.redacted_at is not null then
         return private.refused('conflict', 'A redacted memory cannot be changed.');
