@@ -125,7 +125,7 @@ call private.seclude('duet.run');
 
 grant select on duet.conversation, duet.message, duet.run to authenticated, duet_agent;
 create policy conversation_read on duet.conversation for select to authenticated, duet_agent
-    using (deleted_at is null and user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
+    using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
 create policy message_read on duet.message for select to authenticated, duet_agent
     using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
 create policy run_read on duet.run for select to authenticated, duet_agent
@@ -193,7 +193,7 @@ call private.expose('public', 'conversation_create', 'authenticated');
 create function public.conversation_read(p_workspace uuid, p_id uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select private.ok((select private.conversation_json(c) from duet.conversation c
-                       where c.workspace_id = p_workspace and c.id = p_id))
+                       where c.workspace_id = p_workspace and c.id = p_id and c.deleted_at is null))
 $$;
 call private.expose('public', 'conversation_read', 'authenticated', 'duet_agent');
 
@@ -205,7 +205,7 @@ language sql stable set search_path = '' as $$
     select private.ok(coalesce(
         jsonb_agg(private.conversation_json(row(page.*)::duet.conversation) order by page.updated_at desc, page.id desc), '[]'))
     from (select c.* from duet.conversation c
-          where c.workspace_id = p_workspace and c.user_id = (select auth.uid()) and c.archived = p_archived
+          where c.workspace_id = p_workspace and c.user_id = (select auth.uid()) and c.archived = p_archived and c.deleted_at is null
             and (p_before is null or (c.updated_at, c.id) < (p_before, p_before_id))
           order by c.updated_at desc, c.id desc limit private.page_size(p_limit)) page
 $$;
@@ -216,7 +216,7 @@ create function public.conversation_ids(p_workspace uuid, p_low uuid, p_high uui
 language sql stable set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(page.id order by page.id), '[]'))
     from (select c.id from duet.conversation c
-          where c.workspace_id = p_workspace and c.id between p_low and p_high order by c.id limit 10) page
+          where c.workspace_id = p_workspace and c.id between p_low and p_high and c.deleted_at is null order by c.id limit 10) page
 $$;
 call private.expose('public', 'conversation_ids', 'authenticated', 'duet_agent');
 
@@ -268,7 +268,8 @@ call private.expose('private', 'messages_json', 'authenticated', 'duet_agent');
 -- duet_core::ports::ConversationStore::messages
 create function public.message_list(p_workspace uuid, p_conversation uuid, p_before bigint, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
-    select case when exists (select from duet.conversation c where c.workspace_id = p_workspace and c.id = p_conversation)
+    select case when exists (select from duet.conversation c
+                             where c.workspace_id = p_workspace and c.id = p_conversation and c.deleted_at is null)
         then private.ok(private.messages_json(p_workspace, p_conversation, array(
             select m.ordinal from duet.message m
             where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
@@ -281,7 +282,8 @@ call private.expose('public', 'message_list', 'authenticated', 'duet_agent');
 -- duet_core::ports::ConversationStore::transcript
 create function public.message_transcript(p_workspace uuid, p_conversation uuid, p_after bigint, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
-    select case when exists (select from duet.conversation c where c.workspace_id = p_workspace and c.id = p_conversation)
+    select case when exists (select from duet.conversation c
+                             where c.workspace_id = p_workspace and c.id = p_conversation and c.deleted_at is null)
         then private.ok(private.messages_json(p_workspace, p_conversation, array(
             select m.ordinal from duet.message m
             where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded

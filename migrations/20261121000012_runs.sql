@@ -167,7 +167,8 @@ call private.expose('public', 'run_read', 'authenticated', 'duet_agent');
 create function public.run_list(p_workspace uuid, p_conversation uuid, p_before timestamptz, p_before_id uuid, p_limit int)
 returns jsonb
 language sql stable set search_path = '' as $$
-    select case when exists (select from duet.conversation c where c.workspace_id = p_workspace and c.id = p_conversation)
+    select case when exists (select from duet.conversation c
+                             where c.workspace_id = p_workspace and c.id = p_conversation and c.deleted_at is null)
         then private.ok((
             select coalesce(jsonb_agg(private.run_json(row(page.*)::duet.run) order by page.created_at desc, page.id desc), '[]')
             from (select r.* from duet.run r

@@ -48,7 +48,7 @@ select private.record_audit({ws}, {me}, null, 'key.create', 'key:' || {my:key}, 
        private.record_audit({ws}, {me}, {the:agent}, 'tool.call', 'tool:' || {mark:tool}, 'refused', '{}'),
        private.record_audit({ws}, {me}, null, 'sign.in', 'user:' || {me}, 'failed', '{}');
 
--- @ person: duet.conversation, duet.message, duet.run: a talk, an archived one with what runs came to, and three that are being answered,
+-- @ person: duet.conversation, duet.message, duet.run: a talk, an archived one with what runs came to, a deleted one, and three that are being answered,
 -- one by a worker that was lost
 insert into duet.conversation (workspace_id, id, user_id, agent_id, title, archived, last_ordinal, created_at, updated_at)
 values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, false, 2, private.now(), private.now()),
@@ -56,6 +56,8 @@ values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, fals
        ({ws}, {my:conversation_queued}, {me}, {the:agent}, 'Queued ' || {mark:queued}, false, 1, private.now(), private.now()),
        ({ws}, {my:conversation_running}, {me}, {the:agent}, 'Running ' || {mark:running}, false, 1, private.now(), private.now()),
        ({ws}, {my:conversation_lost}, {me}, {the:agent}, 'Lost ' || {mark:lost}, false, 1, private.now(), private.now());
+insert into duet.conversation (workspace_id, id, user_id, agent_id, title, archived, last_ordinal, created_at, updated_at, deleted_at)
+values ({ws}, {my:conversation_gone}, {me}, {the:agent}, '', false, 2, private.now(), private.now(), private.now());
 insert into duet.message
     (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, trace, superseded, created_at)
 values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Words ' || {mark:words}, null, {my:run}, null, null, false,

@@ -393,7 +393,7 @@ async fn neither_key_nor_token_nor_what_people_say_is_printed() {
     let (_closed, address) = closed();
     let down = Scene::at(address);
     said += &sentence(down.call(&call).await);
-    said += &format!("{:?} {:?} {:?}", scene.rpc, settings(gateway.address), person());
+    said += &format!("{:?} {:?} {:?}", scene.rpc, settings(gateway.address, PATIENT), person());
     let traced = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(
         traced.contains("a call of the Data API failed") && traced.contains("23514"),
