@@ -20,7 +20,7 @@ insert into duet.agent values
     ({ws}, {the:executor}, 'executor_primary', 'Executor', '', 'local/model', '{read_memory,run_tool}',
      '{"domains": ["semantic"], "private": false}', '{}', true, 1, private.now(), private.now()),
     ({ws}, {the:agent_bare}, 'specialist', 'Bare', '', null, '{}',
-     '{"domains": [], "private": false}', '{}', true, 1, private.now(), private.now()),
+     '{"domains": ["episodic", "semantic", "working"], "private": true}', '{}', true, 1, private.now(), private.now()),
     ({ws}, {the:agent_off}, 'specialist', 'Off', '', null, '{delegate,external_action,read_memory,run_tool,write_memory}',
      '{"domains": ["episodic", "semantic", "working"], "private": true}', '{}', false, 1, private.now(), private.now());
 insert into duet.soul_version values
@@ -99,7 +99,7 @@ select private.append_events(r, (select jsonb_agg(jsonb_build_object(
     'kind', kind, 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', {my:message},
                                                 'reply_id', {my:reply}, 'by', {me}, 'of', {mark:event})::text,
     'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', jsonb_build_array({my:memory})))
-    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'done']) kind))
+    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'limit', 'retry', 'recovered', 'cancel', 'error', 'reply', 'done']) kind))
 from duet.run r where r.workspace_id = {ws} and r.id = {my:run};
 select private.append_events(r, jsonb_build_array(jsonb_build_object(
     'kind', 'started', 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', r.message_id,
@@ -125,7 +125,7 @@ values ({ws}, {my:key}, {me}, 'Key', 'duet_x', {bytes:secret}, '{chat}', private
 
 -- @ workspace: duet.workspace_key, duet.memory_class (shared)
 insert into duet.workspace_key values ({ws}, 1, decode(repeat('ab', 40), 'hex'), private.now());
-insert into duet.memory_class (workspace_id, owner, domain, egress) values ({ws}, null, 'semantic', 'any');
+insert into duet.memory_class (workspace_id, owner, domain, egress) values ({ws}, null, 'semantic', 'any'), ({ws}, null, 'episodic', 'any');
 
 -- @ person: duet.memory_class (private), duet.memory, duet.memory_term, duet.memory_thread: one memory for all, one for its owner
 insert into duet.memory_class (workspace_id, owner, domain, egress)
@@ -147,6 +147,7 @@ select {ws}, v.id, c.key, {me}, case when v.sealed is null then 'Memory ' || v.m
        case when v.agent is not null then {my:run} end, v.agent, {me}, private.now(), v.expires
 from (values
     ({my:memory_offered}, true, 'semantic', 'any', {mark:offered}, null::bytea, 'untrusted', 'proposed', {the:agent}, null::timestamptz, null),
+    ({my:memory_told}, true, 'episodic', 'any', {mark:told}, null, 'trusted', 'accepted', null, null, null),
     ({my:secret_proposed}, false, 'episodic', 'any', {mark:proposed}, null, 'untrusted', 'proposed', {the:agent}, null, 'Somebody'),
     ({my:secret_rejected}, false, 'episodic', 'any', {mark:rejected}, null, 'trusted', 'rejected', null, null, null),
     ({my:secret_older}, false, 'episodic', 'any', {mark:older}, null, 'trusted', 'accepted', null, null, null),

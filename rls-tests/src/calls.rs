@@ -31,6 +31,8 @@ pub struct Call {
     pub may_change: BTreeSet<String>,
     /// What a call that changes something writes into the audit log.
     pub audited: Vec<String>,
+    /// The tables in which a call that succeeds holds a row, so that another one comes after it.
+    pub holds: Vec<String>,
 }
 
 impl Call {
@@ -103,6 +105,8 @@ pub fn declared() -> Result<Vec<Call>> {
                         last.audited.push(action.trim().to_owned());
                         last.changes
                             .extend(["duet.audit_entry", "duet.audit_head"].map(str::to_owned));
+                    } else if let Some(tables) = rest.trim().strip_prefix("holds ") {
+                        last.holds.extend(tables.split_whitespace().map(str::to_owned));
                     } else if let Some(tables) = rest.strip_prefix('?') {
                         last.may_change.extend(tables.split_whitespace().map(str::to_owned));
                     } else {
@@ -125,6 +129,7 @@ pub fn declared() -> Result<Vec<Call>> {
                 changes: BTreeSet::new(),
                 may_change: BTreeSet::new(),
                 audited: Vec::new(),
+                holds: Vec::new(),
             });
         }
     }

@@ -55,6 +55,8 @@ pub struct Table {
     pub secret: Vec<String>,
     /// Columns that look like secrets and are none.
     pub open: Vec<String>,
+    /// Columns that who may insert can say something of.
+    pub insertable: Vec<String>,
     /// Columns of which the world's rows do not have to be in every state.
     pub stateless: Vec<String>,
     cells: Vec<(&'static str, Vec<Cell>)>,
@@ -176,6 +178,7 @@ fn parse(text: &str) -> Result<Vec<Table>> {
                 person: some(&words[2..].join(" ")),
                 secret: Vec::new(),
                 open: Vec::new(),
+                insertable: Vec::new(),
                 stateless: Vec::new(),
                 cells: Vec::new(),
                 only: Vec::new(),
@@ -193,6 +196,7 @@ fn parse(text: &str) -> Result<Vec<Table>> {
         match words.as_slice() {
             ["secret", columns] => table.secret.extend(named(columns)),
             ["open", columns] => table.open.extend(named(columns)),
+            ["insertable", columns] => table.insertable.extend(named(columns)),
             ["stateless", columns, ..] => table.stateless.extend(named(columns)),
             ["only", commands, actors, condition @ ..] => table.only.push(Narrowing {
                 commands: named(commands),
@@ -203,7 +207,10 @@ fn parse(text: &str) -> Result<Vec<Table>> {
             ["shows", actors, condition @ ..] => table.shows.push((group(actors)?, condition.join(" "))),
             _ => {}
         }
-        if matches!(words[0], "secret" | "open" | "stateless" | "only" | "also" | "shows") {
+        if matches!(
+            words[0],
+            "secret" | "open" | "insertable" | "stateless" | "only" | "also" | "shows"
+        ) {
             continue;
         }
         let command = *COMMANDS

@@ -72,7 +72,7 @@ pub async fn quick(stage: &mut Stage) -> Result<Report> {
     Ok(report)
 }
 
-/// One check, by its name or by that of its finding (`rule 01_…`, `cases driver`); of those that call functions, on these functions alone,
+/// One check, by its name or by that of its finding (`rule 01_…`, `cases driver`, and `hostile member` for one who attacks); of those that call functions, on these functions alone,
 /// or on all where none is named.
 pub async fn one(stage: &mut Stage, check: &str, functions: &[&str], report: &mut Report) -> Result<()> {
     let tables = &matrix::declared()?;
@@ -92,7 +92,7 @@ pub async fn one(stage: &mut Stage, check: &str, functions: &[&str], report: &mu
         "claims" => checks::claims(stage, tables, report).await,
         "locks" => checks::locks(stage, tables, chosen, report).await,
         "tells" => checks::tells(stage, tables, chosen, report).await,
-        "hostile" => checks::hostile(stage, tables, chosen, report).await,
+        "hostile" => checks::hostile(stage, tables, chosen, part, report).await,
         _ => bail!("There is no check `{check}`."),
     }
 }

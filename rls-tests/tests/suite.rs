@@ -33,7 +33,7 @@ async fn nothing_is_found(checks: &[&str], at_least: usize) {
     arena.remove().await.unwrap();
 }
 
-/// The checks in four parts that take about as long.
+/// The checks in parts that take about as long.
 mod nobody_gets_past_the_rules {
     use super::*;
 
@@ -53,8 +53,17 @@ mod nobody_gets_past_the_rules {
     }
 
     #[tokio::test]
-    async fn by_hostile_calls() {
-        nothing_is_found(&["hostile"], 10_000).await;
+    async fn by_hostile_calls_from_outside() {
+        nothing_is_found(
+            &["hostile stranger", "hostile ex-member", "hostile agent", "hostile scoped"],
+            5_000,
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn by_hostile_calls_from_within() {
+        nothing_is_found(&["hostile member", "hostile owner", "hostile demoted"], 5_000).await;
     }
 
     #[test]

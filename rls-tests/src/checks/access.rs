@@ -41,6 +41,8 @@ pub async fn access(stage: &mut Stage, tables: &[Table], report: &mut Report) ->
                 attack.delete(delete.len()).await?;
                 attack.insert().await?;
                 attack.truncate().await?;
+                attack.stage.step_back().await?;
+                attack.insertable(&columns).await?;
             }
             stage.rollback().await?;
         }
@@ -169,6 +171,22 @@ impl Attack<'_> {
         // An empty row fails for other reasons where inserting is granted.
         if outcome.denied() != refused {
             self.differs("insert", if refused { "is granted" } else { "is refused" });
+        }
+        Ok(())
+    }
+
+    /// The columns that may be said of a row that is put in: asked as the host, because a column that is always made cannot be tried.
+    async fn insertable(&mut self, columns: &[String]) -> Result<()> {
+        let refused = self.cell("insert").reach == Reach::Refused;
+        let (table, role) = (self.table.name.clone(), self.actor.role());
+        for column in columns {
+            let expected = !refused && self.table.insertable.contains(column);
+            let asked = format!("select has_column_privilege('{role}', '{table}', '{column}', 'insert')::text");
+            let granted = self.stage.rows(&asked).await? == ["true"];
+            if granted != expected {
+                let state = if granted { "is granted" } else { "is refused" };
+                self.differs("insert", format!("of {column} {state}"));
+            }
         }
         Ok(())
     }

@@ -135,6 +135,10 @@ pub async fn chains(stage: &mut Stage, report: &mut Report) -> Result<()> {
             "update duet.run t set last_hash = sha256(last_hash) where t.workspace_id = {ws} and t.id = {my:run}",
             "update duet.run_event_payload t set payload = '{}' where t.workspace_id = {ws} and t.run_id = {owner:run}",
             "delete from duet.run_event_payload t where t.workspace_id = {ws} and t.run_id = {my:run_parked}",
+            "with one as (delete from duet.run_event t where t.workspace_id = {ws} and t.run_id = {my:run}),
+                  two as (delete from duet.run_event_payload t where t.workspace_id = {ws} and t.run_id = {my:run}),
+                  three as (delete from duet.run_event_mention t where t.workspace_id = {ws} and t.run_id = {my:run})
+             delete from duet.run t where t.workspace_id = {ws} and t.id = {my:run}",
             "with gone as (delete from duet.audit_entry t where t.workspace_id = {ws} and t.seq > 3)
              update duet.audit_head h set seq = 3 where h.workspace_id = {ws}",
             "insert into duet.audit_entry

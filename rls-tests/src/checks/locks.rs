@@ -43,6 +43,7 @@ pub async fn locks(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) ->
         .into_iter()
         .filter(|call| chosen(&call.name) && functions.iter().any(|function| function.name == call.name))
         .collect();
+    kept(stage, &calls, report).await?;
     for actor in CALLERS {
         let calls: Vec<&Call> = calls
             .iter()
@@ -50,6 +51,35 @@ pub async fn locks(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) ->
             .collect();
         held(stage, &tables, &calls, actor, report).await?;
         waited_for(stage, &tables, &calls, actor, report).await?;
+    }
+    Ok(())
+}
+
+/// What has to be held while a call is under way: without it, two at once are each done as if the other was not.
+async fn kept(stage: &mut Stage, calls: &[Call], report: &mut Report) -> Result<()> {
+    for call in calls {
+        for table in &call.holds {
+            let mut kept = false;
+            let free = format!(
+                "select (count(*) > (select count(*) from (select 1 from {table} t for no key update of t skip locked) free))::text
+                 from {table} t"
+            );
+            for actor in CALLERS {
+                report.tried += 1;
+                stage.begin_as(actor).await?;
+                let statement = actor.place().fill(&call.statement("public", None));
+                let answer = stage.attempt(&statement, Effects::Stay).await?;
+                let answered = matches!(&answer, Outcome::Rows(rows) if rows.iter().any(|row| row.starts_with("{\"ok\"")));
+                kept |= answered && stage.witness(&free).await?.unwrap_or_default() == ["true"];
+                stage.rollback().await?;
+            }
+            if !kept {
+                report.find(
+                    CHECK,
+                    format!("public.{} holds no row of {table}: another one may come between", call.name),
+                );
+            }
+        }
     }
     Ok(())
 }

@@ -1,0 +1,7 @@
+-- Members are listed by a cast that breaks on a cursor from elsewhere.
+-- class: broken requests
+-- found by: hostile
+-- through: workspace_members
+-- in: public.workspace_members
+-- for: p_after is null or
+-- put: p_after is null or 1 / (p_after_id <> p_workspace)::int = 0 or
