@@ -300,7 +300,7 @@ create policy memory_read_by_agent on duet.memory for select to duet_agent
 create policy memory_insert on duet.memory for insert to authenticated
     with check (class = any (array(select private.my_classes('write_memory')))
                 and user_id = (select auth.uid()) and from_user = user_id and from_agent is null and from_run is null
-                and review in ('accepted', 'proposed'));
+                and (review = 'accepted' or review = 'proposed' and supersedes is not null));
 -- Untrusted text of an agent waits for a person's review, except working memory, which no one mistakes for knowledge and which expires.
 create policy memory_insert_by_agent on duet.memory for insert to duet_agent
     with check (class = any (array(select private.my_classes('write_memory')))
@@ -308,7 +308,7 @@ create policy memory_insert_by_agent on duet.memory for insert to duet_agent
                 and from_agent = nullif((select current_setting('duet.agent_id', true)), '')::uuid
                 and from_run = nullif((select current_setting('duet.run_id', true)), '')::uuid
                 and private.fits_my_run(workspace_id, class, taint, sensitive)
-                and (review = 'proposed'
+                and (review = 'proposed' and supersedes is not null
                      or review = case when taint = 'untrusted' and private.domain_of(workspace_id, class) <> 'working' then 'proposed'
                                       else 'accepted' end));
 -- Whoever sees the memory sees that it was redacted; after an older copy of the data was restored, at least who asked for it.

@@ -91,7 +91,9 @@ declare
 begin
     insert into duet.embedding_model (name, dimensions)
     select distinct i.model, extensions.vector_dims(i.vector::extensions.vector)
-    from jsonb_to_recordset(p_items) as i (model text, vector text) order by 1, 2
+    from jsonb_to_recordset(p_items) as i (workspace uuid, memory uuid, model text, vector text)
+    join duet.memory m on m.workspace_id = i.workspace and m.id = i.memory and m.live
+    order by 1, 2
     on conflict do nothing;
     -- In the order of their keys, so that two batches do not wait for each other.
     for item in

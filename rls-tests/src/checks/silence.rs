@@ -75,8 +75,12 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
             let sensible = call.arguments.iter().find(|(name, _)| name == argument);
             let sensible = sensible.map_or("'{}'", |(_, value)| value);
             for path in paths(sensible) {
-                let changed =
-                    |field: &str| statement(argument, &format!("jsonb_set(({sensible})::jsonb, '{{{path}}}', {field})"));
+                let changed = |field: &str| {
+                    statement(
+                        argument,
+                        &format!("jsonb_set(({sensible})::jsonb, string_to_array('{path}', ','), {field})"),
+                    )
+                };
                 attacks.extend(FIELDS.iter().map(|field| changed(field)));
             }
         }
