@@ -2,7 +2,7 @@
 //! server understands. One row that it does not would keep all from what is theirs.
 
 use anyhow::Result;
-use duet_core::domain::{Agent, ApiKey, Conversation, Invitation, Member, Membership, Memory, Message, Notice, Run, SoulVersion};
+use duet_core::domain::{Agent, ApiKey, Conversation, Invitation, Member, Membership, Memory, Notice, Run, SoulVersion};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -58,9 +58,16 @@ pub async fn silence(stage: &mut Stage, chosen: impl Fn(&str) -> bool, report: &
 fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
     let own = actor.place();
     let mut call = call.clone();
-    for (_, value) in &mut call.arguments {
+    for (name, value) in &mut call.arguments {
         if value.starts_with("{new:") {
             *value = "gen_random_uuid()".into();
+        } else if name == "p_version" {
+            // Each change counts, and the next one has to know it.
+            *value = if call.name == "soul_write" {
+                "(select max(s.version)::int from duet.soul_version s where s.workspace_id = {ws})".into()
+            } else {
+                "(select a.version from duet.agent a where a.workspace_id = {ws} and a.id = {the:agent})".into()
+            };
         }
     }
     let statement = |argument: &str, value: &str| own.fill(&call.statement(&function.schema, Some((argument, value))));
@@ -158,6 +165,7 @@ fn anything(_: Value) -> bool {
 const RECALL: &str = "select public.memory_recall_bundle({ws}, '{episodic,semantic,working}', true, '{memori,new}', 1000, 50, 2,
     'world-model', '[1' || repeat(',0', 599) || ']', 1000)::text";
 
+/// Of messages only whether they come: the traces of the world's are made up.
 const PEOPLE_ASK: [(&str, Understood); 15] = [
     (
         "select public.memory_list({ws}, null, 'accepted', true, null, null, null, 200)::text",
@@ -178,7 +186,7 @@ const PEOPLE_ASK: [(&str, Understood); 15] = [
     ),
     (
         "select public.message_list({ws}, {my:conversation}, null, 200)::text",
-        list::<Message>,
+        anything,
     ),
     ("select public.message_search({ws}, 'words', null, null, 200)::text", anything),
     (
