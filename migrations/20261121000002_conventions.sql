@@ -25,6 +25,12 @@ language sql immutable set search_path = '' as $$
     select (extract(epoch from at) * 1000)::bigint
 $$;
 
+-- The times that rows hold: finite, and in the years that everybody who reads them knows (duet_core::Timestamp::EARLIEST and LATEST).
+create function private.is_time(at timestamptz) returns boolean
+language sql immutable set search_path = '' as $$
+    select at between '0001-01-01 00:00:00+00'::timestamptz and '9999-12-30 00:00:00+00'::timestamptz
+$$;
+
 -- A UUIDv7 (RFC 9562), for rows that only the database makes. (uuidv7() is Postgres 18's.)
 create function private.new_id() returns uuid
 language sql volatile set search_path = '' as $$
@@ -59,5 +65,6 @@ call private.expose('private', 'now', 'authenticated', 'duet_agent');
 call private.expose('private', 'millis', 'authenticated', 'duet_agent');
 call private.expose('private', 'new_id', 'authenticated', 'duet_agent');
 call private.expose('private', 'is_name', 'authenticated', 'duet_agent');
+call private.expose('private', 'is_time', 'authenticated', 'duet_agent');
 call private.expose('private', 'page_size', 'authenticated', 'duet_agent');
 call private.expose('private', 'hash_of');

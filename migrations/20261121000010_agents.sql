@@ -4,7 +4,7 @@
 -- What Duet can read back. (The tables are made with the workspaces, which start with both.)
 alter table duet.agent
     add check (model ~ '^[^/\s]+/\S+$'),
-    add check (octet_length(array_to_string(tools, ',')) <= 20000),
+    add check (octet_length(array_to_string(tools, ',')) <= 20000 and array_position(tools, null) is null),
     add check (memory_scopes - array['domains', 'private'] = '{}'
                and memory_scopes -> 'domains' <@ '["episodic", "semantic", "working"]');
 alter table duet.soul_version

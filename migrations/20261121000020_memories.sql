@@ -13,11 +13,13 @@ create table duet.workspace_key (
     primary key (workspace_id, version)
 );
 
--- Names of models with the length of their vectors. Small numbers stand for them in the rows that repeat them.
+-- Names of models with the length of their vectors. Small numbers stand for them in the rows that repeat them. The server makes them,
+-- nobody else; those without vectors are swept.
 create table duet.embedding_model (
     key        int generated always as identity primary key,
     name       text not null check (length(name) between 1 and 200),
     dimensions int not null check (dimensions between 1 and 8192),
+    made_at    timestamptz(3) not null default private.now(),
     unique (name, dimensions)
 );
 
@@ -37,8 +39,10 @@ create index memory_class_by_owner on duet.memory_class (owner);
 -- The terms that a memory is indexed under, with how often each stands in it; they are made outside, so their size is bounded here.
 create function private.are_terms(terms jsonb) returns boolean
 language sql immutable set search_path = '' as $$
+    -- Together they are no more than a text of that size can have: their number weighs on the ranking of all.
     select jsonb_typeof(terms) = 'object' and octet_length(terms::text) <= 262144
        and coalesce((select count(*) <= 9000 and bool_and(char_length(key) between 1 and 40 and value::text ~ '^[1-9][0-9]{0,4}$')
+                        and sum(case when value::text ~ '^[1-9][0-9]{0,4}$' then value::text::int else 0 end) <= 20000
                      from jsonb_each(terms)), true)
 $$;
 call private.expose('private', 'are_terms', 'authenticated', 'duet_agent');
@@ -65,15 +69,15 @@ create table duet.memory (
     from_user         uuid,
     conversation_id   uuid,
     ordinal           bigint check (abs(ordinal) < 1000000000000000000),
-    occurred_at       timestamptz(3) not null,
-    expires_at        timestamptz(3),
+    occurred_at       timestamptz(3) not null check (private.is_time(occurred_at)),
+    expires_at        timestamptz(3) check (private.is_time(expires_at)),
     created_at        timestamptz(3) not null,
     valid_from        timestamptz(3) not null,
     valid_to          timestamptz(3),
     supersedes        uuid,
     superseded_by     uuid,
     redacted_at       timestamptz(3),
-    embedded          int references duet.embedding_model (key), -- the model whose vector it has
+    embedded          int, -- the key of the model whose vector it has, as long as it has one
     live              boolean not null generated always as (review = 'accepted' and valid_to is null and redacted_at is null) stored,
     primary key (workspace_id, id),
     unique (workspace_id, key),
@@ -90,7 +94,7 @@ create index memory_by_message on duet.memory (workspace_id, from_message) where
 create index memory_by_predecessor on duet.memory (workspace_id, supersedes);
 create index memory_by_person on duet.memory (user_id);
 create index memory_by_expiry on duet.memory (expires_at) where expires_at is not null;
-create index memory_to_embed on duet.memory (embedded, key) where live;
+create index memory_to_embed on duet.memory (workspace_id, embedded, key) where live;
 
 -- The full-text index. Its key holds everything that scoring reads. No foreign keys: only triggers write here, some thirty rows a memory.
 create table duet.memory_term (
@@ -160,6 +164,25 @@ create table duet.memory_code (
 alter table duet.memory_code alter column code set storage plain;
 create index memory_code_to_compare on duet.memory_code (workspace_id, model, class) include (expires_at, memory, code);
 
+-- Memories whose text an embedder refused: passed over until `retry_at`, by that model alone.
+create table duet.memory_refusal (
+    workspace_id uuid not null,
+    memory       bigint not null,
+    model        text not null check (length(model) between 1 and 200),
+    dimensions   int not null,
+    times        int not null,
+    retry_at     timestamptz(3) not null,
+    primary key (workspace_id, memory),
+    foreign key (workspace_id, memory) references duet.memory (workspace_id, key) on delete cascade
+);
+
+-- Ids of memories that were deleted: what names one of them means the old one.
+create table duet.memory_gone (
+    workspace_id uuid not null references duet.workspace (id),
+    memory_id    uuid not null,
+    primary key (workspace_id, memory_id)
+);
+
 -- What must stay redacted, by ids alone.
 create table duet.memory_tombstone (
     workspace_id uuid not null references duet.workspace (id),
@@ -172,6 +195,7 @@ create table duet.memory_tombstone (
     primary key (workspace_id, memory_id)
 );
 create index memory_tombstone_by_person on duet.memory_tombstone (redacted_by);
+create index memory_tombstone_by_redaction on duet.memory_tombstone (workspace_id, redaction_id);
 create trigger memory_tombstone_fixed before update or delete on duet.memory_tombstone
     for each row execute function private.append_only();
 create trigger memory_tombstone_kept before truncate on duet.memory_tombstone
@@ -186,6 +210,8 @@ call private.seclude('duet.memory_thread');
 call private.seclude('duet.memory_partition');
 call private.seclude('duet.memory_vector');
 call private.seclude('duet.memory_code');
+call private.seclude('duet.memory_gone');
+call private.seclude('duet.memory_refusal');
 call private.seclude('duet.memory_tombstone');
 
 -- What the acting agent may do: what its run was given, as far as its row still has it. No row when the agent is gone or inactive.
@@ -261,15 +287,16 @@ create policy memory_read_by_agent on duet.memory for select to duet_agent
 create policy memory_insert on duet.memory for insert to authenticated
     with check (class = any (array(select private.my_classes('write_memory')))
                 and user_id = (select auth.uid()) and from_user = user_id and from_agent is null and from_run is null
-                and review = 'accepted');
+                and (review = 'accepted' or review = 'proposed' and supersedes is not null));
 -- Untrusted text of an agent waits for a person's review, except working memory, which no one mistakes for knowledge and which expires.
 create policy memory_insert_by_agent on duet.memory for insert to duet_agent
     with check (class = any (array(select private.my_classes('write_memory')))
                 and user_id = (select auth.uid()) and from_user = user_id
                 and from_agent = nullif((select current_setting('duet.agent_id', true)), '')::uuid
                 and from_run = nullif((select current_setting('duet.run_id', true)), '')::uuid
-                and review = case when taint = 'untrusted' and private.domain_of(workspace_id, class) <> 'working' then 'proposed'
-                                  else 'accepted' end);
+                and (review = 'proposed' and supersedes is not null
+                     or review = case when taint = 'untrusted' and private.domain_of(workspace_id, class) <> 'working' then 'proposed'
+                                      else 'accepted' end));
 -- Whoever sees the memory sees that it was redacted; after an older copy of the data was restored, at least who asked for it.
 create policy memory_tombstone_read on duet.memory_tombstone for select to authenticated
     using (workspace_id = any (array(select private.my_workspaces()))

@@ -56,12 +56,13 @@ end;
 $$;
 call private.expose('private', 'unindex_text');
 
--- Removes a memory's vector with its code, if it has one.
+-- Removes a memory's vector with its code, if it has one, and that it was put off.
 create function private.remove_vector(memory duet.memory, out vectors bigint, out codes bigint)
 language plpgsql volatile set search_path = '' as $$
 declare
     gone int;
 begin
+    delete from duet.memory_refusal f where f.workspace_id = memory.workspace_id and f.memory = remove_vector.memory.key;
     delete from duet.memory_code c where c.workspace_id = memory.workspace_id and c.memory = remove_vector.memory.key;
     get diagnostics codes = row_count;
     delete from duet.memory_vector v where v.workspace_id = memory.workspace_id and v.memory = remove_vector.memory.key
@@ -82,8 +83,9 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'code_of', 'authenticated', 'duet_agent');
 
--- Stores a live memory's vector; one of another model gives way. The partition's row is locked first, so that no code is made around a
--- mean that is being replaced.
+-- Stores a live memory's vector; one of another model gives way. A model that the server has not named is nobody's: its vector is passed
+-- over, and the backlog embeds the memory. The partition's row is locked first, so that no code is made around a mean that is being
+-- replaced.
 create function private.put_vector(memory duet.memory, model_name text, vector extensions.vector) returns void
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -91,11 +93,10 @@ declare
     model_key int := (select m.key from duet.embedding_model m where m.name = model_name and m.dimensions = size);
     centre extensions.vector;
 begin
-    perform private.remove_vector(memory);
     if model_key is null then
-        insert into duet.embedding_model (name, dimensions) values (model_name, size) on conflict do nothing;
-        select m.key into strict model_key from duet.embedding_model m where m.name = model_name and m.dimensions = size;
+        return;
     end if;
+    perform private.remove_vector(memory);
     insert into duet.memory_partition as p (workspace_id, model, name, dimensions, vectors)
     values (memory.workspace_id, model_key, model_name, size, 1)
     on conflict (workspace_id, model) do update set vectors = p.vectors + 1
@@ -143,6 +144,15 @@ end;
 $$;
 call private.expose('private', 'supersede');
 
+-- Whether the asker may take the place of a memory by themselves: its author, or an owner. For everybody else, and for an agent where
+-- the memory is not its person's, that is a proposal, on which these two decide (duet_core::domain::Memory::may_be_replaced_by).
+create function private.may_replace(workspace uuid, author uuid) returns boolean
+language sql stable set search_path = '' as $$
+    select author = (select auth.uid())
+        or current_setting('role', true) <> 'duet_agent' and coalesce(private.my_role(workspace) = 'owner', false)
+$$;
+call private.expose('private', 'may_replace', 'authenticated', 'duet_agent');
+
 -- What follows from a new memory, whoever writes it: its times, its postings, its audit entry, and the end of what it supersedes. That one has to be
 -- the writer's to see, and of the same owner: whoever sees the one has to see the other.
 create function private.memory_arrives() returns trigger
@@ -150,6 +160,9 @@ language plpgsql security definer set search_path = '' as $$
 begin
     new.created_at := private.now();
     new.valid_from := least(new.occurred_at, new.created_at);
+    if exists (select from duet.memory_gone g where g.workspace_id = new.workspace_id and g.memory_id = new.id) then
+        raise exception 'the id of a memory that is gone is not given again' using errcode = 'unique_violation';
+    end if;
     if (private.domain_of(new.workspace_id, new.class) = 'working') <> (new.expires_at is not null) then
         raise exception 'a working memory expires, and no other does' using errcode = 'check_violation';
     end if;
@@ -172,6 +185,8 @@ begin
         for update of o;
         if not found then
             raise exception 'what a memory supersedes has to be there for its writer' using errcode = 'insufficient_privilege';
+        elsif new.live and not private.may_replace(new.workspace_id, old_one.user_id) then
+            raise exception 'taking the place of another''s memory is a proposal' using errcode = 'insufficient_privilege';
         end if;
     end if;
     if new.live then

@@ -60,6 +60,7 @@ language sql stable security definer set search_path = '' as $$
     select case when workspace not in (select private.my_workspaces()) then 'free'
                 when exists (select from duet.memory m where m.workspace_id = workspace and m.id = memory) then 'taken'
                 when exists (select from duet.memory_tombstone t where t.workspace_id = workspace and t.memory_id = memory) then 'redacted'
+                when exists (select from duet.memory_gone g where g.workspace_id = workspace and g.memory_id = memory) then 'gone'
                 else 'free' end
 $$;
 call private.expose('private', 'memory_id_state', 'authenticated', 'duet_agent');
@@ -82,6 +83,21 @@ end;
 $$;
 call private.expose('private', 'put_my_vector', 'authenticated', 'duet_agent');
 
+-- Why a memory cannot be stored as it is given; null when it can. What becomes a column is checked there; here stands what would pass for
+-- something else by being left out.
+create function private.memory_flaw(given jsonb) returns text
+language sql immutable set search_path = '' as $$
+    select case
+        when jsonb_typeof(given) is distinct from 'object' or octet_length(given::text) > 500000 then 'A memory is an object of at most 500,000 bytes.'
+        when (given ->> 'visibility' in ('shared', 'private')) is not true then 'A memory is `shared` or `private`.'
+        when (given ->> 'domain' in ('episodic', 'semantic', 'working')) is not true then 'A memory is `episodic`, `semantic` or `working`.'
+        when (given ->> 'egress' in ('any', 'local_only')) is not true then 'A memory''s egress is `any` or `local_only`.'
+        when (given ->> 'taint' in ('trusted', 'untrusted')) is not true then 'A memory''s taint is `trusted` or `untrusted`.'
+        when jsonb_typeof(given -> 'sensitive') is distinct from 'boolean' then 'A memory is sensitive or not.'
+    end
+$$;
+call private.expose('private', 'memory_flaw', 'authenticated', 'duet_agent');
+
 -- duet_core::ports::MemoryStore::remember; `p_memory` has the fields of duet_core::domain::NewMemory, and `terms`, `sealed` (hex).
 create function public.memory_remember(p_workspace uuid, p_id uuid, p_memory jsonb, p_model text, p_vector text) returns jsonb
 language plpgsql volatile set search_path = '' as $$
@@ -92,6 +108,11 @@ declare
     agent uuid := case when current_setting('role', true) = 'duet_agent' then nullif(current_setting('duet.agent_id', true), '')::uuid end;
     run uuid := case when agent is not null then nullif(current_setting('duet.run_id', true), '')::uuid end;
 begin
+    if private.memory_flaw(p_memory) is not null then
+        return private.refused('invalid', private.memory_flaw(p_memory));
+    elsif length(p_model) > 200 or length(p_vector) > 200000 then
+        return private.refused('invalid', 'A vector has at most 8192 dimensions, and its model a name of at most 200 characters.');
+    end if;
     case private.memory_id_state(p_workspace, p_id)
         when 'taken' then
             stored := coalesce(
@@ -103,6 +124,8 @@ begin
                         else private.ok(stored) end;
         when 'redacted' then
             return private.refused('conflict', 'The memory with that id was redacted. Choose another id.');
+        when 'gone' then
+            return private.refused('conflict', 'The memory with that id has expired. Choose another id.');
         else null;
     end case;
     if p_memory ->> 'supersedes' is not null then
@@ -127,7 +150,8 @@ begin
         from_conversation, from_message, from_run, from_agent, from_user, conversation_id, ordinal, occurred_at, expires_at, supersedes)
     select p_workspace, p_id, class_key, (select auth.uid()), p_memory ->> 'text', decode(p_memory ->> 'sealed', 'hex'), nullif(p_memory -> 'terms', 'null'),
            p_memory ->> 'speaker', (p_memory ->> 'sensitive')::boolean, p_memory ->> 'taint',
-           case when agent is not null and p_memory ->> 'taint' = 'untrusted' and p_memory ->> 'domain' <> 'working'
+           case when not private.may_replace(p_workspace, (old_one ->> 'user_id')::uuid) then 'proposed'
+                when agent is not null and p_memory ->> 'taint' = 'untrusted' and p_memory ->> 'domain' <> 'working'
                 then 'proposed' else 'accepted' end,
            (p_memory #>> '{provenance,conversation_id}')::uuid, (p_memory #>> '{provenance,message_id}')::uuid, run, agent,
            (select auth.uid()), (p_memory #>> '{position,conversation_id}')::uuid, (p_memory #>> '{position,ordinal}')::bigint,
@@ -220,11 +244,18 @@ declare
     old_one duet.memory;
 begin
     select * into locked from private.lock_my_memory(workspace, memory);
-    if locked.refusal is not null then
-        return locked.refusal;
-    end if;
     mine := locked.mine;
     kind := locked.class;
+    select o.* into old_one from duet.memory o where o.workspace_id = workspace and o.id = mine.supersedes;
+    -- Whose memory a proposal would take the place of decides on it, or an owner; who proposed it does not.
+    if locked.refusal is not null and not coalesce(
+        kind.key is not null and mine.review = 'proposed' and old_one.user_id = (select auth.uid())
+        and new_visibility is null and new_egress is null, false) then
+        return locked.refusal;
+    elsif new_review = 'accepted' and mine.review <> 'accepted' and not private.may_replace(workspace, old_one.user_id) then
+        return private.refused('denied',
+            'it would take the place of another person''s memory, and this needs that person or the role `owner`');
+    end if;
     if mine.redacted_at is not null then
         return private.refused('conflict', 'A redacted memory cannot be changed.');
     elsif new_visibility not in ('shared', 'private') then

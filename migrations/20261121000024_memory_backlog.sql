@@ -1,38 +1,84 @@
 -- The memory part of duet_core::ports::SystemStore: embedding behind the writes, and upkeep.
 
--- duet_core::ports::SystemStore::unembedded. Three ranges of one index, oldest first in each, instead of a scan past everything that is
--- embedded already. No model has key 0: one that has no vector yet leaves everything to be embedded.
+-- duet_core::ports::SystemStore::unembedded: of each workspace the oldest, then of each the next. Three ranges of one index, oldest first
+-- in each, instead of a scan past everything that is embedded already. No model has key 0: one that has no vector yet leaves everything
+-- to be embedded.
 create function driver.memory_unembedded(p_model text, p_dimensions int, p_local boolean, p_limit int) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
+    at timestamptz := private.now();
     model int := coalesce((select e.key from duet.embedding_model e where e.name = p_model and e.dimensions = p_dimensions), 0);
     most int := least(greatest(p_limit, 0), 1000);
 begin
     return (
-        select private.ok(coalesce(jsonb_agg(found.json order by found.key), '[]'))
+        select private.ok(coalesce(jsonb_agg(found.json order by found.place, found.key), '[]'))
         from (
-            select lacking.key, private.memory_json(m, c) as json
+            select turn.place, turn.key, private.memory_json(m, c) as json
             from (
-                (select m.workspace_id, m.key from duet.memory m
-                 join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
-                 where m.live and m.embedded is null and (p_local or (c.egress = 'any' and not m.sensitive)) order by m.key limit most)
-                union all
-                (select m.workspace_id, m.key from duet.memory m
-                 join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
-                 where m.live and m.embedded < model and (p_local or (c.egress = 'any' and not m.sensitive))
-                 order by m.embedded, m.key limit most)
-                union all
-                (select m.workspace_id, m.key from duet.memory m
-                 join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
-                 where m.live and m.embedded > model and (p_local or (c.egress = 'any' and not m.sensitive))
-                 order by m.embedded, m.key limit most)
-            ) lacking
-            join duet.memory m on m.workspace_id = lacking.workspace_id and m.key = lacking.key
+                select lacking.workspace_id, lacking.key,
+                       row_number() over (partition by lacking.workspace_id order by lacking.key) as place
+                from duet.workspace w
+                cross join lateral (
+                    (select m.workspace_id, m.key from duet.memory m
+                     join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+                     where m.workspace_id = w.id and m.live and m.embedded is null
+                       and (p_local or (c.egress = 'any' and not m.sensitive))
+                       and not exists (select from duet.memory_refusal f
+                                       where f.workspace_id = w.id and f.memory = m.key and f.model = p_model
+                                         and f.dimensions = p_dimensions and f.retry_at > at)
+                     order by m.key limit most)
+                    union all
+                    (select m.workspace_id, m.key from duet.memory m
+                     join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+                     where m.workspace_id = w.id and m.live and m.embedded < model
+                       and (p_local or (c.egress = 'any' and not m.sensitive))
+                       and not exists (select from duet.memory_refusal f
+                                       where f.workspace_id = w.id and f.memory = m.key and f.model = p_model
+                                         and f.dimensions = p_dimensions and f.retry_at > at)
+                     order by m.embedded, m.key limit most)
+                    union all
+                    (select m.workspace_id, m.key from duet.memory m
+                     join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+                     where m.workspace_id = w.id and m.live and m.embedded > model
+                       and (p_local or (c.egress = 'any' and not m.sensitive))
+                       and not exists (select from duet.memory_refusal f
+                                       where f.workspace_id = w.id and f.memory = m.key and f.model = p_model
+                                         and f.dimensions = p_dimensions and f.retry_at > at)
+                     order by m.embedded, m.key limit most)
+                ) lacking
+                order by place, lacking.key limit most
+            ) turn
+            join duet.memory m on m.workspace_id = turn.workspace_id and m.key = turn.key
             join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
-            order by lacking.key limit most) found);
+        ) found);
 end;
 $$;
 call private.expose('driver', 'memory_unembedded', 'duet_worker');
+
+-- duet_core::ports::SystemStore::put_off_embeddings: for a minute, and for twice as long after each further time, up to a day.
+create function driver.memory_put_off(p_model text, p_dimensions int, p_items jsonb) returns jsonb
+language sql volatile security definer set search_path = '' as $$
+    insert into duet.memory_refusal as f (workspace_id, memory, model, dimensions, times, retry_at)
+    select m.workspace_id, m.key, p_model, p_dimensions, 1, private.now() + interval '1 minute'
+    from jsonb_to_recordset(p_items) as i (workspace uuid, memory uuid)
+    join duet.memory m on m.workspace_id = i.workspace and m.id = i.memory and m.live
+    order by m.workspace_id, m.key
+    on conflict (workspace_id, memory) do update set
+        model = excluded.model, dimensions = excluded.dimensions,
+        times = case when (f.model, f.dimensions) = (excluded.model, excluded.dimensions) then least(f.times + 1, 20) else 1 end,
+        retry_at = private.now() + case when (f.model, f.dimensions) = (excluded.model, excluded.dimensions)
+            then least(interval '1 minute' * (2 ^ least(f.times, 20)), interval '1 day') else interval '1 minute' end;
+    select private.ok('null');
+$$;
+call private.expose('driver', 'memory_put_off', 'duet_worker');
+
+-- Names a model that the server embeds with, so that vectors by it are kept.
+create function driver.memory_model(p_model text, p_dimensions int) returns jsonb
+language sql volatile security definer set search_path = '' as $$
+    insert into duet.embedding_model (name, dimensions) values (p_model, p_dimensions) on conflict do nothing;
+    select private.ok('null');
+$$;
+call private.expose('driver', 'memory_model', 'duet_worker');
 
 -- duet_core::ports::SystemStore::put_embeddings, a batch: workspace, memory, model and vector of each. Memories that are gone,
 -- superseded or redacted by now are passed over.
@@ -43,6 +89,12 @@ declare
     target duet.memory;
     grown record;
 begin
+    insert into duet.embedding_model (name, dimensions)
+    select distinct i.model, extensions.vector_dims(i.vector::extensions.vector)
+    from jsonb_to_recordset(p_items) as i (workspace uuid, memory uuid, model text, vector text)
+    join duet.memory m on m.workspace_id = i.workspace and m.id = i.memory and m.live
+    order by 1, 2
+    on conflict do nothing;
     -- In the order of their keys, so that two batches do not wait for each other.
     for item in
         select i.workspace, i.memory, i.model, i.vector
@@ -76,7 +128,8 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'memory_embedding_progress', 'duet_worker');
 
--- Deletes expired working memories, some at a time, and takes the means of grown partitions anew; returns how many memories went.
+-- Deletes expired working memories, some at a time, takes the means of grown partitions anew, and forgets partitions and models that no
+-- vector is left of; returns how many memories went.
 create function driver.memory_sweep(p_limit int) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -90,6 +143,7 @@ begin
     loop
         perform private.unindex_text(gone);
         perform private.remove_vector(gone);
+        insert into duet.memory_gone values (gone.workspace_id, gone.id);
         delete from duet.memory m where m.workspace_id = gone.workspace_id and m.id = gone.id;
         swept := swept + 1;
     end loop;
@@ -100,6 +154,15 @@ begin
     loop
         perform private.recentre(grown.workspace_id, grown.model);
     end loop;
+    delete from duet.memory_partition p
+    where (p.workspace_id, p.model) in (
+        select e.workspace_id, e.model from duet.memory_partition e
+        where e.vectors = 0
+          and not exists (select from duet.memory_vector v where v.workspace_id = e.workspace_id and v.model = e.model)
+        order by e.workspace_id, e.model limit 1000 for update skip locked);
+    -- One that was just named has no vectors yet.
+    delete from duet.embedding_model e
+    where e.made_at < private.now() - interval '1 day' and not exists (select from duet.memory_partition p where p.model = e.key);
     return private.ok(to_jsonb(swept));
 end;
 $$;

@@ -22,31 +22,87 @@ begin
 end;
 $$;
 
+-- Told to a person: somebody else redacted a memory that replies to them recalled. Which replies those are, the mentions of the events
+-- say; they are that person's, who decides.
+create table duet.notice (
+    workspace_id uuid not null references duet.workspace (id),
+    id           uuid not null,
+    user_id      uuid not null references duet.account (id),
+    memory_id    uuid not null,
+    redaction_id uuid not null,
+    redacted_by  uuid not null references duet.account (id),
+    created_at   timestamptz(3) not null,
+    settled      text check (settled in ('blank', 'dismiss')),
+    settled_at   timestamptz(3),
+    primary key (workspace_id, id),
+    check ((settled is null) = (settled_at is null))
+);
+create index notice_open on duet.notice (workspace_id, user_id, created_at, id) where settled is null;
+create index notice_by_person on duet.notice (user_id);
+create index notice_by_redactor on duet.notice (redacted_by);
+call private.seclude('duet.notice');
+grant select on duet.notice to authenticated;
+create policy notice_read on duet.notice for select to authenticated
+    using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
+
+-- Empties what these runs wrote: their replies, the payloads of their events, the hints about them and the hashes of the requests that
+-- queued them. The callers have locked the runs, and none of them goes on.
+create function private.erase_runs(
+    workspace uuid, runs uuid[], at timestamptz, out replies bigint, out payloads bigint, out outbox bigint, out requests bigint
+)
+language plpgsql volatile set search_path = '' as $$
+begin
+    update duet.message m set text = '', status = 'redacted'
+    where m.workspace_id = workspace and m.status <> 'redacted'
+      and m.id in (select r.reply_id from duet.run r where r.workspace_id = workspace and r.id = any (runs));
+    get diagnostics replies = row_count;
+    update duet.run_event_payload p set payload = null, salt = null, redacted_at = at
+    where p.workspace_id = workspace and p.run_id = any (runs) and p.payload is not null;
+    get diagnostics payloads = row_count;
+    delete from duet.run_event_outbox o where o.workspace_id = workspace and o.run_id = any (runs);
+    get diagnostics outbox = row_count;
+    -- A request's hash would confirm a guess of its text. The key stays taken: sent again, the request does not bring the text back.
+    update duet.idempotency_key k set request_hash = decode(repeat('00', 32), 'hex')
+    where k.workspace_id = workspace and k.run_id = any (runs) and k.request_hash <> decode(repeat('00', 32), 'hex');
+    get diagnostics requests = row_count;
+end;
+$$;
+
+-- One of these runs that still goes on.
+create function private.run_going_on(workspace uuid, runs uuid[]) returns uuid
+language sql volatile set search_path = '' as $$
+    select r.id from duet.run r
+    where r.workspace_id = workspace and r.id = any (runs) and r.status in ('queued', 'running') order by r.id limit 1
+$$;
+
 create function private.redact_my_memory(workspace uuid, memory uuid, redaction uuid) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
     at timestamptz := private.now();
+    me uuid := (select auth.uid());
+    everybody boolean;
     locked record;
     here duet.memory;
+    older duet.memory;
     memories uuid[] := '{}';
     messages uuid[] := '{}';
     runs uuid[] := '{}';
-    replies uuid[];
     one uuid;
     vector record;
+    erased record;
     step bigint;
     removed_memory bigint := 0;
     removed_text bigint := 0;
     removed_vectors bigint := 0;
     removed_codes bigint := 0;
     removed_messages bigint;
-    removed_replies bigint;
     removed_titles bigint := 0;
-    removed_payloads bigint;
-    removed_outbox bigint;
     removed_keys bigint;
     receipt jsonb;
 begin
+    if redaction is null then
+        return private.refused('invalid', 'A redaction has an id.');
+    end if;
     select * into locked from private.lock_my_memory(workspace, memory);
     if locked.refusal is not null then
         return locked.refusal;
@@ -55,37 +111,48 @@ begin
     if found then
         return private.ok(receipt);
     end if;
+    everybody := coalesce(private.my_role(workspace) = 'owner', false);
 
-    -- Follows the text: the memories that this one superseded, the messages they came from, the runs that wrote or knew them.
+    -- Follows the text: the memories whose place this one took, as far as the asker may redact them, the messages they came from, the
+    -- runs that wrote or knew them. Of messages and runs the asker's own, or everybody's where an owner asks.
     here := locked.mine;
     loop
         memories := memories || here.id;
         -- A message of another person cannot be named as the source to have it emptied.
         messages := messages || array(
             select m.id from duet.message m
-            where m.workspace_id = workspace and m.id = here.from_message and m.user_id = here.user_id
+            where m.workspace_id = workspace and m.id = here.from_message and m.user_id = here.user_id and (everybody or m.user_id = me)
             union
-            select r.message_id from duet.run r where r.workspace_id = workspace and r.id = here.from_run);
+            select r.message_id from duet.run r
+            where r.workspace_id = workspace and r.id = here.from_run and (everybody or r.user_id = me));
         -- What names the memory may quote it. Mentions are written with the events; payloads are looked through as well, so that one
         -- event without its mention does not keep the text: those of its author's runs alone, because a person chooses the id of a
         -- memory, and could choose one that other people's runs name for another reason.
         runs := runs || array(
-            select r.id from duet.run r where r.workspace_id = workspace and r.id = here.from_run
+            select r.id from duet.run r
+            where r.workspace_id = workspace and r.id = here.from_run and (everybody or r.user_id = me)
             union
-            select n.run_id from duet.run_event_mention n where n.workspace_id = workspace and n.memory_id = here.id
+            select r.id from duet.run_event_mention n
+            join duet.run r on r.workspace_id = n.workspace_id and r.id = n.run_id and (everybody or r.user_id = me)
+            where n.workspace_id = workspace and n.memory_id = here.id
             union
-            select p.run_id from duet.run_event_payload p
+            select r.id from duet.run_event_payload p
             join duet.run r on r.workspace_id = p.workspace_id and r.id = p.run_id and r.user_id = here.user_id
+                           and (everybody or r.user_id = me)
             where p.workspace_id = workspace and position(here.id::text in p.payload) > 0);
-        exit when here.supersedes is null;
-        select m.* into strict here from duet.memory m where m.workspace_id = workspace and m.id = here.supersedes for update;
+        select m.* into older from duet.memory m
+        join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
+        where m.workspace_id = workspace and m.id = here.supersedes and m.superseded_by = here.id
+          and (m.user_id = me or everybody and c.owner is null)
+        for update of m;
+        exit when not found;
+        here := older;
     end loop;
     messages := array(select distinct m from unnest(messages) m order by m);
     runs := array(select distinct r from unnest(runs) r order by r);
     perform from duet.run r where r.workspace_id = workspace and r.id = any (runs) order by r.id for update;
-    select r.id into one from duet.run r
-    where r.workspace_id = workspace and r.id = any (runs) and r.status in ('queued', 'running') order by r.id limit 1;
-    if found then
+    one := private.run_going_on(workspace, runs);
+    if one is not null then
         return private.refused('conflict', format(
             'A reply that knows this memory is being written (run %s). Wait for it, or stop it; then redact again.', one));
     end if;
@@ -105,41 +172,42 @@ begin
     update duet.message m set text = '', status = 'redacted'
     where m.workspace_id = workspace and m.id = any (messages) and m.status <> 'redacted';
     get diagnostics removed_messages = row_count;
-    replies := array(select r.reply_id from duet.run r where r.workspace_id = workspace and r.id = any (runs));
-    update duet.message m set text = '', status = 'redacted'
-    where m.workspace_id = workspace and m.id = any (replies) and m.status <> 'redacted';
-    get diagnostics removed_replies = row_count;
-    update duet.run_event_payload p set payload = null, salt = null, redacted_at = at
-    where p.workspace_id = workspace and p.run_id = any (runs) and p.payload is not null;
-    get diagnostics removed_payloads = row_count;
-    delete from duet.run_event_outbox o where o.workspace_id = workspace and o.run_id = any (runs);
-    get diagnostics removed_outbox = row_count;
-    -- A request's hash would confirm a guess of its text. The key stays taken: sent again, the request does not bring the text back.
+    select * into erased from private.erase_runs(workspace, runs, at);
     update duet.idempotency_key k set request_hash = decode(repeat('00', 32), 'hex')
-    where k.workspace_id = workspace and (k.run_id = any (runs) or k.message_id = any (messages));
+    where k.workspace_id = workspace and k.message_id = any (messages) and k.request_hash <> decode(repeat('00', 32), 'hex');
     get diagnostics removed_keys = row_count;
 
+    -- In the order of duet_core::domain::RedactionReceipt::PLACES. Postgres has no index of bits beside the codes, and no cache.
     receipt := jsonb_build_object(
-        'id', redaction, 'memory_id', memory, 'redacted_by', (select auth.uid()), 'redacted_at', at,
+        'id', redaction, 'memory_id', memory, 'redacted_by', me, 'redacted_at', at,
         'removed', (select jsonb_agg(jsonb_build_object('place', p.place, 'count', p.count) order by p.number)
-                    from unnest(array['memory', 'full_text', 'vectors', 'vector_codes', 'messages', 'replies', 'titles',
-                                      'event_payloads', 'outbox', 'idempotency_keys'],
-                                array[removed_memory, removed_text, removed_vectors, removed_codes, removed_messages, removed_replies,
-                                      removed_titles, removed_payloads, removed_outbox, removed_keys])
+                    from unnest(array['memory', 'full_text', 'vectors', 'vector_codes', 'bit_index', 'messages', 'replies', 'titles',
+                                      'event_payloads', 'outbox', 'idempotency_keys', 'caches'],
+                                array[removed_memory, removed_text, removed_vectors, removed_codes, 0, removed_messages, erased.replies,
+                                      removed_titles, erased.payloads, erased.outbox, removed_keys + erased.requests, 0])
                          with ordinality as p (place, count, number)));
     insert into duet.memory_tombstone
-    select workspace, gone, redaction, (select auth.uid()), at,
+    select workspace, gone, redaction, me, at,
            jsonb_build_object('id', redaction, 'workspace_id', workspace, 'memory_id', gone, 'messages', to_jsonb(messages),
-                              'runs', to_jsonb(runs), 'redacted_by', (select auth.uid()), 'redacted_at', at),
+                              'runs', to_jsonb(runs), 'redacted_by', me, 'redacted_at', at),
            receipt
     from unnest(memories) gone
     on conflict do nothing;
     get diagnostics step = row_count;
+    if not everybody then
+        insert into duet.notice (workspace_id, id, user_id, memory_id, redaction_id, redacted_by, created_at)
+        select workspace, private.new_id(), known.user_id, memory, redaction, me, at
+        from (select distinct r.user_id from duet.run_event_mention n
+              join duet.run r on r.workspace_id = n.workspace_id and r.id = n.run_id
+              where n.workspace_id = workspace and n.memory_id = any (memories) and r.user_id <> me) known;
+    end if;
     perform private.audit(workspace, 'memory.redact', 'memory:' || memory, 'done',
                           jsonb_build_object('receipt', redaction, 'memories', step));
     return private.ok(receipt);
 end;
 $$;
+call private.expose('private', 'erase_runs');
+call private.expose('private', 'run_going_on');
 call private.expose('private', 'untitle');
 call private.expose('private', 'redact_my_memory', 'authenticated');
 
@@ -155,3 +223,85 @@ language sql stable set search_path = '' as $$
     select private.ok((select t.receipt from duet.memory_tombstone t where t.workspace_id = p_workspace and t.memory_id = p_id))
 $$;
 call private.expose('public', 'memory_receipt', 'authenticated');
+
+-- The asker's runs that name what a redaction took.
+create function private.noticed_runs(workspace uuid, redaction uuid)
+returns table (id uuid, conversation_id uuid, reply_id uuid, created_at timestamptz)
+language sql stable security definer set search_path = '' as $$
+    select r.id, r.conversation_id, r.reply_id, r.created_at from duet.run r
+    where r.workspace_id = workspace and r.user_id = (select auth.uid()) and workspace in (select private.my_workspaces())
+      and exists (select from duet.notice n
+                  where n.workspace_id = workspace and n.redaction_id = redaction and n.user_id = r.user_id)
+      and r.id in (select n.run_id from duet.memory_tombstone t
+                   join duet.run_event_mention n on n.workspace_id = t.workspace_id and n.memory_id = t.memory_id
+                   where t.workspace_id = workspace and t.redaction_id = redaction)
+$$;
+call private.expose('private', 'noticed_runs', 'authenticated');
+
+create function private.notice_json(notice duet.notice) returns jsonb
+language sql stable set search_path = '' as $$
+    select to_jsonb(notice) - 'redaction_id' || jsonb_build_object('replies', (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'run_id', r.id, 'conversation_id', r.conversation_id, 'title', c.title, 'message_id', r.reply_id)
+            order by r.created_at desc, r.id desc), '[]')
+        from (select r.* from private.noticed_runs(notice.workspace_id, notice.redaction_id) r
+              order by r.created_at desc, r.id desc limit 50) r
+        join duet.conversation c on c.workspace_id = notice.workspace_id and c.id = r.conversation_id))
+$$;
+call private.expose('private', 'notice_json', 'authenticated');
+
+-- duet_core::ports::NoticeStore::list; the cursor is the last notice's time and id.
+create function public.notice_list(p_workspace uuid, p_before timestamptz, p_before_id uuid, p_limit int) returns jsonb
+language sql stable set search_path = '' as $$
+    select private.ok(coalesce(jsonb_agg(private.notice_json(row(page.*)::duet.notice) order by page.created_at desc, page.id desc), '[]'))
+    from (select n.* from duet.notice n
+          where n.workspace_id = p_workspace and n.user_id = (select auth.uid()) and n.settled is null
+            and (p_before is null or (n.created_at, n.id) < (p_before, p_before_id))
+          order by n.created_at desc, n.id desc limit private.page_size(p_limit)) page
+$$;
+call private.expose('public', 'notice_list', 'authenticated');
+
+create function private.settle_notice(workspace uuid, notice uuid, action text) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    at timestamptz := private.now();
+    here duet.notice;
+    runs uuid[] := '{}';
+    one uuid;
+begin
+    if action is null or action not in ('blank', 'dismiss') then
+        return private.refused('invalid', 'A notice is settled by `blank` or `dismiss`.');
+    end if;
+    select n.* into here from duet.notice n
+    where n.workspace_id = workspace and n.id = notice and n.user_id = (select auth.uid())
+      and workspace in (select private.my_workspaces())
+    for update;
+    if not found then
+        return private.refused('not_found');
+    elsif here.settled is not null then
+        return private.ok(private.notice_json(here));
+    end if;
+    if action = 'blank' then
+        runs := array(select r.id from private.noticed_runs(workspace, here.redaction_id) r order by r.id);
+        perform from duet.run r where r.workspace_id = workspace and r.id = any (runs) order by r.id for update;
+        one := private.run_going_on(workspace, runs);
+        if one is not null then
+            return private.refused('conflict', format(
+                'One of these replies is being written (run %s). Wait for it, or stop it; then decide again.', one));
+        end if;
+        perform private.erase_runs(workspace, runs, at);
+    end if;
+    update duet.notice n set settled = action, settled_at = at where n.workspace_id = workspace and n.id = notice returning * into here;
+    perform private.audit(workspace, 'notice.settle', 'notice:' || notice, 'done',
+                          jsonb_build_object('action', action, 'runs', cardinality(runs)));
+    return private.ok(private.notice_json(here));
+end;
+$$;
+call private.expose('private', 'settle_notice', 'authenticated');
+
+-- duet_core::ports::NoticeStore::settle
+create function public.notice_settle(p_workspace uuid, p_id uuid, p_action text) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.settle_notice(p_workspace, p_id, p_action)
+$$;
+call private.expose('public', 'notice_settle', 'authenticated');

@@ -169,13 +169,32 @@ select private.unindex_text(m) from duet.memory m where m.workspace_id = {ws} an
 update duet.memory m set text = null, terms = null, redacted_at = private.now()
 where m.workspace_id = {ws} and m.id = {my:secret_redacted};
 
--- @ person: duet.embedding_model, duet.memory_partition, duet.memory_vector, duet.memory_code
+-- @ once: duet.embedding_model
+insert into duet.embedding_model (name, dimensions) values ('world-model', 600);
+
+-- @ workspace: duet.memory_gone
+insert into duet.memory_gone values ({ws}, {the:expired});
+
+-- @ person: duet.memory_partition, duet.memory_vector, duet.memory_code
 select private.put_vector(m, 'world-model', (select '[1' || repeat(',0', 599) || ']')::extensions.vector)
 from duet.memory m where m.workspace_id = {ws} and m.id in ({my:memory}, {my:secret}, {my:secret_working}, {my:secret_expired});
+
+-- @ person: duet.memory_refusal
+insert into duet.memory_refusal
+select m.workspace_id, m.key, 'another-model', 600, 1,
+       private.now() + case when m.id = {my:memory} then interval '1 day' else interval '-1 day' end
+from duet.memory m where m.workspace_id = {ws} and m.id in ({my:memory}, {my:secret});
 
 -- @ person: duet.memory_tombstone
 insert into duet.memory_tombstone values ({ws}, {my:gone}, {my:redaction}, {me}, private.now(), '{}',
     jsonb_build_object('removed', '[]'::jsonb, 'of', {mark:receipt}));
+
+-- @ person: duet.notice: one that is open, and one settled in each way
+insert into duet.notice (workspace_id, id, user_id, memory_id, redaction_id, redacted_by, created_at, settled, settled_at)
+values ({ws}, {my:notice}, {me}, {my:gone}, {my:redaction}, {maker}, private.now(), null, null),
+       ({ws}, {my:notice_blanked}, {me}, {my:gone}, {my:redaction}, {maker}, private.now(), 'blank', private.now()),
+       ({ws}, {my:notice_dismissed}, {me}, {my:gone}, {my:redaction}, {maker}, private.now(), 'dismiss', private.now());
+insert into duet.run_event_mention values ({ws}, {my:gone}, {my:run}, 1);
 
 -- @ once: a mean in the vectors of one workspace; duet.issuer
 update duet.memory_partition p set mean = (select '[1' || repeat(',0', 599) || ']')::extensions.vector, mean_of = 1

@@ -27,6 +27,7 @@ use crate::{error::Problem, routes};
         (name = "conversations", description = "Conversations and messages"),
         (name = "runs", description = "Turns at work, and their events"),
         (name = "memories", description = "What is remembered"),
+        (name = "notices", description = "What people are told, and decide on"),
         (name = "keys", description = "API keys"),
         (name = "audit", description = "Who did what"),
         (name = "operations", description = "For operators"),

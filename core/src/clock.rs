@@ -14,6 +14,11 @@ use crate::ids::Id;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The earliest time that stores keep: the beginning of year 1.
+    pub const EARLIEST: Self = Self(-62_135_596_800_000);
+    /// The latest: the beginning of 30 December 9999.
+    pub const LATEST: Self = Self(253_402_128_000_000);
+
     /// From milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

@@ -78,6 +78,8 @@ ids! {
     MemoryId,
     /// A personal API key.
     ApiKeyId,
+    /// A notice to a person.
+    NoticeId,
     /// An invitation to a workspace.
     InvitationId,
     /// A sign-in of one browser or client.

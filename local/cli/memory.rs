@@ -1,7 +1,7 @@
 //! `duet memory`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use duet_core::domain::{Memory, MemoryDomain, NewMemory, RecallAnswer, RedactionReceipt};
+use duet_core::domain::{Memory, MemoryDomain, NewMemory, Notice, NoticeAction, RecallAnswer, RedactionReceipt};
 use serde_json::{Value, json};
 
 use super::{
@@ -35,6 +35,20 @@ pub enum MemoryCommand {
         #[arg(long, short)]
         yes: bool,
     },
+    /// List replies of yours that recalled what somebody redacted, or decide about them
+    Notices(NoticeArgs),
+}
+
+/// Options of `duet memory notices`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  duet memory notices\n  duet memory notices --blank 0198…")]
+pub struct NoticeArgs {
+    /// Remove the replies of this notice, for good
+    #[arg(long, value_name = "ID", conflicts_with = "dismiss")]
+    blank: Option<String>,
+    /// Leave the replies of this notice as they are
+    #[arg(long, value_name = "ID")]
+    dismiss: Option<String>,
 }
 
 /// Kinds of memory.
@@ -157,6 +171,7 @@ pub async fn run(global: &Global, output: Output, command: MemoryCommand) -> Out
         MemoryCommand::Search(args) => search(&connection, output, &args).await,
         MemoryCommand::Show { id } => show(&connection, output, &id).await,
         MemoryCommand::Redact { id, yes } => redact(&connection, output, &id, yes).await,
+        MemoryCommand::Notices(args) => notices(&connection, output, &args).await,
     };
     connection.close().await;
     outcome
@@ -306,4 +321,43 @@ async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) ->
         output.line(&format!("{:>7}  {}", place.count, place.place))?;
     }
     Ok(())
+}
+
+/// Most notices that are listed.
+const MOST_NOTICES: usize = 1_000;
+
+async fn notices(connection: &Connection, output: Output, args: &NoticeArgs) -> Outcome {
+    let decision = match (&args.blank, &args.dismiss) {
+        (Some(id), _) => Some((id, NoticeAction::Blank)),
+        (None, Some(id)) => Some((id, NoticeAction::Dismiss)),
+        (None, None) => None,
+    };
+    if let Some((id, action)) = decision {
+        let path = connection.path(&format!("/notices/{}", encode(id)));
+        let notice: Notice = connection.client.post(&path, &json!({"action": action})).await?;
+        return match output.json {
+            true => output.value(&notice),
+            false => output.line(match notice.settled {
+                Some(NoticeAction::Blank) => "The replies were removed.",
+                Some(NoticeAction::Dismiss) | None => "The replies stay.",
+            }),
+        };
+    }
+    let notices: Vec<Notice> = connection.pages("/notices", "", MOST_NOTICES).await?;
+    if output.json {
+        return output.value(&notices);
+    }
+    let rows: Vec<_> = notices
+        .iter()
+        .map(|notice| {
+            let titles: Vec<&str> = notice.replies.iter().map(|reply| reply.title.as_str()).collect();
+            [
+                notice.id.to_string(),
+                notice.created_at.to_string(),
+                notice.replies.len().to_string(),
+                brief(&titles.join(", "), 80),
+            ]
+        })
+        .collect();
+    output.table(["ID", "REDACTED", "REPLIES", "CONVERSATIONS"], &rows, "There are no notices.")
 }

@@ -45,7 +45,7 @@ CREATE INDEX memory_by_time ON memory (workspace_id, created_at, id);
 CREATE INDEX memory_by_place ON memory (workspace_id, conversation_id, ordinal) WHERE conversation_id IS NOT NULL;
 CREATE INDEX memory_by_expiry ON memory (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX memory_by_predecessor ON memory (supersedes) WHERE supersedes IS NOT NULL;
-CREATE INDEX memory_to_embed ON memory (embedded, key) WHERE live = 1;
+CREATE INDEX memory_to_embed ON memory (workspace_id, embedded, key) WHERE live = 1;
 
 CREATE TABLE memory_content (
     memory             INTEGER PRIMARY KEY REFERENCES memory (key),
@@ -93,7 +93,7 @@ CREATE TABLE memory_thread (
 -- The vectors of one workspace by one model. `generation` counts changes; a code's `seq` is the generation it came with, so that
 -- a cache knows what it lacks. Codes up to `bits_seq` are in the bit index as well, centred on `mean`.
 CREATE TABLE memory_partition (
-    key          INTEGER PRIMARY KEY,
+    key          INTEGER PRIMARY KEY AUTOINCREMENT, -- caches name it after it is gone
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
     model        INTEGER NOT NULL REFERENCES embedding_model (key),
     generation   INTEGER NOT NULL DEFAULT 0,
@@ -127,12 +127,28 @@ CREATE TABLE memory_code (
     PRIMARY KEY (partition, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- Memories whose text an embedder refused: passed over until `retry_at`, by that model alone.
+CREATE TABLE memory_refusal (
+    memory     INTEGER PRIMARY KEY REFERENCES memory (key),
+    model      TEXT NOT NULL,
+    dimensions INTEGER NOT NULL,
+    times      INTEGER NOT NULL,
+    retry_at   INTEGER NOT NULL
+) STRICT;
+
 -- Codes that are gone, for caches to follow.
 CREATE TABLE memory_code_gone (
     partition  INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     vector     INTEGER NOT NULL,
     PRIMARY KEY (partition, generation)
+) STRICT, WITHOUT ROWID;
+
+-- Ids of memories that were deleted: what names one of them means the old one.
+CREATE TABLE memory_gone (
+    workspace_id BLOB NOT NULL,
+    memory_id    BLOB NOT NULL CHECK (length(memory_id) = 16),
+    PRIMARY KEY (workspace_id, memory_id)
 ) STRICT, WITHOUT ROWID;
 
 -- What must stay redacted, also after an older copy of this file is restored.
@@ -145,9 +161,27 @@ CREATE TABLE memory_tombstone (
     receipt      TEXT NOT NULL, -- JSON, counts only
     PRIMARY KEY (workspace_id, memory_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX memory_tombstone_by_redaction ON memory_tombstone (workspace_id, redaction_id);
 CREATE TRIGGER memory_tombstone_fixed BEFORE UPDATE ON memory_tombstone BEGIN
     SELECT raise(ABORT, 'a redaction stays');
 END;
 CREATE TRIGGER memory_tombstone_kept BEFORE DELETE ON memory_tombstone BEGIN
     SELECT raise(ABORT, 'a redaction stays');
 END;
+
+-- Told to a person: somebody else redacted a memory that replies to them recalled. Which replies those are, the mentions of the events
+-- say.
+CREATE TABLE notice (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    id           BLOB NOT NULL CHECK (length(id) = 16),
+    user_id      BLOB NOT NULL REFERENCES user (id),
+    memory_id    BLOB NOT NULL,
+    redaction_id BLOB NOT NULL,
+    redacted_by  BLOB NOT NULL REFERENCES user (id),
+    created_at   INTEGER NOT NULL,
+    settled      TEXT CHECK (settled IN ('blank', 'dismiss')),
+    settled_at   INTEGER,
+    PRIMARY KEY (workspace_id, id),
+    CHECK ((settled IS NULL) = (settled_at IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_open ON notice (workspace_id, user_id, created_at, id) WHERE settled IS NULL;

@@ -3,5 +3,5 @@
 -- found by: hostile
 -- through: memory_remember memory_redact
 -- in: private.redact_my_memory
--- for: and r.user_id = here.user_id where p.workspace_id
+-- for: and r.user_id = here.user_id and (everybody or r.user_id = me) where p.workspace_id
 -- put: where p.workspace_id

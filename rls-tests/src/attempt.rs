@@ -149,6 +149,11 @@ impl Stage {
         self.take_on(actor).await
     }
 
+    /// Takes on somebody in an act that has begun, and stepped back.
+    pub async fn become_actor(&mut self, actor: Actor) -> Result<()> {
+        self.run(&actor.statements(self.host)).await
+    }
+
     /// The host again, in the same act.
     pub async fn step_back(&mut self) -> Result<()> {
         self.run(match self.host {

@@ -52,7 +52,7 @@ pub const QUICK: [&str; 10] = [
 ];
 
 /// The checks that call every function with every argument: they take many times as long.
-pub const ATTACKS: [&str; 4] = ["claims", "locks", "tells", "hostile"];
+pub const ATTACKS: [&str; 5] = ["claims", "locks", "tells", "hostile", "silence"];
 
 /// Runs all checks on a database with the world in it.
 pub async fn run(stage: &mut Stage) -> Result<Report> {
@@ -93,6 +93,7 @@ pub async fn one(stage: &mut Stage, check: &str, functions: &[&str], report: &mu
         "locks" => checks::locks(stage, tables, chosen, report).await,
         "tells" => checks::tells(stage, tables, chosen, report).await,
         "hostile" => checks::hostile(stage, tables, chosen, report).await,
+        "silence" => checks::silence(stage, chosen, report).await,
         _ => bail!("There is no check `{check}`."),
     }
 }

@@ -33,7 +33,7 @@ async fn nothing_is_found(checks: &[&str], at_least: usize) {
     arena.remove().await.unwrap();
 }
 
-/// The checks in four parts that take about as long.
+/// The checks in five parts that take about as long.
 mod nobody_gets_past_the_rules {
     use super::*;
 
@@ -57,9 +57,14 @@ mod nobody_gets_past_the_rules {
         nothing_is_found(&["hostile"], 10_000).await;
     }
 
+    #[tokio::test]
+    async fn by_silencing() {
+        nothing_is_found(&["silence"], 3_000).await;
+    }
+
     #[test]
     fn these_are_all_checks() {
-        let attacks = ["claims", "locks", "tells", "hostile"];
+        let attacks = ["claims", "locks", "tells", "hostile", "silence"];
         assert_eq!(attacks, suite::ATTACKS);
     }
 }

@@ -36,6 +36,7 @@ const GENERATOR: &str = "
     declare
         one duet.memory;
     begin
+        insert into duet.embedding_model (name, dimensions) values ('bench', extensions.vector_dims(pg_temp.draw())) on conflict do nothing;
         insert into duet.memory_class (workspace_id, owner, domain, egress) values (workspace, null, 'semantic', 'any');
         insert into duet.memory (workspace_id, id, class, user_id, text, terms, sensitive, taint, review, from_user, occurred_at)
         select workspace, gen_random_uuid(), c.key, person, 'note', '{}', false, 'trusted', 'accepted', person, now()

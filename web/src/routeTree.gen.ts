@@ -18,6 +18,7 @@ import { Route as SignInRouteImport } from './routes/sign-in'
 import { Route as AppChatIndexRouteImport } from './routes/_app/chat/index'
 import { Route as AppChatConversationIdRouteImport } from './routes/_app/chat/$conversationId'
 import { Route as AppSettingsMembersRouteImport } from './routes/_app/settings/members'
+import { Route as AppSettingsNoticesRouteImport } from './routes/_app/settings/notices'
 
 const IndexRoute = IndexRouteImport.update({
   id: '/',
@@ -63,6 +64,11 @@ const AppSettingsMembersRoute = AppSettingsMembersRouteImport.update({
   path: '/settings/members',
   getParentRoute: () => AppRoute,
 } as any)
+const AppSettingsNoticesRoute = AppSettingsNoticesRouteImport.update({
+  id: '/settings/notices',
+  path: '/settings/notices',
+  getParentRoute: () => AppRoute,
+} as any)
 
 export interface FileRoutesByFullPath {
   '/': typeof IndexRoute
@@ -72,6 +78,7 @@ export interface FileRoutesByFullPath {
   '/sign-in': typeof SignInRoute
   '/chat/$conversationId': typeof AppChatConversationIdRoute
   '/settings/members': typeof AppSettingsMembersRoute
+  '/settings/notices': typeof AppSettingsNoticesRoute
   '/chat/': typeof AppChatIndexRoute
 }
 export interface FileRoutesByTo {
@@ -82,6 +89,7 @@ export interface FileRoutesByTo {
   '/sign-in': typeof SignInRoute
   '/chat/$conversationId': typeof AppChatConversationIdRoute
   '/settings/members': typeof AppSettingsMembersRoute
+  '/settings/notices': typeof AppSettingsNoticesRoute
   '/chat': typeof AppChatIndexRoute
 }
 export interface FileRoutesById {
@@ -94,6 +102,7 @@ export interface FileRoutesById {
   '/sign-in': typeof SignInRoute
   '/_app/chat/$conversationId': typeof AppChatConversationIdRoute
   '/_app/settings/members': typeof AppSettingsMembersRoute
+  '/_app/settings/notices': typeof AppSettingsNoticesRoute
   '/_app/chat/': typeof AppChatIndexRoute
 }
 export interface FileRouteTypes {
@@ -106,6 +115,7 @@ export interface FileRouteTypes {
     | '/sign-in'
     | '/chat/$conversationId'
     | '/settings/members'
+    | '/settings/notices'
     | '/chat/'
   fileRoutesByTo: FileRoutesByTo
   to:
@@ -116,6 +126,7 @@ export interface FileRouteTypes {
     | '/sign-in'
     | '/chat/$conversationId'
     | '/settings/members'
+    | '/settings/notices'
     | '/chat'
   id:
     | '__root__'
@@ -127,6 +138,7 @@ export interface FileRouteTypes {
     | '/sign-in'
     | '/_app/chat/$conversationId'
     | '/_app/settings/members'
+    | '/_app/settings/notices'
     | '/_app/chat/'
   fileRoutesById: FileRoutesById
 }
@@ -204,18 +216,27 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppSettingsMembersRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/settings/notices': {
+      id: '/_app/settings/notices'
+      path: '/settings/notices'
+      fullPath: '/settings/notices'
+      preLoaderRoute: typeof AppSettingsNoticesRouteImport
+      parentRoute: typeof AppRoute
+    }
   }
 }
 
 interface AppRouteChildren {
   AppChatConversationIdRoute: typeof AppChatConversationIdRoute
   AppSettingsMembersRoute: typeof AppSettingsMembersRoute
+  AppSettingsNoticesRoute: typeof AppSettingsNoticesRoute
   AppChatIndexRoute: typeof AppChatIndexRoute
 }
 
 const AppRouteChildren: AppRouteChildren = {
   AppChatConversationIdRoute: AppChatConversationIdRoute,
   AppSettingsMembersRoute: AppSettingsMembersRoute,
+  AppSettingsNoticesRoute: AppSettingsNoticesRoute,
   AppChatIndexRoute: AppChatIndexRoute,
 }
 

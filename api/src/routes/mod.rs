@@ -12,6 +12,7 @@ mod keys;
 mod members;
 mod memories;
 mod messages;
+mod notices;
 mod operations;
 mod runs;
 mod setup;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(runs::routes())
         .merge(events::routes())
         .merge(memories::routes())
+        .merge(notices::routes())
         .merge(keys::routes())
         .merge(audit::routes())
         .merge(operations::routes())

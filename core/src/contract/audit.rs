@@ -74,7 +74,7 @@ pub async fn memories_are_on_record(world: &World) {
     for _ in 0..2 {
         memories.remember(&world.member, first.clone(), None).await.unwrap();
     }
-    let agent = world.agent_of(&world.owner).await;
+    let agent = world.agent_of(&world.member).await;
     let second = NewMemory {
         supersedes: Some(first.id),
         ..fact(&world.env, "The canary is called Clementine")
@@ -96,7 +96,7 @@ pub async fn memories_are_on_record(world: &World) {
     );
     let acting = agent.agent.as_ref().unwrap();
     let expected = [
-        (world.owner.user, Some(acting.agent), second.id),
+        (world.member.user, Some(acting.agent), second.id),
         (world.member.user, None, first.id),
     ];
     for (entry, (actor, agent, memory)) in after.iter().zip(expected) {

@@ -19,6 +19,7 @@ pub mod isolation;
 pub mod keys;
 pub mod members;
 pub mod memories;
+pub mod notices;
 pub mod run_log;
 pub mod runs;
 pub mod simulator;
@@ -107,6 +108,8 @@ macro_rules! contract_suite {
             audit { entries_and_chain, memories_are_on_record }
             isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do,
                         an_agent_that_was_switched_off_reaches_nothing }
+            notices { others_decide_about_their_replies, notices_are_dismissed, an_owner_redacts_for_everybody,
+                      redaction_takes_the_hash_of_the_request }
         }
     };
     (@suites $fresh:expr, $($suite:ident { $($check:ident),+ $(,)? })+) => {

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Locality, word_enum};
+use super::{Locality, Role, word_enum};
 use crate::{
+    caller::Caller,
     clock::Timestamp,
     ids::{AgentId, ConversationId, MemoryId, MessageId, RunId, UserId, WorkspaceId},
 };
@@ -138,6 +139,14 @@ pub struct Memory {
     pub created_at: Timestamp,
 }
 
+impl Memory {
+    /// Whether the caller may take its place by themselves: its author, or an owner. For everybody else, and for an agent where the
+    /// memory is not its person's, that is a proposal, on which these two decide.
+    pub fn may_be_replaced_by(&self, caller: &Caller) -> bool {
+        self.user_id == caller.user || (caller.role == Role::Owner && caller.agent.is_none())
+    }
+}
+
 /// A memory to be stored. The store fills in workspace, owner, agent and run from the caller; for an agent it forces
 /// `review = proposed` where [`review_on_write`] says so, whatever is asked here.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,6 +182,10 @@ pub struct NewMemory {
 impl NewMemory {
     /// Longest text, in bytes.
     pub const MAX_TEXT: usize = 16 * 1024;
+    /// Longest name of a speaker, in bytes.
+    pub const MAX_SPEAKER: usize = 1024;
+    /// Furthest place in a conversation, from 0 in both directions.
+    pub const MAX_ORDINAL: u64 = 999_999_999_999_999_999;
 
     /// Checks the memory by itself; the message says what to mend.
     pub fn check(&self) -> Result<(), String> {
@@ -185,6 +198,19 @@ impl NewMemory {
                 Self::MAX_TEXT,
                 self.text.len()
             ));
+        }
+        if self.speaker.as_ref().is_some_and(|speaker| speaker.len() > Self::MAX_SPEAKER) {
+            return Err(format!("A speaker's name has at most {} bytes.", Self::MAX_SPEAKER));
+        }
+        if self
+            .position
+            .is_some_and(|position| position.ordinal.unsigned_abs() > Self::MAX_ORDINAL)
+        {
+            return Err(format!("A place in a conversation is at most {}.", Self::MAX_ORDINAL));
+        }
+        let kept = Timestamp::EARLIEST..=Timestamp::LATEST;
+        if !kept.contains(&self.occurred_at) || self.expires_at.is_some_and(|at| !kept.contains(&at)) {
+            return Err("The times of a memory are in the years 1 to 9999.".into());
         }
         match (self.domain, self.expires_at) {
             (MemoryDomain::Working, None) => Err("A working memory needs a time at which it expires.".into()),

@@ -18,14 +18,32 @@ pub struct RedactionReceipt {
     pub redacted_by: UserId,
     /// When.
     pub redacted_at: Timestamp,
-    /// Place by place, each place that can hold such text, also with 0.
+    /// Place by place, each of [`RedactionReceipt::PLACES`], also with 0.
     pub removed: Vec<RemovedFrom>,
+}
+
+impl RedactionReceipt {
+    /// The places that a receipt names, in this order, on every backend.
+    pub const PLACES: [&str; 12] = [
+        "memory",
+        "full_text",
+        "vectors",
+        "vector_codes",
+        "bit_index",
+        "messages",
+        "replies",
+        "titles",
+        "event_payloads",
+        "outbox",
+        "idempotency_keys",
+        "caches",
+    ];
 }
 
 /// How much was removed from one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RemovedFrom {
-    /// The place: `memory`, `full_text`, `vectors`, `event_payloads`, `messages`, `outbox`, `caches` …
+    /// The place, such as `memory`, `full_text`, `messages` or `event_payloads`.
     pub place: String,
     /// How many rows or entries.
     pub count: u64,

@@ -10,7 +10,8 @@ use crate::{
         RecallMode, RecallQuery,
     },
     error::{StoreError, StoreResult},
-    ports::{EmbedError, EmbedPurpose, Embedder, MemoryStore, SystemStore},
+    ids::{MemoryId, WorkspaceId},
+    ports::{EmbedError, EmbedPurpose, Embedder, MemoryStore, SystemStore, Unembedded},
     recall::embedding_text,
 };
 
@@ -37,10 +38,20 @@ pub struct Memories {
 pub struct BacklogReport {
     /// Vectors stored.
     pub embedded: u64,
-    /// Texts that the embedder refused or answered wrongly; they stay in full text and are tried again on the next pass.
+    /// Texts that the embedder refused or answered wrongly; they stay in full text and are tried again later.
     pub failed: u64,
     /// Why, for the first of them.
     pub problem: Option<String>,
+}
+
+/// What came of a batch of the backlog.
+#[derive(Default)]
+struct Batch {
+    vectors: Vec<(WorkspaceId, MemoryId, Embedding)>,
+    /// What the embedder could not take though it works.
+    refused: Vec<(WorkspaceId, MemoryId)>,
+    /// Whether the embedder does not work at all.
+    away: bool,
 }
 
 impl Memories {
@@ -128,7 +139,8 @@ impl Memories {
     }
 
     /// Embeds what has no vector of the current model yet: memories written while the embedder was away, and all of them after
-    /// the model was changed (M3). Returns when nothing is left, or when a whole batch fails; call it again later.
+    /// the model was changed (M3). A text that the embedder refuses is put off and keeps nothing else from its vector. Returns when
+    /// nothing is left, or when the embedder does not work; call it again later.
     pub async fn embed_backlog(&self, progress: &(dyn Fn(EmbeddingProgress) + Send + Sync)) -> StoreResult<BacklogReport> {
         let mut report = BacklogReport::default();
         let Some(embedder) = &self.embedder else {
@@ -140,44 +152,63 @@ impl Memories {
             if batch.is_empty() {
                 return Ok(report);
             }
-            let mut vectors = Vec::with_capacity(batch.len());
-            // A text that the embedder cannot take (too long, say) must not keep the others of its batch from theirs.
-            let texts: Vec<String> = batch.iter().map(|memory| memory.text.clone()).collect();
-            match self.embed_all(&**embedder, &texts).await {
-                Ok(embeddings) => vectors.extend(
-                    batch
-                        .iter()
-                        .zip(embeddings)
-                        .map(|(memory, e)| (memory.workspace, memory.memory, e)),
-                ),
-                Err(EmbedError::Unavailable(problem)) => {
-                    report.failed += batch.len() as u64;
-                    report.problem.get_or_insert(problem);
-                    return Ok(report);
-                }
-                Err(EmbedError::Misconfigured(_)) => {
-                    for memory in &batch {
-                        match self.embed_all(&**embedder, std::slice::from_ref(&memory.text)).await {
-                            Ok(embeddings) => {
-                                vectors.extend(embeddings.into_iter().map(|e| (memory.workspace, memory.memory, e)))
-                            }
-                            Err(error) => {
-                                report.failed += 1;
-                                report.problem.get_or_insert_with(|| error.to_string());
-                            }
-                        }
-                    }
-                }
-            }
-            // The same texts would come back first in every following batch.
-            let stuck = vectors.len() < batch.len();
+            let Batch { vectors, refused, away } = self.embed_batch(&**embedder, &batch, &mut report).await;
             report.embedded += vectors.len() as u64;
             self.system.put_embeddings(vectors).await?;
+            if !refused.is_empty() {
+                self.system.put_off_embeddings(&model, refused).await?;
+            }
             progress(self.system.embedding_progress(&model, locality).await?);
-            if stuck {
+            if away {
                 return Ok(report);
             }
         }
+    }
+
+    /// Embeds a batch; where that fails, one text after the other, so that one that the embedder cannot take (too long, say) does
+    /// not keep the others from theirs.
+    async fn embed_batch(&self, embedder: &dyn Embedder, batch: &[Unembedded], report: &mut BacklogReport) -> Batch {
+        let mut done = Batch::default();
+        let texts: Vec<String> = batch.iter().map(|memory| memory.text.clone()).collect();
+        match self.embed_all(embedder, &texts).await {
+            Ok(embeddings) => {
+                let vectors = batch.iter().zip(embeddings);
+                done.vectors
+                    .extend(vectors.map(|(memory, vector)| (memory.workspace, memory.memory, vector)));
+                return done;
+            }
+            Err(error) if !self.works(embedder).await => {
+                report.failed += batch.len() as u64;
+                report.problem.get_or_insert_with(|| error.to_string());
+                done.away = true;
+                return done;
+            }
+            Err(_) => {}
+        }
+        for memory in batch {
+            match self.embed_all(embedder, std::slice::from_ref(&memory.text)).await {
+                Ok(embeddings) => {
+                    let vectors = embeddings.into_iter();
+                    done.vectors
+                        .extend(vectors.map(|vector| (memory.workspace, memory.memory, vector)));
+                }
+                Err(error) => {
+                    report.failed += 1;
+                    report.problem.get_or_insert_with(|| error.to_string());
+                    if matches!(error, EmbedError::Unavailable(_)) && !self.works(embedder).await {
+                        done.away = true;
+                        return done;
+                    }
+                    done.refused.push((memory.workspace, memory.memory));
+                }
+            }
+        }
+        done
+    }
+
+    /// Whether it is the text's fault: an embedder that works takes a plain word.
+    async fn works(&self, embedder: &dyn Embedder) -> bool {
+        self.embed_all(embedder, &["hello".to_owned()]).await.is_ok()
     }
 
     async fn embed_one(

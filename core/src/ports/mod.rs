@@ -16,6 +16,7 @@ mod invitations;
 mod keys;
 mod memories;
 mod model;
+mod notices;
 mod run_log;
 mod runs;
 mod system;
@@ -33,6 +34,7 @@ pub use invitations::*;
 pub use keys::*;
 pub use memories::*;
 pub use model::*;
+pub use notices::*;
 pub use run_log::*;
 pub use runs::*;
 pub use system::*;
@@ -53,6 +55,8 @@ pub struct Stores {
     pub conversations: Arc<dyn ConversationStore>,
     /// Memories.
     pub memories: Arc<dyn MemoryStore>,
+    /// Notices to people.
+    pub notices: Arc<dyn NoticeStore>,
     /// Runs, as people see them.
     pub runs: Arc<dyn RunStore>,
     /// Runs, as the driver writes them.

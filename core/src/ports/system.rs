@@ -32,9 +32,14 @@ pub trait SystemStore: Send + Sync {
     /// The API key with that SHA-256 and its person's role now, unless revoked, expired or no longer a member's.
     async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>>;
 
-    /// Live memories without a vector of this model, oldest first; for an embedder that computes remotely only those whose
-    /// text may leave this machine (so that the others cannot fill every page).
+    /// Live memories without a vector of this model: of each workspace the oldest, then of each the next, so that none waits for
+    /// what another has many of. For an embedder that computes remotely only those whose text may leave this machine (so that the
+    /// others cannot fill every page). What was put off is passed over until its time.
     async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>>;
+
+    /// Puts off memories whose text this model refused: for a minute, and for twice as long after each further time, up to a day. A
+    /// vector ends it, and another model starts anew.
+    async fn put_off_embeddings(&self, model: &EmbeddingModel, memories: Vec<(WorkspaceId, MemoryId)>) -> StoreResult<()>;
 
     /// Stores vectors; memories that are gone or redacted by now are passed over.
     async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()>;

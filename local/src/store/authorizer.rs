@@ -17,6 +17,8 @@ pub const AGENT_UNREADABLE: &[&str] = &[
     "idempotency_key",
     "installation",
     "invitation",
+    "memory_refusal",
+    "notice",
     "run_event_outbox",
     "session",
     "workspace_key",

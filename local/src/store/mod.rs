@@ -34,7 +34,7 @@ use duet_core::{
     cursor,
     feed::Feed,
     ids::UserId,
-    ports::{EventFeed, MemoryStore, Stores},
+    ports::{EventFeed, MemoryStore, NoticeStore, Stores},
 };
 use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
@@ -139,6 +139,7 @@ impl LocalStore {
             agents: Arc::new(LocalAgents(db())),
             conversations: Arc::new(LocalConversations(db())),
             memories: Arc::clone(&self.memories) as Arc<dyn MemoryStore>,
+            notices: Arc::clone(&self.memories) as Arc<dyn NoticeStore>,
             runs: Arc::new(LocalRuns(db())),
             run_log: Arc::new(LocalRunLog(db())),
             keys: Arc::new(LocalKeys(db())),

@@ -49,6 +49,12 @@ pub fn word<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     text.parse().map_err(|_| conversion(row, column))
 }
 
+/// An optional word out of a column.
+pub fn opt_word<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse().map_err(|_| conversion(row, column))).transpose()
+}
+
 /// A structure out of a JSON column.
 pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;

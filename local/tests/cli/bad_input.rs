@@ -328,6 +328,7 @@ fn unknown_things() {
     let nobody = "01980000-0000-7000-8000-000000000000";
     home.run(["memory", "show", nobody]).refused(4, &["not found"]);
     home.run(["memory", "redact", "--yes", nobody]).refused(4, &["not found"]);
+    home.run(["memory", "notices", "--blank", nobody]).refused(4, &["not found"]);
     home.run(["ask", "-c", nobody, "hello"]).refused(4, &["not found"]);
     home.run(["conversation", "show", "last"]).refused(4, &["no conversation"]);
     home.run(["agent", "edit", "nobody", "--name", "x"])

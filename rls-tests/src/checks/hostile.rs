@@ -176,7 +176,7 @@ fn is_id(word: &str) -> bool {
         .any(|kind| word.starts_with(kind))
 }
 
-fn may(function: &Function, actor: Actor) -> bool {
+pub(super) fn may(function: &Function, actor: Actor) -> bool {
     if actor.is_agent() {
         function.for_agents
     } else {
@@ -238,7 +238,7 @@ fn allowed(code: &str) -> bool {
 }
 
 /// A call of a function that nobody has described.
-fn improvised(function: &Function) -> Call {
+pub(super) fn improvised(function: &Function) -> Call {
     let arguments = function.arguments.iter().map(|(name, kind)| {
         let value = match kind.as_str() {
             "uuid" if name.contains("workspace") => "{ws}",
@@ -303,7 +303,7 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
 }
 
 /// What does not fit, by type. Types of Duet's own and of extensions get nothing but null.
-fn values(kind: &str, victim: Place) -> Vec<String> {
+pub(super) fn values(kind: &str, victim: Place) -> Vec<String> {
     let fixed: &[&str] = match kind {
         "uuid" => &[
             "'00000000-0000-0000-0000-000000000000'",

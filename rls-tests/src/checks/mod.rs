@@ -10,6 +10,7 @@ mod inserts;
 mod locks;
 mod reach;
 mod rules;
+mod silence;
 mod tells;
 mod whole;
 mod world;
@@ -25,6 +26,7 @@ pub use self::{
     locks::locks,
     reach::reach,
     rules::rules,
+    silence::silence,
     tells::tells,
     whole::whole,
     world::world,

@@ -9,6 +9,7 @@ mod events;
 mod invitations;
 mod keys;
 mod memory;
+mod notices;
 mod recall;
 mod relay;
 mod run_log;
@@ -92,6 +93,7 @@ impl PostgresStore {
             agents: Arc::new(agents::Agents(contract())),
             conversations: Arc::new(conversations::Conversations(contract())),
             memories: Arc::clone(&memories) as Arc<dyn MemoryStore>,
+            notices: Arc::new(notices::Notices(contract())),
             runs: Arc::new(runs::Runs {
                 contract: contract(),
                 feed: Arc::clone(&self.feed),

@@ -117,6 +117,10 @@ impl SystemStore for System {
         self.memories.unembedded(model, locality, limit).await
     }
 
+    async fn put_off_embeddings(&self, model: &EmbeddingModel, memories: Vec<(WorkspaceId, MemoryId)>) -> StoreResult<()> {
+        self.memories.put_off_embeddings(model, memories).await
+    }
+
     async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
         self.memories.put_embeddings(embeddings).await
     }

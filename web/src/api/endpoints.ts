@@ -1,5 +1,5 @@
 import { call } from "./call";
-import type { Acceptance, Role, SetupRequest } from "./types";
+import type { Acceptance, NoticeAction, Role, SetupRequest } from "./types";
 
 const one = (workspace_id: string, id: string) => ({ path: { workspace_id, id } });
 
@@ -82,3 +82,8 @@ export const getMemory = (workspace: string, id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/memories/{id}", one(workspace, id));
 export const getProvenance = (workspace: string, id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/memories/{id}/provenance", one(workspace, id));
+
+export const listNotices = (workspace_id: string, cursor?: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/notices", { path: { workspace_id }, query: { cursor, limit: 50 } });
+export const settleNotice = (workspace: string, id: string, action: NoticeAction) =>
+  call("post", "/v1/workspaces/{workspace_id}/notices/{id}", { ...one(workspace, id), body: { action } });

@@ -30,7 +30,8 @@ export interface paths {
         };
         /**
          * Figures for Prometheus
-         * @description From this machine itself, or with an owner's key that has the scope `admin`.
+         * @description With an owner's key that has the scope `admin`, from wherever: that a request comes from this machine says nothing, since a proxy on it
+         *     may send whatever it is sent.
          */
         get: operations["metrics"];
         put?: never;
@@ -50,7 +51,8 @@ export interface paths {
         };
         /**
          * Whether it can work
-         * @description The store answers, and runs are being driven.
+         * @description The store answers and can be written (a full disk or a read-only database cannot), and runs are being driven. Looked at every five
+         *     seconds at most.
          */
         get: operations["ready"];
         put?: never;
@@ -168,7 +170,8 @@ export interface paths {
         put?: never;
         /**
          * Make an access token
-         * @description For programs that act for a signed-in person for a short while. It ends with the sign-in.
+         * @description For programs that act for a signed-in person for a short while. It ends with the sign-in, whose cookie asks for it: a token makes no
+         *     further token, no API key and no invitation.
          */
         post: operations["create_token"];
         delete?: never;
@@ -539,7 +542,7 @@ export interface paths {
         put?: never;
         /**
          * Invite somebody
-         * @description For owners. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+         * @description For owners by their sign-in, not by an access token. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
          */
         post: operations["create_invitation"];
         delete?: never;
@@ -578,7 +581,10 @@ export interface paths {
         /** The person's keys */
         get: operations["list_keys"];
         put?: never;
-        /** Make a key */
+        /**
+         * Make a key
+         * @description By a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`.
+         */
         post: operations["create_key"];
         delete?: never;
         options?: never;
@@ -678,7 +684,10 @@ export interface paths {
         /** Memories */
         get: operations["list_memories"];
         put?: never;
-        /** Remember something */
+        /**
+         * Remember something
+         * @description A key without `memory_read` gets the memory without its text and where that came from.
+         */
         post: operations["create_memory"];
         delete?: never;
         options?: never;
@@ -722,7 +731,8 @@ export interface paths {
         head?: never;
         /**
          * Review, share or restrict a memory
-         * @description A new text is a new memory that supersedes this one.
+         * @description A new text is a new memory that supersedes this one. A key without `memory_read` gets the memory without its text and where that
+         *     came from.
          */
         patch: operations["edit_memory"];
         trace?: never;
@@ -734,7 +744,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Why do you remember this? */
+        /**
+         * Why do you remember this?
+         * @description To a key without `chat`: no message, no conversation and no run.
+         */
         get: operations["memory_provenance"];
         put?: never;
         post?: never;
@@ -775,6 +788,47 @@ export interface paths {
          * @description Removes its text everywhere it went, for good. Repeated: the first receipt.
          */
         post: operations["redact_memory"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The person's open notices
+         * @description Each says that somebody redacted a memory that replies to this person recalled.
+         */
+        get: operations["list_notices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/notices/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Settle a notice
+         * @description `blank` removes the replies that recalled the memory, and what their runs wrote down, for good; `dismiss` leaves them. Repeated: the
+         *     first decision stands.
+         */
+        post: operations["settle_notice"];
         delete?: never;
         options?: never;
         head?: never;
@@ -975,6 +1029,18 @@ export interface components {
             /** @description Primaries first, then by name. */
             items: components["schemas"]["Agent"][];
         };
+        /** @description An object of AG-UI 1.0, in its JSON form. Further fields go by its `type`; docs/api.md lists those that Duet adds. */
+        AguiObject: {
+            /** @description What it is about. */
+            type: components["schemas"]["AguiType"];
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * @description What an AG-UI object is about.
+         * @enum {string}
+         */
+        AguiType: "RUN_STARTED" | "STEP_STARTED" | "STEP_FINISHED" | "TEXT_MESSAGE_START" | "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_END" | "TOOL_CALL_START" | "TOOL_CALL_ARGS" | "TOOL_CALL_END" | "TOOL_CALL_RESULT" | "CUSTOM" | "RUN_FINISHED" | "RUN_ERROR";
         /** @description A key as its owner sees it: never the secret, which was shown once. */
         ApiKey: {
             /** @description When it was made. */
@@ -1158,7 +1224,7 @@ export interface components {
         /** @description One event. */
         EventItem: {
             /** @description Its AG-UI objects. */
-            data: Record<string, never>[];
+            data: components["schemas"]["AguiObject"][];
             /** @description Its domain kind. */
             kind: components["schemas"]["EventKind"];
             /**
@@ -1515,6 +1581,52 @@ export interface components {
             /** @description Its name. */
             name: string;
         };
+        /**
+         * @description Somebody else redacted a memory that replies to this person recalled. The replies are theirs, so it is for them to say whether those
+         *     go too.
+         */
+        Notice: {
+            /** @description When they did. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description Its id. */
+            id: components["schemas"]["NoticeId"];
+            /** @description The memory that was redacted. */
+            memory_id: components["schemas"]["MemoryId"];
+            /** @description Who redacted it. */
+            redacted_by: components["schemas"]["UserId"];
+            /** @description The replies to this person that recalled it, newest first, at most [`Notice::MOST_REPLIES`] of them. */
+            replies: components["schemas"]["NoticedReply"][];
+            settled?: components["schemas"]["NoticeAction"] | null;
+            settled_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Its workspace. */
+            workspace_id: components["schemas"]["WorkspaceId"];
+        };
+        /**
+         * @description What a person decides about a notice.
+         * @enum {string}
+         */
+        NoticeAction: "blank" | "dismiss";
+        /**
+         * Format: uuid
+         * @description A notice to a person.
+         */
+        NoticeId: string;
+        /** @description A decision. */
+        NoticeRequest: {
+            /** @description Remove the replies, or leave them. */
+            action: components["schemas"]["NoticeAction"];
+        };
+        /** @description A reply that recalled what was redacted. */
+        NoticedReply: {
+            /** @description Its conversation. */
+            conversation_id: components["schemas"]["ConversationId"];
+            /** @description The reply. */
+            message_id: components["schemas"]["MessageId"];
+            /** @description Its run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The conversation's title. */
+            title: string;
+        };
         /** @description One page of a list. */
         Page_AuditEntry: {
             /** @description The items, in the list's order. */
@@ -1669,6 +1781,7 @@ export interface components {
                 conversation_id: components["schemas"]["ConversationId"];
                 /** @description When it was stored. */
                 created_at: components["schemas"]["Timestamp"];
+                ended?: components["schemas"]["RunEnd"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["MessageId"];
                 /**
@@ -1705,6 +1818,28 @@ export interface components {
                 snippet: string;
                 /** @description Its title. */
                 title: string;
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Notice: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description When they did. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description Its id. */
+                id: components["schemas"]["NoticeId"];
+                /** @description The memory that was redacted. */
+                memory_id: components["schemas"]["MemoryId"];
+                /** @description Who redacted it. */
+                redacted_by: components["schemas"]["UserId"];
+                /** @description The replies to this person that recalled it, newest first, at most [`Notice::MOST_REPLIES`] of them. */
+                replies: components["schemas"]["NoticedReply"][];
+                settled?: components["schemas"]["NoticeAction"] | null;
+                settled_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
             }[];
             /** @description Where the next page starts; absent on the last page. */
             next_cursor?: string | null;
@@ -1858,7 +1993,7 @@ export interface components {
             redacted_at: components["schemas"]["Timestamp"];
             /** @description Who asked for it. */
             redacted_by: components["schemas"]["UserId"];
-            /** @description Place by place, each place that can hold such text, also with 0. */
+            /** @description Place by place, each of [`RedactionReceipt::PLACES`], also with 0. */
             removed: components["schemas"]["RemovedFrom"][];
         };
         /** @description What the next access token is had with. */
@@ -1873,7 +2008,7 @@ export interface components {
              * @description How many rows or entries.
              */
             count: number;
-            /** @description The place: `memory`, `full_text`, `vectors`, `event_payloads`, `messages`, `outbox`, `caches` … */
+            /** @description The place, such as `memory`, `full_text`, `messages` or `event_payloads`. */
             place: string;
         };
         /** @description How to answer once more. */
@@ -2053,6 +2188,18 @@ export interface components {
              * @description The version that it starts from.
              */
             version: number;
+        };
+        /** @description One server-sent event of a stream. */
+        StreamItem: {
+            /** @description `data:`, as JSON on one line. */
+            data: components["schemas"]["AguiObject"];
+            /** @description `event:`, the domain kind. */
+            event: components["schemas"]["EventKind"];
+            /**
+             * Format: int64
+             * @description `id:`, the event's `seq`; on the last object of an event alone.
+             */
+            id?: number | null;
         };
         /**
          * @description Where its text came from, for the purpose of trust (M7, P4).
@@ -3417,6 +3564,15 @@ export interface operations {
             };
             /** @description Not allowed (`denied`). */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no invitation with this token (`not_found`). */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5757,7 +5913,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["StreamItem"][];
                     "application/json": components["schemas"]["EventsPage"];
                 };
             };
@@ -7969,6 +8125,243 @@ export interface operations {
             };
         };
     };
+    list_notices: {
+        parameters: {
+            query?: {
+                /** @description How many items at most, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Notice"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    settle_notice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The notice. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoticeRequest"];
+            };
+        };
+        responses: {
+            /** @description The settled notice. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_run: {
         parameters: {
             query?: never;
@@ -8225,7 +8618,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": components["schemas"]["StreamItem"][];
                     "application/json": components["schemas"]["EventsPage"];
                 };
             };

@@ -22,6 +22,8 @@ export type ToolStatus = Schemas["ToolStatus"];
 export type TurnReceipt = Schemas["TurnReceipt"];
 export type Memory = Schemas["Memory"];
 export type MemoryProvenance = Schemas["MemoryProvenance"];
+export type PersonalNotice = Schemas["Notice"];
+export type NoticeAction = Schemas["NoticeAction"];
 
 /** Tokens of a reply, as far as they are shown. */
 export type Usage = Pick<Schemas["Usage"], "input_tokens" | "output_tokens">;

@@ -12,6 +12,7 @@ import { forgetSignIn, sessionQuery } from "~/features/auth/queries";
 import { forgetDrafts } from "~/features/companion/drafts";
 import { ConversationList } from "~/features/conversations/ConversationList";
 import { Gone } from "~/features/members/Gone";
+import { NoticesBanner } from "~/features/notices/NoticesBanner";
 import { configQuery } from "~/features/setup/queries";
 import { Account } from "~/features/shell/Account";
 import { Frame } from "~/features/shell/Frame";
@@ -97,6 +98,7 @@ function App() {
         />
       }
     >
+      <NoticesBanner workspace={workspace.id} />
       <Outlet />
     </Frame>
   );

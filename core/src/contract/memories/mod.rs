@@ -29,12 +29,13 @@ macro_rules! rules {
 
 mod access;
 mod embedding;
+mod proposals;
 mod recalling;
 mod redaction;
 mod storing;
 mod validity;
 
-pub use self::{access::*, embedding::*, recalling::*, redaction::*, storing::*, validity::*};
+pub use self::{access::*, embedding::*, proposals::*, recalling::*, redaction::*, storing::*, validity::*};
 
 /// An empty installation with two workspaces. Time stands still unless `env`'s clock is moved.
 pub struct World {
@@ -88,8 +89,15 @@ macro_rules! memory_contract {
             without_a_vector_hybrid_is_full_text_and_says_so,
             models_are_never_mixed_and_a_change_re_embeds,
             the_backlog_respects_egress,
+            refused_texts_keep_nothing_from_its_vector,
+            a_broken_embedder_puts_nothing_off,
+            what_is_put_off_comes_back,
+            the_backlog_is_fair_between_workspaces,
             what_is_written_is_found_at_once,
             redaction_takes_everything_and_can_be_repeated,
+            redaction_follows_only_what_it_replaced,
+            superseding_anothers_memory_is_a_proposal,
+            an_author_decides_on_what_takes_the_place_of_theirs,
             redaction_is_for_owners_of_a_memory,
             bad_requests_are_refused_with_a_sentence,
         );

@@ -2,7 +2,9 @@
 
 use super::{World, assert_denied, fact, model, vector};
 use crate::{
-    domain::{Locality, MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallMode, Visibility},
+    domain::{
+        Locality, Memory, MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallMode, RedactionReceipt, ReviewState, Visibility,
+    },
     error::StoreError,
     ids::RedactionId,
 };
@@ -20,6 +22,8 @@ rules! {
         assert_eq!((receipt.id, receipt.memory_id, receipt.redacted_by), (redaction, new.id, w.anna.user));
         let count = |place: &str| receipt.removed.iter().find(|removed| removed.place == place).map(|removed| removed.count);
         assert_eq!(count("memory"), Some(2), "it and the one it superseded");
+        let places: Vec<&str> = receipt.removed.iter().map(|removed| removed.place.as_str()).collect();
+        assert_eq!(places, RedactionReceipt::PLACES, "the same on every backend");
         assert!(count("full_text") > Some(0) && count("vectors") == Some(1) && count("event_payloads") == Some(0));
         assert!(w.found(&w.anna, "canary Mainz Bonn").await.is_empty());
         let by_vector = w.query("", Some(vector("m", &[1.0, 0.0])), RecallMode::Vector);
@@ -38,6 +42,34 @@ rules! {
         assert!(matches!(w.memories.edit(&w.anna, new.id, edit).await, Err(StoreError::Conflict(_))));
         assert_eq!(w.found(&w.carl, "canary").await, [other.id], "another workspace is untouched");
         assert!(w.system.unembedded(&model("m", 2), Locality::Local, 9).await.expect("read").iter().all(|m| m.memory == other.id));
+    }
+
+    /// Naming a memory is no way to have it emptied: the text is followed only where it was in fact replaced, and only into what the
+    /// asker may redact.
+    async fn redaction_follows_only_what_it_replaced(w) {
+        let kept = w.remember(&w.anna, fact(&w.env, "The canary is called Kiwi")).await;
+        let over = |old: &Memory, text: &str| NewMemory { supersedes: Some(old.id), ..fact(&w.env, text) };
+        let text = async |memory: &Memory| w.memories.memories(&w.anna, &[memory.id]).await.expect("read").remove(0).text;
+
+        let proposed = w.remember(&w.ben, over(&kept, "The canary is called Coco")).await;
+        w.memories.redact(&w.ben, proposed.id, w.env.id()).await.expect("redacted");
+        assert_eq!((text(&proposed).await, text(&kept).await), (String::new(), kept.text.clone()), "a proposal has replaced nothing");
+        let rejected = w.remember(&w.ben, over(&kept, "The canary is called Lori")).await;
+        let reject = MemoryEdit { review: Some(ReviewState::Rejected), ..MemoryEdit::default() };
+        w.memories.edit(&w.anna, rejected.id, reject).await.expect("rejected");
+        w.memories.redact(&w.anna, rejected.id, w.env.id()).await.expect("redacted");
+        assert_eq!(w.found(&w.anna, "canary").await, [kept.id]);
+
+        let accept = MemoryEdit { review: Some(ReviewState::Accepted), ..MemoryEdit::default() };
+        let taken = w.remember(&w.ben, over(&kept, "The canary is called Pico")).await;
+        w.memories.edit(&w.anna, taken.id, accept).await.expect("accepted");
+        w.memories.redact(&w.ben, taken.id, w.env.id()).await.expect("redacted");
+        assert_eq!((text(&taken).await, text(&kept).await), (String::new(), kept.text.clone()), "it is Anna's still");
+
+        let bens = w.remember(&w.ben, fact(&w.env, "Ben's canary sings")).await;
+        let annas = w.remember(&w.anna, over(&bens, "Ben's canary is silent")).await;
+        w.memories.redact(&w.anna, annas.id, w.env.id()).await.expect("redacted");
+        assert_eq!((text(&annas).await, text(&bens).await), (String::new(), String::new()), "an owner redacts any shared one");
     }
 
     /// Members their own, owners any shared one; the refusal names the role.

@@ -50,7 +50,7 @@ rules! {
         let old = w.memories.remember(&w.anna, fact(&w.env, "Ben lives in Bonn"), Some(vector("m", &[1.0, 0.1]))).await.expect("stored");
         (w.set_time)(w.env.now().millis() + 1_000);
         let new = NewMemory { supersedes: Some(old.id), ..fact(&w.env, "Ben lives in Mainz") };
-        let new = w.memories.remember(&w.ben, new, Some(vector("m", &[1.0, 0.2]))).await.expect("stored");
+        let new = w.memories.remember(&w.anna, new, Some(vector("m", &[1.0, 0.2]))).await.expect("stored");
         assert_eq!(w.found(&w.anna, "Where does Ben live?").await, [new.id]);
         let by_vector = w.memories.recall(&w.anna, w.query("", Some(vector("m", &[1.0, 0.1])), RecallMode::Vector)).await;
         assert_eq!(ids(&by_vector.expect("an answer")), [new.id]);
@@ -109,5 +109,12 @@ rules! {
         assert!(w.system.sweep().await.expect("swept") >= 1);
         assert_eq!(w.system.sweep().await.expect("swept"), 0);
         assert_eq!(w.found(&w.anna, "hotels").await, [kept.id]);
+        // What names it (a log, a reply) means the old one: nobody gets its id for something else.
+        for caller in [&w.anna, &w.ben] {
+            let again = NewMemory { id: note.id, ..fact(&w.env, "Another thing") };
+            assert!(matches!(w.memories.remember(caller, again, None).await, Err(StoreError::Conflict(_))));
+        }
+        let elsewhere = NewMemory { id: note.id, ..fact(&w.env, "Another workspace") };
+        assert_eq!(w.remember(&w.carl, elsewhere).await.id, note.id, "ids are a workspace's own");
     }
 }

@@ -2,6 +2,7 @@
 
 mod index;
 mod keys;
+mod notices;
 mod read;
 mod redact;
 mod rows;
@@ -57,6 +58,11 @@ impl LocalMemories {
     /// [`SystemStore::unembedded`](duet_core::ports::SystemStore::unembedded).
     pub async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>> {
         system::unembedded(&self.db, &self.keys, model, locality, limit).await
+    }
+
+    /// [`SystemStore::put_off_embeddings`](duet_core::ports::SystemStore::put_off_embeddings).
+    pub async fn put_off_embeddings(&self, model: &EmbeddingModel, memories: Vec<(WorkspaceId, MemoryId)>) -> StoreResult<()> {
+        system::put_off_embeddings(&self.db, model, memories).await
     }
 
     /// [`SystemStore::put_embeddings`](duet_core::ports::SystemStore::put_embeddings).
@@ -133,7 +139,14 @@ impl MemoryStore for LocalMemories {
             .db
             .read_for(caller, move |conn| read::memories(conn, &asking, &ids, now))
             .await?;
-        rows::open(&self.keys, stored).await
+        let found = stored.len();
+        let memories = rows::open_all(&self.keys, stored).await;
+        match (memories.is_empty(), found) {
+            (true, 1..) => Err(StoreError::unavailable(
+                "This memory cannot be read. Restore a backup, or redact it.",
+            )),
+            _ => Ok(memories),
+        }
     }
 
     async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
@@ -144,7 +157,7 @@ impl MemoryStore for LocalMemories {
             .read_for(caller, move |conn| read::list(conn, &asking, &filter, &page, now))
             .await?;
         Ok(Page {
-            items: rows::open(&self.keys, stored).await?,
+            items: rows::open_all(&self.keys, stored).await,
             next_cursor,
         })
     }
@@ -183,12 +196,10 @@ impl MemoryStore for LocalMemories {
         if let Some(load) = found.load {
             tokio::spawn(load.run(self.db.clone(), Arc::clone(&self.cache)));
         }
-        let (stored, ranked): (Vec<_>, Vec<_>) = found.items.into_iter().unzip();
-        let memories = rows::open(&self.keys, stored).await?;
+        let memories = rows::open(&self.keys, found.items).await;
         #[expect(clippy::cast_possible_truncation, reason = "scores are shown in single precision")]
         let items = memories
             .into_iter()
-            .zip(ranked)
             .map(|(memory, ranked)| Recalled {
                 memory,
                 score: ranked.score as f32,
@@ -205,7 +216,7 @@ impl MemoryStore for LocalMemories {
         let (receipt, tombstones) = self
             .db
             .write(move |conn| {
-                let (receipt, tombstones) = redact::redact(conn, &asking, id, redaction, env.now(), &cache)?;
+                let (receipt, tombstones) = redact::redact(conn, &asking, id, redaction, &env, &cache)?;
                 // Repeating it changes nothing, and is no second action.
                 if !tombstones.is_empty() {
                     let details = serde_json::json!({"receipt": receipt.id, "memories": tombstones.len()});

@@ -7,15 +7,17 @@ use std::{
 };
 
 use duet_core::{
-    Caller, StoreError, Timestamp,
-    domain::{RedactionReceipt, RemovedFrom, RunStatus, Tombstone},
+    Caller, Env, StoreError, Timestamp,
+    domain::{RedactionReceipt, RemovedFrom, Role, RunStatus, Tombstone},
     ids::{Id, MemoryId, MessageId, RedactionId, RunId},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     index::{self, Bits},
-    rows, write,
+    notices,
+    rows::{self, Stored},
+    system, write,
 };
 use crate::{
     files,
@@ -35,7 +37,7 @@ struct Extent {
 
 /// How much went, place by place.
 #[derive(Default)]
-struct Removed {
+pub struct Removed {
     memory: u64,
     full_text: u64,
     vectors: u64,
@@ -46,49 +48,54 @@ struct Removed {
     titles: u64,
     event_payloads: u64,
     outbox: u64,
+    idempotency_keys: u64,
     caches: u64,
 }
 
 impl Removed {
     fn places(&self) -> Vec<RemovedFrom> {
-        [
-            ("memory", self.memory),
-            ("full_text", self.full_text),
-            ("vectors", self.vectors),
-            ("vector_codes", self.vector_codes),
-            ("bit_index", self.bit_index),
-            ("messages", self.messages),
-            ("replies", self.replies),
-            ("titles", self.titles),
-            ("event_payloads", self.event_payloads),
-            ("outbox", self.outbox),
-            ("caches", self.caches),
-        ]
-        .into_iter()
-        .map(|(place, count)| RemovedFrom {
-            place: place.to_owned(),
-            count,
-        })
-        .collect()
+        let counts = [
+            self.memory,
+            self.full_text,
+            self.vectors,
+            self.vector_codes,
+            self.bit_index,
+            self.messages,
+            self.replies,
+            self.titles,
+            self.event_payloads,
+            self.outbox,
+            self.idempotency_keys,
+            self.caches,
+        ];
+        RedactionReceipt::PLACES
+            .into_iter()
+            .zip(counts)
+            .map(|(place, count)| RemovedFrom {
+                place: place.to_owned(),
+                count,
+            })
+            .collect()
     }
 }
 
-/// Redacts a memory and those that it superseded. Returns the receipt, and the tombstones that are new.
+/// Redacts a memory and those whose place it took. Returns the receipt, and the tombstones that are new.
 pub fn redact(
     conn: &Connection,
     caller: &Caller,
     memory: MemoryId,
     redaction: RedactionId,
-    now: Timestamp,
+    env: &Env,
     cache: &VectorCache,
 ) -> DbResult<(RedactionReceipt, Vec<Tombstone>)> {
+    let now = env.now();
     let stored = rows::find(conn, caller, memory, now)?.ok_or(StoreError::NotFound("the memory"))?;
     write::require_own(caller, &stored, "redact this memory")?;
     if let Some(receipt) = receipt(conn, caller, memory)? {
         return Ok((receipt, Vec::new()));
     }
     let extent = extent(conn, caller, stored.key)?;
-    if let Some(run) = active(conn, caller, &extent)? {
+    if let Some(run) = active(conn, caller, &extent.runs)? {
         return Err(StoreError::conflict(format!(
             "A reply that knows this memory is being written (run {run}). Wait for it, or stop it; then redact again."
         ))
@@ -105,6 +112,9 @@ pub fn redact(
         redacted_at: now,
         removed: removed.places(),
     };
+    if caller.role != Role::Owner {
+        notices::leave(conn, caller, env, &receipt, &extent.memories)?;
+    }
     let mut tombstones = Vec::new();
     for gone in &extent.memories {
         let tombstone = Tombstone {
@@ -132,34 +142,37 @@ pub fn receipt(conn: &Connection, caller: &Caller, memory: MemoryId) -> DbResult
     Ok(found.map(|json| serde_json::from_str(&json)).transpose()?)
 }
 
-/// Follows the text: the memories that this one superseded, the messages they came from, the runs that wrote or knew them.
+/// Follows the text: the memories whose place this one took, as far as the caller may redact them, the messages they came from, the
+/// runs that wrote or knew them. Of messages and runs the caller's own, or everybody's where an owner asks.
 fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
     let workspace = blob(caller.workspace);
+    let (me, everybody) = (blob(caller.user), caller.role == Role::Owner);
     let mut extent = Extent {
         memories: Vec::new(),
         messages: BTreeSet::new(),
         runs: BTreeSet::new(),
     };
-    let mut next = Some(memory);
-    while let Some(key) = next {
-        let stored = rows::by_key(conn, key)?;
-        next = stored.supersedes;
-        let memory = stored.memory;
+    let mut next = Some(rows::by_key(conn, memory)?);
+    while let Some(Stored { memory, supersedes, .. }) = next {
         extent.memories.push(memory.id);
+        let author = blob(memory.user_id);
         // A message of another person cannot be named as the source to have it emptied.
-        let mut own = conn.prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3")?;
+        let mut own = conn.prepare_cached(
+            "SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3 AND (?4 OR user_id = ?5)",
+        )?;
         if let Some(message) = memory.provenance.message_id
-            && own.exists(params![workspace, blob(message), blob(memory.user_id)])?
+            && own.exists(params![workspace, blob(message), author, everybody, me])?
         {
             extent.messages.insert(message);
         }
         if let Some(run) = memory.provenance.run_id {
-            extent.runs.insert(run);
-            let mut asked = conn.prepare_cached("SELECT message_id FROM run WHERE workspace_id = ?1 AND id = ?2")?;
+            let mut asked =
+                conn.prepare_cached("SELECT message_id FROM run WHERE workspace_id = ?1 AND id = ?2 AND (?3 OR user_id = ?4)")?;
             if let Some(message) = asked
-                .query_row(params![workspace, blob(run)], |row| id(row, "message_id"))
+                .query_row(params![workspace, blob(run), everybody, me], |row| id(row, "message_id"))
                 .optional()?
             {
+                extent.runs.insert(run);
                 extent.messages.insert(message);
             }
         }
@@ -167,24 +180,29 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
         // one event without its mention does not keep the text: those of its author's runs alone, because a person chooses the id of
         // a memory, and could choose one that other people's runs name for another reason.
         let mut knew = conn.prepare_cached(
-            "SELECT run_id FROM run_event_mention WHERE workspace_id = ?1 AND memory_id = ?2
-             UNION SELECT p.run_id FROM run_event_payload p
+            "SELECT r.id FROM run_event_mention n JOIN run r ON r.workspace_id = n.workspace_id AND r.id = n.run_id
+             WHERE n.workspace_id = ?1 AND n.memory_id = ?2 AND (?5 OR r.user_id = ?6)
+             UNION SELECT r.id FROM run_event_payload p
              JOIN run r ON r.workspace_id = p.workspace_id AND r.id = p.run_id AND r.user_id = ?4
-             WHERE p.workspace_id = ?1 AND instr(p.payload, ?3) > 0",
+             WHERE p.workspace_id = ?1 AND instr(p.payload, ?3) > 0 AND (?5 OR r.user_id = ?6)",
         )?;
-        let (named, text, author) = (blob(memory.id), memory.id.to_string(), blob(memory.user_id));
-        let runs = knew.query_map(params![workspace, named, text, author], |row| id::<RunId>(row, "run_id"))?;
+        let (named, text) = (blob(memory.id), memory.id.to_string());
+        let runs = knew.query_map(params![workspace, named, text, author, everybody, me], |row| {
+            id::<RunId>(row, "id")
+        })?;
         for run in runs {
             extent.runs.insert(run?);
         }
+        let replaced = supersedes.map(|key| rows::by_key(conn, key)).transpose()?;
+        next = replaced.filter(|old| old.memory.superseded_by == Some(memory.id) && write::is_own(caller, old));
     }
     Ok(extent)
 }
 
-/// A run of the extent that still goes on: its reply may yet quote the text.
-fn active(conn: &Connection, caller: &Caller, extent: &Extent) -> DbResult<Option<RunId>> {
+/// One of these runs that still goes on: its reply may yet quote the text.
+pub fn active(conn: &Connection, caller: &Caller, runs: &BTreeSet<RunId>) -> DbResult<Option<RunId>> {
     let mut statement = conn.prepare_cached("SELECT status FROM run WHERE workspace_id = ?1 AND id = ?2")?;
-    for run in &extent.runs {
+    for run in runs {
         let status: Option<String> = statement
             .query_row(params![blob(caller.workspace), blob(*run)], |row| row.get(0))
             .optional()?;
@@ -216,6 +234,7 @@ fn erase(
             .optional()?;
         let Some(key) = key else { continue };
         removed.full_text += index::remove_text(conn, key)?;
+        system::forget_refusal(conn, key)?;
         let vector = index::remove_vector(conn, key, Bits::Now)?;
         removed.vectors += vector.vectors;
         removed.vector_codes += vector.codes;
@@ -231,8 +250,20 @@ fn erase(
     for message in &extent.messages {
         removed.titles += untitle(conn, workspace, *message)?;
         removed.messages += blank(conn, workspace, *message)?;
+        removed.idempotency_keys += forget_request(conn, workspace, "message_id", blob(*message))?;
     }
-    for run in &extent.runs {
+    erase_runs(conn, workspace, &extent.runs, now, removed)
+}
+
+/// Empties what these runs wrote: their replies, the payloads of their events, and the hints about them.
+pub fn erase_runs(
+    conn: &Connection,
+    workspace: [u8; 16],
+    runs: &BTreeSet<RunId>,
+    now: Timestamp,
+    removed: &mut Removed,
+) -> DbResult<()> {
+    for run in runs {
         let named = params![workspace, blob(*run)];
         let reply: Option<MessageId> = conn
             .query_row("SELECT reply_id FROM run WHERE workspace_id = ?1 AND id = ?2", named, |row| {
@@ -248,8 +279,21 @@ fn erase(
             params![workspace, blob(*run), now.millis()],
         )? as u64;
         removed.outbox += conn.execute("DELETE FROM run_event_outbox WHERE workspace_id = ?1 AND run_id = ?2", named)? as u64;
+        removed.idempotency_keys += forget_request(conn, workspace, "run_id", blob(*run))?;
     }
     Ok(())
+}
+
+/// A request's hash would confirm a guess of its text. The key stays taken: sent again, the request does not bring the text back.
+fn forget_request(conn: &Connection, workspace: [u8; 16], column: &'static str, id: [u8; 16]) -> DbResult<u64> {
+    let forgotten = conn.execute(
+        &format!(
+            "UPDATE idempotency_key SET request_hash = zeroblob(32)
+             WHERE workspace_id = ?1 AND {column} = ?2 AND request_hash <> zeroblob(32)"
+        ),
+        params![workspace, id],
+    )?;
+    Ok(forgotten as u64)
 }
 
 /// Empties a message; its full-text entries go by trigger.

@@ -140,27 +140,35 @@ pub fn place(workspace: WorkspaceId, memory: MemoryId) -> Place<'static> {
     }
 }
 
-/// Opens what is sealed.
-pub async fn open(keys: &FieldKeys, stored: Vec<Stored>) -> StoreResult<Vec<Memory>> {
+/// Opens what is sealed. One that cannot be read keeps nobody from the others: it is passed over and reported.
+pub async fn open<T>(keys: &FieldKeys, stored: Vec<(Stored, T)>) -> Vec<(Memory, T)> {
     let mut memories = Vec::with_capacity(stored.len());
-    for Stored { mut memory, sealed, .. } in stored {
-        if let Some(sealed) = sealed {
-            let keys = keys.of(memory.workspace_id).await?;
-            let text = keys
-                .open(place(memory.workspace_id, memory.id), &sealed)
-                .map_err(|error| StoreError::unavailable(error.to_string()))?;
-            memory.text = String::from_utf8(text)
-                .map_err(|_| StoreError::unavailable("A sensitive memory does not hold text. Restore a backup."))?;
+    for (stored, with) in stored {
+        let id = stored.memory.id;
+        match open_one(keys, stored).await {
+            Ok(memory) => memories.push((memory, with)),
+            Err(error) => tracing::warn!(memory = %id, %error, "a memory cannot be read; it is passed over"),
         }
-        memories.push(memory);
     }
-    Ok(memories)
+    memories
 }
 
-/// Opens one.
+/// [`open`] of memories by themselves.
+pub async fn open_all(keys: &FieldKeys, stored: Vec<Stored>) -> Vec<Memory> {
+    let stored = stored.into_iter().map(|stored| (stored, ())).collect();
+    open(keys, stored).await.into_iter().map(|(memory, ())| memory).collect()
+}
+
+/// Opens one, and says why it cannot be read.
 pub async fn open_one(keys: &FieldKeys, stored: Stored) -> StoreResult<Memory> {
-    open(keys, vec![stored])
-        .await?
-        .pop()
-        .ok_or(StoreError::NotFound("the memory"))
+    let Stored { mut memory, sealed, .. } = stored;
+    if let Some(sealed) = sealed {
+        let keys = keys.of(memory.workspace_id).await?;
+        let text = keys
+            .open(place(memory.workspace_id, memory.id), &sealed)
+            .map_err(|error| StoreError::unavailable(error.to_string()))?;
+        memory.text = String::from_utf8(text)
+            .map_err(|_| StoreError::unavailable("A sensitive memory does not hold text. Restore a backup."))?;
+    }
+    Ok(memory)
 }

@@ -594,6 +594,61 @@ async fn redaction_leaves_runs_of_others_that_name_the_id_alone() {
     }
 }
 
+/// Models that were tried once do not stay for ever; those in use do, and a cache of a partition that is gone answers nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn models_without_vectors_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (env, _) = still();
+    let store = open(&folder.path().join("duet.db"), &env, 64 << 20);
+    let [anna, ..] = populate(&store, &env).await;
+    let (memories, system) = (Arc::clone(&store.memories), store.stores().system);
+    let vector = |model_id: &str| Embedding::new(model(model_id, 2), vec![1.0, 0.5]).unwrap();
+    let stored = memories
+        .remember(&anna, fact(&env, "Tea at four"), Some(vector("m0")))
+        .await
+        .unwrap();
+    for number in 1..5 {
+        let item = (anna.workspace, stored.id, vector(&format!("m{number}")));
+        system.put_embeddings(vec![item]).await.unwrap();
+    }
+    let counted = async || {
+        let counts = "SELECT (SELECT count(*) FROM embedding_model), (SELECT count(*) FROM memory_partition),
+                             (SELECT count(*) FROM memory_code_gone)";
+        let read = store.db.read(move |conn| {
+            Ok(conn.query_row(counts, [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+            })?)
+        });
+        read.await.unwrap()
+    };
+    assert_eq!(counted().await, (5, 5, 4));
+    system.sweep().await.unwrap();
+    assert_eq!(counted().await, (1, 1, 0));
+    let found = memories.recall(&anna, question(vector("m4"), &env)).await.unwrap();
+    assert_eq!(found.items.len(), 1);
+    system
+        .put_embeddings(vec![(anna.workspace, stored.id, vector("m0"))])
+        .await
+        .unwrap();
+    assert_eq!(
+        memories
+            .recall(&anna, question(vector("m0"), &env))
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    assert!(
+        memories
+            .recall(&anna, question(vector("m4"), &env))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+}
+
 /// M9: the text of a sensitive memory is not in the file's tables, and its ciphertext opens in its own row only.
 #[tokio::test(flavor = "multi_thread")]
 async fn sensitive_text_is_sealed_to_its_row() {
@@ -631,4 +686,24 @@ async fn sensitive_text_is_sealed_to_its_row() {
         memories.memories(&anna, &[two.id]).await,
         Err(StoreError::Unavailable(_))
     ));
+    // Nobody else's, and nothing else of theirs, is kept from them by it.
+    assert_eq!(memories.memories(&anna, &[two.id, one.id]).await.unwrap().len(), 1);
+    let listed = memories
+        .list(&anna, MemoryFilter::default(), PageRequest::first(9))
+        .await
+        .unwrap();
+    assert_eq!(listed.items.iter().map(|memory| memory.id).collect::<Vec<_>>(), [one.id]);
+    let system = store.stores().system;
+    let embedded = async |limit| {
+        let waiting = system.unembedded(&model("m", 2), Locality::Local, limit).await.unwrap();
+        waiting.into_iter().map(|memory| memory.memory).collect::<Vec<_>>()
+    };
+    let vector = Embedding::new(model("m", 2), vec![1.0, 0.5]).unwrap();
+    assert_eq!(embedded(1).await, [one.id]);
+    let both = [one.id, two.id].map(|id| (anna.workspace, id, vector.clone())).to_vec();
+    system.put_embeddings(both).await.unwrap();
+    let found = memories.recall(&anna, question(vector, &env)).await.unwrap();
+    assert_eq!(found.items.iter().map(|item| item.memory.id).collect::<Vec<_>>(), [one.id]);
+    let three = memories.remember(&anna, fact(&env, "in the clear"), None).await.unwrap();
+    assert_eq!(embedded(9).await, [three.id]);
 }

@@ -40,12 +40,15 @@ pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incomi
     if let Some(stored) = existing(conn, caller, memory.id, *now)? {
         return Ok(stored);
     }
-    let review = review_on_write(caller.agent.is_some(), memory.taint, memory.domain);
-    let live = review == ReviewState::Accepted;
     let superseded = memory
         .supersedes
         .map(|id| predecessor(conn, caller, id, memory.visibility, *now))
         .transpose()?;
+    let review = match &superseded {
+        Some(old) if !old.memory.may_be_replaced_by(caller) => ReviewState::Proposed,
+        _ => review_on_write(caller.agent.is_some(), memory.taint, memory.domain),
+    };
+    let live = review == ReviewState::Accepted;
     let owner = (memory.visibility == Visibility::Private).then_some(caller.user);
     let class = index::class(conn, caller.workspace, owner, memory.domain, memory.egress)?;
     let key: i64 = conn
@@ -135,6 +138,12 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
             if gone {
                 return Err(StoreError::conflict("The memory with that id was redacted. Choose another id.").into());
             }
+            let expired = conn
+                .prepare_cached("SELECT 1 FROM memory_gone WHERE workspace_id = ?1 AND memory_id = ?2")?
+                .exists(key)?;
+            if expired {
+                return Err(StoreError::conflict("The memory with that id has expired. Choose another id.").into());
+            }
             Ok(None)
         }
         Err(error) => Err(error.into()),
@@ -182,19 +191,46 @@ fn supersede(conn: &Connection, old: &Stored, by: MemoryId, from: Timestamp, bit
     Ok(())
 }
 
-/// Whether a person may change or redact a memory that they see.
-pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> DbResult<()> {
+/// Whether a person may change or redact a memory: their own, or as owner any shared one.
+pub fn is_own(caller: &Caller, stored: &Stored) -> bool {
     let own = stored.memory.user_id == caller.user;
-    match (own, stored.memory.visibility, caller.role) {
-        (true, ..) | (false, Visibility::Shared, Role::Owner) => Ok(()),
-        (false, ..) => Err(StoreError::denied(action, "it is another person's memory, and this needs the role `owner`").into()),
+    own || (stored.memory.visibility == Visibility::Shared && caller.role == Role::Owner)
+}
+
+/// Refuses to change or redact a memory that is not the caller's own in this sense.
+pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> DbResult<()> {
+    match is_own(caller, stored) {
+        true => Ok(()),
+        false => Err(StoreError::denied(action, "it is another person's memory, and this needs the role `owner`").into()),
+    }
+}
+
+/// Whether a person may make this change to a memory that they see. Whose memory a proposal would take the place of decides on it, or
+/// an owner; who proposed it does not.
+fn require_edit(conn: &Connection, caller: &Caller, stored: &Stored, edit: &MemoryEdit) -> DbResult<()> {
+    const ACTION: &str = "change this memory";
+    let memory = &stored.memory;
+    let replaced = stored.supersedes.map(|key| rows::by_key(conn, key)).transpose()?;
+    let decides = replaced.as_ref().is_some_and(|old| old.memory.user_id == caller.user);
+    let only_decides = memory.review == ReviewState::Proposed && edit.visibility.is_none() && edit.egress.is_none();
+    if !(decides && only_decides) {
+        require_own(caller, stored, ACTION)?;
+    }
+    let accepts = edit.review == Some(ReviewState::Accepted) && memory.review != ReviewState::Accepted;
+    match replaced {
+        Some(old) if accepts && !old.memory.may_be_replaced_by(caller) => Err(StoreError::denied(
+            ACTION,
+            "it would take the place of another person's memory, and this needs that person or the role `owner`",
+        )
+        .into()),
+        _ => Ok(()),
     }
 }
 
 /// Reviews, shares or restricts.
 pub fn edit(conn: &Connection, caller: &Caller, id: MemoryId, edit: &MemoryEdit, now: Timestamp) -> DbResult<Stored> {
     let stored = rows::find(conn, caller, id, now)?.ok_or(StoreError::NotFound("the memory"))?;
-    require_own(caller, &stored, "change this memory")?;
+    require_edit(conn, caller, &stored, edit)?;
     if stored.memory.redacted_at.is_some() {
         return Err(StoreError::conflict("A redacted memory cannot be changed.").into());
     }

@@ -4,19 +4,26 @@ mod keys;
 mod rows;
 mod system;
 
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
     crypto::MasterKey,
     cursor,
     domain::{
-        Capability, Embedding, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest,
-        RecallAnswer, RecallMode, RecallQuery, Recalled, RedactionReceipt, ReviewState,
+        Capability, Embedding, EmbeddingModel, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, Page,
+        PageRequest, RecallAnswer, RecallMode, RecallQuery, Recalled, RedactionReceipt, ReviewState,
     },
     ids::{Id, MemoryId, RedactionId},
     ports::MemoryStore,
     recall::{self, NEIGHBOUR_REACH, TEXT_POOL, WIDENED},
 };
+
+use serde_json::Value;
 
 use self::{keys::FieldKeys, rows::Stored};
 use super::{
@@ -29,6 +36,8 @@ use crate::rpc::Call;
 pub struct Memories {
     contract: Contract,
     keys: FieldKeys,
+    /// Models that this process has named to the database, which keeps no vectors of others.
+    named: Mutex<HashSet<EmbeddingModel>>,
 }
 
 impl Memories {
@@ -37,20 +46,41 @@ impl Memories {
         Self {
             keys: FieldKeys::new(contract.clone(), master),
             contract,
+            named: Mutex::default(),
         }
     }
 
-    async fn read(&self, caller: &Caller, ids: Vec<MemoryId>) -> StoreResult<Vec<Memory>> {
+    /// Names a model to the database, once.
+    async fn name(&self, model: &EmbeddingModel) -> StoreResult<()> {
+        if self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(model) {
+            return Ok(());
+        }
+        let call = Call::repeatable("memory_model")
+            .arg("p_model", model.id.clone())
+            .arg("p_dimensions", i32::try_from(model.dimensions).unwrap_or(i32::MAX));
+        self.contract.as_driver::<()>(call).await?;
+        self.named
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(model.clone());
+        Ok(())
+    }
+
+    /// These memories, and how many of them are there and cannot be read.
+    async fn read(&self, caller: &Caller, ids: Vec<MemoryId>) -> StoreResult<(Vec<Memory>, usize)> {
         let mut memories = Vec::with_capacity(ids.len());
+        let mut found = 0;
         for ids in ids.chunks(READ) {
             let call = Call::repeatable("memory_read")
                 .to("read memories")
                 .id("p_workspace", caller.workspace)
                 .arg("p_ids", ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
-            let stored = self.contract.as_caller(caller, call).await?;
-            memories.extend(rows::open(&self.keys, Some(caller), stored).await?);
+            let rows: Vec<Value> = self.contract.as_caller(caller, call).await?;
+            found += rows.len();
+            memories.extend(rows::open(&self.keys, Some(caller), rows).await);
         }
-        Ok(memories)
+        let unreadable = found - memories.len();
+        Ok((memories, unreadable))
     }
 }
 
@@ -65,6 +95,9 @@ impl MemoryStore for Memories {
         rows::check(embedding.as_ref())?;
         caller.require_capability(Capability::WriteMemory, ACTION)?;
         caller.require_scope(memory.domain, memory.visibility, ACTION)?;
+        if let Some(embedding) = &embedding {
+            self.name(&embedding.model).await?;
+        }
         let call = Call::repeatable("memory_remember")
             .of("the memory to supersede")
             .to(ACTION)
@@ -82,7 +115,13 @@ impl MemoryStore for Memories {
 
     async fn memories(&self, caller: &Caller, ids: &[MemoryId]) -> StoreResult<Vec<Memory>> {
         caller.require_capability(Capability::ReadMemory, "read memories")?;
-        self.read(caller, ids.to_vec()).await
+        let (memories, unreadable) = self.read(caller, ids.to_vec()).await?;
+        match (memories.is_empty(), unreadable) {
+            (true, 1..) => Err(StoreError::unavailable(
+                "This memory cannot be read. Restore a backup, or redact it.",
+            )),
+            _ => Ok(memories),
+        }
     }
 
     async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
@@ -99,11 +138,12 @@ impl MemoryStore for Memories {
             .arg("p_before", before)
             .arg("p_before_id", before_id)
             .arg("p_limit", contract::limit(&page));
-        let stored = self.contract.as_caller(caller, call).await?;
-        let memories = rows::open(&self.keys, Some(caller), stored).await?;
-        Ok(cursor::page(memories, page.size(), |memory| {
-            cursor::after(memory.created_at.millis(), memory.id)
-        }))
+        let rows = self.contract.as_caller(caller, call).await?;
+        let Page { items, next_cursor } = cursor::page(rows, page.size(), rows::place_in_list);
+        Ok(Page {
+            items: rows::open(&self.keys, Some(caller), items).await,
+            next_cursor,
+        })
     }
 
     async fn edit(&self, caller: &Caller, id: MemoryId, edit: MemoryEdit) -> StoreResult<Memory> {
@@ -167,7 +207,7 @@ impl MemoryStore for Memories {
         let mut source = Prefetched::new(bundle, &terms);
         let model = query.embedding.as_ref().map(|embedding| &embedding.model);
         let Ok(ranked) = recall::rank(&mut source, &terms, model, mode, query.limit, query.now);
-        let memories = self.read(caller, ranked.iter().map(|ranked| ranked.id).collect()).await?;
+        let (memories, _) = self.read(caller, ranked.iter().map(|ranked| ranked.id).collect()).await?;
         // What was redacted since ranking is not among them.
         #[expect(clippy::cast_possible_truncation, reason = "scores are shown in single precision")]
         let items = ranked

@@ -1,14 +1,16 @@
 //! Memories as the database's functions give and take them.
 
 use duet_core::{
-    Caller, StoreError, StoreResult,
+    Caller, StoreError, StoreResult, Timestamp,
     crypto::Place,
+    cursor,
     domain::{Embedding, Memory, NewMemory},
     ids::{Id, MemoryId, WorkspaceId},
     recall::index_terms,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::keys::FieldKeys;
 
@@ -61,30 +63,66 @@ pub async fn incoming(keys: &FieldKeys, caller: &Caller, env: &duet_core::Env, m
     }))
 }
 
-/// Opens what is sealed, for a caller or for the server (`None`).
-pub async fn open(keys: &FieldKeys, caller: Option<&Caller>, stored: Vec<Stored>) -> StoreResult<Vec<Memory>> {
-    let mut memories = Vec::with_capacity(stored.len());
-    for Stored { mut memory, sealed } in stored {
-        if let Some(sealed) = sealed {
-            let broken = || StoreError::unavailable("A sensitive memory does not hold text. Restore a backup.");
-            let keys = keys.of(caller, memory.workspace_id).await?;
-            let sealed = hex::decode(sealed).map_err(|_| broken())?;
-            let text = keys
-                .open(place(memory.workspace_id, memory.id), &sealed)
-                .map_err(|error| StoreError::unavailable(error.to_string()))?;
-            memory.text = String::from_utf8(text).map_err(|_| broken())?;
+/// Rows as far as they are understood. One that is not keeps nobody from the others: it is passed over and reported.
+fn understood(rows: Vec<Value>) -> Vec<Stored> {
+    let read = |row: Value| {
+        let id = row["id"].as_str().map(ToOwned::to_owned);
+        match serde_json::from_value::<Stored>(row) {
+            Ok(stored) => Some(stored),
+            // The parser's own message is left out: it can quote stored text.
+            Err(_) => {
+                tracing::warn!(memory = id, "a memory is not understood; it is passed over");
+                None
+            }
         }
-        memories.push(memory);
-    }
-    Ok(memories)
+    };
+    rows.into_iter().filter_map(read).collect()
 }
 
-/// Opens one.
+/// The memories in these rows, for a caller or for the server (`None`). One that cannot be read is passed over and reported.
+pub async fn open(keys: &FieldKeys, caller: Option<&Caller>, rows: Vec<Value>) -> Vec<Memory> {
+    let mut memories = Vec::with_capacity(rows.len());
+    for stored in understood(rows) {
+        let id = stored.memory.id;
+        match unseal(keys, caller, stored).await {
+            Ok(memory) => memories.push(memory),
+            Err(error) => tracing::warn!(memory = %id, %error, "a memory cannot be read; it is passed over"),
+        }
+    }
+    memories
+}
+
+async fn unseal(keys: &FieldKeys, caller: Option<&Caller>, stored: Stored) -> StoreResult<Memory> {
+    let Stored { mut memory, sealed } = stored;
+    if let Some(sealed) = sealed {
+        let broken = || StoreError::unavailable("A sensitive memory does not hold text. Restore a backup.");
+        let keys = keys.of(caller, memory.workspace_id).await?;
+        let sealed = hex::decode(sealed).map_err(|_| broken())?;
+        let text = keys
+            .open(place(memory.workspace_id, memory.id), &sealed)
+            .map_err(|error| StoreError::unavailable(error.to_string()))?;
+        memory.text = String::from_utf8(text).map_err(|_| broken())?;
+    }
+    Ok(memory)
+}
+
+/// Opens one, and says why it cannot be read.
 pub async fn open_one(keys: &FieldKeys, caller: &Caller, stored: Stored) -> StoreResult<Memory> {
-    open(keys, Some(caller), vec![stored])
-        .await?
-        .pop()
-        .ok_or(StoreError::NotFound("the memory"))
+    unseal(keys, Some(caller), stored).await
+}
+
+/// Where a list goes on after this row.
+pub fn place_in_list(row: &Value) -> String {
+    let at = row["created_at"]
+        .as_str()
+        .and_then(|at| at.parse().ok())
+        .unwrap_or(Timestamp::EARLIEST);
+    cursor::after(at.millis(), named(row).map_or(MemoryId::from_uuid(Uuid::nil()), |(_, id)| id))
+}
+
+/// The workspace and the id of a row, whatever else is in it.
+pub fn named(row: &Value) -> Option<(WorkspaceId, MemoryId)> {
+    Some((row["workspace_id"].as_str()?.parse().ok()?, row["id"].as_str()?.parse().ok()?))
 }
 
 /// A vector as it travels.

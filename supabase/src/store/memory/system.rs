@@ -15,18 +15,43 @@ use crate::{rpc::Call, store::contract};
 impl Memories {
     /// [`SystemStore::unembedded`](duet_core::ports::SystemStore::unembedded).
     pub async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>> {
-        let call = backlog("memory_unembedded", model, locality).arg("p_limit", contract::count(limit));
-        let found = self.contract.as_driver(call).await?;
-        Ok(rows::open(&self.keys, None, found)
-            .await?
-            .into_iter()
-            .map(|memory| Unembedded {
-                workspace: memory.workspace_id,
-                memory: memory.id,
-                text: embedding_text(memory.domain, memory.speaker.as_deref(), memory.occurred_at, &memory.text),
-                egress: if memory.sensitive { Egress::LocalOnly } else { memory.egress },
-            })
-            .collect())
+        loop {
+            let call = backlog("memory_unembedded", model, locality).arg("p_limit", contract::count(limit));
+            let rows: Vec<Value> = self.contract.as_driver(call).await?;
+            let mut unreadable: Vec<_> = rows.iter().filter_map(rows::named).collect();
+            let memories = rows::open(&self.keys, None, rows).await;
+            unreadable.retain(|named| memories.iter().all(|memory| (memory.workspace_id, memory.id) != *named));
+            // What cannot be read cannot be embedded, and must not come first for ever.
+            let stuck = memories.is_empty() && !unreadable.is_empty();
+            if !unreadable.is_empty() {
+                self.put_off_embeddings(model, unreadable).await?;
+            }
+            if stuck {
+                continue;
+            }
+            return Ok(memories
+                .into_iter()
+                .map(|memory| Unembedded {
+                    workspace: memory.workspace_id,
+                    memory: memory.id,
+                    text: embedding_text(memory.domain, memory.speaker.as_deref(), memory.occurred_at, &memory.text),
+                    egress: if memory.sensitive { Egress::LocalOnly } else { memory.egress },
+                })
+                .collect());
+        }
+    }
+
+    /// [`SystemStore::put_off_embeddings`](duet_core::ports::SystemStore::put_off_embeddings).
+    pub async fn put_off_embeddings(&self, model: &EmbeddingModel, memories: Vec<(WorkspaceId, MemoryId)>) -> StoreResult<()> {
+        let items = memories
+            .iter()
+            .map(|(workspace, memory)| json!({"workspace": workspace, "memory": memory}))
+            .collect();
+        let call = Call::new("memory_put_off")
+            .arg("p_model", model.id.clone())
+            .arg("p_dimensions", i32::try_from(model.dimensions).unwrap_or(i32::MAX))
+            .arg("p_items", Value::Array(items));
+        self.contract.as_driver(call).await
     }
 
     /// [`SystemStore::put_embeddings`](duet_core::ports::SystemStore::put_embeddings).

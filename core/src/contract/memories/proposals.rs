@@ -1,0 +1,65 @@
+//! Taking the place of what somebody else remembered.
+
+use super::{World, agent_of, assert_denied, fact};
+use crate::{
+    caller::Caller,
+    domain::{Capability, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, PageRequest, ReviewState, Visibility},
+};
+
+fn review(review: ReviewState) -> MemoryEdit {
+    MemoryEdit {
+        review: Some(review),
+        ..MemoryEdit::default()
+    }
+}
+
+async fn replacing(w: &World, caller: &Caller, old: &Memory, text: &str) -> Memory {
+    let new = NewMemory {
+        supersedes: Some(old.id),
+        ..fact(&w.env, text)
+    };
+    w.remember(caller, new).await
+}
+
+rules! {
+    /// A member's new text for another's shared memory waits for its author or an owner; what it would replace holds until then.
+    async fn superseding_anothers_memory_is_a_proposal(w) {
+        let annas = w.remember(&w.anna, fact(&w.env, "The gate code is 4711")).await;
+        let proposed = replacing(&w, &w.ben, &annas, "The gate code is 0815").await;
+        assert_eq!(proposed.review, ReviewState::Proposed);
+        assert_eq!(w.found(&w.anna, "gate code").await, [annas.id]);
+        let waiting = MemoryFilter { review: Some(ReviewState::Proposed), ..MemoryFilter::default() };
+        let listed = w.memories.list(&w.anna, waiting, PageRequest::first(9)).await.expect("listed").items;
+        assert_eq!(listed, [proposed.clone()]);
+
+        assert_denied(w.memories.edit(&w.ben, proposed.id, review(ReviewState::Accepted)).await, "owner");
+        let hidden = MemoryEdit { visibility: Some(Visibility::Private), ..review(ReviewState::Accepted) };
+        assert_denied(w.memories.edit(&w.ben, proposed.id, hidden).await, "owner");
+        w.memories.edit(&w.ben, proposed.id, review(ReviewState::Rejected)).await.expect("withdrawn by who proposed it");
+        assert_denied(w.memories.edit(&w.ben, proposed.id, review(ReviewState::Accepted)).await, "owner");
+        assert_eq!(w.found(&w.ben, "gate code").await, [annas.id]);
+        w.memories.edit(&w.anna, proposed.id, review(ReviewState::Accepted)).await.expect("accepted by the owner");
+        assert_eq!(w.found(&w.ben, "gate code").await, [proposed.id]);
+
+        let bens = w.remember(&w.ben, fact(&w.env, "The bins go out on Monday")).await;
+        let owners = replacing(&w, &w.anna, &bens, "The bins go out on Friday").await;
+        assert_eq!(owners.review, ReviewState::Accepted, "an owner needs nobody's yes");
+        assert_eq!(w.found(&w.ben, "bins").await, [owners.id]);
+    }
+
+    /// Whose memory it is decides on what an owner's agent would put in its place, and on nothing else of it.
+    async fn an_author_decides_on_what_takes_the_place_of_theirs(w) {
+        let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
+        let bens = w.remember(&w.ben, fact(&w.env, "The boiler is serviced in May")).await;
+        let first = replacing(&w, &agent, &bens, "The boiler is serviced in June").await;
+        assert_eq!(first.review, ReviewState::Proposed, "an agent is no owner");
+        let more = MemoryEdit { visibility: Some(Visibility::Private), ..review(ReviewState::Rejected) };
+        assert_denied(w.memories.edit(&w.ben, first.id, more).await, "owner");
+        w.memories.edit(&w.ben, first.id, review(ReviewState::Rejected)).await.expect("rejected by the author");
+        assert_eq!(w.found(&w.anna, "boiler").await, [bens.id]);
+        assert_denied(w.memories.edit(&w.ben, first.id, review(ReviewState::Accepted)).await, "owner");
+        let second = replacing(&w, &agent, &bens, "The boiler is serviced in July").await;
+        w.memories.edit(&w.ben, second.id, review(ReviewState::Accepted)).await.expect("accepted by the author");
+        assert_eq!(w.found(&w.anna, "boiler").await, [second.id]);
+    }
+}

@@ -1,0 +1,227 @@
+//! [`crate::ports::NoticeStore`], and how far a redaction reaches into the chats of people.
+
+use super::{World, assert_denied, memories::fact};
+use crate::{
+    caller::Caller,
+    domain::{
+        Memory, Message, MessageStatus, MessageTrace, NewEvent, NewMemory, NewTurn, Notice, NoticeAction, PageRequest,
+        Provenance, RedactionReceipt, Reply, RunEvent, RunOutcome, RunStatus, Settlement, TurnReceipt, Usage,
+    },
+    error::StoreError,
+    ids::MessageId,
+    ports::ChainCheck,
+};
+
+async fn remember(world: &World, caller: &Caller, text: &str) -> Memory {
+    let memory = fact(&world.env, text);
+    world.stores.memories.remember(caller, memory, None).await.unwrap()
+}
+
+/// A turn of the caller whose run recalled the memory; it ends unless it is to go on.
+async fn recalled(world: &World, caller: &Caller, memory: &Memory, ends: bool) -> TurnReceipt {
+    let conversation = world.conversation(caller).await;
+    let receipt = world.ask(caller, conversation.id, "What is the canary called?").await;
+    let claim = world.claim().await.expect("a run to claim");
+    let known = NewEvent {
+        event: RunEvent::Delta {
+            step: 1,
+            text: "Kiwi, you".into(),
+        },
+        mentions: vec![memory.id],
+    };
+    let log = &world.stores.run_log;
+    log.append(claim.run.id, claim.lease, 1, world.env.id(), vec![known])
+        .await
+        .unwrap();
+    if ends {
+        let finished = RunEvent::Finished {
+            outcome: RunOutcome::Completed,
+            reply: Some(MessageStatus::Complete),
+            usage: Usage::default(),
+            cost_micros: None,
+        };
+        let settlement = Settlement {
+            status: RunStatus::Done,
+            reason: None,
+            events: vec![finished.into()],
+            reply: Some(Reply {
+                status: MessageStatus::Complete,
+                text: "Kiwi, you said.".into(),
+                trace: MessageTrace::default(),
+            }),
+        };
+        log.settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
+            .await
+            .unwrap();
+    }
+    receipt
+}
+
+async fn message(world: &World, caller: &Caller, id: MessageId) -> Message {
+    let found = world.stores.conversations.messages_by_id(caller, &[id]).await.unwrap();
+    found.into_iter().next().expect("the message")
+}
+
+/// Whether the reply still says something, and whether the run's payloads do.
+async fn speaks(world: &World, caller: &Caller, turn: &TurnReceipt) -> (bool, bool) {
+    let reply = message(world, caller, turn.reply_id).await;
+    let log = world.stores.runs.events(caller, turn.run_id, 0, 100).await.unwrap();
+    (!reply.text.is_empty(), log.events.iter().all(|stored| stored.event.is_some()))
+}
+
+async fn open(world: &World, caller: &Caller) -> Vec<Notice> {
+    let page = world.stores.notices.list(caller, PageRequest::first(10)).await.unwrap();
+    page.items
+}
+
+async fn redact(world: &World, caller: &Caller, memory: &Memory) -> RedactionReceipt {
+    let redaction = world.env.id();
+    world.stores.memories.redact(caller, memory.id, redaction).await.unwrap()
+}
+
+/// A member's redaction takes their own chats alone. Others decide about theirs, by a notice.
+pub async fn others_decide_about_their_replies(world: &World) {
+    let memory = remember(world, &world.member, "The canary is called Kiwi").await;
+    let (own, first, second) = (
+        recalled(world, &world.member, &memory, true).await,
+        recalled(world, &world.owner, &memory, true).await,
+        recalled(world, &world.owner, &memory, true).await,
+    );
+    redact(world, &world.member, &memory).await;
+    assert_eq!(speaks(world, &world.member, &own).await, (false, false));
+    for turn in [&first, &second] {
+        assert_eq!(speaks(world, &world.owner, turn).await, (true, true), "not the asker's");
+    }
+    assert!(
+        open(world, &world.member).await.is_empty(),
+        "nobody is told of what they did themselves"
+    );
+    assert!(open(world, &world.stranger).await.is_empty());
+    let notices = open(world, &world.owner).await;
+    let [notice] = &notices[..] else {
+        panic!("one notice, not {notices:?}")
+    };
+    assert_eq!(
+        (notice.memory_id, notice.redacted_by, notice.settled),
+        (memory.id, world.member.user, None)
+    );
+    let replies: Vec<_> = notice.replies.iter().map(|reply| (reply.run_id, reply.message_id)).collect();
+    assert_eq!(replies, [(second.run_id, second.reply_id), (first.run_id, first.reply_id)]);
+
+    let notices = &world.stores.notices;
+    for other in [&world.member, &world.stranger] {
+        let refused = notices.settle(other, notice.id, NoticeAction::Blank).await;
+        assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
+    }
+    assert_denied(
+        notices
+            .settle(&world.agent_of(&world.owner).await, notice.id, NoticeAction::Blank)
+            .await,
+        "person",
+    );
+    let settled = notices.settle(&world.owner, notice.id, NoticeAction::Blank).await.unwrap();
+    assert_eq!(settled.settled, Some(NoticeAction::Blank));
+    for turn in [&first, &second] {
+        assert_eq!(speaks(world, &world.owner, turn).await, (false, false));
+        assert!(
+            !message(world, &world.owner, turn.message_id).await.text.is_empty(),
+            "their own words stay"
+        );
+    }
+    assert!(open(world, &world.owner).await.is_empty());
+    let again = notices.settle(&world.owner, notice.id, NoticeAction::Dismiss).await.unwrap();
+    assert_eq!(again, settled, "the first decision stands");
+    assert!(matches!(
+        world.stores.audit.verify(&world.owner).await.unwrap(),
+        ChainCheck::Intact(_)
+    ));
+}
+
+/// What is dismissed stays; a reply that is being written is waited for.
+pub async fn notices_are_dismissed(world: &World) {
+    let memory = remember(world, &world.member, "The canary is called Kiwi").await;
+    let done = recalled(world, &world.owner, &memory, true).await;
+    redact(world, &world.member, &memory).await;
+    let notice = open(world, &world.owner).await.remove(0);
+    let settled = world
+        .stores
+        .notices
+        .settle(&world.owner, notice.id, NoticeAction::Dismiss)
+        .await
+        .unwrap();
+    assert_eq!(
+        (settled.settled, settled.settled_at.is_some()),
+        (Some(NoticeAction::Dismiss), true)
+    );
+    assert_eq!(speaks(world, &world.owner, &done).await, (true, true));
+    assert!(open(world, &world.owner).await.is_empty());
+
+    let other = remember(world, &world.member, "The cat is called Mango").await;
+    let goes_on = recalled(world, &world.owner, &other, false).await;
+    redact(world, &world.member, &other).await;
+    let notice = open(world, &world.owner).await.remove(0);
+    let refused = world
+        .stores
+        .notices
+        .settle(&world.owner, notice.id, NoticeAction::Blank)
+        .await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_eq!(notice.replies[0].run_id, goes_on.run_id);
+    assert_eq!(open(world, &world.owner).await.len(), 1, "it waits for the end of the reply");
+}
+
+/// An owner's redaction reaches everybody's chats, so nobody has to decide.
+pub async fn an_owner_redacts_for_everybody(world: &World) {
+    let memory = remember(world, &world.owner, "The canary is called Kiwi").await;
+    let own = recalled(world, &world.owner, &memory, true).await;
+    let members = recalled(world, &world.member, &memory, true).await;
+    redact(world, &world.owner, &memory).await;
+    assert_eq!(speaks(world, &world.owner, &own).await, (false, false));
+    assert_eq!(speaks(world, &world.member, &members).await, (false, false));
+    assert!(open(world, &world.member).await.is_empty());
+}
+
+/// What a request was about cannot be guessed from what is kept of it, and sending it again does not bring the text back.
+pub async fn redaction_takes_the_hash_of_the_request(world: &World) {
+    let conversation = world.conversation(&world.member).await;
+    let turn = NewTurn {
+        idempotency_key: Some("once".into()),
+        ..world.turn(conversation.id, "My canary is called Kiwi")
+    };
+    let sent = world.stores.runs.start_turn(&world.member, turn.clone()).await.unwrap();
+    world.stores.runs.cancel(&world.member, sent.run_id).await.unwrap();
+    let claim = world.claim().await.expect("a run to claim");
+    let settlement = Settlement {
+        status: RunStatus::Cancelled,
+        reason: None,
+        events: Vec::new(),
+        reply: None,
+    };
+    let head = claim.log.last().map_or(0, |stored| stored.seq);
+    world
+        .stores
+        .run_log
+        .settle(claim.run.id, claim.lease, head, world.env.id(), settlement)
+        .await
+        .unwrap();
+    let memory = NewMemory {
+        provenance: Provenance {
+            message_id: Some(sent.message_id),
+            ..Provenance::default()
+        },
+        ..fact(&world.env, "The canary is called Kiwi")
+    };
+    let memory = world.stores.memories.remember(&world.member, memory, None).await.unwrap();
+    let receipt = redact(world, &world.member, &memory).await;
+    let hashes = receipt.removed.iter().find(|removed| removed.place == "idempotency_keys");
+    assert_eq!(hashes.map(|removed| removed.count), Some(1));
+    let again = NewTurn {
+        message_id: world.env.id(),
+        run_id: world.env.id(),
+        reply_id: world.env.id(),
+        ..turn
+    };
+    let again = world.stores.runs.start_turn(&world.member, again).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    assert!(message(world, &world.member, sent.message_id).await.text.is_empty());
+}

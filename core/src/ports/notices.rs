@@ -1,0 +1,19 @@
+use async_trait::async_trait;
+
+use crate::{
+    caller::Caller,
+    domain::{Notice, NoticeAction, Page, PageRequest},
+    error::StoreResult,
+    ids::NoticeId,
+};
+
+/// Notices to a person (a person only, their own). [`MemoryStore::redact`](super::MemoryStore::redact) leaves them.
+#[async_trait]
+pub trait NoticeStore: Send + Sync {
+    /// The caller's open notices, newest first.
+    async fn list(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<Notice>>;
+
+    /// Settles a notice: the replies that recalled what was redacted go with the payloads of their runs, or stay. Repeated: the first
+    /// decision stands. `Conflict` while one of the replies is being written.
+    async fn settle(&self, caller: &Caller, id: NoticeId, action: NoticeAction) -> StoreResult<Notice>;
+}

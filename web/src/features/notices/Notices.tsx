@@ -1,0 +1,80 @@
+import { useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import type { ReactNode } from "react";
+import { settleNotice } from "~/api/endpoints";
+import type { NoticeAction, PersonalNotice } from "~/api/types";
+import { Button } from "~/ui/Button";
+import { when } from "~/ui/format";
+import { Notice } from "~/ui/Notice";
+import { noticesQuery } from "./queries";
+
+/** Replies that recalled what somebody redacted, for the person whose replies they are to decide about. */
+export function Notices({ workspace, header }: { workspace: string; header: ReactNode }) {
+  const notices = useInfiniteQuery(noticesQuery(workspace));
+  const items = notices.data?.pages.flatMap((page) => page.items) ?? [];
+  return (
+    <>
+      {header}
+      <div className="relative min-h-0 flex-1 overflow-y-auto px-5 pb-16 wide:px-8">
+        <div className="mx-auto max-w-2xl space-y-6 pt-2">
+          {notices.isPending && <p className="text-ink-3">Loading…</p>}
+          {notices.error && (
+            <Notice actions={<Button onClick={() => void notices.refetch()}>Try again</Button>}>
+              {notices.error.message}
+            </Notice>
+          )}
+          {notices.data && items.length === 0 && <p className="text-ink-3">There is nothing to decide.</p>}
+          <ul className="divide-y divide-line border-line border-y empty:border-none" aria-label="Notices">
+            {items.map((notice) => (
+              <Item key={notice.id} workspace={workspace} notice={notice} />
+            ))}
+          </ul>
+          {notices.hasNextPage && (
+            <Button busy={notices.isFetchingNextPage} onClick={() => void notices.fetchNextPage()}>
+              Show more
+            </Button>
+          )}
+        </div>
+      </div>
+    </>
+  );
+}
+
+function Item({ workspace, notice }: { workspace: string; notice: PersonalNotice }) {
+  const queries = useQueryClient();
+  const settle = useMutation({
+    mutationFn: (action: NoticeAction) => settleNotice(workspace, notice.id, action),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ["workspace", workspace] }),
+  });
+  return (
+    <li className="py-4">
+      <p>Somebody redacted a memory that these replies to you recalled ({when(notice.created_at)}):</p>
+      <ul className="mt-2 list-disc pl-5">
+        {notice.replies.map((reply) => (
+          <li key={reply.run_id}>
+            <Link
+              to="/chat/$conversationId"
+              params={{ conversationId: reply.conversation_id }}
+              className="underline [overflow-wrap:anywhere]"
+            >
+              {reply.title || "Untitled chat"}
+            </Link>
+          </li>
+        ))}
+      </ul>
+      <div className="mt-3 flex flex-wrap gap-2">
+        <Button look="danger" busy={settle.isPending} onClick={() => settle.mutate("blank")}>
+          Remove these replies
+        </Button>
+        <Button busy={settle.isPending} onClick={() => settle.mutate("dismiss")}>
+          Keep them
+        </Button>
+      </div>
+      {settle.error && (
+        <p role="alert" className="mt-2 text-danger text-sm">
+          {settle.error.message}
+        </p>
+      )}
+    </li>
+  );
+}

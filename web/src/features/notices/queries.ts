@@ -1,0 +1,11 @@
+import { infiniteQueryOptions } from "@tanstack/react-query";
+import { listNotices } from "~/api/endpoints";
+
+/** What the person has still to decide about. */
+export const noticesQuery = (workspace: string) =>
+  infiniteQueryOptions({
+    queryKey: ["workspace", workspace, "notices"],
+    queryFn: ({ pageParam }) => listNotices(workspace, pageParam),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
