@@ -6,7 +6,7 @@ use std::time::Duration;
 use duet_core::{
     Caller,
     contract::{World, memories::fact},
-    domain::{Embedding, EmbeddingModel, Locality, MemoryFilter, PageRequest, RecallMode, RecallQuery},
+    domain::{Bar, Embedding, EmbeddingModel, Locality, MemoryFilter, PageRequest, RecallMode, RecallQuery},
     ids::Id,
 };
 use duet_supabase::testing::TestDatabase;
@@ -108,6 +108,7 @@ fn words(text: &str) -> RecallQuery {
         limit: 10,
         domains: None,
         locality: Locality::Local,
+        bar: Bar::NONE,
         now: duet_core::Timestamp::from_millis(1_790_000_000_000),
     }
 }
