@@ -111,7 +111,7 @@ select private.append_events(r, (select jsonb_agg(jsonb_build_object(
     'kind', kind, 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', {my:message},
                                                 'reply_id', {my:reply}, 'by', {me}, 'of', {mark:event})::text,
     'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', jsonb_build_array({my:memory})))
-    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'done']) kind))
+    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'limit', 'done']) kind))
 from duet.run r where r.workspace_id = {ws} and r.id = {my:run};
 select private.append_events(r, jsonb_build_array(jsonb_build_object(
     'kind', 'started', 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', r.message_id,

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_page_ends_by_count_or_by_weight_and_the_next_one_begins_there() {
-        assert_eq!(pages(&[], 3), [vec![]; 1]);
+        assert_eq!(pages(&[], 3), [Vec::<usize>::new()]);
         assert_eq!(pages(&[1, 1, 1, 1], 3), [vec![1, 1, 1], vec![1]]);
         assert_eq!(pages(&[1, 1, 1], 3), [vec![1, 1, 1]]);
         assert_eq!(pages(&[6, 4, 1, 9], 3), [vec![6, 4], vec![1, 9]]);

@@ -39,7 +39,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a
 }
 
 /// The marks that [`remember`] left in this browser.
-pub fn devices<'a>(headers: &'a HeaderMap, secure: bool) -> impl Iterator<Item = &'a str> {
+pub fn devices(headers: &HeaderMap, secure: bool) -> impl Iterator<Item = &str> {
     values(headers, if secure { DEVICE_HOST } else { DEVICE_PLAIN })
 }
 

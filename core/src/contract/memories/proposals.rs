@@ -30,7 +30,7 @@ rules! {
         assert_eq!(w.found(&w.anna, "gate code").await, [annas.id]);
         let waiting = MemoryFilter { review: Some(ReviewState::Proposed), ..MemoryFilter::default() };
         let listed = w.memories.list(&w.anna, waiting, PageRequest::first(9)).await.expect("listed").items;
-        assert_eq!(listed, [proposed.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&proposed));
 
         assert_denied(w.memories.edit(&w.ben, proposed.id, review(ReviewState::Accepted)).await, "owner");
         let hidden = MemoryEdit { visibility: Some(Visibility::Private), ..review(ReviewState::Accepted) };
