@@ -41,6 +41,23 @@ language sql immutable set search_path = '' as $$
     from unnest(fields) with ordinality as t (field, place)
 $$;
 
+-- Labels (duet_core::domain::Labels) are bits, so that the labels of what is made of several texts are all of theirs: 1 untrusted,
+-- 2 for local models only, 4 sensitive, 8 with another member's shared memory in it.
+create function private.labels_json(labels int) returns jsonb
+language sql immutable set search_path = '' as $$
+    select jsonb_build_object(
+        'integrity', case labels & 1 when 0 then 'trusted' else 'untrusted' end,
+        'egress', case labels & 2 when 0 then 'any' else 'local_only' end,
+        'sensitive', labels & 4 <> 0, 'others', labels & 8 <> 0)
+$$;
+
+create function private.labels_only_worsen() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+    raise exception 'labels only get worse' using errcode = 'restrict_violation';
+end;
+$$;
+
 -- A name that people give has 1 to 80 characters.
 create function private.is_name(name text) returns boolean
 language sql immutable set search_path = '' as $$
@@ -58,6 +75,8 @@ call private.expose('private', 'refused', 'authenticated', 'duet_agent');
 call private.expose('private', 'now', 'authenticated', 'duet_agent');
 call private.expose('private', 'millis', 'authenticated', 'duet_agent');
 call private.expose('private', 'new_id', 'authenticated', 'duet_agent');
+call private.expose('private', 'labels_json', 'authenticated', 'duet_agent');
+call private.expose('private', 'labels_only_worsen');
 call private.expose('private', 'is_name', 'authenticated', 'duet_agent');
 call private.expose('private', 'page_size', 'authenticated', 'duet_agent');
 call private.expose('private', 'hash_of');

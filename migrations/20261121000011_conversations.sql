@@ -64,6 +64,7 @@ create table duet.message (
     run_id          uuid,
     agent_id        uuid,
     trace           jsonb check (octet_length(trace::text) <= 1048576),
+    labels          int not null default 0 check (labels between 0 and 15),
     superseded      boolean not null default false,
     created_at      timestamptz(3) not null,
     -- Of a very long reply the beginning is searched: with any words in it that fits into a tsvector.
@@ -97,6 +98,7 @@ create table duet.run (
     last_seq        bigint not null default 0,
     last_hash       bytea not null default decode(repeat('00', 32), 'hex') check (length(last_hash) = 32),
     reason          text check (octet_length(reason) <= 4096),
+    labels          int not null default 0 check (labels between 0 and 15), -- of all that it has read
     lease_token     uuid,
     lease_until     timestamptz(3),
     lease_millis    bigint,
@@ -116,6 +118,28 @@ create index run_to_claim on duet.run (created_at, id) where status in ('queued'
 create index run_by_conversation on duet.run (workspace_id, conversation_id, user_id, created_at, id);
 create index run_by_message on duet.run (workspace_id, message_id);
 create index run_by_agent on duet.run (workspace_id, agent_id);
+create trigger run_labels_worsen before update on duet.run
+    for each row when (old.labels & ~new.labels <> 0) execute function private.labels_only_worsen();
+
+-- The run that the acting agent works in: under way, and of that person and agent. None for a person.
+create function private.my_run() returns setof duet.run
+language sql stable security definer set search_path = '' as $$
+    select r.* from duet.run r
+    where current_setting('role', true) = 'duet_agent'
+      and r.workspace_id = nullif(current_setting('duet.workspace_id', true), '')::uuid
+      and r.id = nullif(current_setting('duet.run_id', true), '')::uuid
+      and r.agent_id = nullif(current_setting('duet.agent_id', true), '')::uuid
+      and r.user_id = (select auth.uid()) and r.status = 'running'
+$$;
+call private.expose('private', 'my_run');
+
+-- Whether text for local models only may reach the asker: it does reach a person, and an agent whose model computes on their own
+-- machines. Of a model that nobody speaks of it is not known where it computes.
+create function private.reads_local() returns boolean
+language sql stable set search_path = '' as $$
+    select current_setting('role', true) <> 'duet_agent' or coalesce(current_setting('duet.locality', true), '') = 'local'
+$$;
+call private.expose('private', 'reads_local', 'authenticated', 'duet_agent');
 
 call private.seclude('duet.conversation');
 call private.seclude('duet.message');
@@ -125,7 +149,8 @@ grant select on duet.conversation, duet.message, duet.run to authenticated, duet
 create policy conversation_read on duet.conversation for select to authenticated, duet_agent
     using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
 create policy message_read on duet.message for select to authenticated, duet_agent
-    using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
+    using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces()))
+           and (labels & 2 = 0 or (select private.reads_local())));
 create policy run_read on duet.run for select to authenticated, duet_agent
     using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
 
@@ -146,6 +171,7 @@ language sql stable set search_path = '' as $$
         'agent_id', message.agent_id, 'trace', message.trace, 'ended', (
             select jsonb_build_object('status', r.status, 'reason', r.reason) from duet.run r
             where r.workspace_id = message.workspace_id and r.id = message.run_id and r.status not in ('queued', 'running')),
+        'labels', private.labels_json(message.labels),
         'created_at', message.created_at)
 $$;
 call private.expose('private', 'message_json', 'authenticated', 'duet_agent');
@@ -236,16 +262,53 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('public', 'conversation_edit', 'authenticated');
 
+-- Of messages that may not reach the acting agent's model: that they are there and what bounds them, without a word of their text. Those
+-- of `ids`, or a page of a conversation.
+create function private.withheld_messages(workspace uuid, conversation uuid, ids uuid[], before bigint, size int) returns setof duet.message
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    wanted uuid[] := ids;
+    kept duet.message;
+begin
+    if private.reads_local() then
+        return;
+    end if;
+    if wanted is null then
+        wanted := array(
+            select m.id from duet.message m
+            where m.workspace_id = workspace and m.conversation_id = conversation and not m.superseded
+              and (before is null or m.ordinal < before)
+            order by m.ordinal desc limit size);
+    end if;
+    for kept in
+        select m.* from duet.message m
+        where m.workspace_id = workspace and m.id = any (wanted) and m.user_id = (select auth.uid()) and m.labels & 2 <> 0
+          and workspace in (select private.my_workspaces())
+    loop
+        kept.text := '';
+        kept.words := '';
+        kept.trace := null;
+        return next kept;
+    end loop;
+end;
+$$;
+call private.expose('private', 'withheld_messages', 'authenticated', 'duet_agent');
+
 -- duet_core::ports::ConversationStore::messages
 create function public.message_list(p_workspace uuid, p_conversation uuid, p_before bigint, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
     select case when exists (select from duet.conversation c where c.workspace_id = p_workspace and c.id = p_conversation)
         then private.ok((
             select coalesce(jsonb_agg(private.message_json(row(page.*)::duet.message) order by page.ordinal desc), '[]')
-            from (select m.* from duet.message m
-                  where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
-                    and (p_before is null or m.ordinal < p_before)
-                  order by m.ordinal desc limit private.page_size(p_limit)) page))
+            from (select both_kinds.* from (
+                      (select m.* from duet.message m
+                       where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
+                         and (p_before is null or m.ordinal < p_before)
+                       order by m.ordinal desc limit private.page_size(p_limit))
+                      union all
+                      select w.* from private.withheld_messages(
+                          p_workspace, p_conversation, null, p_before, private.page_size(p_limit)) w) both_kinds
+                  order by both_kinds.ordinal desc limit private.page_size(p_limit)) page))
         else private.refused('not_found', 'the conversation') end
 $$;
 call private.expose('public', 'message_list', 'authenticated', 'duet_agent');
@@ -256,11 +319,17 @@ language sql stable set search_path = '' as $$
     select case when cardinality(p_ids) > 1000
         then private.refused('invalid', 'At most 1000 messages can be asked for at once.')
         else private.ok((
-            select coalesce(jsonb_agg(private.message_json(found.message) order by asked.place), '[]')
-            from unnest(p_ids) with ordinality as asked (id, place)
-            cross join lateral (
-                select m as message from duet.message m where m.workspace_id = p_workspace and m.id = asked.id
-                offset 0) found)) end -- one after the other: joined, the workspace's messages may all be read
+            select coalesce(jsonb_agg(both_kinds.message order by both_kinds.place), '[]')
+            from (
+                select private.message_json(found.message) as message, asked.place
+                from unnest(p_ids) with ordinality as asked (id, place)
+                cross join lateral (
+                    select m as message from duet.message m where m.workspace_id = p_workspace and m.id = asked.id
+                    offset 0) found -- one after the other: joined, the workspace's messages may all be read
+                union all
+                select private.message_json(w), asked.place
+                from private.withheld_messages(p_workspace, null, p_ids, null, 0) w
+                join unnest(p_ids) with ordinality as asked (id, place) on asked.id = w.id) both_kinds)) end
 $$;
 call private.expose('public', 'message_by_id', 'authenticated', 'duet_agent');
 
@@ -280,6 +349,7 @@ language sql stable security definer set search_path = '' as $$
     where m.words @@ (select w.words from wanted w)
       and m.workspace_id = workspace and m.user_id = (select auth.uid()) and workspace in (select private.my_workspaces())
       and not m.superseded and (before is null or (m.created_at, m.id) < (before, before_id))
+      and (m.labels & 2 = 0 or (select private.reads_local())) -- a hit would tell a word of it
     order by m.created_at desc, m.id desc limit private.page_size(size)
 $$;
 call private.expose('private', 'search_messages', 'authenticated', 'duet_agent');
@@ -291,7 +361,7 @@ create function public.message_search(
 language sql stable set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(
         jsonb_build_object('conversation_id', m.conversation_id, 'title', c.title, 'message_id', m.id, 'role', m.role,
-                           'text', m.text, 'created_at', m.created_at)
+                           'text', m.text, 'labels', private.labels_json(m.labels), 'created_at', m.created_at)
         order by m.created_at desc, m.id desc), '[]'))
     from private.search_messages(p_workspace, p_query, p_before, p_before_id, p_limit) m
     join duet.conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id

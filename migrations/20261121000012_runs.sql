@@ -107,7 +107,9 @@ call private.expose('private', 'payload_hash');
 
 -- Appends events after the head of a run whose row the caller has locked, moves the head and leaves a hint in the outbox. It does
 -- not notify: Postgres lets transactions that notify commit only one after the other, each with its flush (measured with 50
--- writers: 220 appends a second instead of 2,500). driver.take_outbox notifies for many at once. `events` is a list of {kind, payload, salt, mentions}: payload as JSON text, salt in hex.
+-- writers: 220 appends a second instead of 2,500). driver.take_outbox notifies for many at once. `events` is a list of
+-- {kind, payload, salt, mentions, labels}: payload as JSON text, salt in hex, labels those of what the run has read by it, which the run's
+-- own labels are joined with.
 create function private.append_events(held duet.run, events jsonb) returns duet.run
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -120,11 +122,12 @@ begin
         return held;
     end if;
     for event in
-        select e.kind, e.payload, decode(e.salt, 'hex') as salt, e.mentions
-        from jsonb_to_recordset(events) as e (kind text, payload text, salt text, mentions uuid[])
+        select e.kind, e.payload, decode(e.salt, 'hex') as salt, e.mentions, coalesce(e.labels, 0) as labels
+        from jsonb_to_recordset(events) as e (kind text, payload text, salt text, mentions uuid[], labels int)
     loop
         hash := private.payload_hash(event.salt, event.payload);
         held.last_seq := held.last_seq + 1;
+        held.labels := held.labels | event.labels;
         held.last_hash := private.event_hash(held.last_hash, held.id, held.last_seq, event.kind, at, hash);
         insert into duet.run_event values (held.workspace_id, held.id, held.last_seq, event.kind, at, hash, held.last_hash);
         insert into duet.run_event_payload values (held.workspace_id, held.id, held.last_seq, event.salt, event.payload, null);
@@ -134,7 +137,7 @@ begin
     held.updated_at := at;
     update duet.run r
     set last_seq = held.last_seq, last_hash = held.last_hash, updated_at = at,
-        stalls = held.stalls, commit_id = held.commit_id, commit_seq = held.commit_seq
+        stalls = held.stalls, commit_id = held.commit_id, commit_seq = held.commit_seq, labels = held.labels
     where r.workspace_id = held.workspace_id and r.id = held.id;
     insert into duet.run_event_outbox (workspace_id, run_id, last_seq) values (held.workspace_id, held.id, held.last_seq);
     return held;
@@ -153,6 +156,7 @@ call private.expose('private', 'made_event');
 create function private.run_json(run duet.run) returns jsonb
 language sql immutable set search_path = '' as $$
     select to_jsonb(run) - array['last_hash', 'lease_token', 'lease_until', 'lease_millis', 'stalls', 'commit_id', 'commit_seq']
+        || jsonb_build_object('labels', private.labels_json(run.labels))
 $$;
 call private.expose('private', 'run_json', 'authenticated', 'duet_agent');
 
@@ -192,7 +196,7 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'events_json');
 
--- Whoever sees the run sees its log: asked once, not for every event.
+-- Whoever sees the run sees its log: asked once, not for every event. A log holds the reply's text as it came, which is the message's.
 create function private.read_events(workspace uuid, run uuid, after bigint, size int) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -200,7 +204,7 @@ declare
 begin
     select * into here from duet.run r
     where r.workspace_id = workspace and r.id = run and r.user_id = (select auth.uid())
-      and workspace in (select private.my_workspaces());
+      and workspace in (select private.my_workspaces()) and (r.labels & 2 = 0 or private.reads_local());
     if not found then
         return private.refused('not_found', 'the run');
     elsif after > here.last_seq then

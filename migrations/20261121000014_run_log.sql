@@ -84,7 +84,7 @@ end;
 $$;
 call private.expose('driver', 'heartbeat_run', 'duet_worker');
 
--- Stores the reply, or more text of one that is there.
+-- Stores the reply, or more text of one that is there, with the labels of all that its run has read.
 create function private.keep_reply(held duet.run, status text, content text, trace jsonb) returns void
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -92,7 +92,8 @@ declare
     place bigint;
 begin
     update duet.message m
-    set status = keep_reply.status, text = content, trace = keep_reply.trace, run_id = held.id, agent_id = held.agent_id
+    set status = keep_reply.status, text = content, trace = keep_reply.trace, run_id = held.id, agent_id = held.agent_id,
+        labels = m.labels | held.labels
     where m.workspace_id = held.workspace_id and m.id = held.reply_id and m.parent_id = held.message_id;
     if found then
         update duet.conversation c set updated_at = at where c.workspace_id = held.workspace_id and c.id = held.conversation_id;
@@ -102,9 +103,9 @@ begin
     where c.workspace_id = held.workspace_id and c.id = held.conversation_id
     returning c.last_ordinal into strict place;
     insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id,
-                              trace, created_at)
+                              trace, labels, created_at)
     values (held.workspace_id, held.reply_id, held.conversation_id, held.user_id, place, 'assistant', status, content,
-            held.message_id, held.id, held.agent_id, trace, at);
+            held.message_id, held.id, held.agent_id, trace, held.labels, at);
 end;
 $$;
 call private.expose('private', 'keep_reply');

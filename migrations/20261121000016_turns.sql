@@ -46,7 +46,7 @@ call private.expose('private', 'turn_limits');
 
 -- Queues a run with its first event. The caller has locked the conversation and found it free.
 create function private.queue_run(
-    conversation duet.conversation, message uuid, run uuid, reply uuid, prefix text, continues uuid, limits jsonb
+    conversation duet.conversation, message uuid, run uuid, reply uuid, prefix text, prefix_labels int, continues uuid, limits jsonb
 ) returns jsonb
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -58,13 +58,13 @@ begin
                    where a.workspace_id = conversation.workspace_id and a.id = conversation.agent_id and a.active) then
         answering := coalesce(private.answering_agent(conversation.workspace_id), conversation.agent_id);
     end if;
-    insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, created_at, updated_at)
-    values (conversation.workspace_id, run, conversation.user_id, conversation.id, message, reply, answering, 'queued', at, at)
+    insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, labels, created_at, updated_at)
+    values (conversation.workspace_id, run, conversation.user_id, conversation.id, message, reply, answering, 'queued', prefix_labels, at, at)
     returning * into queued;
     update duet.message m set run_id = run where m.workspace_id = conversation.workspace_id and m.id = message;
     perform private.append_events(queued, private.made_event('started', jsonb_build_object(
         'type', 'started', 'agent_id', answering, 'message_id', message, 'reply_id', reply, 'prefix', prefix, 'continues', continues,
-        'limits', limits)));
+        'limits', limits, 'labels', private.labels_json(prefix_labels))));
     return private.ok(private.receipt_json(queued));
 end;
 $$;
@@ -139,7 +139,7 @@ begin
     returning * into here;
     insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, created_at)
     values (workspace, message, conversation, me, here.last_ordinal, 'user', 'complete', content, at);
-    answer := private.queue_run(here, message, run, reply, '', null, bounds);
+    answer := private.queue_run(here, message, run, reply, '', 0, null, bounds);
     if idempotency is not null then
         insert into duet.idempotency_key as k values (workspace, me, idempotency, request, message, run, reply, at + interval '48 hours')
         on conflict (workspace_id, user_id, key) do update
@@ -206,7 +206,7 @@ begin
     where m.workspace_id = workspace and m.parent_id = message and not m.superseded order by m.ordinal desc limit 1;
     if mode = 'continue' then
         if shown.status in ('stopped', 'limited', 'interrupted') then
-            return private.queue_run(here, message, run, shown.id, shown.text, shown.run_id, bounds);
+            return private.queue_run(here, message, run, shown.id, shown.text, shown.labels, shown.run_id, bounds);
         end if;
         return private.refused('conflict',
             'There is no stopped or interrupted reply to go on from. Start the answer anew instead.');
@@ -215,7 +215,7 @@ begin
         return private.refused('conflict', 'That reply id is taken. Choose another.');
     end if;
     update duet.message m set superseded = true where m.workspace_id = workspace and m.id = shown.id;
-    return private.queue_run(here, message, run, reply, '', null, bounds);
+    return private.queue_run(here, message, run, reply, '', 0, null, bounds);
 end;
 $$;
 call private.expose('private', 'retry_turn', 'authenticated');

@@ -188,7 +188,8 @@ call private.seclude('duet.memory_vector');
 call private.seclude('duet.memory_code');
 call private.seclude('duet.memory_tombstone');
 
--- What the acting agent may do: what its run was given, as far as its row still has it. No row when the agent is gone or inactive.
+-- What the acting agent may do: what its run was given, as far as its row still has it. No row when the agent is gone or inactive, or when
+-- it works in no run.
 create function private.my_agent(out capabilities text[], out domains text[], out sees_private boolean) returns setof record
 language sql stable security definer set search_path = '' as $$
     select array(select c from jsonb_array_elements_text(given.scopes -> 'capabilities') c where c = any (a.capabilities)),
@@ -198,10 +199,10 @@ language sql stable security definer set search_path = '' as $$
     from (select nullif(current_setting('duet.agent_scopes', true), '')::jsonb as scopes) given
     join duet.agent a on a.workspace_id = nullif(current_setting('duet.workspace_id', true), '')::uuid
                      and a.id = nullif(current_setting('duet.agent_id', true), '')::uuid and a.active
-    where current_setting('role', true) = 'duet_agent'
+    where current_setting('role', true) = 'duet_agent' and exists (select from private.my_run())
 $$;
 
--- The classes that a policy opens to the asker for what they are about to do. Whoever reads many rows of one workspace says so in
+-- The classes that a policy opens to the asker for what they are about to do; an agent reads none whose text may not reach its model. Whoever reads many rows of one workspace says so in
 -- `duet.only_workspace`: each row is compared with all classes, and somebody's hundred workspaces would count for each. It takes away only.
 create function private.my_classes(capability text) returns setof bigint
 language plpgsql stable security definer set search_path = '' as $$
@@ -212,7 +213,8 @@ begin
     if current_setting('role', true) = 'duet_agent' then
         return query select c.key from duet.memory_class c cross join private.my_agent() a
                      where c.workspace_id = any (array(select private.my_workspaces())) and (c.owner is null or (c.owner = me and a.sees_private))
-                       and capability = any (a.capabilities) and c.domain = any (a.domains);
+                       and capability = any (a.capabilities) and c.domain = any (a.domains)
+                       and (c.egress = 'any' or capability <> 'read_memory' or private.reads_local());
     else
         -- Their workspaces as private.my_workspaces() has them; calling it here costs a tenth of each question.
         return query select c.key from duet.member m join duet.memory_class c on c.workspace_id = m.workspace_id
@@ -227,6 +229,17 @@ language sql stable security definer set search_path = '' as $$
     select c.domain from duet.memory_class c where c.workspace_id = workspace and c.key = class
 $$;
 
+-- Whether what the acting agent writes is no better than what its run has read; never, where it works in no run.
+create function private.fits_my_run(workspace uuid, class bigint, taint text, sensitive boolean) returns boolean
+language sql stable security definer set search_path = '' as $$
+    select exists (
+        select from private.my_run() r join duet.memory_class c on c.workspace_id = r.workspace_id and c.key = class
+        where r.workspace_id = workspace
+          and (r.labels & 1 = 0 or taint = 'untrusted') and (r.labels & 2 = 0 or c.egress = 'local_only')
+          and (r.labels & 4 = 0 or sensitive) and (r.labels & 8 = 0 or c.owner is not null))
+$$;
+
+call private.expose('private', 'fits_my_run', 'authenticated', 'duet_agent');
 call private.expose('private', 'my_agent', 'authenticated', 'duet_agent');
 call private.expose('private', 'my_classes', 'authenticated', 'duet_agent');
 call private.expose('private', 'domain_of', 'authenticated', 'duet_agent');
@@ -268,6 +281,7 @@ create policy memory_insert_by_agent on duet.memory for insert to duet_agent
                 and user_id = (select auth.uid()) and from_user = user_id
                 and from_agent = nullif((select current_setting('duet.agent_id', true)), '')::uuid
                 and from_run = nullif((select current_setting('duet.run_id', true)), '')::uuid
+                and private.fits_my_run(workspace_id, class, taint, sensitive)
                 and review = case when taint = 'untrusted' and private.domain_of(workspace_id, class) <> 'working' then 'proposed'
                                   else 'accepted' end);
 -- Whoever sees the memory sees that it was redacted; after an older copy of the data was restored, at least who asked for it.

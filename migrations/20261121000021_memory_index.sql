@@ -153,6 +153,11 @@ begin
     if (private.domain_of(new.workspace_id, new.class) = 'working') <> (new.expires_at is not null) then
         raise exception 'a working memory expires, and no other does' using errcode = 'check_violation';
     end if;
+    -- Nobody asks where the database's owner brings memories in.
+    if new.sensitive and (select auth.uid()) is not null and exists (select from duet.memory_class c
+                                 where c.workspace_id = new.workspace_id and c.key = new.class and c.egress = 'any') then
+        raise exception 'a sensitive memory is for local models until its owner opens it' using errcode = 'check_violation';
+    end if;
     return new;
 end;
 $$;

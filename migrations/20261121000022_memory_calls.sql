@@ -51,6 +51,7 @@ language sql stable security definer set search_path = '' as $$
     where m.workspace_id = workspace and m.id = memory and m.user_id = (select auth.uid()) and m.redacted_at is null
       and m.workspace_id in (select private.my_workspaces())
       and (current_setting('role', true) <> 'duet_agent' or m.from_agent = nullif(current_setting('duet.agent_id', true), '')::uuid)
+      and (c.egress = 'any' or private.reads_local())
 $$;
 call private.expose('private', 'my_written', 'authenticated', 'duet_agent');
 
@@ -82,7 +83,15 @@ end;
 $$;
 call private.expose('private', 'put_my_vector', 'authenticated', 'duet_agent');
 
--- duet_core::ports::MemoryStore::remember; `p_memory` has the fields of duet_core::domain::NewMemory, and `terms`, `sealed` (hex).
+-- The labels of what the acting agent has read; null where it works in no run.
+create function private.my_labels() returns int
+language sql stable security definer set search_path = '' as $$
+    select r.labels from private.my_run() r
+$$;
+call private.expose('private', 'my_labels', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::MemoryStore::remember; what an agent writes is no better than what its run has read, whatever it says. `p_memory` has
+-- the fields of duet_core::domain::NewMemory, and `terms`, `sealed` (hex).
 create function public.memory_remember(p_workspace uuid, p_id uuid, p_memory jsonb, p_model text, p_vector text) returns jsonb
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -91,7 +100,15 @@ declare
     class_key bigint;
     agent uuid := case when current_setting('role', true) = 'duet_agent' then nullif(current_setting('duet.agent_id', true), '')::uuid end;
     run uuid := case when agent is not null then nullif(current_setting('duet.run_id', true), '')::uuid end;
+    read_labels int := case when agent is null then 0 else private.my_labels() end;
+    kept_taint text := case when read_labels & 1 <> 0 then 'untrusted' else p_memory ->> 'taint' end;
+    kept_visibility text := case when read_labels & 8 <> 0 then 'private' else p_memory ->> 'visibility' end;
 begin
+    if read_labels is null then
+        return private.refused('denied', 'its run is not under way');
+    elsif read_labels & 4 <> 0 and not (p_memory ->> 'sensitive')::boolean then
+        return private.refused('denied', 'its run has read sensitive text');
+    end if;
     case private.memory_id_state(p_workspace, p_id)
         when 'taken' then
             stored := coalesce(
@@ -115,19 +132,21 @@ begin
             return private.refused('conflict', 'The memory to supersede was redacted. Store the new one by itself.');
         elsif old_one ->> 'superseded_by' is not null then
             return private.refused('conflict', 'That memory is superseded already. Supersede the one that took its place.');
-        elsif old_one ->> 'visibility' <> p_memory ->> 'visibility' then
+        elsif old_one ->> 'visibility' <> kept_visibility then
             return private.refused('invalid', format(
                 'A %s memory cannot supersede a %s one: whoever sees the one has to see the other.',
-                p_memory ->> 'visibility', old_one ->> 'visibility'));
+                kept_visibility, old_one ->> 'visibility'));
         end if;
     end if;
     -- By itself: the policy that follows has to see a class that is new.
-    class_key := private.my_class(p_workspace, p_memory ->> 'visibility' = 'private', p_memory ->> 'domain', p_memory ->> 'egress');
+    class_key := private.my_class(p_workspace, kept_visibility = 'private', p_memory ->> 'domain',
+                                  case when (p_memory ->> 'sensitive')::boolean or read_labels & 2 <> 0 then 'local_only'
+                                       else p_memory ->> 'egress' end);
     insert into duet.memory (workspace_id, id, class, user_id, text, sealed, terms, speaker, sensitive, taint, review,
         from_conversation, from_message, from_run, from_agent, from_user, conversation_id, ordinal, occurred_at, expires_at, supersedes)
     select p_workspace, p_id, class_key, (select auth.uid()), p_memory ->> 'text', decode(p_memory ->> 'sealed', 'hex'), nullif(p_memory -> 'terms', 'null'),
-           p_memory ->> 'speaker', (p_memory ->> 'sensitive')::boolean, p_memory ->> 'taint',
-           case when agent is not null and p_memory ->> 'taint' = 'untrusted' and p_memory ->> 'domain' <> 'working'
+           p_memory ->> 'speaker', (p_memory ->> 'sensitive')::boolean, kept_taint,
+           case when agent is not null and kept_taint = 'untrusted' and p_memory ->> 'domain' <> 'working'
                 then 'proposed' else 'accepted' end,
            (p_memory #>> '{provenance,conversation_id}')::uuid, (p_memory #>> '{provenance,message_id}')::uuid, run, agent,
            (select auth.uid()), (p_memory #>> '{position,conversation_id}')::uuid, (p_memory #>> '{position,ordinal}')::bigint,

@@ -55,6 +55,8 @@ values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, fals
        ({ws}, {my:conversation_old}, {me}, {the:agent}, 'Old talk ' || {mark:oldtalk}, true, 7, private.now(), private.now()),
        ({ws}, {my:conversation_queued}, {me}, {the:agent}, 'Queued ' || {mark:queued}, false, 1, private.now(), private.now()),
        ({ws}, {my:conversation_running}, {me}, {the:agent}, 'Running ' || {mark:running}, false, 1, private.now(), private.now()),
+       ({ws}, {my:conversation_executor}, {me}, {the:executor}, 'Executor ' || {mark:executor}, false, 1, private.now(), private.now()),
+       ({ws}, {my:conversation_bare}, {me}, {the:agent_bare}, 'Bare ' || {mark:bare}, false, 1, private.now(), private.now()),
        ({ws}, {my:conversation_lost}, {me}, {the:agent}, 'Lost ' || {mark:lost}, false, 1, private.now(), private.now());
 insert into duet.message
     (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, trace, superseded, created_at)
@@ -76,6 +78,10 @@ values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Wor
         null, null, false, private.now()),
        ({ws}, {my:message_running}, {my:conversation_running}, {me}, 1, 'user', 'complete', 'Runs ' || {mark:runs}, null,
         {my:run_running}, null, null, false, private.now()),
+       ({ws}, {my:message_executor}, {my:conversation_executor}, {me}, 1, 'user', 'complete', 'Plans ' || {mark:plans}, null,
+        {my:run_executor}, null, null, false, private.now()),
+       ({ws}, {my:message_bare}, {my:conversation_bare}, {me}, 1, 'user', 'complete', 'Bares ' || {mark:bares}, null,
+        {my:run_bare}, null, null, false, private.now()),
        ({ws}, {my:message_lost}, {my:conversation_lost}, {me}, 1, 'user', 'complete', 'Lost ' || {mark:lostwords}, null,
         {my:run_lost}, null, null, false, private.now());
 insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, reason, created_at, updated_at)
@@ -91,6 +97,10 @@ insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, re
                       lease_millis, commit_id, commit_seq, created_at, updated_at)
 values ({ws}, {my:run_running}, {me}, {my:conversation_running}, {my:message_running}, {my:reply_running}, {the:agent}, 'running', 1,
         {my:lease}, private.now() + interval '1 minute', 60000, {my:commit}, 1, private.now(), private.now()),
+       ({ws}, {my:run_executor}, {me}, {my:conversation_executor}, {my:message_executor}, {my:reply_executor}, {the:executor}, 'running', 1,
+        {my:lease_executor}, private.now() + interval '1 minute', 60000, null, null, private.now(), private.now()),
+       ({ws}, {my:run_bare}, {me}, {my:conversation_bare}, {my:message_bare}, {my:reply_bare}, {the:agent_bare}, 'running', 1,
+        {my:lease_bare}, private.now() + interval '1 minute', 60000, null, null, private.now(), private.now()),
        ({ws}, {my:run_lost}, {me}, {my:conversation_lost}, {my:message_lost}, {my:reply_lost}, {the:agent}, 'running', 1,
         {my:lease_lost}, private.now() - interval '1 minute', 60000, null, null, private.now() - interval '1 hour', private.now());
 
@@ -99,7 +109,7 @@ select private.append_events(r, (select jsonb_agg(jsonb_build_object(
     'kind', kind, 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', {my:message},
                                                 'reply_id', {my:reply}, 'by', {me}, 'of', {mark:event})::text,
     'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', jsonb_build_array({my:memory})))
-    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'done']) kind))
+    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'limit', 'done']) kind))
 from duet.run r where r.workspace_id = {ws} and r.id = {my:run};
 select private.append_events(r, jsonb_build_array(jsonb_build_object(
     'kind', 'started', 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', r.message_id,

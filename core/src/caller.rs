@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{Capability, MemoryDomain, MemoryScopes, Role, Visibility},
+    domain::{Capability, Locality, MemoryDomain, MemoryScopes, Role, Visibility},
     error::{Refusal, StoreError},
     ids::{AgentId, RunId, UserId, WorkspaceId},
 };
@@ -34,6 +34,8 @@ pub struct ActingAgent {
     pub capabilities: BTreeSet<Capability>,
     /// Which memories it may see.
     pub memory_scopes: MemoryScopes,
+    /// Where its model computes: text that may not go there is not there for it.
+    pub locality: Locality,
 }
 
 impl Caller {

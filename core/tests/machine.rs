@@ -3,8 +3,8 @@
 use duet_core::{
     Timestamp,
     domain::{
-        EffectClass, Locality, MessageStatus, ModelFailure, RunEvent, RunOutcome, StopReason, StoredEvent, ToolCall, ToolOutput,
-        ToolStatus, TurnLimits, Usage,
+        EffectClass, Labels, Locality, MessageStatus, ModelFailure, RunEvent, RunOutcome, StopReason, StoredEvent, ToolCall,
+        ToolOutput, ToolStatus, TurnLimits, Usage,
     },
     ids::{AgentId, Id, MessageId, UserId},
     run::{
@@ -27,6 +27,7 @@ fn started(limits: TurnLimits) -> RunEvent {
         prefix: String::new(),
         continues: None,
         limits,
+        labels: Labels::default(),
     }
 }
 
@@ -37,7 +38,7 @@ fn context() -> RunEvent {
         history: vec![],
         recalled: vec![],
         text_only_recall: false,
-        untrusted: false,
+        labels: Labels::default(),
     }
 }
 

@@ -98,6 +98,8 @@ CREATE TABLE conversation (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX conversation_by_user ON conversation (workspace_id, user_id, archived, updated_at DESC, id DESC);
 
+-- Labels are bits, so that the labels of what is made of several texts are all of theirs: 1 untrusted, 2 for local models only,
+-- 4 sensitive, 8 with another member's shared memory in it.
 -- `row` is the full-text index's name for a message; user_id is its conversation's, so that a search needs no join to know
 -- whose it is.
 CREATE TABLE message (
@@ -114,6 +116,7 @@ CREATE TABLE message (
     run_id          BLOB,
     agent_id        BLOB,
     trace           TEXT,
+    labels          INTEGER NOT NULL DEFAULT 0 CHECK (labels BETWEEN 0 AND 15),
     superseded      INTEGER NOT NULL DEFAULT 0 CHECK (superseded IN (0, 1)),
     created_at      INTEGER NOT NULL,
     UNIQUE (workspace_id, id),
@@ -122,6 +125,15 @@ CREATE TABLE message (
     FOREIGN KEY (workspace_id, parent_id) REFERENCES message (workspace_id, id)
 ) STRICT;
 CREATE INDEX message_by_parent ON message (workspace_id, parent_id) WHERE parent_id IS NOT NULL;
+
+-- Messages as whoever asks may have them: an agent whose model computes elsewhere does not read text for local models only, but that it is there.
+CREATE VIEW message_shown AS
+    SELECT row, workspace_id, id, conversation_id, user_id, ordinal, role, status,
+           CASE WHEN labels & 2 = 0 OR duet_locality() = 'local' THEN text ELSE '' END AS text,
+           parent_id, run_id, agent_id,
+           CASE WHEN labels & 2 = 0 OR duet_locality() = 'local' THEN trace END AS trace,
+           labels, superseded, created_at
+    FROM message;
 
 -- Full text over messages. The index holds no copy of the text, and with secure-delete a removed text leaves no trace in its
 -- segments. `owner` is one token for workspace and person, so that a search only ever walks the asker's own entries.
@@ -168,6 +180,7 @@ CREATE TABLE run (
     last_seq        INTEGER NOT NULL DEFAULT 0,
     last_hash       BLOB NOT NULL,
     reason          TEXT,
+    labels          INTEGER NOT NULL DEFAULT 0 CHECK (labels BETWEEN 0 AND 15), -- of all that it has read
     lease_token     BLOB,
     commit_id       BLOB,
     commit_seq      INTEGER,
@@ -181,6 +194,9 @@ CREATE TABLE run (
 CREATE UNIQUE INDEX run_one_active ON run (workspace_id, conversation_id) WHERE status IN ('queued', 'running');
 CREATE INDEX run_to_claim ON run (created_at, id) WHERE status IN ('queued', 'running');
 CREATE INDEX run_by_conversation ON run (workspace_id, conversation_id, created_at, id);
+CREATE TRIGGER run_labels_worsen BEFORE UPDATE ON run WHEN old.labels & ~new.labels <> 0 BEGIN
+    SELECT raise(ABORT, 'the labels of a run only get worse');
+END;
 
 CREATE TABLE run_event (
     workspace_id BLOB NOT NULL,

@@ -72,6 +72,35 @@ CREATE TABLE memory_content (
 ) STRICT;
 CREATE INDEX memory_content_by_message ON memory_content (from_message) WHERE from_message IS NOT NULL;
 
+-- What an agent writes is no better than what its run has read, and is written in a run that is under way (`duet_run()` is null but
+-- for agents).
+CREATE TRIGGER memory_content_of_a_run BEFORE INSERT ON memory_content
+WHEN duet_run() IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM run r JOIN memory m ON m.key = new.memory JOIN memory_class k ON k.key = m.class
+    WHERE r.id = duet_run() AND r.status = 'running' AND r.workspace_id = m.workspace_id AND r.user_id = new.user_id
+      AND new.from_run IS r.id AND new.from_agent IS r.agent_id AND new.from_user IS r.user_id
+      AND (k.owner = x'' OR k.owner = r.user_id)
+      AND (r.labels & 1 = 0 OR new.taint = 'untrusted')
+      AND (r.labels & 2 = 0 OR k.egress = 'local_only')
+      AND (r.labels & 4 = 0 OR new.sensitive = 1)
+      AND (r.labels & 8 = 0 OR k.owner <> x'')
+      AND (new.taint = 'trusted' OR new.review <> 'accepted' OR k.domain = 'working'))
+BEGIN
+    SELECT raise(ABORT, 'an agent writes within its run');
+END;
+CREATE TRIGGER memory_content_sensitive BEFORE INSERT ON memory_content
+WHEN new.sensitive = 1 AND EXISTS (
+    SELECT 1 FROM memory m JOIN memory_class k ON k.key = m.class WHERE m.key = new.memory AND k.egress = 'any')
+BEGIN
+    SELECT raise(ABORT, 'a sensitive memory is for local models until its owner opens it');
+END;
+
+-- Memories' texts as whoever asks may have them: not for an agent whose model computes elsewhere, where they are for local models only.
+CREATE VIEW memory_content_shown AS
+    SELECT c.* FROM memory_content c
+    WHERE duet_locality() = 'local'
+       OR EXISTS (SELECT 1 FROM memory m JOIN memory_class k ON k.key = m.class WHERE m.key = c.memory AND k.egress = 'any');
+
 CREATE TABLE memory_term (
     class     INTEGER NOT NULL,
     term      TEXT NOT NULL,

@@ -221,7 +221,14 @@ impl Actor {
         if let Some((agent, scopes)) = self.acts() {
             settings.push(("duet.workspace_id".into(), place.fill("{ws}::text")));
             settings.push(("duet.agent_id".into(), place.fill(&format!("{agent}::text"))));
-            settings.push(("duet.run_id".into(), place.fill("{my:run_running}::text")));
+            // An agent works in a run of its own that is under way.
+            let run = match self {
+                Self::Narrow => "{my:run_executor}",
+                Self::Bare => "{my:run_bare}",
+                _ => "{my:run_running}",
+            };
+            settings.push(("duet.run_id".into(), place.fill(&format!("{run}::text"))));
+            settings.push(("duet.locality".into(), "'local'".into()));
             settings.push(("duet.agent_scopes".into(), format!("'{scopes}'")));
         }
         settings

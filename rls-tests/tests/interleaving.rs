@@ -63,6 +63,7 @@ impl Person {
             run: Id::from_uuid(self.agent),
             capabilities: Vec::new(),
             memory_scopes: duet_core::domain::MemoryScopes::all(),
+            locality: duet_core::domain::Locality::Remote,
         }))
     }
 }

@@ -187,6 +187,7 @@ async fn nobody_but_a_person_with_their_own_token_is_let_through() {
         run: RunId::from_uuid(Uuid::from_u128(3)),
         capabilities: Vec::new(),
         memory_scopes: MemoryScopes::all(),
+        locality: duet_core::domain::Locality::Local,
     };
     let claims = |claims: Value| format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
     let with = |token: Option<String>| Identity::Person {

@@ -2,7 +2,7 @@
 //! so a stream that resumes anywhere sends exactly what the uncut one would have sent from there on.
 
 use duet_core::{
-    domain::{EventKind, Run, RunEvent, RunOutcome, StoredEvent, ToolOutput},
+    domain::{EventKind, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput},
     ids::{ConversationId, MessageId, RunId},
     run::machine::{TurnState, fold},
 };
@@ -132,7 +132,7 @@ impl Agui {
                 model,
                 recalled,
                 text_only_recall,
-                untrusted,
+                labels,
                 ..
             } => vec![custom(
                 "context",
@@ -141,7 +141,8 @@ impl Agui {
                     "offline": model.provider() == "offline",
                     "recalled": recalled,
                     "text_only_recall": text_only_recall,
-                    "untrusted": untrusted,
+                    "untrusted": labels.integrity == Taint::Untrusted,
+                    "labels": labels,
                 }),
             )],
             RunEvent::ModelCalled { step, attempt } => {

@@ -41,6 +41,7 @@ fn run() -> Run {
         attempt: 1,
         last_seq: 0,
         reason: None,
+        labels: Labels::default(),
         created_at: Timestamp::from_millis(0),
         updated_at: Timestamp::from_millis(0),
     }
@@ -66,6 +67,7 @@ fn started(prefix: &str) -> RunEvent {
         prefix: prefix.into(),
         continues: None,
         limits: TurnLimits::default(),
+        labels: Labels::default(),
     }
 }
 
@@ -76,7 +78,7 @@ fn context() -> RunEvent {
         history: vec![id(8)],
         recalled: vec![id(9)],
         text_only_recall: true,
-        untrusted: false,
+        labels: Labels::default(),
     }
 }
 

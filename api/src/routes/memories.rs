@@ -190,7 +190,7 @@ async fn search_memories(
     // The person themselves reads the answer: nothing of theirs is kept from them.
     let answer = state
         .memories()
-        .recall(&caller, &query.q, mode, limit, domains, Locality::Local)
+        .recall(&caller, query.q.as_str(), mode, limit, domains, Locality::Local)
         .await?;
     Ok(Answer(answer))
 }

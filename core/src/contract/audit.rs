@@ -74,7 +74,7 @@ pub async fn memories_are_on_record(world: &World) {
     for _ in 0..2 {
         memories.remember(&world.member, first.clone(), None).await.unwrap();
     }
-    let agent = world.agent_of(&world.owner).await;
+    let (_claim, agent) = world.agent_at_work(&world.owner).await;
     let second = NewMemory {
         supersedes: Some(first.id),
         ..fact(&world.env, "The canary is called Clementine")

@@ -137,7 +137,7 @@ pub async fn agents_do_not_do_what_people_do(world: &World) {
 /// memory. What is switched on again reads as before.
 pub async fn an_agent_that_was_switched_off_reaches_nothing(world: &World) {
     let stores = &world.stores;
-    let agent = world.agent_of(&world.owner).await;
+    let (_claim, agent) = world.agent_at_work(&world.owner).await;
     let conversation = world.conversation(&world.owner).await;
     let turn = world.ask(&world.owner, conversation.id, "Ours alone").await;
     let known = stores

@@ -17,6 +17,7 @@ pub mod conversations;
 pub mod invitations;
 pub mod isolation;
 pub mod keys;
+pub mod labels;
 pub mod members;
 pub mod memories;
 pub mod run_log;
@@ -105,6 +106,10 @@ macro_rules! contract_suite {
                      a_store_that_takes_writes_says_so }
             keys { life_of_a_key, scopes_of_keys }
             audit { entries_and_chain, memories_are_on_record }
+            labels { kept_with_runs_and_replies, kept_when_a_reply_is_continued, sensitive_stays_here_until_its_owner_opens_it,
+                     local_text_reaches_nobody_elsewhere, untrusted_text_leaves_only_proposals, others_words_share_nothing,
+                     a_memory_forges_no_other, an_agent_writes_no_better_than_its_run, an_agent_writes_in_its_run_alone,
+                     an_agent_elsewhere_reads_what_may_leave }
             isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do,
                         an_agent_that_was_switched_off_reaches_nothing }
         }

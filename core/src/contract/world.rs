@@ -17,11 +17,11 @@ use crate::{
     caller::{ActingAgent, Caller},
     clock::{Clock, Env, Random, Timestamp},
     domain::{
-        Agent, AgentKind, Claim, Conversation, EventKind, LeasePolicy, NewInvitation, NewTurn, OwnerSetup, Role, TurnReceipt,
-        Workspace,
+        Agent, AgentKind, Claim, Conversation, EventKind, LeasePolicy, Locality, NewInvitation, NewTurn, OwnerSetup, Role,
+        TurnReceipt, Workspace,
     },
     error::{StoreError, StoreResult},
-    ids::{ConversationId, UserId, WorkspaceId},
+    ids::{ConversationId, RunId, UserId, WorkspaceId},
     ports::Stores,
 };
 
@@ -193,12 +193,26 @@ impl World {
 
     /// The companion acting for a person, in a run of no consequence.
     pub async fn agent_of(&self, caller: &Caller) -> Caller {
+        self.agent_in(caller, self.env.id()).await
+    }
+
+    /// The companion acting for a person, in a run that is under way for as long as its claim lives: it may write memories.
+    pub async fn agent_at_work(&self, caller: &Caller) -> (Claim, Caller) {
+        let agent = self.companion(caller).await;
+        let claim = super::memories::run_of(&self.stores, &self.env, caller, agent.id).await;
+        let agent = self.agent_in(caller, claim.run.id).await;
+        (claim, agent)
+    }
+
+    /// The companion acting for a person in this run.
+    pub async fn agent_in(&self, caller: &Caller, run: RunId) -> Caller {
         let agent = self.companion(caller).await;
         caller.with_agent(ActingAgent {
             agent: agent.id,
-            run: self.env.id(),
+            run,
             capabilities: agent.capabilities,
             memory_scopes: agent.memory_scopes,
+            locality: Locality::Local,
         })
     }
 

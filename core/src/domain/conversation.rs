@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunStatus, Usage, word_enum};
+use super::{Labels, RunStatus, Usage, word_enum};
 use crate::{
     clock::Timestamp,
     error::StoreError,
@@ -103,6 +103,9 @@ pub struct Message {
     pub trace: Option<MessageTrace>,
     /// How that run ended, once it has: says what went wrong with a message that has no whole reply.
     pub ended: Option<RunEnd>,
+    /// What bounds its text: for a reply, the join of all that was put before the model.
+    #[serde(default)]
+    pub labels: Labels,
     /// When it was stored.
     pub created_at: Timestamp,
 }
@@ -175,6 +178,9 @@ pub struct MessageHit {
     pub role: MessageRole,
     /// The part that matches, plain text, at most 240 characters.
     pub snippet: String,
+    /// What bounds its text.
+    #[serde(default)]
+    pub labels: Labels,
     /// When it was written.
     pub created_at: Timestamp,
 }

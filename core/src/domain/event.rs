@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Locality, MessageStatus, ModelRef, ToolStatus, TurnLimits, Usage, word_enum};
+use super::{Labels, Locality, MessageStatus, ModelRef, ToolStatus, TurnLimits, Usage, word_enum};
 use crate::{
     clock::Timestamp,
     ids::{AgentId, MemoryId, MessageId, RunId, UserId},
@@ -59,6 +59,9 @@ pub enum RunEvent {
         continues: Option<RunId>,
         /// Bounds.
         limits: TurnLimits,
+        /// What bounds the prefix.
+        #[serde(default)]
+        labels: Labels,
     },
     /// What the driver gathered for the model, by reference: the prompt is rebuilt from these after a crash.
     Context {
@@ -72,8 +75,9 @@ pub enum RunEvent {
         recalled: Vec<MemoryId>,
         /// Whether recall had to do without vectors.
         text_only_recall: bool,
-        /// Whether any of it came from an untrusted source.
-        untrusted: bool,
+        /// The join of what bounds it.
+        #[serde(default)]
+        labels: Labels,
     },
     /// The driver is about to call the model.
     ModelCalled {
@@ -174,6 +178,24 @@ pub enum RunEvent {
 }
 
 impl RunEvent {
+    /// What the run has read by this event: whoever stores it joins this to the run's labels in the same transaction.
+    pub fn labels(&self) -> Labels {
+        match self {
+            Self::Started { labels, .. } | Self::Context { labels, .. } => *labels,
+            Self::ToolFinished { output, .. } => output.labels,
+            Self::ModelCalled { .. }
+            | Self::Delta { .. }
+            | Self::ModelReplied { .. }
+            | Self::ModelFailed { .. }
+            | Self::RetryDue { .. }
+            | Self::ToolStarted { .. }
+            | Self::CancelRequested { .. }
+            | Self::Recovered { .. }
+            | Self::LimitReached { .. }
+            | Self::Finished { .. } => Labels::default(),
+        }
+    }
+
     /// The kind, for the stream and the header.
     pub fn kind(&self) -> EventKind {
         match self {
@@ -252,8 +274,9 @@ pub struct ToolOutput {
     /// Messages that belong to the output, by id, for the same reason.
     #[serde(default)]
     pub messages: Vec<MessageId>,
-    /// Whether the text came from an untrusted source (P4).
-    pub untrusted: bool,
+    /// The join of what bounds all of it.
+    #[serde(default)]
+    pub labels: Labels,
 }
 
 word_enum! {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Locality, word_enum};
+use super::{Labels, Locality, word_enum};
 use crate::{
     clock::Timestamp,
     ids::{AgentId, ConversationId, MemoryId, MessageId, RunId, UserId, WorkspaceId},
@@ -59,6 +59,26 @@ word_enum! {
         Any = "any",
         /// Only models that compute locally.
         LocalOnly = "local_only",
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the enum is declared by a macro, which other enums without a default share"
+)]
+impl Default for Taint {
+    fn default() -> Self {
+        Self::Trusted
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the enum is declared by a macro, which other enums without a default share"
+)]
+impl Default for Egress {
+    fn default() -> Self {
+        Self::Any
     }
 }
 
@@ -138,6 +158,18 @@ pub struct Memory {
     pub created_at: Timestamp,
 }
 
+impl Memory {
+    /// What bounds its text, as this person's runs read it.
+    pub fn labels(&self, reader: UserId) -> Labels {
+        Labels {
+            integrity: self.taint,
+            egress: self.egress,
+            sensitive: self.sensitive,
+            others: self.user_id != reader,
+        }
+    }
+}
+
 /// A memory to be stored. The store fills in workspace, owner, agent and run from the caller; for an agent it forces
 /// `review = proposed` where [`review_on_write`] says so, whatever is asked here.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,7 +186,8 @@ pub struct NewMemory {
     pub visibility: Visibility,
     /// Whether it is field-encrypted.
     pub sensitive: bool,
-    /// Which models may read it.
+    /// Which models may read it. A sensitive memory is stored as `local_only`, whatever is asked here: its owner may open it
+    /// afterwards, by an edit that is on record.
     pub egress: Egress,
     /// Where its text came from.
     pub taint: Taint,
@@ -173,6 +206,11 @@ pub struct NewMemory {
 impl NewMemory {
     /// Longest text, in bytes.
     pub const MAX_TEXT: usize = 16 * 1024;
+
+    /// Which models may read it once it is stored.
+    pub fn stored_egress(&self) -> Egress {
+        if self.sensitive { Egress::LocalOnly } else { self.egress }
+    }
 
     /// Checks the memory by itself; the message says what to mend.
     pub fn check(&self) -> Result<(), String> {

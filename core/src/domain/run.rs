@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{MessageStatus, MessageTrace, NewEvent, StoredEvent, word_enum};
+use super::{Labels, MessageStatus, MessageTrace, NewEvent, StoredEvent, word_enum};
 use crate::{
     clock::{Env, Timestamp},
     ids::{AgentId, ConversationId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
@@ -64,6 +64,9 @@ pub struct Run {
     pub last_seq: u64,
     /// Why it failed or was parked: one sentence for people.
     pub reason: Option<String>,
+    /// The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse.
+    #[serde(default)]
+    pub labels: Labels,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last moved.

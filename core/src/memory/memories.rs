@@ -6,7 +6,7 @@ use crate::{
     caller::Caller,
     clock::Env,
     domain::{
-        Egress, Embedding, EmbeddingModel, EmbeddingProgress, Locality, Memory, MemoryDomain, NewMemory, RecallAnswer,
+        Embedding, EmbeddingModel, EmbeddingProgress, Labels, Locality, Memory, MemoryDomain, NewMemory, RecallAnswer,
         RecallMode, RecallQuery,
     },
     error::{StoreError, StoreResult},
@@ -30,6 +30,25 @@ pub struct Memories {
     memories: Arc<dyn MemoryStore>,
     system: Arc<dyn SystemStore>,
     embedder: Option<Arc<dyn Embedder>>,
+}
+
+/// What is asked of memory, with what bounds it: a model's question may repeat what it has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// In words.
+    pub text: &'a str,
+    /// What bounds the words.
+    pub labels: Labels,
+}
+
+impl<'a> From<&'a str> for Question<'a> {
+    /// A person's own words.
+    fn from(text: &'a str) -> Self {
+        Self {
+            text,
+            labels: Labels::default(),
+        }
+    }
 }
 
 /// What a pass over the backlog did.
@@ -74,7 +93,7 @@ impl Memories {
     pub async fn remember(&self, caller: &Caller, memory: NewMemory) -> StoreResult<Memory> {
         memory.check().map_err(StoreError::invalid)?;
         let embedding = match &self.embedder {
-            Some(embedder) if may_read(&**embedder, memory.egress, memory.sensitive) => {
+            Some(embedder) if may_read(&**embedder, labels_of(&memory)) => {
                 let text = embedding_text(memory.domain, memory.speaker.as_deref(), memory.occurred_at, &memory.text);
                 self.embed_one(&**embedder, EmbedPurpose::Document, text, MEMORY_PATIENCE)
                     .await
@@ -89,14 +108,16 @@ impl Memories {
     pub async fn recall(
         &self,
         caller: &Caller,
-        text: &str,
+        question: impl Into<Question<'_>>,
         mode: RecallMode,
         limit: usize,
         domains: Option<Vec<MemoryDomain>>,
         locality: Locality,
     ) -> StoreResult<RecallAnswer> {
+        let Question { text, labels } = question.into();
         let embedding = match (&self.embedder, mode) {
             (_, RecallMode::Fts) | (None, _) => None,
+            (Some(embedder), _) if !may_read(&**embedder, labels) => None,
             (Some(embedder), RecallMode::Vector | RecallMode::Hybrid) => {
                 self.embed_one(&**embedder, EmbedPurpose::Query, text.to_owned(), QUESTION_PATIENCE)
                     .await
@@ -208,9 +229,19 @@ impl Memories {
     }
 }
 
-/// Whether a text may be given to an embedder: sensitive and local-only ones never leave this machine (M9, M10).
-fn may_read(embedder: &dyn Embedder, egress: Egress, sensitive: bool) -> bool {
-    embedder.locality() == Locality::Local || (!sensitive && egress == Egress::Any)
+/// Whether a text may be given to an embedder: local-only ones never leave this machine, and sensitive ones not for this, whatever
+/// their owner says of models (M9, M10).
+fn may_read(embedder: &dyn Embedder, labels: Labels) -> bool {
+    embedder.locality() == Locality::Local || (!labels.sensitive && labels.allows(Locality::Remote))
+}
+
+fn labels_of(memory: &NewMemory) -> Labels {
+    Labels {
+        integrity: memory.taint,
+        egress: memory.stored_egress(),
+        sensitive: memory.sensitive,
+        others: false,
+    }
 }
 
 /// An embedder's answer, if it has one vector of its own model for each text.

@@ -3,4 +3,4 @@
 mod memories;
 pub mod quality;
 
-pub use memories::{BacklogReport, Memories};
+pub use memories::{BacklogReport, Memories, Question};

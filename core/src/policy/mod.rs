@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::{
         caller::ActingAgent,
-        domain::MemoryScopes,
+        domain::{Locality, MemoryScopes},
         ids::{AgentId, Id, RunId, UserId, WorkspaceId},
     };
 
@@ -128,6 +128,7 @@ mod tests {
             run: RunId::from_uuid(nil),
             capabilities: capabilities.iter().copied().collect::<BTreeSet<_>>(),
             memory_scopes: MemoryScopes::all(),
+            locality: Locality::Local,
         })
     }
 

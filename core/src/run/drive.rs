@@ -18,8 +18,8 @@ use super::{
 use crate::{
     caller::{ActingAgent, Caller},
     domain::{
-        Agent, Claim, MessageStatus, MessageTrace, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement, Soul,
-        ToolTrace,
+        Agent, Claim, Locality, MessageStatus, MessageTrace, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement,
+        Soul, ToolTrace,
     },
     error::{StoreError, StoreResult},
     ids::{CommitId, LeaseToken},
@@ -50,6 +50,13 @@ pub(super) struct Speaker {
     pub(super) agent: Agent,
     pub(super) soul: Soul,
     pub(super) caller: Caller,
+}
+
+impl Speaker {
+    /// Where the model computes that it speaks with.
+    pub(super) fn locality(&self) -> Locality {
+        self.caller.agent.as_ref().map_or(Locality::Remote, |acting| acting.locality)
+    }
 }
 
 impl<'a> Drive<'a> {
@@ -198,6 +205,15 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// Where the turn's model computes: what its context was gathered for, or a stricter place. A model that is not there may be anywhere.
+    fn locality(&self, agent: &Agent) -> Locality {
+        let gathered = self.state.context.as_ref().map(|context| context.locality);
+        match (gathered, self.model(agent)) {
+            (None | Some(Locality::Local), Ok((_, model))) => model.locality(),
+            _ => Locality::Remote,
+        }
+    }
+
     /// The agent and soul as they are now; `None` when the agent is gone or was switched off.
     pub(super) async fn speaker(&self) -> Result<Option<Speaker>, DriveError> {
         let (agents, caller, id) = (&self.stores().agents, &self.caller, self.run.agent_id);
@@ -210,6 +226,7 @@ impl<'a> Drive<'a> {
             run: self.run.id,
             capabilities: agent.capabilities.clone(),
             memory_scopes: agent.memory_scopes.clone(),
+            locality: self.locality(&agent),
         });
         Ok(Some(Speaker {
             agent,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     domain::{
-        EffectClass, Locality, MessageStatus, ModelFailure, ModelRef, RunEvent, RunOutcome, StopReason, StoredEvent, ToolCall,
-        ToolOutput, ToolStatus, TurnLimits, Usage,
+        EffectClass, Labels, Locality, MessageStatus, ModelFailure, ModelRef, RunEvent, RunOutcome, StopReason, StoredEvent,
+        ToolCall, ToolOutput, ToolStatus, TurnLimits, Usage,
     },
     ids::{AgentId, MemoryId, MessageId, RunId},
 };
@@ -73,8 +73,8 @@ pub struct ContextRefs {
     pub history: Vec<MessageId>,
     /// Recalled memories, best first.
     pub recalled: Vec<MemoryId>,
-    /// Whether any of it came from an untrusted source.
-    pub untrusted: bool,
+    /// The join of what bounds it.
+    pub labels: Labels,
 }
 
 /// One model call and the tool calls that it asked for.
@@ -132,6 +132,8 @@ pub struct TurnState {
     pub prefix: String,
     /// The run that wrote it.
     pub continues: Option<RunId>,
+    /// What bounds that text.
+    pub prefix_labels: Labels,
     /// What the model was given.
     pub context: Option<ContextRefs>,
     /// Model calls so far.
@@ -157,6 +159,7 @@ impl Default for TurnState {
             limits: TurnLimits::default(),
             prefix: String::new(),
             continues: None,
+            prefix_labels: Labels::default(),
             context: None,
             steps: Vec::new(),
             usage: Usage::default(),
@@ -195,9 +198,11 @@ impl TurnState {
         matches!(self.phase, Phase::Finish { .. } | Phase::Ended { .. })
     }
 
-    /// Whether untrusted text has reached the model in this turn (P4): from then on what it writes is untrusted too.
-    pub fn is_untrusted(&self) -> bool {
-        self.context.as_ref().is_some_and(|context| context.untrusted) || self.results().any(|(_, output)| output.untrusted)
+    /// What bounds all that has reached the model in this turn, and from there on all that it writes (P4).
+    pub fn labels(&self) -> Labels {
+        let context = self.context.as_ref().map(|context| context.labels);
+        let read = self.results().map(|(_, output)| output.labels);
+        Labels::of_all(read.chain(context)).join(self.prefix_labels)
     }
 
     /// Results of all tool calls that have ended, in order.
@@ -432,12 +437,14 @@ fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
             prefix,
             continues,
             limits,
+            labels,
             ..
         } => {
             if state.phase == Phase::New {
                 state.agent = Some(*agent_id);
                 state.prefix.clone_from(prefix);
                 state.continues = *continues;
+                state.prefix_labels = *labels;
                 state.limits = limits.clone();
                 state.phase = Phase::Context;
             }
@@ -447,7 +454,7 @@ fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
             locality,
             history,
             recalled,
-            untrusted,
+            labels,
             ..
         } => {
             if state.phase == Phase::Context {
@@ -456,7 +463,7 @@ fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
                     locality: *locality,
                     history: history.clone(),
                     recalled: recalled.clone(),
-                    untrusted: *untrusted,
+                    labels: *labels,
                 });
                 state.next_step();
             }

@@ -9,5 +9,6 @@ mod reply;
 mod tool_call;
 mod worker;
 
+pub use context::UNTRUSTED_MARK;
 pub use driver::{DriveError, Driver, DriverParts};
 pub use machine::{Effect, TurnState, step};

@@ -27,12 +27,16 @@ impl Drive<'_> {
         let Some(speaker) = self.speaker().await? else {
             return self.model_failed(1, 1, no_agent()).await;
         };
-        let (name, model) = match self.model(&speaker.agent) {
+        let (name, _) = match self.model(&speaker.agent) {
             Ok(found) => found,
             Err(error) => return self.model_failed(1, 1, error).await,
         };
         let (stores, memories, run) = (self.stores(), &self.driver.memories, &self.run);
-        let (locality, continues) = (model.locality(), self.state.continues);
+        // What is continued was perhaps read for a model that computes here.
+        let (locality, continues) = (speaker.locality(), self.state.continues);
+        if !self.state.labels().allows(locality) {
+            return self.model_failed(1, 1, stays_here()).await;
+        }
         let event = self
             .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, continues))
             .await?;
@@ -51,6 +55,11 @@ impl Drive<'_> {
             Ok(found) => found,
             Err(error) => return self.model_failed(step, attempt, error).await,
         };
+        // What this turn has read was for a model that computes here; an answer can be continued, or a model be moved, elsewhere.
+        let locality = speaker.locality();
+        if !self.state.labels().allows(locality) {
+            return self.model_failed(step, attempt, stays_here()).await;
+        }
         self.append(vec![RunEvent::ModelCalled { step, attempt }.into()]).await?;
         if self.state.is_finishing() {
             return Ok(());
@@ -67,7 +76,7 @@ impl Drive<'_> {
             tools: Vec::clone(&tools),
         };
         let request = self
-            .insist(|| context::prompt(&speaker.caller, run, stores, state, persona()))
+            .insist(|| context::prompt(&speaker.caller, run, stores, state, persona(), locality))
             .await?;
         self.receive(step, attempt, &*model, model.stream(request)).await
     }
@@ -195,7 +204,7 @@ impl Drive<'_> {
     }
 
     /// The model that a turn uses: the one its context was gathered for, else the agent's, else the default.
-    fn model(&self, agent: &Agent) -> Result<(ModelRef, Arc<dyn ChatModel>), ModelError> {
+    pub(super) fn model(&self, agent: &Agent) -> Result<(ModelRef, Arc<dyn ChatModel>), ModelError> {
         let models = &self.driver.parts.models;
         let name = match &self.state.context {
             Some(context) => context.model.clone(),
@@ -398,6 +407,13 @@ fn with_unique_ids(step: u32, mut calls: Vec<ToolCall>) -> Vec<ToolCall> {
         }
     }
     calls
+}
+
+fn stays_here() -> ModelError {
+    ModelError::new(
+        ModelFailure::Rejected,
+        "This reply holds text that may not leave your own machines, and the agent's model computes elsewhere. Choose a local model, or start the answer anew.",
+    )
 }
 
 fn no_agent() -> ModelError {

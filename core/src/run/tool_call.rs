@@ -31,6 +31,10 @@ impl Drive<'_> {
             .policy
             .decide(&speaker.caller, &call.name, entry.category, offered)
         {
+            // What the model writes into the call may repeat what it has read.
+            Decision::Allow if entry.category == ToolCategory::External && !self.state.labels().allows(Locality::Remote) => {
+                Some("Refused: this turn has read text that may not leave the person's own machines.".to_owned())
+            }
             Decision::Allow => None,
             Decision::Ask(reason) => Some(format!(
                 "Not done: this needs a person's approval ({reason}), and approvals cannot be given in a chat turn."
@@ -71,13 +75,9 @@ impl Drive<'_> {
             key: format!("{step}/{}", call.id),
             conversation: self.run.conversation_id,
             message: self.run.message_id,
-            locality: self
-                .state
-                .context
-                .as_ref()
-                .map_or(Locality::Remote, |context| context.locality),
+            locality: speaker.locality(),
             recalled: &recalled,
-            untrusted: self.state.is_untrusted(),
+            labels: self.state.labels(),
         };
         let (status, output) = match entry.call(&context, call.arguments).await {
             Ok(output) => (ToolStatus::Succeeded, output),

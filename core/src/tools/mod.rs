@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     caller::Caller,
     clock::Env,
-    domain::{EffectClass, Locality, ToolOutput},
+    domain::{EffectClass, Labels, Locality, ToolOutput},
     error::StoreError,
     ids::{ConversationId, MemoryId, MessageId, RunId},
     memory::Memories,
@@ -48,8 +48,8 @@ pub struct ToolContext<'a> {
     pub locality: Locality,
     /// Memories that the model has in front of it already.
     pub recalled: &'a [MemoryId],
-    /// Whether untrusted text has reached the model in this turn.
-    pub untrusted: bool,
+    /// What bounds all that the model has read in this turn, and so all that it asks for.
+    pub labels: Labels,
 }
 
 /// Why a tool gave no result.

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::{Tool, ToolContext, ToolError};
 use crate::{
-    domain::{EffectClass, RecallMode, Taint, ToolOutput},
+    domain::{EffectClass, Labels, RecallMode, ToolOutput},
+    memory::Question,
     policy::ToolCategory,
 };
 
@@ -41,7 +42,10 @@ impl Tool for RecallTool {
             .memories
             .recall(
                 context.caller,
-                &input.query,
+                Question {
+                    text: &input.query,
+                    labels: context.labels,
+                },
                 RecallMode::Hybrid,
                 limit,
                 None,
@@ -56,7 +60,7 @@ impl Tool for RecallTool {
         Ok(ToolOutput {
             text,
             memories: answer.items.iter().map(|item| item.memory.id).collect(),
-            untrusted: answer.items.iter().any(|item| item.memory.taint == Taint::Untrusted),
+            labels: Labels::of_all(answer.items.iter().map(|item| item.memory.labels(context.caller.user))),
             ..ToolOutput::default()
         })
     }

@@ -7,7 +7,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{Tool, ToolContext, ToolError};
 use crate::{
-    domain::{EffectClass, Egress, MemoryDomain, NewMemory, Provenance, RecallMode, ReviewState, Taint, ToolOutput, Visibility},
+    domain::{EffectClass, Memory, MemoryDomain, NewMemory, Provenance, RecallMode, ReviewState, Taint, ToolOutput, Visibility},
     ids::{MemoryId, derived},
     policy::ToolCategory,
 };
@@ -58,11 +58,15 @@ impl Tool for RememberTool {
         if let Some(known) = self.known(context, &input, id).await? {
             return Ok(ToolOutput {
                 text: "This is in memory already:".into(),
-                memories: vec![known],
+                memories: vec![known.id],
+                labels: known.labels(context.caller.user),
                 ..ToolOutput::default()
             });
         }
         let now = context.env.now();
+        let labels = context.labels;
+        // Neither another member's words nor a stranger's make this person's known to others: that takes their own yes.
+        let kept_private = input.shared && (labels.others || labels.integrity == Taint::Untrusted);
         let memory = NewMemory {
             id,
             domain: match input.kind {
@@ -71,14 +75,14 @@ impl Tool for RememberTool {
             },
             text: input.text,
             speaker: None,
-            visibility: if input.shared {
+            visibility: if input.shared && !kept_private {
                 Visibility::Shared
             } else {
                 Visibility::Private
             },
-            sensitive: false,
-            egress: Egress::Any,
-            taint: if context.untrusted { Taint::Untrusted } else { Taint::Trusted },
+            sensitive: labels.sensitive,
+            egress: labels.egress,
+            taint: labels.integrity,
             provenance: Provenance {
                 conversation_id: Some(context.conversation),
                 message_id: Some(context.message),
@@ -99,8 +103,13 @@ impl Tool for RememberTool {
                 "Noted as a proposal: parts of this turn came from outside, so a person reviews it before it counts as known."
             }
         };
+        let whose = if kept_private {
+            " It is kept for the person alone, who can share it: parts of this turn are not their own."
+        } else {
+            ""
+        };
         Ok(ToolOutput {
-            text: text.into(),
+            text: format!("{text}{whose}"),
             memories: vec![stored.id],
             remembered: vec![stored.id],
             ..ToolOutput::default()
@@ -110,21 +119,23 @@ impl Tool for RememberTool {
 
 impl RememberTool {
     /// The accepted memory that says the same already: recalled text is never stored again as new (M7).
-    async fn known(
-        &self,
-        context: &ToolContext<'_>,
-        input: &RememberInput,
-        own: MemoryId,
-    ) -> Result<Option<MemoryId>, ToolError> {
+    async fn known(&self, context: &ToolContext<'_>, input: &RememberInput, own: MemoryId) -> Result<Option<Memory>, ToolError> {
         let near = context
             .memories
-            .recall(context.caller, &input.text, RecallMode::Fts, 5, None, context.locality)
+            .recall(
+                context.caller,
+                input.text.as_str(),
+                RecallMode::Fts,
+                5,
+                None,
+                context.locality,
+            )
             .await?;
         let said = context.stores.memories.memories(context.caller, context.recalled).await?;
-        let mut candidates = said.iter().chain(near.items.iter().map(|item| &item.memory));
+        let mut candidates = said.into_iter().chain(near.items.into_iter().map(|item| item.memory));
         let same = candidates
             .find(|memory| memory.id != own && Some(memory.id) != input.supersedes && same_statement(&memory.text, &input.text));
-        Ok(same.map(|memory| memory.id))
+        Ok(same)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Tool, ToolContext, ToolError};
 use crate::{
-    domain::{EffectClass, MessageRole, PageRequest, ToolOutput},
+    domain::{EffectClass, Labels, PageRequest, ToolOutput},
     policy::ToolCategory,
 };
 
@@ -45,7 +45,7 @@ impl Tool for SearchConversationsTool {
         let hits: Vec<_> = page
             .items
             .into_iter()
-            .filter(|hit| hit.message_id != context.message)
+            .filter(|hit| hit.message_id != context.message && hit.labels.allows(context.locality))
             .collect();
         let text = match hits.len() {
             0 => "No message matches.".to_owned(),
@@ -55,8 +55,7 @@ impl Tool for SearchConversationsTool {
         Ok(ToolOutput {
             text,
             messages: hits.iter().map(|hit| hit.message_id).collect(),
-            // An earlier reply may repeat what a tool or document had said.
-            untrusted: hits.iter().any(|hit| hit.role == MessageRole::Assistant),
+            labels: Labels::of_all(hits.iter().map(|hit| hit.labels)),
             ..ToolOutput::default()
         })
     }

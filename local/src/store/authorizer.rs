@@ -22,6 +22,16 @@ pub const AGENT_UNREADABLE: &[&str] = &[
     "workspace_key",
 ];
 
+/// Columns with text that an agent's connection reads through a view alone, as `(table, column, view)`: the view leaves out what may
+/// not reach the agent's model.
+pub const AGENT_READS_THROUGH: &[(&str, &str, &str)] = &[
+    ("message", "text", "message_shown"),
+    ("message", "trace", "message_shown"),
+    ("memory_content", "text", "memory_content_shown"),
+    ("memory_content", "sealed", "memory_content_shown"),
+    ("memory_content", "speaker", "memory_content_shown"),
+];
+
 /// Tables into which an agent may insert rows. Everything else that is written inside a run goes through the driver's port.
 pub const AGENT_INSERTS: &[&str] = &[
     "embedding_model",
@@ -87,13 +97,21 @@ fn records(action: AuthAction<'_>) -> bool {
 
 /// Installs the rules on a connection; they hold until it closes.
 pub fn narrow(conn: &Connection) -> rusqlite::Result<()> {
-    conn.authorizer(Some(|context: AuthContext<'_>| decide(context.action)))
+    conn.authorizer(Some(|context: AuthContext<'_>| decide(context.action, context.accessor)))
 }
 
-fn decide(action: AuthAction<'_>) -> Authorization {
+/// Whether a column may be read in the innermost view or trigger that a statement goes through.
+fn reads(table: &str, column: &str, through: Option<&str>) -> bool {
+    let view = AGENT_READS_THROUGH
+        .iter()
+        .find(|(of, named, _)| (*of, *named) == (table, column));
+    !AGENT_UNREADABLE.contains(&table) && view.is_none_or(|(_, _, view)| through == Some(*view))
+}
+
+fn decide(action: AuthAction<'_>, through: Option<&str>) -> Authorization {
     let allowed = match action {
         AuthAction::Select | AuthAction::Recursive | AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => true,
-        AuthAction::Read { table_name, .. } => !AGENT_UNREADABLE.contains(&table_name),
+        AuthAction::Read { table_name, column_name } => reads(table_name, column_name, through),
         AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
         AuthAction::Insert { table_name } => AGENT_INSERTS.contains(&table_name),
         AuthAction::Update { table_name, column_name } => AGENT_UPDATES.contains(&(table_name, column_name)),

@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 use zeroize::Zeroizing;
 
-use super::{authorizer, open::OpenError};
+use super::{acting, authorizer, open::OpenError};
 use crate::key::FileKey;
 
 /// Page size of new files: vectors of 1,536 single-precision numbers fit without overflow chains getting long.
@@ -104,7 +104,9 @@ impl Connector {
             }
             Access::Read | Access::AgentRead => conn.execute_batch("PRAGMA query_only = ON")?,
         }
-        if matches!(access, Access::AgentWrite | Access::AgentRead) {
+        let agents = matches!(access, Access::AgentWrite | Access::AgentRead);
+        acting::register(conn, agents)?;
+        if agents {
             authorizer::narrow(conn)?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use super::{
     agents, cursor,
     db::Db,
     error::DbResult,
-    rows::{blob, count, id, int, opt_id, opt_json, time, word},
+    rows::{blob, count, id, int, labels, opt_id, opt_json, time, word},
     search,
 };
 
@@ -75,7 +75,7 @@ pub fn require(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<
 /// Messages with how the runs that they name ended.
 pub const MESSAGE: &str = "SELECT m.*, (SELECT json_object('status', r.status, 'reason', r.reason) FROM run r
                                   WHERE r.workspace_id = m.workspace_id AND r.id = m.run_id
-                                  AND r.status NOT IN ('queued', 'running')) AS ended FROM message m";
+                                  AND r.status NOT IN ('queued', 'running')) AS ended FROM message_shown m";
 
 /// A message out of a row of [`MESSAGE`].
 pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
@@ -91,6 +91,7 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         agent_id: opt_id(row, "agent_id")?,
         trace: opt_json(row, "trace")?,
         ended: opt_json(row, "ended")?,
+        labels: labels(row, "labels")?,
         created_at: time(row, "created_at")?,
     })
 }

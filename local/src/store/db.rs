@@ -12,6 +12,7 @@ use duet_core::{
 use rusqlite::{Connection, params};
 
 use super::{
+    acting,
     error::DbResult,
     open::FileLock,
     readers::Readers,
@@ -179,8 +180,5 @@ fn require_at_work(conn: &Connection, acting: Option<Acting>) -> DbResult<()> {
 }
 
 fn actor(caller: &Caller) -> Actor {
-    match caller.agent {
-        None => Actor::Person,
-        Some(_) => Actor::Agent,
-    }
+    acting::Acting::of(caller).map_or(Actor::Person, Actor::Agent)
 }

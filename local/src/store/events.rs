@@ -3,7 +3,7 @@
 use duet_core::{
     Env,
     crypto::{EventFields, GENESIS, Hash, event_hash, payload_hash},
-    domain::{EventKind, NewEvent, RunEvent, StoredEvent},
+    domain::{EventKind, Labels, NewEvent, RunEvent, StoredEvent},
     ids::{RunId, WorkspaceId},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -30,8 +30,8 @@ impl Head {
     pub const EMPTY: Self = Self { seq: 0, hash: GENESIS };
 }
 
-/// Appends events after `head`, moves the run's head and puts one hint into the outbox. The writer is alone, so that nobody
-/// else moves the head in between.
+/// Appends events after `head`, moves the run's head, joins what the events have read to the run's labels, and puts one hint into the
+/// outbox. The writer is alone, so that nobody else moves the head in between.
 pub fn append(
     tx: &Connection,
     env: &Env,
@@ -52,6 +52,7 @@ pub fn append(
     let mut mention = tx.prepare_cached(
         "INSERT OR IGNORE INTO run_event_mention (workspace_id, memory_id, run_id, seq) VALUES (?1, ?2, ?3, ?4)",
     )?;
+    let labels = Labels::of_all(events.iter().map(|new| new.event.labels()));
     let mut stored = Vec::with_capacity(events.len());
     for NewEvent { event, mentions } in events {
         let payload = serde_json::to_string(&event)?;
@@ -87,8 +88,17 @@ pub fn append(
             at: now,
         });
     }
-    tx.prepare_cached("UPDATE run SET last_seq = ?3, last_hash = ?4, updated_at = ?5 WHERE workspace_id = ?1 AND id = ?2")?
-        .execute(params![workspace_key, run_key, int(head.seq), head.hash, now.millis()])?;
+    tx.prepare_cached(
+        "UPDATE run SET last_seq = ?3, last_hash = ?4, updated_at = ?5, labels = labels | ?6 WHERE workspace_id = ?1 AND id = ?2",
+    )?
+    .execute(params![
+        workspace_key,
+        run_key,
+        int(head.seq),
+        head.hash,
+        now.millis(),
+        labels.bits()
+    ])?;
     tx.prepare_cached("INSERT INTO run_event_outbox (workspace_id, run_id, last_seq) VALUES (?1, ?2, ?3)")?
         .execute(params![workspace_key, run_key, int(head.seq)])?;
     Ok(stored)

@@ -1,6 +1,7 @@
 //! The stores of one encrypted file.
 
 mod accounts;
+mod acting;
 mod agents;
 mod audit;
 mod authorizer;

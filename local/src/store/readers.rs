@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
+    acting,
     connect::{Access, Connector},
     error::{DbError, DbResult},
     writer::Actor,
@@ -29,7 +30,7 @@ impl Pair {
     fn get(&mut self, actor: Actor) -> StoreResult<&Connection> {
         let (slot, access) = match actor {
             Actor::Person => (&mut self.person, Access::Read),
-            Actor::Agent => (&mut self.agent, Access::AgentRead),
+            Actor::Agent(_) => (&mut self.agent, Access::AgentRead),
         };
         match slot {
             Some(conn) => Ok(conn),
@@ -91,9 +92,10 @@ impl Readers {
             if reply.is_closed() {
                 return;
             }
-            let outcome = pair
-                .get(actor)
-                .and_then(|conn| catch_unwind(AssertUnwindSafe(|| snapshot(conn, job))).unwrap_or_else(|_| Err(panicked())));
+            let outcome = pair.get(actor).and_then(|conn| {
+                let job = || acting::during(actor.acting(), || snapshot(conn, job));
+                catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(panicked()))
+            });
             // The caller may have gone away.
             let _ = reply.send(outcome);
         });

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use duet_core::{Timestamp, ids::Id};
+use duet_core::{Timestamp, domain::Labels, ids::Id};
 use rusqlite::{
     Error, Row,
     types::{FromSqlError, Type},
@@ -47,6 +47,11 @@ pub fn opt_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestam
 pub fn word<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     text.parse().map_err(|_| conversion(row, column))
+}
+
+/// Labels out of a column.
+pub fn labels(row: &Row<'_>, column: &str) -> rusqlite::Result<Labels> {
+    row.get(column).map(Labels::from_bits)
 }
 
 /// A structure out of a JSON column.

@@ -122,7 +122,7 @@ fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredE
     events::after(tx, held.run.workspace_id, held.run.id, after, usize::MAX)
 }
 
-/// Stores the reply, or more text of one that is there.
+/// Stores the reply, or more text of one that is there, with the labels of all that its run has read.
 fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbResult<()> {
     let trace = to_json(&reply.trace)?;
     let known = tx
@@ -130,7 +130,9 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
         .exists(params![blob(run.workspace_id), blob(run.reply_id), blob(run.message_id)])?;
     if known {
         tx.execute(
-            "UPDATE message SET status = ?3, text = ?4, trace = ?5, run_id = ?6, agent_id = ?7 WHERE workspace_id = ?1 AND id = ?2",
+            "UPDATE message SET status = ?3, text = ?4, trace = ?5, run_id = ?6, agent_id = ?7,
+                 labels = labels | (SELECT r.labels FROM run r WHERE r.workspace_id = ?1 AND r.id = ?6)
+             WHERE workspace_id = ?1 AND id = ?2",
             params![
                 blob(run.workspace_id),
                 blob(run.reply_id),
@@ -149,8 +151,9 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
     }
     let ordinal = next_ordinal(tx, run.workspace_id, run.conversation_id, now.millis())?;
     tx.execute(
-        "INSERT INTO message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, trace, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'assistant', ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, trace, created_at, labels)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'assistant', ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+             (SELECT r.labels FROM run r WHERE r.workspace_id = ?1 AND r.id = ?9))",
         params![
             blob(run.workspace_id),
             blob(run.reply_id),

@@ -5,8 +5,8 @@ use duet_core::{
     Caller, Env, StoreError, StoreResult,
     crypto::{Hash, request_hash},
     domain::{
-        EventKind, EventPage, Message, MessageRole, MessageStatus, NewTurn, Page, PageRequest, RetryMode, RetryTurn, Run,
-        RunEvent, TurnLimits, TurnReceipt,
+        EventKind, EventPage, Labels, Locality, Message, MessageRole, MessageStatus, NewTurn, Page, PageRequest, RetryMode,
+        RetryTurn, Run, RunEvent, TurnLimits, TurnReceipt,
     },
     ids::{AgentId, ConversationId, Id, MessageId, RunId},
     ports::RunStore,
@@ -20,7 +20,7 @@ use super::{
     db::Db,
     error::DbResult,
     events::{self, Head},
-    rows::{blob, count, id, time, word},
+    rows::{blob, count, id, labels, time, word},
 };
 
 /// The runs on the file.
@@ -47,6 +47,7 @@ pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         attempt: row.get("attempt")?,
         last_seq: count(row, "last_seq")?,
         reason: row.get("reason")?,
+        labels: labels(row, "labels")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -76,6 +77,8 @@ struct Beginning {
     agent: AgentId,
     prefix: String,
     continues: Option<RunId>,
+    /// Of the prefix.
+    labels: Labels,
     limits: TurnLimits,
 }
 
@@ -89,6 +92,7 @@ fn queue(tx: &Connection, env: &Env, owner: Owner, beginning: Beginning) -> DbRe
         agent,
         prefix,
         continues,
+        labels,
         limits,
     } = beginning;
     tx.execute(
@@ -117,6 +121,7 @@ fn queue(tx: &Connection, env: &Env, owner: Owner, beginning: Beginning) -> DbRe
         prefix,
         continues,
         limits,
+        labels,
     };
     events::append(tx, env, (owner.workspace, run), Head::EMPTY, vec![started.into()])?;
     Ok(TurnReceipt {
@@ -204,6 +209,7 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
         agent: answering(tx, owner, conversation.agent_id)?,
         prefix: String::new(),
         continues: None,
+        labels: Labels::default(),
         limits: turn.limits,
     };
     let receipt = queue(tx, env, owner, beginning)?;
@@ -272,14 +278,14 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         .into());
     }
     let reply = shown_reply(tx, owner, message.id)?;
-    let (reply_id, prefix, continues) = match (retry.mode, reply) {
+    let (reply_id, prefix, continues, labels) = match (retry.mode, reply) {
         (RetryMode::Continue, Some(reply))
             if matches!(
                 reply.status,
                 MessageStatus::Stopped | MessageStatus::Limited | MessageStatus::Interrupted
             ) =>
         {
-            (reply.id, reply.text, reply.run_id)
+            (reply.id, reply.text, reply.run_id, reply.labels)
         }
         (RetryMode::Continue, _) => {
             return Err(StoreError::conflict(
@@ -294,7 +300,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
                     params![blob(owner.workspace), blob(reply.id)],
                 )?;
             }
-            (retry.reply_id, String::new(), None)
+            (retry.reply_id, String::new(), None, Labels::default())
         }
     };
     let beginning = Beginning {
@@ -305,6 +311,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         agent: answering(tx, owner, conversation.agent_id)?,
         prefix,
         continues,
+        labels,
         limits: retry.limits,
     };
     queue(tx, env, owner, beginning)
@@ -360,9 +367,13 @@ impl RunStore for LocalRuns {
 
     async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
         let owner = Owner::from(caller);
+        let reads = caller.agent.as_ref().map_or(Locality::Local, |acting| acting.locality);
         self.0
             .read_for(caller, move |conn| {
-                let run = find(conn, owner, id)?.ok_or(StoreError::NotFound("the run"))?;
+                // A log holds the reply's text as it came, which is the message's.
+                let run = find(conn, owner, id)?
+                    .filter(|run| run.labels.allows(reads))
+                    .ok_or(StoreError::NotFound("the run"))?;
                 if after > run.last_seq {
                     return Err(StoreError::invalid(format!(
                         "The run has {} events; there is nothing after number {after}. Read it from the start.",

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use duet_core::{
     Caller, StoreError, StoreResult,
     caller::ActingAgent,
-    domain::{MemoryScopes, Role},
+    domain::{Locality, MemoryScopes, Role},
     ids::Id,
 };
 use rusqlite::OptionalExtension;
@@ -41,6 +41,7 @@ async fn acting(store: &LocalStore) -> Caller {
         run: Id::from_uuid(id),
         capabilities: BTreeSet::new(),
         memory_scopes: MemoryScopes::all(),
+        locality: Locality::Local,
     })
 }
 

@@ -19,6 +19,7 @@ use rusqlite::{Connection, ffi, hooks::Action};
 use tokio::sync::{mpsc as queue, oneshot};
 
 use super::{
+    acting::{self, Acting},
     error::{DbError, DbResult, sqlite_error},
     relay::Signal,
 };
@@ -33,8 +34,18 @@ const QUEUE: usize = 1024;
 pub enum Actor {
     /// A person, or the process itself.
     Person,
-    /// An agent: the connection narrowed by [`super::authorizer`].
-    Agent,
+    /// An agent: the connection narrowed by [`super::authorizer`], which knows of it while the job runs.
+    Agent(Acting),
+}
+
+impl Actor {
+    /// The agent, where one acts.
+    pub fn acting(self) -> Option<Acting> {
+        match self {
+            Self::Person => None,
+            Self::Agent(acting) => Some(acting),
+        }
+    }
 }
 
 /// A piece of work in two halves: the work, then the answer once the group's fate is known.
@@ -65,7 +76,8 @@ where
 
     fn run(&mut self, conn: &Connection) -> bool {
         let Some(work) = self.work.take() else { return false };
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(conn))).unwrap_or_else(|_| {
+        let job = || acting::during(self.actor.acting(), || work(conn));
+        let outcome = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
             Err(DbError::Store(StoreError::unavailable(
                 "Something went wrong inside Duet; nothing was written. The log says more.",
             )))
@@ -175,11 +187,12 @@ fn work(parts: &WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
     }
     let mut carried = None;
     while let Some(first) = carried.take().or_else(|| jobs.blocking_recv()) {
-        let actor = first.actor();
+        // The jobs of all agents share a connection, and so a commit.
+        let by_agent = first.actor().acting().is_some();
         let mut group = vec![first];
         while group.len() < GROUP {
             match jobs.try_recv() {
-                Ok(job) if job.actor() == actor => group.push(job),
+                Ok(job) if job.actor().acting().is_some() == by_agent => group.push(job),
                 Ok(job) => {
                     carried = Some(job);
                     break;
@@ -187,10 +200,7 @@ fn work(parts: &WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
                 Err(_) => break,
             }
         }
-        let conn = match actor {
-            Actor::Person => &parts.person,
-            Actor::Agent => &parts.agent,
-        };
+        let conn = if by_agent { &parts.agent } else { &parts.person };
         let mut waiting = group.into_iter();
         while waiting.len() > 0 {
             commit(conn, &mut waiting);

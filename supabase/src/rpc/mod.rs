@@ -7,7 +7,7 @@ mod wire;
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
-    domain::{Capability, MemoryScopes},
+    domain::{Capability, Locality, MemoryScopes},
     ids::{AgentId, Id, RunId, UserId, WorkspaceId},
 };
 use secrecy::SecretString;
@@ -51,6 +51,8 @@ pub struct AgentIdentity {
     pub capabilities: Vec<Capability>,
     /// What it may see at most.
     pub memory_scopes: MemoryScopes,
+    /// Where its model computes.
+    pub locality: Locality,
 }
 
 impl From<&Caller> for Identity {
@@ -67,6 +69,7 @@ impl From<&Caller> for Identity {
                 run: acting.run,
                 capabilities: acting.capabilities.iter().copied().collect(),
                 memory_scopes: acting.memory_scopes.clone(),
+                locality: acting.locality,
             })),
         }
     }

@@ -74,7 +74,7 @@ mod tests {
     use duet_core::{
         caller::ActingAgent,
         contract::TestEnv,
-        domain::{MemoryScopes, Role},
+        domain::{Locality, MemoryScopes, Role},
         ids::Id,
     };
     use serde_json::{Value, json};
@@ -120,6 +120,7 @@ mod tests {
             run: Id::from_uuid(env.uuid()),
             capabilities: BTreeSet::new(),
             memory_scopes: MemoryScopes::all(),
+            locality: Locality::Local,
         });
         for caller in [&person, &key, &agent] {
             contract.as_caller::<()>(caller, Call::new("f")).await.unwrap();

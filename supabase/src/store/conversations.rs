@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, Timestamp, cursor,
-    domain::{Conversation, ConversationEdit, Message, MessageHit, MessageRole, Page, PageRequest, check_title},
+    domain::{Conversation, ConversationEdit, Labels, Message, MessageHit, MessageRole, Page, PageRequest, check_title},
     ids::{AgentId, ConversationId, Id, MessageId},
     ports::ConversationStore,
     search,
@@ -24,6 +24,7 @@ struct Found {
     message_id: MessageId,
     role: MessageRole,
     text: String,
+    labels: Labels,
     created_at: Timestamp,
 }
 
@@ -116,6 +117,7 @@ impl ConversationStore for Conversations {
             message_id: found.message_id,
             role: found.role,
             snippet: search::snippet(&found.text, &words),
+            labels: found.labels,
             created_at: found.created_at,
         });
         Ok(cursor::page(hits.collect(), request.size(), |hit| {

@@ -66,6 +66,7 @@ pub fn appendable(env: &Env, events: &[NewEvent]) -> StoreResult<Value> {
             "payload": payload,
             "salt": hex::encode(env.bytes::<SALT>()),
             "mentions": new.mentions,
+            "labels": new.event.labels().bits(),
         }))
     };
     events.iter().map(one).collect::<StoreResult<Vec<_>>>().map(Value::Array)

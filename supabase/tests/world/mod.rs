@@ -1,9 +1,12 @@
 //! The people of the memory suites, on any transport.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use duet_core::{
-    contract::{Harness, TestEnv, memories::World},
+    contract::{
+        Harness, TestEnv,
+        memories::{World, run_of},
+    },
     ids::{AgentId, Id},
 };
 use sqlx::PgConnection;
@@ -21,6 +24,10 @@ pub async fn of(database: impl Harness + 'static, mut owner: PgConnection, time:
     .execute(&mut owner)
     .await
     .expect("an agent");
+    let mut runs = BTreeMap::new();
+    for person in [&people.owner, &people.member] {
+        runs.insert(person.user, run_of(&people.stores, &people.env, person, agent).await);
+    }
     World {
         memories: people.stores.memories.clone(),
         system: people.stores.system.clone(),
@@ -30,6 +37,7 @@ pub async fn of(database: impl Harness + 'static, mut owner: PgConnection, time:
         ben: people.member,
         carl: people.stranger,
         agent,
+        runs,
         keep: Box::new(database),
     }
 }

@@ -1,6 +1,6 @@
 //! Finds the remembered statement that answers a question, and quotes it with its source.
 
-use duet_core::ports::ContextItem;
+use duet_core::{ports::ContextItem, run::UNTRUSTED_MARK};
 
 use super::words::{content, is_property, plain, telling};
 
@@ -23,17 +23,19 @@ impl<'a> From<&'a ContextItem> for Item<'a> {
     }
 }
 
-/// The statements in the result of `recall`: lines of the form `- [id] (note) text`.
+/// The statements in the result of `recall`: lines of the form `- [id] (note) text`, the note after the
+/// mark of an untrusted source where it is one.
 pub(super) fn items_of_result(result: &str) -> Vec<Item<'_>> {
     result
         .lines()
         .filter_map(|line| {
             let (_, rest) = line.strip_prefix("- [")?.split_once("] (")?;
-            let (note, text) = rest.split_once(") ")?;
+            let marked = rest.strip_prefix(UNTRUSTED_MARK);
+            let (note, text) = marked.unwrap_or(rest).split_once(") ")?;
             Some(Item {
                 text,
                 note,
-                untrusted: false,
+                untrusted: marked.is_some(),
             })
         })
         .collect()

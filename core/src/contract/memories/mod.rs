@@ -2,7 +2,7 @@
 //!
 //! An adapter's test is a constructor and one line: `duet_core::memory_contract!(new_world);`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -11,12 +11,12 @@ use crate::{
     caller::{ActingAgent, Caller},
     clock::Env,
     domain::{
-        Capability, Egress, Embedding, EmbeddingModel, Locality, Memory, MemoryDomain, MemoryScopes, NewMemory, Position,
-        Provenance, RecallAnswer, RecallMode, RecallQuery, Taint, Visibility,
+        Capability, Claim, Egress, Embedding, EmbeddingModel, EventKind, LeasePolicy, Locality, Memory, MemoryDomain,
+        MemoryScopes, NewMemory, NewTurn, Position, Provenance, RecallAnswer, RecallMode, RecallQuery, Taint, Visibility,
     },
     error::StoreError,
-    ids::{AgentId, ConversationId, MemoryId, RunId},
-    ports::{MemoryStore, SystemStore},
+    ids::{AgentId, ConversationId, MemoryId, UserId},
+    ports::{MemoryStore, Stores, SystemStore},
 };
 
 /// Declares public checks; `w` is a [`World`] of their own.
@@ -54,6 +54,8 @@ pub struct World {
     pub carl: Caller,
     /// An agent of the first workspace that may do everything with memories; the rules have it do less.
     pub agent: AgentId,
+    /// Of each person of the first workspace, the run that the agent works in: [`run_of`].
+    pub runs: BTreeMap<UserId, Claim>,
     /// What has to stay alive meanwhile (a folder, say).
     pub keep: Box<dyn Send + Sync>,
 }
@@ -110,7 +112,8 @@ pub fn model(id: &str, dimensions: u32) -> EmbeddingModel {
     }
 }
 
-fn vector(id: &str, components: &[f32]) -> Embedding {
+/// A direction of a model.
+pub fn vector(id: &str, components: &[f32]) -> Embedding {
     Embedding::new(model(id, u32::try_from(components.len()).unwrap_or(0)), components.to_vec()).expect("a direction")
 }
 
@@ -154,13 +157,29 @@ fn turn(env: &Env, conversation: ConversationId, ordinal: i64, text: &str) -> Ne
 fn agent_of(w: &World, person: &Caller, capabilities: &[Capability], domains: &[MemoryDomain], private: bool) -> Caller {
     person.with_agent(ActingAgent {
         agent: w.agent,
-        run: w.env.id::<RunId>(),
+        run: w.runs[&person.user].run.id,
         capabilities: capabilities.iter().copied().collect(),
         memory_scopes: MemoryScopes {
             domains: domains.iter().copied().collect(),
             private,
         },
+        locality: Locality::Local,
     })
+}
+
+/// A run of this person that is under way for as long as its claim lives, and in which the agent works: an agent writes in no other.
+pub async fn run_of(stores: &Stores, env: &Env, person: &Caller, agent: AgentId) -> Claim {
+    let conversation = stores.conversations.create(person, env.id(), Some(agent), None).await;
+    let turn = NewTurn::new(env, conversation.expect("a conversation").id, "Go on");
+    let run = stores.runs.start_turn(person, turn).await.expect("a turn").run_id;
+    let claim = stores
+        .system
+        .claim_run(LeasePolicy::default(), EventKind::ALL)
+        .await
+        .expect("claimed");
+    let claim = claim.expect("a run to claim");
+    assert_eq!(claim.run.id, run, "no other run waits");
+    claim
 }
 
 impl World {

@@ -69,7 +69,7 @@ pub async fn run(
                 .collect();
             let start = elapsed();
             let answer = memories
-                .recall(caller, &question.text, mode, 20, None, Locality::Local)
+                .recall(caller, question.text.as_str(), mode, 20, None, Locality::Local)
                 .await?;
             let millis = elapsed().saturating_sub(start).as_secs_f64() * 1000.0;
             let found: Vec<MemoryId> = answer.items.iter().map(|item| item.memory.id).collect();

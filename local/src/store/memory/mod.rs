@@ -2,6 +2,8 @@
 
 mod index;
 mod keys;
+#[cfg(test)]
+mod label_tests;
 mod read;
 mod redact;
 mod rows;

@@ -139,7 +139,7 @@ fn classes(conn: &Connection, caller: &Caller, query: &RecallQuery) -> DbResult<
         let domain: MemoryDomain = crate::store::rows::word(row, "domain")?;
         let egress: duet_core::domain::Egress = crate::store::rows::word(row, "egress")?;
         let asked = query.domains.as_ref().is_none_or(|domains| domains.contains(&domain));
-        if asked && rows::sees_domain(caller, domain) && egress.allows(query.locality) {
+        if asked && rows::sees_domain(caller, domain) && egress.allows(query.locality) && egress.allows(rows::reads(caller)) {
             classes.push(row.get(0)?);
         }
     }

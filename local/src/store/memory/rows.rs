@@ -3,7 +3,7 @@
 use duet_core::{
     Caller, StoreError, StoreResult, Timestamp,
     crypto::Place,
-    domain::{Memory, MemoryDomain, Position, Provenance, Visibility},
+    domain::{Locality, Memory, MemoryDomain, Position, Provenance, Visibility},
     ids::{Id, MemoryId, WorkspaceId},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -19,7 +19,7 @@ pub const SELECT: &str = "SELECT m.key, m.workspace_id, m.id, m.live, m.conversa
         m.expires_at, m.created_at, m.supersedes, k.owner, k.domain, k.egress,
         c.user_id, c.text, c.sealed, c.speaker, c.sensitive, c.taint, c.review, c.from_conversation, c.from_message, c.from_run,
         c.from_agent, c.from_user, c.valid_from, c.valid_to, c.superseded_by, c.redacted_at
-     FROM memory m JOIN memory_class k ON k.key = m.class JOIN memory_content c ON c.memory = m.key";
+     FROM memory m JOIN memory_class k ON k.key = m.class JOIN memory_content_shown c ON c.memory = m.key";
 
 /// What a caller may see, as a condition on [`SELECT`] with `?1` the workspace, `?2` the person, `?3` whether private ones count,
 /// `?4` the time. An agent sees only what holds, and in its domains (which are words of ours, so they need no binding).
@@ -42,6 +42,11 @@ pub fn visible(caller: &Caller) -> String {
 /// Whether the caller sees private memories at all.
 pub fn sees_private(caller: &Caller) -> bool {
     caller.agent.as_ref().is_none_or(|agent| agent.memory_scopes.private)
+}
+
+/// Where what the caller reads may go at most.
+pub fn reads(caller: &Caller) -> Locality {
+    caller.agent.as_ref().map_or(Locality::Local, |agent| agent.locality)
 }
 
 /// Whether the caller's scopes have this domain.
@@ -124,10 +129,15 @@ pub fn find(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
     Ok(statement.query_row(found, stored).optional()?)
 }
 
-/// One memory by its key, whoever asks.
-pub fn by_key(conn: &Connection, key: i64) -> DbResult<Stored> {
+/// One memory by its key, whoever asks; none where its text may not reach them.
+pub fn find_key(conn: &Connection, key: i64) -> DbResult<Option<Stored>> {
     let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE m.key = ?1"))?;
-    Ok(statement.query_row([key], stored)?)
+    Ok(statement.query_row([key], stored).optional()?)
+}
+
+/// The same, where it has to be there.
+pub fn by_key(conn: &Connection, key: i64) -> DbResult<Stored> {
+    find_key(conn, key)?.ok_or_else(|| StoreError::NotFound("the memory").into())
 }
 
 /// Where the text of a sensitive memory stands.

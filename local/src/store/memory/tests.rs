@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
@@ -6,7 +7,7 @@ use std::{
 
 use duet_core::{
     Clock, Env, Random, Timestamp,
-    contract::memories::{World, direction, fact, model},
+    contract::memories::{World, direction, fact, model, run_of},
     domain::{NewMemory, Provenance, RecallMode, Role, Visibility},
     ids::{AgentId, ConversationId, MessageId, RunId, UserId},
 };
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Time that stands still, and bytes that never repeat.
-struct Still {
+pub(super) struct Still {
     time: AtomicI64,
     bytes: AtomicU64,
 }
@@ -43,7 +44,7 @@ impl Random for Still {
     }
 }
 
-fn still() -> (Env, Arc<Still>) {
+pub(super) fn still() -> (Env, Arc<Still>) {
     let still = Arc::new(Still {
         time: AtomicI64::new(1_700_000_000_000),
         bytes: AtomicU64::new(0),
@@ -51,7 +52,7 @@ fn still() -> (Env, Arc<Still>) {
     (Env::new(still.clone(), still.clone()), still)
 }
 
-fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
+pub(super) fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
     LocalStore::open(OpenOptions {
         path: path.to_owned(),
         key: FileKey::new([7; 32]),
@@ -62,12 +63,12 @@ fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
 }
 
 /// The agent of every workspace here.
-fn the_agent() -> AgentId {
+pub(super) fn the_agent() -> AgentId {
     duet_core::ids::Id::from_uuid(uuid::Uuid::from_u128(0xa9))
 }
 
 /// People, workspaces and their agent, as rows: their own stores are tested elsewhere.
-async fn populate(store: &LocalStore, env: &Env) -> [Caller; 3] {
+pub(super) async fn populate(store: &LocalStore, env: &Env) -> [Caller; 3] {
     let people: [UserId; 3] = [env.id(), env.id(), env.id()];
     let workspaces: [WorkspaceId; 2] = [env.id(), env.id()];
     store
@@ -113,10 +114,16 @@ async fn world(cache: usize) -> World {
     let (env, still) = still();
     let store = open(&folder.path().join("duet.db"), &env, cache);
     let [anna, ben, carl] = populate(&store, &env).await;
+    let agent = the_agent();
+    let mut runs = BTreeMap::new();
+    for person in [&anna, &ben] {
+        runs.insert(person.user, run_of(&store.stores(), &env, person, agent).await);
+    }
     World {
         memories: store.stores().memories,
         system: store.stores().system,
-        agent: the_agent(),
+        agent,
+        runs,
         env,
         set_time: Arc::new(move |millis| still.time.store(millis, Ordering::SeqCst)),
         anna,
@@ -240,6 +247,7 @@ async fn cold_loading_and_warm_answers_agree() {
         run: env.id(),
         capabilities: Capability::ALL.iter().copied().collect(),
         memory_scopes: duet_core::domain::MemoryScopes::all(),
+        locality: Locality::Local,
     });
     for cache in [0, 64 << 20] {
         let store = open(&path, &env, cache);

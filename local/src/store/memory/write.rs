@@ -2,10 +2,10 @@
 
 use duet_core::{
     Caller, Env, StoreError, Timestamp,
-    domain::{Embedding, MemoryEdit, NewMemory, Provenance, ReviewState, Role, Visibility, review_on_write},
+    domain::{Egress, Embedding, MemoryEdit, NewMemory, Provenance, ReviewState, Role, Taint, Visibility, review_on_write},
     ids::MemoryId,
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     index::{self, Bits},
@@ -14,7 +14,7 @@ use super::{
 use crate::store::{
     audit,
     error::DbResult,
-    rows::{blob, opt_blob},
+    rows::{blob, labels, opt_blob},
 };
 
 /// A memory on its way into the file.
@@ -40,14 +40,15 @@ pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incomi
     if let Some(stored) = existing(conn, caller, memory.id, *now)? {
         return Ok(stored);
     }
-    let review = review_on_write(caller.agent.is_some(), memory.taint, memory.domain);
+    let kept = within_run(conn, caller, memory)?;
+    let review = review_on_write(caller.agent.is_some(), kept.taint, memory.domain);
     let live = review == ReviewState::Accepted;
     let superseded = memory
         .supersedes
-        .map(|id| predecessor(conn, caller, id, memory.visibility, *now))
+        .map(|id| predecessor(conn, caller, id, kept.visibility, *now))
         .transpose()?;
-    let owner = (memory.visibility == Visibility::Private).then_some(caller.user);
-    let class = index::class(conn, caller.workspace, owner, memory.domain, memory.egress)?;
+    let owner = (kept.visibility == Visibility::Private).then_some(caller.user);
+    let class = index::class(conn, caller.workspace, owner, memory.domain, kept.egress)?;
     let key: i64 = conn
         .prepare_cached(
             "INSERT INTO memory (workspace_id, id, class, live, conversation_id, ordinal, occurred_at, expires_at, created_at, supersedes)
@@ -81,7 +82,7 @@ pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incomi
         sealed,
         memory.speaker,
         memory.sensitive,
-        memory.taint.as_str(),
+        kept.taint.as_str(),
         review.as_str(),
         opt_blob(from.conversation_id),
         opt_blob(from.message_id),
@@ -107,6 +108,48 @@ pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incomi
     rows::by_key(conn, key)
 }
 
+/// What becomes of a memory's own words about itself.
+struct Kept {
+    visibility: Visibility,
+    egress: Egress,
+    taint: Taint,
+}
+
+/// What an agent writes is no better than what its run has read, whatever it says; and it writes in a run that is under way. The
+/// schema's trigger refuses what does not keep to this.
+fn within_run(conn: &Connection, caller: &Caller, memory: &NewMemory) -> DbResult<Kept> {
+    let mut kept = Kept {
+        visibility: memory.visibility,
+        egress: memory.stored_egress(),
+        taint: memory.taint,
+    };
+    let Some(acting) = &caller.agent else { return Ok(kept) };
+    let read = conn
+        .prepare_cached(
+            "SELECT labels FROM run WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3 AND agent_id = ?4 AND status = 'running'",
+        )?
+        .query_row(
+            params![
+                blob(caller.workspace),
+                blob(acting.run),
+                blob(caller.user),
+                blob(acting.agent)
+            ],
+            |row| labels(row, "labels"),
+        )
+        .optional()?
+        .ok_or_else(|| StoreError::denied("remember this", "its run is not under way"))?;
+    if read.sensitive && !memory.sensitive {
+        return Err(StoreError::denied("remember this", "its run has read sensitive text").into());
+    }
+    if read.others {
+        kept.visibility = Visibility::Private;
+    }
+    kept.egress = kept.egress.max(read.egress);
+    kept.taint = kept.taint.max(read.integrity);
+    Ok(kept)
+}
+
 /// What is stored under that id already.
 fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
     let key = params![blob(caller.workspace), blob(id)];
@@ -115,7 +158,8 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
         .query_row(key, |row| row.get::<_, i64>(0));
     match taken {
         Ok(key) => {
-            let stored = rows::by_key(conn, key)?;
+            let taken = || StoreError::conflict("That memory id is taken. Choose another.");
+            let stored = rows::find_key(conn, key)?.ok_or_else(taken)?;
             // Its own proposal is outside what an agent sees, but a replayed effect has to find it.
             let acting = caller.agent.as_ref().map(|acting| acting.agent);
             let own = acting.is_some()
@@ -125,7 +169,7 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
             match rows::find(conn, caller, id, now)? {
                 Some(stored) => Ok(Some(stored)),
                 None if own => Ok(Some(stored)),
-                None => Err(StoreError::conflict("That memory id is taken. Choose another.").into()),
+                None => Err(taken().into()),
             }
         }
         Err(rusqlite::Error::QueryReturnedNoRows) => {

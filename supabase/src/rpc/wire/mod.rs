@@ -121,6 +121,7 @@ impl WireRpc {
                 settings.push(("duet.agent_id", agent.agent.to_string()));
                 settings.push(("duet.run_id", agent.run.to_string()));
                 settings.push(("duet.agent_scopes", scopes.to_string()));
+                settings.push(("duet.locality", agent.locality.to_string()));
                 settings.push(("role", "duet_agent".into()));
             }
             Identity::Driver => {}

@@ -51,7 +51,7 @@ pub async fn incoming(keys: &FieldKeys, caller: &Caller, env: &duet_core::Env, m
         "speaker": memory.speaker,
         "visibility": memory.visibility,
         "sensitive": memory.sensitive,
-        "egress": memory.egress,
+        "egress": memory.stored_egress(),
         "taint": memory.taint,
         "provenance": memory.provenance,
         "position": memory.position,
