@@ -44,6 +44,7 @@ async fn main() -> Result<()> {
     let checks = parts.next().unwrap_or_default();
     let functions: Vec<&str> = parts.next().unwrap_or_default().iter().map(String::as_str).collect();
     let mut stage = arena.stage().await?;
+    #[expect(clippy::disallowed_methods, reason = "how long a check takes is for who waits for it")]
     for check in checks {
         let mut report = suite::Report::default();
         let start = std::time::Instant::now();

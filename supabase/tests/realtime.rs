@@ -391,7 +391,7 @@ async fn who_joins_a_topic_sees_no_row_of_another() {
             .unwrap();
         topics
     };
-    assert_eq!(seen().await, [own.clone()]);
+    assert_eq!(seen().await, std::slice::from_ref(&own));
     let hole = "drop policy duet_run_hints on realtime.messages;
                 create policy duet_run_hints on realtime.messages for select to authenticated
                 using (extension = 'broadcast' and (select private.may_hear((select realtime.topic()))))";

@@ -54,7 +54,7 @@ fn a_disk_that_is_full_in_the_middle_of_a_page_locks_nobody_out() {
             5 => assert!(done.err.contains("disk"), "{}", done.err),
             code => panic!("ended with {code}: {}", done.err),
         }
-        torn = fs::metadata(home.data()).unwrap().len() % 8192 != 0;
+        torn = !fs::metadata(home.data()).unwrap().len().is_multiple_of(8192);
         if torn {
             break;
         }
