@@ -88,7 +88,7 @@ describe("the list of conversations", () => {
     await eventually(() => undo.count(), 0);
     await open(page, "lighthouses");
     await page.getByRole("dialog").getByRole("button", { name: "Archive" }).click();
-    await page.getByText("Archived.", { exact: true }).waitFor();
+    await page.getByText("Archived.").waitFor();
     await page.getByRole("button", { name: "Dismiss" }).click();
     await list(page).getByRole("button", { name: "Archived", exact: true }).click();
     await open(page, "lighthouses");

@@ -211,7 +211,7 @@ export async function send(page, text) {
 /** Waits until the newest reply is whole (or has another status) and gives its text. */
 export async function settled(page, status = "complete", timeout = 60_000) {
   await page.locator(`article[data-status="${status}"]`).last().waitFor({ timeout });
-  await page.getByRole("button", { name: "Send" }).waitFor({ timeout });
+  await page.getByRole("button", { name: "Send", exact: true }).waitFor({ timeout });
   // biome-ignore lint/performance/useDomNodeTextContent: paragraphs and lines have to stay apart.
   return lastReply(page).locator(".prose").innerText();
 }

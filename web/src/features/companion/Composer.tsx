@@ -103,7 +103,7 @@ export function Composer({
           aria-describedby={hint}
           aria-invalid={tooLong || undefined}
           enterKeyHint="send"
-          className="max-h-[max(2.5rem,min(40dvh,50dvh-7rem))] min-h-10 min-w-0 flex-1 resize-none bg-transparent py-2 leading-6 outline-none placeholder:text-ink-3"
+          className="max-h-[max(2.5rem,min(40dvh,50dvh-7rem))] min-h-10 min-w-0 flex-1 resize-none bg-transparent py-2 leading-6 coarse:py-2.5 outline-none placeholder:text-ink-3"
         />
         {running ? (
           <IconButton

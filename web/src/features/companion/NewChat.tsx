@@ -65,7 +65,7 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
       <div className="scroller flex min-h-0 flex-1 flex-col">
         <div className="m-auto w-full max-w-[44rem] px-5 py-10 short:py-3">
           <Mark size={44} />
-          <h1 className="mt-5 font-serif text-[2.125rem] leading-tight tracking-tight text-balance wide:text-[2.75rem]">
+          <h1 className="mt-5 font-serif text-[2.125rem] leading-tight tracking-tight text-balance wide:text-[2.75rem] short:mt-2 short:text-2xl">
             {greeting()}, {person}.
           </h1>
           <p className="mt-3 max-w-[32rem] font-serif text-lg leading-relaxed text-ink-2">
