@@ -261,9 +261,10 @@ pub(super) fn improvised(function: &Function) -> Call {
             "jsonb" => "'{}'",
             "integer" | "bigint" => "1",
             "boolean" => "true",
+            "timestamp with time zone" => "private.now() + interval '1 day'",
             _ => "null",
         };
-        (name.clone(), format!("{value}::{kind}"))
+        (name.clone(), format!("({value})::{kind}"))
     });
     Call {
         name: function.name.clone(),
@@ -283,6 +284,7 @@ pub(super) fn improvised(function: &Function) -> Call {
 /// A text that such an argument may well take.
 fn likely(name: &str) -> &'static str {
     let known = [
+        ("query", "'mark'"),
         ("domain", "'semantic'"),
         ("egress", "'any'"),
         ("visibility", "'private'"),
@@ -303,7 +305,12 @@ fn likely(name: &str) -> &'static str {
 fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
     let own = actor.place();
     let mut attacks = Vec::new();
-    for call in call.variants() {
+    for (number, mut call) in call.variants().into_iter().enumerate() {
+        // What one makes must not be there already when the next is tried.
+        let fresh = format!("{{new:{}_", "v".repeat(number));
+        for (_, value) in call.arguments.iter_mut().filter(|_| number > 0) {
+            *value = value.replace("{new:", &fresh);
+        }
         attacks.push(own.fill(&call.statement(&function.schema, None)));
         for victim in actor.victims() {
             attacks.push(victim.fill(&call.statement(&function.schema, None)));
