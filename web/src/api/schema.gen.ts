@@ -1694,6 +1694,7 @@ export interface components {
                 conversation_id: components["schemas"]["ConversationId"];
                 /** @description When it was stored. */
                 created_at: components["schemas"]["Timestamp"];
+                ended?: components["schemas"]["RunEnd"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["MessageId"];
                 /**
