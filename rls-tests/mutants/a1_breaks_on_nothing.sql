@@ -4,4 +4,4 @@
 -- through: run_start_turn
 -- in: private.start_turn
 -- for: if content !~ '\S' then
--- put: if 1 / length(coalesce(content, '')) < 0 then
+-- put: if content is null then raise no_data_found; elsif content !~ '\S' then

@@ -1,0 +1,7 @@
+-- Two owners who remove each other at once are both removed: nobody comes after the other.
+-- class: locks and waiting
+-- found by: locks
+-- through: workspace_remove_member
+-- in: private.remove_member
+-- for: perform private.hold_members(workspace);
+-- put: 

@@ -1,0 +1,6 @@
+-- A run that is gone with all of its log is not missed, though its message names it.
+-- class: append-only and audit
+-- found by: chains
+-- in: private.verify_chains
+-- for: union select m.run_id from duet.message m where m.workspace_id = workspace and m.run_id is not null
+-- put: 

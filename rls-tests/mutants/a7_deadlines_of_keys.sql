@@ -1,0 +1,6 @@
+-- A key for which an end was asked has none.
+-- class: optional arguments
+-- found by: cases people
+-- in: private.create_key
+-- for: order by s), private.now(), until)
+-- put: order by s), private.now(), null)

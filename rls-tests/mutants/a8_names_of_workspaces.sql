@@ -1,0 +1,7 @@
+-- Who makes a workspace with an id that is taken is told the name of that one.
+-- class: other workspaces
+-- found by: hostile
+-- through: workspace_create make_my_workspace
+-- in: private.make_my_workspace
+-- for: w.id = workspace and w.created_by = (select auth.uid())
+-- put: w.id = workspace

@@ -1,0 +1,7 @@
+-- The next page of members breaks for whoever is in two workspaces.
+-- class: broken requests
+-- found by: hostile
+-- through: workspace_members
+-- in: public.workspace_members
+-- for: p_after is null or
+-- put: p_after is null or (select w.id from duet.workspace w) is not null and
