@@ -143,6 +143,22 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'reads_local', 'authenticated', 'duet_agent');
 
+-- A run answers a message of its own conversation. No foreign key says so, because the message goes before the run does.
+create function private.answers_its_message() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+    if not exists (select from duet.message m
+                   where (m.workspace_id, m.id, m.conversation_id, m.user_id)
+                       = (new.workspace_id, new.message_id, new.conversation_id, new.user_id)) then
+        raise exception 'a run answers a message of its conversation' using errcode = 'foreign_key_violation';
+    end if;
+    return new;
+end;
+$$;
+call private.expose('private', 'answers_its_message');
+create trigger run_answers_its_message before insert or update of workspace_id, message_id on duet.run
+    for each row execute function private.answers_its_message();
+
 call private.seclude('duet.conversation');
 call private.seclude('duet.message');
 call private.seclude('duet.run');

@@ -203,6 +203,15 @@ CREATE TABLE run (
     FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversation (workspace_id, id),
     FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id)
 ) STRICT, WITHOUT ROWID;
+-- A run answers a message of its own conversation. No foreign key says so, because the message goes before the run does.
+CREATE TRIGGER run_answers_its_message BEFORE INSERT ON run
+WHEN NOT EXISTS (SELECT 1 FROM message m WHERE m.workspace_id = new.workspace_id AND m.id = new.message_id
+                 AND m.conversation_id = new.conversation_id AND m.user_id = new.user_id) BEGIN
+    SELECT raise(ABORT, 'a run answers a message of its conversation');
+END;
+CREATE TRIGGER run_keeps_its_message BEFORE UPDATE OF workspace_id, message_id, conversation_id, user_id ON run BEGIN
+    SELECT raise(ABORT, 'a run answers the message that it was made for');
+END;
 CREATE UNIQUE INDEX run_one_active ON run (workspace_id, conversation_id) WHERE status IN ('queued', 'running');
 CREATE INDEX run_to_claim ON run (created_at, id) WHERE status IN ('queued', 'running');
 CREATE INDEX run_by_conversation ON run (workspace_id, conversation_id, created_at, id);
