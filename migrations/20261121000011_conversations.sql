@@ -82,10 +82,9 @@ create index message_by_parent on duet.message (workspace_id, parent_id);
 create index message_words on duet.message using gin (words) with (fastupdate = off);
 
 -- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. stalls counts claims
--- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its
--- answer was lost is known by them. Ids are unique in
--- their workspace only, so that a taken id tells nothing about another one; a worker's lease names its run beyond doubt. A run outlives
--- its messages, which go with a deleted conversation.
+-- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its answer
+-- was lost is known by them. Ids are unique in their workspace only, so that a taken id tells nothing about another one; a worker's lease
+-- names its run beyond doubt. A run outlives its messages, which go with a deleted conversation.
 create table duet.run (
     workspace_id    uuid not null,
     id              uuid not null,
@@ -156,7 +155,7 @@ begin
 end;
 $$;
 call private.expose('private', 'answers_its_message');
-create trigger run_answers_its_message before insert or update of workspace_id, message_id on duet.run
+create trigger run_answers_its_message before insert or update of workspace_id, message_id, conversation_id, user_id on duet.run
     for each row execute function private.answers_its_message();
 
 call private.seclude('duet.conversation');

@@ -91,6 +91,11 @@ declare
     at timestamptz := private.now();
     place bigint;
 begin
+    -- What was redacted meanwhile stays so.
+    if exists (select from duet.message m
+               where m.workspace_id = held.workspace_id and m.id = held.reply_id and m.status = 'redacted') then
+        return;
+    end if;
     update duet.message m
     set status = keep_reply.status, text = content, trace = keep_reply.trace, run_id = held.id, agent_id = held.agent_id,
         labels = m.labels | held.labels

@@ -228,8 +228,9 @@ language sql stable security definer set search_path = '' as $$
     where current_setting('role', true) = 'duet_agent' and exists (select from private.my_run())
 $$;
 
--- The classes that a policy opens to the asker for what they are about to do; an agent reads none whose text may not reach its model. Whoever reads many rows of one workspace says so in
--- `duet.only_workspace`: each row is compared with all classes, and somebody's hundred workspaces would count for each. It takes away only.
+-- The classes that a policy opens to the asker for what they are about to do; to an agent none whose text may not reach its model. Whoever
+-- reads many rows of one workspace says so in `duet.only_workspace`: each row is compared with all classes, and somebody's hundred
+-- workspaces would count for each. It takes away only.
 create function private.my_classes(capability text) returns setof bigint
 language plpgsql stable security definer set search_path = '' as $$
 declare

@@ -110,6 +110,9 @@ begin
     select t.receipt into receipt from duet.memory_tombstone t where t.workspace_id = workspace and t.memory_id = memory;
     if found then
         return private.ok(receipt);
+    elsif exists (select from duet.memory_tombstone t where t.workspace_id = workspace and t.redaction_id = redaction) then
+        -- Whoever decides on a notice decides on what it names, and on nothing that was added to it later.
+        return private.refused('conflict', 'A redaction with that id is done already. Choose another id.');
     end if;
     everybody := coalesce(private.my_role(workspace) = 'owner', false);
 
@@ -149,7 +152,11 @@ begin
         here := older;
     end loop;
     messages := array(select distinct m from unnest(messages) m order by m);
-    runs := array(select distinct r from unnest(runs) r order by r);
+    -- A run that continues a reply keeps its beginning, and names no memory for it.
+    runs := array(
+        select distinct b.id from duet.run a
+        join duet.run b on b.workspace_id = a.workspace_id and b.reply_id = a.reply_id
+        where a.workspace_id = workspace and a.id = any (runs) and (everybody or b.user_id = me) order by b.id);
     perform from duet.run r where r.workspace_id = workspace and r.id = any (runs) order by r.id for update;
     one := private.run_going_on(workspace, runs);
     if one is not null then

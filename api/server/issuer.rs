@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(problem.retry_after.is_some(), status == 503);
         }
         for (error, status, word) in [
-            (AuthError::Credentials, 401, "wrong"),
+            (AuthError::Credentials, 401, "Wrong"),
             (AuthError::NotConfirmed, 401, "link"),
             (AuthError::SignedOut, 401, "Sign in again"),
             (AuthError::MayNotSignUp, 403, "invitation"),

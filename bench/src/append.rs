@@ -159,6 +159,8 @@ async fn write(
     let writers = claimed.into_iter().map(|claim| {
         let (env, log, mut after) = (env.clone(), stores.run_log.clone(), claim.run.last_seq);
         tokio::spawn(async move {
+            // Whole: the lease holds as long as the claim.
+            let claim = claim;
             let mut appends = Vec::new();
             while started.elapsed() < length {
                 let delta = RunEvent::Delta {

@@ -156,9 +156,10 @@ CREATE TABLE memory_code (
     PRIMARY KEY (partition, seq)
 ) STRICT, WITHOUT ROWID;
 
--- Memories whose text an embedder refused: passed over until `retry_at`, by that model alone.
+-- Memories whose text an embedder refused: passed over until `retry_at`, by that model alone. No foreign key: for one, SQLite looks
+-- into this table with each memory that an agent stores, and an agent does not read it.
 CREATE TABLE memory_refusal (
-    memory     INTEGER PRIMARY KEY REFERENCES memory (key),
+    memory     INTEGER PRIMARY KEY,
     model      TEXT NOT NULL,
     dimensions INTEGER NOT NULL,
     times      INTEGER NOT NULL,

@@ -7,7 +7,7 @@ with declared (of, trigger) as (values
     ('duet.memory', 'memory_stored AFTER INSERT ON duet.memory FOR EACH ROW EXECUTE FUNCTION private.memory_stored()'),
     ('duet.memory_tombstone', 'memory_tombstone_fixed BEFORE DELETE OR UPDATE ON duet.memory_tombstone FOR EACH ROW EXECUTE FUNCTION private.append_only()'),
     ('duet.memory_tombstone', 'memory_tombstone_kept BEFORE TRUNCATE ON duet.memory_tombstone FOR EACH STATEMENT EXECUTE FUNCTION private.append_only()'),
-    ('duet.run', 'run_answers_its_message BEFORE INSERT OR UPDATE OF workspace_id, message_id ON duet.run FOR EACH ROW EXECUTE FUNCTION private.answers_its_message()'),
+    ('duet.run', 'run_answers_its_message BEFORE INSERT OR UPDATE OF workspace_id, message_id, conversation_id, user_id ON duet.run FOR EACH ROW EXECUTE FUNCTION private.answers_its_message()'),
     ('duet.run', 'run_labels_worsen BEFORE UPDATE ON duet.run FOR EACH ROW WHEN (((old.labels & (~ new.labels)) <> 0)) EXECUTE FUNCTION private.labels_only_worsen()'),
     ('duet.run_event', 'run_event_fixed BEFORE DELETE OR UPDATE ON duet.run_event FOR EACH ROW EXECUTE FUNCTION private.append_only()'),
     ('duet.run_event', 'run_event_kept BEFORE TRUNCATE ON duet.run_event FOR EACH STATEMENT EXECUTE FUNCTION private.append_only()'),

@@ -506,6 +506,11 @@ async fn an_agent_that_was_switched_off_sees_no_row() {
         .await
         .unwrap();
     let mut owner = db.owner().await;
+    // An agent works in a run.
+    let run: String = sqlx::query_scalar("update duet.run set status = 'running' returning id::text")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
     sqlx::raw_sql("insert into duet.workspace_key select id, 1, decode(repeat('ab', 40), 'hex'), now() from duet.workspace")
         .execute(&mut owner)
         .await
@@ -513,7 +518,8 @@ async fn an_agent_that_was_switched_off_sees_no_row() {
     let companion = world.companion(&world.owner).await.id;
     let scopes = r#"{"capabilities": ["read_memory", "write_memory"], "memory_scopes": {"domains": ["episodic", "semantic", "working"], "private": true}}"#;
     let agent = format!(
-        "select set_config('duet.agent_id', '{companion}', true), set_config('duet.agent_scopes', '{scopes}', true); {}",
+        "select set_config('duet.agent_id', '{companion}', true), set_config('duet.agent_scopes', '{scopes}', true),
+                set_config('duet.run_id', '{run}', true), set_config('duet.locality', 'local', true); {}",
         become_caller(&world.owner, "duet_agent")
     );
     let at_work = seen(&db, &agent).await;

@@ -320,8 +320,8 @@ async fn memory_provenance(
     };
     let superseded = superseded(&state, &caller, path.id).await?;
     Ok(Answer(MemoryProvenance {
-        // What is said to somebody is theirs to see until they delete it.
-        conversation_deleted: conversation.is_none() && from.conversation_id.is_some() && memory.user_id == caller.user,
+        // What is said to somebody is theirs to see until they delete it; a key that reads no chats is told nothing of them.
+        conversation_deleted: chat && conversation.is_none() && from.conversation_id.is_some() && memory.user_id == caller.user,
         memory,
         message,
         conversation,

@@ -18,6 +18,7 @@ use crate::{
         EventKind, LeasePolicy, Locality, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, ModelRef, NewTurn,
         PageRequest, Price, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, TurnLimits, TurnReceipt, Usage,
     },
+    error::StoreError,
     policy::{Decision, Policy, Rule, ToolCategory},
     ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream},
     run::{Driver, DriverParts},
@@ -462,23 +463,25 @@ pub async fn continuing_keeps_tool_results(world: &World) {
             "{asked:?}"
         );
     }
-    // What was redacted meanwhile is not before the model any more.
-    let list = world
-        .stores
-        .memories
-        .list(&world.owner, MemoryFilter::default(), PageRequest::first(10));
+    // A run that continues the reply holds its beginning: nothing is redacted under it, and afterwards nothing of it is left.
+    let (memories, runs) = (&world.stores.memories, &world.stores.runs);
+    let list = memories.list(&world.owner, MemoryFilter::default(), PageRequest::first(10));
     let memory = list.await.unwrap().items[0].id;
     play.answer(whole(vec![text(", third.")]));
     play.again(RetryMode::Continue).await;
-    world
-        .stores
-        .memories
-        .redact(&world.owner, memory, world.env.id())
+    let refused = memories.redact(&world.owner, memory, world.env.id()).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    play.drive().await;
+    memories.redact(&world.owner, memory, world.env.id()).await.unwrap();
+    let all = runs
+        .runs(&world.owner, play.turn.conversation_id, PageRequest::first(10))
         .await
-        .unwrap();
-    if let Some(claim) = world.claim().await {
-        play.driver().drive(claim).await.expect("an end");
-        assert!(!format!("{:?}", play.asked()).contains("Fact number 1 is so."));
+        .unwrap()
+        .items;
+    assert_eq!(all.len(), 4);
+    for run in all {
+        let log = runs.events(&world.owner, run.id, 0, 100).await.unwrap().events;
+        assert!(log.iter().all(|stored| stored.event.is_none()), "{log:?}");
     }
 }
 

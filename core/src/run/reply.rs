@@ -455,7 +455,7 @@ mod tests {
             let mut state = TurnState::default();
             (state.limits, state.prefix) = (limits, before.into());
             let mut incoming = Incoming::new(String::new(), Room::of(&state));
-            let sentence = (0..).find_map(|_| incoming.push("äöü").err()).unwrap();
+            let sentence = (0..1_000_000).find_map(|_| incoming.push("äöü").err()).unwrap();
             (incoming.buffer, sentence)
         };
         let bytes = TurnLimits {
@@ -487,7 +487,7 @@ mod tests {
             let mut state = TurnState::default();
             (state.limits, state.prefix) = (limits, String::new());
             let mut incoming = Incoming::new(String::new(), Room::of(&state));
-            let sentence = (0..).find_map(|_| incoming.call(call(size)).err()).unwrap();
+            let sentence = (0..1_000_000).find_map(|_| incoming.call(call(size)).err()).unwrap();
             (incoming.calls.len(), sentence)
         };
         assert_eq!(after(TurnLimits::default(), 0).0, 16);

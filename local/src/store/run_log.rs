@@ -122,7 +122,7 @@ fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredE
     events::after(tx, held.run.workspace_id, held.run.id, after, usize::MAX)
 }
 
-/// Stores the reply, or more text of one that is there, with the labels of all that its run has read.
+/// Stores the reply, or more text of one that is there, with the labels of all that its run has read. What was redacted stays so.
 fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbResult<()> {
     let trace = to_json(&reply.trace)?;
     let known = tx
@@ -132,7 +132,7 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
         tx.execute(
             "UPDATE message SET status = ?3, text = ?4, trace = ?5, run_id = ?6, agent_id = ?7,
                  labels = labels | (SELECT r.labels FROM run r WHERE r.workspace_id = ?1 AND r.id = ?6)
-             WHERE workspace_id = ?1 AND id = ?2",
+             WHERE workspace_id = ?1 AND id = ?2 AND status <> 'redacted'",
             params![
                 blob(run.workspace_id),
                 blob(run.reply_id),

@@ -190,6 +190,17 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
         let replaced = supersedes.map(|key| rows::by_key(conn, key)).transpose()?;
         next = replaced.filter(|old| old.memory.superseded_by == Some(memory.id) && write::is_own(caller, old));
     }
+    // A run that continues a reply keeps its beginning, and names no memory for it.
+    let mut same_reply = conn.prepare_cached(
+        "SELECT b.id FROM run a JOIN run b ON b.workspace_id = a.workspace_id AND b.reply_id = a.reply_id
+         WHERE a.workspace_id = ?1 AND a.id = ?2 AND (?3 OR b.user_id = ?4)",
+    )?;
+    for run in extent.runs.clone() {
+        for other in same_reply.query_map(params![workspace, blob(run), everybody, me], |row| id::<RunId>(row, "id"))? {
+            extent.runs.insert(other?);
+        }
+    }
+    drop(same_reply);
     Ok(extent)
 }
 

@@ -6,6 +6,7 @@
 use std::{
     io::{Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use duet_core::{StoreError, domain::Tombstone};
@@ -81,11 +82,15 @@ fn load(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// Each append goes on where the last one ended: two at once would write over each other. The file's lock keeps other processes out.
+static APPENDING: Mutex<()> = Mutex::new(());
+
 /// Appends tombstones, durably.
 pub fn append(connector: &Connector, tombstones: &[Tombstone]) -> std::io::Result<()> {
     if tombstones.is_empty() {
         return Ok(());
     }
+    let _alone = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
     let (path, key) = (sidecar(connector.path()), connector.sums(LABEL));
     let found = load(&path)?;
     let content = parse(found.as_deref().unwrap_or_default(), &key)

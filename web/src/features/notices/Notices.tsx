@@ -48,13 +48,14 @@ function Item({ workspace, notice }: { workspace: string; notice: PersonalNotice
   });
   return (
     <li className="py-4">
-      <p>Somebody redacted a memory that these replies to you recalled ({when(notice.created_at)}):</p>
+      <p>Someone redacted a memory that these replies to you recalled ({when(notice.created_at)}):</p>
       <ul className="mt-2 list-disc pl-5">
         {notice.replies.map((reply) => (
           <li key={reply.run_id}>
             <Link
               to="/chat/$conversationId"
               params={{ conversationId: reply.conversation_id }}
+              search={{ message: reply.message_id }}
               className="underline [overflow-wrap:anywhere]"
             >
               {reply.title || "Untitled chat"}

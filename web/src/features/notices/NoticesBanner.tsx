@@ -8,7 +8,7 @@ export function NoticesBanner({ workspace }: { workspace: string }) {
   if (!open) return null;
   return (
     <p className="bg-accent-soft px-4 py-2 text-center text-sm text-ink">
-      Somebody redacted a memory that replies to you recalled.{" "}
+      Someone redacted a memory that replies to you recalled.{" "}
       <Link to="/settings/notices" className="font-medium underline">
         Decide about your replies
       </Link>
