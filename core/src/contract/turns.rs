@@ -473,8 +473,9 @@ pub async fn continuing_keeps_tool_results(world: &World) {
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     play.drive().await;
     memories.redact(&world.owner, memory, world.env.id()).await.unwrap();
+    let first = runs.run(&world.owner, play.turn.run_id).await.unwrap().unwrap();
     let all = runs
-        .runs(&world.owner, play.turn.conversation_id, PageRequest::first(10))
+        .runs(&world.owner, first.conversation_id, PageRequest::first(10))
         .await
         .unwrap()
         .items;
