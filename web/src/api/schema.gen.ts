@@ -1440,6 +1440,29 @@ export interface components {
             /** @description Newest first, with the revoked ones. */
             items: components["schemas"]["ApiKey"][];
         };
+        /** @description The labels of a text. The default is a person's own words: trusted, for any model, not sensitive. */
+        Labels: {
+            /**
+             * @description Which models may read it.
+             * @default any
+             */
+            egress: components["schemas"]["Egress"];
+            /**
+             * @description Where it came from: once untrusted text is among it, all of it is untrusted.
+             * @default trusted
+             */
+            integrity: components["schemas"]["Taint"];
+            /**
+             * @description Whether another member's shared memory is among it: what is made of it is shared with nobody unless the person says so.
+             * @default false
+             */
+            others: boolean;
+            /**
+             * @description Whether it holds text that is field-encrypted where it is kept.
+             * @default false
+             */
+            sensitive: boolean;
+        };
         /** @description A person in a workspace. */
         Member: {
             /** @description The name they go by. */
@@ -1563,6 +1586,8 @@ export interface components {
             ended?: components["schemas"]["RunEnd"] | null;
             /** @description Its id. */
             id: components["schemas"]["MessageId"];
+            /** @description What bounds its text: for a reply, the join of all that was put before the model. */
+            labels?: components["schemas"]["Labels"];
             /**
              * Format: int64
              * @description 1, 2, 3 … in the conversation.
@@ -1584,6 +1609,8 @@ export interface components {
             conversation_id: components["schemas"]["ConversationId"];
             /** @description When it was written. */
             created_at: components["schemas"]["Timestamp"];
+            /** @description What bounds its text. */
+            labels?: components["schemas"]["Labels"];
             /** @description The message. */
             message_id: components["schemas"]["MessageId"];
             /** @description Who wrote it. */
@@ -1857,8 +1884,11 @@ export interface components {
                 conversation_id: components["schemas"]["ConversationId"];
                 /** @description When it was stored. */
                 created_at: components["schemas"]["Timestamp"];
+                ended?: components["schemas"]["RunEnd"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["MessageId"];
+                /** @description What bounds its text: for a reply, the join of all that was put before the model. */
+                labels?: components["schemas"]["Labels"];
                 /**
                  * Format: int64
                  * @description 1, 2, 3 … in the conversation.
@@ -1885,6 +1915,8 @@ export interface components {
                 conversation_id: components["schemas"]["ConversationId"];
                 /** @description When it was written. */
                 created_at: components["schemas"]["Timestamp"];
+                /** @description What bounds its text. */
+                labels?: components["schemas"]["Labels"];
                 /** @description The message. */
                 message_id: components["schemas"]["MessageId"];
                 /** @description Who wrote it. */
@@ -1936,6 +1968,8 @@ export interface components {
                 created_at: components["schemas"]["Timestamp"];
                 /** @description Its id. */
                 id: components["schemas"]["RunId"];
+                /** @description The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse. */
+                labels?: components["schemas"]["Labels"];
                 /**
                  * Format: int64
                  * @description The `seq` of its newest event.
@@ -2126,6 +2160,8 @@ export interface components {
             created_at: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: components["schemas"]["RunId"];
+            /** @description The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse. */
+            labels?: components["schemas"]["Labels"];
             /**
              * Format: int64
              * @description The `seq` of its newest event.
