@@ -507,7 +507,7 @@ async fn an_agent_that_was_switched_off_sees_no_row() {
         .unwrap();
     let mut owner = db.owner().await;
     // An agent works in a run.
-    let run: String = sqlx::query_scalar("update duet.run set status = 'running' returning id::text")
+    let run: String = sqlx::query_scalar("update duet.run set status = 'running', lease_token = gen_random_uuid(), lease_until = 'infinity', lease_millis = 60000 returning id::text")
         .fetch_one(&mut owner)
         .await
         .unwrap();
