@@ -148,7 +148,7 @@ fn conversations_are_renamed_archived_and_deleted() {
         let memory = asked["remembered"][0].as_str().unwrap();
         let renamed = home.run(["conversation", "rename", "last", "About", round, "--json"]).json();
         assert_eq!(renamed["title"], format!("About {round}"));
-        home.run(["conversation", "rename", id, " "]).refused(2, &["title"]);
+        home.run(["conversation", "rename", id, " "]).refused(2, &["name"]);
         home.run(["conversation", "archive", id]).ok();
         let listed = || home.run(["conversation", "list"]).ok();
         assert!(!listed().contains(id));
