@@ -110,7 +110,8 @@ begin
     select t.receipt into receipt from duet.memory_tombstone t where t.workspace_id = workspace and t.memory_id = memory;
     if found then
         return private.ok(receipt);
-    elsif exists (select from duet.memory_tombstone t where t.workspace_id = workspace and t.redaction_id = redaction) then
+    elsif exists (select from duet.memory_tombstone t
+                  where t.workspace_id = workspace and t.redaction_id = redaction and t.redacted_by = me) then
         -- Whoever decides on a notice decides on what it names, and on nothing that was added to it later.
         return private.refused('conflict', 'A redaction with that id is done already. Choose another id.');
     end if;
