@@ -225,7 +225,7 @@ impl Memories {
     }
 
     /// Embeds what has no vector of the current model yet: memories written while the embedder was away, and all of them after
-    /// the model was changed (M3). A text that the embedder refuses is put off and keeps nothing else from its vector. Returns when
+    /// the model was changed. A text that the embedder refuses is put off and keeps nothing else from its vector. Returns when
     /// nothing is left, or when the embedder does not work; call it again later.
     pub async fn embed_backlog(&self, progress: &(dyn Fn(EmbeddingProgress) + Send + Sync)) -> StoreResult<BacklogReport> {
         let mut report = BacklogReport::default();

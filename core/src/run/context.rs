@@ -1,6 +1,6 @@
 //! What the model reads: gathered once per turn by reference ([`gather`]), turned into a prompt for each model call
 //! ([`prompt`]). Rebuilding from references means that a memory redacted in between, or one that may not reach this
-//! model (M10), is not in the prompt. Nothing is in it whose labels are not among the run's: those are on record before.
+//! model, is not in the prompt. Nothing is in it whose labels are not among the run's: those are on record before.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 

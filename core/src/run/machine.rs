@@ -198,7 +198,7 @@ impl TurnState {
         matches!(self.phase, Phase::Finish { .. } | Phase::Ended { .. })
     }
 
-    /// What bounds all that has reached the model in this turn, and from there on all that it writes (P4).
+    /// What bounds all that has reached the model in this turn, and from there on all that it writes.
     pub fn labels(&self) -> Labels {
         let context = self.context.as_ref().map(|context| context.labels);
         let read = self.results().map(|(_, output)| output.labels);
