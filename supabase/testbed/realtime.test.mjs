@@ -80,15 +80,13 @@ async function makeRun(id, person) {
     user_id: PEOPLE[person],
     agent_id: id,
     status: "queued",
-    attempt: 1,
     last_seq: 1,
-    last_hash: `\\x${"00".repeat(32)}`,
     created_at: new Date().toISOString(),
     updated_at: new Date().toISOString(),
   };
   await database.begin(async (tx) => {
     await tx.unsafe("set local session_replication_role = replica");
-    await tx`insert into duet.run select * from jsonb_populate_record(null::duet.run, ${tx.json(row)})`;
+    await tx`insert into duet.run ${tx(row)}`;
   });
 }
 

@@ -15,7 +15,7 @@ export function Notices({ workspace, header }: { workspace: string; header: Reac
   return (
     <>
       {header}
-      <div className="relative min-h-0 flex-1 overflow-y-auto px-5 pb-16 wide:px-8">
+      <div className="scroller min-h-0 flex-1 px-5 pb-16 wide:px-8">
         <div className="mx-auto max-w-2xl space-y-6 pt-2">
           {notices.isPending && <p className="text-ink-3">Loading…</p>}
           {notices.error && (
