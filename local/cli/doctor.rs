@@ -9,7 +9,7 @@ use std::{
 use axum::http::Method;
 use clap::Args;
 use duet_core::{
-    domain::{Embedding, ModelFailure},
+    domain::Embedding,
     ports::{ChatMessage, ChatRequest, EmbedPurpose, Embedder, ModelDirectory, ModelEvent},
 };
 use futures::StreamExt;
@@ -373,11 +373,10 @@ async fn model(models: &Arc<dyn ModelDirectory>, no_network: bool) -> Check {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(Ok(())) => Check::ok(name, format!("{default} answers")),
         Ok(Err(error)) => {
-            let fix = match error.failure {
-                ModelFailure::Unauthorized => "Check the key that the provider's setting points to.",
-                ModelFailure::UnknownModel => "Check the model's name in `models.default`.",
-                _ => "Check that the provider runs and that its `base_url` is right.",
-            };
+            let fix = error
+                .advice
+                .as_deref()
+                .unwrap_or("Check that the provider runs and that its `base_url` is right.");
             Check::problem(name, format!("{default}: {}", error.message), fix)
         }
         Err(_) => Check::problem(

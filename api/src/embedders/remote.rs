@@ -169,12 +169,12 @@ struct OpenAiItem {
 /// What a caller can do about it: try again, or mend the configuration.
 fn embed_error(error: ModelError) -> EmbedError {
     match error.failure {
-        ModelFailure::Unreachable | ModelFailure::TimedOut | ModelFailure::Busy => EmbedError::Unavailable(error.message),
+        ModelFailure::Unreachable | ModelFailure::TimedOut | ModelFailure::Busy => EmbedError::Unavailable(error.in_full()),
         ModelFailure::Malformed
         | ModelFailure::Limited
         | ModelFailure::Unauthorized
         | ModelFailure::UnknownModel
-        | ModelFailure::Rejected => EmbedError::Misconfigured(error.message),
+        | ModelFailure::Rejected => EmbedError::Misconfigured(error.in_full()),
     }
 }
 

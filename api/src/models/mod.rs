@@ -75,7 +75,7 @@ impl Models {
         };
         models
             .model(&config.default)
-            .map_err(|error| anyhow::anyhow!("`models.default`: {}", error.message))?;
+            .map_err(|error| anyhow::anyhow!("`models.default`: {}", error.in_full()))?;
         Ok(models)
     }
 
@@ -156,17 +156,18 @@ impl Models {
             Ok(format!("`{model}` is there and answers at {}.", endpoint.place()))
         } else {
             let fix = match config.kind {
-                ProviderKind::Ollama => format!("run `ollama pull {wanted}`"),
-                _ => "check the model's name".into(),
+                ProviderKind::Ollama => format!("Run `ollama pull {wanted}`."),
+                _ => "Check the model's name.".into(),
             };
             Err(ModelError::new(
                 ModelFailure::UnknownModel,
                 format!(
-                    "`{}` at {} answers, but does not list `{wanted}`: {fix}.",
+                    "{} at {} answers, but does not list {wanted}.",
                     endpoint.name,
                     endpoint.place()
                 ),
-            ))
+            )
+            .advise(fix))
         }
     }
 
@@ -214,11 +215,12 @@ impl Models {
         let known = self.provider_names().join("`, `");
         ModelError::new(
             ModelFailure::UnknownModel,
-            format!(
-                "No provider `{0}` is configured for the model `{model}`: use one of `{known}`, or add `[models.providers.{0}]` with its `kind` and `base_url`.",
-                model.provider()
-            ),
+            format!("Duet does not know the provider {} of the model {model}.", model.provider()),
         )
+        .advise(format!(
+            "Use one of `{known}`, or add `[models.providers.{}]` with its `kind` and `base_url`.",
+            model.provider()
+        ))
     }
 }
 
@@ -234,7 +236,7 @@ impl ModelDirectory for Models {
             }
             return Err(ModelError::new(
                 ModelFailure::UnknownModel,
-                format!("There is no model `{model}`; the built-in fallback is `{}`.", offline_ref()),
+                format!("There is no model {model}; the built-in fallback is {}.", offline_ref()),
             ));
         }
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,12 +26,13 @@ fn unknown_names_say_what_to_do() {
     let error = model(&models, "groq/llama").err().unwrap();
     assert_eq!(error.failure, ModelFailure::UnknownModel);
     for part in [
-        "`groq`",
+        "groq/llama",
         "`offline`, `anthropic`, `ollama`, `openai`",
         "[models.providers.groq]",
     ] {
-        assert!(error.message.contains(part), "{}", error.message);
+        assert!(error.in_full().contains(part), "{}", error.in_full());
     }
+    assert!(!error.message.contains('`'), "{}", error.message);
     assert!(model(&models, "offline/gpt").err().unwrap().message.contains("offline/rules"));
 }
 
@@ -108,5 +109,5 @@ async fn a_missing_key_names_the_variable() {
     let models = models(unset).unwrap();
     let error = models.check(&"x/y".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.failure, ModelFailure::Unauthorized);
-    assert!(error.message.contains("env:DUET_TEST_SURELY_UNSET"), "{}", error.message);
+    assert!(error.in_full().contains("env:DUET_TEST_SURELY_UNSET"), "{}", error.in_full());
 }

@@ -51,13 +51,10 @@ impl Endpoint {
         let Some(pointer) = &self.key else { return Ok(None) };
         self.secrets.resolve(pointer).map(Some).map_err(|error| {
             let message = match &error {
-                SecretError::Missing { .. } => format!("There is no key for `{}`: {error}.", self.name),
-                _ => format!(
-                    "The key of `{}` cannot be had (`{}.api_key`): {error}.",
-                    self.name, self.section
-                ),
+                SecretError::Missing { .. } => format!("Duet has no key for {}.", self.name),
+                _ => format!("Duet cannot read its key for {}.", self.name),
             };
-            ModelError::new(ModelFailure::Unauthorized, message)
+            ModelError::new(ModelFailure::Unauthorized, message).advise(format!("`{}.api_key`: {error}.", self.section))
         })
     }
 
@@ -83,13 +80,13 @@ impl Endpoint {
         ModelError::new(
             ModelFailure::TimedOut,
             format!(
-                "`{}` at {} said nothing for {} s; try again, or raise `{}.{setting}`.",
+                "{} at {} sent nothing for {} seconds. Try again.",
                 self.name,
                 self.place(),
                 waited.as_secs_f32().round().max(1.0),
-                self.section
             ),
         )
+        .advise(format!("If it needs longer, raise `{}.{setting}`.", self.section))
     }
 
     /// The error for an answer that holds more than any reply may.
@@ -97,7 +94,7 @@ impl Endpoint {
         ModelError::new(
             ModelFailure::Limited,
             format!(
-                "`{}` at {} sent more than a reply can hold; the rest was not read.",
+                "{} at {} sent more than a reply can hold; the rest was not read.",
                 self.name,
                 self.place()
             ),
@@ -106,15 +103,8 @@ impl Endpoint {
 
     /// The error for an answer that is not what the provider should speak.
     pub fn malformed(&self, what: &str) -> ModelError {
-        ModelError::new(
-            ModelFailure::Malformed,
-            format!(
-                "`{}` at {} {what}; check that `{}.base_url` and `kind` fit the server.",
-                self.name,
-                self.place(),
-                self.section
-            ),
-        )
+        ModelError::new(ModelFailure::Malformed, format!("{} at {} {what}.", self.name, self.place()))
+            .advise(format!("Check that `{}.base_url` and `kind` fit the server.", self.section))
     }
 
     /// The error for a stream that ended before its end.
@@ -122,7 +112,7 @@ impl Endpoint {
         ModelError::new(
             ModelFailure::Unreachable,
             format!(
-                "The connection to `{}` at {} broke off in mid-reply; try again.",
+                "The connection to {} at {} broke off in mid-reply. Try again.",
                 self.name,
                 self.place()
             ),
@@ -138,97 +128,78 @@ impl Endpoint {
             return ModelError::new(
                 ModelFailure::Unauthorized,
                 format!(
-                    "The request to `{}` could not be made: its key holds characters that a header cannot carry; check `{}.api_key`.",
-                    self.name, self.section
+                    "Duet's key for {} cannot be one: it holds characters that no key has.",
+                    self.name
                 ),
-            );
+            )
+            .advise(format!("Check `{}.api_key`.", self.section));
         }
-        let advice = if crate::http::is_local(&self.base) {
-            format!("Is it running? If it is elsewhere, set `{}.base_url`", self.section)
+        let first = if crate::http::is_local(&self.base) {
+            "Check that it is running."
         } else {
-            format!("Check the network and `{}.base_url`", self.section)
+            "Check the network."
         };
         ModelError::new(
             ModelFailure::Unreachable,
-            format!(
-                "Could not reach `{}` at {}{}. {advice}.",
-                self.name,
-                self.place(),
-                cause(error)
-            ),
+            format!("Could not reach {} at {}{}. {first}", self.name, self.place(), cause(error)),
         )
+        .advise(format!("If it is elsewhere, set `{}.base_url`.", self.section))
     }
 
     /// The error for a refusal. `model` is what was asked for.
     pub fn refused(&self, refusal: &Refusal, model: &str) -> ModelError {
-        let (name, section) = (&self.name, &self.section);
+        let (name, section, place) = (&self.name, &self.section, self.place());
         let status = refusal.shown();
-        let (failure, message) = match refusal.kind() {
-            RefusalKind::Key => {
-                let fix = match &self.key {
-                    Some(pointer) => format!("check the key at {pointer} (`{section}.api_key`)"),
-                    None => format!("set `{section}.api_key` to `env:NAME` or `file:/path`"),
-                };
-                (
-                    ModelFailure::Unauthorized,
-                    format!("`{name}` refused the key ({status}); {fix}."),
-                )
-            }
-            RefusalKind::NoSuchModel => (
+        let error = match refusal.kind() {
+            RefusalKind::Key => ModelError::new(ModelFailure::Unauthorized, format!("{name} refused Duet's key ({status})."))
+                .advise(match &self.key {
+                    Some(pointer) => format!("Check the key at {pointer} (`{section}.api_key`)."),
+                    None => format!("Set `{section}.api_key` to `env:NAME` or `file:/path`."),
+                }),
+            RefusalKind::NoSuchModel => ModelError::new(
                 ModelFailure::UnknownModel,
-                format!(
-                    "`{name}` at {} does not know the model `{model}` ({status}); check the model's name and `{section}.base_url`{}.",
-                    self.place(),
-                    if refusal.ollama {
-                        format!(", or run `ollama pull {model}`")
-                    } else {
-                        String::new()
-                    }
-                ),
-            ),
-            RefusalKind::NoCredit => (
+                format!("{name} at {place} does not know the model {model} ({status})."),
+            )
+            .advise(if refusal.ollama {
+                format!("Run `ollama pull {model}`, or check the model's name and `{section}.base_url`.")
+            } else {
+                format!("Check the model's name and `{section}.base_url`.")
+            }),
+            RefusalKind::NoCredit => ModelError::new(
                 ModelFailure::Rejected,
-                format!(
-                    "`{name}` says that the account has no credit left ({status}); see to its billing or choose another model."
-                ),
+                format!("{name} says that the account has no credit left ({status}). Top it up, or choose another model."),
             ),
-            RefusalKind::Busy => (
+            RefusalKind::Busy => ModelError::new(
                 ModelFailure::Busy,
-                format!("`{name}` has too much to do or limits this key ({status}); wait and try again."),
+                format!("{name} is too busy or limits this key ({status}). Wait a moment, then try again."),
             ),
-            RefusalKind::TooLong => (
+            RefusalKind::TooLong => ModelError::new(
                 ModelFailure::Rejected,
                 format!(
-                    "This conversation is too long for `{name}/{model}` ({status}); start a new conversation or choose a model with a larger context."
+                    "This conversation is too long for {name}/{model} ({status}). Start a new conversation, or choose a model with a larger context."
                 ),
             ),
-            RefusalKind::Slow => (
+            RefusalKind::Slow => ModelError::new(
                 ModelFailure::TimedOut,
-                format!("`{name}` gave up waiting for the model ({status}); try again."),
+                format!("{name} gave up waiting for the model ({status}). Try again."),
             ),
-            RefusalKind::Broken => (
+            RefusalKind::Broken => ModelError::new(
                 ModelFailure::Unreachable,
-                format!(
-                    "`{name}` at {} has trouble of its own ({status}); try again later.",
-                    self.place()
-                ),
+                format!("{name} at {place} has a problem of its own ({status}). Try again later."),
             ),
-            RefusalKind::Moved => (
+            RefusalKind::Moved => ModelError::new(
                 ModelFailure::Rejected,
-                format!(
-                    "`{name}` at {} answers with a redirect ({status}), which is not followed; set `{section}.base_url` to the final address.",
-                    self.place()
-                ),
-            ),
-            RefusalKind::Other => (
+                format!("{name} at {place} redirects to another address ({status}), which Duet does not follow."),
+            )
+            .advise(format!("Set `{section}.base_url` to the final address.")),
+            RefusalKind::Other => ModelError::new(
                 ModelFailure::Rejected,
-                format!("`{name}` refused the request for `{model}` ({status}); the model may not support what was asked."),
+                format!("{name} refused the request for {model} ({status}). The model may not support what was asked."),
             ),
         };
         ModelError {
-            failure,
-            message,
             retry_after_ms: refusal.retry_after_ms,
+            ..error
         }
     }
 }

@@ -103,8 +103,8 @@ async fn what_is_no_embedding_is_refused() {
         (EmbedFault::WrongDimensions, "embedder.dimensions"),
         (EmbedFault::Zero, "without a direction"),
         (EmbedFault::Malformed, "no list of embeddings"),
-        (EmbedFault::Status(401), "refused the key"),
-        (EmbedFault::Status(404), "does not know the model `scripted`"),
+        (EmbedFault::Status(401), "refused Duet's key"),
+        (EmbedFault::Status(404), "does not know the model scripted"),
         (EmbedFault::Status(400), "refused the request"),
     ];
     for kind in KINDS {
@@ -132,7 +132,7 @@ async fn what_is_no_embedding_is_refused() {
         ..config(&server, EmbedderKind::Ollama)
     };
     match embedder(&gone).embed(EmbedPurpose::Query, &texts(1)).await {
-        Err(EmbedError::Unavailable(message)) => assert!(message.contains("Could not reach `ollama`"), "{message}"),
+        Err(EmbedError::Unavailable(message)) => assert!(message.contains("Could not reach ollama"), "{message}"),
         other => panic!("{other:?}"),
     }
 }

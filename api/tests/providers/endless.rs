@@ -94,7 +94,7 @@ async fn what_says_nothing_is_not_waited_for() {
                     "{context}"
                 );
                 assert!(
-                    error.failure == ModelFailure::Malformed || error.message.contains(&format!(".{setting}")),
+                    error.failure == ModelFailure::Malformed || error.in_full().contains(&format!(".{setting}")),
                     "{context}"
                 );
                 assert_eq!(text_of(&events), if beginning.is_empty() { "" } else { "Hello" }, "{context}");

@@ -143,8 +143,9 @@ pub struct Price {
 }
 
 impl Price {
-    /// Cost of a usage in micro-US-dollars, rounded up.
+    /// Cost of a usage in micro-US-dollars, rounded up; at most what every JSON reader can hold (2^53 - 1).
     pub fn cost_micros(&self, usage: &Usage) -> u64 {
+        const MOST: u64 = (1 << 53) - 1;
         let plain = usage
             .input_tokens
             .saturating_sub(usage.cached_input_tokens.saturating_add(usage.cache_write_tokens));
@@ -152,6 +153,6 @@ impl Price {
             + u128::from(usage.output_tokens) * u128::from(self.output)
             + u128::from(usage.cached_input_tokens) * u128::from(self.cached_input)
             + u128::from(usage.cache_write_tokens) * u128::from(self.cache_write);
-        u64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+        u64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(MOST).min(MOST)
     }
 }

@@ -89,8 +89,10 @@ pub enum ModelEvent {
 pub struct ModelError {
     /// What kind.
     pub failure: ModelFailure,
-    /// One sentence that says what to do. No secret, no prompt, no reply text.
+    /// What is wrong, for the person who asked, who may not be the one who can mend it. No secret, no prompt, no reply text.
     pub message: String,
+    /// What whoever runs Duet can do about it, where there is something: a sentence that may name settings.
+    pub advice: Option<String>,
     /// How long the provider asked to wait.
     pub retry_after_ms: Option<u64>,
 }
@@ -101,7 +103,22 @@ impl ModelError {
         Self {
             failure,
             message: message.into(),
+            advice: None,
             retry_after_ms: None,
+        }
+    }
+
+    /// The same with what whoever runs Duet can do about it.
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// All of it, for whoever runs Duet.
+    pub fn in_full(&self) -> String {
+        match &self.advice {
+            Some(advice) => format!("{} {advice}", self.message),
+            None => self.message.clone(),
         }
     }
 }

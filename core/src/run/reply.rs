@@ -6,7 +6,7 @@ use futures::{
     FutureExt, StreamExt,
     future::{BoxFuture, Either},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{context, drive::Drive, driver::DriveError, machine::TurnState};
 use crate::{
@@ -233,9 +233,14 @@ fn failed(step: u32, attempt: u32, error: ModelError) -> NewEvent {
     debug!(failure = %error.failure, step, attempt, "the model call failed");
     let ModelError {
         failure,
-        message,
+        mut message,
+        advice,
         retry_after_ms,
     } = error;
+    if let Some(advice) = advice {
+        warn!(%failure, advice, "{message}");
+        message.push_str(" Duet's log says what to do.");
+    }
     RunEvent::ModelFailed {
         step,
         attempt,
@@ -247,7 +252,7 @@ fn failed(step: u32, attempt: u32, error: ModelError) -> NewEvent {
 }
 
 fn out_of_time(state: &TurnState) -> String {
-    format!("The turn took its {} seconds.", state.limits.max_seconds)
+    format!("This reply took all of its {} seconds.", state.limits.max_seconds)
 }
 
 /// What may still come in one model call.
@@ -336,7 +341,7 @@ impl Incoming {
     fn call(&mut self, call: ToolCall) -> Result<(), String> {
         let limits = &self.room.limits;
         if self.calls.len() >= self.room.calls {
-            return Err(format!("The turn used its {} tool calls.", limits.max_calls));
+            return Err(format!("This reply used all of its {} tool calls.", limits.max_calls));
         }
         if self.calls.len() >= limits.max_calls_per_reply as usize {
             return Err(format!(
@@ -495,7 +500,7 @@ mod tests {
             max_calls: 3,
             ..TurnLimits::default()
         };
-        assert_eq!(after(few, 0), (3, "The turn used its 3 tool calls.".into()));
+        assert_eq!(after(few, 0), (3, "This reply used all of its 3 tool calls.".into()));
         assert_eq!(after(TurnLimits::default(), 60_000).0, 1);
     }
 

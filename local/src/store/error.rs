@@ -131,7 +131,7 @@ pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
             "the connection of agents does not reach it",
         )),
         ErrorCode::ConstraintViolation => constraint(failure, message),
-        ErrorCode::TooBig => StoreError::invalid("That is too large to store."),
+        ErrorCode::TooBig => StoreError::invalid("That is too large to store. Shorten it."),
         _ => {
             tracing::error!(error = %describe(error), "SQLite refused a statement");
             StoreError::unavailable("The data file could not do that. Run `duet doctor`.")
