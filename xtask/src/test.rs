@@ -57,6 +57,13 @@ const STAGES: &[Stage] = &[
         counts: false,
         run: |_| tree::check(&place::root()),
     },
+    // The program embeds the web app: what is compiled before it is built is compiled again.
+    Stage {
+        name: "web",
+        about: "web app: types, lints, build, unit tests, bundle",
+        counts: true,
+        run: web,
+    },
     Stage {
         name: "clippy",
         about: "Rust lints; a warning is an error",
@@ -74,12 +81,6 @@ const STAGES: &[Stage] = &[
         about: "generated files are as they would be generated now",
         counts: false,
         run: |_| generate::check(),
-    },
-    Stage {
-        name: "web",
-        about: "web app: types, lints, build, unit tests, bundle",
-        counts: true,
-        run: web,
     },
     Stage {
         name: "rust",
