@@ -46,9 +46,12 @@ async function chat({ page, duet }) {
   await lastReply(page).locator(".prose").waitFor();
 }
 const drawer = async ({ page }) => {
-  const button = page.getByRole("button", { name: "Conversations" });
+  const button = page.getByRole("button", { name: "Conversations", exact: true });
+  const list = page.getByRole("navigation", { name: "Conversations" });
+  // A page that was just loaded has neither for a moment.
+  await button.or(list).first().waitFor();
   if (await button.isVisible()) await button.click();
-  await page.getByRole("navigation", { name: "Conversations" }).waitFor();
+  await list.waitFor();
 };
 const basis = async (scene) => {
   await chat(scene);

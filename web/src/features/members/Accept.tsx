@@ -79,7 +79,7 @@ function Stop({ children, onAgain }: { children: ReactNode; onAgain?: () => void
     <div className="space-y-6">
       <h1 className="font-serif text-3xl tracking-tight text-balance">This invitation can’t be used</h1>
       <Notice actions={onAgain && <Button onClick={onAgain}>Try again</Button>}>{children}</Notice>
-      <a href="/" className="inline-block text-accent underline underline-offset-4">
+      <a href="/" className="target inline-flex items-center text-accent underline underline-offset-4">
         Go to Duet
       </a>
     </div>

@@ -56,7 +56,7 @@ function Item({ workspace, notice }: { workspace: string; notice: PersonalNotice
               to="/chat/$conversationId"
               params={{ conversationId: reply.conversation_id }}
               search={{ message: reply.message_id }}
-              className="underline [overflow-wrap:anywhere]"
+              className="target inline-flex items-center underline [overflow-wrap:anywhere]"
             >
               {reply.title || "Untitled chat"}
             </Link>
