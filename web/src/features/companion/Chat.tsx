@@ -14,7 +14,7 @@ import { withoutLabel } from "./offline";
 import { agentsQuery } from "./queries";
 import { Reply, type ReplyView } from "./Reply";
 import { Scroller } from "./Scroller";
-import { answered, type ConversationState, doing, useConversation } from "./useConversation";
+import { type ConversationState, doing, questionOf, useConversation } from "./useConversation";
 import { useTarget } from "./useTarget";
 
 type Props = {
@@ -63,7 +63,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
     setSent((count) => count + 1);
     state.retry(message, mode);
   };
-  const again = (message: Message) => send({ text: message.text, key: newId() });
+  const again = (text: string) => send({ text, key: newId() });
 
   const missing = [state.conversation.error, state.stored.error].some(
     (error) => error instanceof Problem && error.status === 404,
@@ -104,7 +104,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
             message={message}
             busy={state.retrying || !idle}
             onRetry={message === asked ? () => retry(message.id, "restart") : undefined}
-            onAgain={() => again(message)}
+            onAgain={() => again(message.text)}
           />,
         );
       }
@@ -121,7 +121,16 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           labelled={labelled}
           marked={message.id === marked}
         >
-          {message === last && !state.running && <Unfinished message={message} state={state} onRetry={retry} />}
+          {(message !== last || !state.running) && (
+            <Unfinished
+              message={message}
+              question={questionOf(state.messages, message)}
+              newest={message === last}
+              busy={state.retrying || (message !== last && !idle)}
+              onRetry={retry}
+              onAgain={again}
+            />
+          )}
         </Answer>
       </Contained>,
     );
@@ -257,42 +266,53 @@ function liveView(state: ConversationState): ReplyView {
 }
 
 const partial: Partial<Record<Message["status"], string>> = {
-  stopped: "You stopped this reply. What was written is kept.",
-  interrupted: "Duet was interrupted while writing this reply. What was written is kept.",
-  limited: "This reply reached its limit. What was written is kept.",
+  stopped: "You stopped this reply.",
+  interrupted: "Duet was interrupted while writing this reply.",
+  limited: "This reply reached its limit.",
 };
 
-/** Below a reply that is not whole: why, and how to continue. */
+/** Below a reply that is not whole: why, and how to continue. Below an older one: why, and a way to ask once more. */
 function Unfinished({
   message,
-  state,
+  question,
+  newest,
+  busy,
   onRetry,
+  onAgain,
 }: {
   message: Message;
-  state: ConversationState;
+  /** What it answers; `text` is absent where that is further up than the page has read. */
+  question: { id: string; text?: string } | undefined;
+  newest: boolean;
+  busy: boolean;
   onRetry: (message: string, mode: "restart" | "continue") => void;
+  onAgain: (text: string) => void;
 }) {
   const why = partial[message.status];
-  const question = answered(state.messages, message);
   if (!why || !question) return null;
+  const { id, text } = question;
+  const actions = newest ? (
+    <>
+      {message.status !== "limited" && (
+        <Button look="primary" busy={busy} onClick={() => onRetry(id, "continue")}>
+          <Onward /> Continue
+        </Button>
+      )}
+      <Button disabled={busy} onClick={() => onRetry(id, "restart")}>
+        <Retry /> Answer again
+      </Button>
+    </>
+  ) : (
+    text && (
+      <Button disabled={busy} onClick={() => onAgain(text)}>
+        <Retry /> Send again
+      </Button>
+    )
+  );
   return (
     <div className="mt-3">
-      <Notice
-        tone="calm"
-        actions={
-          <>
-            {message.status !== "limited" && (
-              <Button look="primary" busy={state.retrying} onClick={() => onRetry(question, "continue")}>
-                <Onward /> Continue
-              </Button>
-            )}
-            <Button disabled={state.retrying} onClick={() => onRetry(question, "restart")}>
-              <Retry /> Answer again
-            </Button>
-          </>
-        }
-      >
-        {why} {message.ended?.reason}
+      <Notice tone="calm" actions={actions}>
+        {message.ended?.reason ?? why} What was written is kept.
       </Notice>
     </div>
   );

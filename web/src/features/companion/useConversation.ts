@@ -129,6 +129,11 @@ export function doing(live: LiveReply): string {
   return live.text ? "" : "thinking…";
 }
 
-/** The message that a reply answers, among those shown. */
-export const answered = (messages: Message[], reply: Message) =>
-  reply.parent_id ?? messages.findLast((one) => one.role === "user" && one.ordinal < reply.ordinal)?.id;
+/** The message that a reply answers; its text where it is among those shown. */
+export function questionOf(messages: Message[], reply: Message): { id: string; text?: string } | undefined {
+  const parent = reply.parent_id;
+  const among = parent
+    ? messages.find((one) => one.id === parent)
+    : messages.findLast((one) => one.role === "user" && one.ordinal < reply.ordinal);
+  return among ?? (parent ? { id: parent } : undefined);
+}
