@@ -12,6 +12,7 @@ import {
   replies,
   screenshots,
 } from "./support/browser.mjs";
+import { redacted } from "./support/redacted.mjs";
 import { scenes } from "./support/scenes.mjs";
 
 const screens = {
@@ -79,6 +80,16 @@ const pages = {
     ({ page }) => page.getByRole("heading", { name: "Welcome back" }).waitFor(),
     { signedIn: false, at: "/sign-in" },
   ],
+  "wrong-password": [
+    async ({ page, owner, watch }) => {
+      watch.expect(/status of 401/);
+      await page.getByLabel("Email").fill(owner.email);
+      await page.getByLabel("Password").fill("not this one");
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByText("Wrong email or password").waitFor();
+    },
+    { signedIn: false, at: "/sign-in" },
+  ],
   "new-chat": [({ page }) => page.getByRole("heading", { name: "Ada" }).waitFor()],
   chat: [chat],
   basis: [basis],
@@ -128,6 +139,34 @@ const pages = {
       await page.goto(`${duet.url}/settings/members`);
       await page.getByText("No open invitations.").waitFor();
     },
+  ],
+  notices: [
+    async (scene) => {
+      await redacted(scene, 2);
+      await scene.page.goto(`${scene.duet.url}/settings/notices`);
+      await scene.page.getByRole("button", { name: "Remove replies" }).waitFor();
+    },
+  ],
+  "notices-banner": [redacted],
+  "no-notices": [({ page }) => page.getByText("Nothing to review.").waitFor(), { at: "/settings/notices" }],
+  "older-failures": [
+    async ({ page, duet }) => {
+      await page.goto(duet.url + (await duet.talk("refuse this", "break off", "Hello!")));
+      await eventually(() => page.getByRole("button", { name: "Send again" }).count(), 2);
+    },
+    {
+      model: (question) => {
+        if (question.includes("refuse")) return { status: 400, message: "no" };
+        return question.includes("break") ? ["Once upon a time", "break"] : "Good morning. How did you sleep?";
+      },
+    },
+  ],
+  failure: [
+    async ({ page, duet }) => {
+      await page.goto(duet.url + (await duet.talk("Hello!")));
+      await page.getByRole("button", { name: "Try again" }).waitFor();
+    },
+    { model: () => ({ status: 401, message: "no" }) },
   ],
   "no-conversation": [
     async ({ page, duet, watch }) => {

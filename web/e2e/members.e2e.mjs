@@ -5,6 +5,7 @@ import {
   checkAccessibility,
   desktop,
   eventually,
+  guest,
   owner,
   phone,
   said,
@@ -14,8 +15,6 @@ import {
   writing,
 } from "./support/browser.mjs";
 import { scenes } from "./support/scenes.mjs";
-
-const guest = { name: "Bea", email: "bea@example.org", password: "a quiet river at night" };
 
 const people = (page) => page.getByRole("list", { name: "Members" }).getByRole("listitem");
 const invitations = (page) => page.getByRole("list", { name: "Open invitations" }).getByRole("listitem");
