@@ -24,7 +24,7 @@ describe("talking with the companion", () => {
       await say(page, fact);
       await openBasis(lastReply(page));
       await lastReply(page).locator('[data-memory="remembered"]', { hasText: fact }).waitFor();
-      await lastReply(page).getByText("Kept a memory").first().waitFor();
+      await lastReply(page).getByText("Saved a memory").first().waitFor();
     }
     await eventually(() => replies(page).count(), 2);
   });

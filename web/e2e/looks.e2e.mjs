@@ -115,7 +115,7 @@ const pages = {
       await drawer(scene);
       await scene.page.getByRole("button", { name: /^Actions for/ }).focus();
       await scene.page.keyboard.press("Enter");
-      await scene.page.getByRole("dialog").getByRole("button", { name: "Archive" }).click();
+      await scene.page.getByRole("dialog").getByRole("button", { name: "Archive", exact: true }).click();
       await scene.page.getByRole("button", { name: "Undo" }).waitFor();
     },
   ],
@@ -172,7 +172,7 @@ const pages = {
     async ({ page, duet, watch }) => {
       watch.expect(/status of 404/);
       await page.goto(`${duet.url}/chat/00000000-0000-7000-8000-000000000000`);
-      await page.getByText("This conversation does not exist").waitFor();
+      await page.getByText("This conversation doesn’t exist").waitFor();
     },
   ],
   "not-found": [

@@ -12,6 +12,7 @@ import type { Draft } from "./drafts";
 import { NotSent } from "./NotSent";
 import { withoutLabel } from "./offline";
 import { agentsQuery } from "./queries";
+import { Reason } from "./Reason";
 import { Reply, type ReplyView } from "./Reply";
 import { Scroller } from "./Scroller";
 import { type ConversationState, doing, questionOf, useConversation } from "./useConversation";
@@ -20,6 +21,8 @@ import { useTarget } from "./useTarget";
 type Props = {
   workspace: string;
   conversationId: string;
+  /** Whether the person is an owner of the workspace. */
+  owner: boolean;
   /** A message to show first, of a search hit or a memory's source. */
   target?: string;
   /** Changes each time the page is led to, also to the same message. */
@@ -28,7 +31,7 @@ type Props = {
   header: (title: string) => ReactNode;
 };
 
-export function Chat({ workspace, conversationId, target, visit, memories, header }: Props) {
+export function Chat({ workspace, conversationId, owner, target, visit, memories, header }: Props) {
   const state = useConversation(workspace, conversationId);
   const agents = useQuery(agentsQuery(workspace));
   const [revision, setRevision] = useState(0);
@@ -74,7 +77,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
         {header("Conversation not found")}
         <div className="mx-auto w-full max-w-[44rem] px-5 pt-6">
           <Notice tone="calm" alert>
-            This conversation does not exist, or belongs to another workspace.
+            This conversation doesn’t exist, or it belongs to another workspace.
           </Notice>
         </div>
       </>
@@ -102,6 +105,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           <Unanswered
             key={`${message.id}/unanswered`}
             message={message}
+            owner={owner}
             busy={state.retrying || !idle}
             onRetry={message === asked ? () => retry(message.id, "restart") : undefined}
             onAgain={() => again(message.text)}
@@ -124,6 +128,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           {(message !== last || !state.running) && (
             <Unfinished
               message={message}
+              owner={owner}
               question={questionOf(state.messages, message)}
               newest={message === last}
               busy={state.retrying || (message !== last && !idle)}
@@ -274,6 +279,7 @@ const partial: Partial<Record<Message["status"], string>> = {
 /** Below a reply that is not whole: why, and how to continue. Below an older one: why, and a way to ask once more. */
 function Unfinished({
   message,
+  owner,
   question,
   newest,
   busy,
@@ -281,6 +287,7 @@ function Unfinished({
   onAgain,
 }: {
   message: Message;
+  owner: boolean;
   /** What it answers; `text` is absent where that is further up than the page has read. */
   question: { id: string; text?: string } | undefined;
   newest: boolean;
@@ -312,7 +319,7 @@ function Unfinished({
   return (
     <div className="mt-3">
       <Notice tone="calm" actions={actions}>
-        {message.ended?.reason ?? why} What was written is kept.
+        <Reason text={message.ended?.reason ?? why} owner={owner} /> What was written is kept.
       </Notice>
     </div>
   );
@@ -321,7 +328,7 @@ function Unfinished({
 const stuck: Record<string, string> = {
   cancelled: "You stopped the reply before anything was written.",
   interrupted: "Duet was interrupted before anything was written.",
-  needs_review: "An action was started, but Duet cannot tell whether it finished. Check before you try again.",
+  needs_review: "An action was started, but Duet can’t tell whether it finished. Check before you try again.",
   failed: "The reply could not be written.",
   parked: "Duet gave up on this reply after several attempts.",
 };
@@ -329,11 +336,13 @@ const stuck: Record<string, string> = {
 /** Below a message that got no reply: why, and a way to try again. The newest is answered again; an older one is sent anew. */
 function Unanswered({
   message,
+  owner,
   busy,
   onRetry,
   onAgain,
 }: {
   message: Message;
+  owner: boolean;
   busy: boolean;
   onRetry?: () => void;
   onAgain: () => void;
@@ -350,7 +359,7 @@ function Unanswered({
         </Button>
       }
     >
-      {message.ended?.reason ?? stuck[status] ?? "This message has no reply yet."}
+      <Reason text={message.ended?.reason ?? stuck[status] ?? "This message has no reply yet."} owner={owner} />
       {onRetry && " Your message is kept."}
     </Notice>
   );

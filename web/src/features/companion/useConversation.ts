@@ -4,6 +4,7 @@ import { cancelRun, retryMessage } from "~/api/endpoints";
 import type { Message, TurnReceipt } from "~/api/types";
 import type { Draft } from "./drafts";
 import { conversationQuery, messagesQuery, runQuery } from "./queries";
+import { withoutSettings } from "./reasons";
 import { forgetSending, send, useSending } from "./sending";
 import type { LiveReply } from "./stream/fold";
 import { useRun } from "./stream/useRun";
@@ -117,11 +118,11 @@ export type ConversationState = ReturnType<typeof useConversation>;
 /** What the companion is doing, as one says it. */
 export function doing(live: LiveReply): string {
   if (live.cancelRequested) return "stopping…";
-  if (live.trouble) return `${live.trouble.replace(/\.$/, "")} – trying again…`;
+  if (live.trouble) return `${withoutSettings(live.trouble).replace(/\.$|`/g, "")} – trying again…`;
   const tool = live.tools.findLast((one) => one.status === "started");
   if (tool) {
     if (tool.name === "recall") return "looking through memory…";
-    if (tool.name === "remember") return "keeping a memory…";
+    if (tool.name === "remember") return "saving a memory…";
     if (tool.name === "search_conversations") return "searching conversations…";
     return `using ${tool.name.replaceAll("_", " ")}…`;
   }

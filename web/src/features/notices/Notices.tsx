@@ -52,7 +52,7 @@ function Item({ workspace, notice }: { workspace: string; notice: PersonalNotice
       <p>
         A memory that {one ? "this reply" : "these replies"} relied on was redacted {when(notice.created_at)}.
       </p>
-      <ul className="mt-2 list-disc pl-5">
+      <ul className="mt-2 list-disc space-y-1 pl-5">
         {notice.replies.map((reply) => (
           <li key={reply.run_id}>
             <Link
@@ -61,7 +61,7 @@ function Item({ workspace, notice }: { workspace: string; notice: PersonalNotice
               search={{ message: reply.message_id }}
               className="target inline-flex items-center underline [overflow-wrap:anywhere]"
             >
-              {reply.title || "Untitled chat"}
+              {reply.title || "Untitled"}
             </Link>
           </li>
         ))}
