@@ -24,7 +24,7 @@ describe("talking with the companion", () => {
       await say(page, fact);
       await openBasis(lastReply(page));
       await lastReply(page).locator('[data-memory="remembered"]', { hasText: fact }).waitFor();
-      await lastReply(page).getByText("Kept a memory").first().waitFor();
+      await lastReply(page).getByText("Saved a memory").first().waitFor();
     }
     await eventually(() => replies(page).count(), 2);
   });
@@ -173,11 +173,39 @@ describe("talking with the companion", () => {
       await eventually(() => page.getByRole("button", { name: "Try again" }).count(), 0);
       await page.reload();
       await failure.waitFor();
+      // What is being written meanwhile is another message.
+      await composer(page).fill("Half a thought");
       await page.getByRole("button", { name: "Send again" }).click();
       await page.getByRole("button", { name: "Try again" }).waitFor();
       await eventually(() => said(page, "broken").count(), 2);
       await eventually(() => failure.count(), 2);
+      await eventually(() => composer(page).inputValue(), "Half a thought");
+      await page.reload();
+      await failure.first().waitFor();
+      await eventually(() => composer(page).inputValue(), "Half a thought");
     },
     { model: (question) => (question.includes("broken") ? { status: 400, message: "no" } : "Fine.") },
+  );
+
+  test(
+    "shows why an older reply is not whole, and sends its message again",
+    async ({ page }) => {
+      const why = page.getByText(/broke off in mid-reply.* What was written is kept\.$/);
+      await send(page, "broken");
+      await settled(page, "interrupted");
+      await why.waitFor();
+      await say(page, "second");
+      await why.waitFor();
+      await eventually(() => page.getByRole("button", { name: "Continue" }).count(), 0);
+      await page.reload();
+      await why.waitFor();
+      await page.getByRole("button", { name: "Send again" }).click();
+      await eventually(() => said(page, "broken").count(), 2);
+      await eventually(() => why.count(), 2);
+      // The newest can be continued, the older one sent again.
+      await page.getByRole("button", { name: "Continue" }).waitFor();
+      await eventually(() => page.getByRole("button", { name: "Send again" }).count(), 1);
+    },
+    { model: (question) => (question.includes("broken") ? ["Once upon a time", "break"] : "Fine.") },
   );
 });

@@ -34,7 +34,7 @@ describe("the list of conversations", () => {
     await two(scene);
     await open(page, "lighthouses");
     await page.getByRole("button", { name: "Rename" }).click();
-    const field = page.getByLabel("New name of the conversation");
+    const field = page.getByLabel("New name for this conversation");
     await field.fill("Nothing");
     await field.press("Escape");
     await list(page).getByRole("link", { name: "lighthouses" }).waitFor();
@@ -62,7 +62,7 @@ describe("the list of conversations", () => {
     await said(page, "festival").waitFor();
     await page.getByLabel("Search conversations").fill("zeppelin");
     await page.getByText("Nothing found").waitFor();
-    await page.getByRole("button", { name: "Clear the search" }).click();
+    await page.getByRole("button", { name: "Clear search" }).click();
     await list(page).getByRole("link", { name: "lighthouses" }).waitFor();
   });
 

@@ -103,7 +103,7 @@ describe("the frame", () => {
       document.body.focus();
     });
     await page.keyboard.press("Tab");
-    const skip = page.getByRole("link", { name: "Skip to the conversation" });
+    const skip = page.getByRole("link", { name: "Skip to the content" });
     assert.ok(
       await skip.evaluate(
         (element) => element === document.activeElement && getComputedStyle(element).outlineStyle !== "none",

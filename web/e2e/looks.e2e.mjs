@@ -12,6 +12,7 @@ import {
   replies,
   screenshots,
 } from "./support/browser.mjs";
+import { redacted } from "./support/redacted.mjs";
 import { scenes } from "./support/scenes.mjs";
 
 const screens = {
@@ -46,9 +47,12 @@ async function chat({ page, duet }) {
   await lastReply(page).locator(".prose").waitFor();
 }
 const drawer = async ({ page }) => {
-  const button = page.getByRole("button", { name: "Conversations" });
+  const button = page.getByRole("button", { name: "Conversations", exact: true });
+  const list = page.getByRole("navigation", { name: "Conversations" });
+  // A page that was just loaded has neither for a moment.
+  await button.or(list).first().waitFor();
   if (await button.isVisible()) await button.click();
-  await page.getByRole("navigation", { name: "Conversations" }).waitFor();
+  await list.waitFor();
 };
 const basis = async (scene) => {
   await chat(scene);
@@ -76,6 +80,16 @@ const pages = {
     ({ page }) => page.getByRole("heading", { name: "Welcome back" }).waitFor(),
     { signedIn: false, at: "/sign-in" },
   ],
+  "wrong-password": [
+    async ({ page, owner, watch }) => {
+      watch.expect(/status of 401/);
+      await page.getByLabel("Email").fill(owner.email);
+      await page.getByLabel("Password").fill("not this one");
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByText("Wrong email or password").waitFor();
+    },
+    { signedIn: false, at: "/sign-in" },
+  ],
   "new-chat": [({ page }) => page.getByRole("heading", { name: "Ada" }).waitFor()],
   chat: [chat],
   basis: [basis],
@@ -101,7 +115,7 @@ const pages = {
       await drawer(scene);
       await scene.page.getByRole("button", { name: /^Actions for/ }).focus();
       await scene.page.keyboard.press("Enter");
-      await scene.page.getByRole("dialog").getByRole("button", { name: "Archive" }).click();
+      await scene.page.getByRole("dialog").getByRole("button", { name: "Archive", exact: true }).click();
       await scene.page.getByRole("button", { name: "Undo" }).waitFor();
     },
   ],
@@ -126,11 +140,39 @@ const pages = {
       await page.getByText("No open invitations.").waitFor();
     },
   ],
+  notices: [
+    async (scene) => {
+      await redacted(scene, 2);
+      await scene.page.goto(`${scene.duet.url}/settings/notices`);
+      await scene.page.getByRole("button", { name: "Remove replies" }).waitFor();
+    },
+  ],
+  "notices-banner": [redacted],
+  "no-notices": [({ page }) => page.getByText("Nothing to review.").waitFor(), { at: "/settings/notices" }],
+  "older-failures": [
+    async ({ page, duet }) => {
+      await page.goto(duet.url + (await duet.talk("refuse this", "break off", "Hello!")));
+      await eventually(() => page.getByRole("button", { name: "Send again" }).count(), 2);
+    },
+    {
+      model: (question) => {
+        if (question.includes("refuse")) return { status: 400, message: "no" };
+        return question.includes("break") ? ["Once upon a time", "break"] : "Good morning. How did you sleep?";
+      },
+    },
+  ],
+  failure: [
+    async ({ page, duet }) => {
+      await page.goto(duet.url + (await duet.talk("Hello!")));
+      await page.getByRole("button", { name: "Try again" }).waitFor();
+    },
+    { model: () => ({ status: 401, message: "no" }) },
+  ],
   "no-conversation": [
     async ({ page, duet, watch }) => {
       watch.expect(/status of 404/);
       await page.goto(`${duet.url}/chat/00000000-0000-7000-8000-000000000000`);
-      await page.getByText("This conversation does not exist").waitFor();
+      await page.getByText("This conversation doesn’t exist").waitFor();
     },
   ],
   "not-found": [

@@ -5,6 +5,7 @@ import {
   checkAccessibility,
   desktop,
   eventually,
+  guest,
   owner,
   phone,
   said,
@@ -14,8 +15,7 @@ import {
   writing,
 } from "./support/browser.mjs";
 import { scenes } from "./support/scenes.mjs";
-
-const guest = { name: "Bea", email: "bea@example.org", password: "a quiet river at night" };
+import { refuseOnce } from "./support/stale.mjs";
 
 const people = (page) => page.getByRole("list", { name: "Members" }).getByRole("listitem");
 const invitations = (page) => page.getByRole("list", { name: "Open invitations" }).getByRole("listitem");
@@ -163,7 +163,7 @@ describe("members", () => {
     await refused(link, "already been used");
     await checkAccessibility(bea, "a used invitation");
     const revoked = await invite(page, "carl@example.org");
-    await page.getByRole("button", { name: "Revoke the invitation of carl@example.org" }).click();
+    await page.getByRole("button", { name: "Revoke the invitation for carl@example.org" }).click();
     await page.getByText("No open invitations.").waitFor();
     await refused(revoked, "revoked");
   });
@@ -198,11 +198,62 @@ describe("members", () => {
     await said(bea, "Heron").waitFor();
   });
 
+  test("are invited after the password where the sign-in is too long ago, with all kept until then", async (scene) => {
+    const { page, watch } = scene;
+    watch.expect(/status of (401|403)/);
+    await refuseOnce(page, /\/invitations$/, "POST");
+    await page.getByLabel("Guest’s email").fill(guest.email);
+    await page.getByLabel("Role").selectOption("owner");
+    await page.getByLabel("The link expires after").selectOption("1 day");
+    const create = page.getByRole("button", { name: "Create link" });
+    await create.click();
+    const dialog = page.getByRole("dialog", { name: "Confirm it’s you" });
+    await dialog.getByText("It’s been a while since you signed in.").waitFor();
+    await look(page, "sign-in-again");
+    await dialog.getByLabel("Password").fill("not this one");
+    await dialog.getByRole("button", { name: "Continue" }).click();
+    await dialog.getByRole("alert").filter({ hasText: "Wrong password" }).waitFor();
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    await eventually(() => create.evaluate((element) => element === document.activeElement), true);
+    await eventually(() => page.getByRole("alert").count(), 0);
+    assert.equal(await page.getByLabel("Guest’s email").inputValue(), guest.email);
+    assert.equal(await page.getByLabel("Role").inputValue(), "owner");
+
+    await page.unrouteAll();
+    await refuseOnce(page, /\/invitations$/, "POST");
+    await create.click();
+    await dialog.getByLabel("Password").fill(owner.password);
+    await dialog.getByLabel("Password").press("Enter");
+    await page.getByText(`Send this link to ${guest.email}`).waitFor();
+    await dialog.waitFor({ state: "detached" });
+    await eventually(() => invitations(page).count(), 1);
+    await invitations(page).getByText("As an owner, expires").waitFor();
+  });
+
+  test("are made owners after the password where the sign-in is too long ago", async ({ page, duet, watch }) => {
+    watch.expect(/status of 403/);
+    await duet.join(guest);
+    await page.reload();
+    await refuseOnce(page, /\/members\/[\w-]+$/, "PATCH");
+    await page.getByRole("button", { name: `Make owner (${guest.name})` }).click();
+    const dialog = page.getByRole("dialog", { name: "Confirm it’s you" });
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await people(page).filter({ hasText: guest.name }).getByText("Member since").waitFor();
+    await page.unrouteAll();
+    await refuseOnce(page, /\/members\/[\w-]+$/, "PATCH");
+    await page.getByRole("button", { name: `Make owner (${guest.name})` }).click();
+    await dialog.getByLabel("Password").fill(owner.password);
+    await dialog.getByRole("button", { name: "Continue" }).click();
+    await people(page).filter({ hasText: guest.name }).getByText("Owner since").waitFor();
+  });
+
   test("are asked to sign out where an invitation is for somebody else", async ({ page }) => {
     const third = await invite(page, "carl@example.org");
     await page.goto("about:blank");
     await page.goto(third);
-    await page.getByText(`You are signed in as ${owner.email}`).waitFor();
+    await page.getByText(`You’re signed in as ${owner.email}`).waitFor();
     await page.getByRole("button", { name: "Sign out and continue" }).waitFor();
     await checkAccessibility(page, "an invitation for somebody else");
   });
@@ -218,7 +269,7 @@ describe("members", () => {
     await page.getByRole("alert").filter({ hasText: "needs an owner" }).waitFor();
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.getByRole("button", { name: `Make owner (${guest.name})` }).click();
-    await people(page).filter({ hasText: guest.name }).getByText("Owner, since").waitFor();
+    await people(page).filter({ hasText: guest.name }).getByText("Owner since").waitFor();
     await page.getByRole("button", { name: "Leave Home" }).click();
     await page.getByRole("alertdialog").getByRole("button", { name: "Leave" }).click();
     await gone(page).waitFor();

@@ -182,7 +182,7 @@ describe("on a Supabase project", () => {
       ]) {
         const conversation = new URL(address).pathname;
         await person.goto(`${duet.url}${conversation}`);
-        await person.getByText("This conversation does not exist").waitFor();
+        await person.getByText("This conversation doesn’t exist").waitFor();
         await eventually(() => person.getByRole("article").count(), 0);
       }
       const runs = await duet.sql`select id, user_id from duet.run`;

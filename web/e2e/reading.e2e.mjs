@@ -178,7 +178,7 @@ describe("reading a conversation", () => {
     await page.getByRole("heading", { level: 1, name: "Hello!" }).waitFor();
     await page.goto(`${duet.url}/chat/00000000-0000-7000-8000-000000000000`);
     await page.getByRole("heading", { level: 1, name: "Conversation not found" }).waitFor();
-    await page.getByText("This conversation does not exist").waitFor();
+    await page.getByText("This conversation doesn’t exist").waitFor();
     assert.equal(await page.getByRole("textbox", { name: /^Write to/ }).count(), 0);
     assert.match(await page.title(), /Conversation not found/);
   });

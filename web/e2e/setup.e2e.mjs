@@ -102,7 +102,7 @@ describe("signing in", () => {
     await composer(page).fill("A thought that must not be lost");
     await context.clearCookies();
     await composer(page).press("Enter");
-    await page.getByText("You have been signed out").waitFor();
+    await page.getByText("You’ve been signed out").waitFor();
     await signIn(page);
     await said(page, "Hello!").waitFor();
     assert.equal(page.url(), place);

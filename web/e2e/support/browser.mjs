@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { chromium } from "playwright-core";
-import { owner } from "./people.mjs";
+import { guest, owner } from "./people.mjs";
 
-export { owner };
+export { guest, owner };
 
 const candidates = [
   process.env.DUET_CHROMIUM,

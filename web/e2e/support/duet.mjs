@@ -106,24 +106,27 @@ async function prepare() {
     }),
   });
   if (answer.status !== 201) throw new Error(`set-up: ${answer.status} ${await answer.text()}`);
-  const session = answer.headers.getSetCookie().find((cookie) => cookie.includes("duet_session="));
-  const [name, value] = session.split(";")[0].split("=");
+  const cookie = sessionOf(answer);
   const folder = await duet.end();
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  return { folder, cookie: { name, value } };
+  return { folder, cookie };
 }
 
-/** An installation of its own that has its owner, and the cookie of their sign-in. */
-export async function startWithOwner({ settings } = {}) {
-  prepared ??= prepare();
-  const { folder, cookie } = await prepared;
-  const duet = await startDuet({ settings, from: folder });
+/** The cookie of the sign-in that an answer began. */
+function sessionOf(answer) {
+  const session = answer.headers.getSetCookie().find((cookie) => cookie.includes("duet_session="));
+  const [name, value] = session.split(";")[0].split("=");
+  return { name, value };
+}
+
+/** What somebody does over the API, and the path of their workspace. */
+async function person(url, cookie) {
   const call = async (method, path, body, headers = {}) => {
-    const answer = await fetch(duet.url + path, {
+    const answer = await fetch(url + path, {
       method,
       headers: {
         cookie: `${cookie.name}=${cookie.value}`,
-        origin: duet.url,
+        origin: url,
         "content-type": "application/json",
         "x-duet-csrf": "1",
         ...headers,
@@ -135,7 +138,15 @@ export async function startWithOwner({ settings } = {}) {
     return text ? JSON.parse(text) : undefined;
   };
   const { workspaces } = await call("GET", "/v1/auth/session");
-  const home = `/v1/workspaces/${workspaces[0].workspace.id}`;
+  return { cookie, call, home: `/v1/workspaces/${workspaces[0].workspace.id}` };
+}
+
+/** An installation of its own that has its owner, and the cookie of their sign-in. */
+export async function startWithOwner({ settings } = {}) {
+  prepared ??= prepare();
+  const { folder, cookie } = await prepared;
+  const duet = await startDuet({ settings, from: folder });
+  const { call, home } = await person(duet.url, cookie);
   return {
     ...duet,
     cookie,
@@ -143,6 +154,17 @@ export async function startWithOwner({ settings } = {}) {
     call,
     /** The path of the owner's workspace. */
     home,
+    /** Invites somebody who makes an account: what they do over the API, and their cookie. */
+    async join({ email, name, password }) {
+      const { token } = await call("POST", `${home}/invitations`, { email, role: "member" });
+      const answer = await fetch(`${duet.url}/v1/invitations/accept`, {
+        method: "POST",
+        headers: { origin: duet.url, "content-type": "application/json", "x-duet-csrf": "1" },
+        body: JSON.stringify({ token, display_name: name, password }),
+      });
+      if (!answer.ok) throw new Error(`joining: ${answer.status} ${await answer.text()}`);
+      return person(duet.url, sessionOf(answer));
+    },
     /** Says things in a new conversation, waits for each reply, and gives the page's address of the conversation. */
     async talk(...texts) {
       const conversation = await call("POST", `${home}/conversations`, {});

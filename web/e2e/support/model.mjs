@@ -23,13 +23,16 @@ export async function startModel(answer) {
     }
     response.writeHead(200, { "content-type": "text/event-stream" });
     const say = (choices, usage = null) =>
-      response.write(`data: ${JSON.stringify({ object: "chat.completion.chunk", choices, usage })}\n\n`);
+      new Promise((written) => {
+        response.write(`data: ${JSON.stringify({ object: "chat.completion.chunk", choices, usage })}\n\n`, written);
+      });
     for await (const piece of typeof given === "string" ? [given] : given) {
       if (piece === "break") return void response.destroy();
-      say([{ index: 0, delta: { content: piece }, finish_reason: null }]);
+      // Each piece is out before the next, so that a break does not take back what came before it.
+      await say([{ index: 0, delta: { content: piece }, finish_reason: null }]);
     }
-    say([{ index: 0, delta: {}, finish_reason: "stop" }]);
-    say([], { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 });
+    await say([{ index: 0, delta: {}, finish_reason: "stop" }]);
+    await say([], { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 });
     response.end("data: [DONE]\n\n");
   });
   server.listen(0, "127.0.0.1");

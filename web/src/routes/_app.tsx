@@ -45,7 +45,7 @@ export const Route = createFileRoute("/_app")({
     // The address says it, so that a reload, a link or a second tab shows the same.
     const name = toName(session.workspaces, membership);
     if (search.workspace !== name) throw redirect({ href: naming(location.href, name), replace: true });
-    return { session, workspace: membership.workspace };
+    return { session, workspace: membership.workspace, role: membership.role };
   },
   component: App,
 });
@@ -104,7 +104,7 @@ function App() {
         />
       )}
     >
-      <NoticesBanner workspace={workspace.id} />
+      {place !== "/settings/notices" && <NoticesBanner workspace={workspace.id} />}
       <Outlet />
     </Frame>
   );

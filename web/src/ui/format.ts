@@ -23,6 +23,10 @@ export function when(iso: string, now = new Date()): string {
   return `${time.toLocaleDateString(undefined, { day: "numeric", month: "long", year: "numeric" })} at ${clock}`;
 }
 
+/** How long to wait before another try. */
+export const waiting = (seconds: number | undefined): string =>
+  seconds ? `Wait ${counted(seconds, "second", "seconds")}, then try again.` : "Wait a moment, then try again.";
+
 /** A cost in micro-US-dollars; nothing is said of what costs nothing. */
 export function cost(micros: number | null | undefined): string | undefined {
   if (!micros) return undefined;

@@ -4,6 +4,7 @@ import { beginSession } from "~/api/session";
 import type { SessionAnswer } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
+import { waiting } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
 
 type Props = {
@@ -39,7 +40,7 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
           <h1 className="font-serif text-3xl tracking-tight">Welcome back</h1>
           <p className="mt-2 text-ink-2">
             {returning
-              ? "You have been signed out. Sign in to pick up where you left off; your draft is kept."
+              ? "You’ve been signed out. Sign in to pick up where you left off. Your draft is kept."
               : "Sign in to continue your conversations."}
           </p>
         </div>
@@ -71,9 +72,6 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
 }
 
 function wording(problem: Problem): string {
-  if (problem.status === 429) {
-    const wait = problem.retryAfterSeconds;
-    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a moment, then try again."}`;
-  }
+  if (problem.status === 429) return `Too many attempts. ${waiting(problem.retryAfterSeconds)}`;
   return problem.message;
 }

@@ -12,14 +12,17 @@ import type { Draft } from "./drafts";
 import { NotSent } from "./NotSent";
 import { withoutLabel } from "./offline";
 import { agentsQuery } from "./queries";
+import { Reason } from "./Reason";
 import { Reply, type ReplyView } from "./Reply";
 import { Scroller } from "./Scroller";
-import { answered, type ConversationState, doing, useConversation } from "./useConversation";
+import { type ConversationState, doing, questionOf, useConversation } from "./useConversation";
 import { useTarget } from "./useTarget";
 
 type Props = {
   workspace: string;
   conversationId: string;
+  /** Whether the person is an owner of the workspace. */
+  owner: boolean;
   /** A message to show first, of a search hit or a memory's source. */
   target?: string;
   /** Changes each time the page is led to, also to the same message. */
@@ -28,7 +31,7 @@ type Props = {
   header: (title: string) => ReactNode;
 };
 
-export function Chat({ workspace, conversationId, target, visit, memories, header }: Props) {
+export function Chat({ workspace, conversationId, owner, target, visit, memories, header }: Props) {
   const state = useConversation(workspace, conversationId);
   const agents = useQuery(agentsQuery(workspace));
   const [revision, setRevision] = useState(0);
@@ -63,7 +66,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
     setSent((count) => count + 1);
     state.retry(message, mode);
   };
-  const again = (message: Message) => send({ text: message.text, key: newId() });
+  const again = (text: string) => send({ text, key: newId() });
 
   const missing = [state.conversation.error, state.stored.error].some(
     (error) => error instanceof Problem && error.status === 404,
@@ -74,7 +77,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
         {header("Conversation not found")}
         <div className="mx-auto w-full max-w-[44rem] px-5 pt-6">
           <Notice tone="calm" alert>
-            This conversation does not exist, or belongs to another workspace.
+            This conversation doesn’t exist, or it belongs to another workspace.
           </Notice>
         </div>
       </>
@@ -102,9 +105,10 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           <Unanswered
             key={`${message.id}/unanswered`}
             message={message}
+            owner={owner}
             busy={state.retrying || !idle}
             onRetry={message === asked ? () => retry(message.id, "restart") : undefined}
-            onAgain={() => again(message)}
+            onAgain={() => again(message.text)}
           />,
         );
       }
@@ -121,7 +125,17 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           labelled={labelled}
           marked={message.id === marked}
         >
-          {message === last && !state.running && <Unfinished message={message} state={state} onRetry={retry} />}
+          {(message !== last || !state.running) && (
+            <Unfinished
+              message={message}
+              owner={owner}
+              question={questionOf(state.messages, message)}
+              newest={message === last}
+              busy={state.retrying || (message !== last && !idle)}
+              onRetry={retry}
+              onAgain={again}
+            />
+          )}
         </Answer>
       </Contained>,
     );
@@ -257,42 +271,55 @@ function liveView(state: ConversationState): ReplyView {
 }
 
 const partial: Partial<Record<Message["status"], string>> = {
-  stopped: "You stopped this reply. What was written is kept.",
-  interrupted: "Duet was interrupted while writing this reply. What was written is kept.",
-  limited: "This reply reached its limit. What was written is kept.",
+  stopped: "You stopped this reply.",
+  interrupted: "Duet was interrupted while writing this reply.",
+  limited: "This reply reached its limit.",
 };
 
-/** Below a reply that is not whole: why, and how to continue. */
+/** Below a reply that is not whole: why, and how to continue. Below an older one: why, and a way to ask once more. */
 function Unfinished({
   message,
-  state,
+  owner,
+  question,
+  newest,
+  busy,
   onRetry,
+  onAgain,
 }: {
   message: Message;
-  state: ConversationState;
+  owner: boolean;
+  /** What it answers; `text` is absent where that is further up than the page has read. */
+  question: { id: string; text?: string } | undefined;
+  newest: boolean;
+  busy: boolean;
   onRetry: (message: string, mode: "restart" | "continue") => void;
+  onAgain: (text: string) => void;
 }) {
   const why = partial[message.status];
-  const question = answered(state.messages, message);
   if (!why || !question) return null;
+  const { id, text } = question;
+  const actions = newest ? (
+    <>
+      {message.status !== "limited" && (
+        <Button look="primary" busy={busy} onClick={() => onRetry(id, "continue")}>
+          <Onward /> Continue
+        </Button>
+      )}
+      <Button disabled={busy} onClick={() => onRetry(id, "restart")}>
+        <Retry /> Answer again
+      </Button>
+    </>
+  ) : (
+    text && (
+      <Button disabled={busy} onClick={() => onAgain(text)}>
+        <Retry /> Send again
+      </Button>
+    )
+  );
   return (
     <div className="mt-3">
-      <Notice
-        tone="calm"
-        actions={
-          <>
-            {message.status !== "limited" && (
-              <Button look="primary" busy={state.retrying} onClick={() => onRetry(question, "continue")}>
-                <Onward /> Continue
-              </Button>
-            )}
-            <Button disabled={state.retrying} onClick={() => onRetry(question, "restart")}>
-              <Retry /> Answer again
-            </Button>
-          </>
-        }
-      >
-        {why} {message.ended?.reason}
+      <Notice tone="calm" actions={actions}>
+        <Reason text={message.ended?.reason ?? why} owner={owner} /> What was written is kept.
       </Notice>
     </div>
   );
@@ -301,7 +328,7 @@ function Unfinished({
 const stuck: Record<string, string> = {
   cancelled: "You stopped the reply before anything was written.",
   interrupted: "Duet was interrupted before anything was written.",
-  needs_review: "An action was started, but Duet cannot tell whether it finished. Check before you try again.",
+  needs_review: "An action was started, but Duet can’t tell whether it finished. Check before you try again.",
   failed: "The reply could not be written.",
   parked: "Duet gave up on this reply after several attempts.",
 };
@@ -309,11 +336,13 @@ const stuck: Record<string, string> = {
 /** Below a message that got no reply: why, and a way to try again. The newest is answered again; an older one is sent anew. */
 function Unanswered({
   message,
+  owner,
   busy,
   onRetry,
   onAgain,
 }: {
   message: Message;
+  owner: boolean;
   busy: boolean;
   onRetry?: () => void;
   onAgain: () => void;
@@ -330,7 +359,7 @@ function Unanswered({
         </Button>
       }
     >
-      {message.ended?.reason ?? stuck[status] ?? "This message has no reply yet."}
+      <Reason text={message.ended?.reason ?? stuck[status] ?? "This message has no reply yet."} owner={owner} />
       {onRetry && " Your message is kept."}
     </Notice>
   );

@@ -2,7 +2,7 @@ import { type FormEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, 
 import { newId } from "~/api/id";
 import { IconButton } from "~/ui/Button";
 import { ArrowUp, Stop } from "~/ui/icons";
-import { type Draft, keepDraft, readDraft } from "./drafts";
+import { type Draft, emptyComposer, keepDraft, readDraft } from "./drafts";
 
 /** The server's limit of a message, in bytes. */
 export const MAX_BYTES = 64 * 1024;
@@ -75,6 +75,7 @@ export function Composer({
   const submit = (event?: FormEvent) => {
     event?.preventDefault();
     if (running || tooLong || !draft.text.trim()) return;
+    emptyComposer(workspace, conversation);
     onSend(draft);
     setDraft({ text: "", key: newId() });
   };

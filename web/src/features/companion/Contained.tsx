@@ -23,7 +23,7 @@ export class Contained extends Component<Props, { broken: boolean }> {
     if (!this.state.broken) return this.props.children;
     return (
       <div className="message">
-        <p className="text-sm text-ink-3">This message cannot be shown with its formatting.</p>
+        <p className="text-sm text-ink-3">This message can’t be shown with its formatting.</p>
         <p dir="auto" className="mt-1 whitespace-pre-wrap [overflow-wrap:anywhere]">
           {this.props.text}
         </p>

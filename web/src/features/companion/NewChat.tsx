@@ -66,9 +66,9 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
         <div className="m-auto w-full max-w-[44rem] px-5 py-10 short:py-3">
           <Mark size={44} />
           <h1 className="mt-5 font-serif text-[2.125rem] leading-tight tracking-tight text-balance wide:text-[2.75rem] short:mt-2 short:text-2xl">
-            {greeting()}, {person}.
+            {greeting(person)}
           </h1>
-          <p className="mt-3 max-w-[32rem] font-serif text-lg leading-relaxed text-ink-2">
+          <p className="mt-3 max-w-[32rem] font-serif text-lg leading-relaxed text-pretty text-ink-2">
             {name ?? "Your companion"} listens, and remembers what matters to you. Where shall we begin?
           </p>
           <ul className="mt-7 flex flex-wrap gap-2">
@@ -101,9 +101,9 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
   );
 }
 
-function greeting(hour = new Date().getHours()): string {
-  if (hour < 5) return "Still up";
-  if (hour < 12) return "Good morning";
-  if (hour < 18) return "Good afternoon";
-  return "Good evening";
+function greeting(person: string, hour = new Date().getHours()): string {
+  if (hour < 5) return `Still up, ${person}?`;
+  if (hour < 12) return `Good morning, ${person}.`;
+  if (hour < 18) return `Good afternoon, ${person}.`;
+  return `Good evening, ${person}.`;
 }

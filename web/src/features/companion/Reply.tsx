@@ -84,7 +84,7 @@ function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
   const { recalled, remembered, tools } = reply;
   const failed = tools.filter(({ status }) => status !== "succeeded" && status !== "started").length;
   const rests = [
-    remembered.length > 0 && `${counted(remembered.length, "memory", "memories")} kept`,
+    remembered.length > 0 && `${counted(remembered.length, "memory", "memories")} saved`,
     recalled.length > 0 && counted(recalled.length, "memory", "memories"),
     tools.length > 0 && counted(tools.length, "tool", "tools") + (failed > 0 ? ` (${failed} failed)` : ""),
   ].filter(Boolean);
@@ -114,7 +114,7 @@ function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
         ))}
       </div>
       {open && (
-        <ul id={id} aria-label="What this reply rests on" className="mt-1 mb-2 border-l border-line pl-2">
+        <ul id={id} aria-label="What this reply is based on" className="mt-1 mb-2 border-l border-line pl-2">
           {memories(recalled, remembered)}
           {tools.map((tool, index) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: calls only ever grow at the end, and their ids repeat.
@@ -128,7 +128,7 @@ function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
 
 const toolNames: Record<string, string> = {
   recall: "Looked through memory",
-  remember: "Kept a memory",
+  remember: "Saved a memory",
   search_conversations: "Searched conversations",
 };
 
@@ -176,6 +176,6 @@ function originOf(reply: ReplyView): ReactNode[] {
       else if (reply.costMicros !== 0) parts.push("price unknown");
     }
   }
-  if (reply.textOnlyRecall) parts.push("memory searched by words only");
+  if (reply.textOnlyRecall) parts.push("memory searched by keyword only");
   return parts;
 }

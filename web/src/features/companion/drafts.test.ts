@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { beginSending, endSending, forgetDrafts, keepDraft, moveDraft, readDraft } from "./drafts";
+import { beginSending, emptyComposer, endSending, forgetDrafts, keepDraft, moveDraft, readDraft } from "./drafts";
 
 const kept: Record<string, string> = {};
 beforeEach(() => {
@@ -28,6 +28,7 @@ describe("a draft", () => {
   it("is not in the composer while it is on its way, nor after it arrived", () => {
     keepDraft("w", "c", draft);
     expect(readDraft("w", "c")).toEqual(draft);
+    emptyComposer("w", "c");
     beginSending("w", "c", draft);
     expect(readDraft("w", "c").text).toBe("");
     endSending("w", "c", draft, true);
@@ -57,6 +58,17 @@ describe("a draft", () => {
     keepDraft("w", "c", { text: "And this", key: "k2" });
     endSending("w", "c", draft, true);
     expect(readDraft("w", "c").text).toBe("And this");
+  });
+
+  it("stays while an older message is sent again, also one that did not arrive before", () => {
+    keepDraft("w", "c", draft);
+    const again = { text: "Once more", key: "k2" };
+    beginSending("w", "c", again);
+    expect(readDraft("w", "c")).toEqual(draft);
+    endSending("w", "c", again, false);
+    beginSending("w", "c", { text: "Another", key: "k3" });
+    endSending("w", "c", { text: "Another", key: "k3" }, true);
+    expect(readDraft("w", "c").text).toBe("Once more\n\nHello");
   });
 
   it("of a new conversation goes along to it", () => {

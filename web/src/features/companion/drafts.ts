@@ -50,10 +50,15 @@ export function keepDraft(workspace: string, conversation: string | undefined, d
   if (sent && !underway.has(sent.key)) write("sending", workspace, conversation);
 }
 
-/** A draft leaves the composer and is on its way. */
+/** The composer gives its text away. */
+export function emptyComposer(workspace: string, conversation: string | undefined) {
+  keepDraft(workspace, conversation, { text: "", key: "" });
+}
+
+/** A text is on its way. What stands in the composer stays there: an older message may have been sent again. */
 export function beginSending(workspace: string, conversation: string | undefined, draft: Draft) {
+  write("draft", workspace, conversation, readDraft(workspace, conversation));
   underway.add(draft.key);
-  write("draft", workspace, conversation);
   write("sending", workspace, conversation, draft);
 }
 

@@ -4,6 +4,7 @@ import { cancelRun, retryMessage } from "~/api/endpoints";
 import type { Message, TurnReceipt } from "~/api/types";
 import type { Draft } from "./drafts";
 import { conversationQuery, messagesQuery, runQuery } from "./queries";
+import { withoutSettings } from "./reasons";
 import { forgetSending, send, useSending } from "./sending";
 import type { LiveReply } from "./stream/fold";
 import { useRun } from "./stream/useRun";
@@ -117,11 +118,11 @@ export type ConversationState = ReturnType<typeof useConversation>;
 /** What the companion is doing, as one says it. */
 export function doing(live: LiveReply): string {
   if (live.cancelRequested) return "stopping…";
-  if (live.trouble) return `${live.trouble.replace(/\.$/, "")} – trying again…`;
+  if (live.trouble) return `${withoutSettings(live.trouble).replace(/\.$|`/g, "")} – trying again…`;
   const tool = live.tools.findLast((one) => one.status === "started");
   if (tool) {
     if (tool.name === "recall") return "looking through memory…";
-    if (tool.name === "remember") return "keeping a memory…";
+    if (tool.name === "remember") return "saving a memory…";
     if (tool.name === "search_conversations") return "searching conversations…";
     return `using ${tool.name.replaceAll("_", " ")}…`;
   }
@@ -129,6 +130,11 @@ export function doing(live: LiveReply): string {
   return live.text ? "" : "thinking…";
 }
 
-/** The message that a reply answers, among those shown. */
-export const answered = (messages: Message[], reply: Message) =>
-  reply.parent_id ?? messages.findLast((one) => one.role === "user" && one.ordinal < reply.ordinal)?.id;
+/** The message that a reply answers; its text where it is among those shown. */
+export function questionOf(messages: Message[], reply: Message): { id: string; text?: string } | undefined {
+  const parent = reply.parent_id;
+  const among = parent
+    ? messages.find((one) => one.id === parent)
+    : messages.findLast((one) => one.role === "user" && one.ordinal < reply.ordinal);
+  return among ?? (parent ? { id: parent } : undefined);
+}

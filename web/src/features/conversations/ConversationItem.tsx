@@ -62,7 +62,7 @@ export function ConversationItem({ workspace, conversation, current, onGo, onMov
         onClick={onGo}
         aria-current={current ? "page" : undefined}
         dir="auto"
-        className={`min-w-0 flex-1 truncate rounded-lg px-3 py-2 text-[0.9375rem] coarse:py-2.5 ${current ? "font-medium" : "text-ink-2 group-hover:text-ink"}`}
+        className={`min-w-0 flex-1 truncate rounded-lg px-3 py-2 text-[0.9375rem] coarse:py-[0.6875rem] ${current ? "font-medium" : "text-ink-2 group-hover:text-ink"}`}
       >
         {title}
       </Link>
@@ -129,7 +129,7 @@ function Rename({ title, onEnd: end }: { title: string; onEnd: (title: string, b
   };
   return (
     <input
-      aria-label="New name of the conversation"
+      aria-label="New name for this conversation"
       dir="auto"
       className="field min-h-10 py-1.5"
       value={text}

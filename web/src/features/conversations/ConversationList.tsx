@@ -55,7 +55,7 @@ export function ConversationList({ workspace, current, onGo }: Props) {
           {words && (
             <button
               type="button"
-              aria-label="Clear the search"
+              aria-label="Clear search"
               onClick={() => setWords("")}
               className="absolute top-1/2 right-0 inline-flex size-10 -translate-y-1/2 items-center justify-center rounded-md text-ink-3 hover:text-ink"
             >

@@ -33,7 +33,7 @@ export function Accept({ token, session, onAccepted, onSignedOut, signIn }: Prop
     gcTime: 0,
   });
   if (!token) {
-    return <Stop>The link is incomplete. Copy all of it, or ask for a new one.</Stop>;
+    return <Stop>This link is incomplete. Copy the whole link, or ask for a new one.</Stop>;
   }
   if (about.isPending) return <p className="text-ink-3">Checking your invitation…</p>;
   if (about.error) {
@@ -79,7 +79,7 @@ function Stop({ children, onAgain }: { children: ReactNode; onAgain?: () => void
     <div className="space-y-6">
       <h1 className="font-serif text-3xl tracking-tight text-balance">This invitation can’t be used</h1>
       <Notice actions={onAgain && <Button onClick={onAgain}>Try again</Button>}>{children}</Notice>
-      <a href="/" className="inline-block text-accent underline underline-offset-4">
+      <a href="/" className="target inline-flex items-center text-accent underline underline-offset-4">
         Go to Duet
       </a>
     </div>
@@ -131,7 +131,7 @@ function Somebody({
     <div className="space-y-5">
       {heading}
       <Notice tone="caution">
-        You are signed in as {session.user.email}. This invitation is for {invited.email}.
+        You’re signed in as {session.user.email}. This invitation is for {invited.email}.
       </Notice>
       {leave.error && <Notice>{leave.error.message}</Notice>}
       <Button look="primary" className="w-full" busy={leave.isPending} onClick={() => leave.mutate()}>

@@ -78,11 +78,11 @@ function Open({ workspace, invitation }: { workspace: string; invitation: Invita
         <div className="min-w-40 flex-1">
           <p className="truncate font-medium">{invitation.email}</p>
           <p className="text-sm text-ink-3">
-            as {invitation.role}, until {when(invitation.expires_at)}
+            As {invitation.role === "owner" ? "an owner" : "a member"}, expires {when(invitation.expires_at)}
           </p>
         </div>
         <Button busy={revoke.isPending} onClick={() => revoke.mutate()}>
-          Revoke<span className="sr-only"> the invitation of {invitation.email}</span>
+          Revoke<span className="sr-only"> the invitation for {invitation.email}</span>
         </Button>
       </div>
       {revoke.error && (

@@ -9,6 +9,7 @@ import { when } from "~/ui/format";
 import { Check, Copy } from "~/ui/icons";
 import { Notice } from "~/ui/Notice";
 import { invitationsQuery } from "./queries";
+import { told, useRecentSignIn } from "./SignInAgain";
 
 const lifetimes = [
   { hours: 24, label: "1 day" },
@@ -17,12 +18,14 @@ const lifetimes = [
 ];
 
 /** Makes an invitation; its link is shown once, and nowhere else. */
-export function InviteForm({ workspace }: { workspace: string }) {
+export function InviteForm({ workspace, email }: { workspace: string; email: string }) {
   const queries = useQueryClient();
   const form = useRef<HTMLFormElement>(null);
   const id = useId();
+  const { recently, dialog } = useRecentSignIn(email);
   const make = useMutation({
-    mutationFn: (body: { email: string; role: Role; expires_in_hours: number }) => invite(workspace, body),
+    mutationFn: (body: { email: string; role: Role; expires_in_hours: number }) =>
+      recently(() => invite(workspace, body)),
     onSuccess: async () => {
       form.current?.reset();
       await queries.invalidateQueries({ queryKey: invitationsQuery(workspace).queryKey });
@@ -37,17 +40,19 @@ export function InviteForm({ workspace }: { workspace: string }) {
       expires_in_hours: Number(data.get("hours")),
     });
   };
-  const fields = make.error instanceof Problem ? make.error.fields : {};
+  const problem = told(make.error);
+  const fields = problem instanceof Problem ? problem.fields : {};
   return (
     <section aria-labelledby="invite">
       <h2 id="invite" className="font-serif text-2xl tracking-tight">
         Invite someone
       </h2>
       <p className="mt-2 leading-relaxed text-ink-2">
-        You get a link that works once, for that email address only. Duet sends no email, so pass the link on yourself.
+        You’ll get a link that works once, for that email address only. Duet doesn’t send email, so pass the link on
+        yourself.
       </p>
       <form ref={form} onSubmit={submit} className="mt-4 space-y-4">
-        {make.error && !fields.email && <Notice>{make.error.message}</Notice>}
+        {problem && !fields.email && <Notice>{problem.message}</Notice>}
         <Field
           label="Guest’s email"
           name="email"
@@ -84,6 +89,7 @@ export function InviteForm({ workspace }: { workspace: string }) {
           Create link
         </Button>
       </form>
+      {dialog}
       {make.data && <Link key={make.data.invitation.id} made={make.data} onDone={make.reset} />}
     </section>
   );
@@ -108,7 +114,7 @@ function Link({ made, onDone }: { made: CreatedInvitation; onDone: () => void })
     <div className="mt-5">
       <Notice tone="calm">
         <p>
-          Send this link to <strong className="font-medium">{made.invitation.email}</strong>. It is shown only once and
+          Send this link to <strong className="font-medium">{made.invitation.email}</strong>. It’s shown only once and
           works until {when(made.invitation.expires_at)}.
         </p>
         <div className="mt-3 flex flex-wrap gap-2">

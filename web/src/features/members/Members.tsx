@@ -9,11 +9,12 @@ import { Confirm } from "./Confirm";
 import { Invitations } from "./Invitations";
 import { InviteForm } from "./InviteForm";
 import { membersQuery } from "./queries";
+import { told, useRecentSignIn } from "./SignInAgain";
 
 type Props = {
   workspace: { id: string; name: string };
   /** The person who looks at it. */
-  me: string;
+  me: { id: string; email: string };
   role: Role;
   header: ReactNode;
   onLeft: () => void;
@@ -23,7 +24,7 @@ type Props = {
 export function Members({ workspace, me, role, header, onLeft }: Props) {
   // The list knows a change of one's own role before the session does.
   const { data } = useInfiniteQuery(membersQuery(workspace.id));
-  const mine = data?.pages.flatMap((page) => page.items).find((member) => member.user_id === me);
+  const mine = data?.pages.flatMap((page) => page.items).find((member) => member.user_id === me.id);
   const owner = (mine?.role ?? role) === "owner";
   return (
     <>
@@ -31,7 +32,7 @@ export function Members({ workspace, me, role, header, onLeft }: Props) {
       <div className="scroller min-h-0 flex-1 px-5 pb-16 wide:px-8">
         <div className="mx-auto max-w-2xl space-y-12 pt-2">
           <People workspace={workspace.id} me={me} owner={owner} />
-          {owner && <InviteForm workspace={workspace.id} />}
+          {owner && <InviteForm workspace={workspace.id} email={me.email} />}
           {owner && <Invitations workspace={workspace.id} />}
           <Leaving workspace={workspace} onLeft={onLeft} />
         </div>
@@ -40,7 +41,7 @@ export function Members({ workspace, me, role, header, onLeft }: Props) {
   );
 }
 
-function People({ workspace, me, owner }: { workspace: string; me: string; owner: boolean }) {
+function People({ workspace, me, owner }: { workspace: string; me: Props["me"]; owner: boolean }) {
   const members = useInfiniteQuery(membersQuery(workspace));
   const items = members.data?.pages.flatMap((page) => page.items) ?? [];
   return (
@@ -58,13 +59,7 @@ function People({ workspace, me, owner }: { workspace: string; me: string; owner
       )}
       <ul className="mt-4 divide-y divide-line border-y border-line" aria-label="Members">
         {items.map((member) => (
-          <Person
-            key={member.user_id}
-            workspace={workspace}
-            member={member}
-            mine={member.user_id === me}
-            owner={owner}
-          />
+          <Person key={member.user_id} workspace={workspace} member={member} me={me} owner={owner} />
         ))}
       </ul>
       {members.hasNextPage && (
@@ -76,18 +71,20 @@ function People({ workspace, me, owner }: { workspace: string; me: string; owner
   );
 }
 
-type PersonProps = { workspace: string; member: Member; mine: boolean; owner: boolean };
+type PersonProps = { workspace: string; member: Member; me: Props["me"]; owner: boolean };
 
-function Person({ workspace, member, mine, owner }: PersonProps) {
+function Person({ workspace, member, me, owner }: PersonProps) {
+  const mine = member.user_id === me.id;
   const queries = useQueryClient();
   const [removing, setRemoving] = useState(false);
   const again = () => queries.invalidateQueries({ queryKey: ["workspace", workspace, "members"] });
   const remove = useMutation({ mutationFn: () => removeMember(workspace, member.user_id), onSuccess: again });
+  const { recently, dialog } = useRecentSignIn(me.email);
   const change = useMutation({
-    mutationFn: (role: Role) => changeRole(workspace, member.user_id, role),
+    mutationFn: (role: Role) => recently(() => changeRole(workspace, member.user_id, role)),
     onSuccess: again,
   });
-  const problem = remove.error ?? change.error;
+  const problem = remove.error ?? told(change.error);
   const other: Role = member.role === "owner" ? "member" : "owner";
   return (
     <li className="py-4">
@@ -105,7 +102,7 @@ function Person({ workspace, member, mine, owner }: PersonProps) {
           </p>
           <p className="truncate text-sm text-ink-2">{member.email}</p>
           <p className="text-sm text-ink-3">
-            {member.role === "owner" ? "Owner" : "Member"}, since {when(member.joined_at)}
+            {member.role === "owner" ? "Owner" : "Member"} since {when(member.joined_at)}
           </p>
         </div>
         {owner && !mine && !removing && (
@@ -130,6 +127,7 @@ function Person({ workspace, member, mine, owner }: PersonProps) {
           onNo={() => setRemoving(false)}
         />
       )}
+      {dialog}
       {problem && (
         <div className="mt-3">
           <Notice>{problem.message}</Notice>

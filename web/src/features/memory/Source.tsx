@@ -100,11 +100,11 @@ function Origin({ memory, message, conversation, agent, onGo }: MemoryProvenance
 
 function notesOn(memory: Memory): string[] {
   return [
-    memory.review === "proposed" && "It waits for your review and is not used until then.",
-    memory.review === "rejected" && "You rejected it, so it is not used.",
+    memory.review === "proposed" && "It’s waiting for your review and isn’t used until then.",
+    memory.review === "rejected" && "You rejected it, so it isn’t used.",
     memory.taint === "untrusted" && "It came from an untrusted source.",
     memory.visibility === "private" && "Only you can see it.",
     memory.egress === "local_only" && "It stays on this machine.",
-    memory.valid_to && "It is no longer up to date.",
+    memory.valid_to && "It’s out of date.",
   ].filter((note): note is string => Boolean(note));
 }

@@ -23,7 +23,7 @@ export function Notices({ workspace, header }: { workspace: string; header: Reac
               {notices.error.message}
             </Notice>
           )}
-          {notices.data && items.length === 0 && <p className="text-ink-3">There is nothing to decide.</p>}
+          {notices.data && items.length === 0 && <p className="text-ink-3">Nothing to review.</p>}
           <ul className="divide-y divide-line border-line border-y empty:border-none" aria-label="Notices">
             {items.map((notice) => (
               <Item key={notice.id} workspace={workspace} notice={notice} />
@@ -46,29 +46,33 @@ function Item({ workspace, notice }: { workspace: string; notice: PersonalNotice
     mutationFn: (action: NoticeAction) => settleNotice(workspace, notice.id, action),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["workspace", workspace] }),
   });
+  const one = notice.replies.length === 1;
   return (
     <li className="py-4">
-      <p>Someone redacted a memory that these replies to you recalled ({when(notice.created_at)}):</p>
-      <ul className="mt-2 list-disc pl-5">
+      <p>
+        A memory that {one ? "this reply" : "these replies"} relied on was redacted {when(notice.created_at)}.
+      </p>
+      <ul className="mt-2 list-disc space-y-1 pl-5">
         {notice.replies.map((reply) => (
           <li key={reply.run_id}>
             <Link
               to="/chat/$conversationId"
               params={{ conversationId: reply.conversation_id }}
               search={{ message: reply.message_id }}
-              className="underline [overflow-wrap:anywhere]"
+              className="target inline-flex items-center underline [overflow-wrap:anywhere]"
             >
-              {reply.title || "Untitled chat"}
+              {reply.title || "Untitled"}
             </Link>
           </li>
         ))}
       </ul>
+      <p className="mt-2 text-sm text-ink-2">Removing can’t be undone. What you wrote stays.</p>
       <div className="mt-3 flex flex-wrap gap-2">
         <Button look="danger" busy={settle.isPending} onClick={() => settle.mutate("blank")}>
-          Remove these replies
+          {one ? "Remove reply" : "Remove replies"}
         </Button>
         <Button busy={settle.isPending} onClick={() => settle.mutate("dismiss")}>
-          Keep them
+          {one ? "Keep reply" : "Keep replies"}
         </Button>
       </div>
       {settle.error && (

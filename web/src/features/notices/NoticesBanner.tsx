@@ -8,9 +8,9 @@ export function NoticesBanner({ workspace }: { workspace: string }) {
   if (!open) return null;
   return (
     <p className="bg-accent-soft px-4 py-2 text-center text-sm text-ink">
-      Someone redacted a memory that replies to you recalled.{" "}
+      A memory that some replies to you relied on was redacted.{" "}
       <Link to="/settings/notices" className="font-medium underline">
-        Decide about your replies
+        Review these replies
       </Link>
     </p>
   );

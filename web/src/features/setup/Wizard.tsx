@@ -5,6 +5,7 @@ import { enterProject, hasProject } from "~/api/project";
 import type { SessionAnswer, SetupRequest } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
+import { waiting } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
 import { forgetToken, tokenFromAddress } from "./token";
 
@@ -20,7 +21,7 @@ const stepOf: Record<string, number> = {
 };
 
 const MIN_PASSWORD = 10;
-const WRONG_TOKEN = "This is not the token that Duet printed last.";
+const WRONG_TOKEN = "That isn’t the token Duet printed last.";
 
 /** All fields are asked for, also those that only a sign-in at Duet itself sends along. */
 type Form = Record<keyof SetupRequest, string>;
@@ -145,7 +146,7 @@ export function Wizard({
       {step === 0 && (
         <Step
           title="Let’s begin"
-          text="When Duet started, it printed a setup token. Enter it here to become the owner; nobody without it can."
+          text="When Duet started, it printed a setup token. Enter it here to become the owner."
         >
           <Field
             label="Setup token"
@@ -169,7 +170,7 @@ export function Wizard({
           text={
             hasProject()
               ? "You’ll sign in with these. The account is kept by Supabase, which this Duet uses for signing in."
-              : "You’ll sign in with these. They are kept in this Duet only."
+              : "You’ll sign in with these. They stay in this Duet."
           }
         >
           <Field
@@ -245,9 +246,7 @@ function Step({ title, text, children }: { title: string; text: string; children
 function wording(problem: Problem): string {
   if (problem.code === "confirm_address") return problem.message;
   if (problem.status === 403) return "That setup token is wrong. Copy it again from where Duet printed it.";
-  if (problem.status === 429) {
-    const wait = problem.retryAfterSeconds;
-    return `Too many attempts. ${wait ? `Wait ${wait} seconds, then try again.` : "Wait a minute, then try again."} Nothing you entered is lost.`;
-  }
+  if (problem.status === 429)
+    return `Too many attempts. ${waiting(problem.retryAfterSeconds)} Nothing you entered is lost.`;
   return problem.message;
 }

@@ -98,7 +98,7 @@ function ThemeChoices() {
         {choices.map(({ value, label }) => (
           <label
             key={value}
-            className="flex flex-1 cursor-pointer items-center justify-center rounded-md py-1.5 text-sm text-ink-2 has-checked:bg-card has-checked:text-ink has-checked:shadow-lift has-focus-visible:outline-2 has-focus-visible:outline-accent"
+            className="flex flex-1 cursor-pointer items-center justify-center rounded-md py-1.5 text-sm text-ink-2 has-checked:bg-card has-checked:text-ink has-checked:shadow-lift dark:has-checked:bg-hover has-focus-visible:outline-2 has-focus-visible:outline-accent"
           >
             <input
               type="radio"

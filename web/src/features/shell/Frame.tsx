@@ -68,7 +68,7 @@ export function Frame({
         href="#content"
         className="fixed top-2 left-2 z-10 -translate-y-20 rounded-lg bg-card px-4 py-2 focus:translate-y-0 focus:shadow-float"
       >
-        Skip to the conversation
+        Skip to the content
       </a>
       <div className="relative flex h-dvh">
         {beside ? (

@@ -20,8 +20,8 @@ export function ModelLabel({ model }: { model: ServerInfo["model"] }) {
             <>
               <p className="font-medium">No language model is connected.</p>
               <p className="mt-1.5 text-ink-2">
-                Replies follow simple rules and use what you told Duet. Whoever runs this Duet can connect a model; the
-                setup guide explains how.
+                Replies follow simple rules and use what you told Duet. Whoever runs this Duet can connect a model: the
+                setup guide says how.
               </p>
             </>
           ) : (

@@ -77,7 +77,7 @@ export function NotFound() {
     <Threshold>
       <h1 className="font-serif text-3xl tracking-tight">Page not found</h1>
       <p className="mt-3 text-ink-2">The address may be old or mistyped.</p>
-      <Link to="/" className="mt-6 inline-block text-accent underline underline-offset-4">
+      <Link to="/" className="target mt-6 inline-flex items-center text-accent underline underline-offset-4">
         Go to your conversations
       </Link>
     </Threshold>

@@ -14,7 +14,7 @@ export const Route = createFileRoute("/_app/chat/$conversationId")({
 });
 
 function Page() {
-  const { workspace } = Route.useRouteContext();
+  const { workspace, role } = Route.useRouteContext();
   const { conversationId } = Route.useParams();
   const { message } = Route.useSearch();
   const visit = useLocation({ select: ({ state }) => state.visit });
@@ -24,6 +24,7 @@ function Page() {
       key={conversationId}
       workspace={workspace.id}
       conversationId={conversationId}
+      owner={role === "owner"}
       target={message}
       visit={visit}
       memories={(recalled, remembered) => (

@@ -14,7 +14,7 @@ function Page() {
   return (
     <Members
       workspace={workspace}
-      me={session.user.id}
+      me={session.user}
       role={role}
       header={<Header title="Members" />}
       onLeft={() => void queries.invalidateQueries({ queryKey: sessionQuery.queryKey })}

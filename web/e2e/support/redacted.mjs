@@ -1,0 +1,25 @@
+// A reply that recalled what somebody redacted since.
+import { eventually, guest, lastReply } from "./browser.mjs";
+
+export const banner = (page) => page.getByRole("link", { name: "Review these replies" });
+
+/**
+ * The guest shares a memory, replies to the owner recall it, and the guest redacts it. Leads the owner's page to the newest of these
+ * conversations, and gives its address.
+ */
+export async function redacted({ duet, page }, replies = 1) {
+  const bea = await duet.join(guest);
+  const memory = await bea.call("POST", `${bea.home}/memories`, {
+    text: "The harbour master is called Maria.",
+    visibility: "shared",
+  });
+  let place;
+  for (let count = 0; count < replies; count++) place = await duet.talk("What is the harbour master called?");
+  await page.goto(duet.url + place);
+  await lastReply(page).getByText("Maria").first().waitFor();
+  await eventually(() => banner(page).count(), 0);
+  await bea.call("POST", `${bea.home}/memories/${memory.id}/redact`);
+  await page.reload();
+  await banner(page).waitFor();
+  return place;
+}

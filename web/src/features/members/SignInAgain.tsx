@@ -1,0 +1,102 @@
+import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { Problem } from "~/api/http";
+import { beginSession } from "~/api/session";
+import { Button } from "~/ui/Button";
+import { Field } from "~/ui/Field";
+import { waiting } from "~/ui/format";
+import { Notice } from "~/ui/Notice";
+
+/** The person did not sign in again, so what they asked for was not done. */
+class Cancelled extends Error {}
+
+/** What to say of a problem; nothing where the person cancelled by themselves. */
+export const told = (error: Error | null): Error | null => (error instanceof Cancelled ? null : error);
+
+/**
+ * For what needs a recent sign-in. `recently` does it; where the sign-in is too long ago it asks for the password in `dialog`, signs in
+ * in place and does it once more. Afterwards the focus is back where it was.
+ */
+export function useRecentSignIn(email: string) {
+  const [asking, setAsking] = useState<{ end: (signedIn: boolean) => void }>();
+  const back = useRef<HTMLElement>(undefined);
+  // The button that was pressed cannot be while its request is on its way.
+  useEffect(() => {
+    const element = back.current;
+    if (!element || asking || element.matches(":disabled")) return;
+    back.current = undefined;
+    element.focus();
+  });
+  const recently = async <T,>(action: () => Promise<T>): Promise<T> => {
+    const pressed = document.activeElement;
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== "sign_in_again") throw error;
+    }
+    const signedIn = await new Promise<boolean>((end) => setAsking({ end }));
+    if (pressed instanceof HTMLElement) back.current = pressed;
+    setAsking(undefined);
+    if (!signedIn) throw new Cancelled();
+    return action();
+  };
+  return { recently, dialog: asking && <SignInAgain email={email} onEnd={asking.end} /> };
+}
+
+function SignInAgain({ email, onEnd }: { email: string; onEnd: (signedIn: boolean) => void }): ReactNode {
+  const id = useId();
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [problem, setProblem] = useState<string>();
+  const [busy, setBusy] = useState(false);
+  useEffect(() => dialog.current?.showModal(), []);
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const password = String(new FormData(event.currentTarget).get("password"));
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      await beginSession(email, password);
+      onEnd(true);
+    } catch (error) {
+      setProblem(error instanceof Problem ? wording(error) : "Signing in failed. Try again.");
+      setBusy(false);
+    }
+  };
+  return (
+    <dialog
+      ref={dialog}
+      aria-labelledby={`${id}-title`}
+      aria-describedby={`${id}-why`}
+      onClose={() => onEnd(false)}
+      className="scroller m-auto max-h-[calc(100dvh-2rem)] w-[min(26rem,calc(100vw-2rem))] rounded-2xl bg-paper p-6 shadow-float"
+    >
+      <form onSubmit={submit} className="space-y-5">
+        <div>
+          <h2 id={`${id}-title`} className="font-serif text-2xl tracking-tight">
+            Confirm it’s you
+          </h2>
+          <p id={`${id}-why`} className="mt-2 leading-relaxed text-ink-2">
+            It’s been a while since you signed in. Enter your password to continue.
+          </p>
+        </div>
+        {problem && <Notice>{problem}</Notice>}
+        {/* For what keeps passwords: whose it is. */}
+        <input type="email" name="email" autoComplete="username" value={email} readOnly hidden />
+        <Field label="Password" name="password" type="password" autoComplete="current-password" required autoFocus />
+        <div className="flex flex-wrap justify-end gap-2">
+          <Button look="bare" onClick={() => onEnd(false)}>
+            Cancel
+          </Button>
+          <Button type="submit" look="primary" busy={busy}>
+            Continue
+          </Button>
+        </div>
+      </form>
+    </dialog>
+  );
+}
+
+function wording(problem: Problem): string {
+  if (problem.status === 401) return "Wrong password.";
+  if (problem.status === 429) return `Too many attempts. ${waiting(problem.retryAfterSeconds)}`;
+  return problem.message;
+}
