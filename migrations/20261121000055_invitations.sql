@@ -1,4 +1,4 @@
--- Invitations: how people come into a workspace. A link carries the token; only its SHA-256 is kept. An invitation is for one e-mail
+-- Invitations: how people come into a workspace. A link carries the token; only its SHA-256 is kept. An invitation is for one email
 -- address, ends by itself, works once and can be taken back.
 
 create table duet.invitation (

@@ -1,12 +1,17 @@
 //! `duet-api audit`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use clap::Subcommand;
 use duet_core::{
     StoreError, StoreResult,
     caller::Caller,
-    domain::{Anchor, AuditHead, Role},
+    domain::{AuditHead, Role},
+    ids::WorkspaceId,
     ports::{ChainCheck, Stores},
 };
 use serde_json::json;
@@ -17,7 +22,7 @@ use super::{
     settings,
 };
 use crate::{
-    anchors::{self, Kept},
+    anchors::{self, Checked, Lines},
     command::{
         exit::{Exit, Failure, Outcome},
         output::Output,
@@ -70,52 +75,82 @@ struct Found {
     broken: Option<String>,
 }
 
+impl Found {
+    fn of(workspace: WorkspaceId) -> Self {
+        Self {
+            workspace: workspace.to_string(),
+            rows: 0,
+            anchors: 0,
+            broken: None,
+        }
+    }
+}
+
 async fn verify(stores: &Stores, file: Option<&Path>) -> StoreResult<Vec<Found>> {
-    let kept = file.map(anchors::read).transpose()?;
+    let lines = file.map(|path| Ok((path, Lines::open(path)?))).transpose()?;
     let heads = anchors::heads(&*stores.system).await?;
     let mut found = Vec::new();
     for head in &heads {
-        found.push(workspace(stores, head, kept.as_ref()).await?);
+        found.push(workspace(stores, head).await?);
     }
-    let Some(kept) = kept else { return Ok(found) };
-    // Anchors whose workspace has no log at all any more.
-    let mut gone: Vec<_> = kept.anchors.iter().map(|anchor| anchor.workspace_id).collect();
-    gone.sort();
-    gone.dedup();
-    gone.retain(|workspace| heads.iter().all(|head| head.workspace_id != *workspace));
-    found.extend(gone.into_iter().map(|workspace| Found {
-        workspace: workspace.to_string(),
-        rows: 0,
-        anchors: kept.of(workspace).len(),
-        broken: Some("it is anchored, and has no audit log".into()),
-    }));
+    if let Some((path, lines)) = lines {
+        anchored(stores, &heads, path, lines, &mut found).await?;
+    }
     Ok(found)
 }
 
-async fn workspace(stores: &Stores, head: &AuditHead, kept: Option<&Kept>) -> Result<Found, StoreError> {
-    let caller = Caller::person(head.owner, head.workspace_id, Role::Owner);
-    let mut found = Found {
-        workspace: head.workspace_id.to_string(),
-        rows: 0,
-        anchors: 0,
-        broken: None,
-    };
-    match stores.audit.verify(&caller).await? {
+async fn workspace(stores: &Stores, head: &AuditHead) -> Result<Found, StoreError> {
+    let mut found = Found::of(head.workspace_id);
+    match stores.audit.verify(&owner(head)).await? {
         ChainCheck::Intact(rows) => found.rows = rows,
-        ChainCheck::Broken { chain, seq } => {
-            found.broken = Some(format!("the chain `{chain}` does not hold at row {seq}"));
-            return Ok(found);
+        ChainCheck::Broken { chain, seq } => found.broken = Some(format!("the chain `{chain}` does not hold at row {seq}")),
+    }
+    Ok(found)
+}
+
+/// As whom a log is read.
+fn owner(head: &AuditHead) -> Caller {
+    Caller::person(head.owner, head.workspace_id, Role::Owner)
+}
+
+/// Looks at the anchors one by one; what is held is a stretch of the log a workspace, however long the file is.
+async fn anchored(
+    stores: &Stores,
+    heads: &[AuditHead],
+    path: &Path,
+    mut lines: Lines<File>,
+    found: &mut Vec<Found>,
+) -> StoreResult<()> {
+    let places: HashMap<WorkspaceId, usize> = heads.iter().map(|head| head.workspace_id).zip(0..).collect();
+    let mut checked: Vec<Checked> = heads.iter().map(|_| Checked::default()).collect();
+    // Anchors whose workspace has no log at all any more.
+    let mut gone: BTreeMap<WorkspaceId, usize> = BTreeMap::new();
+    while let Some(line) = lines.read().map_err(|error| anchors::unreadable(path, &error))? {
+        let Some(anchor) = line else { continue };
+        match places.get(&anchor.workspace_id) {
+            // What its own chain says of it is enough.
+            Some(place) if found[*place].broken.is_some() => {}
+            Some(place) => {
+                let caller = owner(&heads[*place]);
+                let read = |page| async move { Ok::<_, StoreError>(stores.audit.entries(&caller, page).await?.items) };
+                checked[*place].check(anchor, read).await?;
+            }
+            None => *gone.entry(anchor.workspace_id).or_default() += 1,
         }
     }
-    let Some(kept) = kept else { return Ok(found) };
-    let own = kept.of(head.workspace_id);
-    let entries = anchors::entries(&*stores.audit, &caller).await?;
-    found.anchors = own.len();
-    found.broken = Anchor::first_broken(&own, &entries).map(|anchor| {
-        format!(
-            "the audit log does not bear out what was anchored at {}: entry {} is not there, or is another one",
-            anchor.at, anchor.seq
-        )
-    });
-    Ok(found)
+    for (one, checked) in found.iter_mut().zip(checked) {
+        one.anchors = checked.anchors;
+        if let Some(anchor) = checked.broken {
+            one.broken = Some(format!(
+                "the audit log does not bear out what was anchored at {}: entry {} is not there, or is another one",
+                anchor.at, anchor.seq
+            ));
+        }
+    }
+    found.extend(gone.into_iter().map(|(workspace, anchors)| Found {
+        anchors,
+        broken: Some("it is anchored, and has no audit log".into()),
+        ..Found::of(workspace)
+    }));
+    Ok(())
 }

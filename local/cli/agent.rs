@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Global,
-    connect::{self, Connection},
+    connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
     ids, input,
     output::{Output, brief, local_time, printable},
@@ -72,7 +72,11 @@ pub async fn run(global: &Global, output: Output, command: AgentCommand) -> Outc
         AgentCommand::List | AgentCommand::Show { .. } => None,
         AgentCommand::Edit(args) => Some(edit_body(args)?),
     };
-    let connection = connect::connect(global, output).await?;
+    let purpose = match edit {
+        None => Purpose::Read,
+        Some(_) => Purpose::Write,
+    };
+    let connection = connect::connect(global, output, purpose).await?;
     let outcome = match (command, edit) {
         (AgentCommand::Edit(args), Some(edit)) => change(&connection, output, &args.agent, edit).await,
         (AgentCommand::Show { agent }, _) => show(&connection, output, &agent).await,

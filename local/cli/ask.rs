@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Global,
-    connect::{self, Connection},
+    connect::{self, Connection, Purpose},
     exit::{Exit, Failure, Outcome},
     input,
     output::{Output, brief, printable},
@@ -52,7 +52,7 @@ pub async fn run(global: &Global, output: Output, args: AskArgs) -> Outcome {
         true => None,
         false => Some(input::something(&args.text, "the message", NewTurn::MAX_TEXT)?),
     };
-    let mut connection = connect::connect(global, output).await?;
+    let mut connection = connect::connect(global, output, Purpose::Write).await?;
     connection.drive();
     let outcome = turn(&connection, output, &args, text).await;
     connection.close().await;

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use duet_api::anchors;
-use duet_core::domain::{Anchor, AuditEntry};
+use duet_api::anchors::{self, Checked, Lines};
+use duet_core::domain::{Anchor, AuditEntry, Page, PageRequest};
 use serde_json::{Value, json};
 
 use super::{
     Global,
-    connect::{self, Connection},
+    connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
     inside,
     output::{Output, brief, local_time},
@@ -33,7 +33,7 @@ pub enum AuditCommand {
 }
 
 pub async fn run(global: &Global, output: Output, command: AuditCommand) -> Outcome {
-    let connection = connect::connect(global, output).await?;
+    let connection = connect::connect(global, output, Purpose::Read).await?;
     let outcome = match command {
         AuditCommand::List { limit } => list(&connection, output, limit).await,
         AuditCommand::Verify { anchors } => verify(&connection, output, anchors.as_deref()).await,
@@ -128,23 +128,34 @@ impl Anchored {
 }
 
 async fn anchored(connection: &Connection, file: &Path) -> Outcome<Anchored> {
-    let kept = inside::stored(anchors::read(file))?;
-    let own: Vec<Anchor> = kept
-        .anchors
-        .into_iter()
-        .filter(|anchor| anchor.workspace_id.to_string() == connection.workspace())
-        .collect();
-    if own.is_empty() {
+    let mut lines = inside::stored(Lines::open(file))?;
+    let (mut checked, mut unreadable) = (Checked::default(), 0);
+    loop {
+        let line = lines.read().map_err(|error| anchors::unreadable(file, &error));
+        match inside::stored(line)? {
+            None => break,
+            Some(None) => unreadable += 1,
+            Some(Some(anchor)) if anchor.workspace_id.to_string() == connection.workspace() => {
+                checked.check(anchor, |page| entries(connection, page)).await?;
+            }
+            Some(Some(_)) => {}
+        }
+    }
+    if checked.anchors == 0 {
         return Err(Failure::not_found(format!(
             "There is no anchor of this workspace in {}. Check the path, and `audit.anchors` in the configuration.",
             file.display()
         )));
     }
-    let entries: Vec<AuditEntry> = connection.pages("/audit", "", usize::MAX).await?;
-    let broken = Anchor::first_broken(&own, &entries).cloned();
     Ok(Anchored {
-        held: own.len(),
-        unreadable: kept.unreadable,
-        broken,
+        held: checked.anchors,
+        unreadable,
+        broken: checked.broken,
     })
+}
+
+async fn entries(connection: &Connection, page: PageRequest) -> Outcome<Vec<AuditEntry>> {
+    let from = page.cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+    let path = connection.path(&format!("/audit?limit={}{from}", page.limit));
+    Ok(connection.client.get::<Page<AuditEntry>>(&path).await?.items)
 }

@@ -79,8 +79,17 @@ pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> 
     })
 }
 
+/// What a command does with the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It only reads: a file that cannot be written will do.
+    Read,
+    /// It may write.
+    Write,
+}
+
 /// Reaches the data, and the workspace to work in.
-pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
+pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outcome<Connection> {
     let mut settings = settings(global, &[])?;
     if !settings.data.exists() {
         LocalStore::check_place(&settings.data).map_err(inside::OpenFailure::from)?;
@@ -89,7 +98,7 @@ pub async fn connect(global: &Global, output: Output) -> Outcome<Connection> {
             settings.data.display()
         )));
     }
-    let (client, inside) = match server_or_file(&settings, output).await? {
+    let (client, inside) = match server_or_file(&settings, output, purpose).await? {
         Reached::Server(runtime) => {
             let runtime = signed_in(&settings, runtime).await?;
             (Client::server(inside::http()?, &runtime.url, runtime.session), None)
@@ -145,14 +154,18 @@ pub enum Reached {
 }
 
 /// The server that holds the data file, or the file itself; waits a while for another command to be done with it.
-pub async fn server_or_file(settings: &Settings, output: Output) -> Outcome<Reached> {
+pub async fn server_or_file(settings: &Settings, output: Output, purpose: Purpose) -> Outcome<Reached> {
     let step = Duration::from_millis(50);
     let mut waited = Duration::ZERO;
     loop {
         if let Some(runtime) = runtime::find(&settings.data) {
             return Ok(Reached::Server(runtime));
         }
-        match inside::open(settings) {
+        let opened = match inside::open(settings) {
+            Err(inside::OpenFailure::ReadOnly(_)) if purpose == Purpose::Read => inside::open_to_read(settings),
+            opened => opened,
+        };
+        match opened {
             Ok(opened) => return Ok(Reached::File(opened)),
             Err(inside::OpenFailure::InUse(_)) if waited < PATIENCE => {
                 if waited == step * 20 {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Global,
-    connect::{self, Connection},
+    connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
     output::{Output, brief, closed, confirm, local_time, printable},
 };
@@ -89,7 +89,13 @@ pub struct ExportArgs {
 }
 
 pub async fn run(global: &Global, output: Output, command: ConversationCommand) -> Outcome {
-    let connection = connect::connect(global, output).await?;
+    let purpose = match &command {
+        ConversationCommand::List { .. } | ConversationCommand::Show { .. } | ConversationCommand::Export(_) => Purpose::Read,
+        ConversationCommand::Rename { .. } | ConversationCommand::Archive { .. } | ConversationCommand::Delete { .. } => {
+            Purpose::Write
+        }
+    };
+    let connection = connect::connect(global, output, purpose).await?;
     let outcome = match command {
         ConversationCommand::List { archived, limit } => list(&connection, output, archived, limit).await,
         ConversationCommand::Show { id, limit } => show(&connection, output, &id, limit).await,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Global,
     client::Client,
-    connect::{self, Reached},
+    connect::{self, Purpose, Reached},
     exit::{Failure, Outcome},
     input,
     inside::{self, Inside, stored},
@@ -26,7 +26,7 @@ const MAX_PASSWORD: usize = 4096;
     Makes the data file and its key where there are none, then the owner's account, the first workspace and its companion. \
     The same can be done in the browser with the link that `duet serve` prints.")]
 pub struct InitArgs {
-    /// E-mail address to sign in with
+    /// Email address to sign in with
     #[arg(long)]
     email: String,
     /// Read the password from the standard input (first line, at least 10 characters)
@@ -55,7 +55,7 @@ pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
         "workspace_name": global.workspace.as_deref().unwrap_or("Home"),
         "companion_name": args.companion,
     });
-    let answer: Value = match connect::server_or_file(&settings, output).await? {
+    let answer: Value = match connect::server_or_file(&settings, output, Purpose::Write).await? {
         Reached::Server(runtime) => {
             let token = runtime.setup_token.ok_or_else(|| Failure::failed(DONE))?;
             body["token"] = json!(token);

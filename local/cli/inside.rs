@@ -45,6 +45,8 @@ pub struct Opened {
 pub enum OpenFailure {
     /// Another process has it.
     InUse(String),
+    /// It can at most be read.
+    ReadOnly(Failure),
     /// Anything else.
     Other(Failure),
 }
@@ -53,7 +55,7 @@ impl From<OpenFailure> for Failure {
     fn from(failure: OpenFailure) -> Self {
         match failure {
             OpenFailure::InUse(message) => Self::unavailable(message),
-            OpenFailure::Other(failure) => failure,
+            OpenFailure::ReadOnly(failure) | OpenFailure::Other(failure) => failure,
         }
     }
 }
@@ -62,6 +64,16 @@ impl From<OpenFailure> for Failure {
 pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
     let (options, key) = options(settings)?;
     let store = LocalStore::open(options)?;
+    Ok(Opened {
+        store: Arc::new(store),
+        key,
+    })
+}
+
+/// Opens a data file that [`open`] refused as one that can at most be read.
+pub fn open_to_read(settings: &Settings) -> Result<Opened, OpenFailure> {
+    let (options, key) = options(settings)?;
+    let store = LocalStore::open_to_read(options)?;
     Ok(Opened {
         store: Arc::new(store),
         key,
@@ -92,6 +104,7 @@ impl From<OpenError> for OpenFailure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::InUse { .. } => Self::InUse(error.to_string()),
+            OpenError::ReadOnly { .. } => Self::ReadOnly(Failure::unavailable(error.to_string())),
             error => Self::Other(Failure::new(exit_of(&error), error.to_string())),
         }
     }
@@ -101,9 +114,13 @@ impl From<OpenError> for OpenFailure {
 fn exit_of(error: &OpenError) -> Exit {
     match error {
         OpenError::WrongKey(_) => Exit::Refused,
-        OpenError::InUse { .. } | OpenError::NotWritable { .. } | OpenError::DiskFull(_) | OpenError::Disk(_) => {
-            Exit::Unavailable
-        }
+        OpenError::InUse { .. }
+        | OpenError::NotWritable { .. }
+        | OpenError::ReadOnly { .. }
+        | OpenError::Behind { .. }
+        | OpenError::OlderSchema { .. }
+        | OpenError::DiskFull(_)
+        | OpenError::Disk(_) => Exit::Unavailable,
         _ => Exit::Failed,
     }
 }
@@ -236,7 +253,9 @@ impl Inside {
     pub async fn close(self) {
         match self.tasks {
             Some(tasks) => tasks.stop().await,
-            None => duet_api::anchors::once(&self.state).await,
+            // What cannot be written has not moved; its heads may be those of an older copy.
+            None if self.opened.store.can_write() => duet_api::anchors::once(&self.state).await,
+            None => {}
         }
         if let Some(sign_in) = &self.sign_in {
             sign_in.end(&self.state).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Global,
-    connect::{self, Connection},
+    connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
     ids,
     output::{Output, brief, local_time},
@@ -61,7 +61,11 @@ struct Keys {
 }
 
 pub async fn run(global: &Global, output: Output, command: KeysCommand) -> Outcome {
-    let connection = connect::connect(global, output).await?;
+    let purpose = match command {
+        KeysCommand::List => Purpose::Read,
+        KeysCommand::Create(_) | KeysCommand::Revoke { .. } => Purpose::Write,
+    };
+    let connection = connect::connect(global, output, purpose).await?;
     let outcome = match command {
         KeysCommand::Create(args) => create(&connection, output, &args).await,
         KeysCommand::List => list(&connection, output).await,

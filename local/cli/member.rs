@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Global,
-    connect::{self, Connection},
+    connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
     ids,
     output::{Output, brief, local_day, local_time},
@@ -31,7 +31,7 @@ pub enum MemberCommand {
     },
     /// Give a member another role
     Role {
-        /// The member: their e-mail address, or their id or its beginning
+        /// The member: their email address, or their id or its beginning
         member: String,
         /// The role
         #[arg(value_enum)]
@@ -39,7 +39,7 @@ pub enum MemberCommand {
     },
     /// End somebody's access, at once
     Remove {
-        /// The member: their e-mail address, or their id or its beginning
+        /// The member: their email address, or their id or its beginning
         member: String,
     },
 }
@@ -67,7 +67,7 @@ impl MemberRole {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  duet member invite bea@example.org --days 3")]
 pub struct InviteArgs {
-    /// The e-mail address; only an account with it can accept
+    /// The email address; only an account with it can accept
     email: String,
     /// The role that they will have
     #[arg(long, value_enum, default_value_t)]
@@ -78,7 +78,13 @@ pub struct InviteArgs {
 }
 
 pub async fn run(global: &Global, output: Output, command: MemberCommand) -> Outcome {
-    let connection = connect::connect(global, output).await?;
+    let purpose = match command {
+        MemberCommand::List | MemberCommand::Invitations => Purpose::Read,
+        MemberCommand::Invite(_) | MemberCommand::Revoke { .. } | MemberCommand::Role { .. } | MemberCommand::Remove { .. } => {
+            Purpose::Write
+        }
+    };
+    let connection = connect::connect(global, output, purpose).await?;
     let outcome = match command {
         MemberCommand::List => list(&connection, output).await,
         MemberCommand::Invite(args) => invite(&connection, output, &args).await,
@@ -112,7 +118,7 @@ async fn list(connection: &Connection, output: Output) -> Outcome {
             ]
         })
         .collect();
-    output.table(["ID", "NAME", "E-MAIL", "ROLE", "SINCE"], &rows, "There are no members.")
+    output.table(["ID", "NAME", "EMAIL", "ROLE", "SINCE"], &rows, "There are no members.")
 }
 
 async fn invite(connection: &Connection, output: Output, args: &InviteArgs) -> Outcome {
@@ -146,7 +152,7 @@ async fn invitations(connection: &Connection, output: Output) -> Outcome {
         })
         .collect();
     output.table(
-        ["ID", "E-MAIL", "ROLE", "STATE", "UNTIL"],
+        ["ID", "EMAIL", "ROLE", "STATE", "UNTIL"],
         &rows,
         "Nobody has been invited. `duet member invite` does.",
     )

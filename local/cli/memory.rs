@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Global,
     client::encode,
-    connect::{self, Connection},
+    connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
     input,
     output::{Output, brief, confirm, local_day, local_time, printable},
@@ -49,6 +49,17 @@ pub struct NoticeArgs {
     /// Leave the replies of this notice as they are
     #[arg(long, value_name = "ID")]
     dismiss: Option<String>,
+}
+
+impl NoticeArgs {
+    /// What is decided, about which notice.
+    fn decision(&self) -> Option<(&str, NoticeAction)> {
+        match (&self.blank, &self.dismiss) {
+            (Some(id), _) => Some((id, NoticeAction::Blank)),
+            (None, Some(id)) => Some((id, NoticeAction::Dismiss)),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Kinds of memory.
@@ -164,7 +175,12 @@ pub async fn run(global: &Global, output: Output, command: MemoryCommand) -> Out
         MemoryCommand::Add(args) => input::something(&args.text, "the memory", NewMemory::MAX_TEXT)?,
         _ => String::new(),
     };
-    let connection = connect::connect(global, output).await?;
+    let purpose = match &command {
+        MemoryCommand::List(_) | MemoryCommand::Search(_) | MemoryCommand::Show { .. } => Purpose::Read,
+        MemoryCommand::Notices(args) if args.decision().is_none() => Purpose::Read,
+        MemoryCommand::Add(_) | MemoryCommand::Redact { .. } | MemoryCommand::Notices(_) => Purpose::Write,
+    };
+    let connection = connect::connect(global, output, purpose).await?;
     let outcome = match command {
         MemoryCommand::Add(args) => add(&connection, output, &args, &text).await,
         MemoryCommand::List(args) => list(&connection, output, &args).await,
@@ -335,12 +351,7 @@ async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) ->
 const MOST_NOTICES: usize = 1_000;
 
 async fn notices(connection: &Connection, output: Output, args: &NoticeArgs) -> Outcome {
-    let decision = match (&args.blank, &args.dismiss) {
-        (Some(id), _) => Some((id, NoticeAction::Blank)),
-        (None, Some(id)) => Some((id, NoticeAction::Dismiss)),
-        (None, None) => None,
-    };
-    if let Some((id, action)) = decision {
+    if let Some((id, action)) = args.decision() {
         let path = connection.path(&format!("/notices/{}", encode(id)));
         let notice: Notice = connection.client.post(&path, &json!({"action": action})).await?;
         return match output.json {

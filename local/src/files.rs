@@ -108,6 +108,45 @@ fn usable(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Why this process may not write to the file, or to the folder that it is in.
+pub fn unwritable(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    [path, folder.unwrap_or(Path::new("."))]
+        .into_iter()
+        .find_map(|path| writable(path).err())
+        .map(|error| error.to_string())
+}
+
+#[cfg(unix)]
+fn writable(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
+}
+
+/// Of a folder the mark says something else here.
+#[cfg(not(unix))]
+fn writable(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path)? {
+        found if found.is_file() => usable(path),
+        _ => Ok(()),
+    }
+}
+
+/// An absolute path as a URL of SQLite's.
+pub fn url(path: &Path) -> String {
+    let mut url = String::from("file://");
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if !bytes.starts_with(b"/") {
+        url.push('/');
+    }
+    for byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'.' | b'_' => url.push(char::from(*byte)),
+            other => url.push_str(&format!("%{other:02X}")),
+        }
+    }
+    url
+}
+
 /// The path with something after its last name.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -9,9 +9,12 @@ use std::{
 };
 
 use duet_core::{
-    Caller,
+    Caller, StoreResult,
     contract::{TestEnv, memories::fact},
-    domain::{OwnerSetup, PageRequest, Role},
+    domain::{
+        Bar, EmbeddingModel, EventKind, LeasePolicy, Locality, MemoryFilter, NewTurn, OwnerSetup, Page, PageRequest, RecallMode,
+        RecallQuery, Role, RunStatus, Settlement,
+    },
     ids::MemoryId,
     ports::ChainCheck,
 };
@@ -20,6 +23,7 @@ use duet_local::{
     store::{LocalStore, OpenError, OpenOptions},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
+use rusqlite::Connection;
 
 /// Bytes of a page, and of a frame of the log before its page.
 const PAGE: usize = 8192;
@@ -398,6 +402,128 @@ async fn what_can_be_read_is_salvaged() {
     let salvaged = LocalStore::salvage(&options(&cut), &into).unwrap();
     assert!(!salvaged.is_whole());
     assert!(readable(&open(&into), &caller, &ids).await > 0, "{salvaged:?}");
+}
+
+fn raw(path: &Path) -> Connection {
+    let conn = Connection::open(path).unwrap();
+    conn.pragma_update(None, "key", format!("x'{}'", hex::encode([1; 32])))
+        .unwrap();
+    conn.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
+    conn.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
+    conn
+}
+
+/// All of a list, two at a time.
+async fn listed<T, F: Future<Output = StoreResult<Page<T>>>>(mut page: impl FnMut(PageRequest) -> F) -> Vec<T> {
+    let (mut all, mut request) = (Vec::new(), PageRequest::first(2));
+    loop {
+        let page = page(request).await.unwrap();
+        all.extend(page.items);
+        match page.next_cursor {
+            Some(cursor) => {
+                request = PageRequest {
+                    cursor: Some(cursor),
+                    limit: 2,
+                }
+            }
+            None => return all,
+        }
+    }
+}
+
+/// One row that cannot be read keeps nobody from the others, wherever it stands in a list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_read_is_passed_over() {
+    let (_folder, path, caller, ids) = closed_with(6).await;
+    let env = TestEnv::new(12).env();
+    let store = open(&path);
+    let stores = store.stores();
+    let mut conversations = Vec::new();
+    for text in ["One", "Two", "Three", "Four"] {
+        let made = stores
+            .conversations
+            .create(&caller, env.id(), None, Some(text))
+            .await
+            .unwrap();
+        conversations.push(made.id);
+    }
+    let imported = conversations[0];
+    for text in ["a", "b", "c", "d"] {
+        let turn = NewTurn::new(&env, imported, text);
+        let run = turn.run_id;
+        stores.runs.start_turn(&caller, turn).await.unwrap();
+        let claim = stores
+            .system
+            .claim_run(LeasePolicy::default(), EventKind::ALL)
+            .await
+            .unwrap()
+            .unwrap();
+        let ended = Settlement {
+            status: RunStatus::Done,
+            reason: None,
+            events: Vec::new(),
+            reply: None,
+        };
+        stores
+            .run_log
+            .settle(run, claim.lease, claim.run.last_seq, env.id(), ended)
+            .await
+            .unwrap();
+    }
+    drop((stores, store));
+    let conn = raw(&path);
+    for sql in [
+        "UPDATE memory_content SET taint = 'odd' WHERE memory IN (SELECT key FROM memory ORDER BY created_at, id LIMIT 2 OFFSET 2)",
+        "UPDATE conversation SET title = CAST(x'ff' AS TEXT) WHERE title = 'Three'",
+        "UPDATE message SET text = CAST(x'ff' AS TEXT) WHERE text = 'b'",
+        "UPDATE run SET agent_id = x'ff' WHERE message_id IN (SELECT id FROM message WHERE text = 'c')",
+        "DROP TRIGGER audit_entry_fixed; UPDATE audit_entry SET outcome = 'odd' WHERE seq = 2",
+    ] {
+        conn.execute_batch(sql).unwrap();
+    }
+    drop(conn);
+
+    let store = open(&path);
+    let stores = store.stores();
+    let memories = listed(|page| stores.memories.list(&caller, MemoryFilter::default(), page)).await;
+    let found: Vec<MemoryId> = memories.iter().rev().map(|memory| memory.id).collect();
+    assert_eq!(found.len(), 4);
+    assert!(found.iter().all(|id| ids.contains(id)));
+    assert_eq!(readable(&store, &caller, &ids).await, 4);
+    assert_eq!(stores.memories.memories(&caller, &ids).await.unwrap().len(), 4);
+    let query = RecallQuery {
+        text: "fact".into(),
+        embedding: None,
+        mode: RecallMode::Fts,
+        limit: 10,
+        domains: None,
+        locality: Locality::Local,
+        bar: Bar::NONE,
+        now: env.now(),
+    };
+    assert_eq!(stores.memories.recall(&caller, query).await.unwrap().items.len(), 4);
+    let model = EmbeddingModel {
+        id: "m".into(),
+        dimensions: 2,
+    };
+    // Also where those that cannot be read come first.
+    for limit in [1, 6] {
+        let waiting = stores.system.unembedded(&model, Locality::Local, limit).await.unwrap();
+        assert_eq!(waiting.len(), limit.min(4));
+    }
+    assert_eq!(listed(|page| stores.conversations.list(&caller, false, page)).await.len(), 3);
+    let said = listed(|page| stores.conversations.messages(&caller, imported, page)).await;
+    assert_eq!(said.len(), 3);
+    assert_eq!(
+        listed(|page| stores.conversations.transcript(&caller, imported, page))
+            .await
+            .len(),
+        3
+    );
+    assert_eq!(listed(|page| stores.runs.runs(&caller, imported, page)).await.len(), 3);
+    let audited = listed(|page| stores.audit.entries(&caller, page)).await;
+    let seqs: Vec<u64> = audited.iter().map(|entry| entry.seq).collect();
+    assert!(!seqs.contains(&2) && seqs.contains(&1) && seqs.contains(&3), "{seqs:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,11 +123,11 @@ impl Default for AuthConfig {
 pub struct LimitsConfig {
     /// Largest body of a request, in bytes.
     pub max_body_bytes: usize,
-    /// Sign-in attempts per address (of IPv6, per /64) and e-mail in a minute.
+    /// Sign-in attempts per address (of IPv6, per /64) and email in a minute.
     pub sign_in_per_minute: u32,
     /// Sign-in attempts per address (of IPv6, per /64) in a minute.
     pub sign_in_per_address_per_minute: u32,
-    /// Sign-in attempts per e-mail in an hour, from everywhere together. Each browser and network from which its person has signed in before has as many of its own.
+    /// Sign-in attempts per email in an hour, from everywhere together. Each browser and network from which its person has signed in before has as many of its own.
     pub sign_in_per_account_per_hour: u32,
     /// Attempts with a setup token per address in a minute.
     pub setup_per_minute: u32,

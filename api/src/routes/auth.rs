@@ -159,7 +159,7 @@ pub(super) async fn sign_in_person(state: &AppState, user: User, from: IpAddr, s
     Ok((status, headers, Answer(answer)).into_response())
 }
 
-/// An e-mail address in lower case, if it can be one.
+/// An email address in lower case, if it can be one.
 pub(super) fn check_email(email: &str) -> ApiResult<String> {
     let email = email.trim().to_lowercase();
     let plausible = email.len() <= 254
@@ -176,11 +176,11 @@ pub(super) fn check_email(email: &str) -> ApiResult<String> {
     }
 }
 
-/// E-mail and password.
+/// Email and password.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignInRequest {
-    /// The e-mail address.
+    /// The email address.
     email: String,
     /// The password.
     #[schema(format = Password)]
@@ -189,7 +189,7 @@ pub struct SignInRequest {
 
 /// Sign in
 ///
-/// Sets the session cookie. Wrong e-mail and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
+/// Sets the session cookie. Wrong email and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
 /// cookie: the answer has its tokens.
 #[utoipa::path(
     post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignInRequest,

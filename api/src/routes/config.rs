@@ -32,7 +32,7 @@ pub struct ServerInfo {
 /// Who signs people in.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuthInfo {
-    /// `built_in`: this server, with e-mail, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
+    /// `built_in`: this server, with email, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
     /// `Authorization: Bearer`.
     #[schema(example = "built_in")]
     pub mode: String,

@@ -30,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 pub struct SetupRequest {
     /// The one-time token that the server printed.
     token: String,
-    /// E-mail address to sign in with. Left out where Supabase Auth signs people in: sign up there first.
+    /// Email address to sign in with. Left out where Supabase Auth signs people in: sign up there first.
     email: Option<String>,
     /// At least 10 characters. Left out where Supabase Auth signs people in.
     #[schema(min_length = 10, format = Password)]

@@ -76,7 +76,7 @@ pub async fn set_up(harness: &dyn super::Harness) {
     assert!(!accounts.needs_owner().await.unwrap());
 }
 
-/// E-mail addresses are compared in lower case.
+/// Email addresses are compared in lower case.
 pub async fn credentials(world: &World) {
     let accounts = &world.stores.accounts;
     let found = accounts.credentials("Ana@Example.ORG").await.unwrap().expect("the owner");

@@ -57,6 +57,12 @@ pub async fn entries_and_chain(world: &World) {
         .await
         .unwrap();
     assert_eq!([page.items, rest.items].concat(), after);
+    let stretch = PageRequest {
+        cursor: Some(after[0].seq.to_string()),
+        limit: 1,
+    };
+    let stretch = audit.entries(&world.owner, stretch).await.unwrap();
+    assert_eq!(stretch.items, after[1..2], "the cursor is a place in the log");
 
     let claim = world.claimed().await;
     assert!(

@@ -99,10 +99,10 @@ macro_rules! contract_suite {
             members { removal, leaving, roles, no_turn_slips_through }
             agents { primaries, edits, souls }
             conversations { life_of_a_conversation, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
-            runs { a_turn, idempotency, one_turn_at_a_time, retries, cancelling, event_pages, bad_turns }
+            runs { a_turn, idempotency, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
             run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating }
             turns { models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
-                    continuing_keeps_tool_results, grace }
+                    continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
             system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping, audit_heads,
                      a_store_that_takes_writes_says_so }
             keys { life_of_a_key, scopes_of_keys }

@@ -108,6 +108,61 @@ pub async fn one_turn_at_a_time(world: &World) {
         .await;
 }
 
+/// A reply's id is a message's: one that is taken begins no run, and nothing of the turn stays.
+pub async fn reply_ids_are_taken_once(world: &World) {
+    let runs = &world.stores.runs;
+    let conversation = world.conversation(&world.owner).await;
+    let first = world.ask(&world.owner, conversation.id, "Tell me").await;
+    let reply = answer(world, MessageStatus::Complete, "Once upon a time").await;
+    let other = world.conversation(&world.owner).await;
+    let own = world.turn(other.id, "Itself");
+    for taken in [
+        NewTurn {
+            reply_id: reply,
+            ..world.turn(other.id, "Again")
+        },
+        NewTurn {
+            reply_id: first.message_id,
+            ..world.turn(other.id, "Again")
+        },
+        NewTurn {
+            reply_id: own.message_id,
+            ..own
+        },
+    ] {
+        let refused = runs.start_turn(&world.owner, taken).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Conflict(said)) if said.contains("reply id is taken")),
+            "{refused:?}"
+        );
+    }
+    for taken in [reply, first.message_id] {
+        let retry = RetryTurn {
+            message_id: first.message_id,
+            run_id: world.env.id(),
+            reply_id: taken,
+            mode: RetryMode::Restart,
+            limits: TurnLimits::default(),
+        };
+        let refused = runs.retry_turn(&world.owner, retry).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Conflict(said)) if said.contains("reply id is taken")),
+            "{refused:?}"
+        );
+    }
+    let count = |conversation| async move {
+        let page = PageRequest::first(10);
+        let messages = world.stores.conversations.messages(&world.owner, conversation, page).await;
+        messages.unwrap().items.len()
+    };
+    assert_eq!(
+        (count(other.id).await, count(conversation.id).await),
+        (0, 2),
+        "nothing has changed"
+    );
+    world.ask(&world.owner, other.id, "With an id of its own").await;
+}
+
 /// Drives the waiting run to an end with this reply.
 async fn answer(world: &World, status: MessageStatus, text: &str) -> MessageId {
     let claim = world.claim().await.expect("a run");

@@ -13,14 +13,17 @@ use tokio::sync::{Notify, watch};
 
 use super::World;
 use crate::{
+    caller::Caller,
     clock::{Clock, Env, Random, Timestamp},
     domain::{
-        EventKind, LeasePolicy, Locality, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, ModelRef, NewTurn,
-        PageRequest, Price, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, TurnLimits, TurnReceipt, Usage,
+        EventKind, EventPage, LeasePolicy, Locality, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, ModelRef,
+        NewTurn, Page, PageRequest, Price, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, TurnLimits, TurnReceipt,
+        Usage,
     },
-    error::StoreError,
+    error::{StoreError, StoreResult},
+    ids::{ConversationId, RunId},
     policy::{Decision, Policy, Rule, ToolCategory},
-    ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream},
+    ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, RunStore, Stores},
     run::{Driver, DriverParts},
     tools::ToolRegistry,
 };
@@ -134,6 +137,10 @@ impl<'a> Play<'a> {
     }
 
     fn driver(&self) -> Driver {
+        self.driver_on(self.world.stores.clone())
+    }
+
+    fn driver_on(&self, stores: Stores) -> Driver {
         let alarm = Arc::new(Alarm {
             env: self.world.env.clone(),
             bell: self.bell.clone(),
@@ -145,7 +152,7 @@ impl<'a> Play<'a> {
         };
         Driver::new(DriverParts {
             env: Env::new(alarm.clone(), alarm),
-            stores: self.world.stores.clone(),
+            stores,
             models: Arc::new(Models(self.model.clone())),
             embedder: None,
             tools: Arc::new(ToolRegistry::companion()),
@@ -484,6 +491,103 @@ pub async fn continuing_keeps_tool_results(world: &World) {
         let log = runs.events(&world.owner, run.id, 0, 100).await.unwrap().events;
         assert!(log.iter().all(|stored| stored.event.is_none()), "{log:?}");
     }
+}
+
+/// Runs that count how often a log is read.
+struct Counted {
+    runs: Arc<dyn RunStore>,
+    read: Mutex<Vec<RunId>>,
+}
+
+#[async_trait]
+impl RunStore for Counted {
+    async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt> {
+        self.runs.start_turn(caller, turn).await
+    }
+    async fn retry_turn(&self, caller: &Caller, retry: RetryTurn) -> StoreResult<TurnReceipt> {
+        self.runs.retry_turn(caller, retry).await
+    }
+    async fn run(&self, caller: &Caller, id: RunId) -> StoreResult<Option<Run>> {
+        self.runs.run(caller, id).await
+    }
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<Page<Run>> {
+        self.runs.runs(caller, conversation, page).await
+    }
+    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
+        if after == 0 {
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+        }
+        self.runs.events(caller, id, after, limit).await
+    }
+    async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run> {
+        self.runs.cancel(caller, id).await
+    }
+}
+
+/// What tools gave an interrupted run takes a bounded part of the prompt that goes on from it: the newest results that fit, and one
+/// line for those before them. Its log is read once for all steps.
+pub async fn continuing_bounds_tool_results(world: &World) {
+    let long = |number: usize| {
+        ModelEvent::ToolCall(ToolCall {
+            id: format!("c{number}"),
+            name: "remember".into(),
+            arguments: json!({ "text": format!("Fact number {number} is so{}.", format!(" as {number} says").repeat(350)), "kind": "fact" }),
+        })
+    };
+    let answers = [
+        whole(vec![text("Noted."), long(0), long(1)]),
+        whole((2..16).map(long).collect()),
+        broken("First", ModelFailure::Rejected),
+    ];
+    let play = Play::new(world, TurnLimits::default(), answers).await;
+    play.drive().await;
+    assert_eq!(play.memories().await, 16);
+
+    let counted = Arc::new(Counted {
+        runs: world.stores.runs.clone(),
+        read: Mutex::default(),
+    });
+    let stores = Stores {
+        runs: counted.clone(),
+        ..world.stores.clone()
+    };
+    play.answer(whole(vec![text(" of all."), remember(20)]));
+    play.answer(whole(vec![text(" And last.")]));
+    play.again(RetryMode::Continue).await;
+    let claim = world.claim().await.expect("the run");
+    play.driver_on(stores).drive(claim).await.expect("an end");
+    let asked = play.asked();
+    let (mut calls, mut results, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for message in &asked {
+        match message {
+            ChatMessage::Assistant { tool_calls, .. } => {
+                bytes += tool_calls.iter().map(|call| call.arguments.to_string().len()).sum::<usize>();
+                calls.extend(tool_calls.iter().map(|call| call.id.clone()));
+            }
+            ChatMessage::ToolResult { call_id, text, .. } => {
+                bytes += text.len();
+                results.push((call_id.clone(), text.clone()));
+            }
+            _ => {}
+        }
+    }
+    assert!(bytes < 70_000, "{bytes} bytes");
+    let named: Vec<&String> = results.iter().map(|(id, _)| id).collect();
+    assert_eq!(calls.iter().collect::<Vec<_>>(), named, "each call has its result");
+    let [(_, stub), (_, oldest), .., (_, newest), (last, _)] = &results[..] else {
+        panic!("{named:?}")
+    };
+    assert!(stub.len() < 200 && stub.contains("left out"), "{stub}");
+    assert!(oldest.contains("Fact number") && newest.contains("Fact number 15 is so"));
+    assert_eq!(last, "c20", "the turn's own stand as ever");
+    assert_eq!(results.iter().filter(|(_, text)| text.contains("left out")).count(), 1);
+    let said = asked
+        .iter()
+        .any(|message| matches!(message, ChatMessage::Assistant { text, .. } if text.contains("Noted.")));
+    assert!(said, "what was said stays");
+    let read = counted.read.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = read.iter().filter(|run| **run == play.turn.run_id).count();
+    assert_eq!(first, 1, "read once for the context and both calls");
 }
 
 /// A worker that leaves lets what is under way end within the grace it was given.

@@ -13,7 +13,7 @@ use crate::{
 pub struct User {
     /// Their id.
     pub id: UserId,
-    /// Their e-mail address, in lower case.
+    /// Their email address, in lower case.
     pub email: String,
     /// The name they go by.
     pub display_name: String,
@@ -48,7 +48,7 @@ pub struct Session {
 pub struct OwnerSetup {
     /// SHA-256 of the setup token that they presented.
     pub token_hash: [u8; 32],
-    /// Their e-mail address.
+    /// Their email address.
     pub email: String,
     /// The name they go by.
     pub display_name: String,
@@ -60,7 +60,7 @@ pub struct OwnerSetup {
     pub companion_name: String,
 }
 
-/// An e-mail address as it is stored and compared.
+/// An email address as it is stored and compared.
 pub fn email_address(email: &str) -> Result<String, StoreError> {
     let email = email.trim().to_lowercase();
     let well_formed = email

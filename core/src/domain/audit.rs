@@ -1,7 +1,5 @@
 //! The audit log (P5): who did what to what, with which outcome. Append-only and hash-chained per workspace.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::word_enum;
@@ -88,14 +86,4 @@ pub struct Anchor {
     pub seq: u64,
     /// That entry's hash, in hex.
     pub hash: String,
-}
-
-impl Anchor {
-    /// The first of a workspace's anchors that its log does not bear out: the entry is not there, or has another hash.
-    pub fn first_broken<'a>(anchors: &'a [Self], entries: &[AuditEntry]) -> Option<&'a Self> {
-        let hashes: HashMap<u64, &str> = entries.iter().map(|entry| (entry.seq, entry.chain_hash.as_str())).collect();
-        anchors
-            .iter()
-            .find(|anchor| hashes.get(&anchor.seq) != Some(&anchor.hash.as_str()))
-    }
 }

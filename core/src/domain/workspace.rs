@@ -46,7 +46,7 @@ pub struct Membership {
 pub struct Member {
     /// The person.
     pub user_id: UserId,
-    /// Their e-mail address.
+    /// Their email address.
     pub email: String,
     /// The name they go by.
     pub display_name: String,

@@ -22,7 +22,7 @@ pub trait AccountStore: Send + Sync {
     /// up: all or nothing. `Denied` for a wrong token, `Conflict` once there is an owner; of many callers one wins.
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)>;
 
-    /// The account of an e-mail address, compared in lower case.
+    /// The account of an email address, compared in lower case.
     async fn credentials(&self, email: &str) -> StoreResult<Option<Credentials>>;
 
     /// Stores a sign-in by the SHA-256 of its secret.

@@ -27,7 +27,8 @@ pub trait AuditLog: Send + Sync {
     /// Appends an entry; actor and time are the caller's and now.
     async fn append(&self, caller: &Caller, entry: NewAuditEntry) -> StoreResult<AuditEntry>;
 
-    /// The entries, newest first (owner only).
+    /// The entries, newest first (owner only). The cursor is the `seq` before which a page begins, so that a stretch of the log can be
+    /// asked for.
     async fn entries(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<AuditEntry>>;
 
     /// Recomputes the workspace's audit chain and the chains of all its runs (owner only).

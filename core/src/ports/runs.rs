@@ -11,13 +11,13 @@ use crate::{
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Stores the person's message, the run that answers it (queued) and its `started` event; titles an untitled
-    /// conversation. `Conflict` while another run is active in the conversation, or for an idempotency key used with another
-    /// text; the same key with the same text gives the first receipt (for at least 24 hours).
+    /// conversation. `Conflict` while another run is active in the conversation, for a reply's id that is a message's already, or for
+    /// an idempotency key used with another text; the same key with the same text gives the first receipt (for at least 24 hours).
     async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt>;
 
     /// Queues another run for the newest person's message of a conversation. `Conflict` while a run is active there or when a
     /// later message exists; `Continue` needs a reply that was stopped, limited or interrupted, `Restart` hides a reply that
-    /// is there.
+    /// is there, and needs an id for the new one that is no message's.
     async fn retry_turn(&self, caller: &Caller, retry: RetryTurn) -> StoreResult<TurnReceipt>;
 
     /// One run.

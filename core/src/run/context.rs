@@ -9,7 +9,7 @@ use crate::{
     caller::Caller,
     domain::{
         Agent, Capability, Labels, Locality, Memory, Message, MessageRole, MessageStatus, ModelRef, PageRequest, RecallMode, Run,
-        RunEvent, Soul, Taint, ToolStatus,
+        RunEvent, Soul, Taint, ToolCall, ToolStatus,
     },
     error::StoreResult,
     ids::{MemoryId, MessageId, RunId},
@@ -36,9 +36,8 @@ pub(super) async fn gather(
     memories: &Memories,
     model: &ModelRef,
     locality: Locality,
-    continues: Option<RunId>,
+    earlier: &[TurnState],
 ) -> StoreResult<RunEvent> {
-    let earlier = earlier(caller, stores, continues).await?;
     let page = stores
         .conversations
         .messages(caller, run.conversation_id, PageRequest::first(HISTORY))
@@ -99,9 +98,12 @@ pub(super) async fn gather(
 /// How many runs a reply can have been continued over and still have all their tool results before the model.
 const CONTINUED: usize = 16;
 
-/// The runs that have written what this one goes on from, oldest first. Their logs are read each time, so that what was
-/// redacted since is not among them.
-async fn earlier(caller: &Caller, stores: &Stores, continues: Option<RunId>) -> StoreResult<Vec<TurnState>> {
+/// Bytes of tool calls and results of interrupted runs put before the model again; about a quarter as many tokens.
+const CONTINUED_BYTES: usize = 64 * 1024;
+
+/// The runs that have written what this one goes on from, oldest first. They have ended, and nothing of them is redacted while a run
+/// goes on with their reply: reading them once is enough.
+pub(super) async fn earlier(caller: &Caller, stores: &Stores, continues: Option<RunId>) -> StoreResult<Vec<TurnState>> {
     let mut runs: Vec<TurnState> = Vec::new();
     let mut next = continues;
     while let Some(run) = next.filter(|_| runs.len() < CONTINUED) {
@@ -127,6 +129,40 @@ fn finished_steps(runs: &[TurnState]) -> Vec<&Step> {
     runs.iter().flat_map(|run| &run.steps).filter(whole).collect()
 }
 
+/// The calls of those steps with their results, one for one, as far as they fit into [`CONTINUED_BYTES`]: the newest stand whole. Of
+/// the others one line is left, in the place of the newest of them.
+fn read_again(
+    steps: &[&Step],
+    memories: &BTreeMap<MemoryId, Memory>,
+    messages: &BTreeMap<MessageId, Message>,
+) -> Vec<Option<(ToolCall, ChatMessage)>> {
+    let calls: Vec<&Call> = steps.iter().flat_map(|step| &step.calls).collect();
+    let mut read = Vec::with_capacity(calls.len());
+    let mut left = CONTINUED_BYTES;
+    for (before, ended) in calls.iter().enumerate().rev() {
+        let mut call = ended.call.clone();
+        let Some(mut result) = result(ended, memories, messages) else {
+            read.push(None);
+            continue;
+        };
+        if let ChatMessage::ToolResult { text, .. } = &mut result {
+            let bytes = text.len() + call.arguments.to_string().len();
+            if bytes > left {
+                call.arguments = serde_json::json!({});
+                let count = before + 1;
+                *text = format!("[Calls left out here with their results, as too long to be read again: {count}.]");
+                read.push(Some((call, result)));
+                break;
+            }
+            left -= bytes;
+        }
+        read.push(Some((call, result)));
+    }
+    read.resize(calls.len(), None);
+    read.reverse();
+    read
+}
+
 /// Everything a prompt is made of besides the state of the turn.
 pub(super) struct Persona<'a> {
     pub agent: &'a Agent,
@@ -134,20 +170,20 @@ pub(super) struct Persona<'a> {
     pub tools: Vec<ToolSpec>,
 }
 
-/// The next model call of a turn, for a model that computes there.
+/// The next model call of a turn that goes on from those `earlier` runs, for a model that computes there.
 pub(super) async fn prompt(
     caller: &Caller,
     run: &Run,
     stores: &Stores,
     state: &TurnState,
+    earlier: &[TurnState],
     persona: Persona<'_>,
     locality: Locality,
 ) -> StoreResult<ChatRequest> {
     let Some(context) = &state.context else {
         return Err(crate::StoreError::invalid("the turn has no context yet"));
     };
-    let earlier = earlier(caller, stores, state.continues).await?;
-    let before = finished_steps(&earlier);
+    let before = finished_steps(earlier);
     let outputs = || {
         before
             .iter()
@@ -205,6 +241,7 @@ pub(super) async fn prompt(
     // What is continued stands as it came about: each text with the calls after it, and what they gave. Where the texts are no
     // longer those of the reply (its beginning was written by a run whose log is gone), the calls come first, then the text.
     let mut rest = state.prefix.as_str();
+    let mut read = read_again(&before, &memories, &messages).into_iter();
     for step in before {
         let text = match rest.split_once(step.text.as_str()) {
             Some((_, after)) => {
@@ -214,11 +251,12 @@ pub(super) async fn prompt(
             }
             None => "",
         };
+        let (tool_calls, results): (Vec<_>, Vec<_>) = read.by_ref().take(step.calls.len()).flatten().unzip();
         exchange.push(ChatMessage::Assistant {
             text: text.to_owned(),
-            tool_calls: step.calls.iter().map(|call| call.call.clone()).collect(),
+            tool_calls,
         });
-        exchange.extend(step.calls.iter().filter_map(|call| result(call, &memories, &messages)));
+        exchange.extend(results);
     }
     if !rest.is_empty() {
         exchange.push(ChatMessage::Assistant {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::{Instrument, info_span, warn};
 
 use super::{
+    context,
     driver::{DriveError, Driver},
     machine::{Effect, TurnState, fold},
     tool_call::told,
@@ -38,6 +39,8 @@ pub(super) struct Drive<'a> {
     _hold: Arc<()>,
     caller: Caller,
     pub(super) state: TurnState,
+    /// The runs that this one goes on from, as a model that computes there may read them.
+    earlier: Option<(Locality, Arc<[TurnState]>)>,
     /// Whether the log shows that an earlier claim had begun to work.
     resumed: bool,
     pub(super) newest: watch::Receiver<u64>,
@@ -79,6 +82,7 @@ impl<'a> Drive<'a> {
             _hold: claim.hold,
             caller,
             state,
+            earlier: None,
             resumed,
             newest,
         }
@@ -233,6 +237,19 @@ impl<'a> Drive<'a> {
             soul: soul.soul,
             caller,
         }))
+    }
+
+    /// The runs that this one goes on from: read once, and again only for a model that computes elsewhere.
+    pub(super) async fn earlier(&mut self, speaker: &Speaker) -> Result<Arc<[TurnState]>, DriveError> {
+        let locality = speaker.locality();
+        if let Some((_, earlier)) = self.earlier.as_ref().filter(|(read_for, _)| *read_for == locality) {
+            return Ok(earlier.clone());
+        }
+        let (stores, continues) = (self.stores(), self.state.continues);
+        let earlier = self.insist(|| context::earlier(&speaker.caller, stores, continues)).await?;
+        let earlier: Arc<[TurnState]> = earlier.into();
+        self.earlier = Some((locality, earlier.clone()));
+        Ok(earlier)
     }
 
     async fn settle(&mut self, outcome: RunOutcome, reply: Option<MessageStatus>) -> Result<(), DriveError> {

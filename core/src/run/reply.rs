@@ -31,14 +31,15 @@ impl Drive<'_> {
             Ok(found) => found,
             Err(error) => return self.model_failed(1, 1, error).await,
         };
-        let (stores, memories, run) = (self.stores(), &self.driver.memories, &self.run);
         // What is continued was perhaps read for a model that computes here.
-        let (locality, continues) = (speaker.locality(), self.state.continues);
+        let locality = speaker.locality();
         if !self.state.labels().allows(locality) {
             return self.model_failed(1, 1, stays_here()).await;
         }
+        let earlier = self.earlier(&speaker).await?;
+        let (stores, memories, run) = (self.stores(), &self.driver.memories, &self.run);
         let event = self
-            .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, continues))
+            .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, &earlier))
             .await?;
         let mentions = match &event {
             RunEvent::Context { recalled, .. } => recalled.clone(),
@@ -69,6 +70,7 @@ impl Drive<'_> {
             .entries()
             .filter(|entry| with_tools && speaker.agent.tools.contains(&entry.spec.name));
         let tools = offered.map(|entry| entry.spec.clone()).collect();
+        let earlier = self.earlier(&speaker).await?;
         let (run, stores, state) = (&self.run, self.stores(), &self.state);
         let persona = || context::Persona {
             agent: &speaker.agent,
@@ -76,7 +78,7 @@ impl Drive<'_> {
             tools: Vec::clone(&tools),
         };
         let request = self
-            .insist(|| context::prompt(&speaker.caller, run, stores, state, persona(), locality))
+            .insist(|| context::prompt(&speaker.caller, run, stores, state, &earlier, persona(), locality))
             .await?;
         self.receive(step, attempt, &*model, model.stream(request)).await
     }

@@ -15,7 +15,7 @@ use super::{
     db::Db,
     error::DbResult,
     events,
-    rows::{blob, count, id, int, json, opt_blob, opt_id, time, word},
+    rows::{self, blob, count, id, int, json, opt_blob, opt_id, time, word},
 };
 
 /// Who did it, for [`record`].
@@ -210,10 +210,9 @@ impl AuditLog for LocalAudit {
                 let mut statement = conn.prepare_cached(
                     "SELECT * FROM audit_entry WHERE workspace_id = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
                 )?;
-                let rows = statement.query_map(params![blob(workspace), before, cursor::limit(size)], entry)?;
-                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |entry| {
-                    entry.seq.to_string()
-                }))
+                let rows = statement.query(params![blob(workspace), before, cursor::limit(size)])?;
+                let place = |row: &Row<'_>| Ok(count(row, "seq")?.to_string());
+                Ok(rows::page("audit entries", rows, size, entry, place)?)
             })
             .await
     }

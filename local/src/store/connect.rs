@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use duet_core::{StoreError, StoreResult, crypto::derive_key};
@@ -11,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 use zeroize::Zeroizing;
 
 use super::{acting, authorizer, db::Db, error::DbError, open::OpenError};
-use crate::key::FileKey;
+use crate::{files, key::FileKey};
 
 /// Page size of new files: vectors of 1,536 single-precision numbers fit without overflow chains getting long.
 pub const PAGE_SIZE: u32 = 8192;
@@ -43,12 +46,31 @@ pub enum Access {
 pub struct Connector {
     path: PathBuf,
     key: FileKey,
+    /// Whether the file cannot change while it is open: it is read without locks and without a log.
+    immutable: bool,
+    /// How many checkpoints were asked for, and up to which of them the log has been emptied.
+    asked: AtomicU64,
+    emptied: AtomicU64,
 }
 
 impl Connector {
     /// For the file at `path`, encrypted with `key`.
     pub fn new(path: PathBuf, key: FileKey) -> Self {
-        Self { path, key }
+        Self {
+            path,
+            key,
+            immutable: false,
+            asked: AtomicU64::new(0),
+            emptied: AtomicU64::new(0),
+        }
+    }
+
+    /// For a file that nobody can write to while it is open, and that has no log. It gives readers only.
+    pub fn immutable(path: PathBuf, key: FileKey) -> Self {
+        Self {
+            immutable: true,
+            ..Self::new(path, key)
+        }
     }
 
     /// The file.
@@ -79,10 +101,16 @@ impl Connector {
 
     fn opened(&self, access: Access, keep_log: bool) -> Result<Connection, OpenError> {
         register_vectors();
-        let conn = Connection::open_with_flags(
-            &self.path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
+        let conn = match self.immutable {
+            false => Connection::open_with_flags(
+                &self.path,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            ),
+            true => Connection::open_with_flags(
+                format!("{}?immutable=1", files::url(&self.path)),
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
+            ),
+        }
         .map_err(|error| OpenError::from_sqlite(&self.path, error))?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log)
             .map_err(|error| OpenError::from_sqlite(&self.path, error))?;
@@ -93,22 +121,37 @@ impl Connector {
     }
 
     /// Empties the write-ahead log, so that what was removed from the file is not in it either. `done` is what has happened by now.
+    /// Where somebody reads an older state for longer than a connection waits, the log keeps what they read: that is an error, and
+    /// [`Connector::owes_checkpoint`] until one succeeds.
     pub async fn checkpoint(self: &Arc<Self>, db: &Db, done: &str) -> StoreResult<()> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         // The lock on the file goes with the last `Db`: not before this connection.
         let (connector, db) = (Arc::clone(self), db.clone());
-        let emptied = tokio::task::spawn_blocking(move || -> Result<(), DbError> {
+        let emptied = tokio::task::spawn_blocking(move || -> Result<bool, DbError> {
             let _db = db;
             let conn = connector
                 .connect(Access::Write)
                 .map_err(|error| StoreError::unavailable(error.to_string()))?;
-            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-            Ok(())
+            Ok(empty_log(&conn)?)
         })
         .await;
         match emptied {
-            Ok(emptied) => Ok(emptied?),
+            Ok(Ok(true)) => {
+                self.emptied.fetch_max(asked, Ordering::SeqCst);
+                Ok(())
+            }
+            Ok(Ok(false)) => Err(StoreError::unavailable(format!(
+                "{done} What it said may still be in the log beside the data file, because somebody was reading meanwhile. Duet empties \
+                 the log as soon as it can."
+            ))),
+            Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(StoreError::unavailable(format!("Duet is shutting down. {done}"))),
         }
+    }
+
+    /// Whether the log may still hold what was removed from the file.
+    pub fn owes_checkpoint(&self) -> bool {
+        self.emptied.load(Ordering::SeqCst) < self.asked.load(Ordering::SeqCst)
     }
 
     /// Sets the key, before anything else, and checks that it is in effect and fits.
@@ -159,6 +202,13 @@ impl Connector {
         }
         Ok(())
     }
+}
+
+/// Puts the whole log into the file and empties it; whether that could be done. Waits for readers and the writer as long as the
+/// connection does for any lock.
+pub fn empty_log(conn: &Connection) -> rusqlite::Result<bool> {
+    let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(busy == 0)
 }
 
 /// A connection to no file, to see what this build can do.

@@ -19,7 +19,7 @@ use super::{
     db::Db,
     deletion,
     error::DbResult,
-    rows::{blob, count, id, int, labels, opt_id, opt_json, time, word},
+    rows::{self, Unreadable, blob, count, id, int, labels, opt_id, opt_json, time, word},
     search,
 };
 
@@ -107,12 +107,16 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
 
 /// A message that this person sees, also one that gave way to a retry.
 pub fn find_message(conn: &Connection, owner: Owner, id: MessageId) -> DbResult<Option<Message>> {
+    Ok(row_of_message(conn, owner, id)?)
+}
+
+fn row_of_message(conn: &Connection, owner: Owner, id: MessageId) -> rusqlite::Result<Option<Message>> {
     let mut statement = conn.prepare_cached(&format!(
         "{MESSAGE} WHERE m.workspace_id = ?1 AND m.id = ?2 AND m.user_id = ?3"
     ))?;
-    Ok(statement
+    statement
         .query_row(params![blob(owner.workspace), blob(id), blob(owner.user)], message)
-        .optional()?)
+        .optional()
 }
 
 /// A page of a conversation's messages, from the place `from` on (`?3`) in `order`. Rows are read one by one, so that no more of a
@@ -129,14 +133,21 @@ fn page_of_messages(
     let mut statement = conn.prepare_cached(&format!(
         "{MESSAGE} WHERE m.workspace_id = ?1 AND m.conversation_id = ?2 AND {order}"
     ))?;
-    let rows = statement.query_map(params![blob(owner.workspace), blob(id), from, cursor::limit(size)], message)?;
-    Ok(cursor::weighed(
+    let mut unreadable = Unreadable::of("messages");
+    let rows = statement.query_map(params![blob(owner.workspace), blob(id), from, cursor::limit(size)], |row| {
+        Ok((count(row, "ordinal")?, unreadable.pass(message(row))?))
+    })?;
+    let page = cursor::weighed(
         rows,
         size,
         PageRequest::MAX_BYTES,
-        Message::weight,
-        |found| int(found.ordinal).to_string(),
-    )?)
+        |(_, message)| message.as_ref().map_or(0, Message::weight),
+        |(ordinal, _)| int(*ordinal).to_string(),
+    )?;
+    Ok(Page {
+        items: page.items.into_iter().filter_map(|(_, message)| message).collect(),
+        next_cursor: page.next_cursor,
+    })
 }
 
 /// Takes the next place in a conversation.
@@ -218,13 +229,21 @@ impl ConversationStore for LocalConversations {
                     "{CONVERSATION} AND c.workspace_id = ?1 AND c.user_id = ?2 AND c.archived = ?3 AND (c.updated_at, c.id) < (?4, ?5)
                      ORDER BY c.updated_at DESC, c.id DESC LIMIT ?6"
                 ))?;
-                let rows = statement.query_map(
-                    params![blob(owner.workspace), blob(owner.user), archived, millis, last, cursor::limit(size)],
-                    conversation,
-                )?;
-                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |found| {
-                    cursor::after(found.updated_at.millis(), found.id)
-                }))
+                let rows = statement.query(params![
+                    blob(owner.workspace),
+                    blob(owner.user),
+                    archived,
+                    millis,
+                    last,
+                    cursor::limit(size)
+                ])?;
+                let place = |row: &Row<'_>| {
+                    Ok(cursor::after(
+                        time(row, "updated_at")?.millis(),
+                        self::id::<ConversationId>(row, "id")?,
+                    ))
+                };
+                Ok(rows::page("conversations", rows, size, conversation, place)?)
             })
             .await
     }
@@ -304,8 +323,12 @@ impl ConversationStore for LocalConversations {
         let (owner, ids) = (Owner::from(caller), ids.to_vec());
         self.db
             .read_for(caller, move |conn| {
-                let found = ids.into_iter().map(|id| find_message(conn, owner, id));
-                Ok(found.collect::<DbResult<Vec<_>>>()?.into_iter().flatten().collect())
+                let mut unreadable = Unreadable::of("messages");
+                let mut found = Vec::with_capacity(ids.len());
+                for id in ids {
+                    found.extend(unreadable.pass(row_of_message(conn, owner, id))?.flatten());
+                }
+                Ok(found)
             })
             .await
     }

@@ -12,7 +12,7 @@ use duet_core::{
 use rusqlite::{Connection, params};
 
 use super::{
-    acting,
+    acting::Acting,
     error::DbResult,
     lock::FileLock,
     readers::Readers,
@@ -31,7 +31,7 @@ pub struct Db {
 
 /// The threads and what they hold; when the last [`Db`] is gone, queued work is finished and the file closed.
 pub struct Parts {
-    /// The writer.
+    /// The writer; none where the file can only be read.
     pub writer: Option<Writer>,
     /// The readers.
     pub readers: Option<Readers>,
@@ -73,6 +73,11 @@ impl Db {
         &self.parts.env
     }
 
+    /// Whether the file can be written to.
+    pub fn can_write(&self) -> bool {
+        self.parts.writer.is_some()
+    }
+
     /// Runs that are worked on.
     pub fn leases(&self) -> &Leases {
         &self.parts.leases
@@ -103,10 +108,10 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
     {
-        let acting = Acting::of(caller);
+        let employment = Employment::of(caller);
         self.readers()?
             .read(actor(caller), move |conn| {
-                require_at_work(conn, acting)?;
+                require_at_work(conn, employment)?;
                 job(conn)
             })
             .await
@@ -118,17 +123,17 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
     {
-        let acting = Acting::of(caller);
+        let employment = Employment::of(caller);
         self.writer()?
             .write(actor(caller), move |conn| {
-                require_at_work(conn, acting)?;
+                require_at_work(conn, employment)?;
                 job(conn)
             })
             .await
     }
 
     fn writer(&self) -> StoreResult<&Writer> {
-        self.parts.writer.as_ref().ok_or_else(closed)
+        self.parts.writer.as_ref().ok_or_else(read_only)
     }
 
     fn readers(&self) -> StoreResult<&Readers> {
@@ -140,15 +145,19 @@ fn closed() -> StoreError {
     StoreError::unavailable("Duet is shutting down. Start it again, then repeat.")
 }
 
-/// An agent at work for a person.
+fn read_only() -> StoreError {
+    StoreError::unavailable("The data file is on a read-only medium, or may not be written: nothing can be stored.")
+}
+
+/// What an agent needs to be at work: itself, switched on, and its person in the workspace.
 #[derive(Clone, Copy)]
-struct Acting {
+struct Employment {
     workspace: WorkspaceId,
     user: UserId,
     agent: AgentId,
 }
 
-impl Acting {
+impl Employment {
     fn of(caller: &Caller) -> Option<Self> {
         caller.agent.as_ref().map(|acting| Self {
             workspace: caller.workspace,
@@ -159,8 +168,8 @@ impl Acting {
 }
 
 /// Refuses an agent that was switched off, or whose person has left.
-fn require_at_work(conn: &Connection, acting: Option<Acting>) -> DbResult<()> {
-    let Some(Acting { workspace, user, agent }) = acting else {
+fn require_at_work(conn: &Connection, employment: Option<Employment>) -> DbResult<()> {
+    let Some(Employment { workspace, user, agent }) = employment else {
         return Ok(());
     };
     let at_work = conn
@@ -180,5 +189,5 @@ fn require_at_work(conn: &Connection, acting: Option<Acting>) -> DbResult<()> {
 }
 
 fn actor(caller: &Caller) -> Actor {
-    acting::Acting::of(caller).map_or(Actor::Person, Actor::Agent)
+    Acting::of(caller).map_or(Actor::Person, Actor::Agent)
 }

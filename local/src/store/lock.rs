@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     path::Path,
 };
 
@@ -14,7 +14,7 @@ use crate::files;
 /// takes away the locks that SQLite has on it.
 #[derive(Debug)]
 pub struct FileLock {
-    _beside: File,
+    _beside: Option<File>,
     itself: Option<File>,
 }
 
@@ -32,15 +32,7 @@ impl FileLock {
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // What cannot be read is left out of the message.
-                let _ = file.read_to_string(&mut text);
-                return Err(OpenError::InUse {
-                    path: path.to_owned(),
-                    pid: text.trim().parse().ok(),
-                });
-            }
+            Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         file.set_len(0)
@@ -48,9 +40,31 @@ impl FileLock {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(failed)?;
         Ok(Self {
-            _beside: file,
+            _beside: Some(file),
             itself: None,
         })
+    }
+
+    /// Keeps writers out of a file that this process can only read, while others may read it too. Nothing is made for it.
+    pub fn share(path: &Path) -> Result<Self, OpenError> {
+        let failed = |error: std::io::Error| OpenError::from_io(path, &error);
+        let beside = match File::open(files::beside(path, ".lock")) {
+            Ok(file) => match file.try_lock_shared() {
+                Ok(()) => Some(file),
+                Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            },
+            // The lock on the file itself has to do.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let file = File::open(path).map_err(failed)?;
+        let mut lock = Self {
+            _beside: beside,
+            itself: None,
+        };
+        lock.keep(path, file, itself::Lock::Shared)?;
+        Ok(lock)
     }
 
     /// Takes the lock on the file itself, which is there by now, and refuses a file that has a second name: SQLite keeps the log
@@ -58,7 +72,12 @@ impl FileLock {
     pub fn hold(&mut self, path: &Path) -> Result<(), OpenError> {
         let failed = |error: std::io::Error| OpenError::from_io(path, &error);
         let file = File::options().read(true).write(true).open(path).map_err(failed)?;
-        if !itself::lock(&file).map_err(failed)? {
+        self.keep(path, file, itself::Lock::Exclusive)
+    }
+
+    fn keep(&mut self, path: &Path, file: File, kind: itself::Lock) -> Result<(), OpenError> {
+        let failed = |error: std::io::Error| OpenError::from_io(path, &error);
+        if !itself::lock(&file, kind).map_err(failed)? {
             return Err(OpenError::InUse {
                 path: path.to_owned(),
                 pid: None,
@@ -76,6 +95,17 @@ impl FileLock {
     }
 }
 
+/// Who has the lock, as far as its file tells.
+fn in_use(path: &Path, mut lock: File) -> OpenError {
+    let mut text = String::new();
+    // What cannot be read is left out of the message.
+    let _ = lock.read_to_string(&mut text);
+    OpenError::InUse {
+        path: path.to_owned(),
+        pid: text.trim().parse().ok(),
+    }
+}
+
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 mod itself {
     use std::{
@@ -87,15 +117,28 @@ mod itself {
     /// A byte far behind those that SQLite locks, and behind any end of the file.
     const PLACE: libc::off_t = libc::off_t::MAX - 1;
 
+    /// Whom a lock keeps out.
+    #[derive(Clone, Copy)]
+    pub enum Lock {
+        /// Writers.
+        Shared,
+        /// Everybody.
+        Exclusive,
+    }
+
     /// Locks the file for this descriptor; whether nobody else has. Of the kinds of locks, this one goes by the file and not by its
     /// name, does not clash with SQLite's own, and stays when another descriptor of the file is closed.
     #[allow(unsafe_code)]
-    pub fn lock(file: &File) -> io::Result<bool> {
+    pub fn lock(file: &File, kind: Lock) -> io::Result<bool> {
+        let kind = match kind {
+            Lock::Shared => libc::F_RDLCK,
+            Lock::Exclusive => libc::F_WRLCK,
+        };
         // SAFETY: the structure consists of integers, for which zero is a value.
         let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
         #[allow(clippy::cast_possible_truncation, reason = "the constants of this call are small")]
         {
-            wanted.l_type = libc::F_WRLCK as libc::c_short;
+            wanted.l_type = kind as libc::c_short;
             wanted.l_whence = libc::SEEK_SET as libc::c_short;
         }
         wanted.l_start = PLACE;
@@ -126,8 +169,17 @@ mod itself {
 mod itself {
     use std::{fs::File, io};
 
+    /// Whom a lock keeps out.
+    #[derive(Clone, Copy)]
+    pub enum Lock {
+        /// Writers.
+        Shared,
+        /// Everybody.
+        Exclusive,
+    }
+
     /// There is no lock here that SQLite's own would not clash with.
-    pub fn lock(_: &File) -> io::Result<bool> {
+    pub fn lock(_: &File, _: Lock) -> io::Result<bool> {
         Ok(true)
     }
 

@@ -24,7 +24,6 @@ use super::{
     audit::{self, Who},
     authorizer,
     connect::Connector,
-    error::DbError,
     open::OpenError,
     rows::{count_at, id, int},
 };
@@ -177,9 +176,7 @@ impl Standing {
             told: !self.closed,
         }
     }
-}
 
-impl Standing {
     /// Goes on without what is missing: the file counts from its mark, and every workspace's audit log says what happened.
     pub fn accept(self, connector: &Connector, mut conn: Connection, env: &Env) -> Result<Option<Loss>, OpenError> {
         let failed = |error| OpenError::from_sqlite(connector.path(), error);
@@ -191,13 +188,8 @@ impl Standing {
         let details = serde_json::json!({"commits": loss.commits, "entries": loss.entries, "last": loss.last});
         for (workspace, owner) in owners(&transaction).map_err(failed)? {
             let entry = audit::done("file.loss_accepted", "file".to_owned(), details.clone());
-            audit::record(&transaction, env, Who::person(workspace, owner), entry).map_err(|error| match error {
-                DbError::Sqlite(error) => failed(error),
-                DbError::Store(error) => OpenError::Other {
-                    path: connector.path().to_owned(),
-                    reason: error.to_string(),
-                },
-            })?;
+            audit::record(&transaction, env, Who::person(workspace, owner), entry)
+                .map_err(|error| OpenError::from_db(connector.path(), error))?;
         }
         let record = mark.count(&transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;

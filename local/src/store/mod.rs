@@ -18,6 +18,7 @@ mod mark;
 mod members;
 mod memory;
 mod open;
+mod passing;
 mod readers;
 mod recall;
 mod relay;
@@ -39,7 +40,7 @@ use duet_core::{
     cursor,
     feed::Feed,
     ids::UserId,
-    ports::{EventFeed, MemoryStore, NoticeStore, Stores},
+    ports::{AccountStore, EventFeed, MemoryStore, NoticeStore, Stores},
 };
 use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
@@ -51,11 +52,11 @@ use self::{
     connect::{Access, Connector},
     conversations::LocalConversations,
     db::{Db, Parts},
-    error::DbError,
     invitations::LocalInvitations,
     keys::LocalKeys,
     lock::FileLock,
     memory::LocalMemories,
+    passing::PassingSignIns,
     readers::Readers,
     run_log::LocalRunLog,
     runs::LocalRuns,
@@ -79,6 +80,7 @@ pub struct LocalStore {
     db: Db,
     feed: Arc<Feed>,
     connector: Arc<Connector>,
+    accounts: Arc<dyn AccountStore>,
     memories: Arc<LocalMemories>,
 }
 
@@ -95,16 +97,11 @@ impl LocalStore {
             files::private_folder(folder).map_err(|error| OpenError::from_io(&path, &error))?;
         }
         let path = open::resolve(&path)?;
+        open::require_writable(&path)?;
         let mut lock = FileLock::take(&path)?;
         let connector = Arc::new(Connector::new(path, key));
         let (mut person, mark) = open::open(&connector, &mut lock, &env)?;
-        memory::reconcile(&mut person, &connector).map_err(|error| match error {
-            DbError::Sqlite(error) => OpenError::from_sqlite(connector.path(), error),
-            DbError::Store(error) => OpenError::Other {
-                path: connector.path().to_owned(),
-                reason: error.to_string(),
-            },
-        })?;
+        memory::reconcile(&mut person, &connector).map_err(|error| OpenError::from_db(connector.path(), error))?;
         let agent = connector.connect(Access::AgentWrite)?;
         let failed = |error: std::io::Error| OpenError::from_io(connector.path(), &error);
         let (signals, inbox) = mpsc::channel();
@@ -134,20 +131,61 @@ impl LocalStore {
             leases: run_log::Leases::default(),
             _lock: lock,
         });
+        Ok(Self::over(db, feed, connector, vector_cache_bytes))
+    }
+
+    /// Opens a file that [`LocalStore::open`] refused as [`OpenError::ReadOnly`], to read it. Nothing is made or changed; what would
+    /// write is refused, and sign-ins are kept by this process.
+    pub fn open_to_read(options: OpenOptions) -> Result<Self, OpenError> {
+        let OpenOptions {
+            path,
+            key,
+            env,
+            vector_cache_bytes,
+        } = options;
+        let path = open::resolve(&path)?;
+        let lock = FileLock::share(&path)?;
+        let connector = Arc::new(Connector::immutable(path, key));
+        open::examine_to_read(&connector, &env)?;
+        let (readers, threads) =
+            Readers::start(&connector, READERS).map_err(|error| OpenError::from_io(connector.path(), &error))?;
+        let db = Db::new(Parts {
+            writer: None,
+            readers: Some(readers),
+            relay: mpsc::channel().0,
+            threads,
+            env,
+            leases: run_log::Leases::default(),
+            _lock: lock,
+        });
+        Ok(Self::over(db, Arc::new(Feed::default()), connector, vector_cache_bytes))
+    }
+
+    fn over(db: Db, feed: Arc<Feed>, connector: Arc<Connector>, vector_cache_bytes: usize) -> Self {
         let memories = Arc::new(LocalMemories::new(db.clone(), Arc::clone(&connector), vector_cache_bytes));
-        Ok(Self {
+        let accounts: Arc<dyn AccountStore> = match db.can_write() {
+            true => Arc::new(LocalAccounts(db.clone())),
+            false => Arc::new(PassingSignIns::new(LocalAccounts(db.clone()))),
+        };
+        Self {
             db,
             feed,
             connector,
+            accounts,
             memories,
-        })
+        }
+    }
+
+    /// Whether the file can be written to.
+    pub fn can_write(&self) -> bool {
+        self.db.can_write()
     }
 
     /// All stores on this file. They keep it open.
     pub fn stores(&self) -> Stores {
         let db = || self.db.clone();
         Stores {
-            accounts: Arc::new(LocalAccounts(db())),
+            accounts: Arc::clone(&self.accounts),
             workspaces: Arc::new(LocalWorkspaces(db())),
             invitations: Arc::new(LocalInvitations(db())),
             agents: Arc::new(LocalAgents(db())),

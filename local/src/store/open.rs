@@ -10,10 +10,11 @@ use duet_core::Env;
 use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use super::{
-    connect::{Access, Connector, PAGE_SIZE},
+    connect::{self, Access, Connector, PAGE_SIZE},
+    error::DbError,
     lock::FileLock,
     mark::{Loss, Mark, Standing},
-    schema,
+    memory, schema,
 };
 use crate::{files, key::FileKey};
 
@@ -123,6 +124,40 @@ pub enum OpenError {
         /// The system's word for it.
         reason: String,
     },
+    /// The file is there and can at most be read.
+    #[error(
+        "{path} is on a read-only medium, or you may not write to it and its folder ({reason}): nothing can be written. Commands that only \
+         read, such as `duet memory list`, still work. Copy the file, with all `{name}*` beside it, to a folder of yours, and name the copy \
+         with --data.", name = .path.file_name().unwrap_or_default().display()
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// The system's word for it.
+        reason: String,
+    },
+    /// The file can only be read, and what stands beside it has to be put into it first.
+    #[error(
+        "{path} cannot be read where it may not be written: {beside} holds {what}, which are not in the file yet. Copy the two, with all \
+         that belongs to the file, to a folder of yours, and name the copy with --data."
+    )]
+    Behind {
+        /// The file.
+        path: PathBuf,
+        /// What stands beside it.
+        beside: PathBuf,
+        /// What that holds.
+        what: &'static str,
+    },
+    /// The file can only be read, and has an earlier version's schema.
+    #[error(
+        "{path} was last written by an earlier Duet, and cannot be brought up to this one where it may not be written. Copy it, with what \
+         lies beside it, to a folder of yours, and name the copy with --data."
+    )]
+    OlderSchema {
+        /// The file.
+        path: PathBuf,
+    },
     /// No space.
     #[error("There is no space left for {0}. Free some disk space and start again.")]
     DiskFull(PathBuf),
@@ -166,6 +201,17 @@ impl OpenError {
             }
             ErrorCode::SystemIoFailure => Self::Disk(path),
             _ => other(message.clone().unwrap_or_else(|| failure.to_string())),
+        }
+    }
+
+    /// What an error of a job means while opening.
+    pub(crate) fn from_db(path: &Path, error: DbError) -> Self {
+        match error {
+            DbError::Sqlite(error) => Self::from_sqlite(path, error),
+            DbError::Store(error) => Self::Other {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            },
         }
     }
 
@@ -215,7 +261,11 @@ pub(super) fn open(connector: &Connector, lock: &mut FileLock, env: &Env) -> Res
             .len(),
     ) {
         // A checkpoint that a full disk cut off. When there is still no space, a later one completes the page.
-        let _ = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        match connect::empty_log(&conn) {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("the last page of the data file is completed later: the log is in use"),
+            Err(error) => tracing::warn!(%error, "the last page of the data file is completed later"),
+        }
     }
     Ok((conn, standing.mark(connector, env)))
 }
@@ -243,6 +293,59 @@ pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> 
     schema::check_version(path, &conn)?;
     let standing = Standing::of(connector, &conn, had_log, env)?;
     Ok((conn, standing))
+}
+
+/// Refuses a file that this process cannot write, before anything is made beside it.
+pub(super) fn require_writable(path: &Path) -> Result<(), OpenError> {
+    if !path.try_exists().map_err(|error| OpenError::from_io(path, &error))? {
+        return Ok(());
+    }
+    match files::unwritable(path) {
+        Some(reason) => Err(OpenError::ReadOnly {
+            path: path.to_owned(),
+            reason,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Looks at a file that can only be read, and refuses one that is not all there without its log, its redactions or a step of the
+/// schema, none of which can be put into it. The connector is one of [`Connector::immutable`].
+pub(super) fn examine_to_read(connector: &Connector, env: &Env) -> Result<(), OpenError> {
+    let path = connector.path();
+    let failed = |error: std::io::Error| OpenError::from_io(path, &error);
+    let found = std::fs::metadata(path).map_err(failed)?;
+    if !found.is_file() {
+        return Err(OpenError::Truncated(path.to_owned()));
+    }
+    let behind = |beside: PathBuf, what| OpenError::Behind {
+        path: path.to_owned(),
+        beside,
+        what,
+    };
+    for suffix in ["-wal", "-journal"] {
+        let log = files::beside(path, suffix);
+        if files::has_content(&log).map_err(failed)? {
+            return Err(behind(log, "the newest changes"));
+        }
+    }
+    inspect(path, found.len(), false)?;
+    let conn = connector.connect(Access::Read)?;
+    schema::check_parts(&conn)?;
+    schema::check_owner(path, &conn)?;
+    schema::check_version(path, &conn)?;
+    schema::check_current(path, &conn)?;
+    if let Some(loss) = Standing::of(connector, &conn, false, env)?.loss {
+        return Err(OpenError::Lost {
+            path: path.to_owned(),
+            loss,
+        });
+    }
+    match memory::is_reconciled(&conn, connector) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(behind(memory::tombstones_beside(path), "redactions")),
+        Err(error) => Err(OpenError::from_db(path, error)),
+    }
 }
 
 /// Whether there is no file yet. One that has gone while its log is still there is not missing but lost: a new file would take the
@@ -327,7 +430,11 @@ fn fill(draft: &Connector, path: &Path) -> Result<(), OpenError> {
     conn.pragma_update(None, "application_id", schema::APPLICATION_ID)
         .map_err(failed)?;
     schema::migrate(path, &mut conn)?;
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .map_err(failed)?;
+    if !connect::empty_log(&conn).map_err(failed)? {
+        return Err(OpenError::InUse {
+            path: path.to_owned(),
+            pid: None,
+        });
+    }
     conn.close().map_err(|(_, error)| failed(error))
 }

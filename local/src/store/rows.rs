@@ -2,9 +2,13 @@
 
 use std::str::FromStr;
 
-use duet_core::{Timestamp, domain::Labels, ids::Id};
+use duet_core::{
+    Timestamp,
+    domain::{Labels, Page},
+    ids::Id,
+};
 use rusqlite::{
-    Error, Row,
+    Error, Row, Rows,
     types::{FromSqlError, Type},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -91,6 +95,76 @@ pub fn count_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 /// A count for an integer column.
 pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Rows of a list that cannot be read. They keep nobody from the others: they are passed over, and how many were is reported.
+pub struct Unreadable {
+    what: &'static str,
+    count: u64,
+}
+
+impl Unreadable {
+    /// None yet, of these things.
+    pub fn of(what: &'static str) -> Self {
+        Self { what, count: 0 }
+    }
+
+    /// What was read of a row; nothing of one that does not hold what it should. Other errors are not the row's.
+    pub fn pass<T>(&mut self, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(
+                Error::FromSqlConversionFailure(..)
+                | Error::InvalidColumnType(..)
+                | Error::IntegralValueOutOfRange(..)
+                | Error::Utf8Error(..),
+            ) => {
+                self.count += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Unreadable {
+    fn drop(&mut self) {
+        if self.count > 0 {
+            tracing::warn!(
+                what = self.what,
+                count = self.count,
+                "rows cannot be read; they are passed over. `duet doctor --deep` looks at the whole file"
+            );
+        }
+    }
+}
+
+/// A page of a list out of up to `size + 1` rows, without those that cannot be read: the one too many says that there is another
+/// page, which begins behind the last row of this one.
+pub fn page<T>(
+    what: &'static str,
+    mut rows: Rows<'_>,
+    size: usize,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    place: impl Fn(&Row<'_>) -> rusqlite::Result<String>,
+) -> rusqlite::Result<Page<T>> {
+    let mut unreadable = Unreadable::of(what);
+    let (mut items, mut last, mut seen) = (Vec::new(), None, 0);
+    while let Some(row) = rows.next()? {
+        if seen == size {
+            return Ok(Page {
+                items,
+                next_cursor: last,
+            });
+        }
+        seen += 1;
+        last = Some(place(row)?);
+        items.extend(unreadable.pass(read(row))?);
+    }
+    Ok(Page {
+        items,
+        next_cursor: None,
+    })
 }
 
 /// The parser's own message is left out: it can quote stored text.

@@ -20,7 +20,7 @@ use super::{
     db::Db,
     error::DbResult,
     events::{self, Head},
-    rows::{blob, count, id, labels, time, word},
+    rows::{self, blob, count, id, labels, time, word},
 };
 
 /// The runs on the file.
@@ -32,6 +32,19 @@ const KEY_MILLIS: i64 = 48 * 3_600_000;
 const EVENTS: usize = 1_000;
 
 const ACTIVE: &str = "A reply is being written in this conversation. Wait for it, or stop it.";
+
+const REPLY_TAKEN: &str = "That reply id is taken. Choose another.";
+
+/// Refuses the id of a message, whosever it is, as that of a reply to come: the run could not be settled.
+fn refuse_taken(tx: &Connection, owner: Owner, reply: MessageId) -> DbResult<()> {
+    let taken = tx
+        .prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2")?
+        .exists(params![blob(owner.workspace), blob(reply)])?;
+    match taken {
+        true => Err(StoreError::conflict(REPLY_TAKEN).into()),
+        false => Ok(()),
+    }
+}
 
 /// A run out of a row.
 pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
@@ -178,6 +191,10 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
             .map(|run| receipt(&run))
             .ok_or_else(|| StoreError::conflict("That message id is taken. Choose another.").into());
     }
+    if turn.reply_id == turn.message_id {
+        return Err(StoreError::conflict(REPLY_TAKEN).into());
+    }
+    refuse_taken(tx, owner, turn.reply_id)?;
     if conversation.active_run.is_some() {
         return Err(StoreError::conflict(ACTIVE).into());
     }
@@ -269,7 +286,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         .exists(params![
             blob(owner.workspace),
             blob(conversation.id),
-            super::rows::int(message.ordinal)
+            rows::int(message.ordinal)
         ])?;
     if later {
         return Err(StoreError::conflict(
@@ -294,6 +311,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
             .into());
         }
         (RetryMode::Restart, reply) => {
+            refuse_taken(tx, owner, retry.reply_id)?;
             if let Some(reply) = reply {
                 tx.execute(
                     "UPDATE message SET superseded = 1 WHERE workspace_id = ?1 AND id = ?2",
@@ -354,13 +372,15 @@ impl RunStore for LocalRuns {
                     "SELECT * FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND (created_at, id) < (?3, ?4)
                      ORDER BY created_at DESC, id DESC LIMIT ?5",
                 )?;
-                let rows = statement.query_map(
-                    params![blob(owner.workspace), blob(conversation), millis, last, cursor::limit(size)],
-                    run,
-                )?;
-                Ok(cursor::page(rows.collect::<Result<_, _>>()?, size, |run| {
-                    cursor::after(run.created_at.millis(), run.id)
-                }))
+                let rows = statement.query(params![
+                    blob(owner.workspace),
+                    blob(conversation),
+                    millis,
+                    last,
+                    cursor::limit(size)
+                ])?;
+                let place = |row: &Row<'_>| Ok(cursor::after(time(row, "created_at")?.millis(), id::<RunId>(row, "id")?));
+                Ok(rows::page("runs", rows, size, run, place)?)
             })
             .await
     }

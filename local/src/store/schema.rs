@@ -63,6 +63,17 @@ pub fn check_version(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Refuses a schema that is older than this binary's, where it cannot be changed.
+pub fn check_current(path: &Path, conn: &Connection) -> Result<(), OpenError> {
+    let found: i64 = conn
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| OpenError::from_sqlite(path, error))?;
+    match usize::try_from(found) == Ok(VERSION) {
+        true => Ok(()),
+        false => Err(OpenError::OlderSchema { path: path.to_owned() }),
+    }
+}
+
 /// Brings the schema to this binary's version.
 pub fn migrate(path: &Path, conn: &mut Connection) -> Result<(), OpenError> {
     Migrations::from_slice(STEPS).to_latest(conn).map_err(|error| match error {

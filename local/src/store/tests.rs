@@ -13,10 +13,14 @@ use rusqlite::OptionalExtension;
 use super::{LocalStore, OpenOptions, authorizer, db::Db};
 
 fn open(path: &std::path::Path) -> LocalStore {
+    open_with(path, duet_core::clock::Env::new(Arc::new(Fixed), Arc::new(Fixed)))
+}
+
+fn open_with(path: &std::path::Path, env: duet_core::Env) -> LocalStore {
     LocalStore::open(OpenOptions {
         path: path.to_owned(),
         key: crate::key::FileKey::new([7; 32]),
-        env: duet_core::clock::Env::new(Arc::new(Fixed), Arc::new(Fixed)),
+        env,
         vector_cache_bytes: 0,
     })
     .unwrap()
@@ -227,6 +231,45 @@ fn access(conn: &rusqlite::Connection, table: &str, columns: &[String]) -> Strin
         },
         mark(allowed(format!("DELETE FROM \"{table}\"")))
     )
+}
+
+/// What is redacted has left the log too, or it is said that it has not: while somebody reads an older state, the log keeps its text.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_emptied_is_told_and_emptied_later() {
+    const WORD: &str = "chanterelle";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("duet.db");
+    let store = open_with(&path, duet_core::contract::TestEnv::new(8).env());
+    let stores = store.stores();
+    stores.accounts.put_setup_token([3; 32]).await.unwrap();
+    let setup = duet_core::domain::OwnerSetup {
+        token_hash: [3; 32],
+        email: "ana@example.org".into(),
+        display_name: "Ana".into(),
+        password_hash: "hash".into(),
+        workspace_name: "Home".into(),
+        companion_name: "Juno".into(),
+    };
+    let (user, workspace) = stores.accounts.create_owner(setup).await.unwrap();
+    let caller = Caller::person(user.id, workspace.id, Role::Owner);
+    let env = duet_core::contract::TestEnv::new(9).env();
+    let said = duet_core::contract::memories::fact(&env, &format!("Ana picks {WORD}s"));
+    let memory = stores.memories.remember(&caller, said, None).await.unwrap().id;
+
+    let log = crate::files::beside(&path, "-wal");
+    let reader = store.connector.connect(super::Access::Read).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM memory;").unwrap();
+    let told = stores.memories.redact(&caller, memory, env.id()).await;
+    assert!(
+        matches!(&told, Err(StoreError::Unavailable(said)) if said.contains("is redacted") && said.contains("log")),
+        "{told:?}"
+    );
+    let told = stores.memories.redact(&caller, memory, env.id()).await;
+    assert!(told.is_err(), "it is there still");
+    assert!(std::fs::metadata(&log).unwrap().len() > 0);
+    drop(reader);
+    stores.memories.redact(&caller, memory, env.id()).await.unwrap();
+    assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
 }
 
 /// When the disk is full, what was acknowledged is there, and what was refused is not.

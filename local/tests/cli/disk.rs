@@ -2,7 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -170,6 +175,148 @@ fn a_damaged_page_is_left_behind_by_salvage() {
     let listed = home.run(["--data", name, "memory", "list"]).ok();
     assert!(listed.contains("Memory 2"), "{listed}");
     home.run(["doctor", "--salvage", name]).refused(5, &["already"]);
+}
+
+/// A home whose data folder nobody may write to, as on a read-only medium. What a superuser may not write is asked of another user.
+struct Shelf<'a> {
+    home: &'a Home,
+    user: Option<u32>,
+}
+
+/// A user without rights.
+const NOBODY: u32 = 65_534;
+
+impl<'a> Shelf<'a> {
+    fn put(home: &'a Home) -> Self {
+        let superuser = tempfile::tempfile().unwrap().metadata().unwrap().uid() == 0;
+        let shelf = Self {
+            home,
+            user: superuser.then_some(NOBODY),
+        };
+        if let Some(user) = shelf.user {
+            let folder = home.path().to_str().unwrap();
+            let owned = Command::new("chown")
+                .args(["-R", &user.to_string(), folder])
+                .status()
+                .unwrap();
+            assert!(owned.success());
+        }
+        shelf.allow(0o400, 0o500);
+        shelf
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.data().parent().unwrap().to_owned()
+    }
+
+    fn allow(&self, file: u32, folder: u32) {
+        for entry in fs::read_dir(self.folder()).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(file)).unwrap();
+        }
+        fs::set_permissions(self.folder(), fs::Permissions::from_mode(folder)).unwrap();
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        let mut command = self.home.command(args);
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
+        Done::from(command.output().unwrap())
+    }
+
+    /// The names of what is there.
+    fn files(&self) -> BTreeSet<OsString> {
+        let names = fs::read_dir(self.folder()).unwrap();
+        names.map(|entry| entry.unwrap().file_name()).collect()
+    }
+}
+
+impl Drop for Shelf<'_> {
+    fn drop(&mut self) {
+        self.allow(0o600, 0o700);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_can_be_read() {
+    let home = Home::new();
+    home.init();
+    home.run(["memory", "add", "The book is on the shelf"]).ok();
+    home.run(["ask", "Where is the book?"]).ok();
+    let shelf = Shelf::put(&home);
+    let before = (shelf.files(), fs::read(home.data()).unwrap());
+    let listed = shelf.run(&["memory", "list", "--json"]).json();
+    assert_eq!(listed[0]["text"], "The book is on the shelf", "{listed}");
+    let id = listed[0]["id"].as_str().unwrap();
+    for args in [&["memory", "search", "book"][..], &["memory", "show", id]] {
+        let found = shelf.run(args).ok();
+        assert!(found.contains("on the shelf"), "{args:?}: {found}");
+    }
+    for args in [
+        &["conversation", "list"][..],
+        &["conversation", "show", "last"],
+        &["conversation", "export", "last"],
+    ] {
+        let found = shelf.run(args).ok();
+        assert!(found.contains("Where is the book?"), "{args:?}: {found}");
+    }
+    assert!(shelf.run(&["audit", "list"]).ok().contains("setup.owner"));
+    assert!(shelf.run(&["audit", "verify"]).ok().contains("intact"));
+    for args in [
+        &["agent", "list"][..],
+        &["member", "list"],
+        &["keys", "list"],
+        &["memory", "notices"],
+    ] {
+        shelf.run(args).ok();
+    }
+    for args in [
+        &["serve", "--bind", "127.0.0.1:0"][..],
+        &["memory", "add", "Another"],
+        &["memory", "redact", "--yes", id],
+        &["conversation", "rename", "last", "Books"],
+        &["ask", "And now?"],
+        &["keys", "create", "k", "--scope", "chat"],
+    ] {
+        shelf
+            .run(args)
+            .refused(5, &["nothing can be written", "duet memory list", "Copy"]);
+    }
+    assert_eq!(
+        (shelf.files(), fs::read(home.data()).unwrap()),
+        before,
+        "nothing was made or changed"
+    );
+    drop(shelf);
+    assert_eq!(texts(&home).len(), 1);
+}
+
+#[test]
+fn a_log_beside_a_file_that_cannot_be_written_is_not_passed_over() {
+    let home = Home::new();
+    home.init();
+    home.run(["memory", "add", "Before"]).ok();
+    fs::write(beside(&home, "-wal"), [7; 5000]).unwrap();
+    let shelf = Shelf::put(&home);
+    shelf
+        .run(&["memory", "list"])
+        .refused(5, &["duet.db-wal", "newest changes", "Copy"]);
+    drop(shelf);
+    fs::remove_file(beside(&home, "-wal")).unwrap();
+
+    // What was redacted since is not shown by an older copy.
+    let older = fs::read(home.data()).unwrap();
+    let id = home.run(["memory", "list", "--json"]).json()[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    home.run(["memory", "redact", "--yes", &id]).ok();
+    fs::write(home.data(), older).unwrap();
+    fs::remove_file(beside(&home, ".mark")).unwrap();
+    let shelf = Shelf::put(&home);
+    shelf.run(&["memory", "list"]).refused(5, &["duet.db.tombstones", "Copy"]);
+    drop(shelf);
+    assert_eq!(texts(&home).len(), 0);
 }
 
 #[test]

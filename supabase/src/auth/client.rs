@@ -105,7 +105,7 @@ pub struct ProjectSettings {
 /// Ways to sign in, of which two matter.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct External {
-    /// E-mail and password.
+    /// Email and password.
     #[serde(default)]
     pub email: bool,
     /// No proof at all.

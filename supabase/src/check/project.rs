@@ -107,7 +107,7 @@ fn sign_up(told: &ProjectSettings) -> Finding {
     if told.disable_signup || !told.external.email {
         return Finding::problem(
             NAME,
-            "the project takes no sign-ups by e-mail, so that invited people cannot come in",
+            "the project takes no sign-ups by email, so that invited people cannot come in",
             "Turn them on (Authentication, Sign In / Providers), together with the hook `private.before_user_created`, which lets invited \
              addresses in alone.",
         );
@@ -126,7 +126,7 @@ fn sign_up(told: &ProjectSettings) -> Finding {
             "Turn `Confirm email` on (Authentication, Sign In / Providers).",
         );
     }
-    Finding::ok(NAME, "by e-mail, with proof of the address")
+    Finding::ok(NAME, "by email, with proof of the address")
 }
 
 async fn keys(client: &AuthClient) -> Finding {

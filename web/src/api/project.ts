@@ -46,7 +46,7 @@ async function token(): Promise<string | undefined> {
   return data.session?.access_token;
 }
 
-/** Signs in with e-mail and password. */
+/** Signs in with email and password. */
 export async function signInAtProject(email: string, password: string) {
   const { error } = await (await auth()).signInWithPassword({ email, password });
   if (error) throw problem(error);

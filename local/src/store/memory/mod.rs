@@ -29,7 +29,10 @@ use duet_core::{
 use rusqlite::params;
 
 use self::keys::FieldKeys;
-pub(super) use self::{redact::reconcile, tombstones::sidecar as tombstones_beside};
+pub(super) use self::{
+    redact::{is_reconciled, reconcile},
+    tombstones::sidecar as tombstones_beside,
+};
 use super::{audit, connect::Connector, db::Db, recall::VectorCache, rows::blob};
 
 /// The memory store of one file.
@@ -74,7 +77,13 @@ impl LocalMemories {
     /// Deletes expired working memories and keeps the bit index up; the memory part of
     /// [`SystemStore::sweep`](duet_core::ports::SystemStore::sweep).
     pub async fn sweep(&self) -> StoreResult<u64> {
-        system::sweep(&self.db, self.db.env().now()).await
+        let swept = system::sweep(&self.db, self.db.env().now()).await?;
+        if self.connector.owes_checkpoint() {
+            self.connector
+                .checkpoint(&self.db, "What was removed is not in the file.")
+                .await?;
+        }
+        Ok(swept)
     }
 }
 
@@ -119,7 +128,7 @@ impl MemoryStore for LocalMemories {
             .read_for(caller, move |conn| read::memories(conn, &asking, &ids, now))
             .await?;
         let found = stored.len();
-        let memories = rows::open_all(&self.keys, stored).await;
+        let memories = rows::open_all(&self.keys, stored.into_iter().flatten().collect()).await;
         match (memories.is_empty(), found) {
             (true, 1..) => Err(StoreError::unavailable(
                 "This memory cannot be read. Restore a backup, or redact it.",
@@ -139,13 +148,13 @@ impl MemoryStore for LocalMemories {
     async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
         caller.require_capability(Capability::ReadMemory, "list memories")?;
         let (asking, now) = (caller.clone(), self.db.env().now());
-        let (stored, next_cursor) = self
+        let page = self
             .db
             .read_for(caller, move |conn| read::list(conn, &asking, &filter, &page, now))
             .await?;
         Ok(Page {
-            items: rows::open_all(&self.keys, stored).await,
-            next_cursor,
+            items: rows::open_all(&self.keys, page.items).await,
+            next_cursor: page.next_cursor,
         })
     }
 
@@ -214,7 +223,8 @@ impl MemoryStore for LocalMemories {
             })
             .await?;
         tombstones::append(&self.connector, &tombstones).map_err(|error| redact::unwritten(&error))?;
-        if !tombstones.is_empty() {
+        // Asked again, after the log could not be emptied, it is emptied now.
+        if !tombstones.is_empty() || self.connector.owes_checkpoint() {
             self.connector.checkpoint(&self.db, "The memory is redacted.").await?;
         }
         Ok(receipt)

@@ -18,7 +18,7 @@ use super::{
 use crate::store::{
     audit,
     error::DbResult,
-    rows::{blob, id, opt_time, opt_word, time},
+    rows::{self, blob, id, opt_time, opt_word, time},
 };
 
 /// Tells everybody else whose runs name one of these memories.
@@ -123,7 +123,7 @@ fn settle(conn: &Connection, caller: &Caller, env: &Env, id: NoticeId, action: N
             ))
             .into());
         }
-        redact::erase_runs(conn, workspace, &runs, now, &mut Removed::default())?;
+        redact::erase_runs(conn, workspace, &runs, Some(caller.user), now, &mut Removed::default())?;
     }
     conn.execute(
         "UPDATE notice SET settled = ?3, settled_at = ?4 WHERE workspace_id = ?1 AND id = ?2",
@@ -152,16 +152,19 @@ impl NoticeStore for LocalMemories {
                      ORDER BY created_at DESC, id DESC LIMIT ?5",
                 )?;
                 let (workspace, me) = (blob(asking.workspace), blob(asking.user));
-                let found = statement.query_map(params![workspace, me, millis, before, cursor::limit(size)], notice)?;
-                let mut notices = Vec::new();
-                for found in found {
-                    let (mut notice, redaction) = found?;
+                let rows = statement.query(params![workspace, me, millis, before, cursor::limit(size)])?;
+                let place =
+                    |row: &Row<'_>| Ok(cursor::after(time(row, "created_at")?.millis(), id::<NoticeId>(row, "id")?));
+                let page = rows::page("notices", rows, size, notice, place)?;
+                let mut notices = Vec::with_capacity(page.items.len());
+                for (mut notice, redaction) in page.items {
                     notice.replies = replies(conn, &asking, redaction, Notice::MOST_REPLIES)?;
                     notices.push(notice);
                 }
-                Ok(cursor::page(notices, size, |notice| {
-                    cursor::after(notice.created_at.millis(), notice.id)
-                }))
+                Ok(Page {
+                    items: notices,
+                    next_cursor: page.next_cursor,
+                })
             })
             .await
     }
@@ -170,7 +173,7 @@ impl NoticeStore for LocalMemories {
         caller.require_person("settle this notice")?;
         let (asking, env) = (caller.clone(), self.db.env().clone());
         let (notice, removed) = self.db.write(move |conn| settle(conn, &asking, &env, id, action)).await?;
-        if removed {
+        if removed || self.connector.owes_checkpoint() {
             self.connector.checkpoint(&self.db, "The replies are blanked.").await?;
         }
         Ok(notice)

@@ -3,25 +3,29 @@
 use std::sync::Arc;
 
 use duet_core::{
-    Caller, StoreError, Timestamp,
-    domain::{MemoryDomain, MemoryFilter, PageRequest, RecallMode, RecallQuery, ReviewState},
+    Caller, StoreError, Timestamp, cursor,
+    domain::{MemoryDomain, MemoryFilter, Page, PageRequest, RecallMode, RecallQuery, ReviewState},
     ids::{IdPrefix, MemoryId},
     recall::{Ranked, query_terms, rank},
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::rows::{self, SELECT, Stored, sees_private, stored};
 use crate::store::{
     error::DbResult,
     recall::{Load, Question, Source, VectorCache},
-    rows::{blob, id, int, opt_blob},
+    rows::{Unreadable, blob, id, int, opt_blob, page, time},
 };
 
-/// These memories, in the order asked for, as far as the caller sees them.
-pub fn memories(conn: &Connection, caller: &Caller, ids: &[MemoryId], now: Timestamp) -> DbResult<Vec<Stored>> {
+/// These memories, in the order asked for, as far as the caller sees them; one that cannot be read is `None`.
+pub fn memories(conn: &Connection, caller: &Caller, ids: &[MemoryId], now: Timestamp) -> DbResult<Vec<Option<Stored>>> {
+    let mut unreadable = Unreadable::of("memories");
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
-        found.extend(rows::find(conn, caller, *id, now)?);
+        match unreadable.pass(rows::row_of(conn, caller, *id, now))? {
+            Some(None) => {}
+            read => found.push(read.flatten()),
+        }
     }
     Ok(found)
 }
@@ -48,15 +52,15 @@ pub fn ids(conn: &Connection, caller: &Caller, prefix: IdPrefix, now: Timestamp)
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// One page, newest first, and the cursor of the next.
+/// One page, newest first.
 pub fn list(
     conn: &Connection,
     caller: &Caller,
     filter: &MemoryFilter,
-    page: &PageRequest,
+    request: &PageRequest,
     now: Timestamp,
-) -> DbResult<(Vec<Stored>, Option<String>)> {
-    let (before, before_id) = match &page.cursor {
+) -> DbResult<Page<Stored>> {
+    let (before, before_id) = match &request.cursor {
         Some(cursor) => parse_cursor(cursor)?,
         None => (i64::MAX, vec![0xff; 17]),
     };
@@ -74,31 +78,22 @@ pub fn list(
          ORDER BY m.created_at DESC, m.id DESC LIMIT ?10",
         rows::visible(caller)
     ))?;
-    let size = page.size();
-    let found = statement.query_map(
-        params![
-            blob(caller.workspace),
-            blob(caller.user),
-            sees_private(caller),
-            now.millis(),
-            before,
-            before_id,
-            filter.domain.map(MemoryDomain::as_str),
-            review.as_str(),
-            filter.history,
-            i64::try_from(size + 1).unwrap_or(i64::MAX),
-            opt_blob(filter.superseded_by),
-        ],
-        stored,
-    )?;
-    let mut found: Vec<Stored> = found.collect::<Result<_, _>>()?;
-    let more = found.len() > size;
-    found.truncate(size);
-    let cursor = found
-        .last()
-        .filter(|_| more)
-        .map(|last| format!("{}.{}", last.memory.created_at.millis(), hex::encode(blob(last.memory.id))));
-    Ok((found, cursor))
+    let size = request.size();
+    let found = statement.query(params![
+        blob(caller.workspace),
+        blob(caller.user),
+        sees_private(caller),
+        now.millis(),
+        before,
+        before_id,
+        filter.domain.map(MemoryDomain::as_str),
+        review.as_str(),
+        filter.history,
+        cursor::limit(size),
+        opt_blob(filter.superseded_by),
+    ])?;
+    let place = |row: &Row<'_>| Ok(cursor::after(time(row, "created_at")?.millis(), id::<MemoryId>(row, "id")?));
+    Ok(page("memories", found, size, stored, place)?)
 }
 
 fn parse_cursor(cursor: &str) -> DbResult<(i64, Vec<u8>)> {
@@ -142,10 +137,13 @@ pub fn recall(conn: &Connection, caller: &Caller, query: RecallQuery, cache: &Ar
     let model = question.embedding.as_ref().map(|embedding| &embedding.model);
     let ranked = rank(&mut source, &terms, model, mode, query.limit, &query.bar, query.now)?;
     let load = source.load.take();
-    let items = ranked
-        .into_iter()
-        .map(|ranked| Ok((rows::by_key(conn, ranked.memory)?, ranked)))
-        .collect::<DbResult<_>>()?;
+    let mut unreadable = Unreadable::of("memories");
+    let mut items = Vec::with_capacity(ranked.len());
+    for ranked in ranked {
+        if let Some(stored) = unreadable.pass(rows::row_of_key(conn, ranked.memory))? {
+            items.push((stored.ok_or(StoreError::NotFound("the memory"))?, ranked));
+        }
+    }
     Ok(Recalled { items, mode, load })
 }
 

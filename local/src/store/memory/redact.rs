@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use duet_core::{
     Caller, Env, StoreError, Timestamp,
     domain::{RedactionReceipt, RemovedFrom, Role, RunStatus, Tombstone},
-    ids::{Id, MemoryId, MessageId, RedactionId, RunId},
+    ids::{Id, MemoryId, MessageId, RedactionId, RunId, UserId},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -97,7 +97,9 @@ pub fn redact(
     }
     let workspace = blob(caller.workspace);
     let mut removed = Removed::default();
-    erase(conn, workspace, &extent, now, cache, &mut removed)?;
+    // An owner redacts for everybody, others what is their own.
+    let whose = (caller.role != Role::Owner).then_some(caller.user);
+    erase(conn, workspace, &extent, whose, now, cache, &mut removed)?;
 
     let receipt = RedactionReceipt {
         id: redaction,
@@ -225,6 +227,7 @@ fn erase(
     conn: &Connection,
     workspace: [u8; 16],
     extent: &Extent,
+    whose: Option<UserId>,
     now: Timestamp,
     cache: &VectorCache,
     removed: &mut Removed,
@@ -257,26 +260,33 @@ fn erase(
         removed.messages += blank(conn, workspace, *message)?;
         removed.idempotency_keys += forget_request(conn, workspace, "message_id", blob(*message))?;
     }
-    erase_runs(conn, workspace, &extent.runs, now, removed)
+    erase_runs(conn, workspace, &extent.runs, whose, now, removed)
 }
 
-/// Empties what these runs wrote: their replies, the payloads of their events, and the hints about them.
+/// Empties what these runs wrote: their replies, the payloads of their events, and the hints about them. A run of somebody else than
+/// the person that it is done for is left as it is, however it came among them; nobody named stands for everybody.
 pub fn erase_runs(
     conn: &Connection,
     workspace: [u8; 16],
     runs: &BTreeSet<RunId>,
+    whose: Option<UserId>,
     now: Timestamp,
     removed: &mut Removed,
 ) -> DbResult<()> {
     for run in runs {
         let named = params![workspace, blob(*run)];
-        let reply: Option<MessageId> = conn
-            .query_row("SELECT reply_id FROM run WHERE workspace_id = ?1 AND id = ?2", named, |row| {
-                id(row, "reply_id")
-            })
+        let found: Option<(MessageId, UserId)> = conn
+            .query_row(
+                "SELECT reply_id, user_id FROM run WHERE workspace_id = ?1 AND id = ?2",
+                named,
+                |row| Ok((id(row, "reply_id")?, id(row, "user_id")?)),
+            )
             .optional()?;
-        if let Some(reply) = reply {
-            removed.replies += blank(conn, workspace, reply)?;
+        match found {
+            Some((_, user)) if whose.is_some_and(|whose| whose != user) => continue,
+            Some((reply, _)) => removed.replies += blank(conn, workspace, reply)?,
+            // The run was deleted; what is left of its log goes.
+            None => {}
         }
         removed.event_payloads += conn.execute(
             "UPDATE run_event_payload SET payload = NULL, salt = NULL, redacted_at = ?3
@@ -384,6 +394,17 @@ pub fn reconcile(conn: &mut Connection, connector: &Connector) -> DbResult<u64> 
     Ok(again)
 }
 
+/// Whether the file has all redactions of its sidecar: an older copy has not, and would show what was redacted since.
+pub fn is_reconciled(conn: &Connection, connector: &Connector) -> DbResult<bool> {
+    let mut known = conn.prepare("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?;
+    for tombstone in tombstones::read(connector)? {
+        if !known.exists(params![blob(tombstone.workspace_id), blob(tombstone.memory_id)])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
     let workspace = blob(tombstone.workspace_id);
     let extent = Extent {
@@ -404,6 +425,8 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
         conn,
         workspace,
         &extent,
+        // Whose they are was decided when it was redacted.
+        None,
         tombstone.redacted_at,
         &VectorCache::new(0),
         &mut removed,

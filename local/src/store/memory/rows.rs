@@ -118,6 +118,11 @@ pub fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 
 /// One memory that the caller sees.
 pub fn find(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
+    Ok(row_of(conn, caller, id, now)?)
+}
+
+/// [`find`], for those who pass over what cannot be read.
+pub fn row_of(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> rusqlite::Result<Option<Stored>> {
     let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE {} AND m.id = ?5", visible(caller)))?;
     let found = params![
         blob(caller.workspace),
@@ -126,13 +131,18 @@ pub fn find(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
         now.millis(),
         blob(id)
     ];
-    Ok(statement.query_row(found, stored).optional()?)
+    statement.query_row(found, stored).optional()
 }
 
 /// One memory by its key, whoever asks; none where its text may not reach them.
 pub fn find_key(conn: &Connection, key: i64) -> DbResult<Option<Stored>> {
+    Ok(row_of_key(conn, key)?)
+}
+
+/// [`find_key`], for those who pass over what cannot be read.
+pub fn row_of_key(conn: &Connection, key: i64) -> rusqlite::Result<Option<Stored>> {
     let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE m.key = ?1"))?;
-    Ok(statement.query_row([key], stored).optional()?)
+    statement.query_row([key], stored).optional()
 }
 
 /// The same, where it has to be there.

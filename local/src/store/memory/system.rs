@@ -14,7 +14,12 @@ use super::{
     keys::FieldKeys,
     rows::{self, Stored},
 };
-use crate::store::{db::Db, error::DbResult, recall, rows::blob};
+use crate::store::{
+    db::Db,
+    error::DbResult,
+    recall,
+    rows::{Unreadable, blob, id},
+};
 
 /// Rows swept in one transaction.
 const SWEEP: i64 = 500;
@@ -66,6 +71,16 @@ fn waiting(conn: &Connection, model: &EmbeddingModel, locality: Locality, now: T
     Ok(turns.into_iter().take(limit).map(|(_, key)| key).collect())
 }
 
+/// The workspaces and ids of these memories.
+fn named(conn: &Connection, keys: &[i64]) -> DbResult<Vec<(WorkspaceId, MemoryId)>> {
+    let mut statement = conn.prepare_cached("SELECT workspace_id, id FROM memory WHERE key = ?1")?;
+    let mut named = Vec::with_capacity(keys.len());
+    for key in keys {
+        named.push(statement.query_row([key], |row| Ok((id(row, "workspace_id")?, id(row, "id")?)))?);
+    }
+    Ok(named)
+}
+
 /// Live memories without a vector of this model.
 pub async fn unembedded(
     db: &Db,
@@ -76,16 +91,17 @@ pub async fn unembedded(
 ) -> StoreResult<Vec<Unembedded>> {
     loop {
         let (asked, now) = (model.clone(), db.env().now());
-        let found: Vec<Stored> = db
+        let (mut unreadable, found) = db
             .read(move |conn| {
                 let waiting = waiting(conn, &asked, locality, now, limit)?;
-                waiting.into_iter().map(|key| rows::by_key(conn, key)).collect()
+                let mut passed = Unreadable::of("memories");
+                let mut found: Vec<Stored> = Vec::with_capacity(waiting.len());
+                for key in &waiting {
+                    found.extend(passed.pass(rows::row_of_key(conn, *key))?.flatten());
+                }
+                Ok((named(conn, &waiting)?, found))
             })
             .await?;
-        let mut unreadable: Vec<(WorkspaceId, MemoryId)> = found
-            .iter()
-            .map(|stored| (stored.memory.workspace_id, stored.memory.id))
-            .collect();
         let memories = rows::open_all(keys, found).await;
         unreadable.retain(|(workspace, id)| {
             let is_read = |memory: &Memory| (memory.workspace_id, memory.id) == (*workspace, *id);

@@ -720,3 +720,23 @@ async fn sensitive_text_is_sealed_to_its_row() {
     let three = memories.remember(&anna, fact(&env, "in the clear"), None).await.unwrap();
     assert_eq!(embedded(9).await, [three.id]);
 }
+
+/// Whatever puts a run of somebody else among those that a redaction reaches, it is left as it is.
+#[tokio::test]
+async fn runs_of_others_are_not_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let (env, _) = still();
+    let store = open(&folder.path().join("duet.db"), &env, 0);
+    let [anna, ben, _] = populate(&store, &env).await;
+    let run = run_of(&store.stores(), &env, &ben, the_agent()).await.run.id;
+    let (workspace, now) = (blob(anna.workspace), env.now());
+    for (whose, left) in [(Some(anna.user), true), (Some(ben.user), false)] {
+        let kept = store.db.write(move |conn| {
+            let runs = [run].into();
+            redact::erase_runs(conn, workspace, &runs, whose, now, &mut redact::Removed::default())?;
+            let mut payloads = conn.prepare("SELECT 1 FROM run_event_payload WHERE run_id = ?1 AND payload IS NOT NULL")?;
+            Ok(payloads.exists([blob(run)])?)
+        });
+        assert_eq!(kept.await.unwrap(), left);
+    }
+}
