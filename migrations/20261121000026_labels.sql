@@ -54,8 +54,8 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('public', 'message_clear_labels', 'authenticated');
 
--- Who takes the seal off a memory brings its text along with the terms that it is indexed under: the database cannot open it. So only its
--- person can, whose words it is to change anyway.
+-- Whoever unseals a memory sends its text and the terms that it is indexed under, because the database cannot open what is sealed. So only
+-- the memory's own person may: nobody else can put words into it.
 create function private.clear_my_memory(workspace uuid, memory uuid, wanted int, opened text, opened_terms jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
