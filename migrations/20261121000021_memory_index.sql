@@ -111,6 +111,33 @@ end;
 $$;
 call private.expose('private', 'put_vector');
 
+-- Takes a memory that is about to change out of the index, with its vector: everything that stands under its class moves with it.
+create function private.withdraw(memory duet.memory, out name text, out vector extensions.vector)
+language plpgsql volatile set search_path = '' as $$
+begin
+    select p.name, v.vector into withdraw.name, withdraw.vector from duet.memory_vector v
+    join duet.memory_partition p on p.workspace_id = v.workspace_id and p.model = v.model
+    where v.workspace_id = memory.workspace_id and v.memory = withdraw.memory.key;
+    perform private.unindex_text(memory);
+    perform private.remove_vector(memory);
+end;
+$$;
+call private.expose('private', 'withdraw');
+
+-- Puts it back as it has become, where it may be recalled.
+create function private.bring_back(memory duet.memory, model_name text, vector extensions.vector) returns void
+language plpgsql volatile set search_path = '' as $$
+begin
+    if memory.live then
+        perform private.index_text(memory);
+        if model_name is not null then
+            perform private.put_vector(memory, model_name, vector);
+        end if;
+    end if;
+end;
+$$;
+call private.expose('private', 'bring_back');
+
 -- Takes a partition's mean anew when it has grown fourfold, and makes its codes again around it.
 create function private.recentre(workspace uuid, partition_model int) returns void
 language plpgsql volatile set search_path = '' as $$

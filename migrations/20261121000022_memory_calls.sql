@@ -297,12 +297,7 @@ begin
         return private.ok(private.memory_json(mine, kind));
     end if;
 
-    -- Everything that stands under the class moves with it.
-    select p.name, v.vector into vector from duet.memory_vector v
-    join duet.memory_partition p on p.workspace_id = v.workspace_id and p.model = v.model
-    where v.workspace_id = workspace and v.memory = mine.key;
-    perform private.unindex_text(mine);
-    perform private.remove_vector(mine);
+    select * into vector from private.withdraw(mine);
     insert into duet.memory_class as c (workspace_id, owner, domain, egress)
     values (workspace, case coalesce(new_visibility, case when kind.owner is null then 'shared' else 'private' end)
                 when 'private' then mine.user_id end, kind.domain, coalesce(new_egress, kind.egress))
@@ -310,11 +305,8 @@ begin
     returning c.* into kind;
     update duet.memory m set class = kind.key, review = edited.review
     where m.workspace_id = workspace and m.id = memory returning m.* into edited;
+    perform private.bring_back(edited, vector.name, vector.vector);
     if edited.live then
-        perform private.index_text(edited);
-        if vector.name is not null then
-            perform private.put_vector(edited, vector.name, vector.vector);
-        end if;
         -- A proposal takes the place of what it was to supersede when it is accepted, unless something else did meanwhile.
         if not mine.live and edited.supersedes is not null then
             select o.* into old_one from duet.memory o

@@ -86,6 +86,7 @@ values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Wor
         {my:run_bare}, null, null, false, private.now()),
        ({ws}, {my:message_lost}, {my:conversation_lost}, {me}, 1, 'user', 'complete', 'Lost ' || {mark:lostwords}, null,
         {my:run_lost}, null, null, false, private.now());
+update duet.message m set labels = 9 where m.workspace_id = {ws} and m.id = {my:reply};
 insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, reason, created_at, updated_at)
 values ({ws}, {my:run}, {me}, {my:conversation}, {my:message}, {my:reply}, {the:agent}, 'done', null, private.now(), private.now()),
        ({ws}, {my:run_queued}, {me}, {my:conversation_queued}, {my:message_queued}, {my:reply_queued}, {the:agent}, 'queued', null,

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, path::PathBuf};
 use axum::http::Method;
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
-use duet_core::domain::{Conversation, Message, MessageRole, MessageStatus};
+use duet_core::domain::{Conversation, Label, LabelEdit, Message, MessageRole, MessageStatus};
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use super::{
     Global,
     connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
+    ids,
     output::{Output, brief, closed, confirm, local_time, printable},
 };
 
@@ -55,6 +56,8 @@ pub enum ConversationCommand {
         #[arg(long)]
         undo: bool,
     },
+    /// Trust messages although text from outside is among them, or clear another of their labels
+    Trust(TrustArgs),
     /// Delete a conversation with all its messages, for good; what was remembered from it stays
     Delete {
         /// Its id or the beginning of it, or `last`
@@ -63,6 +66,62 @@ pub enum ConversationCommand {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// Options of `duet conversation trust`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Later replies are made with the messages as they are then; what was made of them before keeps its labels.\n\n\
+    Examples:\n  \
+    duet conversation trust last\n  \
+    duet conversation trust last --message 0198… --label others"
+)]
+pub struct TrustArgs {
+    /// Its id or the beginning of it, or `last`
+    id: String,
+    /// Only this message, by its id or the beginning of it (`duet conversation show --json` has the ids)
+    #[arg(long, short, value_name = "ID")]
+    message: Option<String>,
+    /// Which label to clear; can be given several times
+    #[arg(long = "label", value_enum, default_value = "integrity", value_name = "LABEL")]
+    labels: Vec<Marked>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Labels that a message can have.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Marked {
+    /// Text from a tool, a document or an import is among it
+    Integrity,
+    /// Only local models may read it
+    Egress,
+    /// Text of a sensitive memory is among it
+    Sensitive,
+    /// Another member's memory is among it
+    Others,
+}
+
+impl Marked {
+    fn word(self) -> Label {
+        match self {
+            Self::Integrity => Label::Integrity,
+            Self::Egress => Label::Egress,
+            Self::Sensitive => Label::Sensitive,
+            Self::Others => Label::Others,
+        }
+    }
+}
+
+/// What a message with this label is called.
+fn mark(label: Label) -> &'static str {
+    match label {
+        Label::Integrity => "untrusted",
+        Label::Egress => "for local models only",
+        Label::Sensitive => "sensitive",
+        Label::Others => "with others\u{2019} memories",
+    }
 }
 
 /// Forms of an export.
@@ -113,6 +172,7 @@ pub async fn run(global: &Global, output: Output, command: ConversationCommand) 
             };
             change(&connection, output, &id, &edit, done).await
         }
+        ConversationCommand::Trust(args) => trust(&connection, output, &args).await,
         ConversationCommand::Delete { id, yes } => delete(&connection, output, &id, yes).await,
     };
     connection.close().await;
@@ -179,6 +239,49 @@ async fn delete(connection: &Connection, output: Output, id: &str, yes: bool) ->
     }
 }
 
+async fn trust(connection: &Connection, output: Output, args: &TrustArgs) -> Outcome {
+    let id = connection.conversation(&args.id).await?;
+    let path = format!("/conversations/{id}/messages");
+    let mut messages: Vec<Message> = connection.pages(&path, "", usize::MAX).await?;
+    if let Some(given) = &args.message {
+        let all = messages.iter().map(|message| message.id.to_string());
+        let only = ids::only(ids::begun(all, given), "messages", given)?;
+        messages.retain(|message| message.id.to_string() == only);
+    }
+    let edit = LabelEdit {
+        clear: args.labels.iter().map(|label| label.word()).collect(),
+    };
+    messages.retain(|message| message.status != MessageStatus::Redacted && !edit.cleared_of(message.labels).is_empty());
+    let marks: Vec<&str> = edit.clear.iter().copied().map(mark).collect();
+    let (marks, count) = (marks.join(" or "), counted(messages.len()));
+    if !args.yes && !messages.is_empty() && !confirm(&format!("Should {count} no longer count as {marks}?")) {
+        return Err(Failure::failed("Nothing was changed. Say yes to the question, or use --yes."));
+    }
+    let mut cleared: Vec<Message> = Vec::with_capacity(messages.len());
+    // From the oldest on, as they were written.
+    for message in messages.iter().rev() {
+        let path = connection.path(&format!("{path}/{}/labels", message.id));
+        cleared.push(connection.client.post(&path, &json!(edit)).await?);
+    }
+    match output.json {
+        true => output.value(&cleared),
+        false => {
+            output.say(&match cleared.is_empty() {
+                true => format!("No message counts as {marks}."),
+                false => format!("Cleared: {count}."),
+            });
+            Ok(())
+        }
+    }
+}
+
+fn counted(messages: usize) -> String {
+    match messages {
+        1 => "1 message".to_owned(),
+        several => format!("{several} messages"),
+    }
+}
+
 async fn show(connection: &Connection, output: Output, id: &str, limit: usize) -> Outcome {
     let id = connection.conversation(id).await?;
     let mut messages: Vec<Message> = connection.pages(&format!("/conversations/{id}/messages"), "", limit).await?;
@@ -191,9 +294,14 @@ async fn show(connection: &Connection, output: Output, id: &str, limit: usize) -
             MessageRole::User => "You",
             MessageRole::Assistant => "Duet",
         };
-        let state = match message.status {
-            MessageStatus::Complete => String::new(),
-            other => format!(" [{other}]"),
+        let status = (message.status != MessageStatus::Complete).then_some(message.status.as_str());
+        let said: Vec<&str> = status
+            .into_iter()
+            .chain(message.labels.marks().into_iter().map(mark))
+            .collect();
+        let state = match said.is_empty() {
+            true => String::new(),
+            false => format!(" [{}]", said.join(", ")),
         };
         let who = output.strong(&format!("{who}{state}:"));
         output.line(&format!("{who} {}\n", printable(&message.text)))?;

@@ -1,7 +1,9 @@
 //! `duet memory`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use duet_core::domain::{Memory, MemoryDomain, NewMemory, Notice, NoticeAction, RecallAnswer, RedactionReceipt};
+use duet_core::domain::{
+    Egress, Label, LabelEdit, Memory, MemoryDomain, NewMemory, Notice, NoticeAction, RecallAnswer, RedactionReceipt, Taint,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -27,6 +29,8 @@ pub enum MemoryCommand {
         /// Its id, or the beginning of it
         id: String,
     },
+    /// Trust a memory although it came from outside, or clear another of its labels
+    Trust(TrustArgs),
     /// Remove a memory's text everywhere it went, for good, and print the receipt
     Redact {
         /// Its id, or the beginning of it
@@ -37,6 +41,54 @@ pub enum MemoryCommand {
     },
     /// List replies of yours that recalled what somebody redacted, or decide about them
     Notices(NoticeArgs),
+}
+
+/// Options of `duet memory trust`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Later replies are made with the memory as it is then; what was made of it before keeps its labels.\n\n\
+    Examples:\n  \
+    duet memory trust 0198…\n  \
+    duet memory trust --label integrity --label egress 0198…"
+)]
+pub struct TrustArgs {
+    /// Its id, or the beginning of it
+    id: String,
+    /// Which label to clear; can be given several times
+    #[arg(long = "label", value_enum, default_value = "integrity", value_name = "LABEL")]
+    labels: Vec<Marked>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Labels that a memory can have.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Marked {
+    /// It came from a tool, a document or an import, or from text that did
+    Integrity,
+    /// Only local models may read it
+    Egress,
+    /// Its text is encrypted by itself and kept out of the full-text index
+    Sensitive,
+}
+
+impl Marked {
+    fn word(self) -> Label {
+        match self {
+            Self::Integrity => Label::Integrity,
+            Self::Egress => Label::Egress,
+            Self::Sensitive => Label::Sensitive,
+        }
+    }
+
+    fn question(self) -> &'static str {
+        match self {
+            Self::Integrity => "be trusted",
+            Self::Egress => "be read by any model",
+            Self::Sensitive => "be kept and found like other memories",
+        }
+    }
 }
 
 /// Options of `duet memory notices`.
@@ -186,6 +238,7 @@ pub async fn run(global: &Global, output: Output, command: MemoryCommand) -> Out
         MemoryCommand::List(args) => list(&connection, output, &args).await,
         MemoryCommand::Search(args) => search(&connection, output, &args).await,
         MemoryCommand::Show { id } => show(&connection, output, &id).await,
+        MemoryCommand::Trust(args) => trust(&connection, output, &args).await,
         MemoryCommand::Redact { id, yes } => redact(&connection, output, &id, yes).await,
         MemoryCommand::Notices(args) => notices(&connection, output, &args).await,
     };
@@ -299,7 +352,7 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
         "{}\n\nid          {id}\nkind        {kind}, {state}\nseen by     ",
         printable(&memory.text)
     );
-    text.push_str(&format!("{}; models: {}\n", memory.visibility, memory.egress));
+    text.push_str(&format!("{}\nlabels      {}\n", memory.visibility, standing(&memory)));
     text.push_str(&format!(
         "happened    {}\nheld since  {}\n",
         local_time(memory.occurred_at),
@@ -322,6 +375,45 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
         text.push_str(&format!("written by  {}\n", brief(agent, 80)));
     }
     output.raw(&text)
+}
+
+async fn trust(connection: &Connection, output: Output, args: &TrustArgs) -> Outcome {
+    let id = connection.whole_id("memories", &args.id).await?;
+    let path = connection.path(&format!("/memories/{id}"));
+    if !args.yes {
+        let memory: Memory = connection.client.get(&path).await?;
+        let what: Vec<&str> = args.labels.iter().map(|label| label.question()).collect();
+        if !confirm(&format!(
+            "May \u{201c}{}\u{201d} {}?",
+            brief(&memory.text, 60),
+            what.join(" and ")
+        )) {
+            return Err(Failure::failed("Nothing was changed. Say yes to the question, or use --yes."));
+        }
+    }
+    let edit = LabelEdit {
+        clear: args.labels.iter().map(|label| label.word()).collect(),
+    };
+    let memory: Memory = connection.client.post(&format!("{path}/labels"), &json!(edit)).await?;
+    if output.json {
+        return output.value(&memory);
+    }
+    output.say(&format!("It is {}.", standing(&memory)));
+    Ok(())
+}
+
+/// What a memory's labels say, as the end of a sentence.
+fn standing(memory: &Memory) -> String {
+    let trust = match memory.taint {
+        Taint::Trusted => "trusted",
+        Taint::Untrusted => "untrusted",
+    };
+    let models = match memory.egress {
+        Egress::Any => "open to any model",
+        Egress::LocalOnly => "for local models only",
+    };
+    let sealed = if memory.sensitive { ", and sensitive" } else { "" };
+    format!("{trust}, {models}{sealed}")
 }
 
 async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) -> Outcome {

@@ -11,7 +11,7 @@ macro_rules! files {
 }
 
 /// All files: the folder has these and no more (a test compares).
-pub const FILES: &[(&str, &str)] = &files!["audit", "driver", "fixed", "memory", "people", "platform", "turns"];
+pub const FILES: &[(&str, &str)] = &files!["audit", "driver", "fixed", "labels", "memory", "people", "platform", "turns"];
 
 /// Who tries.
 #[derive(Clone, Debug, PartialEq, Eq)]

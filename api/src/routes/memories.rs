@@ -2,8 +2,9 @@ use axum::{Json as Answer, extract::State, http::StatusCode};
 use duet_core::{
     Timestamp,
     domain::{
-        Agent, Conversation, Egress, KeyScope, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, Message, NewMemory,
-        Page, PageRequest, Provenance, RecallAnswer, RecallMode, RedactionReceipt, ReviewState, Run, Taint, Visibility,
+        Agent, Conversation, Egress, KeyScope, LabelEdit, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, Message,
+        NewMemory, Page, PageRequest, Provenance, RecallAnswer, RecallMode, RedactionReceipt, ReviewState, Run, Taint,
+        Visibility,
     },
     ids::MemoryId,
 };
@@ -24,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(search_memories))
         .routes(routes!(memory_ids))
         .routes(routes!(get_memory, edit_memory))
+        .routes(routes!(clear_memory_labels))
         .routes(routes!(memory_provenance))
         .routes(routes!(redact_memory))
         .routes(routes!(redaction_receipt))
@@ -254,6 +256,32 @@ async fn edit_memory(
     Json(edit): Json<MemoryEdit>,
 ) -> ApiResult<Answer<Memory>> {
     let memory = state.stores().memories.edit(&caller, path.id, edit).await?;
+    Ok(Answer(shown(&caller, memory)))
+}
+
+/// Clear labels of a memory
+///
+/// The person says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it, `sensitive` (its own person alone)
+/// has its text stored and found like others. Each by itself; one that it does not have is passed over. What was made of it before keeps
+/// its labels, and a proposal stays one. It is on record. A key without `memory_read` gets the memory without its text and where that
+/// came from.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/memories/{id}/labels", tag = "memories", request_body = LabelEdit,
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The memory.", format = Uuid),
+    ),
+    responses((status = 200, description = "The memory.", body = Memory), WriteProblems)
+)]
+async fn clear_memory_labels(
+    State(state): State<AppState>,
+    caller: In<MemoryWrite>,
+    Path(path): Path<One<MemoryId>>,
+    Json(edit): Json<LabelEdit>,
+) -> ApiResult<Answer<Memory>> {
+    let memory = state.stores().memories.clear_labels(&caller, path.id, edit).await?;
+    // An embedder elsewhere may read it now.
+    state.wake_backlog();
     Ok(Answer(shown(&caller, memory)))
 }
 

@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use duet_core::{
-    domain::{Message, NewTurn, Page, RetryMode, RetryTurn, TurnReceipt},
+    domain::{LabelEdit, Message, NewTurn, Page, RetryMode, RetryTurn, TurnReceipt},
     ids::{ConversationId, MessageId, WorkspaceId},
 };
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::One;
 use crate::{
-    auth::{Chat, In},
+    auth::{Chat, In, PersonOnly},
     error::{ApiResult, Code, Problem, ReadProblems, WriteProblems},
     extract::{Json, PageQuery, Path, Query},
     state::AppState,
@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_messages, send_message))
         .routes(routes!(retry_message))
+        .routes(routes!(clear_message_labels))
 }
 
 /// The messages of a conversation
@@ -116,7 +117,7 @@ pub struct Retry {
 }
 
 #[derive(Deserialize)]
-struct RetryPath {
+struct MessagePath {
     #[expect(dead_code, reason = "checked by the extractor `In`")]
     workspace_id: WorkspaceId,
     id: ConversationId,
@@ -139,7 +140,7 @@ struct RetryPath {
 async fn retry_message(
     State(state): State<AppState>,
     caller: In<Chat>,
-    Path(path): Path<RetryPath>,
+    Path(path): Path<MessagePath>,
     Json(retry): Json<Retry>,
 ) -> ApiResult<(StatusCode, Answer<TurnReceipt>)> {
     let message = super::events::message_of(&state, &caller, path.id, path.message_id).await?;
@@ -154,4 +155,32 @@ async fn retry_message(
     let receipt = state.stores().runs.retry_turn(&caller, turn).await?;
     state.wake_driver().await;
     Ok((StatusCode::ACCEPTED, Answer(receipt)))
+}
+
+/// Clear labels of a message
+///
+/// The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
+/// `sensitive` lets what is made of it be stored like other text, `others` lets it be shared. Each by itself; one that it does not have
+/// is passed over. The turns that begin afterwards read it so; runs and what was made of it before keep their labels. It is on record.
+/// 409 while a run answers the message or writes it.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/labels", tag = "conversations",
+    request_body = LabelEdit,
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The conversation.", format = Uuid),
+        ("message_id" = String, Path, description = "The message.", format = Uuid),
+    ),
+    responses((status = 200, description = "The message.", body = Message), WriteProblems)
+)]
+async fn clear_message_labels(
+    State(state): State<AppState>,
+    caller: In<PersonOnly>,
+    Path(path): Path<MessagePath>,
+    Json(edit): Json<LabelEdit>,
+) -> ApiResult<Answer<Message>> {
+    let message = super::events::message_of(&state, &caller, path.id, path.message_id).await?;
+    Ok(Answer(
+        state.stores().conversations.clear_labels(&caller, message.id, edit).await?,
+    ))
 }

@@ -49,6 +49,18 @@ async fn a_key_opens_what_its_scopes_say_and_nothing_else() {
         (Method::POST, "memories".into(), json!({"text": "x"}), "memory_write"),
         (Method::PATCH, format!("memories/{id}"), nobody.clone(), "memory_write"),
         (Method::POST, format!("memories/{id}/redact"), nobody.clone(), "memory_write"),
+        (
+            Method::POST,
+            format!("memories/{id}/labels"),
+            json!({"clear": ["integrity"]}),
+            "memory_write",
+        ),
+        (
+            Method::POST,
+            format!("conversations/{id}/messages/{id}/labels"),
+            json!({"clear": ["integrity"]}),
+            "-",
+        ),
         (Method::PATCH, "".into(), json!({"name": "Home"}), "admin"),
         (Method::PATCH, format!("agents/{id}"), json!({"version": 1}), "admin"),
         (Method::GET, "audit".into(), nobody.clone(), "admin"),
@@ -198,8 +210,9 @@ async fn a_key_reads_by_no_way_what_its_scopes_do_not_open() {
     let path = format!("memories/{memory}");
     let edited = writer.send(Method::PATCH, &path, json!({})).await;
     let shared = writer.send(Method::PATCH, &path, json!({"visibility": "shared"})).await;
+    let cleared = writer.post(&format!("{path}/labels"), json!({"clear": ["integrity"]})).await;
     let again = writer.post("memories", json!({"id": memory, "text": "Coffee"})).await;
-    for answer in [edited, shared, again] {
+    for answer in [edited, shared, cleared, again] {
         assert!(answer.status.is_success() && !answer.text.contains("Tea"), "{}", answer.text);
         let answer = answer.json();
         assert_eq!((&answer["id"], &answer["text"]), (&json!(memory), &json!("")));

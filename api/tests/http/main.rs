@@ -8,6 +8,7 @@ mod export;
 mod identity;
 mod invitations;
 mod keys;
+mod labels;
 mod operations;
 mod proofs;
 mod support;

@@ -110,7 +110,9 @@ macro_rules! contract_suite {
             labels { kept_with_runs_and_replies, kept_when_a_reply_is_continued, sensitive_stays_here_until_its_owner_opens_it,
                      local_text_reaches_nobody_elsewhere, untrusted_text_leaves_only_proposals, others_words_share_nothing,
                      a_memory_forges_no_other, an_agent_writes_no_better_than_its_run, an_agent_writes_in_its_run_alone,
-                     an_agent_elsewhere_reads_what_may_leave }
+                     an_agent_elsewhere_reads_what_may_leave, a_conversation_is_trusted_again, each_label_is_cleared_by_itself,
+                     a_cleared_text_may_leave, a_message_is_cleared_by_its_person_alone, labels_of_a_memory_are_cleared,
+                     a_memory_is_cleared_by_who_may_edit_it }
             isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do,
                         an_agent_that_was_switched_off_reaches_nothing }
             notices { others_decide_about_their_replies, notices_are_dismissed, an_owner_redacts_for_everybody,

@@ -1,9 +1,26 @@
 //! Labels (information flow): what is known of a text that bounds where it may go and what may come of it. Every message, memory,
 //! tool result and run has them; what is made of several texts has the join of theirs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Egress, Locality, Taint};
+use super::{Egress, Locality, Taint, word_enum};
+use crate::error::{StoreError, StoreResult};
+
+word_enum! {
+    /// One of the labels, as it is named where a person clears it.
+    Label {
+        /// That untrusted text is among it; cleared, it is trusted.
+        Integrity = "integrity",
+        /// That only local models may read it; cleared, any model may.
+        Egress = "egress",
+        /// That it holds text that is field-encrypted; cleared, it does not.
+        Sensitive = "sensitive",
+        /// That another member's shared memory is among it; cleared, it counts as the person's own.
+        Others = "others",
+    }
+}
 
 /// The labels of a text. The default is a person's own words: trusted, for any model, not sensitive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -41,6 +58,21 @@ impl Labels {
         self.egress.allows(locality)
     }
 
+    /// The labels by which it is worse than a person's own words.
+    pub fn marks(self) -> BTreeSet<Label> {
+        Label::ALL
+            .iter()
+            .copied()
+            .filter(|label| self.bits() & label.bit() != 0)
+            .collect()
+    }
+
+    /// Without these. Each of the others stays as it is, so it never gets worse by it.
+    #[must_use]
+    pub fn without(self, cleared: &BTreeSet<Label>) -> Self {
+        Self::from_bits(self.bits() & !bits_of(cleared))
+    }
+
     /// Whether joining `other` would change nothing.
     pub fn covers(self, other: Self) -> bool {
         self.join(other) == self
@@ -72,6 +104,60 @@ impl Labels {
             sensitive: has(Self::SENSITIVE),
             others: has(Self::OTHERS),
         }
+    }
+}
+
+impl Label {
+    /// Its bit in [`Labels::bits`].
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Integrity => Labels::UNTRUSTED,
+            Self::Egress => Labels::LOCAL_ONLY,
+            Self::Sensitive => Labels::SENSITIVE,
+            Self::Others => Labels::OTHERS,
+        }
+    }
+}
+
+fn bits_of(labels: &BTreeSet<Label>) -> u8 {
+    labels.iter().fold(0, |bits, label| bits | label.bit())
+}
+
+/// What a person says of a text that they know: that these labels do not hold of it. There is no way to make one worse by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelEdit {
+    /// The labels to clear, at least one; the others stay.
+    pub clear: BTreeSet<Label>,
+}
+
+impl LabelEdit {
+    /// Checks it for a message.
+    pub fn check(&self) -> StoreResult<()> {
+        match self.clear.is_empty() {
+            true => Err(StoreError::invalid("Name at least one label to clear.")),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks it for a memory, which does not keep `others`: whose words it is, its person says.
+    pub fn check_for_memory(&self) -> StoreResult<()> {
+        if self.clear.contains(&Label::Others) {
+            return Err(StoreError::invalid(
+                "A memory has no label `others` to clear. Clear `integrity`, `egress` or `sensitive`.",
+            ));
+        }
+        self.check()
+    }
+
+    /// The labels to clear, as the databases know them.
+    pub fn bits(&self) -> u8 {
+        bits_of(&self.clear)
+    }
+
+    /// Those of the labels to clear that a text with these labels has.
+    pub fn cleared_of(&self, labels: Labels) -> BTreeSet<Label> {
+        &self.clear & &labels.marks()
     }
 }
 
@@ -108,6 +194,24 @@ mod tests {
                 assert!(a.allows(*locality) || !joined.allows(*locality));
             }
         }
+    }
+
+    #[test]
+    fn clearing_takes_what_is_named_and_nothing_else() {
+        for (labels, named) in all().flat_map(|labels| all().map(move |named| (labels, named.marks()))) {
+            let cleared = labels.without(&named);
+            assert!(labels.covers(cleared), "nothing gets worse");
+            assert_eq!(cleared.marks(), &labels.marks() - &named);
+            let edit = LabelEdit { clear: named };
+            assert_eq!(edit.check().is_ok(), !edit.clear.is_empty());
+            assert_eq!(edit.cleared_of(labels), &labels.marks() - &cleared.marks());
+        }
+        let every = LabelEdit {
+            clear: Label::ALL.iter().copied().collect(),
+        };
+        assert!(every.check_for_memory().is_err());
+        assert_eq!(Labels::from_bits(15).without(&every.clear), Labels::default());
+        assert!(serde_json::from_str::<LabelEdit>(r#"{"clear": ["egress"], "egress": "local_only"}"#).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{Conversation, ConversationEdit, Message, MessageHit, Page, PageRequest},
+    domain::{Conversation, ConversationEdit, LabelEdit, Message, MessageHit, Page, PageRequest},
     error::StoreResult,
     ids::{AgentId, ConversationId, IdPrefix, MessageId},
 };
@@ -46,6 +46,11 @@ pub trait ConversationStore: Send + Sync {
 
     /// These messages, in the order asked for; invisible or unknown ones are left out.
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>>;
+
+    /// Clears labels of a message (a person only): what is named gets better, nothing gets worse. Turns that begin afterwards read it
+    /// so; the labels of runs, and of what was made of it before, stay. `Conflict` while a run answers it or writes it, and once it is
+    /// redacted. On record as `message.clear_label`, with the labels that were cleared.
+    async fn clear_labels(&self, caller: &Caller, id: MessageId, edit: LabelEdit) -> StoreResult<Message>;
 
     /// Full-text search over the caller's messages, newest first. Any text is a valid query.
     async fn search(&self, caller: &Caller, query: &str, page: PageRequest) -> StoreResult<Page<MessageHit>>;

@@ -3,7 +3,8 @@ use async_trait::async_trait;
 use crate::{
     caller::Caller,
     domain::{
-        Embedding, Memory, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery, RedactionReceipt,
+        Embedding, LabelEdit, Memory, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery,
+        RedactionReceipt,
     },
     error::StoreResult,
     ids::{IdPrefix, MemoryId, RedactionId},
@@ -32,6 +33,11 @@ pub trait MemoryStore: Send + Sync {
     /// Reviews, shares or restricts a memory (a person only; their own, or as owner any shared one). A proposal to take the place
     /// of somebody's memory is accepted or rejected by that person or an owner, whoever proposed it.
     async fn edit(&self, caller: &Caller, id: MemoryId, edit: MemoryEdit) -> StoreResult<Memory>;
+
+    /// Clears labels of a memory (a person only; whoever may edit it, but `sensitive` its person alone, because its text is stored
+    /// unsealed then and found by its words). What is named gets better, nothing gets worse; what the memory does not have is passed
+    /// over, and a proposal stays one. On record as `memory.clear_label`, with the labels that were cleared.
+    async fn clear_labels(&self, caller: &Caller, id: MemoryId, edit: LabelEdit) -> StoreResult<Memory>;
 
     /// The memories that answer a question best (M4), by [`crate::recall`]. Only accepted, valid, unexpired ones that may
     /// reach `query.locality`. An agent needs `read_memory`.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use duet_core::{
-    Caller, StoreError, StoreResult,
-    domain::{Conversation, ConversationEdit, Message, MessageHit, Page, PageRequest, check_title},
+    Caller, Env, StoreError, StoreResult,
+    domain::{Conversation, ConversationEdit, LabelEdit, Message, MessageHit, MessageStatus, Page, PageRequest, check_title},
     ids::{AgentId, ConversationId, IdPrefix, MessageId, UserId, WorkspaceId},
     ports::ConversationStore,
     search::words,
@@ -13,7 +13,7 @@ use duet_core::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    agents,
+    agents, audit,
     connect::Connector,
     cursor,
     db::Db,
@@ -169,6 +169,37 @@ pub fn made_title(text: &str) -> String {
     }
     let start: String = line.chars().take(MADE_TITLE - 1).collect();
     format!("{}…", start.trim_end())
+}
+
+/// Clears labels of a message; the run that answers or writes it has ended.
+fn clear_labels(tx: &Connection, env: &Env, caller: &Caller, id: MessageId, edit: &LabelEdit) -> DbResult<Message> {
+    let owner = Owner::from(caller);
+    let found = find_message(tx, owner, id)?.ok_or(StoreError::NotFound("the message"))?;
+    let going_on = tx
+        .prepare_cached(
+            "SELECT 1 FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND status IN ('queued', 'running')
+               AND (message_id = ?3 OR reply_id = ?3)",
+        )?
+        .exists(params![blob(owner.workspace), blob(found.conversation_id), blob(id)])?;
+    if going_on {
+        return Err(StoreError::conflict("Its reply is being written. Wait for it, or stop it; then clear the label.").into());
+    }
+    if found.status == MessageStatus::Redacted {
+        return Err(StoreError::conflict("A redacted message cannot be changed.").into());
+    }
+    let cleared = edit.cleared_of(found.labels);
+    if cleared.is_empty() {
+        return Ok(found);
+    }
+    let labels = found.labels.without(&edit.clear);
+    tx.execute(
+        "UPDATE message SET labels = ?3 WHERE workspace_id = ?1 AND id = ?2",
+        params![blob(owner.workspace), blob(id), labels.bits()],
+    )?;
+    let details = serde_json::json!({ "labels": cleared });
+    let entry = audit::done("message.clear_label", format!("message:{id}"), details);
+    audit::record(tx, env, caller.into(), entry)?;
+    Ok(Message { labels, ..found })
 }
 
 #[async_trait]
@@ -331,6 +362,13 @@ impl ConversationStore for LocalConversations {
                 Ok(found)
             })
             .await
+    }
+
+    async fn clear_labels(&self, caller: &Caller, id: MessageId, edit: LabelEdit) -> StoreResult<Message> {
+        caller.require_person("clear this message's labels")?;
+        edit.check()?;
+        let (asking, env) = (caller.clone(), self.db.env().clone());
+        self.db.write(move |tx| clear_labels(tx, &env, &asking, id, &edit)).await
     }
 
     async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {

@@ -124,6 +124,96 @@ fn redacting_without_a_terminal_needs_yes() {
     assert!(home.run(["memory", "list"]).ok().contains("Keep me."));
 }
 
+/// A person opens what is marked, a memory and a reply that was made of it: each label by itself, on record, after a yes.
+#[test]
+fn labels_are_cleared_by_their_person() {
+    let home = Home::new();
+    home.init();
+    let id = home
+        .run(["memory", "add", "--private", "--local-only", "The safe is behind the piano."])
+        .ok();
+    let id = id.trim();
+    let asked = home.run(["ask", "--json", "Where is the safe?"]).json();
+    assert!(asked["text"].as_str().unwrap().contains("piano"), "{asked}");
+    assert!(
+        home.run(["conversation", "show"])
+            .ok()
+            .contains("Duet [for local models only]:")
+    );
+    assert!(
+        home.run(["memory", "show", id])
+            .ok()
+            .contains("trusted, for local models only")
+    );
+
+    home.run(["memory", "trust", "--label", "egress", id])
+        .refused(1, &["Nothing was changed", "--yes"]);
+    home.run(["conversation", "trust", "last", "--label", "egress"])
+        .refused(1, &["Nothing was changed", "--yes"]);
+    home.run(["conversation", "trust", "last", "--message", "77", "--yes"])
+        .refused(4, &["messages", "77"]);
+    let before = home.run(["audit", "list", "--json"]).json();
+    assert!(!before.to_string().contains("clear_label"), "{before}");
+
+    let opened = home
+        .run(["memory", "trust", "--yes", "--label", "egress", "--json", id])
+        .json();
+    assert_eq!(
+        (&opened["egress"], &opened["taint"]),
+        (&"any".into(), &"trusted".into()),
+        "{opened}"
+    );
+    assert!(home.run(["memory", "show", id]).ok().contains("trusted, open to any model"));
+    let messages = home.run(["conversation", "show", "--json"]).json();
+    let reply = messages[1]["id"].as_str().unwrap();
+    let arguments = [
+        "conversation",
+        "trust",
+        "last",
+        "--yes",
+        "--label",
+        "egress",
+        "--json",
+        "--message",
+    ];
+    let cleared = home
+        .run(arguments.into_iter().chain([messages[0]["id"].as_str().unwrap()]))
+        .json();
+    assert_eq!(cleared, serde_json::json!([]), "the question was not marked");
+    let cleared = home.run(arguments.into_iter().chain([reply])).json();
+    assert_eq!(
+        (&cleared[0]["id"], &cleared[0]["labels"]["egress"]),
+        (&reply.into(), &"any".into())
+    );
+    assert!(home.run(["conversation", "show"]).ok().contains("Duet: "));
+    let again = home.run([
+        "conversation",
+        "trust",
+        "last",
+        "--json",
+        "--label",
+        "egress",
+        "--label",
+        "integrity",
+    ]);
+    assert_eq!(again.json(), serde_json::json!([]), "nothing is left to ask about");
+
+    let audit = home.run(["audit", "list", "--json"]).json();
+    let entries: Vec<_> = audit
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"].as_str().unwrap().ends_with("clear_label"))
+        .collect();
+    assert_eq!(entries.len(), 2, "{audit}");
+    assert!(
+        entries
+            .iter()
+            .all(|entry| entry["details"] == serde_json::json!({"labels": ["egress"]})),
+        "{audit}"
+    );
+}
+
 #[test]
 fn nothing_said_leaves_no_conversation() {
     let home = Home::new();

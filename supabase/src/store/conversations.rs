@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, Timestamp, cursor,
-    domain::{Conversation, ConversationEdit, Labels, Message, MessageHit, MessageRole, Page, PageRequest, check_title},
+    domain::{
+        Conversation, ConversationEdit, LabelEdit, Labels, Message, MessageHit, MessageRole, Page, PageRequest, check_title,
+    },
     ids::{AgentId, ConversationId, Id, IdPrefix, MessageId},
     ports::ConversationStore,
     search,
@@ -150,6 +152,19 @@ impl ConversationStore for Conversations {
         let call = Call::repeatable("message_by_id")
             .id("p_workspace", caller.workspace)
             .arg("p_ids", ids.iter().map(|id| id.uuid()).collect::<Vec<_>>());
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn clear_labels(&self, caller: &Caller, id: MessageId, edit: LabelEdit) -> StoreResult<Message> {
+        const ACTION: &str = "clear this message's labels";
+        caller.require_person(ACTION)?;
+        edit.check()?;
+        let call = Call::repeatable("message_clear_labels")
+            .of("the message")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id)
+            .arg("p_labels", i32::from(edit.bits()));
         self.0.as_caller(caller, call).await
     }
 

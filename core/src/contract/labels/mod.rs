@@ -1,9 +1,10 @@
 //! Labels on both sides of the ports: what the stores keep, and what a turn makes of it.
 
 mod bounds;
+mod clearing;
 mod probe;
 
-pub use self::bounds::*;
+pub use self::{bounds::*, clearing::*};
 
 use serde_json::json;
 

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use crate::{
     caller::Caller,
     domain::{
-        Appended, Embedding, HandBack, Memory, MemoryEdit, MemoryFilter, NewEvent, NewMemory, Page, PageRequest, RecallAnswer,
-        RecallQuery, RedactionReceipt, Run, Settlement,
+        Appended, Embedding, HandBack, LabelEdit, Memory, MemoryEdit, MemoryFilter, NewEvent, NewMemory, Page, PageRequest,
+        RecallAnswer, RecallQuery, RedactionReceipt, Run, Settlement,
     },
     error::{StoreError, StoreResult},
     ids::{CommitId, IdPrefix, LeaseToken, MemoryId, RedactionId, RunId},
@@ -171,6 +171,9 @@ impl MemoryStore for Fused<dyn MemoryStore> {
     }
     async fn edit(&self, caller: &Caller, id: MemoryId, edit: MemoryEdit) -> StoreResult<Memory> {
         self.inner.edit(caller, id, edit).await
+    }
+    async fn clear_labels(&self, caller: &Caller, id: MemoryId, edit: LabelEdit) -> StoreResult<Memory> {
+        self.inner.clear_labels(caller, id, edit).await
     }
     async fn recall(&self, caller: &Caller, query: RecallQuery) -> StoreResult<RecallAnswer> {
         self.inner.recall(caller, query).await

@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{
-        Capability, Embedding, EmbeddingModel, EmbeddingProgress, Locality, Memory, MemoryEdit, MemoryFilter, NewMemory, Page,
-        PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
+        Capability, Embedding, EmbeddingModel, EmbeddingProgress, Label, LabelEdit, Locality, Memory, MemoryEdit, MemoryFilter,
+        NewMemory, Page, PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
     },
     ids::{IdPrefix, MemoryId, RedactionId, WorkspaceId},
     ports::{MemoryStore, Unembedded},
@@ -172,6 +172,31 @@ impl MemoryStore for LocalMemories {
                     (&asking).into(),
                     audit::done("memory.edit", format!("memory:{id}"), details),
                 )?;
+                Ok(stored)
+            })
+            .await?;
+        rows::open_one(&self.keys, stored).await
+    }
+
+    async fn clear_labels(&self, caller: &Caller, id: MemoryId, edit: LabelEdit) -> StoreResult<Memory> {
+        caller.require_person("clear this memory's labels")?;
+        edit.check_for_memory()?;
+        // The keys are at hand outside of the transaction alone.
+        let opened = match edit.clear.contains(&Label::Sensitive) {
+            true => self.memories(caller, &[id]).await?.pop().map(|memory| memory.text),
+            false => None,
+        };
+        let (asking, env) = (caller.clone(), self.db.env().clone());
+        let stored = self
+            .db
+            .write(move |conn| {
+                let (stored, cleared) = write::clear_labels(conn, &asking, id, &edit, opened.as_deref(), env.now())?;
+                // Repeating it changes nothing, and is no second action.
+                if !cleared.is_empty() {
+                    let details = serde_json::json!({ "labels": cleared });
+                    let entry = audit::done("memory.clear_label", format!("memory:{id}"), details);
+                    audit::record(conn, &env, (&asking).into(), entry)?;
+                }
                 Ok(stored)
             })
             .await?;

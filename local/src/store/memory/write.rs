@@ -1,8 +1,13 @@
 //! Storing, superseding and editing.
 
+use std::collections::BTreeSet;
+
 use duet_core::{
     Caller, Env, StoreError, Timestamp,
-    domain::{Egress, Embedding, MemoryEdit, NewMemory, Provenance, ReviewState, Role, Taint, Visibility, review_on_write},
+    domain::{
+        Egress, Embedding, Label, LabelEdit, MemoryEdit, NewMemory, Provenance, ReviewState, Role, Taint, Visibility,
+        review_on_write,
+    },
     ids::MemoryId,
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -275,9 +280,7 @@ fn require_edit(conn: &Connection, caller: &Caller, stored: &Stored, edit: &Memo
 pub fn edit(conn: &Connection, caller: &Caller, id: MemoryId, edit: &MemoryEdit, now: Timestamp) -> DbResult<Stored> {
     let stored = rows::find(conn, caller, id, now)?.ok_or(StoreError::NotFound("the memory"))?;
     require_edit(conn, caller, &stored, edit)?;
-    if stored.memory.redacted_at.is_some() {
-        return Err(StoreError::conflict("A redacted memory cannot be changed.").into());
-    }
+    require_text(&stored)?;
     let memory = &stored.memory;
     let review = edit.review.unwrap_or(memory.review);
     let visibility = edit.visibility.unwrap_or(memory.visibility);
@@ -287,32 +290,93 @@ pub fn edit(conn: &Connection, caller: &Caller, id: MemoryId, edit: &MemoryEdit,
         return Ok(stored);
     }
 
-    // Everything that stands under the class moves with it.
-    let vector = index::vector(conn, stored.key)?;
-    index::remove_text(conn, stored.key)?;
-    index::remove_vector(conn, stored.key, Bits::Now)?;
+    let edited = changed(conn, &stored, visibility, egress, || {
+        conn.execute("UPDATE memory SET live = ?2 WHERE key = ?1", params![stored.key, live])?;
+        conn.execute(
+            "UPDATE memory_content SET review = ?2 WHERE memory = ?1",
+            params![stored.key, review.as_str()],
+        )?;
+        Ok(())
+    })?;
+    if edited.live && !stored.live {
+        supersede_on_acceptance(conn, &stored, visibility)?;
+    }
+    Ok(edited)
+}
+
+/// Refuses to change what has no text any more.
+fn require_text(stored: &Stored) -> DbResult<()> {
+    match stored.memory.redacted_at {
+        None => Ok(()),
+        Some(_) => Err(StoreError::conflict("A redacted memory cannot be changed.").into()),
+    }
+}
+
+/// Changes a memory while it is out of the index and no vector of it is there: everything that stands under its class moves with it.
+fn changed(
+    conn: &Connection,
+    stored: &Stored,
+    visibility: Visibility,
+    egress: Egress,
+    change: impl FnOnce() -> DbResult<()>,
+) -> DbResult<Stored> {
+    let (key, memory) = (stored.key, &stored.memory);
+    let vector = index::vector(conn, key)?;
+    index::remove_text(conn, key)?;
+    index::remove_vector(conn, key, Bits::Now)?;
     let owner = (visibility == Visibility::Private).then_some(memory.user_id);
-    let class = index::class(conn, caller.workspace, owner, memory.domain, egress)?;
-    conn.execute(
-        "UPDATE memory SET class = ?2, live = ?3 WHERE key = ?1",
-        params![stored.key, class, live],
-    )?;
-    conn.execute(
-        "UPDATE memory_content SET review = ?2 WHERE memory = ?1",
-        params![stored.key, review.as_str()],
-    )?;
-    if live {
+    let class = index::class(conn, memory.workspace_id, owner, memory.domain, egress)?;
+    conn.execute("UPDATE memory SET class = ?2 WHERE key = ?1", params![key, class])?;
+    change()?;
+    let changed = rows::by_key(conn, key)?;
+    if changed.live {
+        let memory = &changed.memory;
         if !memory.sensitive {
-            index::add_text(conn, stored.key, class, memory.speaker.as_deref(), &memory.text)?;
+            index::add_text(conn, key, class, memory.speaker.as_deref(), &memory.text)?;
         }
         if let Some(vector) = vector {
-            index::add_vector(conn, stored.key, &vector)?;
-        }
-        if !stored.live {
-            supersede_on_acceptance(conn, &stored, visibility)?;
+            index::add_vector(conn, key, &vector)?;
         }
     }
-    rows::by_key(conn, stored.key)
+    Ok(changed)
+}
+
+/// Clears labels, and tells which of them the memory had. `opened` is the text of a sensitive memory.
+pub fn clear_labels(
+    conn: &Connection,
+    caller: &Caller,
+    id: MemoryId,
+    edit: &LabelEdit,
+    opened: Option<&str>,
+    now: Timestamp,
+) -> DbResult<(Stored, BTreeSet<Label>)> {
+    const ACTION: &str = "clear this memory's labels";
+    let stored = rows::find(conn, caller, id, now)?.ok_or(StoreError::NotFound("the memory"))?;
+    require_own(caller, &stored, ACTION)?;
+    require_text(&stored)?;
+    let memory = &stored.memory;
+    let labels = memory.labels(memory.user_id);
+    let (cleared, kept) = (edit.cleared_of(labels), labels.without(&edit.clear));
+    if cleared.is_empty() {
+        return Ok((stored, cleared));
+    }
+    let unsealed = match cleared.contains(&Label::Sensitive) {
+        true if memory.user_id != caller.user => {
+            let reason = "it is another person's memory, and only that person can have its text unsealed";
+            return Err(StoreError::denied(ACTION, reason).into());
+        }
+        true => Some(opened.ok_or_else(|| StoreError::stale("The memory has just changed. Read it again, then repeat."))?),
+        false => None,
+    };
+    let changed = changed(conn, &stored, memory.visibility, kept.egress, || {
+        conn.execute(
+            "UPDATE memory_content SET taint = ?2, sensitive = ?3, text = coalesce(?4, text), sealed = iif(?4 IS NULL, sealed, NULL)
+             WHERE memory = ?1",
+            params![stored.key, kept.integrity.as_str(), kept.sensitive, unsealed],
+        )?;
+        Ok(())
+    })?;
+    Ok((changed, cleared))
 }
 
 /// A proposal takes the place of what it was to supersede when it is accepted, unless something else did meanwhile.

@@ -15,15 +15,15 @@ use duet_core::{
     crypto::MasterKey,
     cursor,
     domain::{
-        Capability, Embedding, EmbeddingModel, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, Page,
-        PageRequest, RecallAnswer, RecallMode, RecallQuery, Recalled, RedactionReceipt, ReviewState,
+        Capability, Embedding, EmbeddingModel, Label, LabelEdit, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter,
+        NewMemory, Page, PageRequest, RecallAnswer, RecallMode, RecallQuery, Recalled, RedactionReceipt, ReviewState,
     },
     ids::{Id, IdPrefix, MemoryId, RedactionId},
     ports::MemoryStore,
-    recall::{self, NEIGHBOUR_REACH, TEXT_POOL, WIDENED},
+    recall::{self, NEIGHBOUR_REACH, TEXT_POOL, WIDENED, index_terms},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::{keys::FieldKeys, rows::Stored};
 use super::{
@@ -172,6 +172,30 @@ impl MemoryStore for Memories {
                 edit.visibility.map(|visibility| visibility.as_str().to_owned()),
             )
             .arg("p_egress", edit.egress.map(|egress| egress.as_str().to_owned()));
+        let stored: Stored = self.contract.as_caller(caller, call).await?;
+        rows::open_one(&self.keys, caller, stored).await
+    }
+
+    async fn clear_labels(&self, caller: &Caller, id: MemoryId, edit: LabelEdit) -> StoreResult<Memory> {
+        const ACTION: &str = "clear this memory's labels";
+        caller.require_person(ACTION)?;
+        edit.check_for_memory()?;
+        // The database has no key to open a sealed text with.
+        let opened = match edit.clear.contains(&Label::Sensitive) {
+            true => self.memories(caller, &[id]).await?.pop().filter(|memory| memory.sensitive),
+            false => None,
+        };
+        let terms = opened
+            .as_ref()
+            .map(|memory| index_terms(memory.speaker.as_deref(), &memory.text).0);
+        let call = Call::repeatable("memory_clear_labels")
+            .of("the memory")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id)
+            .arg("p_labels", i32::from(edit.bits()))
+            .arg("p_text", opened.map(|memory| memory.text))
+            .arg("p_terms", terms.map(|terms| json!(terms)));
         let stored: Stored = self.contract.as_caller(caller, call).await?;
         rows::open_one(&self.keys, caller, stored).await
     }

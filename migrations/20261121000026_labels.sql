@@ -1,0 +1,115 @@
+-- A person clears labels (duet_core::domain::LabelEdit): of a message of theirs, and of a memory that they may edit, each by itself. Nothing
+-- gets worse by it. The labels of runs stay: what has read the text has read it, and what reads it later finds it as it is then.
+
+-- The names of labels, for the audit log.
+create function private.label_names(labels int) returns jsonb
+language sql immutable set search_path = '' as $$
+    select coalesce(jsonb_agg(l.name order by l.bit), '[]')
+    from (values (1, 'integrity'), (2, 'egress'), (4, 'sensitive'), (8, 'others')) as l (bit, name)
+    where labels & l.bit <> 0
+$$;
+call private.expose('private', 'label_names');
+
+create function private.clear_my_message(workspace uuid, message uuid, wanted int) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    me uuid := (select auth.uid());
+    here duet.message;
+    cleared int;
+begin
+    if (wanted between 1 and 15) is not true then
+        return private.refused('invalid', 'Name at least one label to clear.');
+    end if;
+    select * into here from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me;
+    -- The conversation is locked as for a turn: a run is either there by now, or reads what was cleared.
+    if not found or current_setting('role', true) = 'duet_agent'
+       or not exists (select from private.my_conversation(workspace, here.conversation_id)) then
+        return private.refused('not_found');
+    elsif exists (select from duet.run r
+                  where r.workspace_id = workspace and r.conversation_id = here.conversation_id
+                    and r.status in ('queued', 'running') and (r.message_id = message or r.reply_id = message)) then
+        return private.refused('conflict', 'Its reply is being written. Wait for it, or stop it; then clear the label.');
+    end if;
+    select * into here from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me for update;
+    if not found then
+        return private.refused('not_found');
+    elsif here.status = 'redacted' then
+        return private.refused('conflict', 'A redacted message cannot be changed.');
+    end if;
+    cleared := here.labels & wanted;
+    if cleared <> 0 then
+        update duet.message m set labels = m.labels & ~wanted where m.workspace_id = workspace and m.id = message returning m.* into here;
+        perform private.audit(workspace, 'message.clear_label', 'message:' || message, 'done',
+                              jsonb_build_object('labels', private.label_names(cleared)));
+    end if;
+    return private.ok(private.message_json(here));
+end;
+$$;
+call private.expose('private', 'clear_my_message', 'authenticated');
+
+-- duet_core::ports::ConversationStore::clear_labels
+create function public.message_clear_labels(p_workspace uuid, p_id uuid, p_labels int) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.clear_my_message(p_workspace, p_id, p_labels)
+$$;
+call private.expose('public', 'message_clear_labels', 'authenticated');
+
+-- Whoever unseals a memory sends its text and the terms that it is indexed under, because the database cannot open what is sealed. So only
+-- the memory's own person may: nobody else can put words into it.
+create function private.clear_my_memory(workspace uuid, memory uuid, wanted int, opened text, opened_terms jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    locked record;
+    mine duet.memory;
+    kind duet.memory_class;
+    cleared int;
+    vector record;
+begin
+    if (wanted between 1 and 7) is not true then
+        return private.refused('invalid', 'Name at least one label of a memory to clear: `integrity`, `egress` or `sensitive`.');
+    end if;
+    select * into locked from private.lock_my_memory(workspace, memory);
+    if locked.refusal is not null then
+        return locked.refusal;
+    end if;
+    mine := locked.mine;
+    kind := locked.class;
+    if mine.redacted_at is not null then
+        return private.refused('conflict', 'A redacted memory cannot be changed.');
+    end if;
+    cleared := wanted & ((mine.taint = 'untrusted')::int + (kind.egress = 'local_only')::int * 2 + mine.sensitive::int * 4);
+    if cleared = 0 then
+        return private.ok(private.memory_json(mine, kind));
+    elsif cleared & 4 <> 0 and mine.user_id <> (select auth.uid()) then
+        return private.refused('denied', 'it is another person''s memory, and only that person can have its text unsealed');
+    elsif cleared & 4 <> 0 and (octet_length(opened) <= 16384 and opened ~ '\S' and private.are_terms(opened_terms)) is not true then
+        return private.refused('invalid', 'To unseal a memory takes its text, of at most 16384 bytes, and its terms.');
+    end if;
+    perform private.audit(workspace, 'memory.clear_label', 'memory:' || memory, 'done',
+                          jsonb_build_object('labels', private.label_names(cleared)));
+    select * into vector from private.withdraw(mine);
+    insert into duet.memory_class as c (workspace_id, owner, domain, egress)
+    values (workspace, kind.owner, kind.domain, case when cleared & 2 <> 0 then 'any' else kind.egress end)
+    on conflict (workspace_id, owner, domain, egress) do update set documents = c.documents
+    returning c.* into kind;
+    update duet.memory m
+    set class = kind.key,
+        taint = case when cleared & 1 <> 0 then 'trusted' else m.taint end,
+        sensitive = m.sensitive and cleared & 4 = 0,
+        text = case when cleared & 4 <> 0 then opened else m.text end,
+        terms = case when cleared & 4 <> 0 then opened_terms else m.terms end,
+        sealed = case when cleared & 4 = 0 then m.sealed end
+    where m.workspace_id = workspace and m.id = memory
+    returning m.* into mine;
+    perform private.bring_back(mine, vector.name, vector.vector);
+    return private.ok(private.memory_json(mine, kind));
+end;
+$$;
+call private.expose('private', 'clear_my_memory', 'authenticated');
+
+-- duet_core::ports::MemoryStore::clear_labels; `p_labels` are the bits of the labels to clear.
+create function public.memory_clear_labels(p_workspace uuid, p_id uuid, p_labels int, p_text text, p_terms jsonb) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.clear_my_memory(p_workspace, p_id, p_labels, p_text, p_terms)
+$$;
+call private.expose('public', 'memory_clear_labels', 'authenticated');

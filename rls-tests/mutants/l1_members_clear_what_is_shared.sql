@@ -1,0 +1,6 @@
+-- A member trusts what another one shared, for everybody.
+-- class: members of one workspace
+-- found by: cases labels
+-- in: private.clear_my_memory
+-- for: if locked.refusal is not null then
+-- put: if locked.refusal is not null and mine.id is distinct from memory and (locked.class).key is null then

@@ -1,0 +1,12 @@
+-- Whoever knows the id of a message clears its labels.
+-- class: members of one workspace
+-- found by: cases labels
+-- in: private.clear_my_message
+-- for: or not exists (select from private.my_conversation(workspace, here.conversation_id)) then
+-- put: then
+-- in: private.clear_my_message
+-- for: and m.user_id = me;
+-- put: ;
+-- in: private.clear_my_message
+-- for: and m.user_id = me for update;
+-- put: for update;

@@ -1,0 +1,6 @@
+-- The labels of a message go while a run answers it.
+-- class: rows in every state
+-- found by: cases labels
+-- in: private.clear_my_message
+-- for: r.status in ('queued', 'running')
+-- put: r.status in ('queued')

@@ -1,0 +1,6 @@
+-- An owner takes the seal off another person's memory, and puts another text in.
+-- class: members of one workspace
+-- found by: cases labels
+-- in: private.clear_my_memory
+-- for: mine.user_id <> (select auth.uid())
+-- put: mine.user_id is null

@@ -1,0 +1,7 @@
+-- Who cleared a label is not on record.
+-- class: append-only and audit
+-- found by: effects
+-- through: message_clear_labels
+-- in: private.clear_my_message
+-- for: perform private.audit(workspace, 'message.clear_label', 'message:' || message, 'done', jsonb_build_object('labels', private.label_names(cleared)));
+-- put:
