@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use duet_core::{policy::Policy, tools::ToolRegistry};
+use duet_core::{policy::Policy, run::Advice, tools::ToolRegistry};
 use duet_supabase::{
     check,
     rpc::{WireRpc, WireSettings},
@@ -125,6 +125,7 @@ async fn state(
         embedder: Some(embedder),
         tools: Arc::new(ToolRegistry::companion()),
         policy: Arc::new(Policy::starter()),
+        advice: Advice::Logged,
         signing_key,
     };
     Ok(match issuer {

@@ -14,7 +14,7 @@ use duet_core::{
     memory::Memories,
     policy::Policy,
     ports::{Embedder, ModelDirectory, Stores},
-    run::{Driver, DriverParts},
+    run::{Advice, Driver, DriverParts},
     tools::ToolRegistry,
 };
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,8 @@ pub struct AppParts {
     pub tools: Arc<ToolRegistry>,
     /// What may happen.
     pub policy: Arc<Policy>,
+    /// Where it is said what to do about a model that fails.
+    pub advice: Advice,
     /// What access tokens are signed with; the same for every process of an installation.
     pub signing_key: Zeroizing<[u8; 32]>,
 }
@@ -135,6 +137,7 @@ impl AppState {
             tools: parts.tools,
             policy: parts.policy,
             lease: (&parts.config.worker).into(),
+            advice: parts.advice,
         });
         let memories = Memories::new(
             parts.env.clone(),

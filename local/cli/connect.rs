@@ -6,6 +6,7 @@ use duet_api::config::{Config, Sources};
 use duet_core::{
     domain::{Conversation, Membership, Page},
     ids::IdPrefix,
+    run::Advice,
 };
 use serde::de::DeserializeOwned;
 
@@ -107,7 +108,7 @@ pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outco
             // Links that are handed out lead to where the server will be.
             let server = &mut settings.config.server;
             server.public_url.get_or_insert_with(|| format!("http://{}", server.bind));
-            let inside = Inside::start(&settings, opened).await?;
+            let inside = Inside::start(&settings, opened, Advice::Told).await?;
             if !inside.has_owner() {
                 inside.close().await;
                 return Err(Failure::refused(NO_OWNER));

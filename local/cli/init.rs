@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use duet_api::auth::setup;
+use duet_core::run::Advice;
 use serde_json::{Value, json};
 
 use super::{
@@ -63,7 +64,7 @@ pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
             Client::server(http, &runtime.url, None).post("/v1/setup", &body).await?
         }
         Reached::File(opened) => {
-            let inside = Inside::start(&settings, opened).await?;
+            let inside = Inside::start(&settings, opened, Advice::Told).await?;
             output.say(&format!("  data   {} (encrypted)", settings.data.display()));
             output.say(&format!("  key    {}", inside.key().notice));
             let answer = set_up(&inside, &mut body).await;

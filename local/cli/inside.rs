@@ -14,6 +14,7 @@ use duet_core::{
     ids::{SessionId, UserId},
     policy::Policy,
     ports::{Embedder, ModelDirectory},
+    run::Advice,
     tools::ToolRegistry,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -181,7 +182,7 @@ pub struct SignIn {
 
 impl Inside {
     /// Puts the parts together over an open file and signs in its owner, if there is one.
-    pub async fn start(settings: &Settings, opened: Opened) -> Outcome<Self> {
+    pub async fn start(settings: &Settings, opened: Opened, advice: Advice) -> Outcome<Self> {
         let env = duet_api::machine::system();
         let http = http()?;
         let state = AppState::new(AppParts {
@@ -193,6 +194,7 @@ impl Inside {
             embedder: Some(embedder(settings, &http)?),
             tools: Arc::new(ToolRegistry::companion()),
             policy: Arc::new(Policy::starter()),
+            advice,
             signing_key: opened.store.derived_key("access tokens"),
         });
         let mut inside = Self {

@@ -7,7 +7,7 @@ use duet_api::{
     auth::{secret, setup},
     command::listen,
 };
-use duet_core::ids::UserId;
+use duet_core::{ids::UserId, run::Advice};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -66,7 +66,7 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
     let stale = runtime::left_behind(&settings.data);
     let opened = open(&settings).await?;
-    let inside = Inside::start(&settings, opened).await?;
+    let inside = Inside::start(&settings, opened, Advice::Logged).await?;
     let url = listen::local_url(address);
     let shown = settings.config.server.public_url.clone().unwrap_or_else(|| url.clone());
     let shown = shown.trim_end_matches('/').to_owned();

@@ -161,11 +161,7 @@ impl Models {
             };
             Err(ModelError::new(
                 ModelFailure::UnknownModel,
-                format!(
-                    "{} at {} answers, but does not list {wanted}.",
-                    endpoint.name,
-                    endpoint.place()
-                ),
+                format!("{} answers, but does not list {wanted}.", endpoint.name),
             )
             .advise(fix))
         }

@@ -282,7 +282,7 @@ impl<D: Decoder> Reply<D> {
         }
         match read {
             Ok(()) if over && !self.pending.iter().any(|event| matches!(event, ModelEvent::Stop(_))) => {
-                Err(self.endpoint.malformed("ended its reply before it was whole"))
+                Err(self.endpoint.unfinished())
             }
             Ok(()) => Ok(()),
             Err(Fault::Malformed) => Err(self.endpoint.malformed("sent something that is not its protocol")),

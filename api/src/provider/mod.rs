@@ -80,9 +80,8 @@ impl Endpoint {
         ModelError::new(
             ModelFailure::TimedOut,
             format!(
-                "{} at {} sent nothing for {} seconds. Try again.",
+                "{} sent nothing for {} seconds. Try again.",
                 self.name,
-                self.place(),
                 waited.as_secs_f32().round().max(1.0),
             ),
         )
@@ -93,29 +92,32 @@ impl Endpoint {
     pub fn too_much(&self) -> ModelError {
         ModelError::new(
             ModelFailure::Limited,
-            format!(
-                "{} at {} sent more than a reply can hold; the rest was not read.",
-                self.name,
-                self.place()
-            ),
+            format!("{} sent more than a reply can hold; the rest was not read.", self.name),
         )
     }
 
     /// The error for an answer that is not what the provider should speak.
     pub fn malformed(&self, what: &str) -> ModelError {
-        ModelError::new(ModelFailure::Malformed, format!("{} at {} {what}.", self.name, self.place()))
-            .advise(format!("Check that `{}.base_url` and `kind` fit the server.", self.section))
+        let (name, section, place) = (&self.name, &self.section, self.place());
+        ModelError::new(ModelFailure::Malformed, format!("{name} {what}.")).advise(format!(
+            "Check that `{section}.base_url` ({place}) and `kind` fit the server."
+        ))
+    }
+
+    /// The error for a reply that is well-formed but stops before its end.
+    pub fn unfinished(&self) -> ModelError {
+        let name = &self.name;
+        ModelError::new(
+            ModelFailure::Malformed,
+            format!("{name} ended its reply before it was whole. Try again."),
+        )
     }
 
     /// The error for a stream that ended before its end.
     pub fn cut(&self) -> ModelError {
         ModelError::new(
             ModelFailure::Unreachable,
-            format!(
-                "The connection to {} at {} broke off in mid-reply. Try again.",
-                self.name,
-                self.place()
-            ),
+            format!("The connection to {} broke off in mid-reply. Try again.", self.name),
         )
     }
 
@@ -141,9 +143,13 @@ impl Endpoint {
         };
         ModelError::new(
             ModelFailure::Unreachable,
-            format!("Could not reach {} at {}{}. {first}", self.name, self.place(), cause(error)),
+            format!("Could not reach {}{}. {first}", self.name, cause(error)),
         )
-        .advise(format!("If it is elsewhere, set `{}.base_url`.", self.section))
+        .advise(format!(
+            "It is expected at {}; if it is elsewhere, set `{}.base_url`.",
+            self.place(),
+            self.section
+        ))
     }
 
     /// The error for a refusal. `model` is what was asked for.
@@ -158,12 +164,12 @@ impl Endpoint {
                 }),
             RefusalKind::NoSuchModel => ModelError::new(
                 ModelFailure::UnknownModel,
-                format!("{name} at {place} does not know the model {model} ({status})."),
+                format!("{name} does not know the model {model} ({status})."),
             )
             .advise(if refusal.ollama {
-                format!("Run `ollama pull {model}`, or check the model's name and `{section}.base_url`.")
+                format!("Run `ollama pull {model}`, or check the model's name and `{section}.base_url` ({place}).")
             } else {
-                format!("Check the model's name and `{section}.base_url`.")
+                format!("Check the model's name and `{section}.base_url` ({place}).")
             }),
             RefusalKind::NoCredit => ModelError::new(
                 ModelFailure::Rejected,
@@ -185,13 +191,13 @@ impl Endpoint {
             ),
             RefusalKind::Broken => ModelError::new(
                 ModelFailure::Unreachable,
-                format!("{name} at {place} has a problem of its own ({status}). Try again later."),
+                format!("{name} has a problem of its own ({status}). Try again later."),
             ),
             RefusalKind::Moved => ModelError::new(
                 ModelFailure::Rejected,
-                format!("{name} at {place} redirects to another address ({status}), which Duet does not follow."),
+                format!("{name} redirects to another address ({status}), which Duet does not follow."),
             )
-            .advise(format!("Set `{section}.base_url` to the final address.")),
+            .advise(format!("Set `{section}.base_url` to the final address instead of {place}.")),
             RefusalKind::Other => ModelError::new(
                 ModelFailure::Rejected,
                 format!("{name} refused the request for {model} ({status}). The model may not support what was asked."),

@@ -26,6 +26,7 @@ use duet_core::{
     ids::{Id, UserId},
     policy::Policy,
     ports::{ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream},
+    run::Advice,
     tools::ToolRegistry,
 };
 use duet_local::{
@@ -212,6 +213,7 @@ impl Server {
             embedder: None,
             tools: Arc::new(ToolRegistry::companion()),
             policy: Arc::new(Policy::starter()),
+            advice: Advice::Logged,
             signing_key: Zeroizing::new([5; 32]),
         });
         let (setup_token, hash) = setup::new_token(&env);

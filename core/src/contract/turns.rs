@@ -24,7 +24,7 @@ use crate::{
     ids::{ConversationId, RunId},
     policy::{Decision, Policy, Rule, ToolCategory},
     ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, RunStore, Stores},
-    run::{Driver, DriverParts},
+    run::{Advice, Driver, DriverParts},
     tools::ToolRegistry,
 };
 
@@ -158,6 +158,7 @@ impl<'a> Play<'a> {
             tools: Arc::new(ToolRegistry::companion()),
             policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
             lease: LeasePolicy::default(),
+            advice: Advice::Logged,
         })
     }
 

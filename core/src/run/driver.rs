@@ -35,6 +35,17 @@ pub struct DriverParts {
     pub policy: Arc<Policy>,
     /// Lease times.
     pub lease: LeasePolicy,
+    /// Where it is said what to do about a model that fails.
+    pub advice: Advice,
+}
+
+/// Where [`ModelError::advice`](crate::ports::ModelError::advice) goes. It names settings, which only whoever runs Duet can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// To the log: whoever chats may be somebody else.
+    Logged,
+    /// To whoever chats, who runs Duet: a command on the file itself, for example.
+    Told,
 }
 
 /// Drives claimed runs. Cheap to clone.

@@ -10,5 +10,5 @@ mod tool_call;
 mod worker;
 
 pub use context::UNTRUSTED_MARK;
-pub use driver::{DriveError, Driver, DriverParts};
+pub use driver::{Advice, DriveError, Driver, DriverParts};
 pub use machine::{Effect, TurnState, step};

@@ -8,7 +8,12 @@ use futures::{
 };
 use tracing::{debug, warn};
 
-use super::{context, drive::Drive, driver::DriveError, machine::TurnState};
+use super::{
+    context,
+    drive::Drive,
+    driver::{Advice, DriveError},
+    machine::TurnState,
+};
 use crate::{
     domain::{Agent, ModelFailure, ModelRef, NewEvent, RunEvent, StopReason, ToolCall, TurnLimits, Usage},
     ports::{ChatModel, ModelError, ModelEvent, ModelStream},
@@ -181,7 +186,7 @@ impl Drive<'_> {
                     let broke_off = || ModelError::new(ModelFailure::Malformed, "The model's reply broke off before its end.");
                     let error = broken.and_then(Result::err).unwrap_or_else(broke_off);
                     let mut events = incoming.flushed(step);
-                    events.push(failed(step, attempt, error));
+                    events.push(failed(step, attempt, error, self.driver.parts.advice));
                     return self.append(events).await;
                 }
                 Either::Right(true) => {
@@ -217,7 +222,8 @@ impl Drive<'_> {
     }
 
     async fn model_failed(&mut self, step: u32, attempt: u32, error: ModelError) -> Result<(), DriveError> {
-        self.append(vec![failed(step, attempt, error)]).await
+        self.append(vec![failed(step, attempt, error, self.driver.parts.advice)])
+            .await
     }
 
     /// Ends a turn that takes too long, where no model call is under way.
@@ -231,7 +237,7 @@ impl Drive<'_> {
     }
 }
 
-fn failed(step: u32, attempt: u32, error: ModelError) -> NewEvent {
+fn failed(step: u32, attempt: u32, error: ModelError, told: Advice) -> NewEvent {
     debug!(failure = %error.failure, step, attempt, "the model call failed");
     let ModelError {
         failure,
@@ -241,7 +247,11 @@ fn failed(step: u32, attempt: u32, error: ModelError) -> NewEvent {
     } = error;
     if let Some(advice) = advice {
         warn!(%failure, advice, "{message}");
-        message.push_str(" Duet's log says what to do.");
+        message.push(' ');
+        message.push_str(match told {
+            Advice::Logged => "Duet's log says what to do.",
+            Advice::Told => &advice,
+        });
     }
     RunEvent::ModelFailed {
         step,

@@ -22,7 +22,7 @@ use crate::{
     memory::Memories,
     policy::{Decision, Policy, Rule, ToolCategory},
     ports::{ChatModel, ChatRequest, EmbedError, EmbedPurpose, Embedder, ModelDirectory, ModelError, ModelEvent, ModelStream},
-    run::{Driver, DriverParts},
+    run::{Advice, Driver, DriverParts},
     tools::{Tool, ToolContext, ToolError, ToolRegistry},
 };
 
@@ -280,6 +280,7 @@ impl<'a> Talk<'a> {
             tools: Arc::new(self.registry()),
             policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
             lease: LeasePolicy::default(),
+            advice: Advice::Logged,
         });
         let claim = self.world.claim().await.expect("the run to claim");
         assert_eq!(claim.run.id, receipt.run_id);

@@ -32,7 +32,7 @@ use crate::{
     ids::{ConversationId, MessageId, RunId, UserId, WorkspaceId},
     policy::{Decision, Policy, Rule, ToolCategory},
     ports::Stores,
-    run::{Driver, DriverParts},
+    run::{Advice, Driver, DriverParts},
     tools::ToolRegistry,
 };
 
@@ -232,6 +232,7 @@ impl<'a> Scene<'a> {
             })),
             policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
             lease: LeasePolicy::default(),
+            advice: Advice::Logged,
         });
         let Some(claim) = stores
             .system
