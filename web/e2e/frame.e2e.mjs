@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { eventually, lastReply, openBasis, phone, replies, say } from "./support/browser.mjs";
+import { entry, redacted } from "./support/redacted.mjs";
 import { scenes } from "./support/scenes.mjs";
 
 describe("the frame", () => {
@@ -80,6 +81,20 @@ describe("the frame", () => {
       await last.click();
       await page.getByRole("button", { name: "Members" }).click();
       await page.getByRole("heading", { level: 1, name: "Members" }).waitFor();
+    },
+    { viewport: { width: 320, height: 200 } },
+  );
+
+  test(
+    "leaves half of the height to the conversation at 400 %, also while there is something to review",
+    async (scene) => {
+      const { page } = scene;
+      await redacted(scene);
+      assert.ok((await share(page)) >= 0.5, `${await share(page)}`);
+      await page.getByRole("button", { name: "Conversations" }).click();
+      await page.getByRole("button", { name: "Account and settings" }).click();
+      await entry(page).click();
+      await page.getByRole("button", { name: "Remove reply" }).waitFor();
     },
     { viewport: { width: 320, height: 200 } },
   );

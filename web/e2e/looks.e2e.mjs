@@ -86,7 +86,16 @@ const pages = {
       await page.getByLabel("Email").fill(owner.email);
       await page.getByLabel("Password").fill("not this one");
       await page.getByRole("button", { name: "Sign in" }).click();
-      await page.getByText("Wrong email or password").waitFor();
+      const refusal = page.getByText("Wrong email or password");
+      await refusal.waitFor();
+      const inSight = () =>
+        refusal.evaluate((element) => {
+          const { top, bottom } = element.getBoundingClientRect();
+          return top >= 0 && bottom <= innerHeight;
+        });
+      await eventually(inSight, true);
+      const field = page.getByLabel("Password");
+      await eventually(() => field.evaluate((element) => element === document.activeElement), true);
     },
     { signedIn: false, at: "/sign-in" },
   ],

@@ -20,6 +20,7 @@ import {
   writing,
 } from "./support/browser.mjs";
 import { startOnProject } from "./support/project.mjs";
+import { refuseOnce } from "./support/stale.mjs";
 
 /** What a page's websockets said. */
 function hear(page) {
@@ -209,6 +210,21 @@ describe("on a Supabase project", () => {
       await page.getByRole("alertdialog").getByRole("button", { name: "Remove" }).click();
       await carl.page.getByRole("heading", { name: /^You are no longer a member of/ }).waitFor({ timeout: 5_000 });
     });
+  });
+
+  test("asks for the password before an invitation where the sign-in is too long ago", async ({ page, watch }) => {
+    watch.expect(/status of (400 .*\/auth\/v1\/token|403)/);
+    await openMembers(page);
+    await refuseOnce(page, /\/invitations$/, "POST");
+    await page.getByLabel("Guest’s email").fill("dora@example.org");
+    await page.getByRole("button", { name: "Create link" }).click();
+    const dialog = page.getByRole("dialog", { name: "Confirm it’s you" });
+    await dialog.getByLabel("Password").fill("this is not it");
+    await dialog.getByRole("button", { name: "Continue" }).click();
+    await dialog.getByRole("alert").filter({ hasText: "Wrong password." }).waitFor();
+    await dialog.getByLabel("Password").fill(owner.password);
+    await dialog.getByRole("button", { name: "Continue" }).click();
+    await page.getByText("Send this link to dora@example.org").waitFor();
   });
 
   test("signs out and in again", async ({ page, watch }) => {

@@ -1,7 +1,10 @@
 // A reply that recalled what somebody redacted since.
 import { eventually, guest, lastReply } from "./browser.mjs";
 
-export const banner = (page) => page.getByRole("link", { name: "Review these replies" });
+/** What leads to the page of the notices from the menu, while there is something to review. */
+export const entry = (page) => page.getByRole("button", { name: "Notices To review" });
+
+export const banner = (page) => page.getByRole("link", { name: "Review these replies", includeHidden: true });
 
 /**
  * The guest shares a memory, replies to the owner recall it, and the guest redacts it. Leads the owner's page to the newest of these
@@ -20,6 +23,6 @@ export async function redacted({ duet, page }, replies = 1) {
   await eventually(() => banner(page).count(), 0);
   await bea.call("POST", `${bea.home}/memories/${memory.id}/redact`);
   await page.reload();
-  await banner(page).waitFor();
+  await banner(page).waitFor({ state: "attached" });
   return place;
 }

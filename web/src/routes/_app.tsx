@@ -13,7 +13,7 @@ import { forgetSignIn, sessionQuery } from "~/features/auth/queries";
 import { forgetDrafts } from "~/features/companion/drafts";
 import { ConversationList } from "~/features/conversations/ConversationList";
 import { Gone } from "~/features/members/Gone";
-import { NoticesBanner } from "~/features/notices/NoticesBanner";
+import { NoticesBanner, NoticesMark } from "~/features/notices/NoticesBanner";
 import { configQuery } from "~/features/setup/queries";
 import { Account } from "~/features/shell/Account";
 import { Frame } from "~/features/shell/Frame";
@@ -96,6 +96,11 @@ function App() {
           session={session}
           workspace={workspace.name}
           version={config.version}
+          notices={<NoticesMark workspace={workspace.id} />}
+          onNotices={() => {
+            close();
+            void navigate({ to: "/settings/notices" });
+          }}
           onMembers={() => {
             close();
             void navigate({ to: "/settings/members" });

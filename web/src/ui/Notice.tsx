@@ -1,4 +1,4 @@
-import type { ReactNode } from "react";
+import type { ReactNode, Ref } from "react";
 import { Warning } from "./icons";
 
 const tones = {
@@ -12,15 +12,18 @@ export function Notice({
   tone = "danger",
   children,
   actions,
+  ref,
   alert = tone === "danger",
 }: {
   tone?: keyof typeof tones;
   children: ReactNode;
   actions?: ReactNode;
   alert?: boolean;
+  ref?: Ref<HTMLDivElement>;
 }) {
   return (
     <div
+      ref={ref}
       role={alert ? "alert" : "status"}
       className={`rise flex gap-3 rounded-xl px-4 py-3 text-[0.9375rem] leading-relaxed ${tones[tone]}`}
     >

@@ -142,6 +142,11 @@ export const People = (props: Props) => (
     <path d="M2.5 16.5c0-3.2 2-5 5-5s5 1.8 5 5M12.6 4.6a2.6 2.6 0 0 1 0 4.8M14.6 11.9c1.9.6 2.9 2.2 2.9 4.6" />
   </Icon>
 );
+export const Bell = (props: Props) => (
+  <Icon {...props}>
+    <path d="M5 14V9a5 5 0 0 1 10 0v5l1.5 1.5h-13zM8.5 17.5h3" />
+  </Icon>
+);
 export const Copy = (props: Props) => (
   <Icon {...props}>
     <rect x="7" y="7" width="9.5" height="9.5" rx="1.5" />

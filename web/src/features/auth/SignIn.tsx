@@ -6,6 +6,7 @@ import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
 import { waiting } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
+import { useRefusal } from "~/ui/useRefusal";
 
 type Props = {
   onDone: (session: SessionAnswer) => void;
@@ -19,14 +20,15 @@ type Props = {
 export function SignIn({ onDone, returning = false, heading, email }: Props) {
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState(false);
+  const { form, notice } = useRefusal(problem);
 
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const form = new FormData(event.currentTarget);
+    const data = new FormData(event.currentTarget);
     setBusy(true);
     setProblem(undefined);
     try {
-      onDone(await beginSession(String(form.get("email")).trim(), String(form.get("password"))));
+      onDone(await beginSession(String(data.get("email")).trim(), String(data.get("password"))));
     } catch (error) {
       setProblem(error instanceof Problem ? wording(error) : "Signing in failed. Try again.");
       setBusy(false);
@@ -34,7 +36,7 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
   };
 
   return (
-    <form onSubmit={submit} className="space-y-5">
+    <form ref={form} onSubmit={submit} className="space-y-5">
       {heading ?? (
         <div>
           <h1 className="font-serif text-3xl tracking-tight">Welcome back</h1>
@@ -45,7 +47,7 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
           </p>
         </div>
       )}
-      {problem && <Notice>{problem}</Notice>}
+      {problem && <Notice ref={notice}>{problem}</Notice>}
       <Field
         label="Email"
         name="email"

@@ -5,6 +5,7 @@ import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
 import { waiting } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
+import { useRefusal } from "~/ui/useRefusal";
 
 /** The person did not sign in again, so what they asked for was not done. */
 class Cancelled extends Error {}
@@ -47,6 +48,7 @@ function SignInAgain({ email, onEnd }: { email: string; onEnd: (signedIn: boolea
   const dialog = useRef<HTMLDialogElement>(null);
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState(false);
+  const { form, notice } = useRefusal(problem);
   useEffect(() => dialog.current?.showModal(), []);
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -67,9 +69,9 @@ function SignInAgain({ email, onEnd }: { email: string; onEnd: (signedIn: boolea
       aria-labelledby={`${id}-title`}
       aria-describedby={`${id}-why`}
       onClose={() => onEnd(false)}
-      className="scroller m-auto max-h-[calc(100dvh-2rem)] w-[min(26rem,calc(100vw-2rem))] rounded-2xl bg-paper p-6 shadow-float"
+      className="scroller m-auto max-h-[calc(100dvh-2rem)] w-[min(26rem,calc(100vw-2rem))] rounded-2xl border border-line bg-card p-6 shadow-float"
     >
-      <form onSubmit={submit} className="space-y-5">
+      <form ref={form} onSubmit={submit} className="space-y-5">
         <div>
           <h2 id={`${id}-title`} className="font-serif text-2xl tracking-tight">
             Confirm it’s you
@@ -78,7 +80,7 @@ function SignInAgain({ email, onEnd }: { email: string; onEnd: (signedIn: boolea
             It’s been a while since you signed in. Enter your password to continue.
           </p>
         </div>
-        {problem && <Notice>{problem}</Notice>}
+        {problem && <Notice ref={notice}>{problem}</Notice>}
         {/* For what keeps passwords: whose it is. */}
         <input type="email" name="email" autoComplete="username" value={email} readOnly hidden />
         <Field label="Password" name="password" type="password" autoComplete="current-password" required autoFocus />

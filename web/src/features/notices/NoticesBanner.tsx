@@ -2,16 +2,24 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { noticesQuery } from "./queries";
 
-/** Says that there is something to decide, while there is. */
+const useOpen = (workspace: string) =>
+  useInfiniteQuery(noticesQuery(workspace)).data?.pages.some((page) => page.items.length > 0) ?? false;
+
+/** Says that there is something to review, while there is. A window that is low leaves its room to the conversation: there the menu says so. */
 export function NoticesBanner({ workspace }: { workspace: string }) {
-  const open = useInfiniteQuery(noticesQuery(workspace)).data?.pages.some((page) => page.items.length > 0);
-  if (!open) return null;
+  if (!useOpen(workspace)) return null;
   return (
-    <p className="bg-accent-soft px-4 py-2 text-center text-sm text-ink">
+    <p className="bg-accent-soft px-4 py-2 text-center text-sm text-ink short:hidden">
       A memory that some replies to you relied on was redacted.{" "}
       <Link to="/settings/notices" className="font-medium underline">
         Review these replies
       </Link>
     </p>
   );
+}
+
+/** The same beside an entry of a menu. */
+export function NoticesMark({ workspace }: { workspace: string }) {
+  if (!useOpen(workspace)) return null;
+  return <span className="ml-auto rounded-full bg-accent-soft px-2 text-xs leading-5 text-accent">To review</span>;
 }

@@ -1,7 +1,7 @@
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { endSession } from "~/api/session";
 import type { SessionAnswer } from "~/api/types";
-import { Leave, More, People } from "~/ui/icons";
+import { Bell, Leave, More, People } from "~/ui/icons";
 import { MenuButton, Popover } from "~/ui/Popover";
 import { chooseTheme, type ThemeChoice, useTheme } from "./theme";
 
@@ -9,12 +9,15 @@ type Props = {
   session: SessionAnswer;
   workspace: string;
   version: string;
+  /** What stands beside the entry of the notices. */
+  notices: ReactNode;
   onMembers: () => void;
+  onNotices: () => void;
   onSignedOut: () => void;
 };
 
 /** Who is signed in, the theme, and the way out. */
-export function Account({ session, workspace, version, onMembers, onSignedOut }: Props) {
+export function Account({ session, workspace, version, notices, onMembers, onNotices, onSignedOut }: Props) {
   const [problem, setProblem] = useState<string>();
   const leave = async (everywhere: boolean) => {
     setProblem(undefined);
@@ -61,6 +64,14 @@ export function Account({ session, workspace, version, onMembers, onSignedOut }:
             }}
           >
             <People /> Members
+          </MenuButton>
+          <MenuButton
+            onClick={() => {
+              close();
+              onNotices();
+            }}
+          >
+            <Bell /> Notices {notices}
           </MenuButton>
           <hr className="my-2 border-line" />
           <ThemeChoices />

@@ -1,0 +1,13 @@
+import { useEffect, useRef } from "react";
+
+/** Where a sign-in was refused: the password has the focus again, and the reason is in sight. */
+export function useRefusal(problem: string | undefined) {
+  const form = useRef<HTMLFormElement>(null);
+  const notice = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!problem) return;
+    form.current?.querySelector<HTMLInputElement>("[type=password]")?.focus({ preventScroll: true });
+    notice.current?.scrollIntoView({ block: "nearest" });
+  }, [problem]);
+  return { form, notice };
+}
