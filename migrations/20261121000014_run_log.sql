@@ -2,14 +2,15 @@
 -- carries its lease token, and a lease that is lost writes nothing. Leases go by this database's clock alone.
 --
 -- A worker that does not hear the answer of a write repeats it under the same commit: if it was written the first time, it is
--- answered as then.
+-- answered as then, unless another worker has the run by now.
 
--- The run that this lease holds, or whose newest write has this commit, locked; nothing when the lease is lost.
+-- The run that this lease holds, locked; nothing when the lease is lost. Repeating the newest write writes nothing, so that the lease
+-- may have run out for it, as long as it is the run's.
 create function private.held_run(run uuid, lease uuid, commit uuid) returns setof duet.run
 language sql volatile set search_path = '' as $$
     select r.* from duet.run r
-    where r.id = run and (r.commit_id = commit
-        or (r.lease_token = lease and r.lease_until > private.now() and r.status = 'running'))
+    where r.id = run and r.lease_token = lease and r.status = 'running'
+      and (r.commit_id = commit or r.lease_until > private.now())
     for no key update of r
 $$;
 call private.expose('private', 'held_run');
@@ -138,11 +139,11 @@ begin
     if p_status in ('queued', 'running') then
         return private.refused('invalid', format('A run cannot end as `%s`.', p_status));
     end if;
-    select * into held from private.held_run(p_run, p_lease, p_commit);
+    select * into held from private.held_run(p_run, p_lease, null);
     if not found then
-        return private.lost_lease();
-    elsif held.commit_id = p_commit then
-        return private.ok(private.run_json(held));
+        -- Ended by this very write: whoever ended it has no lease any more.
+        select * into held from duet.run r where r.id = p_run and r.commit_id = p_commit and r.status = p_status;
+        return case when held.id is null then private.lost_lease() else private.ok(private.run_json(held)) end;
     elsif p_after > held.last_seq then
         return private.refused('invalid', format('The run has %s events; the driver cannot have folded %s.', held.last_seq, p_after));
     elsif p_after < held.last_seq then

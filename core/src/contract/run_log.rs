@@ -350,3 +350,27 @@ pub async fn repeating(world: &World) {
         ChainCheck::Intact(_)
     ));
 }
+
+/// Only whoever holds the run repeats a write: once another worker has it, or nobody, the lease is lost.
+pub async fn repeating_under_a_lost_lease(world: &World) {
+    let log = &world.stores.run_log;
+    let mut old = world.claimed().await;
+    let (run, write) = (old.run.id, world.env.id());
+    log.append(run, old.lease, 1, write, vec![delta("a")]).await.unwrap();
+    old.hold = Arc::default();
+    world.outlive_leases();
+    let new = world.claim().await.expect("an ended lease is free to take");
+    assert_eq!(new.run.id, run);
+    let repeated = || async {
+        let appended = log.append(run, old.lease, 1, write, vec![delta("a")]).await;
+        assert!(matches!(appended, Err(StoreError::Stale(_))), "{appended:?}");
+        let settled = log.settle(run, old.lease, 1, write, ending(RunStatus::Done, None)).await;
+        assert!(matches!(settled, Err(StoreError::Stale(_))), "{settled:?}");
+    };
+    repeated().await;
+    // Given back, it has no lease; its newest write is still the first worker's.
+    log.hand_back(run, new.lease, HandBack::Leaving).await.unwrap();
+    repeated().await;
+    let page = world.stores.runs.events(&world.owner, run, 0, 10).await.unwrap();
+    assert_eq!(page.events.len(), 2);
+}

@@ -81,12 +81,21 @@ fn held(tx: &Connection, leases: &Leases, run: RunId, lease: LeaseToken) -> DbRe
     })
 }
 
-/// The run whose newest write this is, with the write's first event; a write that is repeated finds it.
-fn committed(tx: &Connection, run: RunId, commit: CommitId) -> DbResult<Option<(Run, u64)>> {
-    let mut statement = tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND commit_id = ?2")?;
-    let found = statement.query_row(params![blob(run), blob(commit)], |row| {
+/// The run of this lease whose newest write this is, with the write's first event; a write that is repeated finds it, unless another
+/// worker has the run by now.
+fn committed(tx: &Connection, run: RunId, lease: LeaseToken, commit: CommitId) -> DbResult<Option<(Run, u64)>> {
+    let mut statement =
+        tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND commit_id = ?2 AND lease_token = ?3 AND status = 'running'")?;
+    let found = statement.query_row(params![blob(run), blob(commit), blob(lease)], |row| {
         Ok((runs::run(row)?, count(row, "commit_seq")?))
     });
+    Ok(found.optional()?)
+}
+
+/// The run that this very write ended; nobody has a lease of it any more.
+fn ended_by(tx: &Connection, run: RunId, commit: CommitId, status: RunStatus) -> DbResult<Option<Run>> {
+    let mut statement = tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND commit_id = ?2 AND status = ?3")?;
+    let found = statement.query_row(params![blob(run), blob(commit), status.as_str()], runs::run);
     Ok(found.optional()?)
 }
 
@@ -328,7 +337,7 @@ impl RunLog for LocalRunLog {
         let (env, leases) = (self.0.env().clone(), self.0.leases().clone());
         self.0
             .write(move |tx| {
-                if let Some((known, first)) = committed(tx, run, commit)? {
+                if let Some((known, first)) = committed(tx, run, lease, commit)? {
                     let mut stored = events::after(tx, known.workspace_id, run, after, usize::MAX)?;
                     let own = stored.split_off(
                         usize::try_from(first.saturating_sub(after + 1))
@@ -370,7 +379,7 @@ impl RunLog for LocalRunLog {
         let (env, leases) = (self.0.env().clone(), self.0.leases().clone());
         self.0
             .write(move |tx| {
-                if let Some((ended, _)) = committed(tx, run, commit)? {
+                if let Some(ended) = ended_by(tx, run, commit, settlement.status)? {
                     return Ok(ended);
                 }
                 let now = env.now();

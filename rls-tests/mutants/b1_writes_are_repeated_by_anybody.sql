@@ -1,0 +1,6 @@
+-- A write is repeated by whoever made it, also when another worker has the run.
+-- class: driver and leases
+-- found by: cases driver
+-- in: private.held_run
+-- for: where r.id = run and r.lease_token = lease
+-- put: where r.id = run and (r.commit_id = commit or r.lease_token = lease)
