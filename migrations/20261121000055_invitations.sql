@@ -72,6 +72,8 @@ begin
         return private.refused('invalid', 'A role is `owner` or `member`.');
     elsif seconds is null or seconds not between 3600 and 2592000 then
         return private.refused('invalid', 'An invitation lasts between one hour and 30 days.');
+    elsif not private.signed_in_recently() then
+        return private.refused('denied', 'this needs a sign-in of the last 15 minutes');
     end if;
     -- One invitation of a workspace after the other, so that they can be counted.
     perform from duet.workspace w where w.id = workspace for no key update;

@@ -83,6 +83,9 @@ begin
         return private.refused('not_found');
     elsif new_role <> 'owner' and private.is_last_owner(workspace, person) then
         return private.refused('conflict', 'A workspace needs an owner. Make another member an owner first.');
+    elsif new_role = 'owner' and not private.signed_in_recently() then
+        -- An owner made by somebody else's old sign-in would outlast it.
+        return private.refused('denied', 'this needs a sign-in of the last 15 minutes');
     end if;
     update duet.member m set role = new_role where m.workspace_id = workspace and m.user_id = person and m.role <> new_role;
     if found then

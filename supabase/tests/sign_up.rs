@@ -413,6 +413,62 @@ async fn only_a_recent_sign_in_makes_a_key_by_the_data_api() {
     assert!(key(&token).await["ok"].is_object(), "a hole is found");
 }
 
+/// Nor does an older sign-in let others in: no invitation is made by it, and no owner. Taking a role away needs none.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_recent_sign_in_lets_others_in_by_the_data_api() {
+    let served = ServedDatabase::fresh().await;
+    let mut admin = served.database.superuser().await;
+    let (_, token) = served.project.sign_up("ana@example.org").await;
+    let (ben, bens) = served.project.sign_up("ben@example.org").await;
+    run(&mut admin, "update auth.users set email_confirmed_at = now()").await;
+    run(
+        &mut admin,
+        &format!(
+            "update duet.installation set setup_token_hash = decode('{}', 'hex')",
+            "07".repeat(32)
+        ),
+    )
+    .await;
+    let claimed = claim(&served, &token, arguments(&served, &printed())).await;
+    let workspace = claimed["ok"]["workspace"]["id"].as_str().expect("a workspace").to_owned();
+    let mut number = 0_u8;
+    let mut invite = async |email: &str| {
+        number += 1;
+        let id: duet_core::ids::InvitationId = served.env().env().id();
+        let made = json!({
+            "p_workspace": workspace, "p_id": id, "p_email": email, "p_role": "member", "p_seconds": 86400,
+            "p_token_hash": format!("\\x{}", format!("{number:02x}").repeat(32)),
+        });
+        rpc(&served, &token, "invitation_create", made).await
+    };
+    let role = async |role: &str| {
+        let asked = json!({"p_workspace": workspace, "p_user": ben, "p_role": role});
+        rpc(&served, &token, "workspace_change_role", asked).await
+    };
+    let invited = invite("ben@example.org").await;
+    assert_eq!(invited["ok"]["status"], "open", "{invited}");
+    let accept = json!({"p_token_hash": format!("\\x{}", "01".repeat(32)), "p_display_name": "Ben"});
+    let accepted = rpc(&served, &bens, "invitation_accept", accept).await;
+    assert_eq!(accepted["ok"]["role"], "member", "{accepted}");
+    assert_eq!(role("owner").await["ok"]["role"], "owner");
+
+    run(
+        &mut admin,
+        "update auth.sessions set created_at = created_at - interval '16 minutes'",
+    )
+    .await;
+    assert_eq!(role("member").await["ok"]["role"], "member", "takes access away");
+    for refused in [role("owner").await, invite("eve@example.org").await] {
+        assert_eq!(refused["refused"]["kind"], "denied", "{refused}");
+    }
+    let mut owner = served.database.owner().await;
+    for function in ["private.invite", "private.change_role"] {
+        plant(&mut owner, function, "not private.signed_in_recently()", "false").await;
+    }
+    assert!(invite("eve@example.org").await["ok"].is_object(), "a hole is found");
+    assert_eq!(role("owner").await["ok"]["role"], "owner", "a hole is found");
+}
+
 /// Makes a hole in a function: what stands there becomes something else.
 async fn plant(owner: &mut PgConnection, function: &str, sound: &str, hole: &str) {
     let definition: String = sqlx::query_scalar("select pg_get_functiondef($1::regproc)")

@@ -82,7 +82,7 @@ pub struct CreatedInvitation {
 
 /// Invite somebody
 ///
-/// For owners by their sign-in, not by an access token. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+/// For owners by a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/invitations", tag = "invitations", request_body = InvitationRequest,
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
@@ -95,8 +95,8 @@ async fn create_invitation(
     uri: Uri,
     Json(request): Json<InvitationRequest>,
 ) -> ApiResult<(StatusCode, Answer<CreatedInvitation>)> {
-    // An invitation lasts longer than an access token.
-    caller.authenticated().sign_in()?;
+    // Whom it lets in outlasts the sign-in.
+    caller.authenticated().recent_sign_in(&state)?;
     let lifetime = match request.expires_in_hours {
         None => NewInvitation::LIFETIME,
         Some(hours) => Duration::from_secs(u64::from(hours) * 3600),

@@ -45,7 +45,8 @@ pub struct RoleChange {
 
 /// Change a member's role
 ///
-/// For owners. The last owner stays one. Who is no owner any more has the invitations that they made revoked.
+/// For owners. Making somebody an owner takes a sign-in of the last 15 minutes, not an access token: an older one is answered with
+/// `sign_in_again`. The last owner stays one. Who is no owner any more has the invitations that they made revoked.
 #[utoipa::path(
     patch, path = "/v1/workspaces/{workspace_id}/members/{id}", tag = "workspaces", request_body = RoleChange,
     params(
@@ -60,6 +61,10 @@ async fn change_role(
     Path(path): Path<One<UserId>>,
     Json(change): Json<RoleChange>,
 ) -> ApiResult<Answer<Member>> {
+    if change.role == Role::Owner {
+        // An owner outlasts the sign-in.
+        caller.authenticated().recent_sign_in(&state)?;
+    }
     let workspaces = &state.stores().workspaces;
     Ok(Answer(workspaces.change_role(&caller, path.id, change.role).await?))
 }

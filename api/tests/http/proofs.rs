@@ -154,6 +154,46 @@ async fn keys_are_made_by_a_recent_sign_in() {
     ada.post("keys", key()).await.problem(403, "sign_in_again");
 }
 
+/// Whoever has an older sign-in of somebody else makes themselves no lasting access by it: nobody is invited, nobody made an owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_let_in_by_a_recent_sign_in() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let bob = server.stranger("bob@example.org").await;
+    ada.lets_in(&bob).await;
+    let bobs = format!("members/{}", bob.user);
+    let guest = || json!({"email": "eve@example.org"});
+    let aged = server
+        .file()
+        .execute("UPDATE session SET created_at = created_at - 16 * 60 * 1000", [])
+        .unwrap();
+    assert_eq!(aged, 2);
+    let role = async |person: &Person<'_>, role: &str| person.send(Method::PATCH, &bobs, json!({"role": role})).await;
+    ada.post("invitations", guest()).await.problem(403, "sign_in_again");
+    role(&ada, "owner").await.problem(403, "sign_in_again");
+    assert_eq!(ada.get("invitations").await.ok(200)["items"].as_array().unwrap().len(), 1);
+
+    let again = server.send(sign_in(EMAIL, PASSWORD)).await;
+    let fresh = Person {
+        proof: Proof::Cookie(again.cookie().unwrap()),
+        ..ada.clone()
+    };
+    let token = fresh.post("/v1/auth/token", json!({})).await.ok(200);
+    let bearer = fresh.bearing(token["access_token"].as_str().unwrap());
+    role(&bearer, "owner").await.problem(403, "denied");
+    fresh.post("invitations", guest()).await.ok(201);
+    assert_eq!(role(&fresh, "owner").await.ok(200)["role"], "owner");
+    // What takes access away waits for nothing.
+    assert_eq!(role(&ada, "member").await.ok(200)["role"], "member");
+    let session = ada.get("/v1/auth/session").await.ok(200)["session"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    server.state.vouch_for(session.parse().unwrap());
+    assert_eq!(role(&ada, "owner").await.ok(200)["role"], "owner");
+    ada.post("invitations", guest()).await.ok(201);
+}
+
 fn of_one_64(host: u64) -> IpAddr {
     Ipv6Addr::from_bits((0x2001_0db8_0001_0002_u128 << 64) | u128::from(host)).into()
 }
