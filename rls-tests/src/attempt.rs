@@ -1,5 +1,11 @@
 //! A connection on which somebody tries something.
 
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
 use anyhow::{Context, Result, bail};
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
@@ -128,6 +134,47 @@ impl Stage {
         rows.iter().map(text).collect::<Result<_>>().map(Some)
     }
 
+    /// Tries a statement as somebody on the other connection, in a transaction of its own, while the host's act is under way. That one is
+    /// committed as soon as the other waits for it, or has its answer without waiting; then the other is.
+    ///
+    /// # Errors
+    /// Where there is no other connection.
+    pub async fn at_once(&mut self, actor: Actor, sql: &str) -> Result<Outcome> {
+        let other = self.witness.as_mut().context("There is no other connection.")?;
+        let begin = format!(
+            "begin; set local duet.now = '{NOW}'; select pg_backend_pid()::text; {}",
+            actor.statements(Host::Superuser)
+        );
+        let began = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_all(&mut *other).await?;
+        let waits = format!(
+            "select (cardinality(pg_blocking_pids({})) > 0)::text",
+            began.first().map(text).context("It has a number.")??
+        );
+        let answer = {
+            let mut tried = pin!(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut *other));
+            let early = loop {
+                if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(tried.as_mut().poll(context))).await {
+                    break Some(answer);
+                }
+                let seen = sqlx::raw_sql(AssertSqlSafe(waits.clone())).fetch_one(&mut self.connection).await?;
+                if text(&seen)? == "true" {
+                    break None;
+                }
+            };
+            sqlx::raw_sql("commit").execute(&mut self.connection).await?;
+            match early {
+                Some(answer) => answer,
+                None => tried.await,
+            }
+        };
+        let (outcome, end) = match answer {
+            Ok(rows) => (Outcome::Rows(rows.iter().map(text).collect::<Result<_>>()?), "commit"),
+            Err(failure) => (refused(&failure, sql)?, "rollback"),
+        };
+        sqlx::raw_sql(end).execute(other).await?;
+        Ok(outcome)
+    }
+
     /// Begins an act of somebody, as the host: at the world's time, and after what happened to them meanwhile.
     pub async fn begin(&mut self, actor: Actor) -> Result<()> {
         let begin = match self.host {
@@ -183,16 +230,20 @@ impl Stage {
             Ok(rows) => return Ok(Outcome::Rows(rows.iter().map(text).collect::<Result<_>>()?)),
             Err(failure) => failure,
         };
-        let Some(refusal) = failure.as_database_error() else {
-            bail!("The connection broke on {}: {failure}", shortened(sql));
-        };
-        let outcome = Outcome::Refused {
-            code: refusal.code().unwrap_or_default().into_owned(),
-            message: refusal.message().to_owned(),
-        };
+        let outcome = refused(&failure, sql)?;
         self.run("rollback to savepoint attempt; release savepoint attempt").await?;
         Ok(outcome)
     }
+}
+
+fn refused(failure: &sqlx::Error, sql: &str) -> Result<Outcome> {
+    let Some(refusal) = failure.as_database_error() else {
+        bail!("The connection broke on {}: {failure}", shortened(sql));
+    };
+    Ok(Outcome::Refused {
+        code: refusal.code().unwrap_or_default().into_owned(),
+        message: refusal.message().to_owned(),
+    })
 }
 
 fn text(row: &PgRow) -> Result<String> {

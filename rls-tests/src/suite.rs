@@ -52,7 +52,8 @@ pub const QUICK: [&str; 10] = [
 ];
 
 /// The checks that call every function with every argument: they take many times as long.
-pub const ATTACKS: [&str; 5] = ["claims", "locks", "tells", "hostile", "silence"];
+/// The last one leaves what it did.
+pub const ATTACKS: [&str; 6] = ["claims", "locks", "tells", "hostile", "silence", "races"];
 
 /// Runs all checks on a database with the world in it.
 pub async fn run(stage: &mut Stage) -> Result<Report> {
@@ -94,6 +95,7 @@ pub async fn one(stage: &mut Stage, check: &str, functions: &[&str], report: &mu
         "tells" => checks::tells(stage, tables, chosen, report).await,
         "hostile" => checks::hostile(stage, tables, chosen, part, report).await,
         "silence" => checks::silence(stage, chosen, report).await,
+        "races" => checks::races(stage, report).await,
         _ => bail!("There is no check `{check}`."),
     }
 }

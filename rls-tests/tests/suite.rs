@@ -71,9 +71,14 @@ mod nobody_gets_past_the_rules {
         nothing_is_found(&["silence"], 3_000).await;
     }
 
+    #[tokio::test]
+    async fn by_coming_at_once() {
+        nothing_is_found(&["races"], 8).await;
+    }
+
     #[test]
     fn these_are_all_checks() {
-        let attacks = ["claims", "locks", "tells", "hostile", "silence"];
+        let attacks = ["claims", "locks", "tells", "hostile", "silence", "races"];
         assert_eq!(attacks, suite::ATTACKS);
     }
 }

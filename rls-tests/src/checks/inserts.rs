@@ -1,5 +1,6 @@
 //! Rows that somebody puts into a table by themselves, where they may put any: each column in turn as somebody else's. What goes in has to
-//! be theirs, by `matrix.txt`, and no more than their row lets them say.
+//! be theirs, by `matrix.txt`, and no more than their row lets them say. A row that takes the place of another has a rule of its own, so each
+//! is tried as a proposal as well.
 
 use anyhow::Result;
 use sqlx::Row;
@@ -67,8 +68,12 @@ async fn forge(stage: &mut Stage, table: &Table, actor: Actor, report: &mut Repo
     // Rows of everybody, as patterns: the actor's own, those of others, and what agents have written.
     let patterns = stage
         .rows(&format!(
-            "select (to_jsonb(t) || jsonb_build_object('id', gen_random_uuid()) || {})::text from {name} t where t.id in ({})",
+            "select (to_jsonb(t) || jsonb_build_object('id', gen_random_uuid()) || {} || proposed.said)::text from {name} t
+             cross join (select '{{}}'::jsonb union all
+                         select jsonb_build_object('review', 'proposed', 'supersedes', id) from unnest(array[{}]) id) proposed (said)
+             where t.id in ({})",
             said_by(actor),
+            actor.place().fill(SUPERSEDED),
             actor.place().fill(PATTERNS)
         ))
         .await?;
@@ -144,6 +149,9 @@ fn said_by(actor: Actor) -> String {
         _ => "'{}'".to_owned(),
     }
 }
+
+/// What proposals are to take the place of: what all see and what one sees, their own and another's.
+const SUPERSEDED: &str = "{my:memory}, {my:secret}, {owner:memory}";
 
 /// The rows that are copied.
 const PATTERNS: &str = "{my:memory}, {my:secret}, {my:secret_proposed}, {my:secret_working}, {owner:secret}";

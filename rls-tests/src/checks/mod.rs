@@ -8,6 +8,7 @@ mod effects;
 mod hostile;
 mod inserts;
 mod locks;
+mod races;
 mod reach;
 mod rules;
 mod silence;
@@ -24,7 +25,7 @@ pub use self::{
     hostile::hostile,
     inserts::inserts,
     locks::locks,
-    reach::reach,
+    races::races, reach::reach,
     rules::rules,
     silence::silence,
     tells::tells,

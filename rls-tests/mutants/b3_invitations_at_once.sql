@@ -1,0 +1,6 @@
+-- An invitation is looked at before it is held: it is accepted while it is revoked.
+-- class: locks and waiting
+-- found by: races
+-- in: private.accept_invitation
+-- for: where i.token_hash = hash for no key update;
+-- put: where i.token_hash = hash;

@@ -1,0 +1,6 @@
+-- An owner steps down while the other one leaves: nobody owns the workspace.
+-- class: locks and waiting
+-- found by: races
+-- in: private.change_role
+-- for: perform private.hold_members(workspace);
+-- put:

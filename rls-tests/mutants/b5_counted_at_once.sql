@@ -1,0 +1,6 @@
+-- Invitations are counted by two at once: there is one more than may be.
+-- class: locks and waiting
+-- found by: races
+-- in: private.invite
+-- for: perform from duet.workspace w where w.id = workspace for no key update;
+-- put:
