@@ -23,7 +23,7 @@ end;
 $$;
 
 -- Told to a person: somebody else redacted a memory that replies to them recalled. Which replies those are, the mentions of the events
--- say; they are that person's, who decides.
+-- say; they are that person's, who decides. `tombstone` says what went by that, by ids alone.
 create table duet.notice (
     workspace_id uuid not null references duet.workspace (id),
     id           uuid not null,
@@ -34,8 +34,10 @@ create table duet.notice (
     created_at   timestamptz(3) not null,
     settled      text check (settled in ('blank', 'dismiss')),
     settled_at   timestamptz(3),
+    tombstone    jsonb,
     primary key (workspace_id, id),
-    check ((settled is null) = (settled_at is null))
+    check ((settled is null) = (settled_at is null)),
+    check ((settled is not distinct from 'blank') = (tombstone is not null))
 );
 create index notice_open on duet.notice (workspace_id, user_id, created_at, id) where settled is null;
 create index notice_by_person on duet.notice (user_id);
@@ -232,39 +234,42 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'memory_receipt', 'authenticated');
 
--- The asker's runs that name what a redaction took.
-create function private.noticed_runs(workspace uuid, redaction uuid)
-returns table (id uuid, conversation_id uuid, reply_id uuid, created_at timestamptz)
+-- The asker's runs that name what the redaction of this notice took, as far as their conversations are there.
+create function private.noticed_runs(workspace uuid, notice uuid)
+returns table (id uuid, conversation_id uuid, title text, reply_id uuid, created_at timestamptz)
 language sql stable security definer set search_path = '' as $$
-    select r.id, r.conversation_id, r.reply_id, r.created_at from duet.run r
-    where r.workspace_id = workspace and r.user_id = (select auth.uid()) and workspace in (select private.my_workspaces())
-      and exists (select from duet.notice n
-                  where n.workspace_id = workspace and n.redaction_id = redaction and n.user_id = r.user_id)
-      and r.id in (select n.run_id from duet.memory_tombstone t
-                   join duet.run_event_mention n on n.workspace_id = t.workspace_id and n.memory_id = t.memory_id
-                   where t.workspace_id = workspace and t.redaction_id = redaction)
+    select distinct r.id, r.conversation_id, c.title, r.reply_id, r.created_at
+    from duet.notice told
+    join duet.memory_tombstone t on t.workspace_id = told.workspace_id and t.redaction_id = told.redaction_id
+                                and t.redacted_by = told.redacted_by
+    join duet.run_event_mention n on n.workspace_id = t.workspace_id and n.memory_id = t.memory_id
+    join duet.run r on r.workspace_id = n.workspace_id and r.id = n.run_id and r.user_id = told.user_id
+    join duet.conversation c on c.workspace_id = r.workspace_id and c.id = r.conversation_id and c.deleted_at is null
+    where told.workspace_id = workspace and told.id = notice and told.user_id = (select auth.uid())
+      and workspace in (select private.my_workspaces())
 $$;
 call private.expose('private', 'noticed_runs', 'authenticated');
 
 create function private.notice_json(notice duet.notice) returns jsonb
 language sql stable set search_path = '' as $$
-    select to_jsonb(notice) - 'redaction_id' || jsonb_build_object('replies', (
+    select to_jsonb(notice) - '{redaction_id,tombstone}'::text[] || jsonb_build_object('replies', (
         select coalesce(jsonb_agg(jsonb_build_object(
-            'run_id', r.id, 'conversation_id', r.conversation_id, 'title', c.title, 'message_id', r.reply_id)
+            'run_id', r.id, 'conversation_id', r.conversation_id, 'title', r.title, 'message_id', r.reply_id)
             order by r.created_at desc, r.id desc), '[]')
-        from (select r.* from private.noticed_runs(notice.workspace_id, notice.redaction_id) r
-              order by r.created_at desc, r.id desc limit 50) r
-        join duet.conversation c on c.workspace_id = notice.workspace_id and c.id = r.conversation_id))
+        from (select r.* from private.noticed_runs(notice.workspace_id, notice.id) r
+              order by r.created_at desc, r.id desc limit 50) r))
 $$;
 call private.expose('private', 'notice_json', 'authenticated');
 
--- duet_core::ports::NoticeStore::list; the cursor is the last notice's time and id.
+-- duet_core::ports::NoticeStore::list; the cursor is the last notice's time and id. One whose replies have all gone with their
+-- conversations asks for nothing.
 create function public.notice_list(p_workspace uuid, p_before timestamptz, p_before_id uuid, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(private.notice_json(row(page.*)::duet.notice) order by page.created_at desc, page.id desc), '[]'))
     from (select n.* from duet.notice n
           where n.workspace_id = p_workspace and n.user_id = (select auth.uid()) and n.settled is null
             and (p_before is null or (n.created_at, n.id) < (p_before, p_before_id))
+            and exists (select from private.noticed_runs(n.workspace_id, n.id))
           order by n.created_at desc, n.id desc limit private.page_size(p_limit)) page
 $$;
 call private.expose('public', 'notice_list', 'authenticated');
@@ -290,7 +295,10 @@ begin
         return private.ok(private.notice_json(here));
     end if;
     if action = 'blank' then
-        runs := array(select r.id from private.noticed_runs(workspace, here.redaction_id) r order by r.id);
+        -- A run that continues a reply keeps its beginning, and names no memory for it.
+        runs := array(
+            select distinct b.id from private.noticed_runs(workspace, notice) a
+            join duet.run b on b.workspace_id = workspace and b.reply_id = a.reply_id and b.user_id = here.user_id order by b.id);
         perform from duet.run r where r.workspace_id = workspace and r.id = any (runs) order by r.id for update;
         one := private.run_going_on(workspace, runs);
         if one is not null then
@@ -299,7 +307,11 @@ begin
         end if;
         perform private.erase_runs(workspace, runs, at);
     end if;
-    update duet.notice n set settled = action, settled_at = at where n.workspace_id = workspace and n.id = notice returning * into here;
+    update duet.notice n
+    set settled = action, settled_at = at,
+        tombstone = case action when 'blank' then jsonb_build_object('notice_id', n.id, 'workspace_id', workspace, 'user_id', n.user_id,
+                                                                     'runs', to_jsonb(runs), 'blanked_at', at) end
+    where n.workspace_id = workspace and n.id = notice returning * into here;
     perform private.audit(workspace, 'notice.settle', 'notice:' || notice, 'done',
                           jsonb_build_object('action', action, 'runs', cardinality(runs)));
     return private.ok(private.notice_json(here));

@@ -200,15 +200,18 @@ select m.workspace_id, m.key, 'another-model', 600, 1,
 from duet.memory m where m.workspace_id = {ws} and m.id in ({my:memory}, {my:secret});
 
 -- @ person: duet.memory_tombstone
-insert into duet.memory_tombstone values ({ws}, {my:gone}, {my:redaction}, {me}, private.now(), '{}',
-    jsonb_build_object('removed', '[]'::jsonb, 'of', {mark:receipt}));
+insert into duet.memory_tombstone
+values ({ws}, {my:gone}, {my:redaction}, {me}, private.now(), '{}', jsonb_build_object('removed', '[]'::jsonb, 'of', {mark:receipt})),
+       ({ws}, {my:gone_noticed}, {my:redaction_noticed}, {maker}, private.now(), '{}',
+        jsonb_build_object('removed', '[]'::jsonb, 'of', {mark:noticed}));
 
 -- @ person: duet.notice: one that is open, and one settled in each way
-insert into duet.notice (workspace_id, id, user_id, memory_id, redaction_id, redacted_by, created_at, settled, settled_at)
-values ({ws}, {my:notice}, {me}, {my:gone}, {my:redaction}, {maker}, private.now(), null, null),
-       ({ws}, {my:notice_blanked}, {me}, {my:gone}, {my:redaction}, {maker}, private.now(), 'blank', private.now()),
-       ({ws}, {my:notice_dismissed}, {me}, {my:gone}, {my:redaction}, {maker}, private.now(), 'dismiss', private.now());
-insert into duet.run_event_mention values ({ws}, {my:gone}, {my:run}, 1);
+insert into duet.notice (workspace_id, id, user_id, memory_id, redaction_id, redacted_by, created_at, settled, settled_at, tombstone)
+values ({ws}, {my:notice}, {me}, {my:gone_noticed}, {my:redaction_noticed}, {maker}, private.now(), null, null, null),
+       ({ws}, {my:notice_blanked}, {me}, {my:gone_noticed}, {my:redaction_noticed}, {maker}, private.now(), 'blank', private.now(),
+        jsonb_build_object('runs', jsonb_build_array({my:run}))),
+       ({ws}, {my:notice_dismissed}, {me}, {my:gone_noticed}, {my:redaction_noticed}, {maker}, private.now(), 'dismiss', private.now(), null);
+insert into duet.run_event_mention values ({ws}, {my:gone_noticed}, {my:run}, 1);
 
 -- @ once: a mean in the vectors of one workspace; duet.issuer
 update duet.memory_partition p set mean = (select '[1' || repeat(',0', 599) || ']')::extensions.vector, mean_of = 1

@@ -186,12 +186,13 @@ CREATE TABLE memory_tombstone (
     workspace_id BLOB NOT NULL,
     memory_id    BLOB NOT NULL CHECK (length(memory_id) = 16),
     redaction_id BLOB NOT NULL,
+    redacted_by  BLOB NOT NULL,
     redacted_at  INTEGER NOT NULL,
     tombstone    TEXT NOT NULL, -- JSON, ids only
     receipt      TEXT NOT NULL, -- JSON, counts only
     PRIMARY KEY (workspace_id, memory_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX memory_tombstone_by_redaction ON memory_tombstone (workspace_id, redaction_id);
+CREATE INDEX memory_tombstone_by_redaction ON memory_tombstone (workspace_id, redaction_id, redacted_by);
 CREATE TRIGGER memory_tombstone_fixed BEFORE UPDATE ON memory_tombstone BEGIN
     SELECT raise(ABORT, 'a redaction stays');
 END;
@@ -200,7 +201,7 @@ CREATE TRIGGER memory_tombstone_kept BEFORE DELETE ON memory_tombstone BEGIN
 END;
 
 -- Told to a person: somebody else redacted a memory that replies to them recalled. Which replies those are, the mentions of the events
--- say.
+-- say; `tombstone` says what went by the person's decision, as JSON of ids only.
 CREATE TABLE notice (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
     id           BLOB NOT NULL CHECK (length(id) = 16),
@@ -211,7 +212,9 @@ CREATE TABLE notice (
     created_at   INTEGER NOT NULL,
     settled      TEXT CHECK (settled IN ('blank', 'dismiss')),
     settled_at   INTEGER,
+    tombstone    TEXT,
     PRIMARY KEY (workspace_id, id),
-    CHECK ((settled IS NULL) = (settled_at IS NULL))
+    CHECK ((settled IS NULL) = (settled_at IS NULL)),
+    CHECK ((settled IS 'blank') = (tombstone IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_open ON notice (workspace_id, user_id, created_at, id) WHERE settled IS NULL;

@@ -156,7 +156,9 @@ impl Stage {
                 if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(tried.as_mut().poll(context))).await {
                     break Some(answer);
                 }
-                let seen = sqlx::raw_sql(AssertSqlSafe(waits.clone())).fetch_one(&mut self.connection).await?;
+                let seen = sqlx::raw_sql(AssertSqlSafe(waits.clone()))
+                    .fetch_one(&mut self.connection)
+                    .await?;
                 if text(&seen)? == "true" {
                     break None;
                 }

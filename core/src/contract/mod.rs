@@ -100,7 +100,8 @@ macro_rules! contract_suite {
             agents { primaries, edits, souls }
             conversations { life_of_a_conversation, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
-            run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating }
+            run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
+                      repeating_under_a_lost_lease }
             turns { models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
             system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping, audit_heads,
@@ -116,7 +117,8 @@ macro_rules! contract_suite {
             isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do,
                         an_agent_that_was_switched_off_reaches_nothing }
             notices { others_decide_about_their_replies, notices_are_dismissed, an_owner_redacts_for_everybody,
-                      redaction_takes_the_hash_of_the_request }
+                      redaction_takes_the_hash_of_the_request, a_notice_is_about_the_redaction_of_one_person,
+                      blanking_reaches_what_continued_a_reply, notices_are_about_what_is_there }
         }
     };
     (@suites $fresh:expr, $($suite:ident { $($check:ident),+ $(,)? })+) => {

@@ -4,21 +4,56 @@ use super::{World, assert_denied, memories::fact};
 use crate::{
     caller::Caller,
     domain::{
-        Memory, Message, MessageStatus, MessageTrace, NewEvent, NewMemory, NewTurn, Notice, NoticeAction, PageRequest,
-        Provenance, RedactionReceipt, Reply, RunEvent, RunOutcome, RunStatus, Settlement, TurnReceipt, Usage,
+        Claim, Memory, Message, MessageStatus, MessageTrace, NewEvent, NewMemory, NewTurn, Notice, NoticeAction, PageRequest,
+        Provenance, RedactionReceipt, Reply, RetryMode, RetryTurn, RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits,
+        TurnReceipt, Usage,
     },
     error::StoreError,
-    ids::MessageId,
+    ids::{ConversationId, MessageId, RedactionId},
     ports::ChainCheck,
 };
 
-async fn remember(world: &World, caller: &Caller, text: &str) -> Memory {
+/// A memory of the caller for all.
+pub async fn remember(world: &World, caller: &Caller, text: &str) -> Memory {
     let memory = fact(&world.env, text);
     world.stores.memories.remember(caller, memory, None).await.unwrap()
 }
 
-/// A turn of the caller whose run recalled the memory; it ends unless it is to go on.
-async fn recalled(world: &World, caller: &Caller, memory: &Memory, ends: bool) -> TurnReceipt {
+/// Ends a run after `after` events with a reply in this state.
+async fn end(world: &World, claim: &Claim, after: u64, status: MessageStatus) {
+    let (run, outcome) = match status {
+        MessageStatus::Interrupted => (RunStatus::Interrupted, RunOutcome::Interrupted),
+        _ => (RunStatus::Done, RunOutcome::Completed),
+    };
+    let finished = RunEvent::Finished {
+        outcome,
+        reply: Some(status),
+        usage: Usage::default(),
+        cost_micros: None,
+    };
+    let settlement = Settlement {
+        status: run,
+        reason: None,
+        events: vec![finished.into()],
+        reply: Some(Reply {
+            status,
+            text: "Kiwi, you said.".into(),
+            trace: MessageTrace::default(),
+        }),
+    };
+    let log = &world.stores.run_log;
+    log.settle(claim.run.id, claim.lease, after, world.env.id(), settlement)
+        .await
+        .unwrap();
+}
+
+/// A turn of the caller whose run recalled the memory, with its conversation; it goes on, or ends with its reply in this state.
+async fn recalled_until(
+    world: &World,
+    caller: &Caller,
+    memory: &Memory,
+    status: Option<MessageStatus>,
+) -> (ConversationId, TurnReceipt) {
     let conversation = world.conversation(caller).await;
     let receipt = world.ask(caller, conversation.id, "What is the canary called?").await;
     let claim = world.claim().await.expect("a run to claim");
@@ -33,28 +68,17 @@ async fn recalled(world: &World, caller: &Caller, memory: &Memory, ends: bool) -
     log.append(claim.run.id, claim.lease, 1, world.env.id(), vec![known])
         .await
         .unwrap();
-    if ends {
-        let finished = RunEvent::Finished {
-            outcome: RunOutcome::Completed,
-            reply: Some(MessageStatus::Complete),
-            usage: Usage::default(),
-            cost_micros: None,
-        };
-        let settlement = Settlement {
-            status: RunStatus::Done,
-            reason: None,
-            events: vec![finished.into()],
-            reply: Some(Reply {
-                status: MessageStatus::Complete,
-                text: "Kiwi, you said.".into(),
-                trace: MessageTrace::default(),
-            }),
-        };
-        log.settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
-            .await
-            .unwrap();
+    if let Some(status) = status {
+        end(world, &claim, 2, status).await;
     }
-    receipt
+    (conversation.id, receipt)
+}
+
+/// A turn of the caller whose run recalled the memory; it ends unless it is to go on.
+pub async fn recalled(world: &World, caller: &Caller, memory: &Memory, ends: bool) -> TurnReceipt {
+    recalled_until(world, caller, memory, ends.then_some(MessageStatus::Complete))
+        .await
+        .1
 }
 
 async fn message(world: &World, caller: &Caller, id: MessageId) -> Message {
@@ -63,18 +87,20 @@ async fn message(world: &World, caller: &Caller, id: MessageId) -> Message {
 }
 
 /// Whether the reply still says something, and whether the run's payloads do.
-async fn speaks(world: &World, caller: &Caller, turn: &TurnReceipt) -> (bool, bool) {
+pub async fn speaks(world: &World, caller: &Caller, turn: &TurnReceipt) -> (bool, bool) {
     let reply = message(world, caller, turn.reply_id).await;
     let log = world.stores.runs.events(caller, turn.run_id, 0, 100).await.unwrap();
     (!reply.text.is_empty(), log.events.iter().all(|stored| stored.event.is_some()))
 }
 
-async fn open(world: &World, caller: &Caller) -> Vec<Notice> {
+/// The caller's open notices.
+pub async fn open(world: &World, caller: &Caller) -> Vec<Notice> {
     let page = world.stores.notices.list(caller, PageRequest::first(10)).await.unwrap();
     page.items
 }
 
-async fn redact(world: &World, caller: &Caller, memory: &Memory) -> RedactionReceipt {
+/// Redacts a memory as the caller.
+pub async fn redact(world: &World, caller: &Caller, memory: &Memory) -> RedactionReceipt {
     let redaction = world.env.id();
     world.stores.memories.redact(caller, memory.id, redaction).await.unwrap()
 }
@@ -224,4 +250,78 @@ pub async fn redaction_takes_the_hash_of_the_request(world: &World) {
     let again = world.stores.runs.start_turn(&world.member, again).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     assert!(message(world, &world.member, sent.message_id).await.text.is_empty());
+}
+
+/// The id of a redaction is one among those of whoever redacted: what somebody else redacted under the same id is another matter.
+pub async fn a_notice_is_about_the_redaction_of_one_person(world: &World) {
+    let (members, owners) = (
+        remember(world, &world.member, "The canary is called Kiwi").await,
+        remember(world, &world.owner, "The cat is called Mango").await,
+    );
+    let told = recalled(world, &world.owner, &members, true).await;
+    recalled(world, &world.owner, &owners, true).await;
+    let redaction: RedactionId = world.env.id();
+    for (caller, memory) in [(&world.member, &members), (&world.owner, &owners)] {
+        world.stores.memories.redact(caller, memory.id, redaction).await.unwrap();
+    }
+    let notice = open(world, &world.owner).await.remove(0);
+    let runs: Vec<_> = notice.replies.iter().map(|reply| reply.run_id).collect();
+    assert_eq!(runs, [told.run_id]);
+}
+
+/// A run that continues a reply keeps its beginning and names no memory for it: it goes with the reply, and is waited for.
+pub async fn blanking_reaches_what_continued_a_reply(world: &World) {
+    let memory = remember(world, &world.member, "The canary is called Kiwi").await;
+    let (_, first) = recalled_until(world, &world.owner, &memory, Some(MessageStatus::Interrupted)).await;
+    let onwards = RetryTurn {
+        message_id: first.message_id,
+        run_id: world.env.id(),
+        reply_id: world.env.id(),
+        mode: RetryMode::Continue,
+        limits: TurnLimits::default(),
+    };
+    let second = world.stores.runs.retry_turn(&world.owner, onwards).await.unwrap();
+    assert_eq!(second.reply_id, first.reply_id);
+    redact(world, &world.member, &memory).await;
+    let notice = open(world, &world.owner).await.remove(0);
+    let notices = &world.stores.notices;
+    let refused = notices.settle(&world.owner, notice.id, NoticeAction::Blank).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Conflict(why)) if why.contains(&second.run_id.to_string())),
+        "{refused:?}"
+    );
+    end(
+        world,
+        &world.claim().await.expect("a run to claim"),
+        1,
+        MessageStatus::Complete,
+    )
+    .await;
+    assert_eq!(speaks(world, &world.owner, &second).await, (true, true));
+    notices.settle(&world.owner, notice.id, NoticeAction::Blank).await.unwrap();
+    for turn in [&first, &second] {
+        assert_eq!(speaks(world, &world.owner, turn).await, (false, false));
+    }
+}
+
+/// Replies of conversations that were deleted are gone already: they are not listed, and a notice about nothing else is not either.
+pub async fn notices_are_about_what_is_there(world: &World) {
+    let stays = remember(world, &world.member, "The cat is called Mango").await;
+    recalled(world, &world.owner, &stays, true).await;
+    redact(world, &world.member, &stays).await;
+    let memory = remember(world, &world.member, "The canary is called Kiwi").await;
+    let (first, _) = recalled_until(world, &world.owner, &memory, Some(MessageStatus::Complete)).await;
+    let (second, kept) = recalled_until(world, &world.owner, &memory, Some(MessageStatus::Complete)).await;
+    redact(world, &world.member, &memory).await;
+    assert_eq!(open(world, &world.owner).await[0].replies.len(), 2);
+
+    let conversations = &world.stores.conversations;
+    conversations.delete(&world.owner, first).await.unwrap();
+    let notices = open(world, &world.owner).await;
+    let runs: Vec<_> = notices[0].replies.iter().map(|reply| reply.run_id).collect();
+    assert_eq!((notices.len(), &runs[..]), (2, &[kept.run_id][..]));
+    conversations.delete(&world.owner, second).await.unwrap();
+    let page = world.stores.notices.list(&world.owner, PageRequest::first(1)).await.unwrap();
+    let listed: Vec<_> = page.items.iter().map(|notice| notice.memory_id).collect();
+    assert_eq!((&listed[..], page.next_cursor), (&[stays.id][..], None));
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
-    ids::{MemoryId, MessageId, RedactionId, RunId, UserId, WorkspaceId},
+    ids::{MemoryId, MessageId, NoticeId, RedactionId, RunId, UserId, WorkspaceId},
 };
 
 /// Proof of what a redaction removed: how many rows in which place. Never any of the text.
@@ -66,4 +66,31 @@ pub struct Tombstone {
     pub redacted_by: UserId,
     /// When.
     pub redacted_at: Timestamp,
+    /// Who was told of the redaction; with the memory that was asked for alone.
+    #[serde(default)]
+    pub notices: Vec<Told>,
+}
+
+/// A notice that a redaction left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The notice.
+    pub notice_id: NoticeId,
+    /// Whom it is to.
+    pub user_id: UserId,
+}
+
+/// What a person had removed by settling a notice: has to stay removed as what was redacted has, and is kept in the same place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blanked {
+    /// The notice.
+    pub notice_id: NoticeId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Whose runs they are.
+    pub user_id: UserId,
+    /// The runs whose replies and event payloads went.
+    pub runs: Vec<RunId>,
+    /// When.
+    pub blanked_at: Timestamp,
 }

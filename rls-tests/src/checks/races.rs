@@ -109,7 +109,10 @@ pub async fn races(stage: &mut Stage, report: &mut Report) -> Result<()> {
         stage.step_back().await?;
         let at_once = stage.at_once(second.0, &second.1).await?;
         if at_once != later {
-            report.find(CHECK, format!("{}: at once {at_once:?}, one after the other {later:?}", race.what));
+            report.find(
+                CHECK,
+                format!("{}: at once {at_once:?}, one after the other {later:?}", race.what),
+            );
         }
     }
     Ok(())

@@ -97,6 +97,7 @@ macro_rules! memory_contract {
             the_backlog_is_fair_between_workspaces,
             what_is_written_is_found_at_once,
             redaction_takes_everything_and_can_be_repeated,
+            a_redaction_id_is_used_once,
             redaction_follows_only_what_it_replaced,
             superseding_anothers_memory_is_a_proposal,
             an_author_decides_on_what_takes_the_place_of_theirs,

@@ -44,6 +44,20 @@ rules! {
         assert!(w.system.unembedded(&model("m", 2), Locality::Local, 9).await.expect("read").iter().all(|m| m.memory == other.id));
     }
 
+    /// A redaction has an id of its own among those of whoever redacts: notices and receipts are found by it.
+    async fn a_redaction_id_is_used_once(w) {
+        let first = w.remember(&w.anna, fact(&w.env, "Canary lives in Bonn")).await;
+        let second = w.remember(&w.anna, fact(&w.env, "Canary sings")).await;
+        let bens = w.remember(&w.ben, fact(&w.env, "Canary is yellow")).await;
+        let redaction = w.env.id::<RedactionId>();
+        let receipt = w.memories.redact(&w.anna, first.id, redaction).await.expect("redacted");
+        let again = w.memories.redact(&w.anna, second.id, redaction).await;
+        assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+        assert_eq!(w.found(&w.anna, "sings").await, [second.id]);
+        assert_eq!(w.memories.redact(&w.anna, first.id, redaction).await.expect("repeated"), receipt);
+        w.memories.redact(&w.ben, bens.id, redaction).await.expect("nothing is told of others' ids");
+    }
+
     /// Naming a memory is no way to have it emptied: the text is followed only where it was in fact replaced, and only into what the
     /// asker may redact.
     async fn redaction_follows_only_what_it_replaced(w) {

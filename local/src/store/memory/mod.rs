@@ -4,6 +4,8 @@ mod index;
 mod keys;
 #[cfg(test)]
 mod label_tests;
+#[cfg(test)]
+mod notice_tests;
 mod notices;
 mod read;
 mod redact;
@@ -28,7 +30,7 @@ use duet_core::{
 };
 use rusqlite::params;
 
-use self::keys::FieldKeys;
+use self::{keys::FieldKeys, tombstones::Entry};
 pub(super) use self::{
     redact::{is_reconciled, reconcile},
     tombstones::sidecar as tombstones_beside,
@@ -247,9 +249,11 @@ impl MemoryStore for LocalMemories {
                 Ok((receipt, tombstones))
             })
             .await?;
-        tombstones::append(&self.connector, &tombstones).map_err(|error| redact::unwritten(&error))?;
+        let again = tombstones.is_empty();
+        let entries: Vec<_> = tombstones.into_iter().map(Entry::Redacted).collect();
+        tombstones::append(&self.connector, &entries).map_err(|error| redact::unwritten("The memory is redacted", &error))?;
         // Asked again, after the log could not be emptied, it is emptied now.
-        if !tombstones.is_empty() || self.connector.owes_checkpoint() {
+        if !again || self.connector.owes_checkpoint() {
             self.connector.checkpoint(&self.db, "The memory is redacted.").await?;
         }
         Ok(receipt)

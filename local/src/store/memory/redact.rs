@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use duet_core::{
     Caller, Env, StoreError, Timestamp,
     domain::{RedactionReceipt, RemovedFrom, Role, RunStatus, Tombstone},
-    ids::{Id, MemoryId, MessageId, RedactionId, RunId, UserId},
+    ids::{MemoryId, MessageId, NoticeId, RedactionId, RunId, UserId, WorkspaceId},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,7 +13,9 @@ use super::{
     index::{self, Bits},
     notices,
     rows::{self, Stored},
-    system, tombstones, write,
+    system,
+    tombstones::{self, Entry},
+    write,
 };
 use crate::store::{
     connect::Connector,
@@ -88,6 +90,13 @@ pub fn redact(
     if let Some(receipt) = receipt(conn, caller, memory)? {
         return Ok((receipt, Vec::new()));
     }
+    let workspace = blob(caller.workspace);
+    // Whoever decides on a notice decides on what it names, and on nothing that was added to it later.
+    let mut used =
+        conn.prepare_cached("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND redaction_id = ?2 AND redacted_by = ?3")?;
+    if used.exists(params![workspace, blob(redaction), blob(caller.user)])? {
+        return Err(StoreError::conflict("A redaction with that id is done already. Choose another id.").into());
+    }
     let extent = extent(conn, caller, stored.key)?;
     if let Some(run) = active(conn, caller, &extent.runs)? {
         return Err(StoreError::conflict(format!(
@@ -95,7 +104,6 @@ pub fn redact(
         ))
         .into());
     }
-    let workspace = blob(caller.workspace);
     let mut removed = Removed::default();
     // An owner redacts for everybody, others what is their own.
     let whose = (caller.role != Role::Owner).then_some(caller.user);
@@ -108,9 +116,10 @@ pub fn redact(
         redacted_at: now,
         removed: removed.places(),
     };
-    if caller.role != Role::Owner {
-        notices::leave(conn, caller, env, &receipt, &extent.memories)?;
-    }
+    let mut told = match caller.role {
+        Role::Owner => Vec::new(),
+        Role::Member => notices::concerned(conn, caller, env, &extent.memories)?,
+    };
     let mut tombstones = Vec::new();
     for gone in &extent.memories {
         let tombstone = Tombstone {
@@ -121,7 +130,10 @@ pub fn redact(
             runs: extent.runs.iter().copied().collect(),
             redacted_by: caller.user,
             redacted_at: now,
+            // With the first one: the memory that was asked for.
+            notices: std::mem::take(&mut told),
         };
+        notices::leave(conn, &tombstone)?;
         if bury(conn, &tombstone, &receipt)? {
             tombstones.push(tombstone);
         }
@@ -348,12 +360,13 @@ fn untitle(conn: &Connection, workspace: [u8; 16], message: MessageId) -> DbResu
 /// Stores a tombstone; whether it is new.
 fn bury(conn: &Connection, tombstone: &Tombstone, receipt: &RedactionReceipt) -> DbResult<bool> {
     let stored = conn.execute(
-        "INSERT OR IGNORE INTO memory_tombstone (workspace_id, memory_id, redaction_id, redacted_at, tombstone, receipt)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR IGNORE INTO memory_tombstone (workspace_id, memory_id, redaction_id, redacted_by, redacted_at, tombstone, receipt)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             blob(tombstone.workspace_id),
             blob(tombstone.memory_id),
             blob(tombstone.id),
+            blob(tombstone.redacted_by),
             tombstone.redacted_at.millis(),
             serde_json::to_string(tombstone)?,
             serde_json::to_string(receipt)?,
@@ -363,46 +376,66 @@ fn bury(conn: &Connection, tombstone: &Tombstone, receipt: &RedactionReceipt) ->
 }
 
 /// Makes file and sidecar agree when the file is opened: redacts again what an older copy of the file brought back, and writes
-/// down what a crash kept from the sidecar. Returns how many memories were redacted again.
+/// down what a crash kept from the sidecar. Returns how much was removed again.
 pub fn reconcile(conn: &mut Connection, connector: &Connector) -> DbResult<u64> {
     let beside = tombstones::read(connector)?;
     let transaction = conn.transaction()?;
-    let mut missing = Vec::new();
-    let mut again = 0;
-    {
-        let known: BTreeSet<(String, String)> = beside.iter().map(key).collect();
-        let mut statement = transaction.prepare("SELECT tombstone FROM memory_tombstone")?;
-        for stored in statement.query_map([], |row| row.get::<_, String>(0))? {
-            let tombstone: Tombstone = serde_json::from_str(&stored?)?;
-            if !known.contains(&key(&tombstone)) {
-                missing.push(tombstone);
-            }
-        }
+    let inside = inside(&transaction)?;
+    let written: BTreeSet<_> = beside.iter().map(key).collect();
+    let lost = lost(&transaction, &beside, &inside)?;
+    // A notice comes with its redaction, whatever was written first.
+    for tombstone in lost.iter().filter_map(|entry| entry.redacted()) {
+        reapply(&transaction, tombstone)?;
     }
-    for tombstone in &beside {
-        let named = params![blob(tombstone.workspace_id), blob(tombstone.memory_id)];
-        let known = transaction
-            .prepare_cached("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?
-            .exists(named)?;
-        if !known {
-            reapply(&transaction, tombstone)?;
-            again += 1;
-        }
+    for blanked in lost.iter().filter_map(|entry| entry.blanked()) {
+        notices::reapply(&transaction, blanked)?;
     }
+    let again = lost.len() as u64;
     transaction.commit()?;
-    tombstones::append(connector, &missing).map_err(|error| unwritten(&error))?;
+    let missing: Vec<Entry> = inside.into_iter().filter(|entry| !written.contains(&key(entry))).collect();
+    tombstones::append(connector, &missing).map_err(|error| unwritten("What was redacted is removed", &error))?;
     Ok(again)
 }
 
-/// Whether the file has all redactions of its sidecar: an older copy has not, and would show what was redacted since.
+/// Whether the file has all that its sidecar has: an older copy has not, and would show what was removed since.
 pub fn is_reconciled(conn: &Connection, connector: &Connector) -> DbResult<bool> {
-    let mut known = conn.prepare("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?;
-    for tombstone in tombstones::read(connector)? {
-        if !known.exists(params![blob(tombstone.workspace_id), blob(tombstone.memory_id)])? {
-            return Ok(false);
+    Ok(lost(conn, &tombstones::read(connector)?, &inside(conn)?)?.is_empty())
+}
+
+/// What is written beside the file and not in it; but for what somebody blanked of whom the file knows no run.
+fn lost<'a>(conn: &Connection, beside: &'a [Entry], inside: &[Entry]) -> DbResult<Vec<&'a Entry>> {
+    let known: BTreeSet<_> = inside.iter().map(key).collect();
+    let mut lost = Vec::new();
+    for entry in beside.iter().filter(|entry| !known.contains(&key(entry))) {
+        let there = entry.blanked().map(|blanked| notices::is_there(conn, blanked)).transpose()?;
+        if there != Some(false) {
+            lost.push(entry);
         }
     }
-    Ok(true)
+    Ok(lost)
+}
+
+/// What the file says of what must stay removed.
+fn inside(conn: &Connection) -> DbResult<Vec<Entry>> {
+    let mut inside = Vec::new();
+    let mut statement = conn.prepare("SELECT tombstone FROM memory_tombstone")?;
+    for stored in statement.query_map([], |row| row.get::<_, String>(0))? {
+        inside.push(Entry::Redacted(serde_json::from_str(&stored?)?));
+    }
+    inside.extend(notices::blanked(conn)?.into_iter().map(Entry::Blanked));
+    Ok(inside)
+}
+
+/// A run that was under way in an older copy must not go on with the text.
+pub fn stop(conn: &Connection, workspace: [u8; 16], runs: &BTreeSet<RunId>) -> DbResult<()> {
+    for run in runs {
+        conn.execute(
+            "UPDATE run SET status = 'cancelled', reason = 'What it was about was redacted.', lease_token = NULL
+             WHERE workspace_id = ?1 AND id = ?2 AND status IN ('queued', 'running')",
+            params![workspace, blob(*run)],
+        )?;
+    }
+    Ok(())
 }
 
 fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
@@ -412,14 +445,7 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
         messages: tombstone.messages.iter().copied().collect(),
         runs: tombstone.runs.iter().copied().collect(),
     };
-    // A run that was under way in the older copy must not go on with the text.
-    for run in &extent.runs {
-        conn.execute(
-            "UPDATE run SET status = 'cancelled', reason = 'What it was about was redacted.', lease_token = NULL
-             WHERE workspace_id = ?1 AND id = ?2 AND status IN ('queued', 'running')",
-            params![workspace, blob(*run)],
-        )?;
-    }
+    stop(conn, workspace, &extent.runs)?;
     let mut removed = Removed::default();
     erase(
         conn,
@@ -439,20 +465,21 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
         removed: removed.places(),
     };
     bury(conn, tombstone, &receipt)?;
-    Ok(())
+    notices::leave(conn, tombstone)
 }
 
-fn key(tombstone: &Tombstone) -> (String, String) {
-    (
-        tombstone.workspace_id.uuid().to_string(),
-        tombstone.memory_id.uuid().to_string(),
-    )
+/// What an entry is found again by: the memory, or the notice.
+fn key(entry: &Entry) -> (WorkspaceId, Option<MemoryId>, Option<NoticeId>) {
+    match entry {
+        Entry::Redacted(tombstone) => (tombstone.workspace_id, Some(tombstone.memory_id), None),
+        Entry::Blanked(blanked) => (blanked.workspace_id, None, Some(blanked.notice_id)),
+    }
 }
 
-/// What a failed write of the sidecar means.
-pub fn unwritten(error: &std::io::Error) -> StoreError {
+/// What a failed write of the sidecar means, and what is `done` nonetheless.
+pub fn unwritten(done: &str, error: &std::io::Error) -> StoreError {
     StoreError::unavailable(format!(
-        "The memory is redacted, but the list of redactions beside the data file could not be written ({error}). Free some space or mend \
+        "{done}, but the list of redactions beside the data file could not be written ({error}). Free some space or mend \
          its permissions, then restart Duet: it writes what is missing."
     ))
 }

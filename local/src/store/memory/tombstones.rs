@@ -9,13 +9,45 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use duet_core::{StoreError, domain::Tombstone};
+use duet_core::{
+    StoreError,
+    domain::{Blanked, Tombstone},
+};
 use ring::hmac;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     files,
     store::{connect::Connector, error::DbResult},
 };
+
+/// A line of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Entry {
+    /// What was redacted.
+    Redacted(Tombstone),
+    /// What went by the decision of somebody who was told of it.
+    Blanked(Blanked),
+}
+
+impl Entry {
+    /// What was redacted, if it is that.
+    pub fn redacted(&self) -> Option<&Tombstone> {
+        match self {
+            Self::Redacted(tombstone) => Some(tombstone),
+            Self::Blanked(_) => None,
+        }
+    }
+
+    /// What was blanked, if it is that.
+    pub fn blanked(&self) -> Option<&Blanked> {
+        match self {
+            Self::Redacted(_) => None,
+            Self::Blanked(blanked) => Some(blanked),
+        }
+    }
+}
 
 /// The file that keeps them.
 pub fn sidecar(database: &Path) -> PathBuf {
@@ -27,7 +59,7 @@ const LABEL: &str = "tombstones";
 
 /// What the file holds, and how far it is whole.
 struct Content {
-    tombstones: Vec<Tombstone>,
+    entries: Vec<Entry>,
     /// The sum of the last line.
     last: String,
     /// Bytes of whole lines.
@@ -47,7 +79,7 @@ fn sum(key: &hmac::Key, before: &str, json: &str) -> String {
 /// redaction is in the data file, and is written again.
 fn parse(text: &[u8], key: &hmac::Key) -> Result<Content, usize> {
     let mut content = Content {
-        tombstones: Vec::new(),
+        entries: Vec::new(),
         last: String::new(),
         whole: 0,
         open: false,
@@ -57,12 +89,12 @@ fn parse(text: &[u8], key: &hmac::Key) -> Result<Content, usize> {
         let found = std::str::from_utf8(line).ok().and_then(|line| {
             let (json, check) = line.trim_end_matches('\n').rsplit_once('\t')?;
             let expected = sum(key, &content.last, json);
-            let tombstone = serde_json::from_str(json).ok()?;
-            (check == expected).then_some((tombstone, expected))
+            let entry = serde_json::from_str(json).ok()?;
+            (check == expected).then_some((entry, expected))
         });
         match found {
-            Some((tombstone, check)) => {
-                content.tombstones.push(tombstone);
+            Some((entry, check)) => {
+                content.entries.push(entry);
                 content.last = check;
                 content.whole += line.len();
                 content.open = !ended;
@@ -86,8 +118,8 @@ fn load(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 static APPENDING: Mutex<()> = Mutex::new(());
 
 /// Appends tombstones, durably.
-pub fn append(connector: &Connector, tombstones: &[Tombstone]) -> std::io::Result<()> {
-    if tombstones.is_empty() {
+pub fn append(connector: &Connector, entries: &[Entry]) -> std::io::Result<()> {
+    if entries.is_empty() {
         return Ok(());
     }
     let _alone = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,8 +132,8 @@ pub fn append(connector: &Connector, tombstones: &[Tombstone]) -> std::io::Resul
         lines.push('\n');
     }
     let mut last = content.last;
-    for tombstone in tombstones {
-        let json = serde_json::to_string(tombstone)?;
+    for entry in entries {
+        let json = serde_json::to_string(entry)?;
         last = sum(&key, &last, &json);
         lines.push_str(&format!("{json}\t{last}\n"));
     }
@@ -114,7 +146,7 @@ pub fn append(connector: &Connector, tombstones: &[Tombstone]) -> std::io::Resul
 }
 
 /// All of them.
-pub fn read(connector: &Connector) -> DbResult<Vec<Tombstone>> {
+pub fn read(connector: &Connector) -> DbResult<Vec<Entry>> {
     let path = sidecar(connector.path());
     let text = load(&path).map_err(|error| {
         StoreError::unavailable(format!(
@@ -129,33 +161,39 @@ pub fn read(connector: &Connector) -> DbResult<Vec<Tombstone>> {
             path.display()
         ))
     })?;
-    Ok(content.tombstones)
+    Ok(content.entries)
 }
 
 #[cfg(test)]
 mod tests {
-    use duet_core::{contract::TestEnv, ids::Id as _};
+    use duet_core::contract::TestEnv;
     use proptest::prelude::*;
 
     use super::*;
     use crate::key::FileKey;
 
-    fn tombstones(count: usize) -> Vec<Tombstone> {
+    fn tombstones(count: usize) -> Vec<Entry> {
         let env = TestEnv::new(1).env();
-        let one = || Tombstone {
-            id: env.id(),
-            workspace_id: env.id(),
-            memory_id: env.id(),
-            messages: vec![env.id()],
-            runs: Vec::new(),
-            redacted_by: env.id(),
-            redacted_at: env.now(),
+        let one = |number| match number % 2 {
+            0 => Entry::Redacted(Tombstone {
+                id: env.id(),
+                workspace_id: env.id(),
+                memory_id: env.id(),
+                messages: vec![env.id()],
+                runs: Vec::new(),
+                redacted_by: env.id(),
+                redacted_at: env.now(),
+                notices: Vec::new(),
+            }),
+            _ => Entry::Blanked(Blanked {
+                notice_id: env.id(),
+                workspace_id: env.id(),
+                user_id: env.id(),
+                runs: vec![env.id()],
+                blanked_at: env.now(),
+            }),
         };
-        (0..count).map(|_| one()).collect()
-    }
-
-    fn ids(tombstones: &[Tombstone]) -> Vec<uuid::Uuid> {
-        tombstones.iter().map(|one| one.memory_id.uuid()).collect()
+        (0..count).map(one).collect()
     }
 
     proptest! {
@@ -173,7 +211,7 @@ mod tests {
             bytes[place] ^= 1 << bit;
             std::fs::write(&path, &bytes).unwrap();
             match read(&connector) {
-                Ok(found) => prop_assert!(place == bytes.len() - 1 && ids(&found).len() >= 2),
+                Ok(found) => prop_assert!(place == bytes.len() - 1 && found.len() >= 2),
                 Err(error) => {
                     let said = format!("{error:?}");
                     prop_assert!(said.contains("line"), "{}", said);
@@ -196,10 +234,10 @@ mod tests {
             std::fs::write(&path, &bytes[..cut]).unwrap();
             let kept = read(&connector).unwrap().len();
             append(&connector, &all[2..]).unwrap();
-            let found = ids(&read(&connector).unwrap());
+            let found = read(&connector).unwrap();
             prop_assert_eq!(found.len(), kept + 1);
-            prop_assert_eq!(found[0], all[0].memory_id.uuid());
-            prop_assert_eq!(*found.last().unwrap(), all[2].memory_id.uuid());
+            prop_assert_eq!(&found[0], &all[0]);
+            prop_assert_eq!(found.last().unwrap(), &all[2]);
         }
 
         /// Lines cannot be taken out or change places.

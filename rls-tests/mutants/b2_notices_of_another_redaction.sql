@@ -1,0 +1,6 @@
+-- A notice names what somebody else took under the same id of a redaction.
+-- class: members of one workspace
+-- found by: cases memory
+-- in: private.noticed_runs
+-- for: and t.redacted_by = told.redacted_by
+-- put:
