@@ -409,7 +409,8 @@ fn raw(path: &Path) -> Connection {
     conn.pragma_update(None, "key", format!("x'{}'", hex::encode([1; 32])))
         .unwrap();
     conn.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
-    conn.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
+    conn.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF")
+        .unwrap();
     conn
 }
 
