@@ -3,6 +3,7 @@ import { describe } from "node:test";
 import {
   composer,
   eventually,
+  guest,
   lastReply,
   numbers,
   openBasis,
@@ -207,5 +208,20 @@ describe("talking with the companion", () => {
       await eventually(() => page.getByRole("button", { name: "Send again" }).count(), 1);
     },
     { model: (question) => (question.includes("broken") ? ["Once upon a time", "break"] : "Fine.") },
+  );
+
+  test(
+    "says why a model refuses: settings to an owner, and to others whom to ask",
+    async ({ page, duet, open }) => {
+      await send(page, "Hello!");
+      await page.locator("code", { hasText: "models.providers.test.api_key" }).waitFor();
+      await eventually(() => page.getByRole("alert").filter({ hasText: "`" }).count(), 0);
+      const { page: hers } = await open({ cookie: (await duet.join(guest)).cookie });
+      await hers.goto(`${duet.url}/chat`);
+      await send(hers, "Hello!");
+      await hers.getByText("Ask an owner to check the model’s settings.").waitFor();
+      await eventually(() => hers.getByText("models.providers").count(), 0);
+    },
+    { model: () => ({ status: 401, message: "no" }) },
   );
 });

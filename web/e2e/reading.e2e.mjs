@@ -154,7 +154,7 @@ describe("reading a conversation", () => {
     });
     await page.goto(duet.url + chat);
     await said(page, "How are you?").waitFor();
-    await page.getByText("This message cannot be shown with its formatting.").waitFor();
+    await page.getByText("This message can’t be shown with its formatting.").waitFor();
     await eventually(() => replies(page).count(), 1);
     await eventually(() => said(page).count(), 2);
     await page.getByRole("textbox", { name: "Write to Juno" }).waitFor();
