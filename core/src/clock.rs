@@ -27,6 +27,13 @@ impl Timestamp {
     pub const fn millis(self) -> i64 {
         self.0
     }
+    /// To the minute, as people read it: `2026-05-01 14:03 UTC`.
+    pub fn to_the_minute(self) -> String {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+            Err(_) => self.to_string(),
+        }
+    }
     /// This time plus a duration; stays at the largest value rather than overflow.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))

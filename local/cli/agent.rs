@@ -228,8 +228,12 @@ fn pick<'a>(agents: &'a [Agent], name: &str) -> Outcome<&'a Agent> {
         [] => Err(Failure::not_found(format!(
             "There is no agent `{name}`. `duet agent list` shows them."
         ))),
-        _ => Err(Failure::usage(format!(
-            "Several agents go by `{name}`. Name its kind or its whole id; `duet agent list` shows them."
-        ))),
+        _ => {
+            let each: Vec<String> = found.iter().map(|agent| format!("{} ({})", agent.kind, agent.id)).collect();
+            Err(Failure::usage(format!(
+                "Several agents go by `{name}`: {}. Name the kind where only one has it, or the id.",
+                each.join(", ")
+            )))
+        }
     }
 }

@@ -83,7 +83,9 @@ async fn turn(connection: &Connection, output: Output, args: &AskArgs, text: Opt
     drop(followed);
     shown.end()?;
     tell(connection, output, args, &conversation, &receipt, &reply).await?;
-    verdict(&reply, stopped)
+    // What cannot be looked at is not promised.
+    let kept = reply.error.is_some() && can_continue(connection, &conversation).await.unwrap_or(false);
+    verdict(&reply, stopped, kept)
 }
 
 /// Says the text in the conversation asked for.
@@ -145,6 +147,17 @@ async fn interrupted(connection: &Connection, conversation: &str) -> Outcome<boo
     Ok(messages
         .first()
         .is_some_and(|message| message.status == MessageStatus::Interrupted))
+}
+
+/// Whether the newest reply is a part that can be continued.
+async fn can_continue(connection: &Connection, conversation: &str) -> Outcome<bool> {
+    let messages = newest(connection, conversation).await?;
+    Ok(messages.first().is_some_and(|message| {
+        matches!(
+            message.status,
+            MessageStatus::Stopped | MessageStatus::Interrupted | MessageStatus::Limited
+        )
+    }))
 }
 
 /// Shows a reply as it arrives.
@@ -276,16 +289,19 @@ fn written_by(reply: &Reply) -> String {
     words
 }
 
-fn verdict(reply: &Reply, stopped: bool) -> Outcome {
+fn verdict(reply: &Reply, stopped: bool, kept: bool) -> Outcome {
     if let Some((code, message)) = &reply.error {
         let exit = match code.as_str() {
             "unknown_model" | "unauthorized" | "rejected" => Exit::Failed,
             _ => Exit::Unavailable,
         };
-        return Err(Failure::new(
-            exit,
-            format!("{message} Your message is kept; `duet ask --again` has it answered once more."),
-        ));
+        let advice = match kept {
+            true => {
+                "What was written is kept: `duet ask --continue` goes on with it, `duet ask --again` has your message answered anew."
+            }
+            false => "Your message is kept; `duet ask --again` has it answered once more.",
+        };
+        return Err(Failure::new(exit, format!("{message} {advice}")));
     }
     let result = reply.result.clone().unwrap_or_default();
     let message = result["message"].as_str().unwrap_or_default();

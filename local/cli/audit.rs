@@ -11,7 +11,7 @@ use super::{
     Global,
     connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
-    inside,
+    input, inside,
     output::{Output, brief, local_time},
 };
 
@@ -21,7 +21,7 @@ pub enum AuditCommand {
     /// List what was done, newest first
     List {
         /// At most so many
-        #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
+        #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
         limit: usize,
     },
     /// Recompute the hash chains of the audit log and of every run; fails where one is broken

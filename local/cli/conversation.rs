@@ -5,7 +5,7 @@ use std::{io::IsTerminal, path::PathBuf};
 use axum::http::Method;
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
-use duet_core::domain::{Conversation, Label, LabelEdit, Message, MessageRole, MessageStatus};
+use duet_core::domain::{Agent, Conversation, Label, LabelEdit, Message, MessageRole, MessageStatus};
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::{
     Global,
     connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
-    ids,
+    ids, input,
     output::{Output, brief, closed, confirm, local_time, printable},
 };
 
@@ -26,7 +26,7 @@ pub enum ConversationCommand {
         #[arg(long)]
         archived: bool,
         /// At most so many
-        #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
+        #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
         limit: usize,
     },
     /// Print a conversation's messages, oldest first
@@ -35,7 +35,7 @@ pub enum ConversationCommand {
         #[arg(default_value = "last")]
         id: String,
         /// The last so many messages
-        #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
+        #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
         limit: usize,
     },
     /// Write a whole conversation as a file
@@ -150,9 +150,10 @@ pub struct ExportArgs {
 pub async fn run(global: &Global, output: Output, command: ConversationCommand) -> Outcome {
     let purpose = match &command {
         ConversationCommand::List { .. } | ConversationCommand::Show { .. } | ConversationCommand::Export(_) => Purpose::Read,
-        ConversationCommand::Rename { .. } | ConversationCommand::Archive { .. } | ConversationCommand::Delete { .. } => {
-            Purpose::Write
-        }
+        ConversationCommand::Rename { .. }
+        | ConversationCommand::Archive { .. }
+        | ConversationCommand::Trust(_)
+        | ConversationCommand::Delete { .. } => Purpose::Write,
     };
     let connection = connect::connect(global, output, purpose).await?;
     let outcome = match command {
@@ -289,10 +290,14 @@ async fn show(connection: &Connection, output: Output, id: &str, limit: usize) -
     if output.json {
         return output.value(&messages);
     }
+    let agents: Vec<Agent> = connection.client.list(&connection.path("/agents")).await?;
     for message in &messages {
         let who = match message.role {
-            MessageRole::User => "You",
-            MessageRole::Assistant => "Duet",
+            MessageRole::User => "You".to_owned(),
+            MessageRole::Assistant => {
+                let agent = agents.iter().find(|agent| Some(agent.id) == message.agent_id);
+                agent.map_or_else(|| "Companion".to_owned(), |agent| brief(&agent.name, 80))
+            }
         };
         let status = (message.status != MessageStatus::Complete).then_some(message.status.as_str());
         let said: Vec<&str> = status

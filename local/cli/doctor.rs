@@ -1,6 +1,7 @@
 //! `duet doctor`: looks at everything that Duet needs, and says how to mend what is wrong.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,8 +10,10 @@ use std::{
 use axum::http::Method;
 use clap::Args;
 use duet_core::{
-    domain::Embedding,
-    ports::{ChatMessage, ChatRequest, EmbedPurpose, Embedder, ModelDirectory, ModelEvent},
+    Caller, StoreResult,
+    domain::{Embedding, ModelRef},
+    ids::UserId,
+    ports::{ChatMessage, ChatRequest, EmbedPurpose, Embedder, ModelDirectory, ModelEvent, Stores},
 };
 use futures::StreamExt;
 use serde::Serialize;
@@ -34,10 +37,11 @@ const LITTLE_SPACE: u64 = 512 << 20;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 0 when all is well (warnings allowed), 1 when something has to be mended.\n\
-    The default model is sent one word, and the embedder too, unless --no-network is given."
+    The default model is sent one word, and so are the models that agents name (unless a server has the data file) and the embedder. \
+    --no-network sends nothing."
 )]
 pub struct DoctorArgs {
-    /// Do not call the model and the embedder
+    /// Do not call the models and the embedder
     #[arg(long)]
     no_network: bool,
     /// Also read every page of the data file and check it; takes a while for a large one
@@ -150,15 +154,25 @@ async fn examine(settings: &Settings, args: &DoctorArgs, checks: &mut Vec<Check>
     });
     permissions(settings, checks);
     checks.push(space(&settings.data));
-    file(settings, args.deep, checks).await;
+    let mut named = file(settings, args.deep, checks).await;
     let http = match inside::http() {
         Ok(http) => http,
         Err(failure) => return checks.push(Check::problem("network", failure.to_string(), "Mend the proxy settings.")),
     };
-    checks.push(match inside::models(settings, &http) {
-        Ok(models) => model(&models, args.no_network).await,
-        Err(failure) => Check::problem("model", failure.to_string(), "Mend `[models]` in the configuration."),
-    });
+    match inside::models(settings, &http) {
+        Ok(models) => {
+            checks.push(default_model(&models, args.no_network).await);
+            named.remove(&models.default_model());
+            for other in &named {
+                checks.push(model(&models, other, args.no_network).await);
+            }
+        }
+        Err(failure) => checks.push(Check::problem(
+            "model",
+            failure.to_string(),
+            "Mend `[models]` in the configuration.",
+        )),
+    }
     checks.push(match inside::embedder(settings, &http) {
         Ok(embedder) => embed(&embedder, args.no_network).await,
         Err(failure) => Check::problem("embedder", failure.to_string(), "Mend `[embedder]` in the configuration."),
@@ -218,23 +232,28 @@ fn space(_: &Path) -> Check {
     Check::ok("disk space", "not checked on this platform")
 }
 
-/// Key, cipher, extensions and lock: by opening the file, or by asking the server that has it.
-async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) {
+/// Key, cipher, extensions and lock: by opening the file, or by asking the server that has it. Returns the models that agents of an
+/// open file name.
+async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) -> BTreeSet<ModelRef> {
+    let none = BTreeSet::new();
     if let Some(running) = runtime::find(&settings.data) {
         checks.push(server(&running).await);
         checks.push(key(settings));
-        return parts(checks);
+        parts(checks);
+        return none;
     }
     if let Some(holder) = runtime::holder(&settings.data) {
         let who = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-        return checks.push(Check::warning(
+        checks.push(Check::warning(
             "lock",
             format!("the data file is in use by {who}, which is no server that can be asked"),
             "Wait until it is done, or stop it, and run `duet doctor` again.",
         ));
+        return none;
     }
     if !settings.data.exists() {
-        return parts(checks);
+        parts(checks);
+        return none;
     }
     match inside::open(settings) {
         Ok(opened) => {
@@ -245,7 +264,13 @@ async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) {
                 checks.push(pages(&opened.store).await);
             }
             match opened.store.owner().await {
-                Ok(Some(_)) => checks.push(Check::ok("owner", "set up")),
+                Ok(Some(owner)) => {
+                    checks.push(Check::ok("owner", "set up"));
+                    match named_models(&opened.store.stores(), owner).await {
+                        Ok(named) => return named,
+                        Err(error) => checks.push(Check::problem("agents", error.to_string(), "Restore the newest backup.")),
+                    }
+                }
                 Ok(None) => checks.push(Check::warning(
                     "owner",
                     "nobody owns this installation yet",
@@ -260,6 +285,18 @@ async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) {
             "Until this is mended, no command that needs the data works.",
         )),
     }
+    none
+}
+
+/// The models that agents name, in the owner's workspaces.
+async fn named_models(stores: &Stores, owner: UserId) -> StoreResult<BTreeSet<ModelRef>> {
+    let mut named = BTreeSet::new();
+    for membership in stores.workspaces.memberships(owner).await? {
+        let caller = Caller::person(owner, membership.workspace.id, membership.role);
+        let agents = stores.agents.agents(&caller).await?;
+        named.extend(agents.into_iter().filter_map(|agent| agent.model));
+    }
+    Ok(named)
 }
 
 /// Where the key lies, for a file that someone else has open. The file is there, so no key is made.
@@ -342,18 +379,23 @@ async fn server(running: &runtime::Runtime) -> Check {
     }
 }
 
-async fn model(models: &Arc<dyn ModelDirectory>, no_network: bool) -> Check {
-    let name = "model";
+async fn default_model(models: &Arc<dyn ModelDirectory>, no_network: bool) -> Check {
     let default = models.default_model();
     if default.provider() == "offline" {
         return Check::warning(
-            name,
+            "model",
             format!("{default}: replies come from simple rules and memory"),
             "For real conversation set `models.default`, for example to ollama/llama3.2.",
         );
     }
+    model(models, &default, no_network).await
+}
+
+/// Whether a model answers.
+async fn model(models: &Arc<dyn ModelDirectory>, asked: &ModelRef, no_network: bool) -> Check {
+    let name = "model";
     if no_network {
-        return Check::ok(name, format!("{default} (not called)"));
+        return Check::ok(name, format!("{asked} (not called)"));
     }
     let request = ChatRequest {
         system: "Answer with one word.".into(),
@@ -362,7 +404,7 @@ async fn model(models: &Arc<dyn ModelDirectory>, no_network: bool) -> Check {
         max_output_tokens: 16,
     };
     let call = async {
-        let mut stream = models.model(&default)?.stream(request).await?;
+        let mut stream = models.model(asked)?.stream(request).await?;
         while let Some(event) = stream.next().await {
             if let ModelEvent::Text(_) | ModelEvent::Stop(_) = event? {
                 break;
@@ -371,17 +413,17 @@ async fn model(models: &Arc<dyn ModelDirectory>, no_network: bool) -> Check {
         Ok::<_, duet_core::ports::ModelError>(())
     };
     match tokio::time::timeout(PATIENCE, call).await {
-        Ok(Ok(())) => Check::ok(name, format!("{default} answers")),
+        Ok(Ok(())) => Check::ok(name, format!("{asked} answers")),
         Ok(Err(error)) => {
             let fix = error
                 .advice
                 .as_deref()
                 .unwrap_or("Check that the provider runs and that its `base_url` is right.");
-            Check::problem(name, format!("{default}: {}", error.message), fix)
+            Check::problem(name, format!("{asked}: {}", error.message), fix)
         }
         Err(_) => Check::problem(
             name,
-            format!("{default} does not answer within {} seconds", PATIENCE.as_secs()),
+            format!("{asked} does not answer within {} seconds", PATIENCE.as_secs()),
             "Check that the provider runs and that its `base_url` is right.",
         ),
     }

@@ -3,8 +3,11 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use duet_api::auth::setup;
-use duet_core::run::Advice;
+use duet_api::auth::{password, setup};
+use duet_core::{
+    domain::{check_name, email_address},
+    run::Advice,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -42,18 +45,29 @@ pub struct InitArgs {
 }
 
 pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
-    let password = password()?;
+    let password = piped_password()?;
     let settings = connect::settings(global, &[])?;
     let name = args
         .name
         .as_deref()
         .or_else(|| args.email.split('@').next())
         .unwrap_or_default();
+    let workspace = global.workspace.as_deref().unwrap_or("Home");
+    // First, so that what is refused leaves no file and no key behind.
+    password::check(&password).map_err(Failure::usage)?;
+    stored(email_address(&args.email))?;
+    for (name, what) in [
+        (name, "person"),
+        (workspace, "workspace"),
+        (args.companion.as_str(), "companion"),
+    ] {
+        stored(check_name(name, what))?;
+    }
     let mut body = json!({
         "email": args.email,
         "password": password,
         "display_name": name,
-        "workspace_name": global.workspace.as_deref().unwrap_or("Home"),
+        "workspace_name": workspace,
         "companion_name": args.companion,
     });
     let answer: Value = match connect::server_or_file(&settings, output, Purpose::Write).await? {
@@ -95,7 +109,7 @@ async fn set_up(inside: &Inside, body: &mut Value) -> Outcome<Value> {
     inside.client().post("/v1/setup", body).await
 }
 
-fn password() -> Outcome<String> {
+fn piped_password() -> Outcome<String> {
     if std::io::stdin().is_terminal() {
         return Err(Failure::usage(
             "The password is read from the standard input so that it is not shown. Pipe it in: printf %s \"$PASSWORD\" | duet init …",

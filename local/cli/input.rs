@@ -27,6 +27,15 @@ pub fn something(words: &[String], what: &str, limit: usize) -> Outcome<String> 
     }
 }
 
+/// How many of something are asked for: at least one.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("Ask for at least 1.".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("Give a whole number, such as 50.".to_owned()),
+    }
+}
+
 /// The standard input as text.
 pub fn piped(what: &str, limit: usize) -> Outcome<String> {
     let mut bytes = Vec::new();

@@ -1,8 +1,9 @@
 //! `duet memory`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use duet_core::domain::{
-    Egress, Label, LabelEdit, Memory, MemoryDomain, NewMemory, Notice, NoticeAction, RecallAnswer, RedactionReceipt, Taint,
+use duet_core::{
+    Timestamp,
+    domain::{Egress, Label, LabelEdit, Memory, MemoryDomain, NewMemory, RecallAnswer, RedactionReceipt, ReviewState, Taint},
 };
 use serde_json::{Value, json};
 
@@ -12,7 +13,9 @@ use super::{
     connect::{self, Connection, Purpose},
     exit::{Failure, Outcome},
     input,
+    notices::{self, NoticeArgs},
     output::{Output, brief, confirm, local_day, local_time, printable},
+    times,
 };
 
 /// `duet memory …`.
@@ -29,6 +32,10 @@ pub enum MemoryCommand {
         /// Its id, or the beginning of it
         id: String,
     },
+    /// Accept proposals: they are recalled from then on
+    Accept(DecideArgs),
+    /// Reject proposals: they are never recalled, and kept so that they are not proposed again
+    Reject(DecideArgs),
     /// Trust a memory although it came from outside, or clear another of its labels
     Trust(TrustArgs),
     /// Remove a memory's text everywhere it went, for good, and print the receipt
@@ -41,6 +48,15 @@ pub enum MemoryCommand {
     },
     /// List replies of yours that recalled what somebody redacted, or decide about them
     Notices(NoticeArgs),
+}
+
+/// Options of `duet memory accept` and `duet memory reject`.
+#[derive(Debug, Args)]
+#[command(after_help = "`duet memory list --review proposed` lists what waits for a decision.")]
+pub struct DecideArgs {
+    /// Their ids, or the beginnings of them
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
 }
 
 /// Options of `duet memory trust`.
@@ -87,29 +103,6 @@ impl Marked {
             Self::Integrity => "be trusted",
             Self::Egress => "be read by any model",
             Self::Sensitive => "be kept and found like other memories",
-        }
-    }
-}
-
-/// Options of `duet memory notices`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  duet memory notices\n  duet memory notices --blank 0198…")]
-pub struct NoticeArgs {
-    /// Remove the replies of this notice, for good
-    #[arg(long, value_name = "ID", conflicts_with = "dismiss")]
-    blank: Option<String>,
-    /// Leave the replies of this notice as they are
-    #[arg(long, value_name = "ID")]
-    dismiss: Option<String>,
-}
-
-impl NoticeArgs {
-    /// What is decided, about which notice.
-    fn decision(&self) -> Option<(&str, NoticeAction)> {
-        match (&self.blank, &self.dismiss) {
-            (Some(id), _) => Some((id, NoticeAction::Blank)),
-            (None, Some(id)) => Some((id, NoticeAction::Dismiss)),
-            (None, None) => None,
         }
     }
 }
@@ -161,6 +154,7 @@ enum Mode {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     duet memory add \"Marta is allergic to nuts.\"\n  \
+    duet memory add --shared \"The boiler is serviced in October.\"\n  \
     duet memory add --sensitive --local-only - < diagnosis.txt\n  \
     duet memory add --supersedes 0198… \"Marta moved to Lisbon.\"")]
 pub struct AddArgs {
@@ -170,21 +164,21 @@ pub struct AddArgs {
     /// What kind of memory
     #[arg(long, value_enum, default_value = "semantic")]
     domain: Domain,
-    /// Only you see it
+    /// Every member of the workspace sees it (default: only you)
     #[arg(long)]
-    private: bool,
+    shared: bool,
     /// Encrypt its text by itself and keep it out of the full-text index
     #[arg(long)]
     sensitive: bool,
     /// Never put it before a model that is not on your machine or network
     #[arg(long)]
     local_only: bool,
-    /// When it happened (RFC 3339, such as 2026-05-01T12:00:00Z)
-    #[arg(long, value_name = "TIME")]
-    occurred_at: Option<String>,
+    /// When it happened: a date such as 2026-05-01, or a time such as 2026-05-01T14:00Z (without the Z, of your time zone)
+    #[arg(long, value_parser = times::given, value_name = "TIME")]
+    occurred_at: Option<Timestamp>,
     /// When it goes (working memories only)
-    #[arg(long, value_name = "TIME")]
-    expires_at: Option<String>,
+    #[arg(long, value_parser = times::given, value_name = "TIME")]
+    expires_at: Option<Timestamp>,
     /// The memory whose place it takes, by its id or the beginning of it; that one is kept as history
     #[arg(long, value_name = "ID")]
     supersedes: Option<String>,
@@ -203,7 +197,7 @@ pub struct ListArgs {
     #[arg(long)]
     history: bool,
     /// At most so many
-    #[arg(long, short = 'n', default_value_t = 50, value_name = "COUNT")]
+    #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
     limit: usize,
 }
 
@@ -211,7 +205,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  duet memory search -n 5 \"what is Marta allergic to\"")]
 pub struct SearchArgs {
-    /// What to look for
+    /// What to look for; `-` reads the standard input
     #[arg(required = true, value_name = "TEXT")]
     text: Vec<String>,
     /// At most so many (1 to 100)
@@ -225,22 +219,30 @@ pub struct SearchArgs {
 pub async fn run(global: &Global, output: Output, command: MemoryCommand) -> Outcome {
     let text = match &command {
         MemoryCommand::Add(args) => input::something(&args.text, "the memory", NewMemory::MAX_TEXT)?,
+        MemoryCommand::Search(args) => input::something(&args.text, "the question", NewMemory::MAX_TEXT)?,
         _ => String::new(),
     };
     let purpose = match &command {
         MemoryCommand::List(_) | MemoryCommand::Search(_) | MemoryCommand::Show { .. } => Purpose::Read,
         MemoryCommand::Notices(args) if args.decision().is_none() => Purpose::Read,
-        MemoryCommand::Add(_) | MemoryCommand::Redact { .. } | MemoryCommand::Notices(_) => Purpose::Write,
+        MemoryCommand::Add(_)
+        | MemoryCommand::Accept(_)
+        | MemoryCommand::Reject(_)
+        | MemoryCommand::Trust(_)
+        | MemoryCommand::Redact { .. }
+        | MemoryCommand::Notices(_) => Purpose::Write,
     };
     let connection = connect::connect(global, output, purpose).await?;
     let outcome = match command {
         MemoryCommand::Add(args) => add(&connection, output, &args, &text).await,
         MemoryCommand::List(args) => list(&connection, output, &args).await,
-        MemoryCommand::Search(args) => search(&connection, output, &args).await,
+        MemoryCommand::Search(args) => search(&connection, output, &args, &text).await,
         MemoryCommand::Show { id } => show(&connection, output, &id).await,
+        MemoryCommand::Accept(args) => decide(&connection, output, &args.ids, ReviewState::Accepted).await,
+        MemoryCommand::Reject(args) => decide(&connection, output, &args.ids, ReviewState::Rejected).await,
         MemoryCommand::Trust(args) => trust(&connection, output, &args).await,
         MemoryCommand::Redact { id, yes } => redact(&connection, output, &id, yes).await,
-        MemoryCommand::Notices(args) => notices(&connection, output, &args).await,
+        MemoryCommand::Notices(args) => notices::run(&connection, output, &args).await,
     };
     connection.close().await;
     outcome
@@ -253,11 +255,11 @@ async fn add(connection: &Connection, output: Output, args: &AddArgs, text: &str
             body[key] = value;
         }
     };
-    set("visibility", args.private.then(|| json!("private")));
+    set("visibility", args.shared.then(|| json!("shared")));
     set("sensitive", args.sensitive.then_some(Value::Bool(true)));
     set("egress", args.local_only.then(|| json!("local_only")));
-    set("occurred_at", args.occurred_at.as_ref().map(|time| json!(time)));
-    set("expires_at", args.expires_at.as_ref().map(|time| json!(time)));
+    set("occurred_at", args.occurred_at.map(|time| json!(time)));
+    set("expires_at", args.expires_at.map(|time| json!(time)));
     let supersedes = match &args.supersedes {
         Some(id) => Some(connection.whole_id("memories", id).await?),
         None => None,
@@ -306,13 +308,9 @@ fn row(memory: &Memory) -> [String; 5] {
     ]
 }
 
-async fn search(connection: &Connection, output: Output, args: &SearchArgs) -> Outcome {
+async fn search(connection: &Connection, output: Output, args: &SearchArgs, question: &str) -> Outcome {
     let mode = format!("{:?}", args.mode).to_lowercase();
-    let path = format!(
-        "/memories/search?q={}&limit={}&mode={mode}",
-        encode(&args.text.join(" ")),
-        args.limit
-    );
+    let path = format!("/memories/search?q={}&limit={}&mode={mode}", encode(question), args.limit);
     let answer: RecallAnswer = connection.client.get(&connection.path(&path)).await?;
     if output.json {
         return output.value(&answer);
@@ -374,7 +372,35 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
     if let Some(agent) = provenance["agent"]["name"].as_str() {
         text.push_str(&format!("written by  {}\n", brief(agent, 80)));
     }
+    if memory.review == ReviewState::Proposed && memory.redacted_at.is_none() {
+        text.push_str(&format!(
+            "decide      duet memory accept {id}\n            duet memory reject {id}\n"
+        ));
+    }
     output.raw(&text)
+}
+
+/// Accepts or rejects memories; none where an id is not that of one.
+async fn decide(connection: &Connection, output: Output, given: &[String], review: ReviewState) -> Outcome {
+    let mut ids = Vec::with_capacity(given.len());
+    for id in given {
+        ids.push(connection.whole_id("memories", id).await?);
+    }
+    let mut decided: Vec<Memory> = Vec::with_capacity(ids.len());
+    for id in ids {
+        let path = connection.path(&format!("/memories/{id}"));
+        let memory: Memory = connection.client.patch(&path, &json!({"review": review})).await?;
+        output.say(&format!(
+            "It is {}: \u{201c}{}\u{201d}",
+            memory.review,
+            brief(&memory.text, 60)
+        ));
+        decided.push(memory);
+    }
+    match output.json {
+        true => output.value(&decided),
+        false => Ok(()),
+    }
 }
 
 async fn trust(connection: &Connection, output: Output, args: &TrustArgs) -> Outcome {
@@ -434,41 +460,21 @@ async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) ->
     }
     output.line(&format!("receipt  {}", receipt.id))?;
     for place in &receipt.removed {
-        output.line(&format!("{:>7}  {}", place.count, place.place))?;
+        output.line(&format!("{:>7}  {}", place.count, in_words(&place.place)))?;
     }
     Ok(())
 }
 
-/// Most notices that are listed.
-const MOST_NOTICES: usize = 1_000;
-
-async fn notices(connection: &Connection, output: Output, args: &NoticeArgs) -> Outcome {
-    if let Some((id, action)) = args.decision() {
-        let path = connection.path(&format!("/notices/{}", encode(id)));
-        let notice: Notice = connection.client.post(&path, &json!({"action": action})).await?;
-        return match output.json {
-            true => output.value(&notice),
-            false => output.line(match notice.settled {
-                Some(NoticeAction::Blank) => "The replies were removed.",
-                Some(NoticeAction::Dismiss) | None => "The replies stay.",
-            }),
-        };
+/// A place of a receipt, as people call it.
+fn in_words(place: &str) -> &str {
+    match place {
+        "full_text" => "full-text entries",
+        "vector_codes" => "short vectors",
+        "bit_index" => "entries of the index of vectors",
+        "event_payloads" => "recorded steps of replies",
+        "outbox" => "announcements of steps",
+        "idempotency_keys" => "marks of requests",
+        "caches" => "copies in working memory",
+        other => other,
     }
-    let notices: Vec<Notice> = connection.pages("/notices", "", MOST_NOTICES).await?;
-    if output.json {
-        return output.value(&notices);
-    }
-    let rows: Vec<_> = notices
-        .iter()
-        .map(|notice| {
-            let titles: Vec<&str> = notice.replies.iter().map(|reply| reply.title.as_str()).collect();
-            [
-                notice.id.to_string(),
-                notice.created_at.to_string(),
-                notice.replies.len().to_string(),
-                brief(&titles.join(", "), 80),
-            ]
-        })
-        .collect();
-    output.table(["ID", "REDACTED", "REPLIES", "CONVERSATIONS"], &rows, "There are no notices.")
 }

@@ -18,6 +18,7 @@ mod keys;
 mod member;
 mod memory;
 mod mend;
+mod notices;
 mod openapi;
 mod paths;
 mod reference;
@@ -33,6 +34,7 @@ pub use reference::reference_markdown;
 use duet_api::command::{
     exit::{self, Failure, Outcome},
     output::{self, Output},
+    times,
 };
 
 /// Duet: a companion that remembers, on one encrypted file.
@@ -42,10 +44,10 @@ use duet_api::command::{
     version,
     max_term_width = 100,
     after_help = "Examples:\n  \
-        duet serve                        start Duet and print its address\n  \
+        duet serve                           start Duet and print its address\n  \
         duet ask \"What did I plan for May?\"  talk from the terminal\n  \
-        duet memory search climbing       look into its memory\n  \
-        duet doctor                       check this machine and say what to mend\n\n\
+        duet memory search climbing          look into its memory\n  \
+        duet doctor                          check this machine and say what to mend\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong input, 3 refused, 4 not found, 5 not available now, 130 interrupted."
 )]
 pub struct Cli {
@@ -86,7 +88,7 @@ enum Command {
     Init(init::InitArgs),
     /// Say something to the companion and print the reply as it arrives
     Ask(ask::AskArgs),
-    /// See, add and redact memories
+    /// See, add, review and redact memories
     #[command(subcommand)]
     Memory(memory::MemoryCommand),
     /// See and edit agents

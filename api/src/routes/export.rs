@@ -8,7 +8,7 @@ use axum::{
 };
 use duet_core::{
     Caller, StoreError,
-    domain::{Conversation, Message, MessageRole, MessageStatus, Page, PageRequest},
+    domain::{Agent, Conversation, Message, MessageRole, MessageStatus, Page, PageRequest},
     ids::ConversationId,
     ports::ConversationStore,
 };
@@ -60,7 +60,7 @@ pub struct ConversationExport {
 
 /// The whole conversation as a file
 ///
-/// Sent in parts as it is read. An answer that breaks off is no whole file: repeat the request.
+/// In Markdown, agents stand by their names and times in UTC, to the minute. Sent in parts as it is read. An answer that breaks off is no whole file: repeat the request.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/conversations/{id}/export", tag = "conversations",
     params(
@@ -88,6 +88,10 @@ async fn export_conversation(
         Format::Markdown => ("text/markdown; charset=utf-8", "md"),
         Format::Json => ("application/json", "json"),
     };
+    let agents = match query.format {
+        Format::Markdown => state.stores().agents.agents(&caller).await?,
+        Format::Json => Vec::new(),
+    };
     let name = format!("attachment; filename=\"conversation-{}.{extension}\"", path.id);
     let disposition = HeaderValue::from_str(&name).map_err(|_| Problem::internal())?;
     let headers = [
@@ -99,6 +103,7 @@ async fn export_conversation(
         caller: (*caller).clone(),
         format: query.format,
         conversation,
+        agents,
         next: Next::Page(first),
         written: 0,
     };
@@ -123,6 +128,8 @@ struct Writing {
     caller: Caller,
     format: Format,
     conversation: Conversation,
+    /// Whose names stand above what they wrote.
+    agents: Vec<Agent>,
     next: Next,
     /// Messages so far.
     written: usize,
@@ -158,7 +165,7 @@ impl Writing {
         };
         for message in &page.items {
             match self.format {
-                Format::Markdown => text.push_str(&markdown(message)),
+                Format::Markdown => text.push_str(&self.markdown(message)),
                 Format::Json => {
                     text.push_str(if self.written == 0 { "\n" } else { ",\n" });
                     text.push_str(&json(message)?);
@@ -186,21 +193,25 @@ impl Writing {
             Format::Json => "\n]}\n",
         }
     }
+
+    /// A message as a section.
+    fn markdown(&self, message: &Message) -> String {
+        let who = match message.role {
+            MessageRole::User => "You",
+            MessageRole::Assistant => {
+                let agent = self.agents.iter().find(|agent| Some(agent.id) == message.agent_id);
+                agent.map_or("Companion", |agent| &agent.name)
+            }
+        };
+        let at = message.created_at.to_the_minute();
+        let status = match message.status {
+            MessageStatus::Complete => String::new(),
+            other => format!(" ({other})"),
+        };
+        format!("\n## {who}, {at}{status}\n\n{}\n", message.text)
+    }
 }
 
 fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::unavailable("a message cannot be written as JSON"))
-}
-
-/// A message as a section.
-fn markdown(message: &Message) -> String {
-    let who = match message.role {
-        MessageRole::User => "You",
-        MessageRole::Assistant => "Companion",
-    };
-    let status = match message.status {
-        MessageStatus::Complete => String::new(),
-        other => format!(" ({other})"),
-    };
-    format!("\n## {who}, {}{status}\n\n{}\n", message.created_at, message.text)
 }

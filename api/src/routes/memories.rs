@@ -88,7 +88,7 @@ pub struct MemoryRequest {
     egress: Option<Egress>,
     /// When it happened; now when absent.
     occurred_at: Option<Timestamp>,
-    /// When it goes (working memories only).
+    /// When it goes, a time to come (working memories only).
     expires_at: Option<Timestamp>,
     /// The memory that it takes the place of.
     supersedes: Option<MemoryId>,

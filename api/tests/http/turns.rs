@@ -87,6 +87,9 @@ async fn a_turn_is_stored_streamed_and_found_again() {
     let file = ada.get(&format!("conversations/{conversation}/export")).await;
     assert!(file.headers["content-disposition"].to_str().unwrap().contains(".md"));
     assert!(file.text.contains("My bear is called Bruno.") && file.text.contains("Bruno is a good name."));
+    let at = messages["items"][0]["created_at"].as_str().unwrap();
+    let heading = format!("\n## Juno, {} {} UTC\n", &at[..10], &at[11..16]);
+    assert!(file.text.contains(&heading), "{heading:?} is not in {}", file.text);
     let file = ada
         .get(&format!("conversations/{conversation}/export?format=json"))
         .await

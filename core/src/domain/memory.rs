@@ -254,6 +254,14 @@ impl NewMemory {
             _ => Ok(()),
         }
     }
+
+    /// Checks that it is still there once it is stored; the message says what to mend.
+    pub fn check_expiry(&self, now: Timestamp) -> Result<(), String> {
+        match self.expires_at {
+            Some(at) if at <= now => Err("That time is over. A memory expires at a time that is still to come.".into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The review state of a fresh memory (M7): what an agent writes from untrusted text waits for a person, except working

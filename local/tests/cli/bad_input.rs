@@ -1,6 +1,14 @@
 //! What goes wrong is told in one sentence that says what to do, with the documented exit code, and nothing is lost.
 
-use std::{fs, net::TcpListener, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    path::PathBuf,
+    process::Command,
+};
+
+use serde_json::Value;
 
 use crate::harness::Home;
 
@@ -224,6 +232,84 @@ fn unknown_and_unreachable_model() {
     nothing_lost(&home);
 }
 
+/// Serves as an Ollama whose replies break off after some words.
+fn breaking_off() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            let mut line = String::new();
+            while stream.read_line(&mut line).unwrap() > 2 {
+                if let Some(bytes) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = bytes.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            stream.read_exact(&mut vec![0; length]).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n\
+                {\"message\":{\"content\":\"Half of it\"},\"done\":false}\n";
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn what_broke_off_is_continued_first() {
+    let home = lived_in();
+    fs::write(
+        home.config(),
+        format!(
+            "[turn]\nmax_attempts = 1\n[models]\ndefault = \"near/llama\"\n[models.providers.near]\nkind = \"ollama\"\nbase_url = \"{}\"\n",
+            breaking_off()
+        ),
+    )
+    .unwrap();
+    for command in [
+        &["ask", "Tell me all of it."][..],
+        &["ask", "--continue"],
+        &["ask", "--again"],
+    ] {
+        let done = home.run(command);
+        assert_eq!(done.code, 5, "{}", done.err);
+        let at = |option: &str| done.err.find(option).unwrap_or_else(|| panic!("{option}: {}", done.err));
+        assert!(at("duet ask --continue") < at("duet ask --again"), "{}", done.err);
+    }
+}
+
+#[test]
+fn doctor_asks_the_models_that_agents_name() {
+    let home = lived_in();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    fs::write(
+        home.config(),
+        format!("[models.providers.near]\nkind = \"ollama\"\nbase_url = \"{url}\"\n"),
+    )
+    .unwrap();
+    home.run(["agent", "edit", "executor_primary", "--model", "near/llama"]).ok();
+    let models = |report: &Value| {
+        let checks = report["checks"].as_array().unwrap().iter();
+        let models = checks.filter(|check| check["name"] == "model");
+        models
+            .map(|check| check["found"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let done = home.run(["doctor", "--json"]);
+    assert_eq!(done.code, 1, "{}", done.out);
+    let found = models(&serde_json::from_str(&done.out).unwrap());
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].starts_with("offline/") && found[1].starts_with("near/llama: "),
+        "{found:?}"
+    );
+    let quiet = home.run(["doctor", "--json", "--no-network"]).json();
+    assert_eq!(models(&quiet)[1], "near/llama (not called)");
+}
+
 #[test]
 fn unknown_model_in_the_settings() {
     let home = lived_in();
@@ -248,7 +334,27 @@ fn oversize_and_empty_messages() {
         .refused(2, &["16384", "parts"]);
     home.run(["ask", "   "]).refused(2, &["text"]);
     home.run_with(["ask", "-"], b"").refused(2, &["text"]);
+    for nothing in ["", " \t"] {
+        home.run(["memory", "search", nothing]).refused(2, &["question", "empty"]);
+    }
     nothing_lost(&home);
+}
+
+#[test]
+fn none_is_no_number_to_list() {
+    let home = lived_in();
+    for list in [
+        ["memory", "list"],
+        ["conversation", "list"],
+        ["conversation", "show"],
+        ["audit", "list"],
+    ] {
+        for (number, words) in [("0", "at least 1"), ("few", "whole number")] {
+            let done = home.run(list.into_iter().chain(["-n", number]));
+            assert_eq!(done.code, 2, "{list:?}: {}", done.err);
+            assert!(done.err.contains(words), "{list:?}: {}", done.err);
+        }
+    }
 }
 
 #[test]
@@ -318,7 +424,12 @@ fn set_up_with_bad_values() {
     init("ada@example.org", "short").refused(2, &["10"]);
     init("ada@example.org", "").refused(2, &["empty"]);
     init("not-an-address", "correct horse battery").refused(2, &["mail"]);
-    home.run(["ask", "hello"]).refused(3, &["no owner yet"]);
+    home.run_with(
+        ["init", "--email", "ada@example.org", "--password-stdin", "--companion", " "],
+        b"correct horse battery\n",
+    )
+    .refused(2, &["companion"]);
+    assert!(!home.data().exists() && !home.key().exists(), "what is refused makes nothing");
     init("ada@example.org", "correct horse battery").ok();
 }
 

@@ -1,6 +1,7 @@
 //! Every command, with a server and without, as text and as JSON.
 
 use std::{
+    collections::BTreeSet,
     io::Read,
     process::{Command, Stdio},
 };
@@ -24,9 +25,7 @@ fn commands_work_with_and_without_a_server() {
     home.init();
     for round in ["alone", "served"] {
         let server = (round == "served").then(|| home.serve());
-        let id = home
-            .run(["memory", "add", "--private", &format!("The {round} bike is red.")])
-            .ok();
+        let id = home.run(["memory", "add", &format!("The {round} bike is red.")]).ok();
         let id = id.trim();
         let found = home
             .run(["memory", "search", "--json", "-n", "3", &format!("{round} bike")])
@@ -130,7 +129,7 @@ fn labels_are_cleared_by_their_person() {
     let home = Home::new();
     home.init();
     let id = home
-        .run(["memory", "add", "--private", "--local-only", "The safe is behind the piano."])
+        .run(["memory", "add", "--local-only", "The safe is behind the piano."])
         .ok();
     let id = id.trim();
     let asked = home.run(["ask", "--json", "Where is the safe?"]).json();
@@ -347,6 +346,48 @@ fn times_are_those_of_the_place_and_help_has_its_blocks() {
         let (own, global) = help.split_once("Global options:").unwrap_or_else(|| panic!("{help}"));
         assert!(global.contains("--json") && global.contains("--workspace"), "{help}");
         assert!(!own.contains("--workspace"), "{help}");
+    }
+    let help = home.run(["--help"]).ok();
+    let examples = help.split_once("Examples:\n").unwrap().1;
+    let said: BTreeSet<usize> = examples
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(|line| {
+            let (_, said) = line.trim_start().split_once("  ").unwrap();
+            line.len() - said.trim_start().len()
+        })
+        .collect();
+    assert_eq!(said.len(), 1, "one column: {help}");
+}
+
+/// What an agent said stands under its name, and where two have one name the choice is shown.
+#[test]
+fn agents_go_by_their_names() {
+    let home = Home::new();
+    home.init();
+    for round in ["alone", "served"] {
+        let server = (round == "served").then(|| home.serve());
+        for kind in ["companion_primary", "executor_primary"] {
+            home.run(["agent", "edit", kind, "--name", &format!("Juno {round}")]).ok();
+        }
+        home.run(["ask", "Hello"]).ok();
+        let shown = home.run(["conversation", "show"]).ok();
+        assert!(shown.contains(&format!("\nJuno {round}: ")), "{shown}");
+        let file = home.run(["conversation", "export", "last"]).ok();
+        let messages = home.run(["conversation", "show", "--json"]).json();
+        let juno = format!("Juno {round}");
+        for (number, name) in ["You", juno.as_str()].into_iter().enumerate() {
+            let at = messages[number]["created_at"].as_str().unwrap();
+            let heading = format!("\n## {name}, {} {} UTC\n", &at[..10], &at[11..16]);
+            assert!(file.contains(&heading), "{heading:?} is not in {file}");
+        }
+        let agents = home.run(["agent", "list", "--json"]).json();
+        let ids = [0, 1].map(|number| agents[number]["id"].as_str().unwrap());
+        home.run(["agent", "show", &format!("Juno {round}")])
+            .refused(2, &["companion_primary", "executor_primary", ids[0], ids[1]]);
+        if let Some(server) = server {
+            assert_eq!(server.stop().code(), Some(0));
+        }
     }
 }
 

@@ -276,6 +276,16 @@ impl Browser {
         browser
     }
 
+    /// Takes up an invitation, as `duet member invite --json` tells it, and signs in.
+    pub async fn join(url: &str, invited: &Value, name: &str) -> Self {
+        let mut browser = Self::new(url);
+        let body = json!({"token": invited["token"], "display_name": name, "password": PASSWORD});
+        browser.post("/v1/invitations/accept", &body).await;
+        let body = json!({"email": invited["invitation"]["email"], "password": PASSWORD});
+        browser.enter("/v1/auth/sign-in", &body).await;
+        browser
+    }
+
     async fn enter(&mut self, path: &str, body: &Value) {
         let response = self.request(Method::POST, path, Some(body)).await;
         let cookie = response

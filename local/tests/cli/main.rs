@@ -11,5 +11,6 @@ mod disk;
 mod harness;
 mod kill;
 mod members;
+mod memories;
 mod story;
 mod web;
