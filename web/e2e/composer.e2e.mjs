@@ -65,6 +65,26 @@ describe("the composer", () => {
     assert.equal(await box.evaluate((element) => element.scrollTop), 0);
   });
 
+  test("keeps a message that was not sent, says so while the connection is away, and sends it with Enter", async ({
+    page,
+    context,
+    duet,
+    watch,
+  }) => {
+    watch.expect(/ERR_INTERNET_DISCONNECTED/);
+    await page.goto(duet.url + (await duet.talk("Hello!")));
+    await said(page, "Hello!").waitFor();
+    await context.setOffline(true);
+    await send(page, "Are you there?");
+    await page.getByText("Not sent.").waitFor();
+    await context.setOffline(false);
+    await composer(page).press("Enter");
+    await said(page, "Are you there?").waitFor();
+    await settled(page);
+    await eventually(() => page.getByText("Not sent.").count(), 0);
+    assert.equal(await composer(page).inputValue(), "");
+  });
+
   test("shows that it has the focus", async ({ page }) => {
     const frame = page.locator(".composer");
     const outline = () => frame.evaluate((element) => getComputedStyle(element).outlineStyle);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
-import { eventually, lastReply, openBasis, replies, said, say } from "./support/browser.mjs";
+import { eventually, lastReply, openBasis, phone, replies, said, say } from "./support/browser.mjs";
 import { scenes } from "./support/scenes.mjs";
 
 const box = (page) => page.getByRole("region", { name: "Conversation" });
@@ -71,6 +71,16 @@ describe("reading a conversation", () => {
     "مرحبا بالعالم",
     "Said before[^why], and[^2] not[^missing].\n\n[^why]: Because *so*.\n[^2]: Also this.",
   ].join("\n\n");
+  const wideTable = `| ${"column | ".repeat(24)}\n|${"--|".repeat(24)}\n| ${"word | ".repeat(24)}`;
+  const rightToLeft = [
+    "- مرحبا\n- English",
+    "1. أولا\n2. ثانيا",
+    "> مرحبا بالعالم[^1]\n>\n> ```\n> let x = 1;\n> ```",
+    "| مرحبا | عالم |\n|--|--|\n| 1 | 2 |",
+    "- left\n- مرحبا",
+    "| left | right |\n|--|--|\n| 1 | 2 |",
+    "[^1]: مرحبا",
+  ].join("\n\n");
   test(
     "shows tables as they are aligned, text in its direction, and footnotes",
     async ({ page }) => {
@@ -109,6 +119,41 @@ describe("reading a conversation", () => {
       assert.equal(new URL(page.url()).hash, "");
     },
     { model: () => [markdown] },
+  );
+
+  test(
+    "lets a table that is wider than the window scroll by itself",
+    async ({ page }) => {
+      await say(page, "hello");
+      const table = lastReply(page).getByRole("region", { name: "Table" });
+      await eventually(() => table.evaluate((element) => element.scrollWidth > element.clientWidth), true);
+      const wide = () => box(page).evaluate(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth);
+      assert.equal(await wide(), 0);
+    },
+    { viewport: phone, touch: true, model: () => [wideTable] },
+  );
+
+  test(
+    "writes lists, quotes and tables from right to left where their text is",
+    async ({ page }) => {
+      await say(page, "hello");
+      const prose = lastReply(page).locator(".prose");
+      const direction = (selector, index) =>
+        prose
+          .locator(selector)
+          .nth(index)
+          .evaluate((element) => getComputedStyle(element).direction);
+      for (const selector of ["ul", "ol", "blockquote", "table", ".notes li"]) {
+        assert.equal(await direction(selector, 0), "rtl", selector);
+      }
+      for (const selector of ["ul", "table"]) assert.equal(await direction(selector, 1), "ltr", selector);
+      // One item in another language stands in its list; code is never turned around.
+      assert.equal(await direction("ul > li", 1), "rtl");
+      assert.equal(await direction("pre", 0), "ltr");
+      const start = (item) => item.evaluate((element) => getComputedStyle(element.parentElement).paddingRight);
+      assert.notEqual(await start(prose.locator("ul > li").first()), "0px");
+    },
+    { model: () => [rightToLeft] },
   );
 
   test("renders markdown, and never loads what a reply points to", async ({ page }) => {
@@ -157,6 +202,18 @@ describe("reading a conversation", () => {
     await page.getByText("This message can’t be shown with its formatting.").waitFor();
     await eventually(() => replies(page).count(), 1);
     await eventually(() => said(page).count(), 2);
+    await page.getByRole("textbox", { name: "Write to Juno" }).waitFor();
+  });
+
+  test("shows no error of its own making to a person, and offers to reload", async ({ page, duet, watch }) => {
+    watch.expect(/not iterable|undefined|null|is not a function|error boundary|TypeError/i);
+    await page.route(/\/agents$/, (route) => route.fulfill({ json: {} }));
+    await page.goto(`${duet.url}/chat`);
+    await page.getByRole("heading", { level: 1, name: "This page couldn’t be opened" }).waitFor();
+    await page.getByText("Something went wrong in the page itself.").waitFor();
+    assert.doesNotMatch(await page.getByRole("alert").textContent(), /undefined|TypeError|find/);
+    await page.unroute(/\/agents$/);
+    await page.getByRole("button", { name: "Reload the page" }).click();
     await page.getByRole("textbox", { name: "Write to Juno" }).waitFor();
   });
 

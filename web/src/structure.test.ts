@@ -36,6 +36,15 @@ describe("the structure", () => {
     },
   );
 
+  // What an effect returns is called as its clean-up: a value that an expression happens to have is not one.
+  it.each(files.filter((file) => /\.tsx?$/.test(file) && !file.includes(".test.")))(
+    "%s has effects that return nothing by accident",
+    (file) => {
+      const text = readFileSync(join(src, file), "utf8");
+      expect(text).not.toMatch(/Effect\(\s*(async\b|\(\)\s*=>\s*(?!\s*\{))/);
+    },
+  );
+
   it("has no server functions", () => {
     const banned = ["create", "ServerFn"].join("");
     expect(files.filter((file) => readFileSync(join(src, file), "utf8").includes(banned))).toEqual([]);

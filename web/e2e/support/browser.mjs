@@ -42,7 +42,7 @@ export async function openBrowser() {
 
 /**
  * In the page: nothing moves or fades, so that what is measured is what stays; and the page itself never scrolls, at any time,
- * on any screen. What it tells goes to the console, where `watch` finds it.
+ * on any screen, nor does what scrolls inside it scroll sideways. What it tells goes to the console, where `watch` finds it.
  */
 function guard() {
   const sheet = new CSSStyleSheet();
@@ -55,6 +55,9 @@ function guard() {
     let now = "";
     if (scrollHeight > clientHeight) now = `${scrollHeight} high in ${clientHeight}`;
     if (scrollWidth > clientWidth) now = `${scrollWidth} wide in ${clientWidth}`;
+    for (const { scrollWidth: all, clientWidth: seen } of document.querySelectorAll(".scroller")) {
+      if (all > seen) now = `what scrolls is ${all} wide in ${seen}`;
+    }
     if (window.scrollY > 0 || document.body.scrollTop > 0) now = "scrolled away";
     // Twice the same: not a window that is just changing its size.
     if (now && now === before && !told.has(now)) {

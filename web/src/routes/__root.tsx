@@ -43,6 +43,8 @@ function Root() {
   const { queries } = Route.useRouteContext();
   // The shell is the same for every address, so the first render has to be the same too: the page comes after it.
   const [ready, setReady] = useState(false);
-  useEffect(() => setReady(true), []);
+  useEffect(() => {
+    setReady(true);
+  }, []);
   return <QueryClientProvider client={queries}>{ready ? <Outlet /> : <Splash />}</QueryClientProvider>;
 }

@@ -5,7 +5,9 @@ import { Notice } from "~/ui/Notice";
 /** Says that a message could not be sent, where it would have appeared. */
 export function NotSent({ problem }: { problem: Problem }) {
   const place = useRef<HTMLDivElement>(null);
-  useEffect(() => place.current?.scrollIntoView({ block: "nearest" }), []);
+  useEffect(() => {
+    place.current?.scrollIntoView({ block: "nearest" });
+  }, []);
   return (
     <div ref={place}>
       <Notice>

@@ -21,7 +21,9 @@ export function Moved({ workspace, moved, onDone }: Props) {
   });
   const button = useRef<HTMLButtonElement>(null);
   // The menu that had the focus is gone with the conversation.
-  useEffect(() => button.current?.focus(), []);
+  useEffect(() => {
+    button.current?.focus();
+  }, []);
   return (
     <div role="status" className={moved ? "relative mx-3 mb-2 rounded-lg bg-accent-soft py-1 pr-1 pl-3 text-sm" : ""}>
       {moved && (

@@ -16,7 +16,9 @@ type Props = {
 export function Confirm({ question, detail, yes, busy, onYes, onNo }: Props) {
   const id = useId();
   const no = useRef<HTMLButtonElement>(null);
-  useEffect(() => no.current?.focus(), []);
+  useEffect(() => {
+    no.current?.focus();
+  }, []);
   return (
     <div
       role="alertdialog"

@@ -49,7 +49,9 @@ function SignInAgain({ email, onEnd }: { email: string; onEnd: (signedIn: boolea
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState(false);
   const { form, notice } = useRefusal(problem);
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const password = String(new FormData(event.currentTarget).get("password"));

@@ -44,7 +44,9 @@ export function Frame({
   }, [open, beside]);
   const close = () => drawer.current?.close();
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the place changes.
-  useEffect(() => drawer.current?.close(), [place]);
+  useEffect(() => {
+    drawer.current?.close();
+  }, [place]);
 
   const panel = (
     <>

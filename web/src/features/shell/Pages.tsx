@@ -1,5 +1,6 @@
 import { Link, useRouter } from "@tanstack/react-router";
 import { type ReactNode, useEffect } from "react";
+import { Problem } from "~/api/http";
 import { onReturn } from "~/api/reachability";
 import { Button } from "~/ui/Button";
 import { Mark, Wordmark } from "~/ui/Mark";
@@ -87,16 +88,29 @@ export function NotFound() {
 /** A page that could not be shown; tries again by itself once Duet is back. */
 export function Failed({ error }: { error: unknown }) {
   const router = useRouter();
-  useEffect(() => onReturn(() => void router.invalidate()), [router]);
+  useEffect(() => {
+    return onReturn(() => void router.invalidate());
+  }, [router]);
+  // What the API says is written for people; what went wrong in the page is for whoever looks into it.
+  const said = error instanceof Problem ? error.message : undefined;
+  useEffect(() => {
+    if (said === undefined) console.error(error);
+  }, [said, error]);
   return (
     <Threshold>
       <h1 className="font-serif text-3xl tracking-tight">This page couldn’t be opened</h1>
       <p className="mt-3 text-ink-2" role="alert">
-        {error instanceof Error ? error.message : "Something went wrong."}
+        {said ?? "Something went wrong in the page itself. What you said and what is remembered is safe."}
       </p>
-      <Button look="primary" className="mt-6" onClick={() => void router.invalidate()}>
-        Try again
-      </Button>
+      {said === undefined ? (
+        <Button look="primary" className="mt-6" onClick={() => window.location.reload()}>
+          Reload the page
+        </Button>
+      ) : (
+        <Button look="primary" className="mt-6" onClick={() => void router.invalidate()}>
+          Try again
+        </Button>
+      )}
     </Threshold>
   );
 }

@@ -31,7 +31,7 @@ export default function Markdown({ text, scope }: { text: string; scope: string 
           <ol>
             {read.notes.map(({ label, tokens }, index) => (
               <li key={label} id={`note-${scope}-${label}`} tabIndex={-1} dir="auto">
-                {each(tokens, block)}
+                {each(tokens, inner)}
                 <Jump to={`ref-${scope}-${label}`} name={`Back to the text from footnote ${index + 1}`}>
                   ↩
                 </Jump>
@@ -90,32 +90,40 @@ const each = (tokens: Token[] | undefined, render: (token: Token) => ReactNode) 
 
 const inlines = (tokens: Token[] | undefined) => each(tokens, inline);
 
-function block(token: Token): ReactNode {
+/**
+ * The outermost block has the direction of its first letter; what is inside has the same, since `auto` looks past whatever has a
+ * direction of its own. The style sheet orders each paragraph by its own letters.
+ */
+type Direction = "auto" | undefined;
+
+const inner = (token: Token) => block(token, undefined);
+
+function block(token: Token, dir: Direction = "auto"): ReactNode {
   switch (token.type) {
     case "heading": {
       // The page has a first heading of its own; those of a reply stand below it.
       const Tag = `h${Math.min((token as Tokens.Heading).depth + 1, 6)}` as "h2";
-      return <Tag dir="auto">{inlines((token as Tokens.Heading).tokens)}</Tag>;
+      return <Tag dir={dir}>{inlines((token as Tokens.Heading).tokens)}</Tag>;
     }
     case "paragraph":
-      return <p dir="auto">{inlines((token as Tokens.Paragraph).tokens)}</p>;
+      return <p dir={dir}>{inlines((token as Tokens.Paragraph).tokens)}</p>;
     case "code":
       return (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region has to be reachable by keyboard.
-        <pre tabIndex={0}>
+        <pre tabIndex={0} dir="ltr">
           <code>{(token as Tokens.Code).text}</code>
         </pre>
       );
     case "blockquote":
-      return <blockquote dir="auto">{each((token as Tokens.Blockquote).tokens, block)}</blockquote>;
+      return <blockquote dir={dir}>{each((token as Tokens.Blockquote).tokens, inner)}</blockquote>;
     case "list":
-      return list(token as Tokens.List);
+      return list(token as Tokens.List, dir);
     case "table":
-      return table(token as Tokens.Table);
+      return table(token as Tokens.Table, dir);
     case "hr":
       return <hr />;
     case "html":
-      return <p dir="auto">{(token as Tokens.HTML).raw.trim()}</p>;
+      return <p dir={dir}>{(token as Tokens.HTML).raw.trim()}</p>;
     case "space":
     case "note":
     case "def":
@@ -125,10 +133,10 @@ function block(token: Token): ReactNode {
   }
 }
 
-function list({ ordered, start, items }: Tokens.List): ReactNode {
+function list({ ordered, start, items }: Tokens.List, dir: Direction): ReactNode {
   const children = items.map((item, index) => (
     // biome-ignore lint/suspicious/noArrayIndexKey: items have no other identity and never move.
-    <li key={index} dir="auto" className={item.task ? "task" : undefined}>
+    <li key={index} className={item.task ? "task" : undefined}>
       {item.task && (
         <input
           type="checkbox"
@@ -140,29 +148,29 @@ function list({ ordered, start, items }: Tokens.List): ReactNode {
       )}
       {each(
         item.tokens.filter((token) => token.type !== "checkbox"),
-        (token) => (token.type === "text" && "tokens" in token ? inlines(token.tokens) : block(token)),
+        (token) => (token.type === "text" && "tokens" in token ? inlines(token.tokens) : inner(token)),
       )}
     </li>
   ));
   return ordered ? (
-    <ol dir="auto" start={start === "" || start === 1 ? undefined : Number(start)}>
+    <ol dir={dir} start={start === "" || start === 1 ? undefined : Number(start)}>
       {children}
     </ol>
   ) : (
-    <ul dir="auto">{children}</ul>
+    <ul dir={dir}>{children}</ul>
   );
 }
 
-function table({ header, rows }: Tokens.Table): ReactNode {
+function table({ header, rows }: Tokens.Table, dir: Direction): ReactNode {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region has to be reachable by keyboard.
-    <section className="table" tabIndex={0} aria-label="Table">
-      <table>
+    <section className="wide-table" tabIndex={0} aria-label="Table">
+      <table dir={dir}>
         <thead>
           <tr>
             {header.map((cell, index) => (
               // biome-ignore lint/suspicious/noArrayIndexKey: cells never move.
-              <th key={index} scope="col" dir="auto" data-align={cell.align ?? undefined}>
+              <th key={index} scope="col" data-align={cell.align ?? undefined}>
                 {inlines(cell.tokens)}
               </th>
             ))}
@@ -174,7 +182,7 @@ function table({ header, rows }: Tokens.Table): ReactNode {
             <tr key={index}>
               {row.map((cell, column) => (
                 // biome-ignore lint/suspicious/noArrayIndexKey: cells never move.
-                <td key={column} dir="auto" data-align={cell.align ?? undefined}>
+                <td key={column} data-align={cell.align ?? undefined}>
                   {inlines(cell.tokens)}
                 </td>
               ))}
