@@ -31,7 +31,7 @@ export default function Markdown({ text, scope }: { text: string; scope: string 
           <ol>
             {read.notes.map(({ label, tokens }, index) => (
               <li key={label} id={`note-${scope}-${label}`} tabIndex={-1} dir="auto">
-                {each(tokens, inner)}
+                {each(tokens, block)}
                 <Jump to={`ref-${scope}-${label}`} name={`Back to the text from footnote ${index + 1}`}>
                   ↩
                 </Jump>
@@ -45,7 +45,7 @@ export default function Markdown({ text, scope }: { text: string; scope: string 
 }
 
 const Block = memo(
-  ({ token }: { token: Token; raw: string }) => <>{block(token)}</>,
+  ({ token }: { token: Token; raw: string }) => <>{block(token, "auto")}</>,
   (before, after) => before.raw === after.raw && before.token.type === after.token.type,
 );
 
@@ -94,11 +94,9 @@ const inlines = (tokens: Token[] | undefined) => each(tokens, inline);
  * The outermost block has the direction of its first letter; what is inside has the same, since `auto` looks past whatever has a
  * direction of its own. The style sheet orders each paragraph by its own letters.
  */
-type Direction = "auto" | undefined;
+type Direction = "auto";
 
-const inner = (token: Token) => block(token, undefined);
-
-function block(token: Token, dir: Direction = "auto"): ReactNode {
+function block(token: Token, dir?: Direction): ReactNode {
   switch (token.type) {
     case "heading": {
       // The page has a first heading of its own; those of a reply stand below it.
@@ -115,7 +113,7 @@ function block(token: Token, dir: Direction = "auto"): ReactNode {
         </pre>
       );
     case "blockquote":
-      return <blockquote dir={dir}>{each((token as Tokens.Blockquote).tokens, inner)}</blockquote>;
+      return <blockquote dir={dir}>{each((token as Tokens.Blockquote).tokens, block)}</blockquote>;
     case "list":
       return list(token as Tokens.List, dir);
     case "table":
@@ -133,7 +131,7 @@ function block(token: Token, dir: Direction = "auto"): ReactNode {
   }
 }
 
-function list({ ordered, start, items }: Tokens.List, dir: Direction): ReactNode {
+function list({ ordered, start, items }: Tokens.List, dir?: Direction): ReactNode {
   const children = items.map((item, index) => (
     // biome-ignore lint/suspicious/noArrayIndexKey: items have no other identity and never move.
     <li key={index} className={item.task ? "task" : undefined}>
@@ -148,7 +146,7 @@ function list({ ordered, start, items }: Tokens.List, dir: Direction): ReactNode
       )}
       {each(
         item.tokens.filter((token) => token.type !== "checkbox"),
-        (token) => (token.type === "text" && "tokens" in token ? inlines(token.tokens) : inner(token)),
+        (token) => (token.type === "text" && "tokens" in token ? inlines(token.tokens) : block(token)),
       )}
     </li>
   ));
@@ -161,7 +159,7 @@ function list({ ordered, start, items }: Tokens.List, dir: Direction): ReactNode
   );
 }
 
-function table({ header, rows }: Tokens.Table, dir: Direction): ReactNode {
+function table({ header, rows }: Tokens.Table, dir?: Direction): ReactNode {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region has to be reachable by keyboard.
     <section className="wide-table" tabIndex={0} aria-label="Table">
