@@ -62,7 +62,7 @@ describe("talking with the companion", () => {
   test("says once in a conversation that no language model answers, from the first word on", async ({ page }) => {
     await send(page, "Count to 60.");
     await writing(page, "10,");
-    const label = page.getByText("Offline, without a language model");
+    const label = page.getByText("Without a language model", { exact: true });
     const labelled = async () => {
       await label.waitFor();
       await eventually(() => label.count(), 1);
@@ -76,9 +76,27 @@ describe("talking with the companion", () => {
     await page.reload();
     await eventually(() => replies(page).count(), 2);
     await labelled();
-    await page.getByRole("button", { name: "Offline" }).click();
+    await page.getByRole("button", { name: "No model" }).click();
     await page.getByText("No language model is connected.").waitFor();
   });
+
+  test(
+    "names the model that the companion has of its own, where none is set for all",
+    async ({ page, duet }) => {
+      const { items } = await duet.call("GET", `${duet.home}/agents`);
+      const { id, version } = items.find(({ kind }) => kind === "companion_primary");
+      const label = (name) => page.getByRole("button", { name, exact: true });
+      await label("No model").waitFor();
+      await duet.call("PATCH", `${duet.home}/agents/${id}`, { version, model: "test/scripted" });
+      await page.reload();
+      await label("scripted").waitFor();
+      assert.equal(await say(page, "Hello!"), "Good day.");
+      await label("scripted").click();
+      await page.getByText("The companion of this conversation has this model of its own.").waitFor();
+      await eventually(() => label("No model").count(), 0);
+    },
+    { model: () => ["Good day."], standard: false },
+  );
 
   test("continues exactly where it was when the page is reloaded in mid-stream", async ({ page }) => {
     await send(page, "Count to 200.");

@@ -39,7 +39,9 @@ export async function startModel(answer) {
   await once(server, "listening");
   const url = `http://127.0.0.1:${server.address().port}/v1`;
   return {
-    settings: `[models]\ndefault = "test/scripted"\n[models.providers.test]\nkind = "openai"\nbase_url = "${url}"\n`,
+    /** What makes it known, and the model of all agents where `standard`. */
+    settingsFor: (standard) =>
+      `${standard ? '[models]\ndefault = "test/scripted"\n' : ""}[models.providers.test]\nkind = "openai"\nbase_url = "${url}"\n`,
     stop: () => {
       server.closeAllConnections();
       server.close();

@@ -8,7 +8,7 @@ import { startModel } from "./model.mjs";
  * Gives a function that declares tests, as `it` does. A test gets its installation `duet`, a `page` with its `context` and `watch`,
  * and `open` for more pages; at its end all of them are checked. Options, for all or for one:
  * `fresh`: nobody has set the installation up. `settings`: its configuration. `model`: what answers in place of
- * the offline model (support/model.mjs). `at`: where the page begins (`null`: nowhere yet).
+ * the offline model (support/model.mjs); with `standard: false` only those agents that name it. `at`: where the page begins (`null`: nowhere yet).
  * `signedIn: false`: nobody is. Others are those of `openPage`.
  */
 export function scenes(defaults = {}) {
@@ -24,11 +24,12 @@ export function scenes(defaults = {}) {
         model: answer,
         signedIn = !fresh,
         settings: given,
+        standard = true,
         at = fresh ? null : "/chat",
         ...view
       } = { ...defaults, ...options };
       const model = answer && (await startModel(answer));
-      const settings = [given, model?.settings].filter(Boolean).join("\n");
+      const settings = [given, model?.settingsFor(standard)].filter(Boolean).join("\n");
       const duet = await (fresh ? startDuet({ settings }) : startWithOwner({ settings }));
       const pages = [];
       const open = async (more = {}) => {

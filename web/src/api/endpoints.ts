@@ -1,5 +1,5 @@
 import { call } from "./call";
-import type { Acceptance, NoticeAction, Role, SetupRequest } from "./types";
+import type { Acceptance, NoticeAction, ReviewState, Role, SetupRequest } from "./types";
 
 const one = (workspace_id: string, id: string) => ({ path: { workspace_id, id } });
 
@@ -82,6 +82,13 @@ export const runEvents = (workspace: string, run: string, after: number) =>
 
 export const getMemory = (workspace: string, id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/memories/{id}", one(workspace, id));
+export const listProposals = (workspace_id: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/memories", {
+    path: { workspace_id },
+    query: { review: "proposed", limit: 50 },
+  });
+export const reviewMemory = (workspace: string, id: string, review: ReviewState) =>
+  call("patch", "/v1/workspaces/{workspace_id}/memories/{id}", { ...one(workspace, id), body: { review } });
 export const getProvenance = (workspace: string, id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/memories/{id}/provenance", one(workspace, id));
 

@@ -21,6 +21,7 @@ export type MessageStatus = Schemas["MessageStatus"];
 export type ToolStatus = Schemas["ToolStatus"];
 export type TurnReceipt = Schemas["TurnReceipt"];
 export type Memory = Schemas["Memory"];
+export type ReviewState = Schemas["ReviewState"];
 export type MemoryProvenance = Schemas["MemoryProvenance"];
 export type PersonalNotice = Schemas["Notice"];
 export type NoticeAction = Schemas["NoticeAction"];

@@ -13,6 +13,7 @@ import { forgetSignIn, sessionQuery } from "~/features/auth/queries";
 import { forgetDrafts } from "~/features/companion/drafts";
 import { ConversationList } from "~/features/conversations/ConversationList";
 import { Gone } from "~/features/members/Gone";
+import { useProposals } from "~/features/memory/Proposals";
 import { NoticesBanner, NoticesMark } from "~/features/notices/NoticesBanner";
 import { configQuery } from "~/features/setup/queries";
 import { Account } from "~/features/shell/Account";
@@ -58,6 +59,7 @@ function App() {
   const session = useQuery(sessionQuery).data ?? entered;
   const gone = !session.workspaces.some((membership) => membership.workspace.id === workspace.id);
   const config = useSuspenseQuery(configQuery).data;
+  const suggested = useProposals(workspace.id, session.user.id).length > 0;
   const { conversationId } = useParams({ strict: false });
   const navigate = useNavigate();
   const place = useLocation({ select: ({ pathname }) => pathname });
@@ -96,7 +98,7 @@ function App() {
           session={session}
           workspace={workspace.name}
           version={config.version}
-          notices={<NoticesMark workspace={workspace.id} />}
+          notices={<NoticesMark workspace={workspace.id} suggested={suggested} />}
           onNotices={() => {
             close();
             void navigate({ to: "/settings/notices" });
@@ -109,7 +111,7 @@ function App() {
         />
       )}
     >
-      {place !== "/settings/notices" && <NoticesBanner workspace={workspace.id} />}
+      {place !== "/settings/notices" && <NoticesBanner workspace={workspace.id} suggested={suggested} />}
       <Outlet />
     </Frame>
   );

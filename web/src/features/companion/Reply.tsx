@@ -52,7 +52,7 @@ export function Reply({ reply, name, memories, labelled, children, marked }: Pro
         </span>
         {labelled && (
           <span className="rounded-full bg-caution-soft px-2 text-xs leading-5 text-caution">
-            Offline, without a language model
+            Without a language model
           </span>
         )}
         {writing && !reply.text && <span className="text-ink-3">{reply.doing}</span>}

@@ -1,5 +1,6 @@
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { getAgents, getConversation, getRun, listMessages } from "~/api/endpoints";
+import type { Agent } from "~/api/types";
 
 export const agentsQuery = (workspace: string) =>
   queryOptions({
@@ -7,6 +8,10 @@ export const agentsQuery = (workspace: string) =>
     queryFn: () => getAgents(workspace),
     staleTime: 5 * 60_000,
   });
+
+/** The model that an agent has of its own: that of one conversation, or the one that begins new ones. */
+export const modelOf = (agents: { items: Agent[] } | undefined, id: string | undefined): string | null | undefined =>
+  agents?.items.find((agent) => (id ? agent.id === id : agent.kind === "companion_primary"))?.model;
 
 export const conversationQuery = (workspace: string, id: string) =>
   queryOptions({

@@ -57,6 +57,8 @@ export function useConversation(workspace: string, id: string) {
     const settle = async () => {
       await queries.invalidateQueries({ queryKey: ["workspace", workspace, "conversations"] });
       await queries.invalidateQueries({ queryKey: ["workspace", workspace, "runs", endedRun] });
+      // The reply may have suggested a memory.
+      void queries.invalidateQueries({ queryKey: ["workspace", workspace, "memory", "proposals"] });
       if (!current) return;
       forgetSending(id);
       setAnswering((now) => (now?.run === endedRun ? undefined : now));

@@ -5,23 +5,28 @@ import { Popover } from "~/ui/Popover";
 import { memoryQuery } from "./queries";
 import { Source } from "./Source";
 
-type Props = { workspace: string; recalled: string[]; remembered: string[] };
+type Props = { workspace: string; me: string; recalled: string[]; remembered: string[] };
 
 /** The memories that a reply made, and those that it rests on, one a line; each opens to where it comes from. */
-export function MemoryLines({ workspace, recalled, remembered }: Props) {
+export function MemoryLines({ workspace, me, recalled, remembered }: Props) {
   return (
     <>
       {remembered.map((id) => (
-        <MemoryLine key={id} workspace={workspace} id={id} made />
+        <MemoryLine key={id} workspace={workspace} me={me} id={id} made />
       ))}
       {recalled.map((id) => (
-        <MemoryLine key={id} workspace={workspace} id={id} />
+        <MemoryLine key={id} workspace={workspace} me={me} id={id} />
       ))}
     </>
   );
 }
 
-function MemoryLine({ workspace, id, made = false }: { workspace: string; id: string; made?: boolean }) {
+function MemoryLine({
+  workspace,
+  me,
+  id,
+  made = false,
+}: Pick<Props, "workspace" | "me"> & { id: string; made?: boolean }) {
   const memory = useQuery(memoryQuery(workspace, id));
   let label: ReactNode = memory.data?.text;
   if (memory.data?.redacted_at) label = "Redacted";
@@ -54,7 +59,7 @@ function MemoryLine({ workspace, id, made = false }: { workspace: string; id: st
       >
         {(close) => (
           <div className="p-4">
-            <Source workspace={workspace} id={id} made={made} onGo={close} />
+            <Source workspace={workspace} me={me} id={id} made={made} onGo={close} />
           </div>
         )}
       </Popover>

@@ -5,10 +5,14 @@ import type { Memory, MemoryProvenance } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { when } from "~/ui/format";
 import { visit } from "~/ui/visit";
-import { provenanceQuery } from "./queries";
+import { peopleQuery, provenanceQuery } from "./queries";
+import { Review } from "./Review";
+import { awaits, origin } from "./whose";
 
 type Props = {
   workspace: string;
+  /** Who looks. */
+  me: string;
   id: string;
   /** The reply made the memory, rather than resting on it. */
   made?: boolean;
@@ -17,8 +21,10 @@ type Props = {
 };
 
 /** "Why do you remember this?": what is remembered, since when, and where it comes from. */
-export function Source({ workspace, id, made = false, onGo }: Props) {
+export function Source({ workspace, me, id, made = false, onGo }: Props) {
   const answer = useQuery(provenanceQuery(workspace, id));
+  const others = answer.data !== undefined && answer.data.memory.user_id !== me;
+  const people = useQuery({ ...peopleQuery(workspace), enabled: others }).data?.items;
   if (answer.isPending) {
     return (
       <p role="status" className="text-sm text-ink-2">
@@ -40,7 +46,7 @@ export function Source({ workspace, id, made = false, onGo }: Props) {
     );
   }
   const { memory, superseded } = answer.data;
-  const notes = notesOn(memory);
+  const notes = notesOn(memory, me);
   return (
     <div className="text-sm">
       <p className="text-ink-3">{made ? "Remembered from this conversation" : "Why do you remember this?"}</p>
@@ -52,9 +58,10 @@ export function Source({ workspace, id, made = false, onGo }: Props) {
         </blockquote>
       )}
       <p className="mt-2.5 leading-relaxed text-ink-2">
-        <Origin {...answer.data} onGo={onGo} />
+        <Origin source={answer.data} said={origin(answer.data, me, people)} onGo={onGo} />
       </p>
       {notes.length > 0 && <p className="mt-1.5 text-ink-3">{notes.join(" ")}</p>}
+      {awaits(memory, me) && <Review workspace={workspace} id={id} />}
       {superseded.length > 0 && (
         <div className="mt-3 border-t border-line pt-3 text-ink-2">
           <p>It replaced:</p>
@@ -71,18 +78,13 @@ export function Source({ workspace, id, made = false, onGo }: Props) {
   );
 }
 
-function Origin({ memory, message, conversation, agent, onGo }: MemoryProvenance & Pick<Props, "onGo">) {
+function Origin({ source, said, onGo }: { source: MemoryProvenance; said: string } & Pick<Props, "onGo">) {
+  const { memory, message, conversation } = source;
   const time = when(message?.created_at ?? memory.occurred_at);
-  const said = message
-    ? message.role === "user"
-      ? "You said it"
-      : `${agent?.name ?? "Your companion"} said it`
-    : undefined;
-  const noted = agent ? `${agent.name} noted it` : "It was added by hand";
-  if (!conversation) return `${said ?? noted}, ${time}.`;
+  if (!conversation) return `${said}, ${time}.`;
   return (
     <>
-      {said ?? noted}, {time}, in “
+      {said}, {time}, in “
       <Link
         to="/chat/$conversationId"
         params={{ conversationId: conversation.id }}
@@ -98,10 +100,13 @@ function Origin({ memory, message, conversation, agent, onGo }: MemoryProvenance
   );
 }
 
-function notesOn(memory: Memory): string[] {
+function notesOn(memory: Memory, me: string): string[] {
   return [
-    memory.review === "proposed" && "It’s waiting for your review and isn’t used until then.",
-    memory.review === "rejected" && "You rejected it, so it isn’t used.",
+    memory.review === "proposed" &&
+      (awaits(memory, me)
+        ? "It’s waiting for your review and isn’t used until then."
+        : "It’s waiting for somebody else’s review and isn’t used until then."),
+    memory.review === "rejected" && "It was rejected, so it isn’t used.",
     memory.taint === "untrusted" && "It came from an untrusted source.",
     memory.visibility === "private" && "Only you can see it.",
     memory.egress === "local_only" && "It stays on this machine.",

@@ -1,5 +1,5 @@
 import { queryOptions } from "@tanstack/react-query";
-import { getMemory, getProvenance } from "~/api/endpoints";
+import { getMemory, getProvenance, listMembers, listProposals } from "~/api/endpoints";
 
 export const memoryQuery = (workspace: string, id: string) =>
   queryOptions({
@@ -14,4 +14,19 @@ export const provenanceQuery = (workspace: string, id: string) =>
     queryKey: ["workspace", workspace, "memory", id, "provenance"],
     queryFn: () => getProvenance(workspace, id),
     staleTime: 60_000,
+  });
+
+/** What is suggested as a memory and waits for somebody's decision, newest first. */
+export const proposalsQuery = (workspace: string) =>
+  queryOptions({
+    queryKey: ["workspace", workspace, "memory", "proposals"],
+    queryFn: () => listProposals(workspace),
+  });
+
+/** Who a memory may be of: the names of the members. */
+export const peopleQuery = (workspace: string) =>
+  queryOptions({
+    queryKey: ["workspace", workspace, "people"],
+    queryFn: () => listMembers(workspace),
+    staleTime: 5 * 60_000,
   });

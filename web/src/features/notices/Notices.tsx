@@ -8,8 +8,15 @@ import { when } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
 import { noticesQuery } from "./queries";
 
+type Props = {
+  workspace: string;
+  header: ReactNode;
+  /** What else waits for the person, if anything does. */
+  first: ReactNode;
+};
+
 /** Replies that recalled what somebody redacted, for the person whose replies they are to decide about. */
-export function Notices({ workspace, header }: { workspace: string; header: ReactNode }) {
+export function Notices({ workspace, header, first }: Props) {
   const notices = useInfiniteQuery(noticesQuery(workspace));
   const items = notices.data?.pages.flatMap((page) => page.items) ?? [];
   return (
@@ -17,13 +24,14 @@ export function Notices({ workspace, header }: { workspace: string; header: Reac
       {header}
       <div className="scroller min-h-0 flex-1 px-5 pb-16 wide:px-8">
         <div className="mx-auto max-w-2xl space-y-6 pt-2">
+          {first}
           {notices.isPending && <p className="text-ink-3">Loading…</p>}
           {notices.error && (
             <Notice actions={<Button onClick={() => void notices.refetch()}>Try again</Button>}>
               {notices.error.message}
             </Notice>
           )}
-          {notices.data && items.length === 0 && <p className="text-ink-3">Nothing to review.</p>}
+          {notices.data && items.length === 0 && !first && <p className="text-ink-3">Nothing to review.</p>}
           <ul className="divide-y divide-line border-line border-y empty:border-none" aria-label="Notices">
             {items.map((notice) => (
               <Item key={notice.id} workspace={workspace} notice={notice} />

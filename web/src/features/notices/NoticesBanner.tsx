@@ -5,21 +5,29 @@ import { noticesQuery } from "./queries";
 const useOpen = (workspace: string) =>
   useInfiniteQuery(noticesQuery(workspace)).data?.pages.some((page) => page.items.length > 0) ?? false;
 
+type Props = {
+  workspace: string;
+  /** A suggested memory waits for the person. */
+  suggested: boolean;
+};
+
 /** Says that there is something to review, while there is. A window that is low leaves its room to the conversation: there the menu says so. */
-export function NoticesBanner({ workspace }: { workspace: string }) {
-  if (!useOpen(workspace)) return null;
+export function NoticesBanner({ workspace, suggested }: Props) {
+  const open = useOpen(workspace);
+  if (!open && !suggested) return null;
   return (
     <p className="bg-accent-soft px-4 py-2 text-center text-sm text-ink short:hidden">
-      A memory that some replies to you relied on was redacted.{" "}
+      {open ? "A memory that some replies to you relied on was redacted." : "A memory was suggested."}{" "}
       <Link to="/settings/notices" className="font-medium underline">
-        Review these replies
+        {open ? "Review these replies" : "Review suggested memories"}
       </Link>
     </p>
   );
 }
 
 /** The same beside an entry of a menu. */
-export function NoticesMark({ workspace }: { workspace: string }) {
-  if (!useOpen(workspace)) return null;
+export function NoticesMark({ workspace, suggested }: Props) {
+  const open = useOpen(workspace);
+  if (!open && !suggested) return null;
   return <span className="ml-auto rounded-full bg-accent-soft px-2 text-xs leading-5 text-accent">To review</span>;
 }

@@ -1,22 +1,31 @@
 import type { ServerInfo } from "~/api/types";
 import { Popover } from "~/ui/Popover";
 
-/** Which model answers; says so plainly when it is the built-in fallback. */
-export function ModelLabel({ model }: { model: ServerInfo["model"] }) {
-  const short = model.default.split("/").slice(1).join("/") || model.default;
+type Props = {
+  /** What answers where nothing else is chosen. */
+  model: ServerInfo["model"];
+  /** The model that the companion has of its own. */
+  own?: string | null;
+};
+
+/** Which model answers; says so plainly when there is none. */
+export function ModelLabel({ model, own }: Props) {
+  const name = own ?? model.default;
+  const short = name.split("/").slice(1).join("/") || name;
+  const none = !own && model.offline;
   return (
     <Popover
       name="The model"
       width={320}
       button={(props) => (
-        <button type="button" className={`chip ${model.offline ? "bg-caution-soft text-caution" : ""}`} {...props}>
-          <span className="max-w-32 truncate">{model.offline ? "Offline" : short}</span>
+        <button type="button" className={`chip ${none ? "bg-caution-soft text-caution" : ""}`} {...props}>
+          <span className="max-w-32 truncate">{none ? "No model" : short}</span>
         </button>
       )}
     >
       {() => (
         <div className="p-4 text-sm leading-relaxed">
-          {model.offline ? (
+          {none ? (
             <>
               <p className="font-medium">No language model is connected.</p>
               <p className="mt-1.5 text-ink-2">
@@ -26,9 +35,12 @@ export function ModelLabel({ model }: { model: ServerInfo["model"] }) {
             </>
           ) : (
             <>
-              <p className="font-medium [overflow-wrap:anywhere]">{model.default}</p>
+              <p className="font-medium [overflow-wrap:anywhere]">{name}</p>
               <p className="mt-1.5 text-ink-2">
-                Replies come from this model unless the companion has its own. Each reply says which model wrote it.
+                {own
+                  ? "The companion of this conversation has this model of its own."
+                  : "Replies come from this model unless the companion has its own."}{" "}
+                Each reply says which model wrote it.
               </p>
             </>
           )}

@@ -1,6 +1,7 @@
-import { useSuspenseQuery } from "@tanstack/react-query";
+import { useQuery, useSuspenseQuery } from "@tanstack/react-query";
 import { createFileRoute, useLocation } from "@tanstack/react-router";
 import { Chat } from "~/features/companion/Chat";
+import { agentsQuery, conversationQuery, modelOf } from "~/features/companion/queries";
 import { MemoryLines } from "~/features/memory/MemoryLines";
 import { configQuery } from "~/features/setup/queries";
 import { Header } from "~/features/shell/Frame";
@@ -14,11 +15,14 @@ export const Route = createFileRoute("/_app/chat/$conversationId")({
 });
 
 function Page() {
-  const { workspace, role } = Route.useRouteContext();
+  const { session, workspace, role } = Route.useRouteContext();
   const { conversationId } = Route.useParams();
   const { message } = Route.useSearch();
   const visit = useLocation({ select: ({ state }) => state.visit });
   const { model } = useSuspenseQuery(configQuery).data;
+  const agents = useQuery(agentsQuery(workspace.id)).data;
+  const agent = useQuery(conversationQuery(workspace.id, conversationId)).data?.agent_id;
+  const own = modelOf(agents, agent);
   return (
     <Chat
       key={conversationId}
@@ -28,11 +32,11 @@ function Page() {
       target={message}
       visit={visit}
       memories={(recalled, remembered) => (
-        <MemoryLines workspace={workspace.id} recalled={recalled} remembered={remembered} />
+        <MemoryLines workspace={workspace.id} me={session.user.id} recalled={recalled} remembered={remembered} />
       )}
       header={(title) => (
         <Header title={title}>
-          <ModelLabel model={model} />
+          <ModelLabel model={model} own={own} />
         </Header>
       )}
     />

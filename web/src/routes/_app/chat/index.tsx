@@ -1,6 +1,7 @@
-import { useSuspenseQuery } from "@tanstack/react-query";
+import { useQuery, useSuspenseQuery } from "@tanstack/react-query";
 import { createFileRoute, useNavigate } from "@tanstack/react-router";
 import { NewChat } from "~/features/companion/NewChat";
+import { agentsQuery, modelOf } from "~/features/companion/queries";
 import { configQuery } from "~/features/setup/queries";
 import { Header } from "~/features/shell/Frame";
 import { ModelLabel } from "~/features/shell/ModelLabel";
@@ -10,6 +11,7 @@ export const Route = createFileRoute("/_app/chat/")({ component: Page });
 function Page() {
   const { session, workspace } = Route.useRouteContext();
   const { model } = useSuspenseQuery(configQuery).data;
+  const own = modelOf(useQuery(agentsQuery(workspace.id)).data, undefined);
   const navigate = useNavigate();
   return (
     <NewChat
@@ -18,7 +20,7 @@ function Page() {
       person={session.user.display_name}
       header={
         <Header>
-          <ModelLabel model={model} />
+          <ModelLabel model={model} own={own} />
         </Header>
       }
       onStarted={(conversationId) => navigate({ to: "/chat/$conversationId", params: { conversationId } })}
