@@ -33,6 +33,20 @@ describe("the composer", () => {
     assert.equal(await composer(page).inputValue(), "");
   });
 
+  test("shows the first message at once, and stops its reply as soon as that can be stopped", async ({ page }) => {
+    const release = await hold(page, /\/conversations$/, "POST");
+    await send(page, "Count to 400.");
+    await said(page, "Count to 400.").waitFor();
+    await page.keyboard.press("Escape");
+    await eventually(() => page.getByRole("button", { name: "Stop the reply" }).isDisabled(), true);
+    assert.equal(new URL(page.url()).pathname, "/chat");
+    release();
+    await page.waitForURL(/\/chat\/[\w-]+$/);
+    await page.getByText(/^You stopped (this|the) reply/).waitFor();
+    await said(page, "Count to 400.").waitFor();
+    await eventually(() => said(page).count(), 1);
+  });
+
   test("keeps what is written while the first message is on its way", async ({ page }) => {
     const release = await hold(page, /\/conversations$/, "POST");
     await send(page, "Good morning!");
@@ -77,7 +91,9 @@ describe("the composer", () => {
     await context.setOffline(true);
     await send(page, "Are you there?");
     await page.getByText("Not sent.").waitFor();
+    await page.getByText("Not sent. Duet can’t be reached.").waitFor();
     await context.setOffline(false);
+    await page.getByText("Not sent. Duet can be reached again. Your text is still below.").waitFor();
     await composer(page).press("Enter");
     await said(page, "Are you there?").waitFor();
     await settled(page);
@@ -109,8 +125,21 @@ describe("the composer", () => {
   });
 
   test("has its starter texts", async ({ page }) => {
-    await page.getByRole("button", { name: "Ask what it knows" }).click();
+    const ask = page.getByRole("button", { name: "Ask what it knows" });
+    await ask.click();
     await eventually(() => composer(page).inputValue(), "What do you remember about me?");
+    // It is kept as what one types is, works again, and takes nothing away.
+    await page.reload();
+    await eventually(() => composer(page).inputValue(), "What do you remember about me?");
+    await composer(page).fill("");
+    await ask.click();
+    await eventually(() => composer(page).inputValue(), "What do you remember about me?");
+    await composer(page).fill("");
+    await ask.click();
+    await eventually(() => composer(page).inputValue(), "What do you remember about me?");
+    await composer(page).fill("One thing first.");
+    await ask.click();
+    await eventually(() => composer(page).inputValue(), "One thing first.\nWhat do you remember about me?");
     await composer(page).press("Enter");
     await settled(page);
     assert.equal(await composer(page).inputValue(), "");

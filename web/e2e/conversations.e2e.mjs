@@ -46,6 +46,7 @@ describe("the list of conversations", () => {
     await field.press("Enter");
     await list(page).getByRole("link", { name: "Towers by the sea" }).waitFor();
     await eventually(() => focused("Towers"), true);
+    assert.equal(await page.getByRole("button", { name: "Rename" }).count(), 0);
     await page.reload();
     await list(page).getByRole("link", { name: "Towers by the sea" }).click();
     await page.getByRole("heading", { level: 1, name: "Towers by the sea" }).waitFor();
@@ -86,6 +87,8 @@ describe("the list of conversations", () => {
     await undo.press("Enter");
     await item(page, "lighthouses").waitFor();
     await eventually(() => undo.count(), 0);
+    const row = list(page).getByRole("link", { name: "lighthouses" });
+    await eventually(() => row.evaluate((link) => link === document.activeElement), true);
     await open(page, "lighthouses");
     await page.getByRole("dialog").getByRole("button", { name: "Archive" }).click();
     await page.getByText("Archived.").waitFor();

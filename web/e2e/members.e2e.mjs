@@ -154,6 +154,8 @@ describe("members", () => {
     };
     await refused(`${duet.url}/invite`, "incomplete");
     await refused(`${duet.url}/invite#token=nothing`, "doesn’t exist");
+    // A reload asks for the same invitation.
+    await refused(`${duet.url}/invite`, "doesn’t exist");
     await bea.goto("about:blank");
     await bea.goto(link);
     await bea.getByLabel("Your name").fill(guest.name);

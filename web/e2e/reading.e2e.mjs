@@ -156,6 +156,23 @@ describe("reading a conversation", () => {
     { model: () => [rightToLeft] },
   );
 
+  test(
+    "gives a finger enough of a footnote’s links, and no two things the same id",
+    async ({ page }) => {
+      await say(page, "hello");
+      const prose = lastReply(page).locator(".prose");
+      const links = prose.getByRole("link", { name: /ootnote 1$/ });
+      await eventually(() => links.count(), 3);
+      for (const link of await links.all()) {
+        const { width, height } = await link.boundingBox();
+        assert.ok(width >= 24 && height >= 24, `${width} × ${height}`);
+      }
+      const ids = await prose.locator("[id]").evaluateAll((all) => all.map(({ id }) => id));
+      assert.equal(new Set(ids).size, ids.length);
+    },
+    { viewport: phone, touch: true, model: () => ["Said once[^1] and twice[^1].\n\n[^1]: Why."] },
+  );
+
   test("renders markdown, and never loads what a reply points to", async ({ page }) => {
     const text = await say(
       page,

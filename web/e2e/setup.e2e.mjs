@@ -21,7 +21,7 @@ describe("set-up", () => {
     const field = page.getByLabel("Setup token");
     await field.fill("not-the-token");
     await page.getByRole("button", { name: "Continue" }).click();
-    await page.getByRole("alert").filter({ hasText: "That setup token is wrong" }).waitFor();
+    await page.getByText("That setup token is wrong").waitFor();
     await eventually(() => field.getAttribute("aria-invalid"), "true");
     await eventually(() => field.evaluate((input) => input === document.activeElement), true);
     assert.equal(await field.inputValue(), "not-the-token");
@@ -39,10 +39,38 @@ describe("set-up", () => {
     await finish(page);
   });
 
+  test("loses nothing but the password at a reload, and takes a link that is pasted into the open page", async ({
+    page,
+    duet,
+    watch,
+  }) => {
+    watch.expect(/status of 403/);
+    const link = (token) => `${duet.url}/setup#token=${encodeURIComponent(token)}`;
+    await page.goto(link("nothing"));
+    await page.getByText("That setup token is wrong").waitFor();
+    assert.equal(await page.getByText("That setup token is wrong").count(), 1);
+    await page.evaluate((address) => location.assign(address), link(duet.token));
+    await page.getByRole("heading", { name: "About you" }).waitFor();
+    await eventually(() => new URL(page.url()).hash, "");
+    await fillYou(page);
+    await page.getByLabel("Companion’s name").fill("Somebody");
+    await page.reload();
+    await page.getByRole("heading", { name: "About you" }).waitFor();
+    assert.equal(await page.getByLabel("What should your companion call you?").inputValue(), owner.name);
+    assert.equal(await page.getByLabel("Email").inputValue(), owner.email);
+    assert.equal(await page.getByLabel("Password").inputValue(), "");
+    const kept = () => page.evaluate(() => JSON.stringify(sessionStorage));
+    assert.ok(!(await kept()).includes(owner.password));
+    await fillYou(page);
+    assert.equal(await page.getByLabel("Companion’s name").inputValue(), "Somebody");
+    await finish(page);
+    assert.ok(!(await kept()).includes(duet.token));
+  });
+
   test("refuses a wrong token that came with the address", async ({ page, duet, watch }) => {
     watch.expect(/status of 403/);
     await page.goto(`${duet.url}/setup#token=nothing`);
-    await page.getByRole("alert").filter({ hasText: "That setup token is wrong" }).waitFor();
+    await page.getByText("That setup token is wrong").waitFor();
     await eventually(() => page.getByLabel("Setup token").inputValue(), "nothing");
   });
 

@@ -1,12 +1,13 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createFileRoute, redirect, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { getSession } from "~/api/endpoints";
 import { forgetSignIn, keepSignIn, sessionQuery } from "~/features/auth/queries";
 import { SignIn } from "~/features/auth/SignIn";
 import { Accept } from "~/features/members/Accept";
+import { entered, forgetEntered, keepEntered } from "~/features/setup/kept";
 import { configQuery } from "~/features/setup/queries";
-import { forgetToken, tokenFromAddress } from "~/features/setup/token";
+import { forgetToken, onToken, tokenFromAddress } from "~/features/setup/token";
 import { Threshold } from "~/features/shell/Pages";
 import { keepChosen } from "~/features/workspaces/choice";
 
@@ -22,7 +23,13 @@ export const Route = createFileRoute("/invite")({
 function Page() {
   const queries = useQueryClient();
   const navigate = useNavigate();
-  const [token] = useState(tokenFromAddress);
+  const [token, setToken] = useState(() => tokenFromAddress() || (entered("invitation").token ?? ""));
+  useEffect(() => {
+    if (token) keepEntered("invitation", { token });
+  }, [token]);
+  useEffect(() => {
+    return onToken(setToken);
+  }, []);
   const session = useQuery(sessionQuery).data ?? null;
   return (
     <Threshold>
@@ -31,6 +38,7 @@ function Page() {
         session={session}
         onAccepted={async ({ workspace }) => {
           forgetToken();
+          forgetEntered("invitation");
           keepChosen(workspace.id);
           keepSignIn(queries, await getSession());
           await navigate({ to: "/chat", replace: true });

@@ -14,8 +14,10 @@ import { withoutLabel } from "./offline";
 import { agentsQuery } from "./queries";
 import { Reason } from "./Reason";
 import { Reply, type ReplyView } from "./Reply";
+import { Said } from "./Said";
 import { Scroller } from "./Scroller";
 import { type ConversationState, doing, questionOf, useConversation } from "./useConversation";
+import { useStopKey } from "./useStopKey";
 import { useTarget } from "./useTarget";
 
 type Props = {
@@ -42,16 +44,7 @@ export function Chat({ workspace, conversationId, owner, target, visit, memories
   const name = known ?? "Your companion";
   const { running, stop } = state;
 
-  useEffect(() => {
-    const onKeyDown = (event: KeyboardEvent) => {
-      // An open panel takes Esc for itself.
-      if (event.key !== "Escape" || event.defaultPrevented || document.querySelector(":popover-open, dialog[open]"))
-        return;
-      if (running) stop();
-    };
-    addEventListener("keydown", onKeyDown);
-    return () => removeEventListener("keydown", onKeyDown);
-  }, [running, stop]);
+  useStopKey(running, stop);
 
   const failed = state.failure;
   useEffect(() => {
@@ -200,34 +193,6 @@ export function Chat({ workspace, conversationId, owner, target, visit, memories
         {running ? `${name} is writing.` : ""}
       </p>
     </>
-  );
-}
-
-/** The person's own words. */
-function Said({
-  message,
-  pending,
-  marked,
-}: {
-  message: Pick<Message, "text" | "status"> & { id?: string };
-  pending?: boolean;
-  marked?: boolean;
-}) {
-  return (
-    <article
-      id={message.id && `message-${message.id}`}
-      aria-label="You said"
-      tabIndex={-1}
-      className={`message said rise relative ml-auto w-fit max-w-[88%] rounded-2xl rounded-br-md bg-said px-4 py-2.5 leading-relaxed wide:max-w-[80%] ${marked ? "marked" : ""} ${pending ? "opacity-80" : ""}`}
-    >
-      {message.status === "redacted" ? (
-        <p className="text-ink-2 italic">This message was redacted.</p>
-      ) : (
-        <p dir="auto" className="whitespace-pre-wrap [overflow-wrap:anywhere]">
-          {message.text}
-        </p>
-      )}
-    </article>
   );
 }
 

@@ -19,8 +19,8 @@ type Props = {
   revision: number;
   onSend: (draft: Draft) => void;
   onStop: () => void;
-  /** Text that a person picked as a beginning. */
-  starter?: string;
+  /** A beginning that a person picked; a new object each time. */
+  starter?: { text: string };
 };
 
 export function Composer({
@@ -46,12 +46,6 @@ export function Composer({
     setDraft(readDraft(workspace, conversation));
   }, [workspace, conversation, revision]);
 
-  useEffect(() => {
-    if (!starter) return;
-    setDraft({ text: starter, key: newId() });
-    area.current?.focus();
-  }, [starter]);
-
   // On a phone the keyboard would cover the conversation at once; elsewhere one can just start to type.
   // biome-ignore lint/correctness/useExhaustiveDependencies: again for each conversation.
   useEffect(() => {
@@ -71,6 +65,16 @@ export function Composer({
     setDraft(next);
     keepDraft(workspace, conversation, next);
   };
+
+  // What stands there already stays; the beginning follows on a line of its own.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once each time that a beginning is picked.
+  useEffect(() => {
+    if (!starter) return;
+    if (!draft.text.endsWith(starter.text)) {
+      write(draft.text.trim() ? `${draft.text.trimEnd()}\n${starter.text}` : starter.text);
+    }
+    area.current?.focus();
+  }, [starter]);
 
   const submit = (event?: FormEvent) => {
     event?.preventDefault();

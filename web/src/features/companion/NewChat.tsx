@@ -8,7 +8,9 @@ import { Composer } from "./Composer";
 import { beginSending, type Draft, endSending, moveDraft } from "./drafts";
 import { NotSent } from "./NotSent";
 import { agentsQuery, conversationQuery } from "./queries";
-import { send } from "./sending";
+import { Said } from "./Said";
+import { send, useWishToStop, wishToStop } from "./sending";
+import { useStopKey } from "./useStopKey";
 
 type Props = {
   workspace: string;
@@ -33,11 +35,16 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
   const [id] = useState(() => newId());
   const [problem, setProblem] = useState<Problem>();
   const [revision, setRevision] = useState(0);
-  const [busy, setBusy] = useState(false);
-  const [starter, setStarter] = useState<string>();
+  /** What is on its way while the conversation is being made. */
+  const [pending, setPending] = useState<string>();
+  const busy = pending !== undefined;
+  const stopping = useWishToStop(id);
+  const stop = () => wishToStop(id, true);
+  useStopKey(busy, stop);
+  const [starter, setStarter] = useState<{ text: string }>();
 
   const start = async (draft: Draft) => {
-    setBusy(true);
+    setPending(draft.text);
     setProblem(undefined);
     beginSending(workspace, undefined, draft);
     try {
@@ -55,7 +62,8 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
       endSending(workspace, undefined, draft, false);
       setProblem(error instanceof Problem ? error : new Problem(0, "unknown", "Sending failed. Try again."));
       setRevision((count) => count + 1);
-      setBusy(false);
+      setPending(undefined);
+      wishToStop(id, false);
     }
   };
 
@@ -63,38 +71,49 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
     <>
       {header}
       <div className="scroller flex min-h-0 flex-1 flex-col">
-        <div className="m-auto w-full max-w-[44rem] px-5 py-10 short:py-3">
-          <Mark size={44} />
-          <h1 className="mt-5 font-serif text-[2.125rem] leading-tight tracking-tight text-balance wide:text-[2.75rem] short:mt-2 short:text-2xl">
-            {greeting(person)}
-          </h1>
-          <p className="mt-3 max-w-[32rem] font-serif text-lg leading-relaxed text-pretty text-ink-2">
-            {name ?? "Your companion"} listens, and remembers what matters to you. Where shall we begin?
-          </p>
-          <ul className="mt-7 flex flex-wrap gap-2">
-            {starters.map(({ label, text }) => (
-              <li key={label}>
-                <button type="button" className="chip min-h-10 px-4 text-[0.9375rem]" onClick={() => setStarter(text)}>
-                  {label}
-                </button>
-              </li>
-            ))}
-          </ul>
-          {problem && (
-            <div className="mt-7">
-              <NotSent problem={problem} />
-            </div>
-          )}
-        </div>
+        {busy ? (
+          <div className="mx-auto w-full max-w-[44rem] px-5 pt-6">
+            <h1 className="sr-only">New conversation</h1>
+            <Said message={{ text: pending, status: "complete" }} pending />
+          </div>
+        ) : (
+          <div className="m-auto w-full max-w-[44rem] px-5 py-10 short:py-3">
+            <Mark size={44} />
+            <h1 className="mt-5 font-serif text-[2.125rem] leading-tight tracking-tight text-balance wide:text-[2.75rem] short:mt-2 short:text-2xl">
+              {greeting(person)}
+            </h1>
+            <p className="mt-3 max-w-[32rem] font-serif text-lg leading-relaxed text-pretty text-ink-2">
+              {name ?? "Your companion"} listens, and remembers what matters to you. Where shall we begin?
+            </p>
+            <ul className="mt-7 flex flex-wrap gap-2">
+              {starters.map(({ label, text }) => (
+                <li key={label}>
+                  <button
+                    type="button"
+                    className="chip min-h-10 px-4 text-[0.9375rem]"
+                    onClick={() => setStarter({ text })}
+                  >
+                    {label}
+                  </button>
+                </li>
+              ))}
+            </ul>
+            {problem && (
+              <div className="mt-7">
+                <NotSent problem={problem} />
+              </div>
+            )}
+          </div>
+        )}
       </div>
       <Composer
         workspace={workspace}
         name={name}
         running={busy}
-        stopping={busy}
+        stopping={stopping}
         revision={revision}
         onSend={start}
-        onStop={() => undefined}
+        onStop={stop}
         starter={starter}
       />
     </>

@@ -1,9 +1,11 @@
 import { useEffect, useRef } from "react";
 import type { Problem } from "~/api/http";
+import { useReachability } from "~/api/reachability";
 import { Notice } from "~/ui/Notice";
 
 /** Says that a message could not be sent, where it would have appeared. */
 export function NotSent({ problem }: { problem: Problem }) {
+  const back = useReachability() === "reached" && problem.lost;
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     place.current?.scrollIntoView({ block: "nearest" });
@@ -11,8 +13,8 @@ export function NotSent({ problem }: { problem: Problem }) {
   return (
     <div ref={place}>
       <Notice>
-        <strong className="font-semibold">Not sent.</strong> {problem.message}
-        {problem.lost ? "" : " Your text is still below."}
+        <strong className="font-semibold">Not sent.</strong> {back ? "Duet can be reached again." : problem.message}
+        {problem.lost && !back ? "" : " Your text is still below."}
       </Notice>
     </div>
   );

@@ -85,7 +85,8 @@ function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
   const failed = tools.filter(({ status }) => status !== "succeeded" && status !== "started").length;
   const rests = [
     remembered.length > 0 && `${counted(remembered.length, "memory", "memories")} saved`,
-    recalled.length > 0 && counted(recalled.length, "memory", "memories"),
+    recalled.length > 0 &&
+      (remembered.length > 0 ? `${recalled.length} recalled` : counted(recalled.length, "memory", "memories")),
     tools.length > 0 && counted(tools.length, "tool", "tools") + (failed > 0 ? ` (${failed} failed)` : ""),
   ].filter(Boolean);
   const origin = originOf(reply);
@@ -99,7 +100,7 @@ function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
             aria-expanded={open}
             aria-controls={open ? id : undefined}
             onClick={() => setOpen(!open)}
-            className={`-ml-1.5 inline-flex min-h-7 items-center gap-1 rounded-md px-1.5 text-ink-2 hover:bg-hover hover:text-ink ${failed > 0 ? "text-caution" : ""}`}
+            className={`-ml-1.5 inline-flex min-h-7 items-center gap-1 rounded-md px-1.5 hover:bg-hover hover:text-ink ${failed > 0 ? "text-caution" : "text-ink-2"}`}
           >
             {rests.join(" · ")}
             <Chevron size={14} className={`transition-transform ${open ? "rotate-180" : ""}`} />
@@ -132,6 +133,13 @@ const toolNames: Record<string, string> = {
   search_conversations: "Searched conversations",
 };
 
+/** What is said of those that failed or were refused. */
+const undone: Record<string, string> = {
+  recall: "Could not look through memory",
+  remember: "Could not save a memory",
+  search_conversations: "Could not search conversations",
+};
+
 const outcomes: Record<ToolStatus, string> = {
   started: "running",
   succeeded: "done",
@@ -143,14 +151,16 @@ const outcomes: Record<ToolStatus, string> = {
 function ToolLine({ name, status }: { name: string; status: ToolStatus }) {
   const Icon = { started: Tool, succeeded: Check, failed: Close, refused: Close, unknown: Warning }[status] ?? Tool;
   const bad = status === "failed" || status === "refused" || status === "unknown";
+  const said = status === "failed" || status === "refused" ? undone[name] : undefined;
   return (
     <li
       className={`relative flex min-h-8 items-center gap-2 px-2 text-sm ${bad ? "text-caution" : "text-ink-2"}`}
       title={`Tool ${name}: ${outcomes[status]}`}
     >
       <Icon size={14} className="shrink-0" />
-      {toolNames[name] ?? name.replaceAll("_", " ")}
-      {status === "succeeded" ? <span className="sr-only">, done</span> : <span>({outcomes[status]})</span>}
+      {said ?? toolNames[name] ?? name.replaceAll("_", " ")}
+      {status === "succeeded" && <span className="sr-only">, done</span>}
+      {status !== "succeeded" && !said && <span>({outcomes[status]})</span>}
     </li>
   );
 }

@@ -12,6 +12,9 @@ export type Sending =
 const sendings = new Map<string, Sending>();
 const listeners = new Set<() => void>();
 
+/** Conversations whose reply is to stop as soon as there is a run that can be stopped. */
+const wishes = new Set<string>();
+
 function set(conversation: string, sending?: Sending) {
   if (sending) sendings.set(conversation, sending);
   else sendings.delete(conversation);
@@ -28,6 +31,7 @@ export async function send(workspace: string, conversation: string, draft: Draft
     set(conversation, { text: draft.text, state: "sent", receipt });
   } catch (error) {
     endSending(workspace, conversation, draft, false);
+    wishes.delete(conversation);
     const problem = error instanceof Problem ? error : new Problem(0, "unknown", "Sending failed. Try again.");
     set(conversation, { text: draft.text, state: "failed", problem });
   }
@@ -35,13 +39,30 @@ export async function send(workspace: string, conversation: string, draft: Draft
 
 export const forgetSending = (conversation: string) => set(conversation);
 
+/** Whether the reply to a message that is still on its way is to stop. */
+export function wishToStop(conversation: string, wished: boolean) {
+  if (wished) wishes.add(conversation);
+  else wishes.delete(conversation);
+  for (const tell of listeners) tell();
+}
+
+function listen(tell: () => void) {
+  listeners.add(tell);
+  return () => listeners.delete(tell);
+}
+
 export function useSending(conversation: string): Sending | undefined {
   return useSyncExternalStore(
-    (tell) => {
-      listeners.add(tell);
-      return () => listeners.delete(tell);
-    },
+    listen,
     () => sendings.get(conversation),
     () => undefined,
+  );
+}
+
+export function useWishToStop(conversation: string): boolean {
+  return useSyncExternalStore(
+    listen,
+    () => wishes.has(conversation),
+    () => false,
   );
 }

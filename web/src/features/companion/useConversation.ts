@@ -5,7 +5,7 @@ import type { Message, TurnReceipt } from "~/api/types";
 import type { Draft } from "./drafts";
 import { conversationQuery, messagesQuery, runQuery } from "./queries";
 import { withoutSettings } from "./reasons";
-import { forgetSending, send, useSending } from "./sending";
+import { forgetSending, send, useSending, useWishToStop, wishToStop } from "./sending";
 import type { LiveReply } from "./stream/fold";
 import { useRun } from "./stream/useRun";
 
@@ -89,6 +89,16 @@ export function useConversation(workspace: string, id: string) {
   });
   const cancel = useMutation({ mutationFn: (runId: string) => cancelRun(workspace, runId) });
 
+  // Stopped before its run was known.
+  const wished = useWishToStop(id);
+  const { mutate: stopRun } = cancel;
+  const stoppable = ended ? undefined : answering?.run;
+  useEffect(() => {
+    if (!wished || !stoppable) return;
+    wishToStop(id, false);
+    stopRun(stoppable);
+  }, [wished, stoppable, id, stopRun]);
+
   return {
     conversation,
     stored,
@@ -101,7 +111,7 @@ export function useConversation(workspace: string, id: string) {
     liveProblem: following?.problem,
     replyId,
     running: Boolean(answering && !ended) || sending?.state === "sending",
-    stopping: cancel.isPending || Boolean(live?.cancelRequested && !ended),
+    stopping: wished || cancel.isPending || Boolean(live?.cancelRequested && !ended),
     stopProblem: cancel.error,
     retryProblem: retry.error,
     retrying: retry.isPending,
@@ -110,7 +120,10 @@ export function useConversation(workspace: string, id: string) {
       cancel.reset();
       return send(workspace, id, draft);
     },
-    stop: () => answering && !ended && cancel.mutate(answering.run),
+    stop: () => {
+      if (stoppable) stopRun(stoppable);
+      else if (sending?.state === "sending") wishToStop(id, true);
+    },
     retry: (messageId: string, mode: "restart" | "continue") => retry.mutate({ messageId, mode }),
   };
 }

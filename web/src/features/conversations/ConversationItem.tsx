@@ -14,9 +14,11 @@ type Props = {
   onGo?: () => void;
   /** It has left this list. */
   onMoved: (moved: MovedConversation) => void;
+  /** It is back in this list: it takes the focus and says so. */
+  onFocused?: () => void;
 };
 
-export function ConversationItem({ workspace, conversation, current, onGo, onMoved }: Props) {
+export function ConversationItem({ workspace, conversation, current, onGo, onMoved, onFocused }: Props) {
   const [renaming, setRenaming] = useState(false);
   const row = useRef<HTMLLIElement>(null);
   // The field that had the focus is gone; whoever ended by keyboard is back at the menu.
@@ -26,6 +28,11 @@ export function ConversationItem({ workspace, conversation, current, onGo, onMov
     setReturns(false);
     row.current?.querySelector("button")?.focus();
   }, [renaming, returns]);
+  useEffect(() => {
+    if (!onFocused) return;
+    row.current?.querySelector("a")?.focus();
+    onFocused();
+  }, [onFocused]);
   const queries = useQueryClient();
   const edit = useMutation({
     mutationFn: (change: { title?: string; archived?: boolean }) =>
@@ -120,7 +127,11 @@ function Rename({ title, onEnd: end }: { title: string; onEnd: (title: string, b
     end(next, byKeyboard);
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === "Enter") onEnd(text.trim(), true);
+    if (event.key === "Enter") {
+      // The focus moves to the menu's button, which the same key would press.
+      event.preventDefault();
+      onEnd(text.trim(), true);
+    }
     if (event.key === "Escape") {
       event.preventDefault();
       event.stopPropagation();

@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useDeferredValue, useId, useState } from "react";
+import { useCallback, useDeferredValue, useId, useState } from "react";
 import type { Conversation, MessageHit } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { era, when } from "~/ui/format";
@@ -17,6 +17,8 @@ export function ConversationList({ workspace, current, onGo }: Props) {
   const [words, setWords] = useState("");
   const [archived, setArchived] = useState(false);
   const [moved, setMoved] = useState<MovedConversation>();
+  // One that an undoing brought back: the button that had the focus is gone.
+  const [back, setBack] = useState<string>();
   const asked = useDeferredValue(words.trim());
   const searchId = useId();
 
@@ -68,7 +70,15 @@ export function ConversationList({ workspace, current, onGo }: Props) {
         {asked ? (
           <Hits workspace={workspace} words={asked} onGo={onGo} />
         ) : (
-          <List workspace={workspace} archived={archived} current={current} onGo={onGo} onMoved={setMoved} />
+          <List
+            workspace={workspace}
+            archived={archived}
+            current={current}
+            onGo={onGo}
+            onMoved={setMoved}
+            back={back}
+            onBack={setBack}
+          />
         )}
         {!asked && (
           <button
@@ -83,14 +93,26 @@ export function ConversationList({ workspace, current, onGo }: Props) {
           </button>
         )}
       </div>
-      <Moved key={moved?.id} workspace={workspace} moved={moved} onDone={() => setMoved(undefined)} />
+      <Moved
+        key={moved?.id}
+        workspace={workspace}
+        moved={moved}
+        onDone={() => setMoved(undefined)}
+        onUndone={setBack}
+      />
     </nav>
   );
 }
 
-type ListProps = Props & { archived: boolean; onMoved: (moved: MovedConversation) => void };
+type ListProps = Props & {
+  archived: boolean;
+  onMoved: (moved: MovedConversation) => void;
+  back?: string;
+  onBack: (id: undefined) => void;
+};
 
-function List({ workspace, archived, current, onGo, onMoved }: ListProps) {
+function List({ workspace, archived, current, onGo, onMoved, back, onBack }: ListProps) {
+  const focused = useCallback(() => onBack(undefined), [onBack]);
   const list = useInfiniteQuery(conversationsQuery(workspace, archived));
   if (list.isPending) return <Waiting />;
   if (list.isError) return <Trouble text={list.error.message} onRetry={() => list.refetch()} />;
@@ -117,6 +139,7 @@ function List({ workspace, archived, current, onGo, onMoved }: ListProps) {
                 current={conversation.id === current}
                 onGo={onGo}
                 onMoved={onMoved}
+                onFocused={conversation.id === back ? focused : undefined}
               />
             ))}
           </ul>

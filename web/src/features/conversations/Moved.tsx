@@ -7,16 +7,17 @@ import { Close } from "~/ui/icons";
 /** A conversation that has just been archived, or restored. */
 export type MovedConversation = { id: string; title: string; archived: boolean };
 
-type Props = { workspace: string; moved?: MovedConversation; onDone: () => void };
+type Props = { workspace: string; moved?: MovedConversation; onDone: () => void; onUndone: (id: string) => void };
 
 /** Says what became of a conversation that left the list, and takes it back. */
-export function Moved({ workspace, moved, onDone }: Props) {
+export function Moved({ workspace, moved, onDone, onUndone }: Props) {
   const queries = useQueryClient();
   const undo = useMutation({
     mutationFn: ({ id, archived }: MovedConversation) => editConversation(workspace, id, { archived: !archived }),
-    onSuccess: async () => {
+    onSuccess: async ({ id }) => {
       await queries.invalidateQueries({ queryKey: ["workspace", workspace, "conversations"] });
       onDone();
+      onUndone(id);
     },
   });
   const button = useRef<HTMLButtonElement>(null);

@@ -7,7 +7,8 @@ import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
 import { waiting } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
-import { forgetToken, tokenFromAddress } from "./token";
+import { entered, forgetEntered, keepEntered } from "./kept";
+import { forgetToken, onToken, tokenFromAddress } from "./token";
 
 const steps = ["Setup token", "You", "Your companion"] as const;
 /** Which step asks for a field, so that an error leads back to it. */
@@ -21,27 +22,38 @@ const stepOf: Record<string, number> = {
 };
 
 const MIN_PASSWORD = 10;
-const WRONG_TOKEN = "That isn’t the token Duet printed last.";
+const WRONG_TOKEN = "That setup token is wrong. Copy it again from where Duet printed it last.";
 
 /** All fields are asked for, also those that only a sign-in at Duet itself sends along. */
 type Form = Record<keyof SetupRequest, string>;
 
 export function Wizard({
   onDone,
-  onAlreadyDone,
+  onAlreadyDone: alreadyDone,
 }: {
   onDone: (session: SessionAnswer) => void;
   onAlreadyDone: () => void;
 }) {
-  const [step, setStep] = useState(() => (tokenFromAddress() ? 1 : 0));
-  const [form, setForm] = useState<Form>(() => ({
-    token: tokenFromAddress(),
-    email: "",
-    password: "",
-    display_name: "",
-    workspace_name: "Home",
-    companion_name: "",
-  }));
+  const [form, setForm] = useState<Form>(() => {
+    const kept = entered("setup");
+    return {
+      token: tokenFromAddress() || (kept.token ?? ""),
+      email: kept.email ?? "",
+      password: "",
+      display_name: kept.display_name ?? "",
+      workspace_name: kept.workspace_name ?? "Home",
+      companion_name: kept.companion_name ?? "",
+    };
+  });
+  const [step, setStep] = useState(form.token ? 1 : 0);
+  useEffect(() => {
+    const { password: _, token, ...rest } = form;
+    keepEntered("setup", { ...rest, token: step > 0 ? token : "" });
+  }, [form, step]);
+  const onAlreadyDone = () => {
+    forgetEntered("setup");
+    alreadyDone();
+  };
   const [problem, setProblem] = useState<Problem>();
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [busy, setBusy] = useState(false);
@@ -62,6 +74,7 @@ export function Wizard({
     onChange: (event: { target: { value: string } }) => {
       setForm((old) => ({ ...old, [name]: event.target.value }));
       setErrors(({ [name]: _, ...rest }) => rest);
+      if (name === "token") setProblem(undefined);
     },
   });
 
@@ -82,11 +95,17 @@ export function Wizard({
     }
   };
 
-  // One that came with the address was typed nowhere.
+  // One that came with the address, now or into the open page, was typed nowhere.
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs once, when the page opens.
   useEffect(() => {
-    const token = tokenFromAddress();
-    if (token) void checked(token);
+    if (form.token) void checked(form.token);
+    return onToken((token) => {
+      setForm((old) => ({ ...old, token }));
+      setProblem(undefined);
+      setErrors({});
+      setStep((now) => Math.max(now, 1));
+      void checked(token);
+    });
   }, []);
 
   const submit = async (event: FormEvent) => {
@@ -118,6 +137,7 @@ export function Wizard({
         workspace_name: form.workspace_name.trim() || "Home",
       });
       forgetToken();
+      forgetEntered("setup");
       onDone(session);
     } catch (error) {
       setBusy(false);
@@ -142,7 +162,7 @@ export function Wizard({
           </li>
         ))}
       </ol>
-      {problem && <Notice>{wording(problem)}</Notice>}
+      {problem && !errors.token && <Notice>{wording(problem)}</Notice>}
       {step === 0 && (
         <Step
           title="Let’s begin"
@@ -245,7 +265,6 @@ function Step({ title, text, children }: { title: string; text: string; children
 
 function wording(problem: Problem): string {
   if (problem.code === "confirm_address") return problem.message;
-  if (problem.status === 403) return "That setup token is wrong. Copy it again from where Duet printed it.";
   if (problem.status === 429)
     return `Too many attempts. ${waiting(problem.retryAfterSeconds)} Nothing you entered is lost.`;
   return problem.message;

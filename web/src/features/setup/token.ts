@@ -14,6 +14,18 @@ if(t!=="light"&&t!=="dark")t=matchMedia("(prefers-color-scheme: dark)").matches?
 var m=/[#&]token=([^&]+)/.exec(location.hash);if(m){try{window.duetToken=decodeURIComponent(m[1])}catch(e){}
 history.replaceState(history.state,"",location.pathname+location.search)}})()`;
 
+/** Calls back with the token of a link that is pasted into this open page, and takes it out of the address. */
+export function onToken(take: (token: string) => void): () => void {
+  const look = () => {
+    const token = new URLSearchParams(location.hash.slice(1)).get("token");
+    if (!token) return;
+    history.replaceState(history.state, "", location.pathname + location.search);
+    take(token);
+  };
+  addEventListener("hashchange", look);
+  return () => removeEventListener("hashchange", look);
+}
+
 export const tokenFromAddress = (): string => (typeof window === "undefined" ? "" : (window.duetToken ?? ""));
 
 export const forgetToken = () => {

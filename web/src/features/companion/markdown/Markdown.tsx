@@ -68,14 +68,14 @@ function Jump({ to, id, name, children }: { to: string; id?: string; name: strin
   );
 }
 
-function Reference({ token: { label, raw } }: { token: NoteRef }) {
+function Reference({ token: { label, raw, again } }: { token: NoteRef }) {
   const { scope, labels } = useContext(Notes);
   const number = labels.indexOf(label) + 1;
   // Its footnote may be still to come, or missing.
   if (!number) return raw;
   return (
     <sup>
-      <Jump to={`note-${scope}-${label}`} id={`ref-${scope}-${label}`} name={`Footnote ${number}`}>
+      <Jump to={`note-${scope}-${label}`} id={again ? undefined : `ref-${scope}-${label}`} name={`Footnote ${number}`}>
         {number}
       </Jump>
     </sup>

@@ -60,4 +60,14 @@ describe("markdown", () => {
     expect(read?.notes[0]?.tokens[0]?.raw).toBe("About one,\nand more.");
     expect(read?.blocks).toHaveLength(1);
   });
+
+  it("knows which reference to a footnote is the first, also from inside another", () => {
+    const read = tree("One[^a], two[^a].\n\n[^a]: See [^a].");
+    const found: unknown[] = [];
+    JSON.stringify(read, (_, value) => {
+      if (value?.type === "noteRef") found.push(value.again);
+      return value;
+    });
+    expect(found).toEqual([false, true, true]);
+  });
 });

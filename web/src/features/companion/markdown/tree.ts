@@ -1,7 +1,12 @@
 import { Lexer, type MarkedOptions, type Token, type TokenizerThis } from "marked";
 
 /** A reference to a footnote in the text. */
-export type NoteRef = { type: "noteRef"; raw: string; label: string };
+export type NoteRef = {
+  type: "noteRef";
+  raw: string;
+  label: string /** Not the first to this footnote. */;
+  again?: boolean;
+};
 /** What a footnote says. */
 export type Note = { type: "note"; raw: string; label: string; tokens: Token[] };
 
@@ -62,11 +67,11 @@ export function tree(text: string): Tree | undefined {
   try {
     const all = Lexer.lex(text, options).filter((token) => token.type !== "space");
     const blocks = all.filter((token) => token.type !== "note");
-    const labels = references(blocks);
+    const labels = references(blocks, new Set());
     if (!labels) return undefined;
     const said = new Map(all.filter((token): token is Note => token.type === "note").map((one) => [one.label, one]));
     const notes = [...labels].flatMap((label) => said.get(label) ?? []);
-    return notes.every(({ tokens }) => references(tokens)) ? { blocks, notes } : undefined;
+    return notes.every(({ tokens }) => references(tokens, labels)) ? { blocks, notes } : undefined;
   } catch (error) {
     // The lexer calls itself for each level.
     if (error instanceof RangeError) return undefined;
@@ -74,12 +79,15 @@ export function tree(text: string): Tree | undefined {
   }
 }
 
-/** The footnotes that are referred to, in order; nothing where the tree is too deep. */
-function references(tokens: Token[]): Set<string> | undefined {
-  const labels = new Set<string>();
+/** Adds the footnotes that are referred to, in order, to those known; nothing where the tree is too deep. */
+function references(tokens: Token[], labels: Set<string>): Set<string> | undefined {
   const look = (token: Token, depth: number): boolean => {
     if (depth > 2 * DEEPEST) return false;
-    if (token.type === "noteRef") labels.add((token as NoteRef).label);
+    if (token.type === "noteRef") {
+      const reference = token as NoteRef;
+      reference.again = labels.has(reference.label);
+      labels.add(reference.label);
+    }
     return below(token).every((one) => look(one, depth + 1));
   };
   return tokens.every((token) => look(token, 0)) ? labels : undefined;
