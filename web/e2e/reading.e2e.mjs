@@ -205,6 +205,31 @@ describe("reading a conversation", () => {
     { model: (question) => [hostile[question.trim()] ?? "Hello!"] },
   );
 
+  test("says in plain words what a reply rests on, and what did not succeed", async ({ page, duet }) => {
+    await duet.talk("My sister is called Maria.");
+    const chat = await duet.talk("My brother is called Ben.", "What is my sister called?");
+    await page.route(/\/messages\?/, async (route) => {
+      const answer = await route.fetch();
+      const body = await answer.json();
+      const [newest, other] = body.items.filter(({ trace }) => trace);
+      newest.trace.remembered = other.trace.remembered;
+      const [tool] = other.trace.tools;
+      newest.trace.tools = [{ ...tool, name: "remember", status: "failed" }];
+      await route.fulfill({ response: answer, json: body });
+    });
+    await page.goto(duet.url + chat);
+    const line = lastReply(page).getByRole("button", { expanded: false });
+    await line.filter({ hasText: /^1 memory saved · \d+ recalled · 1 tool \(1 failed\)$/ }).waitFor();
+    const colour = (element) => getComputedStyle(element).color;
+    const seen = await line.evaluate(colour);
+    await openBasis(lastReply(page));
+    const failed = lastReply(page)
+      .getByRole("listitem")
+      .filter({ hasText: /^Could not save a memory$/ });
+    await failed.waitFor();
+    assert.equal(seen, await failed.evaluate(colour));
+  });
+
   test("loses one message at most where one cannot be shown", async ({ page, duet, watch }) => {
     watch.expect(/tools|reading|iterable|is not a function|error boundary/i);
     const chat = await duet.talk("Hello!", "How are you?");
