@@ -12,7 +12,6 @@ import type { Draft } from "./drafts";
 import { NotSent } from "./NotSent";
 import { withoutLabel } from "./offline";
 import { agentsQuery } from "./queries";
-import { Reason } from "./Reason";
 import { Reply, type ReplyView } from "./Reply";
 import { Said } from "./Said";
 import { Scroller } from "./Scroller";
@@ -23,8 +22,6 @@ import { useTarget } from "./useTarget";
 type Props = {
   workspace: string;
   conversationId: string;
-  /** Whether the person is an owner of the workspace. */
-  owner: boolean;
   /** A message to show first, of a search hit or a memory's source. */
   target?: string;
   /** Changes each time the page is led to, also to the same message. */
@@ -33,7 +30,7 @@ type Props = {
   header: (title: string) => ReactNode;
 };
 
-export function Chat({ workspace, conversationId, owner, target, visit, memories, header }: Props) {
+export function Chat({ workspace, conversationId, target, visit, memories, header }: Props) {
   const state = useConversation(workspace, conversationId);
   const agents = useQuery(agentsQuery(workspace));
   const [revision, setRevision] = useState(0);
@@ -98,7 +95,6 @@ export function Chat({ workspace, conversationId, owner, target, visit, memories
           <Unanswered
             key={`${message.id}/unanswered`}
             message={message}
-            owner={owner}
             busy={state.retrying || !idle}
             onRetry={message === asked ? () => retry(message.id, "restart") : undefined}
             onAgain={() => again(message.text)}
@@ -121,7 +117,6 @@ export function Chat({ workspace, conversationId, owner, target, visit, memories
           {(message !== last || !state.running) && (
             <Unfinished
               message={message}
-              owner={owner}
               question={questionOf(state.messages, message)}
               newest={message === last}
               busy={state.retrying || (message !== last && !idle)}
@@ -244,7 +239,6 @@ const partial: Partial<Record<Message["status"], string>> = {
 /** Below a reply that is not whole: why, and how to continue. Below an older one: why, and a way to ask once more. */
 function Unfinished({
   message,
-  owner,
   question,
   newest,
   busy,
@@ -252,7 +246,6 @@ function Unfinished({
   onAgain,
 }: {
   message: Message;
-  owner: boolean;
   /** What it answers; `text` is absent where that is further up than the page has read. */
   question: { id: string; text?: string } | undefined;
   newest: boolean;
@@ -284,7 +277,7 @@ function Unfinished({
   return (
     <div className="mt-3">
       <Notice tone="calm" actions={actions}>
-        <Reason text={message.ended?.reason ?? why} owner={owner} /> What was written is kept.
+        {message.ended?.reason ?? why} What was written is kept.
       </Notice>
     </div>
   );
@@ -301,13 +294,11 @@ const stuck: Record<string, string> = {
 /** Below a message that got no reply: why, and a way to try again. The newest is answered again; an older one is sent anew. */
 function Unanswered({
   message,
-  owner,
   busy,
   onRetry,
   onAgain,
 }: {
   message: Message;
-  owner: boolean;
   busy: boolean;
   onRetry?: () => void;
   onAgain: () => void;
@@ -324,7 +315,7 @@ function Unanswered({
         </Button>
       }
     >
-      <Reason text={message.ended?.reason ?? stuck[status] ?? "This message has no reply yet."} owner={owner} />
+      {message.ended?.reason ?? stuck[status] ?? "This message has no reply yet."}
       {onRetry && " Your message is kept."}
     </Notice>
   );

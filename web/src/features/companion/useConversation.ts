@@ -4,7 +4,6 @@ import { cancelRun, retryMessage } from "~/api/endpoints";
 import type { Message, TurnReceipt } from "~/api/types";
 import type { Draft } from "./drafts";
 import { conversationQuery, messagesQuery, runQuery } from "./queries";
-import { withoutSettings } from "./reasons";
 import { forgetSending, send, useSending, useWishToStop, wishToStop } from "./sending";
 import type { LiveReply } from "./stream/fold";
 import { useRun } from "./stream/useRun";
@@ -133,7 +132,8 @@ export type ConversationState = ReturnType<typeof useConversation>;
 /** What the companion is doing, as one says it. */
 export function doing(live: LiveReply): string {
   if (live.cancelRequested) return "stopping…";
-  if (live.trouble) return `${withoutSettings(live.trouble).replace(/\.$|`/g, "")} – trying again…`;
+  // What to do about it is for when it has failed for good.
+  if (live.trouble) return `${live.trouble.split(/\.\s|\.$/)[0]} – trying again…`;
   const tool = live.tools.findLast((one) => one.status === "started");
   if (tool) {
     if (tool.name === "recall") return "looking through memory…";

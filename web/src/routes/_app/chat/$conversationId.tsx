@@ -15,7 +15,7 @@ export const Route = createFileRoute("/_app/chat/$conversationId")({
 });
 
 function Page() {
-  const { session, workspace, role } = Route.useRouteContext();
+  const { session, workspace } = Route.useRouteContext();
   const { conversationId } = Route.useParams();
   const { message } = Route.useSearch();
   const visit = useLocation({ select: ({ state }) => state.visit });
@@ -28,7 +28,6 @@ function Page() {
       key={conversationId}
       workspace={workspace.id}
       conversationId={conversationId}
-      owner={role === "owner"}
       target={message}
       visit={visit}
       memories={(recalled, remembered) => (
