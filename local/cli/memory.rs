@@ -474,7 +474,7 @@ fn in_words(place: &str) -> &str {
         "event_payloads" => "recorded steps of replies",
         "outbox" => "announcements of steps",
         "idempotency_keys" => "marks of requests",
-        "caches" => "copies in working memory",
+        "caches" => "cached copies",
         other => other,
     }
 }
