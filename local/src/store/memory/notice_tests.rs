@@ -154,9 +154,9 @@ async fn notices_hold_for_older_copies() {
 
     // Where a crash kept it from the list beside the file, the file has it, and writes it there.
     let lines = |path: &Path| std::fs::read_to_string(tombstones::sidecar(path)).unwrap().lines().count();
-    assert_eq!(lines(&file.path), 2);
+    assert_eq!(lines(&file.path), 3);
     let (file, _) = file.reopened(world, |path| std::fs::remove_file(tombstones::sidecar(path)).unwrap());
-    assert_eq!(lines(&file.path), 2);
+    assert_eq!(lines(&file.path), 3);
 }
 
 /// Redactions at once are all in the file beside the data file, each line with the sum over the one before.

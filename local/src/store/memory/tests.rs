@@ -508,20 +508,24 @@ async fn a_redacted_text_is_nowhere_and_stays_so_after_an_older_copy_is_restored
 async fn a_sidecar_that_a_crash_cut_off_is_completed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("duet.db");
+    let sidecar = tombstones::sidecar(&path);
+    let mut before = String::new();
     let (env, _) = still();
     {
         let store = open(&path, &env, 0);
         let [anna, ..] = populate(&store, &env).await;
         let memories = Arc::clone(&store.memories);
         for text in ["one", "two"] {
+            before = std::fs::read_to_string(&sidecar).unwrap_or_default();
             let stored = memories.remember(&anna, fact(&env, text), None).await.unwrap();
             memories.redact(&anna, stored.id, env.id()).await.unwrap();
         }
     }
-    let sidecar = tombstones::sidecar(&path);
     let whole = std::fs::read_to_string(&sidecar).unwrap();
-    assert_eq!(whole.lines().count(), 2);
-    std::fs::write(&sidecar, &whole[..whole.len() - 30]).unwrap();
+    assert_eq!(whole.lines().count(), 3);
+    // Cut off in the append, before that was counted.
+    let cut = format!("{before}{}", &whole[before.len()..whole.len() - 30]);
+    std::fs::write(&sidecar, cut).unwrap();
     drop(open(&path, &env, 0));
     let mended = std::fs::read_to_string(&sidecar).unwrap();
     assert_eq!(mended, whole);

@@ -1,7 +1,8 @@
 //! The tombstones beside the data file: what must stay redacted, also when an older copy of the file is put back.
 //!
 //! One JSON object a line, ids only, followed by a sum under a key that is derived from the file's, over the line and the sum of the
-//! one before: a line that was changed, added or taken out is seen.
+//! one before: a line that was changed, added or taken out is seen. The first line counts the others and repeats the sum of the last,
+//! under a sum of its own: it is written over in place after each append, so that an end that was cut off is seen too.
 
 use std::{
     io::{Seek as _, SeekFrom, Write as _},
@@ -62,10 +63,15 @@ struct Content {
     entries: Vec<Entry>,
     /// The sum of the last line.
     last: String,
-    /// Bytes of whole lines.
+    /// Bytes of whole lines, the first included.
     whole: usize,
-    /// Whether the last of them lacks its line end.
-    open: bool,
+}
+
+/// The first line.
+fn head(key: &hmac::Key, count: usize, last: &str) -> String {
+    let text = format!("duet-tombstones {count:020} {last:0>64}");
+    let check = sum(key, "head", &text);
+    format!("{text}\t{check}\n")
 }
 
 fn sum(key: &hmac::Key, before: &str, json: &str) -> String {
@@ -75,35 +81,48 @@ fn sum(key: &hmac::Key, before: &str, json: &str) -> String {
     hex::encode(context.sign())
 }
 
-/// The lines up to the end, or the number of the first that was changed. A last line that a crash cut off is passed over: its
-/// redaction is in the data file, and is written again.
+/// The lines up to the end, or the number of the first that was changed or is missing. What a crash kept from being counted is taken
+/// where it is whole; a last line that it cut off is passed over: its redaction is in the data file, and is written again.
 fn parse(text: &[u8], key: &hmac::Key) -> Result<Content, usize> {
+    let mut lines = text.split_inclusive(|byte| *byte == b'\n');
+    let first = lines.next().and_then(|line| std::str::from_utf8(line).ok()).ok_or(1_usize)?;
+    let counted: usize = first.split(' ').nth(1).and_then(|count| count.parse().ok()).ok_or(1_usize)?;
     let mut content = Content {
         entries: Vec::new(),
         last: String::new(),
-        whole: 0,
-        open: false,
+        whole: first.len(),
     };
-    for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let ended = line.ends_with(b"\n");
+    let mut counts = first == head(key, 0, "");
+    for (line, number) in lines.zip(2_usize..) {
+        if !line.ends_with(b"\n") {
+            break;
+        }
         let found = std::str::from_utf8(line).ok().and_then(|line| {
             let (json, check) = line.trim_end_matches('\n').rsplit_once('\t')?;
             let expected = sum(key, &content.last, json);
             let entry = serde_json::from_str(json).ok()?;
             (check == expected).then_some((entry, expected))
         });
-        match found {
-            Some((entry, check)) => {
-                content.entries.push(entry);
-                content.last = check;
-                content.whole += line.len();
-                content.open = !ended;
-            }
-            None if ended => return Err(number + 1),
-            None => break,
+        let (entry, check) = found.ok_or(number)?;
+        content.entries.push(entry);
+        content.last = check;
+        content.whole += line.len();
+        if content.entries.len() == counted {
+            counts = first == head(key, counted, &content.last);
         }
     }
-    Ok(content)
+    match counts {
+        true => Ok(content),
+        // Either there are fewer than it says, or it does not say so.
+        false if content.entries.len() < counted && is_head(first, key) => Err(content.entries.len() + 2),
+        false => Err(1),
+    }
+}
+
+/// Whether a first line is one, whatever it counts.
+fn is_head(line: &str, key: &hmac::Key) -> bool {
+    let text = line.rsplit_once('\t').map_or("", |(text, _)| text);
+    format!("{text}\t{}\n", sum(key, "head", text)) == line
 }
 
 fn load(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
@@ -125,24 +144,35 @@ pub fn append(connector: &Connector, entries: &[Entry]) -> std::io::Result<()> {
     let _alone = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
     let (path, key) = (sidecar(connector.path()), connector.sums(LABEL));
     let found = load(&path)?;
-    let content = parse(found.as_deref().unwrap_or_default(), &key)
-        .map_err(|line| std::io::Error::other(format!("line {line} was changed")))?;
+    let empty = head(&key, 0, "");
+    let content = parse(found.as_deref().unwrap_or(empty.as_bytes()), &key)
+        .map_err(|line| std::io::Error::other(format!("line {line} was changed or is missing")))?;
     let mut lines = String::new();
-    if content.open {
-        lines.push('\n');
-    }
-    let mut last = content.last;
+    let (count, mut last) = (content.entries.len() + entries.len(), content.last);
     for entry in entries {
         let json = serde_json::to_string(entry)?;
         last = sum(&key, &last, &json);
         lines.push_str(&format!("{json}\t{last}\n"));
     }
-    let mut file = files::private().write(true).create(true).truncate(false).open(&path)?;
+    let head = head(&key, count, &last);
+    if found.is_none() {
+        // Whole from the beginning: an empty one, or half of one, is damaged.
+        let draft = files::beside(&path, ".new");
+        let mut file = files::private().write(true).create(true).truncate(true).open(&draft)?;
+        file.write_all(head.as_bytes())?;
+        file.write_all(lines.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &path)?;
+        return files::sync_folder(&path);
+    }
+    let mut file = files::private().write(true).open(&path)?;
     file.set_len(content.whole as u64)?;
     file.seek(SeekFrom::End(0))?;
     file.write_all(lines.as_bytes())?;
     file.sync_all()?;
-    if found.is_none() { files::sync_folder(&path) } else { Ok(()) }
+    file.rewind()?;
+    file.write_all(head.as_bytes())?;
+    file.sync_all()
 }
 
 /// All of them.
@@ -154,10 +184,11 @@ pub fn read(connector: &Connector) -> DbResult<Vec<Entry>> {
             path.display()
         ))
     })?;
-    let content = parse(&text.unwrap_or_default(), &connector.sums(LABEL)).map_err(|line| {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let content = parse(&text, &connector.sums(LABEL)).map_err(|line| {
         StoreError::unavailable(format!(
-            "The list of redactions `{}` was changed or is damaged (line {line}). Put back a copy of it. Without one, move it away: Duet \
-             writes it again from the data file, and only what an older data file has forgotten would come back.",
+            "The list of redactions `{}` was changed, cut off or is damaged (line {line}). Put back a copy of it. Without one, move it \
+             away: Duet writes it again from the data file, and only what an older data file has forgotten would come back.",
             path.display()
         ))
     })?;
@@ -197,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        /// A flipped bit is seen; only the last line's end may flip, which changes nothing that is read.
+        /// A flipped bit is seen, wherever it is.
         #[test]
         fn a_flipped_bit_is_seen(seed in any::<proptest::sample::Index>(), bit in 0_u8..8) {
             let folder = tempfile::tempdir().unwrap();
@@ -210,16 +241,24 @@ mod tests {
             let place = seed.index(bytes.len());
             bytes[place] ^= 1 << bit;
             std::fs::write(&path, &bytes).unwrap();
-            match read(&connector) {
-                Ok(found) => prop_assert!(place == bytes.len() - 1 && found.len() >= 2),
-                Err(error) => {
-                    let said = format!("{error:?}");
-                    prop_assert!(said.contains("line"), "{}", said);
-                }
-            }
+            let said = format!("{:?}", read(&connector).map(|found| found.len()));
+            prop_assert!(said.contains("line"), "{}", said);
         }
 
-        /// Wherever a crash cuts the last line off, what was whole stays and what is appended follows.
+        /// Wherever the end is cut off, it is seen.
+        #[test]
+        fn an_end_that_is_cut_off_is_seen(seed in any::<proptest::sample::Index>()) {
+            let folder = tempfile::tempdir().unwrap();
+            let connector = Connector::new(folder.path().join("duet.db"), FileKey::new([1; 32]));
+            append(&connector, &tombstones(3)).unwrap();
+            let path = sidecar(connector.path());
+            let bytes = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &bytes[..seed.index(bytes.len())]).unwrap();
+            prop_assert!(read(&connector).is_err());
+            prop_assert!(append(&connector, &tombstones(1)).is_err());
+        }
+
+        /// Wherever a crash cuts off a line that is not counted yet, what was whole stays and what is appended follows.
         #[test]
         fn a_line_that_is_cut_off_is_written_again(seed in any::<proptest::sample::Index>()) {
             let folder = tempfile::tempdir().unwrap();
@@ -227,11 +266,11 @@ mod tests {
             let all = tombstones(3);
             append(&connector, &all[..1]).unwrap();
             let path = sidecar(connector.path());
-            let first = std::fs::read(&path).unwrap().len();
+            let before = std::fs::read(&path).unwrap();
             append(&connector, &all[1..2]).unwrap();
             let bytes = std::fs::read(&path).unwrap();
-            let cut = first + seed.index(bytes.len() - first);
-            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let cut = before.len() + seed.index(bytes.len() - before.len() + 1);
+            std::fs::write(&path, [&before, &bytes[before.len()..cut]].concat()).unwrap();
             let kept = read(&connector).unwrap().len();
             append(&connector, &all[2..]).unwrap();
             let found = read(&connector).unwrap();
