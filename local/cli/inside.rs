@@ -121,7 +121,8 @@ fn exit_of(error: &OpenError) -> Exit {
         | OpenError::Behind { .. }
         | OpenError::OlderSchema { .. }
         | OpenError::DiskFull(_)
-        | OpenError::Disk(_) => Exit::Unavailable,
+        | OpenError::Disk(_)
+        | OpenError::Moved(_) => Exit::Unavailable,
         _ => Exit::Failed,
     }
 }

@@ -8,16 +8,28 @@ use super::{
     inside,
     output::Output,
 };
-use crate::store::{Gap, LocalStore, Salvaged};
+use crate::store::{Dropped, Gap, LocalStore, Salvaged};
 
 /// Copies what can be read into a new file, and lists what cannot.
 pub fn salvage(settings: &Settings, output: Output, into: &Path) -> Outcome {
     let (options, _) = inside::options(settings)?;
     let salvaged = LocalStore::salvage(&options, into).map_err(inside::OpenFailure::from)?;
     if output.json {
-        return output.value(&salvaged);
+        output.value(&salvaged)?;
+    } else {
+        list(output, &salvaged)?;
     }
-    list(output, &salvaged)?;
+    if !salvaged.owned && !salvaged.is_whole() {
+        return Err(Failure::failed(format!(
+            "{} has what could be read of {}, but nobody can sign in to it: no owner's account or membership was left. Restore a backup to \
+             go on. The rows are all there, under the same key, for somebody who reads the file with SQLCipher.",
+            into.display(),
+            settings.data.display()
+        )));
+    }
+    if output.json {
+        return Ok(());
+    }
     output.say(&format!(
         "{} has what could be read of {}, under the same key. Look at it with `duet --data {} doctor --deep`; to go on with it, put it in \
          the place of the damaged file, and keep that one apart.",
@@ -41,6 +53,11 @@ fn list(output: Output, salvaged: &Salvaged) -> Outcome {
             };
             output.line(&format!("unreadable  {} ({} rows copied): {stretch}", table.name, table.rows))?;
         }
+    }
+    for Dropped { table, rows } in &salvaged.dropped {
+        output.line(&format!(
+            "left out    {rows} rows of {table}: they refer to rows that are lost"
+        ))?;
     }
     match salvaged.dangling {
         0 => Ok(()),

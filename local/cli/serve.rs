@@ -32,7 +32,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(250);
     duet serve --bind 127.0.0.1:0              any free port\n  \
     duet serve --bind 0.0.0.0:7717             reachable from the network\n\n\
     The address, and for a fresh installation the link with the one-time setup token, go to the standard output; logs go to \
-    the standard error. SIGTERM or Ctrl-C ends it in an orderly way with exit code 0.")]
+    the standard error. SIGTERM or Ctrl-C ends it in an orderly way: with exit code 0, all changes are in the data file; with 5, the newest are still \
+    in its log (`-wal`).")]
 pub struct ServeArgs {
     /// Address and port to listen on (default: 127.0.0.1:7717, this machine only)
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -82,8 +83,9 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     let router = duet_api::router::router(inside.state.clone(), web.map(duet_api::web::WebAssets::router));
     duet_api::serve(listener, router, inside.state.clone(), stop).await;
     keeper.stop(&inside).await;
+    let store = inside.store();
     inside.close().await;
-    Ok(())
+    stored(store.close().await)
 }
 
 /// Opens the file; a command that has it for a moment is waited for.

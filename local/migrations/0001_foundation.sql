@@ -11,11 +11,13 @@ CREATE TABLE installation (
 INSERT INTO installation (id) VALUES (1);
 
 -- What the mark beside the file is compared with: how often the writer has committed, and whether it has closed the file in an
--- orderly way since. A file that has counted less than its mark has lost commits that were acknowledged.
+-- orderly way since. A file that has counted less than its mark has lost commits that were acknowledged. `base` is what the file has
+-- counted at least without its log: an older one is not what the log belongs to.
 CREATE TABLE file_state (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
     file    BLOB NOT NULL CHECK (length(file) = 16), -- which file the mark belongs to
     commits INTEGER NOT NULL DEFAULT 0,
+    base    INTEGER NOT NULL DEFAULT 0,
     closed  INTEGER NOT NULL DEFAULT 1 CHECK (closed IN (0, 1))
 ) STRICT;
 INSERT INTO file_state (id, file) VALUES (1, randomblob(16));

@@ -232,6 +232,12 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
         reason: error.to_string(),
     };
     let mut file = fs::File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(KeyError::Unreadable {
+            path: path.to_owned(),
+            reason: "it is a folder".to_owned(),
+        });
+    }
     if files::readable_by_others(&file).map_err(unreadable)? {
         return Err(KeyError::Exposed(path.to_owned()));
     }

@@ -96,7 +96,7 @@ fn records(action: AuthAction<'_>) -> bool {
         AuthAction::Update {
             table_name: "file_state",
             column_name,
-        } => ["commits", "closed"].contains(&column_name),
+        } => ["commits", "base", "closed"].contains(&column_name),
         AuthAction::Update { table_name, .. } => table_name == "audit_head",
         _ => false,
     }

@@ -1,9 +1,10 @@
 //! How a connection is made: key first, then proof that the cipher is at work, then the settings that all share.
 
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     sync::{
-        Arc, Once,
+        Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,7 +14,7 @@ use ring::hmac;
 use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 use zeroize::Zeroizing;
 
-use super::{acting, authorizer, db::Db, error::DbError, open::OpenError};
+use super::{acting, authorizer, db::Db, error::DbError, lock::Identity, mark, open::OpenError};
 use crate::{files, key::FileKey};
 
 /// Page size of new files: vectors of 1,536 single-precision numbers fit without overflow chains getting long.
@@ -24,8 +25,18 @@ pub const PAGE_SIZE: u32 = 8192;
 /// went there). Whoever opens the file by other means says this after the key.
 pub const CIPHER_SETTINGS: &str = "PRAGMA cipher_page_size = 8192; PRAGMA cipher_hmac_algorithm = HMAC_SHA256;";
 
-/// The log goes into the file after a megabyte: what is only in the log is what a damaged log can lose.
-const CHECKPOINT: &str = "PRAGMA wal_autocheckpoint = 128";
+/// The log goes into the file after so many pages, a megabyte: what is only in the log is what a damaged log can lose.
+const DUE: i32 = 128;
+
+thread_local! {
+    /// How many pages the log held after the last commit of this thread.
+    static LOGGED: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Whether the log, as the last commit of this thread left it, should go into the file.
+pub fn log_is_due() -> bool {
+    LOGGED.get() >= DUE
+}
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +59,10 @@ pub struct Connector {
     key: FileKey,
     /// Whether the file cannot change while it is open: it is read without locks and without a log.
     immutable: bool,
+    /// Which file this process has locked; unknown before.
+    locked: OnceLock<Identity>,
+    /// Held while commits are made and marked, or the log is emptied: between a commit and its mark the log has to stay.
+    turn: Mutex<()>,
     /// How many checkpoints were asked for, and up to which of them the log has been emptied.
     asked: AtomicU64,
     emptied: AtomicU64,
@@ -60,6 +75,8 @@ impl Connector {
             path,
             key,
             immutable: false,
+            locked: OnceLock::new(),
+            turn: Mutex::new(()),
             asked: AtomicU64::new(0),
             emptied: AtomicU64::new(0),
         }
@@ -83,6 +100,39 @@ impl Connector {
         &self.key
     }
 
+    /// Remembers which file this process has locked.
+    pub fn watch(&self, locked: Identity) {
+        // The first stays: there is one lock, of one file.
+        let _ = self.locked.set(locked);
+    }
+
+    /// Whether the path still leads to the file that was locked.
+    pub fn is_in_place(&self) -> bool {
+        self.locked
+            .get()
+            .is_none_or(|locked| Identity::at(&self.path).is_ok_and(|found| found == *locked))
+    }
+
+    /// The turn to commit, or to empty the log.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a connection go at the end. Where the path leads elsewhere by now, the log stays as it is: it belongs to what was moved.
+    pub fn let_go(&self, conn: Connection) {
+        if !self.is_in_place()
+            && let Err(error) = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        {
+            tracing::warn!(%error, "the log of the data file could not be kept");
+        }
+        drop(conn);
+    }
+
+    /// A reader of the file as it is without its log.
+    pub fn without_log(&self) -> Result<Connection, OpenError> {
+        Self::immutable(self.path.clone(), self.key.clone()).connect(Access::Read)
+    }
+
     /// A key for the check sums of a file that lies beside the data file.
     pub fn sums(&self, label: &str) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &*derive_key(self.key.bytes(), label))
@@ -101,6 +151,9 @@ impl Connector {
 
     fn opened(&self, access: Access, keep_log: bool) -> Result<Connection, OpenError> {
         register_vectors();
+        if !self.is_in_place() {
+            return Err(OpenError::Moved(self.path.clone()));
+        }
         let conn = match self.immutable {
             false => Connection::open_with_flags(
                 &self.path,
@@ -132,6 +185,8 @@ impl Connector {
             let conn = connector
                 .connect(Access::Write)
                 .map_err(|error| StoreError::unavailable(error.to_string()))?;
+            let _turn = connector.turn();
+            mark::flush(connector.path());
             Ok(empty_log(&conn)?)
         })
         .await;
@@ -191,7 +246,11 @@ impl Connector {
             Access::Write | Access::AgentWrite => {
                 quiet(conn, "PRAGMA journal_mode = WAL");
                 quiet(conn, "PRAGMA journal_size_limit = 67108864");
-                quiet(conn, CHECKPOINT);
+                // Instead of SQLite's own way to do it: the writer has to know when everything is in the file.
+                conn.wal_hook(Some(|_, pages| {
+                    LOGGED.set(pages);
+                    Ok(())
+                }));
             }
             Access::Read | Access::AgentRead | Access::Salvage => conn.execute_batch("PRAGMA query_only = ON")?,
         }

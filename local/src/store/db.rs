@@ -132,6 +132,14 @@ impl Db {
             .await
     }
 
+    /// Puts the log into the file.
+    pub async fn close(&self) -> StoreResult<()> {
+        match &self.parts.writer {
+            Some(writer) => writer.close().await,
+            None => Ok(()),
+        }
+    }
+
     fn writer(&self) -> StoreResult<&Writer> {
         self.parts.writer.as_ref().ok_or_else(read_only)
     }

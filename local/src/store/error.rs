@@ -101,6 +101,10 @@ fn spoils(code: ErrorCode) -> bool {
     )
 }
 
+/// What is said when the file is not where it was.
+pub const MOVED: &str =
+    "The data file was moved away or replaced while Duet was using it; nothing was written. Put it back, or stop Duet.";
+
 /// Maps an error of SQLite to what the caller can do about it.
 pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
     let rusqlite::Error::SqliteFailure(failure, message) = error else {
@@ -112,6 +116,7 @@ pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
     }
     let message = message.as_deref().unwrap_or_default();
     match failure.code {
+        _ if failure.extended_code == ffi::SQLITE_READONLY_DBMOVED => StoreError::unavailable(MOVED),
         ErrorCode::DiskFull => StoreError::unavailable("The disk is full; nothing was written. Free some space and try again."),
         ErrorCode::SystemIoFailure => StoreError::unavailable(
             "The data file cannot be read or written (an I/O error); nothing was changed. Check the disk, or whether it is full.",

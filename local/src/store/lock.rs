@@ -10,6 +10,28 @@ use std::{
 use super::open::OpenError;
 use crate::files;
 
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity(#[cfg(unix)] u64, #[cfg(unix)] u64);
+
+impl Identity {
+    /// That of the file to which the path leads now.
+    pub fn at(path: &Path) -> std::io::Result<Self> {
+        Ok(Self::of(&std::fs::metadata(path)?))
+    }
+
+    #[cfg(unix)]
+    fn of(found: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self(found.dev(), found.ino())
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &std::fs::Metadata) -> Self {
+        Self()
+    }
+}
+
 /// Holds the data file for this process until it is dropped. It has to outlive every connection: closing any descriptor of a file
 /// takes away the locks that SQLite has on it.
 #[derive(Debug)]
@@ -22,7 +44,7 @@ impl FileLock {
     /// Takes the lock beside `path`, or says who has it.
     pub fn take(path: &Path) -> Result<Self, OpenError> {
         let beside = files::beside(path, ".lock");
-        let failed = |error: std::io::Error| OpenError::from_io(path, &error);
+        let failed = |error: std::io::Error| OpenError::from_io(&beside, &error);
         let mut file = files::private()
             .read(true)
             .write(true)
@@ -68,11 +90,13 @@ impl FileLock {
     }
 
     /// Takes the lock on the file itself, which is there by now, and refuses a file that has a second name: SQLite keeps the log
-    /// beside the name that it was given, so that each name would have its own.
-    pub fn hold(&mut self, path: &Path) -> Result<(), OpenError> {
+    /// beside the name that it was given, so that each name would have its own. Returns which file it is.
+    pub fn hold(&mut self, path: &Path) -> Result<Identity, OpenError> {
         let failed = |error: std::io::Error| OpenError::from_io(path, &error);
         let file = File::options().read(true).write(true).open(path).map_err(failed)?;
-        self.keep(path, file, itself::Lock::Exclusive)
+        let identity = Identity::of(&file.metadata().map_err(failed)?);
+        self.keep(path, file, itself::Lock::Exclusive)?;
+        Ok(identity)
     }
 
     fn keep(&mut self, path: &Path, file: File, kind: itself::Lock) -> Result<(), OpenError> {

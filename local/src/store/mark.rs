@@ -5,7 +5,10 @@
 //! has lost something. The mark is not flushed each time: after a power cut it may lag behind, never be ahead.
 //!
 //! Without its mark, as after a copy of the data file alone, the file knows at least whether it was closed in an orderly way. If not,
-//! it needs a log.
+//! it needs a log. So does a file in use that has counted more than its mark: the mark is flushed before the log is emptied.
+//!
+//! SQLite puts a log into whatever file stands beside it. So each commit also says what the file has counted by itself at least
+//! (`base`): the file that the log belongs to has counted no less without it.
 
 use std::{
     fs::File,
@@ -23,7 +26,7 @@ use rusqlite::{Connection, config::DbConfig};
 use super::{
     audit::{self, Who},
     authorizer,
-    connect::Connector,
+    connect::{self, Connector},
     open::OpenError,
     rows::{count_at, id, int},
 };
@@ -51,17 +54,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// What the open file says of itself now.
-    fn of(conn: &Connection, at: Timestamp) -> rusqlite::Result<(Self, bool)> {
+    /// What the open file says of itself now; whether it is closed, and what it has counted at least without its log.
+    fn of(conn: &Connection, at: Timestamp) -> rusqlite::Result<(Self, bool, u64)> {
         let entries = entries(conn)?;
-        conn.query_row("SELECT file, commits, closed FROM file_state WHERE id = 1", [], |row| {
+        conn.query_row("SELECT file, commits, closed, base FROM file_state WHERE id = 1", [], |row| {
             let record = Self {
                 file: row.get(0)?,
                 commits: count_at(row, 1)?,
                 entries,
                 at,
             };
-            Ok((record, row.get(2)?))
+            Ok((record, row.get(2)?, count_at(row, 3)?))
         })
     }
 
@@ -124,10 +127,34 @@ impl std::fmt::Display for Loss {
     }
 }
 
+/// Which file it is without its log, and what it has counted.
+pub struct Alone {
+    file: [u8; 16],
+    commits: u64,
+}
+
+impl Alone {
+    /// What the file says without its log; none where that cannot be read, as while the log was going into it.
+    pub fn of(connector: &Connector) -> Option<Self> {
+        let conn = connector.without_log().ok()?;
+        // What is compared has to be read with the log as well: a bad page of the file is not the log's fault.
+        entries(&conn).ok()?;
+        let asked = conn.query_row("SELECT file, commits FROM file_state WHERE id = 1", [], |row| {
+            Ok(Self {
+                file: row.get(0)?,
+                commits: count_at(row, 1)?,
+            })
+        });
+        asked.ok()
+    }
+}
+
 /// How the file stands to its mark.
 pub struct Standing {
     now: Record,
     closed: bool,
+    base: u64,
+    had_log: bool,
     mark: Option<Record>,
     /// What is missing.
     pub loss: Option<Loss>,
@@ -137,8 +164,9 @@ impl Standing {
     /// Compares the open file with its mark; `had_log` says whether there was a log before it was opened.
     pub fn of(connector: &Connector, conn: &Connection, had_log: bool, env: &Env) -> Result<Self, OpenError> {
         let path = connector.path();
-        let (now, closed) = Record::of(conn, env.now()).map_err(|error| OpenError::from_sqlite(path, error))?;
-        let found = read(&self::path(path), &connector.sums(LABEL)).map_err(|error| OpenError::from_io(path, &error))?;
+        let (now, closed, base) = Record::of(conn, env.now()).map_err(|error| OpenError::from_sqlite(path, error))?;
+        let beside = self::path(path);
+        let found = read(&beside, &connector.sums(LABEL)).map_err(|error| OpenError::from_io(&beside, &error))?;
         // Another file may have stood under this name; its mark says nothing about this one.
         let mark = found.filter(|mark| mark.file == now.file);
         let loss = match &mark {
@@ -147,14 +175,32 @@ impl Standing {
                 entries: mark.entries.saturating_sub(now.entries),
                 last: Some(mark.at),
             }),
-            None if !closed && !had_log => Some(Loss {
+            // Nor does it have the log that it needs when it is ahead of its mark.
+            mark if !closed && !had_log && mark.as_ref().is_none_or(|mark| mark.commits < now.commits) => Some(Loss {
                 commits: None,
                 entries: 0,
                 last: None,
             }),
             _ => None,
         };
-        Ok(Self { now, closed, mark, loss })
+        Ok(Self {
+            now,
+            closed,
+            base: if had_log { base } else { now.commits },
+            had_log,
+            mark,
+            loss,
+        })
+    }
+
+    /// Whether the log is not that of the file, which says this without it.
+    pub fn is_foreign_to(&self, alone: &Alone) -> bool {
+        alone.file != self.now.file || alone.commits < self.base
+    }
+
+    /// Whether there was a log when the file was opened.
+    pub fn had_log(&self) -> bool {
+        self.had_log
     }
 
     /// Goes on from here: the writer's mark.
@@ -169,9 +215,11 @@ impl Standing {
             .inspect_err(|error| tracing::warn!(%error, "the mark beside the data file cannot be written: a log that gets lost would not be noticed"));
         Mark {
             file: file.ok(),
+            log: files::beside(connector.path(), "-wal"),
             key: connector.sums(LABEL),
             env: env.clone(),
             last: Record { commits, ..self.now },
+            base: self.base,
             closed: self.closed,
             told: !self.closed,
         }
@@ -185,6 +233,7 @@ impl Standing {
         };
         let mut mark = self.mark(connector, env);
         let transaction = conn.transaction().map_err(failed)?;
+        mark.look();
         let details = serde_json::json!({"commits": loss.commits, "entries": loss.entries, "last": loss.last});
         for (workspace, owner) in owners(&transaction).map_err(failed)? {
             let entry = audit::done("file.loss_accepted", "file".to_owned(), details.clone());
@@ -194,7 +243,7 @@ impl Standing {
         let record = mark.count(&transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         mark.set(record, &conn);
-        mark.close(&conn);
+        mark.close(&conn).map_err(failed)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
             .map_err(failed)?;
         Ok(Some(loss))
@@ -222,12 +271,27 @@ fn read(path: &Path, key: &hmac::Key) -> io::Result<Option<Record>> {
     Ok(found.max_by_key(|record| record.commits))
 }
 
+/// Flushes the mark of the data file at `database`, before somebody else than the writer empties the log.
+pub fn flush(database: &Path) {
+    let flushed = File::options()
+        .write(true)
+        .open(path(database))
+        .and_then(|file| file.sync_data());
+    if let Err(error) = flushed {
+        tracing::warn!(%error, "the mark beside the data file could not be flushed");
+    }
+}
+
 /// The writer's hand on the mark.
 pub struct Mark {
     file: Option<File>,
+    /// The log of the data file.
+    log: PathBuf,
     key: hmac::Key,
     env: Env,
     last: Record,
+    /// What the file has counted at least without its log.
+    base: u64,
     /// Whether the file, with its log, says that it is closed.
     closed: bool,
     /// Whether the file says without its log that it is in use.
@@ -235,6 +299,14 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Sees whether the log is empty, and the file therefore has everything by itself. Within a transaction, so that nobody empties it
+    /// meanwhile, and before that writes.
+    pub fn look(&mut self) {
+        if files::has_content(&self.log).is_ok_and(|content| !content) {
+            self.base = self.last.commits;
+        }
+    }
+
     /// Counts a commit within it.
     pub fn count(&self, conn: &Connection) -> rusqlite::Result<Record> {
         self.step(conn, false)
@@ -245,8 +317,8 @@ impl Mark {
         // Not cached: the connection of agents must not keep these statements.
         authorizer::recording(|| {
             conn.execute(
-                "UPDATE file_state SET commits = ?1, closed = ?2 WHERE id = 1",
-                (int(commits), closed),
+                "UPDATE file_state SET commits = ?1, base = ?2, closed = ?3 WHERE id = 1",
+                (int(commits), int(self.base), closed),
             )?;
             Ok(Record {
                 commits,
@@ -262,36 +334,51 @@ impl Mark {
         self.last = record;
         self.closed = false;
         self.write();
-        if !self.told {
+        if !self.told || connect::log_is_due() {
+            self.flush();
             let all = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
                 Ok(row.get::<_, i64>(0)? == 0 && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
             });
             // When a reader or a full disk is in the way, the next commit tries again.
-            self.told = all.unwrap_or(false);
+            if all.unwrap_or(false) {
+                self.told = true;
+                self.base = self.last.commits;
+            }
         }
     }
 
     /// Says in the file that it is closed in an orderly way; afterwards the log may go.
-    pub fn close(&mut self, conn: &Connection) {
+    pub fn close(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         if self.closed {
-            return;
+            return Ok(());
         }
-        let step = || {
-            conn.execute_batch("BEGIN IMMEDIATE")?;
-            let record = self.step(conn, true)?;
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        self.look();
+        let step = self.step(conn, true).and_then(|record| {
             conn.execute_batch("COMMIT")?;
-            Ok::<_, rusqlite::Error>(record)
-        };
-        match step() {
-            Ok(record) => {
-                self.last = record;
-                self.closed = true;
-                self.write();
-                if let Some(Err(error)) = self.file.as_ref().map(File::sync_data) {
-                    tracing::warn!(%error, "the mark beside the data file could not be flushed");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the data file could not be marked as closed"),
+            Ok(record)
+        });
+        if step.is_err() && !conn.is_autocommit() {
+            // The first error is the one to tell.
+            let _ = conn.execute_batch("ROLLBACK");
+        }
+        self.last = step?;
+        self.closed = true;
+        self.told = false;
+        self.write();
+        self.flush();
+        Ok(())
+    }
+
+    /// Makes sure that the mark is as new as the file, before the log is emptied.
+    pub fn write_through(&mut self) {
+        self.write();
+        self.flush();
+    }
+
+    fn flush(&self) {
+        if let Some(Err(error)) = self.file.as_ref().map(File::sync_data) {
+            tracing::warn!(%error, "the mark beside the data file could not be flushed");
         }
     }
 

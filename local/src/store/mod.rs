@@ -68,7 +68,7 @@ pub use self::{
     connect::CIPHER_SETTINGS,
     mark::Loss,
     open::{OpenError, OpenOptions},
-    salvage::{Gap, Salvaged},
+    salvage::{Dropped, Gap, Salvaged},
 };
 use crate::files;
 
@@ -179,6 +179,12 @@ impl LocalStore {
     /// Whether the file can be written to.
     pub fn can_write(&self) -> bool {
         self.db.can_write()
+    }
+
+    /// Puts the log into the file and marks it as closed. What is written later opens it again. Without it, the same is tried when the
+    /// last store is dropped, where nobody hears how it went.
+    pub async fn close(&self) -> StoreResult<()> {
+        self.db.close().await
     }
 
     /// All stores on this file. They keep it open.

@@ -13,7 +13,7 @@ use super::{
     connect::{self, Access, Connector, PAGE_SIZE},
     error::DbError,
     lock::FileLock,
-    mark::{Loss, Mark, Standing},
+    mark::{self, Alone, Loss, Mark, Standing},
     memory, schema,
 };
 use crate::{files, key::FileKey};
@@ -76,6 +76,38 @@ pub enum OpenError {
         /// The log.
         log: PathBuf,
     },
+    /// The file has gone and what belongs to it has not.
+    #[error(
+        "{path} is not there, but {beside}, which belongs to it, is. Put the file back; or, to begin with an empty file, move everything \
+         away that is called `{name}.…`.", name = .path.file_name().unwrap_or_default().display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        beside: PathBuf,
+    },
+    /// The log is not that of the file.
+    #[error(
+        "The log {log} belongs to another (newer) state of {path}, or to another file, and would destroy this one. Nothing was changed. \
+         Put the file back that the log belongs to; or, to go on with this one, move the log away, and `{name}-shm` with it.",
+        name = .path.file_name().unwrap_or_default().display()
+    )]
+    OtherLog {
+        /// The file.
+        path: PathBuf,
+        /// The log.
+        log: PathBuf,
+    },
+    /// The file is not where it was when it was opened.
+    #[error("{0} was moved away or replaced while Duet was using it. Put it back, or stop Duet.")]
+    Moved(PathBuf),
+    /// The pages are lost that say what is where.
+    #[error(
+        "{0} has lost its table of contents: the pages that say where everything is fail their check, and nothing behind them can be \
+         found. Restore the newest backup."
+    )]
+    Unlisted(PathBuf),
     /// Changes that were acknowledged are not there.
     #[error(
         "{path} is not as Duet left it: {loss}. Its log (`-wal`) is damaged or gone, or an older copy stands in its place. Put back the \
@@ -167,7 +199,7 @@ pub enum OpenError {
     )]
     Disk(PathBuf),
     /// Anything else.
-    #[error("{path} could not be opened: {reason}. Run `duet doctor`.")]
+    #[error("{path} could not be opened: {}. Run `duet doctor`.", .reason.trim_end_matches('.'))]
     Other {
         /// The file.
         path: PathBuf,
@@ -193,7 +225,8 @@ impl OpenError {
         };
         match failure.code {
             ErrorCode::NotADatabase => Self::WrongKey(path),
-            ErrorCode::DatabaseCorrupt => Self::Damaged(path),
+            // The second is what SQLCipher makes of a bad page among those that say what is where.
+            ErrorCode::DatabaseCorrupt | ErrorCode::OutOfMemory => Self::Damaged(path),
             ErrorCode::DiskFull => Self::DiskFull(path),
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::InUse { path, pid: None },
             ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
@@ -251,23 +284,22 @@ pub(super) fn open(connector: &Connector, lock: &mut FileLock, env: &Env) -> Res
             loss,
         });
     }
-    schema::migrate(path, &mut conn)?;
     // From here on the log may go into the file.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(|error| OpenError::from_sqlite(path, error))?;
-    if !is_in_pages(
-        std::fs::metadata(path)
-            .map_err(|error| OpenError::from_io(path, &error))?
-            .len(),
-    ) {
-        // A checkpoint that a full disk cut off. When there is still no space, a later one completes the page.
+    let had_log = standing.had_log();
+    let mut mark = standing.mark(connector, env);
+    if had_log {
+        // What a run that was cut off left, maybe in the middle of a page. When there is no space, a later checkpoint does it.
+        mark.write_through();
         match connect::empty_log(&conn) {
             Ok(true) => {}
-            Ok(false) => tracing::debug!("the last page of the data file is completed later: the log is in use"),
-            Err(error) => tracing::warn!(%error, "the last page of the data file is completed later"),
+            Ok(false) => tracing::debug!("the log goes into the data file later: it is in use"),
+            Err(error) => tracing::warn!(%error, "the log goes into the data file later"),
         }
     }
-    Ok((conn, standing.mark(connector, env)))
+    schema::migrate(path, &mut conn)?;
+    Ok((conn, mark))
 }
 
 /// Opens a file that is there, without changing it or its log, and compares it with its mark.
@@ -278,7 +310,7 @@ pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> 
     if !found.is_file() {
         return Err(OpenError::Truncated(path.to_owned()));
     }
-    lock.hold(path)?;
+    connector.watch(lock.hold(path)?);
     // SQLite would read without them, and refuse the first write with a word about the file.
     if let Some((path, reason)) = files::blocked_beside(path, &["-wal", "-shm"]) {
         return Err(OpenError::NotWritable { path, reason });
@@ -287,6 +319,21 @@ pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> 
     // An empty one, which SQLite makes when it opens the file, is none.
     let had_log = files::has_content(&log).map_err(failed)?;
     inspect(path, found.len(), had_log)?;
+    let alone = if had_log { Alone::of(connector) } else { None };
+    let other_log = || OpenError::OtherLog {
+        path: path.to_owned(),
+        log,
+    };
+    match (look(connector, had_log, env), alone) {
+        (Ok((_, standing)), Some(alone)) if standing.is_foreign_to(&alone) => Err(other_log()),
+        // The file can be read without its log and not with it: what is in there was not written for it.
+        (Err(OpenError::WrongKey(_) | OpenError::Damaged(_)), Some(_)) => Err(other_log()),
+        (looked, _) => looked,
+    }
+}
+
+fn look(connector: &Connector, had_log: bool, env: &Env) -> Result<(Connection, Standing), OpenError> {
+    let path = connector.path();
     let conn = connector.connect_keeping_log(Access::Write)?;
     schema::check_parts(&conn)?;
     schema::check_owner(path, &conn)?;
@@ -348,8 +395,8 @@ pub(super) fn examine_to_read(connector: &Connector, env: &Env) -> Result<(), Op
     }
 }
 
-/// Whether there is no file yet. One that has gone while its log is still there is not missing but lost: a new file would take the
-/// name that the log belongs to.
+/// Whether there is no file yet. One that has gone while its log, its mark or its redactions are still there is not missing but lost: a
+/// new file would take the name that they belong to.
 pub(super) fn is_missing(path: &Path) -> Result<bool, OpenError> {
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
     if path.try_exists().map_err(failed)? {
@@ -361,6 +408,14 @@ pub(super) fn is_missing(path: &Path) -> Result<bool, OpenError> {
             return Err(OpenError::LogWithoutFile {
                 path: path.to_owned(),
                 log,
+            });
+        }
+    }
+    for beside in [mark::path(path), memory::tombstones_beside(path)] {
+        if files::has_content(&beside).map_err(failed)? {
+            return Err(OpenError::Gone {
+                path: path.to_owned(),
+                beside,
             });
         }
     }

@@ -79,6 +79,9 @@ impl Readers {
                                 Err(_) => break,
                             }
                         }
+                        for conn in [pair.person.take(), pair.agent.take()].into_iter().flatten() {
+                            pair.connector.let_go(conn);
+                        }
                     })
             })
             .collect::<Result<Vec<_>, _>>()?;

@@ -76,6 +76,7 @@ pub fn start(
                 }
             }
         }
+        connector.let_go(conn);
     });
     started.map_err(|error| OpenError::from_io(&path, &error))
 }

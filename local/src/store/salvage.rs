@@ -4,7 +4,10 @@
 //! first key behind the page is looked for, in steps that double and are then halved: pages that are whole are read whole. What is
 //! derived from other rows is made again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{
     Connection, params_from_iter,
@@ -14,7 +17,7 @@ use rusqlite::{
 use super::{
     OpenOptions,
     audit::{self, Who},
-    connect::{Access, Connector},
+    connect::{self, Access, Connector},
     error::DbError,
     lock::FileLock,
     mark, memory,
@@ -29,8 +32,21 @@ use crate::files;
 pub struct Salvaged {
     /// Table by table, those with gaps and those without.
     pub tables: Vec<SalvagedTable>,
-    /// Rows that refer to rows which are lost.
+    /// Rows that were left out because they refer to rows which are lost.
+    pub dropped: Vec<Dropped>,
+    /// Rows that refer to rows which are lost, and were kept all the same: where nobody can sign in, the new file is there to be read.
     pub dangling: u64,
+    /// Whether somebody who owns a workspace can sign in.
+    pub owned: bool,
+}
+
+/// Rows of one table that were left out.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Dropped {
+    /// Its name.
+    pub table: String,
+    /// How many.
+    pub rows: u64,
 }
 
 /// What was copied of one table.
@@ -56,7 +72,7 @@ pub struct Gap {
 impl Salvaged {
     /// Whether everything could be read.
     pub fn is_whole(&self) -> bool {
-        self.dangling == 0 && self.tables.iter().all(|table| table.gaps.is_empty())
+        self.dangling == 0 && self.dropped.is_empty() && self.tables.iter().all(|table| table.gaps.is_empty())
     }
 }
 
@@ -66,31 +82,82 @@ const NOT_COPIED: &[&str] = &["file_state"];
 /// See [`super::LocalStore::salvage`].
 pub fn salvage(options: &OpenOptions, into: &Path) -> Result<Salvaged, OpenError> {
     let path = open::resolve(&options.path)?;
-    let mut lock = FileLock::take(&path)?;
-    lock.hold(&path)?;
+    let (_lock, connector) = lock(&path, options)?;
     let into = open::resolve(into)?;
-    if into.try_exists().map_err(|error| OpenError::from_io(&into, &error))? || !open::is_missing(&into)? {
-        return Err(OpenError::NotWritable {
-            path: into,
-            reason: "there is a file of that name already".into(),
+    for taken in [into.clone(), wrapped_key(&into)] {
+        if taken.try_exists().map_err(|error| OpenError::from_io(&taken, &error))? {
+            return Err(OpenError::NotWritable {
+                path: taken,
+                reason: "there is a file of that name already".into(),
+            });
+        }
+    }
+    open::is_missing(&into)?;
+    let mut source = Source::open(connector)?;
+    let _target_lock = FileLock::take(&into)?;
+    // Under another name until it is whole.
+    let draft = files::beside(&into, ".draft");
+    clear(&draft)?;
+    let made = fill(&mut source, &draft, options).and_then(|salvaged| {
+        for beside in [memory::tombstones_beside, wrapped_key] {
+            copy_beside(&beside(&path), &beside(&into)).map_err(|error| OpenError::from_io(&beside(&into), &error))?;
+        }
+        std::fs::rename(&draft, &into)
+            .and_then(|()| files::sync_folder(&into))
+            .map_err(|error| OpenError::from_io(&into, &error))?;
+        Ok(salvaged)
+    });
+    if made.is_err() {
+        // The first error is the one to tell.
+        let _ = clear(&draft);
+    }
+    made
+}
+
+/// Keeps others out of the damaged file, as far as this process may write to it, and makes the connector that reads it.
+fn lock(path: &Path, options: &OpenOptions) -> Result<(FileLock, Connector), OpenError> {
+    let key = options.key.clone();
+    if files::unwritable(path).is_none() {
+        let mut lock = FileLock::take(path)?;
+        lock.hold(path)?;
+        return Ok((lock, Connector::new(path.to_owned(), key)));
+    }
+    let lock = FileLock::share(path)?;
+    let log = files::beside(path, "-wal");
+    if files::has_content(&log).map_err(|error| OpenError::from_io(&log, &error))? {
+        return Err(OpenError::Behind {
+            path: path.to_owned(),
+            beside: log,
+            what: "the newest changes",
         });
     }
-    let mut source = Source::open(Connector::new(path.clone(), options.key.clone()))?;
-    let target = Connector::new(into.clone(), options.key.clone());
-    let _target_lock = FileLock::take(&into)?;
-    open::create(&target)?;
-    for beside in [memory::tombstones_beside, wrapped_key] {
-        copy_beside(&beside(&path), &beside(&into)).map_err(|error| OpenError::from_io(&into, &error))?;
+    Ok((lock, Connector::immutable(path.to_owned(), key)))
+}
+
+/// Removes what a salvage that was cut off left.
+fn clear(draft: &Path) -> Result<(), OpenError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let left = files::beside(draft, suffix);
+        files::remove(&left).map_err(|error| OpenError::from_io(&left, &error))?;
     }
+    Ok(())
+}
+
+/// Makes the new file under its draft's name.
+fn fill(source: &mut Source, draft: &Path, options: &OpenOptions) -> Result<Salvaged, OpenError> {
+    let target = Connector::new(draft.to_owned(), options.key.clone());
+    open::create(&target)?;
     let mut conn = target.connect(Access::Write)?;
-    let copied = copy(&mut source, &mut conn, options);
-    copied.map_err(|error| match error {
-        DbError::Sqlite(error) => OpenError::from_sqlite(&into, error),
-        DbError::Store(error) => OpenError::Other {
-            path: into.clone(),
-            reason: error.to_string(),
-        },
-    })
+    let salvaged = copy(source, &mut conn, options).map_err(|error| OpenError::from_db(draft, error))?;
+    let failed = |error| OpenError::from_sqlite(draft, error);
+    if !connect::empty_log(&conn).map_err(failed)? {
+        return Err(OpenError::InUse {
+            path: draft.to_owned(),
+            pid: None,
+        });
+    }
+    conn.close().map_err(|(_, error)| failed(error))?;
+    Ok(salvaged)
 }
 
 /// The wrapped key, where a passphrase protects it: the new file has the same.
@@ -101,9 +168,11 @@ fn wrapped_key(database: &Path) -> PathBuf {
 fn copy_beside(from: &Path, to: &Path) -> std::io::Result<()> {
     match std::fs::File::open(from) {
         Ok(mut file) => {
-            let mut copy = files::private().write(true).create_new(true).open(to)?;
+            let draft = files::beside(to, ".draft");
+            let mut copy = files::private().write(true).create(true).truncate(true).open(&draft)?;
             std::io::copy(&mut file, &mut copy)?;
-            copy.sync_all()
+            copy.sync_all()?;
+            std::fs::rename(draft, to)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -133,6 +202,24 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
         let table = Table::of(&transaction, name)?;
         salvaged.tables.push(source.copy(&table, &transaction)?);
     }
+    // A vector that is lost is computed again; a chain whose head is lost ends where its entries end; who has an owner is not set up anew.
+    transaction.execute_batch(
+        "UPDATE installation SET owner_since = (SELECT min(joined_at) FROM member WHERE role = 'owner') WHERE owner_since IS NULL;
+         UPDATE memory SET embedded = NULL
+         WHERE embedded IS NOT NULL AND NOT EXISTS (SELECT 1 FROM memory_vector v WHERE v.memory = memory.key);
+         INSERT OR IGNORE INTO audit_head (workspace_id, seq, hash)
+         SELECT workspace_id, max(seq), chain_hash FROM audit_entry GROUP BY workspace_id;
+         SAVEPOINT dropping;",
+    )?;
+    let all: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+    salvaged.dropped = drop_dangling(&transaction, &all)?;
+    salvaged.owned = is_owned(&transaction)?;
+    if !salvaged.owned {
+        // Without the account, or the membership, everything would go with it.
+        salvaged.dropped.clear();
+        transaction.execute_batch("ROLLBACK TO dropping")?;
+    }
+    transaction.execute_batch("RELEASE dropping")?;
     for (_, sql) in &triggers {
         transaction.execute_batch(sql)?;
     }
@@ -140,16 +227,10 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
     for (name, _) in &indexes {
         transaction.execute_batch(&format!("INSERT INTO \"{name}\" (\"{name}\") VALUES ('rebuild')"))?;
     }
-    // A vector that is lost is computed again; a chain whose head is lost ends where its entries end.
-    transaction.execute_batch(
-        "UPDATE memory SET embedded = NULL
-         WHERE embedded IS NOT NULL AND NOT EXISTS (SELECT 1 FROM memory_vector v WHERE v.memory = memory.key);
-         INSERT OR IGNORE INTO audit_head (workspace_id, seq, hash)
-         SELECT workspace_id, max(seq), chain_hash FROM audit_entry GROUP BY workspace_id;",
-    )?;
     salvaged.dangling = transaction.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| count_at(row, 0))?;
     let gaps: usize = salvaged.tables.iter().map(|table| table.gaps.len()).sum();
-    let details = serde_json::json!({"gaps": gaps, "dangling": salvaged.dangling});
+    let dropped: u64 = salvaged.dropped.iter().map(|dropped| dropped.rows).sum();
+    let details = serde_json::json!({"gaps": gaps, "dropped": dropped, "dangling": salvaged.dangling});
     for (workspace, owner) in mark::owners(&transaction)? {
         let entry = audit::done("file.salvaged", "file".to_owned(), details.clone());
         // Entries behind a lost head have its place: then the gap is all that is told.
@@ -160,6 +241,90 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
     }
     transaction.commit()?;
     Ok(salvaged)
+}
+
+/// Whether somebody who owns a workspace has an account to sign in with.
+fn is_owned(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.prepare(
+        "SELECT 1 FROM member m JOIN workspace w ON w.id = m.workspace_id JOIN user u ON u.id = m.user_id
+         JOIN credential c ON c.user_id = u.id WHERE m.role = 'owner'",
+    )?
+    .exists([])
+}
+
+/// What names a row of another table without a foreign key, as `(table, column, other table)`; the other is named by its `key`.
+const NAMES: &[(&str, &str, &str)] = &[
+    ("memory_term", "memory", "memory"),
+    ("memory_term", "class", "memory_class"),
+    ("memory_thread", "class", "memory_class"),
+    ("memory_code", "memory", "memory"),
+    ("memory_code", "partition", "memory_partition"),
+    ("memory_code", "vector", "memory_vector"),
+    ("memory_code_gone", "partition", "memory_partition"),
+    ("memory_refusal", "memory", "memory"),
+];
+
+/// Leaves out rows that refer to rows which are lost, and what refers to those; a reference that may be empty is emptied instead.
+fn drop_dangling(conn: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<Dropped>> {
+    let mut statements = Vec::new();
+    for table in tables {
+        for (nulls, condition) in references(conn, table)? {
+            if let Some(nulls) = nulls {
+                statements.push((*table, format!("UPDATE OR IGNORE \"{table}\" SET {nulls} WHERE {condition}")));
+            }
+            statements.push((*table, format!("DELETE FROM \"{table}\" WHERE {condition}")));
+        }
+    }
+    for (table, column, other) in NAMES {
+        let sql = format!("DELETE FROM \"{table}\" WHERE \"{column}\" NOT IN (SELECT key FROM \"{other}\")");
+        statements.push((*table, sql));
+    }
+    let mut dropped = BTreeMap::new();
+    loop {
+        let mut changed = 0;
+        for (table, sql) in &statements {
+            let rows = conn.execute(sql, [])?;
+            changed += rows;
+            if rows > 0 && sql.starts_with("DELETE") {
+                *dropped.entry((*table).to_owned()).or_insert(0) += rows as u64;
+            }
+        }
+        if changed == 0 {
+            return Ok(dropped.into_iter().map(|(table, rows)| Dropped { table, rows }).collect());
+        }
+    }
+}
+
+/// The foreign keys of a table: what empties one, where it may be empty, and the condition that what it refers to is lost.
+fn references(conn: &Connection, table: &str) -> rusqlite::Result<Vec<(Option<String>, String)>> {
+    let mut keys: BTreeMap<i64, Vec<(String, String, String, bool)>> = BTreeMap::new();
+    let mut statement = conn.prepare(
+        "SELECT f.id, f.\"table\", f.\"from\", coalesce(f.\"to\", 'key'), t.\"notnull\" = 0 AND t.pk = 0
+         FROM pragma_foreign_key_list(?1) f JOIN pragma_table_info(?1) t ON t.name = f.\"from\" ORDER BY f.id, f.seq",
+    )?;
+    let mut rows = statement.query([table])?;
+    while let Some(row) = rows.next()? {
+        let column = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+        keys.entry(row.get(0)?).or_default().push(column);
+    }
+    let reference = |columns: Vec<(String, String, String, bool)>| {
+        let other = columns.first().map(|(other, ..)| other.clone()).unwrap_or_default();
+        let join = |parts: Vec<String>, with: &str| parts.join(with);
+        let own = |(_, from, ..): &(String, String, String, bool)| format!("\"{table}\".\"{from}\"");
+        let set = join(
+            columns.iter().map(|column| format!("{} IS NOT NULL", own(column))).collect(),
+            " AND ",
+        );
+        let same = columns.iter().map(|column| format!("o.\"{}\" = {}", column.2, own(column)));
+        let condition = format!(
+            "{set} AND NOT EXISTS (SELECT 1 FROM \"{other}\" o WHERE {})",
+            join(same.collect(), " AND ")
+        );
+        let empty = columns.iter().filter(|(.., nullable)| *nullable);
+        let nulls: Vec<String> = empty.map(|(_, from, ..)| format!("\"{from}\" = NULL")).collect();
+        ((!nulls.is_empty()).then(|| join(nulls, ", ")), condition)
+    };
+    Ok(keys.into_values().map(reference).collect())
 }
 
 /// A table as it is copied.
@@ -243,7 +408,10 @@ struct Source {
 
 impl Source {
     fn open(connector: Connector) -> Result<Self, OpenError> {
-        let conn = connector.connect_keeping_log(Access::Salvage)?;
+        let conn = connector.connect_keeping_log(Access::Salvage).map_err(|error| match error {
+            OpenError::Damaged(path) => OpenError::Unlisted(path),
+            other => other,
+        })?;
         schema::check_parts(&conn)?;
         schema::check_owner(connector.path(), &conn)?;
         schema::check_version(connector.path(), &conn)?;

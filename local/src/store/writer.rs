@@ -21,11 +21,12 @@ use tokio::sync::{mpsc as queue, oneshot};
 
 use super::{
     acting::{self, Acting},
-    connect::{Access, Connector},
+    connect::{self, Access, Connector},
     error::{DbError, DbResult, sqlite_error, take_spoilt},
     mark::{Mark, Record},
     relay::Signal,
 };
+use crate::files;
 
 /// Jobs that share one commit at most: bounds how long the first of them waits.
 const GROUP: usize = 128;
@@ -113,10 +114,16 @@ fn closed() -> StoreError {
     StoreError::unavailable("Duet is shutting down; nothing was written. Start it again, then repeat.")
 }
 
+/// What the thread is told to do.
+enum Order {
+    Job(Box<dyn Job>),
+    Close(oneshot::Sender<StoreResult<()>>),
+}
+
 /// The way to the writer thread.
 #[derive(Clone)]
 pub struct Writer {
-    queue: queue::Sender<Box<dyn Job>>,
+    queue: queue::Sender<Order>,
 }
 
 /// What the writer thread works with.
@@ -150,7 +157,14 @@ impl Writer {
         F: FnOnce(&Connection) -> DbResult<T> + Send + 'static,
     {
         let (job, answer) = prepare(actor, job);
-        self.queue.send(job).await.map_err(|_| closed())?;
+        self.queue.send(Order::Job(job)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Puts the log into the file and marks it as closed, after what is queued.
+    pub async fn close(&self) -> StoreResult<()> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Order::Close(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -160,7 +174,7 @@ impl Writer {
         F: FnOnce(&Connection) -> DbResult<()> + Send + 'static,
     {
         let (job, _) = prepare(Actor::Person, job);
-        if self.queue.blocking_send(job).is_err() {
+        if self.queue.blocking_send(Order::Job(job)).is_err() {
             tracing::debug!("the writer has ended; a clean-up was left out");
         }
     }
@@ -181,19 +195,27 @@ where
     (Box::new(task), answer)
 }
 
-fn work(mut parts: WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
+fn work(mut parts: WriterParts, mut orders: queue::Receiver<Order>) {
     let hinted = Arc::new(AtomicBool::new(false));
     watch(&parts.person, &hinted);
     let mut carried = None;
-    while let Some(first) = carried.take().or_else(|| jobs.blocking_recv()) {
+    while let Some(first) = carried.take().or_else(|| orders.blocking_recv()) {
+        let first = match first {
+            Order::Job(job) => job,
+            Order::Close(reply) => {
+                // Whoever asked may have gone away.
+                let _ = reply.send(close(&mut parts));
+                continue;
+            }
+        };
         // The jobs of all agents share a connection, and so a commit.
         let actor = first.actor();
         let mut group = vec![first];
         while group.len() < GROUP {
-            match jobs.try_recv() {
-                Ok(job) if job.actor().acting().is_some() == actor.acting().is_some() => group.push(job),
-                Ok(job) => {
-                    carried = Some(job);
+            match orders.try_recv() {
+                Ok(Order::Job(job)) if job.actor().acting().is_some() == actor.acting().is_some() => group.push(job),
+                Ok(other) => {
+                    carried = Some(other);
                     break;
                 }
                 Err(_) => break,
@@ -211,7 +233,39 @@ fn work(mut parts: WriterParts, mut jobs: queue::Receiver<Box<dyn Job>>) {
             let _ = parts.outbox.send(Signal::Grown);
         }
     }
-    parts.mark.close(&parts.person);
+    if let Err(error) = close(&mut parts) {
+        tracing::warn!(%error, "the data file was not closed");
+    }
+    parts.connector.let_go(parts.person);
+    parts.connector.let_go(parts.agent);
+}
+
+/// Marks the file as closed and puts the whole log into it; or says where the newest changes are.
+fn close(parts: &mut WriterParts) -> StoreResult<()> {
+    let _turn = parts.connector.turn();
+    let path = parts.connector.path();
+    let log = files::beside(path, "-wal");
+    if !parts.connector.is_in_place() {
+        return Err(StoreError::unavailable(format!(
+            "The data file {} was moved away or replaced while Duet was using it. Its log {} was left as it is, with the newest changes: \
+             put the file back beside it before Duet starts again.",
+            path.display(),
+            log.display()
+        )));
+    }
+    let left = |reason: String| {
+        StoreError::unavailable(format!(
+            "The newest changes could not be put into the data file ({reason}). They are in {}, which belongs to the file: keep the two \
+             together until Duet has started and stopped again.",
+            log.display()
+        ))
+    };
+    parts.mark.close(&parts.person).map_err(|error| left(error.to_string()))?;
+    match connect::empty_log(&parts.person) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(left("somebody is reading it".to_owned())),
+        Err(error) => Err(left(error.to_string())),
+    }
 }
 
 /// Has the flag set when rows come into the outbox.
@@ -245,11 +299,21 @@ fn replace(parts: &mut WriterParts, actor: Actor, hinted: &Arc<AtomicBool>) {
 /// Runs jobs in one transaction and answers those that it ran.
 fn commit(parts: &mut WriterParts, actor: Actor, waiting: &mut std::vec::IntoIter<Box<dyn Job>>) {
     let mut ran = Vec::with_capacity(waiting.len());
+    let turn = parts.connector.turn();
     let conn = match actor {
         Actor::Person => &parts.person,
         Actor::Agent(_) => &parts.agent,
     };
-    let fate = transaction(conn, &parts.mark, waiting, &mut ran);
+    let fate = match parts.connector.is_in_place() {
+        true => transaction(conn, &mut parts.mark, waiting, &mut ran),
+        false => {
+            ran.extend(waiting);
+            Err(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED),
+                None,
+            ))
+        }
+    };
     if fate.is_err() && !conn.is_autocommit() {
         // What cannot even be rolled back is rolled back when the connection closes; the next BEGIN says so until then.
         let _ = conn.execute_batch("ROLLBACK");
@@ -259,6 +323,7 @@ fn commit(parts: &mut WriterParts, actor: Actor, waiting: &mut std::vec::IntoIte
             parts.mark.set(record, &parts.person);
         }
     });
+    drop(turn);
     for job in ran {
         job.answer(fate.as_ref().copied());
     }
@@ -267,7 +332,7 @@ fn commit(parts: &mut WriterParts, actor: Actor, waiting: &mut std::vec::IntoIte
 /// Runs what waits and commits it; the count of the commit, where something was written.
 fn transaction(
     conn: &Connection,
-    mark: &Mark,
+    mark: &mut Mark,
     waiting: &mut std::vec::IntoIter<Box<dyn Job>>,
     ran: &mut Vec<Box<dyn Job>>,
 ) -> rusqlite::Result<Option<Record>> {
@@ -275,6 +340,7 @@ fn transaction(
         ran.extend(waiting);
         return Err(error);
     }
+    mark.look();
     let mut wrote = false;
     for mut job in waiting.by_ref() {
         let kept = in_savepoint(conn, job.as_mut());

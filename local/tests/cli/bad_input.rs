@@ -33,7 +33,7 @@ struct Kept(Vec<(PathBuf, Vec<u8>)>);
 impl Kept {
     /// Takes them away.
     fn take(home: &Home) -> Self {
-        let files = ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", home.data().display())));
+        let files = ["", "-wal", "-shm", ".mark"].map(|end| PathBuf::from(format!("{}{end}", home.data().display())));
         let there = files.into_iter().filter(|path| path.exists());
         let kept = there.map(|path| {
             let bytes = fs::read(&path).unwrap();

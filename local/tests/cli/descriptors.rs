@@ -9,7 +9,7 @@ use crate::harness::{Browser, Home};
 async fn the_owner_gets_in_however_many_connections_are_held() {
     let home = Home::new();
     home.init();
-    let server = home.serve_within(160);
+    let server = home.serve_limited("-n 160");
     let address = server.url.trim_start_matches("http://").to_owned();
     let held: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let ada = Browser::sign_in(&server.url).await;

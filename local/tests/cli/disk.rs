@@ -154,11 +154,104 @@ async fn a_server_is_found_over_a_link_and_a_second_name_is_refused() {
 async fn a_file_beside_that_cannot_be_used_is_named() {
     let home = killed().await;
     let shm = beside(&home, "-shm");
+    let shelf = Shelf::put(&home);
+    shelf.allow(0o600, 0o700);
+    fs::set_permissions(&shm, fs::Permissions::from_mode(0o400)).unwrap();
+    shelf.run(&["memory", "list"]).refused(5, &["duet.db-shm"]);
+    drop(shelf);
     fs::remove_file(&shm).unwrap();
     fs::create_dir(&shm).unwrap();
     home.run(["memory", "list"]).refused(5, &["duet.db-shm"]);
     fs::remove_dir(&shm).unwrap();
     assert_eq!(texts(&home).len(), 20);
+}
+
+/// The exit code 0 promises that the log is in the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_leaves_the_log_behind_says_so() {
+    let home = Home::with_config(CONFIG);
+    let server = home.serve();
+    Browser::set_up(&server).await;
+    assert_eq!(server.stop().code(), Some(0));
+    let limit = fs::metadata(home.data()).unwrap().len() + 4096;
+    let server = home.serve_limited(&format!("-f {}", limit / 512));
+    let ada = Browser::sign_in(&server.url).await;
+    let mut kept = BTreeSet::new();
+    for number in 0..8 {
+        let text = format!("{number} {}", "word ".repeat(1000));
+        let body = json!({"text": text});
+        let answer = ada.request(reqwest::Method::POST, "{ws}/memories", Some(&body)).await;
+        if answer.status().is_success() {
+            kept.insert(text.trim().to_owned());
+        }
+    }
+    assert!(!kept.is_empty());
+    assert_eq!(server.stop().code(), Some(5), "{}", home.log());
+    assert!(fs::metadata(beside(&home, "-wal")).unwrap().len() > 0);
+    let log = home.log();
+    assert!(log.contains("duet.db-wal") && log.contains("belongs to the file"), "{log}");
+    assert!(
+        texts(&home)
+            .iter()
+            .map(|text| text.trim().to_owned())
+            .collect::<BTreeSet<_>>()
+            == kept
+    );
+    assert_eq!(home.serve().stop().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_moved_away_from_a_server_is_not_lost() {
+    let home = Home::with_config(CONFIG);
+    let server = home.serve();
+    let ada = Browser::set_up(&server).await;
+    ada.post("{ws}/memories", &json!({"text": "Before"})).await;
+    let away = beside(&home, ".away");
+    fs::rename(home.data(), &away).unwrap();
+    let body = json!({"text": "Meanwhile"});
+    let answer = ada.request(reqwest::Method::POST, "{ws}/memories", Some(&body)).await;
+    assert_eq!(answer.status(), 503);
+    let said = answer.text().await.unwrap();
+    assert!(said.contains("moved away or replaced"), "{said}");
+    assert_eq!(ada.request(reqwest::Method::GET, "/ready", None).await.status(), 503);
+    assert_eq!(server.stop().code(), Some(5), "{}", home.log());
+    assert!(!home.data().exists());
+    assert!(home.log().contains("moved away or replaced"), "{}", home.log());
+    fs::rename(&away, home.data()).unwrap();
+    assert_eq!(texts(&home), BTreeSet::from(["Before".to_owned()]));
+}
+
+#[test]
+fn a_file_on_a_read_only_medium_is_salvaged_into_another_folder() {
+    let home = Home::new();
+    home.init();
+    home.run(["memory", "add", "Kept"]).ok();
+    let shelf = Shelf::put(&home);
+    let before = (shelf.files(), fs::read(home.data()).unwrap());
+    let saved = home.path().join("saved.db");
+    let name = saved.to_str().unwrap();
+    shelf.run(&["doctor", "--salvage", name]).ok();
+    assert_eq!((shelf.files(), fs::read(home.data()).unwrap()), before);
+    assert!(shelf.run(&["--data", name, "memory", "list"]).ok().contains("Kept"));
+}
+
+#[test]
+fn what_cannot_be_used_is_what_is_named() {
+    let home = Home::new();
+    home.init();
+    let shelf = Shelf::put(&home);
+    for suffix in [".lock", ".mark"] {
+        shelf.allow(0o600, 0o700);
+        fs::set_permissions(beside(&home, suffix), fs::Permissions::from_mode(0)).unwrap();
+        let named = format!("duet.db{suffix} cannot be");
+        shelf.run(&["memory", "list"]).refused(5, &[&named]);
+    }
+    shelf.allow(0o600, 0o700);
+    let key = home.key();
+    fs::remove_file(&key).unwrap();
+    fs::create_dir(&key).unwrap();
+    fs::write(home.config(), format!("[data]\nkey = \"file:{}\"\n", key.display())).unwrap();
+    home.run(["memory", "list"]).refused(3, &["is a folder"]);
 }
 
 #[test]

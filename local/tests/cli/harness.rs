@@ -108,13 +108,13 @@ impl Home {
         self.served(self.command(args))
     }
 
-    /// Starts a server that the system allows so many file descriptors.
+    /// Starts a server under a limit of the system's, as `ulimit` takes it.
     #[cfg(unix)]
-    pub fn serve_within(&self, descriptors: u32) -> Served {
+    pub fn serve_limited(&self, limit: &str) -> Served {
         let plain = self.command(["serve", "--json", "--bind", "127.0.0.1:0"]);
         let mut command = Command::new("sh");
         command
-            .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
+            .args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")])
             .arg(plain.get_program())
             .args(plain.get_args())
             .env_clear()

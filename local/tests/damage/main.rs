@@ -2,10 +2,15 @@
 //! What was acknowledged is there, or it is said that it is not.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod copies;
+mod salvage;
+mod tombstones;
+
 use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use duet_core::{
@@ -71,7 +76,10 @@ async fn set_up(store: &LocalStore) -> Caller {
 }
 
 async fn remember(store: &LocalStore, caller: &Caller, count: usize) -> Vec<MemoryId> {
-    let (memories, env) = (store.stores().memories, TestEnv::new(6).env());
+    // Other ids each time.
+    static SEED: AtomicU64 = AtomicU64::new(1000);
+    let env = TestEnv::new(SEED.fetch_add(1, Ordering::Relaxed)).env();
+    let memories = store.stores().memories;
     let mut ids = Vec::new();
     for number in 0..count {
         let text = format!("Fact {number} is {}", "long ".repeat(40));
@@ -356,54 +364,6 @@ async fn a_bad_page_takes_only_what_is_on_it() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_can_be_read_is_salvaged() {
-    let (_folder, path, caller, ids) = closed_with(200).await;
-    let pages = fs::read(&path).unwrap().len() / PAGE;
-    let mut partly = 0;
-    for page in (1..pages).step_by(4) {
-        let (_copy, copy) = killed(&path);
-        flip(&copy, page);
-        let into = beside(&copy, ".saved");
-        let Ok(salvaged) = LocalStore::salvage(&options(&copy), &into) else {
-            continue;
-        };
-        let store = open(&into);
-        assert_eq!(store.check_pages().await.unwrap(), Vec::<String>::new());
-        let found = readable(&store, &caller, &ids).await;
-        if found < ids.len() {
-            assert!(!salvaged.is_whole(), "page {page}: {found} and no gap is told");
-        }
-        partly += usize::from(found > ids.len() / 2 && !salvaged.is_whole());
-    }
-    assert!(partly >= 3, "{partly}");
-
-    // A whole file is copied whole, and a file that is there is not overwritten.
-    let into = beside(&path, ".saved");
-    let salvaged = LocalStore::salvage(&options(&path), &into).unwrap();
-    assert!(salvaged.is_whole(), "{salvaged:?}");
-    let store = open(&into);
-    assert_eq!(readable(&store, &caller, &ids).await, ids.len());
-    let audited = store.stores().audit.entries(&caller, PageRequest::first(1)).await.unwrap();
-    assert_eq!(audited.items[0].action, "file.salvaged");
-    assert!(matches!(
-        store.stores().audit.verify(&caller).await.unwrap(),
-        ChainCheck::Intact(_)
-    ));
-    drop(store);
-    LocalStore::salvage(&options(&path), &into).unwrap_err();
-
-    // A file whose end is missing gives what it has.
-    let cut = path.with_file_name("cut.db");
-    let bytes = fs::read(&path).unwrap();
-    fs::write(&cut, &bytes[..bytes.len() - 4 * PAGE]).unwrap();
-    assert!(matches!(refused(&cut), OpenError::Damaged(_)));
-    let into = beside(&cut, ".saved");
-    let salvaged = LocalStore::salvage(&options(&cut), &into).unwrap();
-    assert!(!salvaged.is_whole());
-    assert!(readable(&open(&into), &caller, &ids).await > 0, "{salvaged:?}");
-}
-
 fn raw(path: &Path) -> Connection {
     let conn = Connection::open(path).unwrap();
     conn.pragma_update(None, "key", format!("x'{}'", hex::encode([1; 32])))
@@ -525,25 +485,4 @@ async fn a_row_that_cannot_be_read_is_passed_over() {
     let audited = listed(|page| stores.audit.entries(&caller, page)).await;
     let seqs: Vec<u64> = audited.iter().map(|entry| entry.seq).collect();
     assert!(!seqs.contains(&2) && seqs.contains(&1) && seqs.contains(&3), "{seqs:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tombstones_file_with_a_flipped_bit_is_named() {
-    let (_folder, path, caller, ids) = closed_with(3).await;
-    let env = TestEnv::new(11).env();
-    let store = open(&path);
-    for id in &ids[..2] {
-        store.stores().memories.redact(&caller, *id, env.id()).await.unwrap();
-    }
-    drop(store);
-    let sidecar = beside(&path, ".tombstones");
-    let mut bytes = fs::read(&sidecar).unwrap();
-    bytes[60] ^= 1;
-    fs::write(&sidecar, &bytes).unwrap();
-    let error = refused(&path).to_string();
-    assert!(error.contains(".tombstones") && error.contains("line 1"), "{error}");
-    // The way out that the sentence names.
-    fs::remove_file(&sidecar).unwrap();
-    drop(open(&path));
-    assert_eq!(fs::read_to_string(&sidecar).unwrap().lines().count(), 2);
 }
