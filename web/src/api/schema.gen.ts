@@ -111,7 +111,7 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Sets the session cookie. Wrong e-mail and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
+         * @description Sets the session cookie. Wrong email and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
          *     cookie: the answer has its tokens.
          */
         post: operations["sign_in"];
@@ -490,7 +490,7 @@ export interface paths {
         };
         /**
          * The whole conversation as a file
-         * @description Sent in parts as it is read. An answer that breaks off is no whole file: repeat the request.
+         * @description In Markdown, agents stand by their names and times in UTC, to the minute. Sent in parts as it is read. An answer that breaks off is no whole file: repeat the request.
          */
         get: operations["export_conversation"];
         put?: never;
@@ -516,6 +516,29 @@ export interface paths {
          * @description Stores the message and queues the run that answers it. Follow the run's events to see the reply.
          */
         post: operations["send_message"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/labels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Clear labels of a message
+         * @description The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
+         *     `sensitive` lets what is made of it be stored like other text, `others` lets it be shared. Each by itself; one that it does not have
+         *     is passed over. The turns that begin afterwards read it so; runs and what was made of it before keep their labels. It is on record.
+         *     409 while a run answers the message or writes it.
+         */
+        post: operations["clear_message_labels"];
         delete?: never;
         options?: never;
         head?: never;
@@ -591,7 +614,7 @@ export interface paths {
         put?: never;
         /**
          * Invite somebody
-         * @description For owners by their sign-in, not by an access token. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+         * @description For owners by a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
          */
         post: operations["create_invitation"];
         delete?: never;
@@ -718,7 +741,8 @@ export interface paths {
         head?: never;
         /**
          * Change a member's role
-         * @description For owners. The last owner stays one. Who is no owner any more has the invitations that they made revoked.
+         * @description For owners. Making somebody an owner takes a sign-in of the last 15 minutes, not an access token: an older one is answered with
+         *     `sign_in_again`. The last owner stays one. Who is no owner any more has the invitations that they made revoked.
          */
         patch: operations["change_role"];
         trace?: never;
@@ -804,6 +828,29 @@ export interface paths {
          *     came from.
          */
         patch: operations["edit_memory"];
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/memories/{id}/labels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Clear labels of a memory
+         * @description The person says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it, `sensitive` (its own person alone)
+         *     has its text stored and found like others. Each by itself; one that it does not have is passed over. What was made of it before keeps
+         *     its labels, and a proposal stays one. It is on record. A key without `memory_read` gets the memory without its text and where that
+         *     came from.
+         */
+        post: operations["clear_memory_labels"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/workspaces/{workspace_id}/memories/{id}/provenance": {
@@ -1186,7 +1233,7 @@ export interface components {
         /** @description Who signs people in. */
         AuthInfo: {
             /**
-             * @description `built_in`: this server, with e-mail, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
+             * @description `built_in`: this server, with email, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
              *     `Authorization: Bearer`.
              * @example built_in
              */
@@ -1440,6 +1487,16 @@ export interface components {
             /** @description Newest first, with the revoked ones. */
             items: components["schemas"]["ApiKey"][];
         };
+        /**
+         * @description One of the labels, as it is named where a person clears it.
+         * @enum {string}
+         */
+        Label: "integrity" | "egress" | "sensitive" | "others";
+        /** @description What a person says of a text that they know: that these labels do not hold of it. There is no way to make one worse by it. */
+        LabelEdit: {
+            /** @description The labels to clear, at least one; the others stay. */
+            clear: components["schemas"]["Label"][];
+        };
         /** @description The labels of a text. The default is a person's own words: trusted, for any model, not sensitive. */
         Labels: {
             /**
@@ -1467,7 +1524,7 @@ export interface components {
         Member: {
             /** @description The name they go by. */
             display_name: string;
-            /** @description Their e-mail address. */
+            /** @description Their email address. */
             email: string;
             /** @description Since when. */
             joined_at: components["schemas"]["Timestamp"];
@@ -1820,7 +1877,7 @@ export interface components {
             items: {
                 /** @description The name they go by. */
                 display_name: string;
-                /** @description Their e-mail address. */
+                /** @description Their email address. */
                 email: string;
                 /** @description Since when. */
                 joined_at: components["schemas"]["Timestamp"];
@@ -2241,7 +2298,7 @@ export interface components {
             companion_name: string;
             /** @description The name they go by. */
             display_name: string;
-            /** @description E-mail address to sign in with. Left out where Supabase Auth signs people in: sign up there first. */
+            /** @description Email address to sign in with. Left out where Supabase Auth signs people in: sign up there first. */
             email?: string | null;
             /**
              * Format: password
@@ -2258,9 +2315,9 @@ export interface components {
             /** @description The one-time token that the server printed. */
             token: string;
         };
-        /** @description E-mail and password. */
+        /** @description Email and password. */
         SignInRequest: {
-            /** @description The e-mail address. */
+            /** @description The email address. */
             email: string;
             /**
              * Format: password
@@ -2379,7 +2436,7 @@ export interface components {
             created_at: components["schemas"]["Timestamp"];
             /** @description The name they go by. */
             display_name: string;
-            /** @description Their e-mail address, in lower case. */
+            /** @description Their email address, in lower case. */
             email: string;
             /** @description Their id. */
             id: components["schemas"]["UserId"];
@@ -6092,6 +6149,145 @@ export interface operations {
             };
         };
     };
+    clear_message_labels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The conversation. */
+                id: string;
+                /** @description The message. */
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelEdit"];
+            };
+        };
+        responses: {
+            /** @description The message. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     retry_message: {
         parameters: {
             query?: never;
@@ -8222,6 +8418,143 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["MemoryEdit"];
+            };
+        };
+        responses: {
+            /** @description The memory. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Memory"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clear_memory_labels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The memory. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelEdit"];
             };
         };
         responses: {

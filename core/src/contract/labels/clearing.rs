@@ -271,7 +271,10 @@ pub async fn labels_of_a_memory_are_cleared(world: &World) {
             ..marked.clone()
         }
     );
-    assert_eq!(memories.memories(&world.member, &[marked.id]).await.unwrap(), std::slice::from_ref(&open));
+    assert_eq!(
+        memories.memories(&world.member, &[marked.id]).await.unwrap(),
+        std::slice::from_ref(&open)
+    );
     for mode in [RecallMode::Fts, RecallMode::Vector] {
         assert_eq!(found(world, mode, Locality::Local).await, [marked.id], "{mode}");
         assert!(found(world, mode, Locality::Remote).await.is_empty(), "{mode}");
