@@ -4,10 +4,7 @@
 use duet_core::{
     Caller,
     contract::{World, memories::fact},
-    domain::{
-        Claim, Egress, Labels, MessageStatus, MessageTrace, NewMemory, Reply, RunEvent, RunStatus, Settlement, Taint, ToolOutput,
-        ToolStatus,
-    },
+    domain::{Claim, Egress, Labels, NewMemory, RunEvent, Taint, ToolOutput, ToolStatus},
     ids::Id,
 };
 use duet_supabase::testing::TestDatabase;
@@ -127,18 +124,7 @@ async fn the_database_believes_no_agent_about_its_text() {
     let (claim, agent) = at_work(&world, 0).await;
     let open = insert(&agent, true, Egress::Any, Taint::Trusted, "accepted");
     assert_eq!(number(&db, &become_agent(&agent, "local"), &open).await, Ok(1));
-    let settlement = Settlement {
-        status: RunStatus::Done,
-        reason: None,
-        events: Vec::new(),
-        reply: None,
-    };
-    world
-        .stores
-        .run_log
-        .settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
-        .await
-        .unwrap();
+    world.end(&claim, 2, None).await;
     let nowhere = world.agent_of(&world.owner).await;
     let (_claim, theirs) = at_work(&world, 0).await;
     let stolen = world.agent_in(&world.member, theirs.agent.as_ref().unwrap().run).await;
@@ -169,22 +155,7 @@ async fn an_agent_elsewhere_finds_no_text_that_stays_here() {
     };
     let hidden = world.stores.memories.remember(&world.owner, hidden, None).await.unwrap();
     let (claim, _) = at_work(&world, LOCAL_ONLY).await;
-    let settlement = Settlement {
-        status: RunStatus::Done,
-        reason: None,
-        events: Vec::new(),
-        reply: Some(Reply {
-            status: MessageStatus::Complete,
-            text: "A quince".into(),
-            trace: MessageTrace::default(),
-        }),
-    };
-    world
-        .stores
-        .run_log
-        .settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
-        .await
-        .unwrap();
+    world.end(&claim, 2, Some("A quince")).await;
     let (_claim, agent) = at_work(&world, 0).await;
     let workspace = agent.workspace.uuid();
     let (reply, conversation) = (claim.run.reply_id, claim.run.conversation_id);

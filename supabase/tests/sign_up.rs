@@ -179,6 +179,15 @@ fn printed() -> Value {
     json!(format!("\\x{}", "07".repeat(32)))
 }
 
+/// The workspace of the owner that this token makes of its person.
+async fn claimed(served: &ServedDatabase, admin: &mut PgConnection, token: &SecretString) -> String {
+    let hash = "07".repeat(32);
+    let printed_last = format!("update duet.installation set setup_token_hash = decode('{hash}', 'hex')");
+    run(admin, &printed_last).await;
+    let claimed = claim(served, token, arguments(served, &printed())).await;
+    claimed["ok"]["workspace"]["id"].as_str().expect("a workspace").to_owned()
+}
+
 #[track_caller]
 fn denied(answer: &Value, words: &str) {
     assert_eq!(answer["refused"]["kind"], "denied", "{answer}");
@@ -344,16 +353,7 @@ async fn only_a_recent_sign_in_makes_a_key_by_the_data_api() {
     let (ana, token) = served.project.sign_up("ana@example.org").await;
     let (ben, _) = served.project.sign_up("ben@example.org").await;
     run(&mut admin, "update auth.users set email_confirmed_at = now()").await;
-    run(
-        &mut admin,
-        &format!(
-            "update duet.installation set setup_token_hash = decode('{}', 'hex')",
-            "07".repeat(32)
-        ),
-    )
-    .await;
-    let claimed = claim(&served, &token, arguments(&served, &printed())).await;
-    let workspace = claimed["ok"]["workspace"]["id"].as_str().expect("a workspace").to_owned();
+    let workspace = claimed(&served, &mut admin, &token).await;
     let mut number = 0_u8;
     let mut key = async |token: &SecretString| {
         number += 1;
@@ -421,16 +421,7 @@ async fn only_a_recent_sign_in_lets_others_in_by_the_data_api() {
     let (_, token) = served.project.sign_up("ana@example.org").await;
     let (ben, bens) = served.project.sign_up("ben@example.org").await;
     run(&mut admin, "update auth.users set email_confirmed_at = now()").await;
-    run(
-        &mut admin,
-        &format!(
-            "update duet.installation set setup_token_hash = decode('{}', 'hex')",
-            "07".repeat(32)
-        ),
-    )
-    .await;
-    let claimed = claim(&served, &token, arguments(&served, &printed())).await;
-    let workspace = claimed["ok"]["workspace"]["id"].as_str().expect("a workspace").to_owned();
+    let workspace = claimed(&served, &mut admin, &token).await;
     let mut number = 0_u8;
     let mut invite = async |email: &str| {
         number += 1;

@@ -29,6 +29,14 @@ pub struct Output {
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(place::root()).stdin(Stdio::null());
+    // What cargo tells this program about its own package. Build scripts watch it: with it, a build here and one by hand would each
+    // compile what the other has compiled.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

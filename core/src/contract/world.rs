@@ -17,8 +17,8 @@ use crate::{
     caller::{ActingAgent, Caller},
     clock::{Clock, Env, Random, Timestamp},
     domain::{
-        Agent, AgentKind, Claim, Conversation, EventKind, LeasePolicy, Locality, NewInvitation, NewTurn, OwnerSetup, Role,
-        TurnReceipt, Workspace,
+        Agent, AgentKind, Claim, Conversation, EventKind, LeasePolicy, Locality, MessageStatus, MessageTrace, NewInvitation,
+        NewTurn, OwnerSetup, Reply, Role, RunStatus, Settlement, TurnReceipt, Workspace,
     },
     error::{StoreError, StoreResult},
     ids::{ConversationId, RunId, UserId, WorkspaceId},
@@ -253,6 +253,25 @@ impl World {
         let conversation = self.conversation(&self.owner).await;
         self.ask(&self.owner, conversation.id, "Hello").await;
         self.claim().await.expect("a run to claim")
+    }
+
+    /// Ends a claimed run whose log stands at `last_seq` as done, with this reply.
+    pub async fn end(&self, claim: &Claim, last_seq: u64, reply: Option<&str>) {
+        let settlement = Settlement {
+            status: RunStatus::Done,
+            reason: None,
+            events: Vec::new(),
+            reply: reply.map(|text| Reply {
+                status: MessageStatus::Complete,
+                text: text.into(),
+                trace: MessageTrace::default(),
+            }),
+        };
+        self.stores
+            .run_log
+            .settle(claim.run.id, claim.lease, last_seq, self.env.id(), settlement)
+            .await
+            .expect("an end");
     }
 
     /// Puts the clock beyond every lease. Where leases need no time, a run is lost when its claim was dropped before.

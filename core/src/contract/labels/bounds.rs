@@ -9,7 +9,7 @@ use crate::{
     },
     domain::{
         Bar, Claim, Egress, Labels, Locality, MemoryFilter, MessageStatus, NewMemory, PageRequest, RecallMode, RecallQuery,
-        ReviewState, RunEvent, RunStatus, Settlement, Taint, ToolOutput, ToolStatus, Visibility,
+        ReviewState, RunEvent, Taint, ToolOutput, ToolStatus, Visibility,
     },
     error::StoreError,
 };
@@ -94,18 +94,7 @@ pub async fn an_agent_writes_in_its_run_alone(world: &World) {
             "under way",
         );
     }
-    let settlement = Settlement {
-        status: RunStatus::Done,
-        reason: None,
-        events: Vec::new(),
-        reply: None,
-    };
-    world
-        .stores
-        .run_log
-        .settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
-        .await
-        .unwrap();
+    world.end(&claim, 2, None).await;
     assert_denied(
         memories.remember(&agent, fact(&world.env, "Too late"), None).await,
         "under way",
