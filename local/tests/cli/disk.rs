@@ -242,7 +242,7 @@ fn what_cannot_be_used_is_what_is_named() {
     let shelf = Shelf::put(&home);
     for suffix in [".lock", ".mark"] {
         shelf.allow(0o600, 0o700);
-        fs::set_permissions(beside(&home, suffix), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(beside(&home, suffix), fs::Permissions::from_mode(0o0)).unwrap();
         let named = format!("duet.db{suffix} cannot be");
         shelf.run(&["memory", "list"]).refused(5, &[&named]);
     }
