@@ -123,6 +123,9 @@ struct SigningIn {
     auth: PgConnectOptions,
 }
 
+/// What only a recent sign-in may do.
+const ASKING_FOR_A_RECENT_SIGN_IN: [&str; 3] = ["key_create", "invitation_create", "workspace_change_role"];
+
 impl SigningIn {
     /// Lets Auth know the sign-in of this person's tokens, and that it has just begun: what is made by a recent one alone asks for it.
     async fn sign_in(&self, user: UserId) {
@@ -143,7 +146,7 @@ impl Rpc for SigningIn {
         let Identity::Person { user, .. } = identity else {
             return self.server.call(identity, call).await;
         };
-        if call.function == "key_create" {
+        if ASKING_FOR_A_RECENT_SIGN_IN.contains(&call.function) {
             self.sign_in(*user).await;
         }
         let person = Identity::Person {
