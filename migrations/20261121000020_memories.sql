@@ -302,7 +302,8 @@ create policy memory_insert on duet.memory for insert to authenticated
     with check (class = any (array(select private.my_classes('write_memory')))
                 and user_id = (select auth.uid()) and from_user = user_id and from_agent is null and from_run is null
                 and (review = 'accepted' or review = 'proposed' and supersedes is not null));
--- Untrusted text of an agent waits for a person's review, except working memory, which no one mistakes for knowledge and which expires.
+-- Untrusted text of an agent waits for a person's review, except working memory that takes the place of nothing: no one mistakes it for
+-- knowledge, and it expires.
 create policy memory_insert_by_agent on duet.memory for insert to duet_agent
     with check (class = any (array(select private.my_classes('write_memory')))
                 and user_id = (select auth.uid()) and from_user = user_id
@@ -310,8 +311,9 @@ create policy memory_insert_by_agent on duet.memory for insert to duet_agent
                 and from_run = nullif((select current_setting('duet.run_id', true)), '')::uuid
                 and private.fits_my_run(workspace_id, class, taint, sensitive)
                 and (review = 'proposed' and supersedes is not null
-                     or review = case when taint = 'untrusted' and private.domain_of(workspace_id, class) <> 'working' then 'proposed'
-                                      else 'accepted' end));
+                     or review = case when taint = 'untrusted'
+                                           and (private.domain_of(workspace_id, class) <> 'working' or supersedes is not null)
+                                      then 'proposed' else 'accepted' end));
 -- Whoever sees the memory sees that it was redacted; after an older copy of the data was restored, at least who asked for it.
 create policy memory_tombstone_read on duet.memory_tombstone for select to authenticated
     using (workspace_id = any (array(select private.my_workspaces()))

@@ -169,7 +169,7 @@ begin
     select p_workspace, p_id, class_key, (select auth.uid()), p_memory ->> 'text', decode(p_memory ->> 'sealed', 'hex'), nullif(p_memory -> 'terms', 'null'),
            p_memory ->> 'speaker', (p_memory ->> 'sensitive')::boolean, kept_taint,
            case when not private.may_replace(p_workspace, (old_one ->> 'user_id')::uuid) then 'proposed'
-                when agent is not null and kept_taint = 'untrusted' and p_memory ->> 'domain' <> 'working'
+                when agent is not null and kept_taint = 'untrusted' and (p_memory ->> 'domain' <> 'working' or old_one is not null)
                 then 'proposed' else 'accepted' end,
            (p_memory #>> '{provenance,conversation_id}')::uuid, (p_memory #>> '{provenance,message_id}')::uuid, run, agent,
            (select auth.uid()), (p_memory #>> '{position,conversation_id}')::uuid, (p_memory #>> '{position,ordinal}')::bigint,

@@ -56,7 +56,7 @@ language plpgsql volatile set search_path = '' as $$
 begin
     update duet.message m set text = '', status = 'redacted'
     where m.workspace_id = workspace and m.status <> 'redacted'
-      and m.id in (select r.reply_id from duet.run r where r.workspace_id = workspace and r.id = any (runs));
+      and (m.id, m.user_id) in (select r.reply_id, r.user_id from duet.run r where r.workspace_id = workspace and r.id = any (runs));
     get diagnostics replies = row_count;
     update duet.run_event_payload p set payload = null, salt = null, redacted_at = at
     where p.workspace_id = workspace and p.run_id = any (runs) and p.payload is not null;
@@ -105,6 +105,8 @@ begin
     if redaction is null then
         return private.refused('invalid', 'A redaction has an id.');
     end if;
+    -- One redaction of a person after the other, or two at once would both find their id unused.
+    perform from duet.member m where m.workspace_id = workspace and m.user_id = me for no key update;
     select * into locked from private.lock_my_memory(workspace, memory);
     if locked.refusal is not null then
         return locked.refusal;

@@ -82,6 +82,9 @@ begin
         return private.ok(private.memory_json(mine, kind));
     elsif cleared & 4 <> 0 and mine.user_id <> (select auth.uid()) then
         return private.refused('denied', 'it is another person''s memory, and only that person can have its text unsealed');
+    elsif cleared & 4 <> 0 and exists (select from duet.memory o
+                                       where o.workspace_id = workspace and o.id = mine.supersedes and o.user_id <> mine.user_id) then
+        return private.refused('denied', 'it takes the place of another person''s memory, as it was when that person agreed');
     elsif cleared & 4 <> 0 and (octet_length(opened) <= 16384 and opened ~ '\S' and private.are_terms(opened_terms)) is not true then
         return private.refused('invalid', 'To unseal a memory takes its text, of at most 16384 bytes, and its terms.');
     end if;

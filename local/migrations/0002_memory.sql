@@ -84,7 +84,7 @@ WHEN duet_run() IS NOT NULL AND NOT EXISTS (
       AND (r.labels & 2 = 0 OR k.egress = 'local_only')
       AND (r.labels & 4 = 0 OR new.sensitive = 1)
       AND (r.labels & 8 = 0 OR k.owner <> x'')
-      AND (new.taint = 'trusted' OR new.review <> 'accepted' OR k.domain = 'working'))
+      AND (new.taint = 'trusted' OR new.review <> 'accepted' OR (k.domain = 'working' AND m.supersedes IS NULL)))
 BEGIN
     SELECT raise(ABORT, 'an agent writes within its run');
 END;

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Ids, One, PrefixQuery};
 use crate::{
-    auth::{In, MemoryRead, MemoryWrite},
+    auth::{In, MemoryRead, MemoryWrite, PersonOnly},
     error::{ApiResult, Code, Problem, ReadProblems, WriteProblems},
     extract::{Json, Path, Query, page},
     state::AppState,
@@ -261,10 +261,10 @@ async fn edit_memory(
 
 /// Clear labels of a memory
 ///
-/// The person says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it, `sensitive` (its own person alone)
-/// has its text stored and found like others. Each by itself; one that it does not have is passed over. What was made of it before keeps
-/// its labels, and a proposal stays one. It is on record. A key without `memory_read` gets the memory without its text and where that
-/// came from.
+/// The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
+/// `sensitive` (its own person alone, and not where it takes the place of another person's memory) has its text stored and found like
+/// others. Each by itself; one that it does not have is passed over. What was made of it before keeps its labels, and a proposal stays
+/// one. It is on record.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/memories/{id}/labels", tag = "memories", request_body = LabelEdit,
     params(
@@ -275,7 +275,7 @@ async fn edit_memory(
 )]
 async fn clear_memory_labels(
     State(state): State<AppState>,
-    caller: In<MemoryWrite>,
+    caller: In<PersonOnly>,
     Path(path): Path<One<MemoryId>>,
     Json(edit): Json<LabelEdit>,
 ) -> ApiResult<Answer<Memory>> {

@@ -53,7 +53,7 @@ async fn a_key_opens_what_its_scopes_say_and_nothing_else() {
             Method::POST,
             format!("memories/{id}/labels"),
             json!({"clear": ["integrity"]}),
-            "memory_write",
+            "-",
         ),
         (
             Method::POST,
@@ -210,9 +210,8 @@ async fn a_key_reads_by_no_way_what_its_scopes_do_not_open() {
     let path = format!("memories/{memory}");
     let edited = writer.send(Method::PATCH, &path, json!({})).await;
     let shared = writer.send(Method::PATCH, &path, json!({"visibility": "shared"})).await;
-    let cleared = writer.post(&format!("{path}/labels"), json!({"clear": ["integrity"]})).await;
     let again = writer.post("memories", json!({"id": memory, "text": "Coffee"})).await;
-    for answer in [edited, shared, cleared, again] {
+    for answer in [edited, shared, again] {
         assert!(answer.status.is_success() && !answer.text.contains("Tea"), "{}", answer.text);
         let answer = answer.json();
         assert_eq!((&answer["id"], &answer["text"]), (&json!(memory), &json!("")));

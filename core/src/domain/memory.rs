@@ -264,11 +264,12 @@ impl NewMemory {
     }
 }
 
-/// The review state of a fresh memory (M7): what an agent writes from untrusted text waits for a person, except working
-/// memory, which no one mistakes for knowledge and which expires.
-pub fn review_on_write(by_agent: bool, taint: Taint, domain: MemoryDomain) -> ReviewState {
-    match (by_agent, taint, domain) {
-        (true, Taint::Untrusted, MemoryDomain::Semantic | MemoryDomain::Episodic) => ReviewState::Proposed,
+/// The review state of a fresh memory: what an agent writes from untrusted text waits for a person, except working memory that takes
+/// the place of nothing: no one mistakes it for knowledge, and it expires.
+pub fn review_on_write(by_agent: bool, taint: Taint, domain: MemoryDomain, supersedes: bool) -> ReviewState {
+    let is_knowledge = domain != MemoryDomain::Working || supersedes;
+    match (by_agent, taint) {
+        (true, Taint::Untrusted) if is_knowledge => ReviewState::Proposed,
         _ => ReviewState::Accepted,
     }
 }

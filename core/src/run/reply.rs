@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     domain::{Agent, ModelFailure, ModelRef, NewEvent, RunEvent, StopReason, ToolCall, TurnLimits, Usage},
+    error::StoreError,
     ports::{ChatModel, ModelError, ModelEvent, ModelStream},
 };
 
@@ -41,7 +42,11 @@ impl Drive<'_> {
         if !self.state.labels().allows(locality) {
             return self.model_failed(1, 1, stays_here()).await;
         }
-        let earlier = self.earlier(&speaker).await?;
+        // A run stays as closed as it was, also where its person has since opened the reply.
+        let earlier = match self.earlier(&speaker).await {
+            Err(DriveError::Store(StoreError::NotFound(_))) => return self.model_failed(1, 1, stays_here()).await,
+            found => found?,
+        };
         let (stores, memories, run) = (self.stores(), &self.driver.memories, &self.run);
         let event = self
             .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, &earlier))

@@ -13,8 +13,8 @@ use crate::{
         memories::{fact, vector},
     },
     domain::{
-        Bar, Egress, Label, LabelEdit, Labels, Locality, Memory, MessageStatus, NewMemory, PageRequest, Provenance, RecallMode,
-        RecallQuery, RetryMode, RetryTurn, ReviewState, Taint, TurnLimits, Visibility,
+        Bar, Egress, Label, LabelEdit, Labels, Locality, Memory, MemoryEdit, MessageStatus, NewMemory, PageRequest, Provenance,
+        RecallMode, RecallQuery, RetryMode, RetryTurn, ReviewState, RunStatus, Taint, TurnLimits, Visibility,
     },
     error::StoreError,
     ids::MemoryId,
@@ -178,6 +178,18 @@ pub async fn a_cleared_text_may_leave(world: &World) {
     let (run, _) = talk.turn("And now?").await;
     assert!(talk.asked(Locality::Remote).contains("It is Tangerine"));
     assert_eq!(run.labels, Labels::default());
+
+    // What a reply read before it broke off stays closed: it is not gone on with elsewhere, and that is said.
+    let broken = answered(world, talk.conversation, local_only(), MessageStatus::Interrupted, "It was").await;
+    world
+        .stores
+        .conversations
+        .clear_labels(&world.owner, broken.reply_id, clearing(&[Label::Egress]))
+        .await
+        .unwrap();
+    let (run, _) = talk.retry(broken.message_id, RetryMode::Continue).await;
+    assert_eq!(run.status, RunStatus::Failed);
+    assert!(run.reason.unwrap().contains("may not leave"));
 }
 
 /// Not by an agent, nor by anybody else; not while a run has to do with it, and not once its text is gone.
@@ -400,4 +412,28 @@ pub async fn a_memory_is_cleared_by_who_may_edit_it(world: &World) {
         .await
         .unwrap();
     assert_eq!((trusted.taint, trusted.review), (Taint::Trusted, ReviewState::Proposed));
+
+    // Whoever unseals a text brings it: not where somebody has agreed to it, or is about to.
+    let old = memories
+        .remember(&world.owner, fact(&world.env, "Meet at noon"), None)
+        .await
+        .unwrap();
+    let instead = NewMemory {
+        supersedes: Some(old.id),
+        ..marked()
+    };
+    let instead = memories.remember(&world.member, instead, None).await.unwrap();
+    let accept = MemoryEdit {
+        review: Some(ReviewState::Accepted),
+        ..MemoryEdit::default()
+    };
+    for accepted in [false, true] {
+        if accepted {
+            memories.edit(&world.owner, instead.id, accept.clone()).await.unwrap();
+        }
+        assert_denied(
+            memories.clear_labels(&world.member, instead.id, edit(Label::Sensitive)).await,
+            "agreed",
+        );
+    }
 }

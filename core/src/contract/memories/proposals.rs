@@ -3,7 +3,9 @@
 use super::{World, agent_of, assert_denied, fact};
 use crate::{
     caller::Caller,
-    domain::{Capability, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, PageRequest, ReviewState, Visibility},
+    domain::{
+        Capability, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, PageRequest, ReviewState, Taint, Visibility,
+    },
 };
 
 fn review(review: ReviewState) -> MemoryEdit {
@@ -61,5 +63,32 @@ rules! {
         let second = replacing(&w, &agent, &bens, "The boiler is serviced in July").await;
         w.memories.edit(&w.ben, second.id, review(ReviewState::Accepted)).await.expect("accepted by the author");
         assert_eq!(w.found(&w.anna, "boiler").await, [second.id]);
+    }
+
+    /// What its author has made private since is nobody else's to replace, an owner's neither.
+    async fn what_has_become_private_is_not_replaced(w) {
+        let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
+        let bens = w.remember(&w.ben, fact(&w.env, "The spare key is under the stone")).await;
+        let proposed = replacing(&w, &agent, &bens, "The spare key is with Cleo").await;
+        let hidden = |edit| MemoryEdit { visibility: Some(Visibility::Private), ..edit };
+        w.memories.edit(&w.ben, bens.id, hidden(MemoryEdit::default())).await.expect("his to hide");
+        w.memories.edit(&w.anna, proposed.id, hidden(review(ReviewState::Accepted))).await.expect("hers to keep");
+        assert_eq!(w.found(&w.ben, "spare key").await, [bens.id]);
+    }
+
+    /// Nor does a passing note of an agent take the place of knowledge by itself, where untrusted text is in it.
+    async fn untrusted_notes_take_the_place_of_nothing(w) {
+        let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
+        let known = w.remember(&w.anna, fact(&w.env, "The account number is 111")).await;
+        let note = |supersedes| NewMemory {
+            domain: MemoryDomain::Working,
+            expires_at: Some(w.env.now().plus(std::time::Duration::from_secs(60))),
+            taint: Taint::Untrusted,
+            supersedes,
+            ..fact(&w.env, "The account number is 999")
+        };
+        assert_eq!(w.remember(&agent, note(Some(known.id))).await.review, ReviewState::Proposed);
+        assert_eq!(w.found(&w.anna, "account number").await, [known.id]);
+        assert_eq!(w.remember(&agent, note(None)).await.review, ReviewState::Accepted);
     }
 }

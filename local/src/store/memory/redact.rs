@@ -269,7 +269,7 @@ fn erase(
     }
     for message in &extent.messages {
         removed.titles += untitle(conn, workspace, *message)?;
-        removed.messages += blank(conn, workspace, *message)?;
+        removed.messages += blank(conn, workspace, *message, None)?;
         removed.idempotency_keys += forget_request(conn, workspace, "message_id", blob(*message))?;
     }
     erase_runs(conn, workspace, &extent.runs, whose, now, removed)
@@ -296,7 +296,7 @@ pub fn erase_runs(
             .optional()?;
         match found {
             Some((_, user)) if whose.is_some_and(|whose| whose != user) => continue,
-            Some((reply, _)) => removed.replies += blank(conn, workspace, reply)?,
+            Some((reply, user)) => removed.replies += blank(conn, workspace, reply, Some(user))?,
             // The run was deleted; what is left of its log goes.
             None => {}
         }
@@ -324,10 +324,12 @@ fn forget_request(conn: &Connection, workspace: [u8; 16], column: &'static str, 
 }
 
 /// Empties a message; its full-text entries go by trigger.
-fn blank(conn: &Connection, workspace: [u8; 16], message: MessageId) -> DbResult<u64> {
+/// Empties a message; `whose` bounds it to one person's, since a run can name a reply that somebody else's message has become.
+fn blank(conn: &Connection, workspace: [u8; 16], message: MessageId, whose: Option<UserId>) -> DbResult<u64> {
     Ok(conn.execute(
-        "UPDATE message SET text = '', status = 'redacted' WHERE workspace_id = ?1 AND id = ?2 AND status <> 'redacted'",
-        params![workspace, blob(message)],
+        "UPDATE message SET text = '', status = 'redacted'
+         WHERE workspace_id = ?1 AND id = ?2 AND status <> 'redacted' AND (?3 IS NULL OR user_id = ?3)",
+        params![workspace, blob(message), whose.map(blob)],
     )? as u64)
 }
 

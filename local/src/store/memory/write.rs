@@ -52,7 +52,7 @@ pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incomi
         .transpose()?;
     let review = match &superseded {
         Some(old) if !old.memory.may_be_replaced_by(caller) => ReviewState::Proposed,
-        _ => review_on_write(caller.agent.is_some(), kept.taint, memory.domain),
+        _ => review_on_write(caller.agent.is_some(), kept.taint, memory.domain, superseded.is_some()),
     };
     let live = review == ReviewState::Accepted;
     let owner = (kept.visibility == Visibility::Private).then_some(caller.user);
@@ -365,6 +365,10 @@ pub fn clear_labels(
             let reason = "it is another person's memory, and only that person can have its text unsealed";
             return Err(StoreError::denied(ACTION, reason).into());
         }
+        true if replaces_anothers(conn, &stored)? => {
+            let reason = "it takes the place of another person's memory, as it was when that person agreed";
+            return Err(StoreError::denied(ACTION, reason).into());
+        }
         true => Some(opened.ok_or_else(|| StoreError::stale("The memory has just changed. Read it again, then repeat."))?),
         false => None,
     };
@@ -379,11 +383,19 @@ pub fn clear_labels(
     Ok((changed, cleared))
 }
 
+fn replaces_anothers(conn: &Connection, stored: &Stored) -> DbResult<bool> {
+    let old = stored.supersedes.map(|key| rows::by_key(conn, key)).transpose()?;
+    Ok(old.is_some_and(|old| old.memory.user_id != stored.memory.user_id))
+}
+
 /// A proposal takes the place of what it was to supersede when it is accepted, unless something else did meanwhile.
 fn supersede_on_acceptance(conn: &Connection, accepted: &Stored, visibility: Visibility) -> DbResult<()> {
     let Some(key) = accepted.supersedes else { return Ok(()) };
     let old = rows::by_key(conn, key)?;
-    if old.live && old.memory.visibility == visibility {
+    // What is private is its person's alone, whatever was proposed while it was shared.
+    let same_people = old.memory.visibility == visibility
+        && (visibility == Visibility::Shared || old.memory.user_id == accepted.memory.user_id);
+    if old.live && same_people {
         supersede(conn, &old, accepted.memory.id, accepted.memory.valid_from, Bits::Now)?;
     }
     Ok(())
