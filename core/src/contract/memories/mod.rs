@@ -101,6 +101,8 @@ macro_rules! memory_contract {
             redaction_follows_only_what_it_replaced,
             superseding_anothers_memory_is_a_proposal,
             an_author_decides_on_what_takes_the_place_of_theirs,
+            what_has_become_private_is_not_replaced,
+            untrusted_notes_take_the_place_of_nothing,
             redaction_is_for_owners_of_a_memory,
             bad_requests_are_refused_with_a_sentence,
         );
