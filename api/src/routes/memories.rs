@@ -282,7 +282,7 @@ async fn clear_memory_labels(
     let memory = state.stores().memories.clear_labels(&caller, path.id, edit).await?;
     // An embedder elsewhere may read it now.
     state.wake_backlog();
-    Ok(Answer(shown(&caller, memory)))
+    Ok(Answer(memory))
 }
 
 /// Why something is remembered.
