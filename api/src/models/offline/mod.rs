@@ -244,10 +244,10 @@ fn full_text(turn: &Turn<'_>, sentences: &[Sentence], request: &ChatRequest, kep
 
 const WHAT_IT_CAN: &str = "I follow simple rules, without a language model: tell me facts or preferences, such as “My dog is called Rex.”, \
     and I remember them; ask me about them later, and I quote what you told me.";
-const HOW_TO_CONFIGURE: &str = "For real conversation, set `models.default` to a model, for example `ollama/llama3.2` with Ollama on this machine, \
-    or `anthropic/…` or `openai/…` with a key, and start Duet again.";
-const FORGET: &str = "I do not delete anything by myself. You can redact a memory on the memory page or with `duet memory redact`; \
-    it is then removed for good and you get a receipt.";
+const HOW_TO_CONFIGURE: &str = "For real conversation, whoever runs Duet connects a language model: Ollama on the same machine, \
+    or Anthropic, OpenAI and their like with a key. The guide to Duet's models says how.";
+const FORGET: &str = "I do not delete anything by myself. Whoever runs Duet can remove a memory for good, with `duet memory redact`, \
+    and gets a receipt.";
 
 fn confirmation(turn: &Turn<'_>, told: &[&Sentence], request: &ChatRequest, kept: bool) -> String {
     let quoted = |text: &str| format!("“{text}”");
