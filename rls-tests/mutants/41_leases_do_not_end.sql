@@ -2,5 +2,5 @@
 -- class: driver and leases
 -- found by: cases driver
 -- in: private.held_run
--- for: and r.lease_until > private.now()
--- put: and r.lease_until is not null
+-- for: or r.lease_until > private.now()
+-- put: or r.lease_until is not null
