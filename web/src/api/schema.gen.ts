@@ -841,10 +841,10 @@ export interface paths {
         put?: never;
         /**
          * Clear labels of a memory
-         * @description The person says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it, `sensitive` (its own person alone)
-         *     has its text stored and found like others. Each by itself; one that it does not have is passed over. What was made of it before keeps
-         *     its labels, and a proposal stays one. It is on record. A key without `memory_read` gets the memory without its text and where that
-         *     came from.
+         * @description The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
+         *     `sensitive` (its own person alone, and not where it takes the place of another person's memory) has its text stored and found like
+         *     others. Each by itself; one that it does not have is passed over. What was made of it before keeps its labels, and a proposal stays
+         *     one. It is on record.
          */
         post: operations["clear_memory_labels"];
         delete?: never;
