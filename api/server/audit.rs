@@ -45,14 +45,27 @@ pub async fn run(global: &Global, output: Output, command: AuditCommand) -> Outc
     let deployment = Deployment::open(settings(global, Vec::new())?, Hints::Polling).await?;
     let verified = verify(deployment.state.stores(), anchors.as_deref()).await;
     deployment.close().await;
-    let found = verified.map_err(|error| Failure::unavailable(error.to_string()))?;
+    let (found, unreadable) = verified.map_err(|error| Failure::unavailable(error.to_string()))?;
+    if let Some(file) = &anchors
+        && found.iter().all(|one| one.anchors == 0 && one.broken.is_none())
+    {
+        return Err(Failure::failed(format!(
+            "There is no anchor in {}. Check the path, and `audit.anchors` in the configuration.",
+            file.display()
+        )));
+    }
+    if unreadable > 0 {
+        output.say(&format!(
+            "{unreadable} lines of the file are no anchors: cut off, or changed."
+        ));
+    }
     let broken = found.iter().filter(|one| one.broken.is_some()).count();
     if output.json {
         let workspaces: Vec<_> = found
             .iter()
             .map(|one| json!({"workspace_id": one.workspace, "rows": one.rows, "anchors": one.anchors, "broken": one.broken}))
             .collect();
-        output.value(&json!({"intact": broken == 0, "workspaces": workspaces}))?;
+        output.value(&json!({"intact": broken == 0, "workspaces": workspaces, "unreadable": unreadable}))?;
     } else {
         for one in &found {
             output.line(&match &one.broken {
@@ -86,17 +99,19 @@ impl Found {
     }
 }
 
-async fn verify(stores: &Stores, file: Option<&Path>) -> StoreResult<Vec<Found>> {
+/// What was found of each workspace, and how many lines of the file are no anchors.
+async fn verify(stores: &Stores, file: Option<&Path>) -> StoreResult<(Vec<Found>, usize)> {
     let lines = file.map(|path| Ok((path, Lines::open(path)?))).transpose()?;
     let heads = anchors::heads(&*stores.system).await?;
     let mut found = Vec::new();
     for head in &heads {
         found.push(workspace(stores, head).await?);
     }
-    if let Some((path, lines)) = lines {
-        anchored(stores, &heads, path, lines, &mut found).await?;
-    }
-    Ok(found)
+    let unreadable = match lines {
+        Some((path, lines)) => anchored(stores, &heads, path, lines, &mut found).await?,
+        None => 0,
+    };
+    Ok((found, unreadable))
 }
 
 async fn workspace(stores: &Stores, head: &AuditHead) -> Result<Found, StoreError> {
@@ -113,20 +128,25 @@ fn owner(head: &AuditHead) -> Caller {
     Caller::person(head.owner, head.workspace_id, Role::Owner)
 }
 
-/// Looks at the anchors one by one; what is held is a stretch of the log a workspace, however long the file is.
+/// Looks at the anchors one by one; what is held is a stretch of the log a workspace, however long the file is. Returns how many lines
+/// are none.
 async fn anchored(
     stores: &Stores,
     heads: &[AuditHead],
     path: &Path,
     mut lines: Lines<File>,
     found: &mut Vec<Found>,
-) -> StoreResult<()> {
+) -> StoreResult<usize> {
     let places: HashMap<WorkspaceId, usize> = heads.iter().map(|head| head.workspace_id).zip(0..).collect();
     let mut checked: Vec<Checked> = heads.iter().map(|_| Checked::default()).collect();
     // Anchors whose workspace has no log at all any more.
     let mut gone: BTreeMap<WorkspaceId, usize> = BTreeMap::new();
+    let mut unreadable = 0;
     while let Some(line) = lines.read().map_err(|error| anchors::unreadable(path, &error))? {
-        let Some(anchor) = line else { continue };
+        let Some(anchor) = line else {
+            unreadable += 1;
+            continue;
+        };
         match places.get(&anchor.workspace_id) {
             // What its own chain says of it is enough.
             Some(place) if found[*place].broken.is_some() => {}
@@ -152,5 +172,5 @@ async fn anchored(
         broken: Some("it is anchored, and has no audit log".into()),
         ..Found::of(workspace)
     }));
-    Ok(())
+    Ok(unreadable)
 }
