@@ -4,6 +4,7 @@
 use std::{
     io::Write,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::http::Method;
@@ -106,8 +107,19 @@ async fn no_text_and_no_secret_reaches_logs_or_metrics() {
 
     let metrics = bearer.get("/metrics").await.text;
     assert!(metrics.contains("duet_http_requests_total"), "{metrics}");
-    let logs = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
-    assert!(logs.contains("answered") && logs.contains(&run), "the logs were not captured");
+    // The worker logs the end of a run after its reader has heard of it.
+    let logged = async {
+        loop {
+            let logs = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
+            if logs.contains("answered") && logs.contains(&run) && logs.contains("ended") {
+                return logs;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let logs = tokio::time::timeout(Duration::from_secs(60), logged)
+        .await
+        .expect("the logs were captured");
     let secret = cookie.split_once('=').unwrap().1;
     for (name, text) in [("logs", &logs), ("metrics", &metrics)] {
         for mark in ["canary", secret, &token, &key, "correct horse"] {
