@@ -1,14 +1,11 @@
 //! Builds programs of the workspace and finds them.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::place;
+use crate::command;
 
 /// How a program is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +69,11 @@ impl TestBuild {
 /// Runs cargo and returns its messages; what people should read of them goes to the terminal.
 fn cargo(arguments: &[&str]) -> Result<Vec<Value>> {
     println!("$ cargo {}", arguments.join(" "));
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(place::root()).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let mut cargo = command::command("cargo");
     cargo
         .args(arguments)
-        .args(["--locked", "--message-format=json-render-diagnostics"]);
+        .args(["--locked", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit());
     let output = cargo.output().context("Cannot start cargo.")?;
     if !output.status.success() {
         bail!("`cargo {}` failed.", arguments.join(" "));
