@@ -48,6 +48,7 @@ describe("memories that wait for a person", () => {
       await entry(page).click();
       await page.getByRole("heading", { level: 1, name: "Notices" }).waitFor();
       await eventually(() => waiting(page).count(), 1);
+      await waiting(page).getByText("Bea suggests").waitFor();
       assert.equal(await banner(page).count(), 0);
       assert.match(await waiting(page).textContent(), /Bea suggests.*The harbour master is called Mario\./);
       await checkAccessibility(page, "suggested memories");
