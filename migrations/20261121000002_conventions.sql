@@ -1,17 +1,18 @@
 -- What all functions share: answers, time, ids, hashes.
 --
--- A function answers {"ok": …}, or {"refused": {"kind": …, "message": …}} with the kinds of duet_core::StoreError: not_found,
--- denied, conflict, stale, invalid. A refusal is data, not an error, so that what was written on the way (audit rows, counters)
--- commits. Only broken requests raise.
+-- A function answers {"ok": …}, or {"refused": {"code": …, "args": {…}}}: `not_found`, or a code of duet_core::refusal::Refusal, where
+-- its sentence stands. A refusal is data, not an error, so that what was written on the way (audit rows, counters) commits. Only broken
+-- requests raise.
 
 create function private.ok(answer jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
     select jsonb_build_object('ok', answer)
 $$;
 
-create function private.refused(kind text, message text default '') returns jsonb
+create function private.refused(code text, args jsonb default '{}') returns jsonb
 language sql immutable set search_path = '' as $$
-    select jsonb_build_object('refused', jsonb_build_object('kind', kind, 'message', message))
+    select jsonb_build_object('refused', case args when '{}' then jsonb_build_object('code', code)
+                                         else jsonb_build_object('code', code, 'args', args) end)
 $$;
 
 -- Milliseconds are all that leaves the database.

@@ -105,7 +105,7 @@ call private.expose('driver', 'audit_append', 'duet_worker');
 create function public.audit_entries(p_workspace uuid, p_before bigint, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
     select case when private.my_role(p_workspace) = 'owner' then private.ok(coalesce(jsonb_agg(private.audit_json(e) order by e.seq desc), '[]'))
-                else private.refused('denied', 'only an owner can do this') end
+                else private.refused('owners_only') end
     from (select * from duet.audit_entry e
           where e.workspace_id = p_workspace and (p_before is null or e.seq < p_before)
           order by e.seq desc limit private.page_size(p_limit)) e

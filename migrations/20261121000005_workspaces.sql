@@ -96,7 +96,7 @@ call private.expose('private', 'make_my_workspace', 'authenticated');
 create function public.workspace_create(p_id uuid, p_name text, p_starter jsonb) returns jsonb
 language sql volatile set search_path = '' as $$
     select case when private.is_name(p_name) then private.ok(private.workspace_json(private.make_my_workspace(p_id, p_name, p_starter)))
-                else private.refused('invalid', 'The name of a workspace has 1 to 80 characters.') end
+                else private.refused('name_length', '{"what": "workspace"}') end
 $$;
 call private.expose('public', 'workspace_create', 'authenticated');
 
@@ -131,11 +131,11 @@ declare
     renamed duet.workspace;
 begin
     if not private.is_name(new_name) then
-        return private.refused('invalid', 'The name of a workspace has 1 to 80 characters.');
+        return private.refused('name_length', '{"what": "workspace"}');
     end if;
     case private.my_role(workspace)
         when 'owner' then null;
-        when 'member' then return private.refused('denied', 'only an owner can do this');
+        when 'member' then return private.refused('owners_only');
         else return private.refused('not_found');
     end case;
     update duet.workspace w set name = btrim(new_name) where w.id = workspace and w.name <> btrim(new_name);

@@ -13,7 +13,7 @@ language plpgsql volatile security definer set search_path = '' as $$
 begin
     update duet.installation set setup_token_hash = p_token_hash where owner_since is null;
     if not found then
-        return private.refused('conflict', 'This Duet already has an owner. Sign in.');
+        return private.refused('set_up');
     end if;
     return private.ok('null');
 end;
@@ -28,11 +28,11 @@ declare
 begin
     select * into strict here from duet.installation;
     if here.owner_since is not null then
-        return private.refused('conflict', 'This Duet already has an owner. Sign in.');
+        return private.refused('set_up');
     end if;
     -- No token at all is none that was printed: null equals nothing.
     if (here.setup_token_hash = p_token_hash) is not true then
-        return private.refused('denied', 'the setup token is not the one that was printed last');
+        return private.refused('wrong_setup_token');
     end if;
     return private.ok('null');
 end;
@@ -58,11 +58,11 @@ declare
 begin
     select * into strict here from duet.installation for update;
     if here.owner_since is not null then
-        return private.refused('conflict', 'This Duet already has an owner. Sign in.');
+        return private.refused('set_up');
     end if;
     -- No token at all is none that was printed: null equals nothing.
     if (here.setup_token_hash = p_token_hash) is not true then
-        return private.refused('denied', 'the setup token is not the one that was printed last');
+        return private.refused('wrong_setup_token');
     end if;
     insert into duet.account values (p_user, p_email, btrim(p_display_name), private.now()) returning * into owner;
     insert into duet.credential values (p_user, p_password_hash);
@@ -96,7 +96,7 @@ begin
     insert into duet.session values (p_id, p_user, p_secret_hash, p_created_at, p_expires_at);
     return private.ok('null');
 exception when unique_violation then
-    return private.refused('conflict', 'There is another sign-in with that id.');
+    return private.refused('id_taken', '{"what": "sign-in"}');
 end;
 $$;
 call private.expose('driver', 'create_session', 'duet_worker');

@@ -34,7 +34,7 @@ create function private.refuse_unless_owner(workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select case private.my_role(workspace)
         when 'owner' then null
-        when 'member' then private.refused('denied', 'only an owner can do this')
+        when 'member' then private.refused('owners_only')
         else private.refused('not_found') end
 $$;
 call private.expose('private', 'refuse_unless_owner');
@@ -75,16 +75,16 @@ begin
         return refusal;
     end if;
     if jsonb_typeof(edit) is distinct from 'object' or edit - fields <> '{}' then
-        return private.refused('invalid', 'An edit of an agent names only what it changes.');
+        return private.refused('agent_edit');
     end if;
     -- All of them, always in the same order: two edits at once could otherwise put both primaries to rest.
     perform from duet.agent a where a.workspace_id = workspace order by a.id for no key update;
     select * into here from duet.agent a where a.workspace_id = workspace and a.id = agent;
     if not found then
-        return private.refused('not_found', 'the agent');
+        return private.refused('not_found');
     end if;
     if here.version is distinct from from_version then
-        return private.refused('stale', 'Someone else changed this agent. Load it again, then repeat your change.');
+        return private.refused('agent_changed');
     end if;
     here.name := coalesce(btrim(edit ->> 'name'), here.name);
     here.prompt := coalesce(edit ->> 'prompt', here.prompt);
@@ -102,7 +102,7 @@ begin
     if not here.active and here.kind <> 'specialist' and not exists (
         select from duet.agent a
         where a.workspace_id = workspace and a.id <> agent and a.active and a.kind <> 'specialist') then
-        return private.refused('conflict', 'This would leave no primary agent active. Activate the other primary first.');
+        return private.refused('last_primary');
     end if;
     update duet.agent a
     set name = here.name, prompt = here.prompt, model = here.model, capabilities = here.capabilities,
@@ -156,7 +156,7 @@ begin
     -- One at a time: the next version follows the one that was read.
     perform from duet.workspace w where w.id = workspace for no key update;
     if from_version is distinct from (select max(s.version) from duet.soul_version s where s.workspace_id = workspace) then
-        return private.refused('stale', 'Someone else changed the soul. Load it again, then repeat your change.');
+        return private.refused('soul_changed');
     end if;
     insert into duet.soul_version values (workspace, from_version + 1, new_soul, (select auth.uid()), private.now())
     returning * into written;

@@ -201,7 +201,7 @@ declare
     at timestamptz := private.now();
 begin
     if workspace not in (select private.my_workspaces()) then
-        return private.refused('not_found', 'the workspace');
+        return private.refused('not_found');
     end if;
     select * into made from duet.conversation c
     where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid()) and c.deleted_at is null;
@@ -211,9 +211,9 @@ begin
     if agent is null then
         answering := private.answering_agent(workspace);
     elsif not exists (select from duet.agent a where a.workspace_id = workspace and a.id = agent) then
-        return private.refused('not_found', 'the agent');
+        return private.refused('not_found');
     elsif not exists (select from duet.agent a where a.workspace_id = workspace and a.id = agent and a.active) then
-        return private.refused('conflict', 'That agent is not active. Choose another, or activate it.');
+        return private.refused('agent_inactive');
     end if;
     insert into duet.conversation (workspace_id, id, user_id, agent_id, title, created_at, updated_at)
     values (workspace, conversation, (select auth.uid()), answering, coalesce(btrim(new_title), ''), at, at)
@@ -267,14 +267,14 @@ declare
     edited duet.conversation;
 begin
     if char_length(btrim(new_title)) not between 1 and 200 then
-        return private.refused('invalid', 'A conversation''s title has 1 to 200 characters.');
+        return private.refused('title_length');
     end if;
     update duet.conversation c set title = coalesce(btrim(new_title), c.title), archived = coalesce(archive, c.archived)
     where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid()) and c.deleted_at is null
       and workspace in (select private.my_workspaces())
     returning * into edited;
     if not found then
-        return private.refused('not_found', 'the conversation');
+        return private.refused('not_found');
     end if;
     return private.ok(private.conversation_json(edited));
 end;
@@ -356,7 +356,7 @@ language sql stable set search_path = '' as $$
                 select w.ordinal from private.withheld_messages(
                     p_workspace, p_conversation, null, p_before, private.page_size(p_limit)) w) both_kinds
             order by both_kinds.ordinal desc limit private.page_size(p_limit)), private.page_size(p_limit) - 1))
-        else private.refused('not_found', 'the conversation') end
+        else private.refused('not_found') end
 $$;
 call private.expose('public', 'message_list', 'authenticated', 'duet_agent');
 
@@ -370,7 +370,7 @@ language sql stable set search_path = '' as $$
             where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
               and (p_after is null or m.ordinal > p_after)
             order by m.ordinal limit private.page_size(p_limit)), private.page_size(p_limit) - 1))
-        else private.refused('not_found', 'the conversation') end
+        else private.refused('not_found') end
 $$;
 call private.expose('public', 'message_transcript', 'authenticated', 'duet_agent');
 
@@ -378,7 +378,7 @@ call private.expose('public', 'message_transcript', 'authenticated', 'duet_agent
 create function public.message_by_id(p_workspace uuid, p_ids uuid[]) returns jsonb
 language sql stable set search_path = '' as $$
     select case when cardinality(p_ids) > 1000
-        then private.refused('invalid', 'At most 1000 messages can be asked for at once.')
+        then private.refused('too_many_messages')
         else private.ok((
             select coalesce(jsonb_agg(both_kinds.message order by both_kinds.place), '[]')
             from (

@@ -180,7 +180,7 @@ language sql stable set search_path = '' as $$
                     and r.user_id = (select auth.uid())
                     and (p_before is null or (r.created_at, r.id) < (p_before, p_before_id))
                   order by r.created_at desc, r.id desc limit private.page_size(p_limit)) page))
-        else private.refused('not_found', 'the conversation') end
+        else private.refused('not_found') end
 $$;
 call private.expose('public', 'run_list', 'authenticated', 'duet_agent');
 
@@ -207,10 +207,9 @@ begin
     where r.workspace_id = workspace and r.id = run and r.user_id = (select auth.uid())
       and workspace in (select private.my_workspaces()) and (r.labels & 2 = 0 or private.reads_local());
     if not found then
-        return private.refused('not_found', 'the run');
+        return private.refused('not_found');
     elsif after > here.last_seq then
-        return private.refused('invalid', format(
-            'The run has %s events; there is nothing after number %s. Read it from the start.', here.last_seq, after));
+        return private.refused('no_such_event', jsonb_build_object('events', here.last_seq, 'after', after));
     end if;
     return private.ok(jsonb_build_object(
         'events', private.events_json(workspace, run, after, least(greatest(size, 1), 1000)),

@@ -60,13 +60,13 @@ declare
     made duet.api_key;
 begin
     if workspace not in (select private.my_workspaces()) then
-        return private.refused('not_found', 'the workspace');
+        return private.refused('not_found');
     elsif coalesce(cardinality(opens), 0) = 0 then
-        return private.refused('invalid', 'A key needs at least one scope.');
+        return private.refused('no_scopes');
     elsif not private.signed_in_recently() then
-        return private.refused('denied', 'this needs a sign-in of the last 15 minutes');
+        return private.refused('sign_in_again');
     elsif 'admin' = any (opens) and private.my_role(workspace) <> 'owner' then
-        return private.refused('denied', 'only an owner can do this');
+        return private.refused('owners_only');
     end if;
     select * into made from duet.api_key k where k.workspace_id = workspace and k.id = key and k.user_id = me;
     if found then
@@ -108,7 +108,7 @@ begin
       and workspace in (select private.my_workspaces())
     for no key update of k;
     if not found then
-        return private.refused('not_found', 'the key');
+        return private.refused('not_found');
     end if;
     if here.revoked_at is null then
         update duet.api_key k set revoked_at = private.now() where k.workspace_id = workspace and k.id = key

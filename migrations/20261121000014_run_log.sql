@@ -17,8 +17,7 @@ call private.expose('private', 'held_run');
 
 create function private.lost_lease() returns jsonb
 language sql immutable set search_path = '' as $$
-    select private.refused('stale',
-        'The lease of this run is lost: another worker has it, or it has ended. Stop working on it.')
+    select private.refused('lease_lost')
 $$;
 call private.expose('private', 'lost_lease');
 
@@ -53,8 +52,7 @@ begin
         select e.at into at from duet.run_event e
         where e.workspace_id = held.workspace_id and e.run_id = p_run and e.seq = first;
     elsif p_after > held.last_seq then
-        return private.refused('invalid', format(
-            'The run has %s events; the driver cannot have folded %s.', held.last_seq, p_after));
+        return private.refused('not_folded', jsonb_build_object('events', held.last_seq, 'after', p_after));
     else
         first := held.last_seq + 1;
         held := private.append_commit(held, p_commit, p_progress, p_events);
@@ -137,7 +135,7 @@ declare
     held duet.run;
 begin
     if p_status in ('queued', 'running') then
-        return private.refused('invalid', format('A run cannot end as `%s`.', p_status));
+        return private.refused('not_an_end', jsonb_build_object('status', p_status));
     end if;
     select * into held from private.held_run(p_run, p_lease, null);
     if not found then
@@ -145,9 +143,9 @@ begin
         select * into held from duet.run r where r.id = p_run and r.commit_id = p_commit and r.status = p_status;
         return case when held.id is null then private.lost_lease() else private.ok(private.run_json(held)) end;
     elsif p_after > held.last_seq then
-        return private.refused('invalid', format('The run has %s events; the driver cannot have folded %s.', held.last_seq, p_after));
+        return private.refused('not_folded', jsonb_build_object('events', held.last_seq, 'after', p_after));
     elsif p_after < held.last_seq then
-        return private.refused('stale', 'The run''s log has grown. Fold the new events first; the lease still holds.');
+        return private.refused('log_grew');
     end if;
     held := private.append_commit(held, p_commit, true, p_events);
     if p_reply_status is not null then

@@ -79,7 +79,7 @@ declare
     run uuid;
 begin
     if workspace not in (select private.my_own_workspaces()) then
-        return private.refused('denied', 'only an owner can do this');
+        return private.refused('owners_only');
     end if;
     chain := private.verify_audit(workspace);
     if chain.broken is not null then

@@ -98,39 +98,39 @@ declare
     answer jsonb;
 begin
     if content !~ '\S' then
-        return private.refused('invalid', 'A message needs a text.');
+        return private.refused('message_empty');
     elsif octet_length(content) > 65536 then
-        return private.refused('invalid', 'A message has at most 65536 bytes. Send it in parts.');
+        return private.refused('message_length', jsonb_build_object('most', 65536, 'has', octet_length(content)));
     elsif length(idempotency) not between 1 and 200 then
-        return private.refused('invalid', 'An idempotency key has 1 to 200 characters.');
+        return private.refused('key_length');
     elsif bounds is null then
-        return private.refused('invalid', 'These are no bounds of a turn.');
+        return private.refused('turn_limits');
     end if;
     select * into here from private.my_conversation(workspace, conversation);
     if not found then
-        return private.refused('not_found', 'the conversation');
+        return private.refused('not_found');
     end if;
     select * into known from duet.idempotency_key k
     where k.workspace_id = workspace and k.user_id = me and k.key = idempotency and k.expires_at > at;
     if found and known.request_hash = request then
         return private.ok(jsonb_build_object('message_id', known.message_id, 'run_id', known.run_id, 'reply_id', known.reply_id));
     elsif found then
-        return private.refused('conflict', 'That idempotency key was used for another message. Use a fresh key for each message.');
+        return private.refused('key_reused');
     end if;
     select * into sent from duet.message m where m.workspace_id = workspace and m.id = message;
     if found then
         select * into first from duet.run r
         where r.workspace_id = workspace and r.id = run and r.user_id = me and r.message_id = message
           and sent.conversation_id = conversation and sent.role = 'user' and sent.text = content;
-        return case when first.id is null then private.refused('conflict', 'That message id is taken. Choose another.')
+        return case when first.id is null then private.refused('id_taken', '{"what": "message"}')
                     else private.ok(private.receipt_json(first)) end;
     end if;
     if reply = message or exists (select from duet.message m where m.workspace_id = workspace and m.id = reply) then
-        return private.refused('conflict', 'That reply id is taken. Choose another.');
+        return private.refused('id_taken', '{"what": "reply"}');
     end if;
     if exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation
                                         and r.status in ('queued', 'running')) then
-        return private.refused('conflict', 'A reply is being written in this conversation. Wait for it, or stop it.');
+        return private.refused('reply_active');
     end if;
     update duet.conversation c
     set last_ordinal = c.last_ordinal + 1, updated_at = at,
@@ -175,32 +175,31 @@ declare
     shown duet.message;
 begin
     if mode not in ('restart', 'continue') or bounds is null then
-        return private.refused('invalid', 'These are no bounds of a turn.');
+        return private.refused('turn_limits');
     end if;
     select * into asked from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me;
     if not found then
-        return private.refused('not_found', 'the message');
+        return private.refused('not_found');
     end if;
     select * into here from private.my_conversation(workspace, asked.conversation_id);
     if not found then
-        return private.refused('not_found', 'the message');
+        return private.refused('not_found');
     end if;
     select * into known from duet.run r where r.workspace_id = workspace and r.id = run and r.user_id = me;
     if found then
         return case when known.message_id = message then private.ok(private.receipt_json(known))
-                    else private.refused('conflict', 'That run id is taken. Choose another.') end;
+                    else private.refused('id_taken', '{"what": "run"}') end;
     end if;
     if asked.role <> 'user' then
-        return private.refused('invalid', 'Only your own message can be answered again; name that one, not the reply.');
+        return private.refused('not_your_message');
     elsif asked.status = 'redacted' then
-        return private.refused('conflict', 'That message was redacted; there is nothing left to answer.');
+        return private.refused('nothing_to_answer');
     elsif exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = here.id
                                            and r.status in ('queued', 'running')) then
-        return private.refused('conflict', 'A reply is being written in this conversation. Wait for it, or stop it.');
+        return private.refused('reply_active');
     elsif exists (select from duet.message m where m.workspace_id = workspace and m.conversation_id = here.id
                                                and m.ordinal > asked.ordinal and m.role = 'user') then
-        return private.refused('conflict',
-            'The conversation has moved on since that message. Only the newest one can be answered again.');
+        return private.refused('moved_on');
     end if;
     select * into shown from duet.message m
     where m.workspace_id = workspace and m.parent_id = message and not m.superseded order by m.ordinal desc limit 1;
@@ -208,11 +207,10 @@ begin
         if shown.status in ('stopped', 'limited', 'interrupted') then
             return private.queue_run(here, message, run, shown.id, shown.text, shown.labels, shown.run_id, bounds);
         end if;
-        return private.refused('conflict',
-            'There is no stopped or interrupted reply to continue. Ask for a new answer instead.');
+        return private.refused('nothing_to_continue');
     end if;
     if exists (select from duet.message m where m.workspace_id = workspace and m.id = reply) then
-        return private.refused('conflict', 'That reply id is taken. Choose another.');
+        return private.refused('id_taken', '{"what": "reply"}');
     end if;
     update duet.message m set superseded = true where m.workspace_id = workspace and m.id = shown.id;
     return private.queue_run(here, message, run, reply, '', 0, null, bounds);
@@ -238,7 +236,7 @@ begin
       and workspace in (select private.my_workspaces())
     for no key update of r;
     if not found then
-        return private.refused('not_found', 'the run');
+        return private.refused('not_found');
     end if;
     if here.status in ('queued', 'running') and not exists (
         select from duet.run_event e where e.workspace_id = workspace and e.run_id = run and e.kind = 'cancel') then

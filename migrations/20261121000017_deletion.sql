@@ -10,12 +10,12 @@ declare
 begin
     -- Locked: a turn is either there by now, or finds no conversation.
     if not exists (select from private.my_conversation(workspace, conversation)) then
-        return private.refused('not_found', 'the conversation');
+        return private.refused('not_found');
     end if;
     perform from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation order by r.id for update;
     if exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation
                                         and r.status in ('queued', 'running')) then
-        return private.refused('conflict', 'A reply is being written in this conversation. Wait for it, or stop it; then delete.');
+        return private.refused('reply_active');
     end if;
     runs := array(select r.id from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation);
     update duet.run r set reason = null where r.workspace_id = workspace and r.id = any (runs) and r.reason is not null;

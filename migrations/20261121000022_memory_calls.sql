@@ -96,12 +96,12 @@ call private.expose('private', 'my_labels', 'authenticated', 'duet_agent');
 create function private.memory_flaw(given jsonb) returns text
 language sql immutable set search_path = '' as $$
     select case
-        when jsonb_typeof(given) is distinct from 'object' or octet_length(given::text) > 500000 then 'A memory is an object of at most 500,000 bytes.'
-        when (given ->> 'visibility' in ('shared', 'private')) is not true then 'A memory is `shared` or `private`.'
-        when (given ->> 'domain' in ('episodic', 'semantic', 'working')) is not true then 'A memory is `episodic`, `semantic` or `working`.'
-        when (given ->> 'egress' in ('any', 'local_only')) is not true then 'A memory''s egress is `any` or `local_only`.'
-        when (given ->> 'taint' in ('trusted', 'untrusted')) is not true then 'A memory''s taint is `trusted` or `untrusted`.'
-        when jsonb_typeof(given -> 'sensitive') is distinct from 'boolean' then 'A memory is sensitive or not.'
+        when jsonb_typeof(given) is distinct from 'object' or octet_length(given::text) > 500000 then 'text'
+        when (given ->> 'visibility' in ('shared', 'private')) is not true then 'visibility'
+        when (given ->> 'domain' in ('episodic', 'semantic', 'working')) is not true then 'domain'
+        when (given ->> 'egress' in ('any', 'local_only')) is not true then 'egress'
+        when (given ->> 'taint' in ('trusted', 'untrusted')) is not true then 'taint'
+        when jsonb_typeof(given -> 'sensitive') is distinct from 'boolean' then 'sensitive'
     end
 $$;
 call private.expose('private', 'memory_flaw', 'authenticated', 'duet_agent');
@@ -121,13 +121,13 @@ declare
     kept_visibility text := case when read_labels & 8 <> 0 then 'private' else p_memory ->> 'visibility' end;
 begin
     if private.memory_flaw(p_memory) is not null then
-        return private.refused('invalid', private.memory_flaw(p_memory));
+        return private.refused('memory_form', jsonb_build_object('field', private.memory_flaw(p_memory)));
     elsif length(p_model) > 200 or length(p_vector) > 200000 then
-        return private.refused('invalid', 'A vector has at most 8192 dimensions, and its model a name of at most 200 characters.');
+        return private.refused('vector_size');
     elsif read_labels is null then
-        return private.refused('denied', 'its run is not under way');
+        return private.refused('run_over');
     elsif read_labels & 4 <> 0 and not (p_memory ->> 'sensitive')::boolean then
-        return private.refused('denied', 'its run has read sensitive text');
+        return private.refused('run_sensitive');
     end if;
     case private.memory_id_state(p_workspace, p_id)
         when 'taken' then
@@ -136,12 +136,12 @@ begin
                  join duet.memory_class c on c.workspace_id = m.workspace_id and c.key = m.class
                  where m.workspace_id = p_workspace and m.id = p_id),
                 case when agent is not null then private.my_written(p_workspace, p_id) end);
-            return case when stored is null then private.refused('conflict', 'That memory id is taken. Choose another.')
+            return case when stored is null then private.refused('id_taken', '{"what": "memory"}')
                         else private.ok(stored) end;
         when 'redacted' then
-            return private.refused('conflict', 'The memory with that id was redacted. Choose another id.');
+            return private.refused('id_redacted');
         when 'gone' then
-            return private.refused('conflict', 'The memory with that id has expired. Choose another id.');
+            return private.refused('id_expired');
         else null;
     end case;
     if p_memory ->> 'supersedes' is not null then
@@ -151,13 +151,11 @@ begin
         if not found then
             return private.refused('not_found');
         elsif old_one ->> 'redacted_at' is not null then
-            return private.refused('conflict', 'The memory to supersede was redacted. Store the new one by itself.');
+            return private.refused('superseded_redacted');
         elsif old_one ->> 'superseded_by' is not null then
-            return private.refused('conflict', 'That memory has already been superseded. Supersede the one that replaced it.');
+            return private.refused('already_superseded');
         elsif old_one ->> 'visibility' <> kept_visibility then
-            return private.refused('invalid', format(
-                'A %s memory cannot supersede a %s one: whoever sees the one has to see the other.',
-                kept_visibility, old_one ->> 'visibility'));
+            return private.refused('visibilities_differ', jsonb_build_object('new', kept_visibility, 'old', old_one ->> 'visibility'));
         end if;
     end if;
     -- By itself: the policy that follows has to see a class that is new.
@@ -180,7 +178,7 @@ begin
     end if;
     -- Of two that come at once with one id the first one's memory counts.
     stored := private.my_written(p_workspace, p_id);
-    return case when stored is null then private.refused('conflict', 'That memory id is taken. Choose another.')
+    return case when stored is null then private.refused('id_taken', '{"what": "memory"}')
                 else private.ok(stored) end;
 end;
 $$;
@@ -189,7 +187,7 @@ call private.expose('public', 'memory_remember', 'authenticated', 'duet_agent');
 -- duet_core::ports::MemoryStore::memories
 create function public.memory_read(p_workspace uuid, p_ids uuid[]) returns jsonb
 language sql stable set search_path = '' as $$
-    select case when cardinality(p_ids) > 1000 then private.refused('invalid', 'At most 1000 memories are read at a time.')
+    select case when cardinality(p_ids) > 1000 then private.refused('too_many_memories')
         else (select private.ok(coalesce(jsonb_agg(private.memory_json(found.memory, c) order by asked.place), '[]'))
               from unnest(p_ids) with ordinality as asked (id, place)
               cross join lateral (
@@ -254,7 +252,7 @@ begin
     end if;
     select c.* into strict class from duet.memory_class c where c.workspace_id = workspace and c.key = mine.class;
     if mine.user_id <> (select auth.uid()) and (class.owner is not null or private.my_role(workspace) <> 'owner') then
-        refusal := private.refused('denied', 'it is another person''s memory, and only an owner can do this');
+        refusal := private.refused('others_memory');
     end if;
 end;
 $$;
@@ -280,13 +278,12 @@ begin
         and new_visibility is null and new_egress is null, false) then
         return locked.refusal;
     elsif new_review = 'accepted' and mine.review <> 'accepted' and not private.may_replace(workspace, old_one.user_id) then
-        return private.refused('denied',
-            'it would take the place of another person''s memory, and only that person or an owner can do this');
+        return private.refused('replaces_others');
     end if;
     if mine.redacted_at is not null then
-        return private.refused('conflict', 'A redacted memory cannot be changed.');
+        return private.refused('redacted', '{"what": "memory"}');
     elsif new_visibility not in ('shared', 'private') then
-        return private.refused('invalid', 'A memory is `shared` or `private`.');
+        return private.refused('visibility');
     end if;
     perform private.audit(workspace, 'memory.edit', 'memory:' || memory, 'done', jsonb_build_object(
         'review', new_review, 'visibility', new_visibility, 'egress', new_egress));

@@ -34,7 +34,7 @@ declare
 begin
     if cardinality(p_terms) > 64 or octet_length(array_to_string(p_terms, '')) > 65536 or cardinality(p_domains) > 16
         or length(p_model) > 200 or length(p_vector) > 200000 then
-        return private.refused('invalid', 'A question has at most 64 terms, and a vector of at most 8192 dimensions.');
+        return private.refused('question_size');
     end if;
     perform set_config('duet.only_workspace', p_workspace::text, true);
     -- Row level security leaves only the classes that the asker may see.

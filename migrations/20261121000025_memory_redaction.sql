@@ -103,7 +103,7 @@ declare
     receipt jsonb;
 begin
     if redaction is null then
-        return private.refused('invalid', 'A redaction has an id.');
+        return private.refused('no_redaction_id');
     end if;
     -- One redaction of a person after the other, or two at once would both find their id unused.
     perform from duet.member m where m.workspace_id = workspace and m.user_id = me for no key update;
@@ -117,7 +117,7 @@ begin
     elsif exists (select from duet.memory_tombstone t
                   where t.workspace_id = workspace and t.redaction_id = redaction and t.redacted_by = me) then
         -- Whoever decides on a notice decides on what it names, and on nothing that was added to it later.
-        return private.refused('conflict', 'A redaction with that id is done already. Choose another id.');
+        return private.refused('redaction_done');
     end if;
     everybody := coalesce(private.my_role(workspace) = 'owner', false);
 
@@ -165,8 +165,7 @@ begin
     perform from duet.run r where r.workspace_id = workspace and r.id = any (runs) order by r.id for update;
     one := private.run_going_on(workspace, runs);
     if one is not null then
-        return private.refused('conflict', format(
-            'A reply that knows this memory is being written (run %s). Wait for it, or stop it; then redact again.', one));
+        return private.refused('reply_knows_memory', jsonb_build_object('run', one));
     end if;
 
     for here in select m.* from duet.memory m where m.workspace_id = workspace and m.id = any (memories) loop
@@ -285,7 +284,7 @@ declare
     one uuid;
 begin
     if action is null or action not in ('blank', 'dismiss') then
-        return private.refused('invalid', 'A notice is settled by `blank` or `dismiss`.');
+        return private.refused('notice_decision');
     end if;
     select n.* into here from duet.notice n
     where n.workspace_id = workspace and n.id = notice and n.user_id = (select auth.uid())
@@ -304,8 +303,7 @@ begin
         perform from duet.run r where r.workspace_id = workspace and r.id = any (runs) order by r.id for update;
         one := private.run_going_on(workspace, runs);
         if one is not null then
-            return private.refused('conflict', format(
-                'One of these replies is being written (run %s). Wait for it, or stop it; then decide again.', one));
+            return private.refused('reply_of_notice_active', jsonb_build_object('run', one));
         end if;
         perform private.erase_runs(workspace, runs, at);
     end if;

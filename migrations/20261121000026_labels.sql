@@ -18,7 +18,7 @@ declare
     cleared int;
 begin
     if (wanted between 1 and 15) is not true then
-        return private.refused('invalid', 'Name at least one label to clear.');
+        return private.refused('no_label');
     end if;
     select * into here from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me;
     -- The conversation is locked as for a turn: a run is either there by now, or reads what was cleared.
@@ -28,13 +28,13 @@ begin
     elsif exists (select from duet.run r
                   where r.workspace_id = workspace and r.conversation_id = here.conversation_id
                     and r.status in ('queued', 'running') and (r.message_id = message or r.reply_id = message)) then
-        return private.refused('conflict', 'Its reply is being written. Wait for it, or stop it; then clear the label.');
+        return private.refused('reply_active');
     end if;
     select * into here from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me for update;
     if not found then
         return private.refused('not_found');
     elsif here.status = 'redacted' then
-        return private.refused('conflict', 'A redacted message cannot be changed.');
+        return private.refused('redacted', '{"what": "message"}');
     end if;
     cleared := here.labels & wanted;
     if cleared <> 0 then
@@ -66,7 +66,7 @@ declare
     vector record;
 begin
     if (wanted between 1 and 7) is not true then
-        return private.refused('invalid', 'Name at least one label of a memory to clear: `integrity`, `egress` or `sensitive`.');
+        return private.refused('no_label_of_memory');
     end if;
     select * into locked from private.lock_my_memory(workspace, memory);
     if locked.refusal is not null then
@@ -75,18 +75,18 @@ begin
     mine := locked.mine;
     kind := locked.class;
     if mine.redacted_at is not null then
-        return private.refused('conflict', 'A redacted memory cannot be changed.');
+        return private.refused('redacted', '{"what": "memory"}');
     end if;
     cleared := wanted & ((mine.taint = 'untrusted')::int + (kind.egress = 'local_only')::int * 2 + mine.sensitive::int * 4);
     if cleared = 0 then
         return private.ok(private.memory_json(mine, kind));
     elsif cleared & 4 <> 0 and mine.user_id <> (select auth.uid()) then
-        return private.refused('denied', 'it is another person''s memory, and only that person can have its text unsealed');
+        return private.refused('others_text');
     elsif cleared & 4 <> 0 and exists (select from duet.memory o
                                        where o.workspace_id = workspace and o.id = mine.supersedes and o.user_id <> mine.user_id) then
-        return private.refused('denied', 'it takes the place of another person''s memory, as it was when that person agreed');
+        return private.refused('replaced_others');
     elsif cleared & 4 <> 0 and (octet_length(opened) <= 16384 and opened ~ '\S' and private.are_terms(opened_terms)) is not true then
-        return private.refused('invalid', 'To unseal a memory takes its text, of at most 16384 bytes, and its terms.');
+        return private.refused('unsealed_text');
     end if;
     perform private.audit(workspace, 'memory.clear_label', 'memory:' || memory, 'done',
                           jsonb_build_object('labels', private.label_names(cleared)));

@@ -61,7 +61,7 @@ declare
     bounds jsonb := private.known_turn_limits(p_limits);
 begin
     if bounds is null then
-        return private.refused('invalid', 'These are no bounds of a turn.');
+        return private.refused('turn_limits');
     end if;
     update duet.installation set turn_limits = bounds where turn_limits is distinct from bounds;
     return private.ok('null');

@@ -51,7 +51,7 @@ create function private.unless_owner(workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select case private.my_role(workspace)
         when 'owner' then null
-        when 'member' then private.refused('denied', 'only an owner can do this')
+        when 'member' then private.refused('owners_only')
         else private.refused('not_found') end
 $$;
 call private.expose('private', 'unless_owner', 'authenticated');
@@ -67,13 +67,13 @@ begin
     if refusal is not null then
         return refusal;
     elsif guest is null or octet_length(guest) not between 3 and 254 or guest !~ '^[^@\s]+@[^@\s]+$' then
-        return private.refused('invalid', 'That is not an email address. Write it like name@example.org.');
+        return private.refused('email');
     elsif new_role is null or new_role not in ('owner', 'member') then
-        return private.refused('invalid', 'A role is `owner` or `member`.');
+        return private.refused('role');
     elsif seconds is null or seconds not between 3600 and 2592000 then
-        return private.refused('invalid', 'An invitation lasts between one hour and 30 days.');
+        return private.refused('invitation_lifetime');
     elsif not private.signed_in_recently() then
-        return private.refused('denied', 'this needs a sign-in of the last 15 minutes');
+        return private.refused('sign_in_again');
     end if;
     -- One invitation of a workspace after the other, so that they can be counted.
     perform from duet.workspace w where w.id = workspace for no key update;
@@ -84,14 +84,14 @@ begin
     end if;
     if exists (select from duet.member m join duet.account a on a.id = m.user_id
                where m.workspace_id = workspace and a.email = guest) then
-        return private.refused('conflict', 'That person is already a member of this workspace.');
+        return private.refused('already_member');
     end if;
     -- The link is shown once. Who lost it invites again, and the link before it stops working.
     update duet.invitation i set revoked_at = at
     where i.workspace_id = workspace and i.email = guest and i.accepted_at is null and i.revoked_at is null;
     if (select count(*) from duet.invitation i
         where i.workspace_id = workspace and i.accepted_at is null and i.revoked_at is null and i.expires_at > at) >= 100 then
-        return private.refused('conflict', 'This workspace already has 100 open invitations, which is the limit. Revoke one first.');
+        return private.refused('invitations_full');
     end if;
     insert into duet.invitation (workspace_id, id, email, role, token_hash, created_by, created_at, expires_at)
     values (workspace, invitation, guest, new_role, hash, (select auth.uid()), at, at + seconds * interval '1 second')
@@ -135,7 +135,7 @@ begin
     if not found then
         return private.refused('not_found');
     elsif here.accepted_at is not null then
-        return private.refused('conflict', 'This invitation was already accepted. Remove the member instead.');
+        return private.refused('invitation_accepted');
     elsif here.revoked_at is null then
         update duet.invitation i set revoked_at = private.now() where i.workspace_id = workspace and i.id = invitation
         returning * into here;
@@ -158,9 +158,9 @@ create function private.invitation_refusal(invitation duet.invitation) returns j
 language sql volatile set search_path = '' as $$
     select case when invitation.id is null then private.refused('not_found') else
         case private.invitation_status(invitation)
-            when 'accepted' then private.refused('conflict', 'This invitation has already been used. Sign in, or ask for a new one.')
-            when 'revoked' then private.refused('conflict', 'This invitation was revoked. Ask for a new one.')
-            when 'expired' then private.refused('conflict', 'This invitation has expired. Ask for a new one.')
+            when 'accepted' then private.refused('invitation_used')
+            when 'revoked' then private.refused('invitation_revoked')
+            when 'expired' then private.refused('invitation_expired')
         end end
 $$;
 call private.expose('private', 'invitation_refusal');
@@ -173,7 +173,7 @@ declare
 begin
     insert into duet.member values (invitation.workspace_id, guest, invitation.role, at) on conflict do nothing;
     if not found then
-        return private.refused('conflict', 'You are already a member of this workspace.');
+        return private.refused('you_are_member');
     end if;
     update duet.invitation i set accepted_at = at, accepted_by = guest
     where i.workspace_id = invitation.workspace_id and i.id = invitation.id;
@@ -209,22 +209,22 @@ declare
     refusal jsonb;
 begin
     if address is null then
-        return private.refused('denied', 'your email address is not confirmed yet');
+        return private.refused('email_unconfirmed');
     end if;
     select * into here from duet.invitation i where i.token_hash = hash for no key update;
     refusal := private.invitation_refusal(here);
     if refusal is not null then
         return refusal;
     elsif here.email <> address then
-        return private.refused('denied', 'it is for a different email address than the one you are signed in with');
+        return private.refused('email_differs');
     end if;
     if not exists (select from duet.account a where a.id = me) then
         if not coalesce(private.is_name(guest_name), false) then
-            return private.refused('invalid', 'A name has 1 to 80 characters.');
+            return private.refused('name_length', '{"what": "person"}');
         end if;
         insert into duet.account values (me, address, btrim(guest_name), private.now()) on conflict do nothing;
         if not found then
-            return private.refused('conflict', 'There is another account with your email address. Ask whoever runs this Duet.');
+            return private.refused('account_differs');
         end if;
     end if;
     return private.admit(here, me);
@@ -268,12 +268,12 @@ begin
     if refusal is not null then
         return refusal;
     elsif not coalesce(private.is_name(p_display_name), false) then
-        return private.refused('invalid', 'A name has 1 to 80 characters.');
+        return private.refused('name_length', '{"what": "person"}');
     end if;
     insert into duet.account values (p_user, here.email, btrim(p_display_name), private.now()) on conflict (email) do nothing
     returning * into newcomer;
     if not found then
-        return private.refused('conflict', 'There is already an account with this email address. Sign in, then open the link again.');
+        return private.refused('account_exists');
     end if;
     insert into duet.credential values (p_user, p_password_hash);
     perform private.admit(here, p_user);

@@ -39,7 +39,7 @@ begin
     elsif not exists (select from duet.member m where m.workspace_id = workspace and m.user_id = person) then
         return private.refused('not_found');
     elsif private.is_last_owner(workspace, person) then
-        return private.refused('conflict', 'A workspace needs an owner. Make another member an owner first.');
+        return private.refused('last_owner');
     end if;
     -- Before the row goes: who leaves writes the entry as the member that they still are.
     perform private.audit(workspace, case when person = me then 'member.leave' else 'member.remove' end, 'user:' || person);
@@ -78,14 +78,14 @@ begin
     if refusal is not null then
         return refusal;
     elsif new_role is null or new_role not in ('owner', 'member') then
-        return private.refused('invalid', 'A role is `owner` or `member`.');
+        return private.refused('role');
     elsif not exists (select from duet.member m where m.workspace_id = workspace and m.user_id = person) then
         return private.refused('not_found');
     elsif new_role <> 'owner' and private.is_last_owner(workspace, person) then
-        return private.refused('conflict', 'A workspace needs an owner. Make another member an owner first.');
+        return private.refused('last_owner');
     elsif new_role = 'owner' and not private.signed_in_recently() then
         -- An owner made by somebody else's old sign-in would outlast it.
-        return private.refused('denied', 'this needs a sign-in of the last 15 minutes');
+        return private.refused('sign_in_again');
     end if;
     update duet.member m set role = new_role where m.workspace_id = workspace and m.user_id = person and m.role <> new_role;
     if found then

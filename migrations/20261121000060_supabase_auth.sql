@@ -67,22 +67,22 @@ begin
         if found then
             return private.ok(jsonb_build_object('user', private.account_json(owner), 'workspace', private.workspace_json(made)));
         end if;
-        return private.refused('conflict', 'This Duet already has an owner.');
+        return private.refused('set_up');
     end if;
     -- No token at all is none that was printed: null equals nothing.
     if (here.setup_token_hash = presented) is not true then
-        return private.refused('denied', 'the setup token is not the one that was printed last');
+        return private.refused('wrong_setup_token');
     end if;
     address := private.confirmed_email(me);
     if address is null then
-        return private.refused('denied', 'the email address of this sign-in is not confirmed at Supabase Auth');
+        return private.refused('email_unconfirmed');
     end if;
     if private.is_name(person_name) is not true or private.is_name(workspace_name) is not true then
-        return private.refused('invalid', 'A name has 1 to 80 characters.');
+        return private.refused('name_length', '{"what": "person"}');
     end if;
     insert into duet.account values (me, address, btrim(person_name), private.now()) on conflict do nothing returning * into owner;
     if not found then
-        return private.refused('conflict', 'There is already an account with this email address. Ask whoever runs this Duet.');
+        return private.refused('account_differs');
     end if;
     made := private.make_workspace(workspace, me, workspace_name, starter);
     update duet.installation set owner_since = private.now(), setup_token_hash = null;

@@ -101,7 +101,7 @@ impl Found {
 
 /// What was found of each workspace, and how many lines of the file are no anchors.
 async fn verify(stores: &Stores, file: Option<&Path>) -> StoreResult<(Vec<Found>, usize)> {
-    let lines = file.map(|path| Ok((path, Lines::open(path)?))).transpose()?;
+    let lines = file.map(|path| Ok::<_, StoreError>((path, Lines::open(path)?))).transpose()?;
     let heads = anchors::heads(&*stores.system).await?;
     let mut found = Vec::new();
     for head in &heads {

@@ -122,7 +122,8 @@ fn refused(error: TokenError) -> Problem {
 
 fn problem(error: AuthError) -> Problem {
     let code = match &error {
-        AuthError::Credentials | AuthError::NotConfirmed | AuthError::SignedOut => Code::NotSignedIn,
+        AuthError::Credentials => Code::WrongSignIn,
+        AuthError::NotConfirmed | AuthError::SignedOut => Code::NotSignedIn,
         AuthError::MayNotSignUp | AuthError::SignUpsOff => Code::Denied,
         AuthError::WeakPassword => return Problem::invalid_field("password", error.to_string()),
         AuthError::BadAddress => return Problem::invalid_field("email", error.to_string()),

@@ -1,14 +1,19 @@
 //! The one error of the HTTP interface: RFC 9457 problem details. Stores' errors become problems here and nowhere else.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use duet_core::StoreError;
+use duet_core::{Refusal, StoreError};
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::{Content, Ref, RefOr, Response as DocumentedResponse, ResponseBuilder};
+use utoipa::openapi::{
+    Content, ObjectBuilder, Ref, RefOr, Response as DocumentedResponse, ResponseBuilder, Schema, schema::Type,
+};
 
 /// What a handler returns.
 pub type ApiResult<T> = Result<T, Problem>;
@@ -30,6 +35,7 @@ pub struct Problem {
     /// One sentence that says what to do.
     pub detail: String,
     /// Stable, snake_case: what programs go by.
+    #[schema(value_type = ProblemCode)]
     pub code: String,
     /// Which request it was: `urn:uuid:<request id>`, as in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,7 +57,24 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// The codes, with their status and title.
+/// What a problem is, for programs: a code of the HTTP interface, or that of what a store refused.
+pub struct ProblemCode;
+
+impl utoipa::PartialSchema for ProblemCode {
+    fn schema() -> RefOr<Schema> {
+        let of_stores = Refusal::CODES.iter().copied();
+        let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.parts().1).chain(of_stores).collect();
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("What a problem is, for programs."))
+            .enum_values(Some(codes))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for ProblemCode {}
+
+/// The codes of the HTTP interface, with their status and title. What a store refuses has a code of its own ([`Refusal`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The request cannot be understood.
@@ -60,6 +83,8 @@ pub enum Code {
     NotSignedIn,
     /// Not allowed.
     Denied,
+    /// A sign-in with the wrong address or password.
+    WrongSignIn,
     /// Allowed after another sign-in.
     SignInAgain,
     /// Absent, or not visible.
@@ -85,10 +110,29 @@ pub enum Code {
 }
 
 impl Code {
+    const ALL: [Self; 15] = [
+        Self::InvalidRequest,
+        Self::NotSignedIn,
+        Self::WrongSignIn,
+        Self::Denied,
+        Self::SignInAgain,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::Stale,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::TooManyRequests,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request", "The request cannot be read"),
             Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "Not signed in"),
+            Self::WrongSignIn => (StatusCode::UNAUTHORIZED, "wrong_sign_in", "Wrong email or password"),
             Self::Denied => (StatusCode::FORBIDDEN, "denied", "Not allowed"),
             Self::SignInAgain => (StatusCode::FORBIDDEN, "sign_in_again", "Sign in again"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found"),
@@ -110,11 +154,11 @@ impl Problem {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (status, word, title) = code.parts();
         Self {
-            kind: format!("https://duet.invalid/problems/{word}"),
+            kind: String::new(),
             title: title.into(),
             status: status.as_u16(),
             detail: detail.into().into_owned(),
-            code: word.into(),
+            code: String::new(),
             instance: None,
             errors: Vec::new(),
             retry_after: match code {
@@ -122,6 +166,25 @@ impl Problem {
                 _ => None,
             },
         }
+        .called(word)
+    }
+
+    fn called(self, code: &str) -> Self {
+        Self {
+            kind: format!("https://duet.invalid/problems/{code}"),
+            code: code.into(),
+            ..self
+        }
+    }
+
+    /// It is a problem of this field.
+    #[must_use]
+    pub fn of_field(mut self, field: &str) -> Self {
+        self.errors.push(FieldError {
+            field: field.into(),
+            message: self.detail.clone(),
+        });
+        self
     }
 
     /// Nothing there, or nothing that this person may see.
@@ -152,12 +215,7 @@ impl Problem {
 
     /// Wrong content of one field.
     pub fn invalid_field(field: &str, detail: impl Into<Cow<'static, str>>) -> Self {
-        let mut problem = Self::invalid(detail);
-        problem.errors.push(FieldError {
-            field: field.into(),
-            message: problem.detail.clone(),
-        });
-        problem
+        Self::invalid(detail).of_field(field)
     }
 
     /// Too often; says when to come back.
@@ -186,9 +244,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::NotFound(_) => Code::NotFound,
-            StoreError::Denied(_) => Code::Denied,
+            StoreError::Denied(..) => Code::Denied,
             StoreError::Conflict(_) => Code::Conflict,
             StoreError::Stale(_) => Code::Stale,
+            StoreError::Invalid(Refusal::MessageLength { .. } | Refusal::MemoryLength { .. }) => Code::TooLarge,
             StoreError::Invalid(_) => Code::Invalid,
             StoreError::Unavailable(_) => Code::Unavailable,
         };
@@ -199,7 +258,17 @@ impl From<StoreError> for Problem {
                 detail = format!("{}{}.", first.to_uppercase(), &detail[1..]);
             }
         }
-        Self::new(code, detail)
+        let problem = Self::new(code, detail);
+        match error.refusal() {
+            Some(refusal) => problem.called(refusal.code()),
+            None => problem,
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        StoreError::from(refusal).into()
     }
 }
 

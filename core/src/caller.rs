@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::{
     domain::{Capability, Locality, MemoryDomain, MemoryScopes, Role, Visibility},
-    error::{Refusal, StoreError},
+    error::StoreError,
     ids::{AgentId, RunId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 
 /// A person in a workspace, or an agent acting for them there. Adapters filter by it and never widen it.
@@ -62,10 +63,7 @@ impl Caller {
     pub fn require_person(&self, action: &'static str) -> Result<(), StoreError> {
         match self.agent {
             None => Ok(()),
-            Some(_) => Err(StoreError::Denied(Refusal::new(
-                action,
-                "only a person can do this, not an agent",
-            ))),
+            Some(_) => Err(Refusal::PeopleOnly.of(action)),
         }
     }
 
@@ -74,17 +72,14 @@ impl Caller {
         self.require_person(action)?;
         match self.role {
             Role::Owner => Ok(()),
-            Role::Member => Err(StoreError::Denied(Refusal::new(action, "only an owner can do this"))),
+            Role::Member => Err(Refusal::OwnersOnly.of(action)),
         }
     }
 
     /// Refuses an agent that lacks a capability; a person passes.
     pub fn require_capability(&self, capability: Capability, action: &'static str) -> Result<(), StoreError> {
         match &self.agent {
-            Some(acting) if !acting.capabilities.contains(&capability) => Err(StoreError::Denied(Refusal::new(
-                action,
-                format!("the agent lacks the capability `{}`", capability.as_str()),
-            ))),
+            Some(acting) if !acting.capabilities.contains(&capability) => Err(Refusal::NoCapability { capability }.of(action)),
             _ => Ok(()),
         }
     }
@@ -93,14 +88,10 @@ impl Caller {
     pub fn require_scope(&self, domain: MemoryDomain, visibility: Visibility, action: &'static str) -> Result<(), StoreError> {
         let Some(acting) = &self.agent else { return Ok(()) };
         if !acting.memory_scopes.domains.contains(&domain) {
-            let reason = format!("the agent's memory scopes do not have the domain `{domain}`");
-            return Err(StoreError::denied(action, reason));
+            return Err(Refusal::NoDomain { domain }.of(action));
         }
         if visibility == Visibility::Private && !acting.memory_scopes.private {
-            return Err(StoreError::denied(
-                action,
-                "the agent's memory scopes do not have private memories",
-            ));
+            return Err(Refusal::NoPrivateMemories.of(action));
         }
         Ok(())
     }

@@ -1,19 +1,19 @@
 //! Cursors: where the next page of a list starts.
 
-use crate::{domain::Page, error::StoreError, ids::Id};
+use crate::{domain::Page, ids::Id, refusal::Refusal};
 use uuid::Uuid;
 
-fn unknown() -> StoreError {
-    StoreError::invalid("That cursor is not one that a page gave. Start again from the first page.")
+fn unknown() -> Refusal {
+    Refusal::Cursor
 }
 
 /// A place in a list that is ordered by a number.
-pub fn number(cursor: Option<&str>) -> Result<Option<i64>, StoreError> {
+pub fn number(cursor: Option<&str>) -> Result<Option<i64>, Refusal> {
     cursor.map(|cursor| cursor.parse().map_err(|_| unknown())).transpose()
 }
 
 /// A place in a list that is ordered by a time, then by id.
-pub fn moment(cursor: Option<&str>) -> Result<Option<(i64, [u8; 16])>, StoreError> {
+pub fn moment(cursor: Option<&str>) -> Result<Option<(i64, [u8; 16])>, Refusal> {
     let parse = |cursor: &str| {
         let (millis, id) = cursor.split_once('.')?;
         Some((millis.parse().ok()?, Uuid::try_parse(id).ok()?.into_bytes()))

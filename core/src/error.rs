@@ -1,6 +1,8 @@
 //! The one error of all stores. A variant says what the caller can do about it.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
+
+use crate::refusal::Refusal;
 
 /// What a port method returns.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -11,67 +13,34 @@ pub enum StoreError {
     /// The thing to change is not there, or not visible to this caller: the two look the same.
     #[error("{0} was not found")]
     NotFound(&'static str),
-    /// Visible, but this caller may not do this to it.
-    #[error("{0}")]
-    Denied(Refusal),
+    /// Visible, but this caller may not do this to it: what was refused, as a verb phrase ("redact this memory"), and why.
+    #[error("Not allowed to {0}: {1}.")]
+    Denied(&'static str, Refusal),
     /// It clashes with what is there (a taken name, a run in progress, a key used for another request).
     #[error("{0}")]
-    Conflict(Cow<'static, str>),
+    Conflict(Refusal),
     /// The caller's knowledge is out of date: read again, then retry. Also a lost lease.
     #[error("{0}")]
-    Stale(Cow<'static, str>),
+    Stale(Refusal),
     /// The request itself is wrong; repeating it unchanged cannot succeed.
     #[error("{0}")]
-    Invalid(Cow<'static, str>),
+    Invalid(Refusal),
     /// The store cannot answer now (disk full, locked, connection lost); nothing was written.
     #[error("{0}")]
     Unavailable(Cow<'static, str>),
 }
 
 impl StoreError {
-    /// A broken request.
-    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Invalid(message.into())
+    /// Why it was refused, with its code; none where something is absent or cannot be had now.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Denied(_, refusal) | Self::Conflict(refusal) | Self::Stale(refusal) | Self::Invalid(refusal) => Some(refusal),
+            Self::NotFound(_) | Self::Unavailable(_) => None,
+        }
     }
-    /// A clash.
-    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Conflict(message.into())
-    }
-    /// Out of date.
-    pub fn stale(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Stale(message.into())
-    }
+
     /// Not now.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::Unavailable(message.into())
-    }
-    /// A refusal with its reason.
-    pub fn denied(action: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Denied(Refusal::new(action, reason))
-    }
-}
-
-/// What was refused, and why (W2: every refusal says both).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What was refused, as a verb phrase: "redact this memory".
-    pub action: &'static str,
-    /// Which role, scope or rule is missing.
-    pub reason: Cow<'static, str>,
-}
-
-impl Refusal {
-    /// A refusal of `action` because of `reason`.
-    pub fn new(action: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            action,
-            reason: reason.into(),
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Not allowed to {}: {}.", self.action, self.reason)
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{clock::Env, error::StoreError};
+use crate::{clock::Env, refusal::Refusal};
 
 /// An identifier that can be made from the environment's time and randomness.
 pub trait Id: Copy {
@@ -51,10 +51,10 @@ impl IdPrefix {
 }
 
 impl std::str::FromStr for IdPrefix {
-    type Err = StoreError;
+    type Err = Refusal;
 
     /// One to 32 hexadecimal digits; dashes may stand between them.
-    fn from_str(text: &str) -> Result<Self, StoreError> {
+    fn from_str(text: &str) -> Result<Self, Refusal> {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
         let number = (1..=32)
             .contains(&digits.len())
@@ -65,7 +65,7 @@ impl std::str::FromStr for IdPrefix {
                 digits: number,
                 count: u32::try_from(digits.len()).unwrap_or(32),
             }),
-            _ => Err(StoreError::invalid("An id begins with 1 to 32 hexadecimal digits.")),
+            _ => Err(Refusal::IdPrefix),
         }
     }
 }

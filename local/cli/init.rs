@@ -6,6 +6,7 @@ use clap::Args;
 use duet_api::auth::{password, setup};
 use duet_core::{
     domain::{check_name, email_address},
+    refusal::Named,
     run::Advice,
 };
 use serde_json::{Value, json};
@@ -55,13 +56,13 @@ pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
     let workspace = global.workspace.as_deref().unwrap_or("Home");
     // First, so that what is refused leaves no file and no key behind.
     password::check(&password).map_err(Failure::usage)?;
-    stored(email_address(&args.email))?;
+    stored(email_address(&args.email).map_err(Into::into))?;
     for (name, what) in [
-        (name, "person"),
-        (workspace, "workspace"),
-        (args.companion.as_str(), "companion"),
+        (name, Named::Person),
+        (workspace, Named::Workspace),
+        (args.companion.as_str(), Named::Companion),
     ] {
-        stored(check_name(name, what))?;
+        stored(check_name(name, what).map_err(Into::into))?;
     }
     let mut body = json!({
         "email": args.email,

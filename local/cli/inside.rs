@@ -153,7 +153,7 @@ pub fn stored<T>(result: Result<T, StoreError>) -> Outcome<T> {
     result.map_err(|error| {
         let exit = match error {
             StoreError::NotFound(_) => Exit::NotFound,
-            StoreError::Denied(_) => Exit::Refused,
+            StoreError::Denied(..) => Exit::Refused,
             StoreError::Invalid(_) => Exit::Usage,
             StoreError::Unavailable(_) => Exit::Unavailable,
             StoreError::Conflict(_) | StoreError::Stale(_) => Exit::Failed,

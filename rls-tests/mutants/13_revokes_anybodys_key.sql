@@ -6,6 +6,6 @@ create or replace function private.revoke_key(workspace uuid, key uuid) returns 
 language plpgsql volatile security definer set search_path = '' as $$
 begin
     update duet.api_key k set revoked_at = private.now() where k.workspace_id = workspace and k.id = key;
-    return private.refused('not_found', 'the key');
+    return private.refused('not_found');
 end;
 $$;

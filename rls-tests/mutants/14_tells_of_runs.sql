@@ -6,8 +6,8 @@ create or replace function private.cancel_run(workspace uuid, run uuid) returns 
 language plpgsql volatile security definer set search_path = '' as $$
 begin
     if exists (select from duet.run r where r.workspace_id = workspace and r.id = run and r.user_id <> (select auth.uid())) then
-        return private.refused('denied', 'that run is not yours');
+        return private.refused('owners_only');
     end if;
-    return private.refused('not_found', 'the run');
+    return private.refused('not_found');
 end;
 $$;

@@ -29,7 +29,7 @@ pub enum Who {
 pub enum Answer {
     /// `{"ok": …}`; if something is said of it, that.
     Ok(Option<String>),
-    /// `{"refused": {"kind": …}}`.
+    /// `{"refused": {"code": …}}`.
     Refused(String),
     /// An error with this SQLSTATE.
     Error(String),

@@ -1,6 +1,6 @@
 //! What the database's errors mean for the caller. Refusals come as data; what comes here is broken requests and broken connections.
 
-use duet_core::StoreError;
+use duet_core::{StoreError, refusal::Refusal};
 
 use crate::rpc::Call;
 
@@ -18,12 +18,10 @@ pub fn says_connection_lost(code: &str) -> bool {
 pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
     let error = match code? {
         // A row that is not the caller's, by policy or grant.
-        "42501" => StoreError::denied(call.action, "the database does not allow it to this person or agent"),
-        "23505" => StoreError::conflict("Something with that id or name already exists. Choose another."),
+        "42501" => Refusal::NotGranted.of(call.action),
+        "23505" => Refusal::Exists.into(),
         "23503" => StoreError::NotFound(call.what),
-        "23514" | "23502" | "22P02" | "22023" | "22001" | "22003" | "22021" | "22P05" | "2201W" => {
-            StoreError::invalid("The database refuses this value. Check its length and its form.")
-        }
+        "23514" | "23502" | "22P02" | "22023" | "22001" | "22003" | "22021" | "22P05" | "2201W" => Refusal::Value.into(),
         "42883" | "3F000" | "42P01" | "42703" => StoreError::unavailable(
             "The database has another version of Duet's functions. Run `duet-api migrate` of this version, then `duet-api check`.",
         ),

@@ -354,15 +354,19 @@ async fn hostile_arguments_are_refused() {
     }
     for limits in bad {
         let answer = call(&db, &world.owner, &turn(&world.owner, "Hello", &limits)).await.unwrap();
-        assert_eq!(answer["refused"]["kind"], "invalid", "{limits}: {answer}");
+        assert_eq!(answer["refused"]["code"], "turn_limits", "{limits}: {answer}");
     }
-    for text in ["", "   ", &"x".repeat(65_537)] {
+    for (text, code) in [
+        ("", "message_empty"),
+        ("   ", "message_empty"),
+        (&"x".repeat(65_537), "message_length"),
+    ] {
         let answer = call(&db, &world.owner, &turn(&world.owner, text, &limits)).await.unwrap();
-        assert_eq!(answer["refused"]["kind"], "invalid", "{} bytes: {answer}", text.len());
+        assert_eq!(answer["refused"]["code"], code, "{} bytes: {answer}", text.len());
     }
     for other in [&world.member, &world.stranger] {
         let answer = call(&db, other, &turn(&world.owner, "Let me in", &limits)).await.unwrap();
-        assert_eq!(answer["refused"]["kind"], "not_found", "{answer}");
+        assert_eq!(answer["refused"]["code"], "not_found", "{answer}");
     }
     // What else the limits hold never reaches the log.
     let mut more = limits.clone();
@@ -398,11 +402,11 @@ async fn hostile_arguments_are_refused() {
     }
     let unversioned = edit(json!({"prompt": "Mine"})).replace("', 1, '", "', null, '");
     assert_eq!(
-        call(&db, &world.owner, &unversioned).await.unwrap()["refused"]["kind"],
-        "stale"
+        call(&db, &world.owner, &unversioned).await.unwrap()["refused"]["code"],
+        "agent_changed"
     );
     let answer = call(&db, &world.member, &edit(json!({"prompt": "Mine"}))).await.unwrap();
-    assert_eq!(answer["refused"]["kind"], "denied");
+    assert_eq!(answer["refused"]["code"], "owners_only");
     assert_eq!(world.companion(&world.owner).await.version, 1, "nothing of it was written");
 
     let key = |scopes: &str| {
@@ -573,7 +577,11 @@ async fn no_token_is_no_setup_token() {
                 .fetch_one(&mut worker)
                 .await
                 .unwrap();
-            assert_eq!(answer.0["refused"]["kind"], "denied", "{token}{printed}: {}", answer.0);
+            assert_eq!(
+                answer.0["refused"]["code"], "wrong_setup_token",
+                "{token}{printed}: {}",
+                answer.0
+            );
         }
         let put = "select driver.put_setup_token(sha256('printed'))";
         sqlx::raw_sql(put).execute(&mut worker).await.unwrap();

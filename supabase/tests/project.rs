@@ -73,7 +73,7 @@ async fn who_signed_up_and_was_not_let_in_gets_nothing() {
     )
     .await;
     assert!(
-        matches!(refused, Err(StoreError::Denied(_) | StoreError::Invalid(_))),
+        matches!(refused, Err(StoreError::Denied(..) | StoreError::Invalid(_))),
         "{refused:?}"
     );
 
@@ -115,7 +115,7 @@ async fn a_sign_in_that_ran_out_or_was_forged_is_over() {
     let foreign = format!("{signed}.{}", "A".repeat(43)).into();
     for token in [expired, foreign] {
         let refused = rpc::ask::<Value>(&rpc, &person(user, &token), call()).await;
-        assert!(matches!(&refused, Err(StoreError::Denied(_))), "{refused:?}");
+        assert!(matches!(&refused, Err(StoreError::Denied(..))), "{refused:?}");
         assert!(refused.unwrap_err().to_string().contains("sign in again"));
     }
 }
@@ -358,5 +358,5 @@ async fn two_people_with_tokens_keep_apart() {
         access_token: stranger.access_token.clone(),
         ..owner
     };
-    assert!(matches!(members(stolen).await, Err(StoreError::Denied(_))));
+    assert!(matches!(members(stolen).await, Err(StoreError::Denied(..))));
 }

@@ -11,6 +11,7 @@ use duet_core::{
     domain::*,
     ids::*,
     ports::{EventFeed, RunStore},
+    refusal::Refusal,
 };
 use futures::StreamExt;
 use proptest::prelude::*;
@@ -327,7 +328,11 @@ impl RunStore for Fake {
         let log = self.log.lock().unwrap();
         let visible = &log[..*self.visible.lock().unwrap()];
         if after > visible.len() as u64 {
-            return Err(StoreError::invalid("`after` is beyond the newest event."));
+            return Err(Refusal::NoSuchEvent {
+                events: visible.len() as u64,
+                after,
+            }
+            .into());
         }
         Ok(EventPage {
             events: visible.iter().skip(after as usize).take(limit).cloned().collect(),

@@ -117,7 +117,7 @@ async fn edit_agent(
         tools: patch.tools,
         active: patch.active,
     };
-    edit.check().map_err(Problem::invalid)?;
+    edit.check()?;
     let agent = state
         .stores()
         .agents

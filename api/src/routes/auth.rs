@@ -212,7 +212,7 @@ async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<R
         email: &email,
         device: state.devices().known(marks, &email),
     })?;
-    let wrong = || Problem::new(Code::NotSignedIn, "Wrong email or password.");
+    let wrong = || Problem::new(Code::WrongSignIn, "Wrong email or password.");
     if request.password.len() > password::MAX_BYTES {
         return Err(wrong());
     }

@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Ids, One, PrefixQuery};
 use crate::{
     auth::{In, MemoryRead, MemoryWrite, PersonOnly},
-    error::{ApiResult, Code, Problem, ReadProblems, WriteProblems},
+    error::{ApiResult, Problem, ReadProblems, WriteProblems},
     extract::{Json, Path, Query, page},
     state::AppState,
 };
@@ -139,12 +139,7 @@ async fn create_memory(
         expires_at: request.expires_at,
         supersedes: request.supersedes,
     };
-    if let Err(message) = memory.check() {
-        return Err(match memory.text.len() > NewMemory::MAX_TEXT {
-            true => Problem::new(Code::TooLarge, message),
-            false => Problem::invalid(message),
-        });
-    }
+    memory.check()?;
     let memory = state.memories().remember(&caller, memory).await?;
     state.wake_backlog();
     Ok((StatusCode::CREATED, Answer(shown(&caller, memory))))

@@ -97,12 +97,7 @@ async fn send_message(
         limits: state.turn_limits(),
         ..NewTurn::new(state.env(), path.id, message.text)
     };
-    if let Err(message) = turn.check() {
-        return Err(match turn.text.len() > NewTurn::MAX_TEXT {
-            true => Problem::new(Code::TooLarge, message),
-            false => Problem::invalid_field("text", message),
-        });
-    }
+    turn.check().map_err(|refusal| Problem::from(refusal).of_field("text"))?;
     let receipt = state.stores().runs.start_turn(&caller, turn).await?;
     state.wake_driver().await;
     Ok((StatusCode::ACCEPTED, Answer(receipt)))

@@ -19,7 +19,10 @@ mod setup;
 mod soul;
 mod workspaces;
 
-use duet_core::ids::{IdPrefix, WorkspaceId};
+use duet_core::{
+    Refusal,
+    ids::{IdPrefix, WorkspaceId},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -76,7 +79,7 @@ impl PrefixQuery {
     fn prefix(&self) -> ApiResult<IdPrefix> {
         self.prefix
             .parse()
-            .map_err(|error: duet_core::StoreError| Problem::invalid_field("prefix", error.to_string()))
+            .map_err(|refusal: Refusal| Problem::from(refusal).of_field("prefix"))
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{Admin, AnyKey, In},
-    error::{ApiResult, Problem, ReadProblems, WriteProblems},
+    error::{ApiResult, ReadProblems, WriteProblems},
     extract::{Json, PageQuery, Query},
     state::AppState,
 };
@@ -49,7 +49,7 @@ async fn write_soul(
     caller: In<Admin>,
     Json(write): Json<SoulWrite>,
 ) -> ApiResult<Answer<SoulVersion>> {
-    write.soul.check().map_err(Problem::invalid)?;
+    write.soul.check()?;
     Ok(Answer(
         state.stores().agents.write_soul(&caller, write.version, write.soul).await?,
     ))

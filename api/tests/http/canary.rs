@@ -54,7 +54,7 @@ async fn no_text_and_no_secret_reaches_logs_or_metrics() {
     server
         .send(json_request(Method::POST, "/v1/auth/sign-in", &bad))
         .await
-        .problem(401, "not_signed_in");
+        .problem(401, "wrong_sign_in");
     let token = ada.post("/v1/auth/token", json!({})).await.ok(200)["access_token"]
         .as_str()
         .unwrap()

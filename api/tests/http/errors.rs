@@ -44,10 +44,12 @@ async fn bad_bodies_and_addresses_are_problems() {
         .await
         .problem(422, "invalid");
     assert!(detail.contains("colour"), "{detail}");
-    send(json_type, b"{\"text\":\"\"}".to_vec()).await.problem(422, "invalid");
+    send(json_type, b"{\"text\":\"\"}".to_vec())
+        .await
+        .problem(422, "memory_empty");
     send(json_type, json!({"text": "x".repeat(17 * 1024)}).to_string().into_bytes())
         .await
-        .problem(413, "too_large");
+        .problem(413, "memory_length");
     let detail = send(json_type, vec![b' '; 1024 * 1024 + 1]).await.problem(413, "too_large");
     assert!(detail.contains("1048576"), "{detail}");
 
@@ -104,7 +106,7 @@ async fn stale_edits_unknown_models_and_bad_agents_are_refused() {
     assert_eq!(edited["model"], "scripted/two");
     ada.send(Method::PATCH, &path, json!({"version": 1, "name": "Late"}))
         .await
-        .problem(412, "stale");
+        .problem(412, "agent_changed");
     let kept = ada
         .send(Method::PATCH, &path, json!({"version": 2, "name": "Juno II"}))
         .await
@@ -125,7 +127,7 @@ async fn stale_edits_unknown_models_and_bad_agents_are_refused() {
         .problem(422, "invalid");
     ada.send(Method::PATCH, &path, json!({"version": 4, "name": " "}))
         .await
-        .problem(422, "invalid");
+        .problem(422, "name_length");
 
     let soul = ada.get("soul").await.ok(200);
     let mut text = soul["soul"].clone();
@@ -135,7 +137,7 @@ async fn stale_edits_unknown_models_and_bad_agents_are_refused() {
         .ok(200);
     ada.send(Method::PUT, "soul", json!({"version": 1, "soul": text}))
         .await
-        .problem(412, "stale");
+        .problem(412, "soul_changed");
     assert_eq!(ada.get("soul/versions").await.ok(200)["items"].as_array().unwrap().len(), 2);
 }
 

@@ -111,7 +111,7 @@ async fn a_deleted_conversation_is_gone_and_what_came_from_it_says_so() {
         .await
         .ok(200);
     assert_eq!(ids, json!({"items": [conversation]}));
-    ada.get("conversations/ids?prefix=last").await.problem(422, "invalid");
+    ada.get("conversations/ids?prefix=last").await.problem(422, "id_prefix");
     assert_eq!(ada.get("conversations/ids?prefix=77").await.ok(200), json!({"items": []}));
     assert_eq!(
         ada.get(&format!("memories/ids?prefix={memory}")).await.ok(200),

@@ -26,9 +26,9 @@ async fn the_first_person_becomes_the_owner_and_nobody_after() {
     server
         .send(json_request(Method::POST, "/v1/setup", &wrong))
         .await
-        .problem(403, "denied");
+        .problem(403, "wrong_setup_token");
     let check = |token: &Value| json_request(Method::POST, "/v1/setup/token", &json!({ "token": token }));
-    server.send(check(&wrong["token"])).await.problem(403, "denied");
+    server.send(check(&wrong["token"])).await.problem(403, "wrong_setup_token");
     let right = server.setup_body();
     server.send(check(&right["token"])).await.ok(204);
     for (field, value) in [
@@ -55,7 +55,7 @@ async fn the_first_person_becomes_the_owner_and_nobody_after() {
         .send(json_request(Method::POST, "/v1/setup", &server.setup_body()))
         .await
         .problem(409, "conflict");
-    server.send(check(&right["token"])).await.problem(409, "conflict");
+    server.send(check(&right["token"])).await.problem(409, "set_up");
     let info = server.send(request(Method::GET, "/v1/config")).await.ok(200);
     assert_eq!(info["setup_needed"], false);
 }
@@ -75,7 +75,7 @@ async fn setup_attempts_are_limited_and_may_be_repeated_later() {
             answer.problem(429, "too_many_requests");
             break;
         }
-        answer.problem(403, "denied");
+        answer.problem(403, "wrong_setup_token");
         refused += 1;
         assert!(refused < 100, "nothing limits the attempts");
     }
@@ -108,24 +108,24 @@ async fn signing_in_is_limited_and_tells_nothing_of_accounts() {
     let known = server
         .send(sign_in(EMAIL, "wrong password"))
         .await
-        .problem(401, "not_signed_in");
+        .problem(401, "wrong_sign_in");
     let unknown = server
         .send(sign_in("bob@example.org", "wrong password"))
         .await
-        .problem(401, "not_signed_in");
+        .problem(401, "wrong_sign_in");
     assert_eq!(known, unknown);
     assert!(server.send(sign_in("  ADA@Example.org ", PASSWORD)).await.ok(200)["user"]["id"].is_string());
     server
         .send(sign_in(EMAIL, "wrong password"))
         .await
-        .problem(401, "not_signed_in");
+        .problem(401, "wrong_sign_in");
     let detail = server.send(sign_in(EMAIL, PASSWORD)).await.problem(429, "too_many_requests");
     assert!(detail.contains("Try again in"), "{detail}");
     // The limit is of the pair: neither other people nor other addresses are shut out.
     server
         .send(sign_in("bob@example.org", "wrong password"))
         .await
-        .problem(401, "not_signed_in");
+        .problem(401, "wrong_sign_in");
     server.send_from([10, 0, 0, 9], sign_in(EMAIL, PASSWORD)).await.ok(200);
 }
 

@@ -63,11 +63,11 @@ async fn a_guest_without_an_account_makes_one_and_is_in() {
         (&json!("member"), &json!(ada.workspace))
     );
     let again = accept(json!({ "token": token, "display_name": "Eve", "password": PASSWORD })).await;
-    assert!(again.problem(409, "conflict").contains("used"));
+    assert!(again.problem(409, "invitation_used").contains("used"));
     assert!(
         open(&server, "/v1/invitations/lookup", json!({ "token": token }))
             .await
-            .problem(409, "conflict")
+            .problem(409, "invitation_used")
             .contains("used")
     );
 
@@ -110,18 +110,23 @@ async fn an_invitation_is_for_one_address_and_one_time() {
     let eve = server.stranger("eve@example.org").await;
     let first = invited(&ada, "bob@example.org").await;
     let second = invited(&ada, "bob@example.org").await;
-    assert!(accept(&bob, &first).await.problem(409, "conflict").contains("revoked"));
+    assert!(
+        accept(&bob, &first)
+            .await
+            .problem(409, "invitation_revoked")
+            .contains("revoked")
+    );
     assert!(
         accept(&eve, &second)
             .await
-            .problem(403, "denied")
+            .problem(403, "email_differs")
             .contains("a different email address")
     );
     let newcomer = json!({"token": second["token"], "display_name": "Eve", "password": PASSWORD});
     assert!(
         open(&server, "/v1/invitations/accept", newcomer)
             .await
-            .problem(409, "conflict")
+            .problem(409, "account_exists")
             .contains("Sign in")
     );
     // Neither a key nor a page of another site.
@@ -140,7 +145,7 @@ async fn an_invitation_is_for_one_address_and_one_time() {
 
     let membership = accept(&bob, &second).await.ok(200);
     assert_eq!(membership["workspace"]["id"], json!(ada.workspace));
-    assert!(accept(&bob, &second).await.problem(409, "conflict").contains("used"));
+    assert!(accept(&bob, &second).await.problem(409, "invitation_used").contains("used"));
 
     let listed = ada.get("invitations").await.ok(200);
     let states: Vec<&str> = listed["items"]
@@ -167,17 +172,17 @@ async fn owners_alone_invite_revoke_and_remove() {
     let id = made["invitation"]["id"].as_str().unwrap();
     bob.post("invitations", json!({"email": "d@example.org"}))
         .await
-        .problem(403, "denied");
-    bob.get("invitations").await.problem(403, "denied");
+        .problem(403, "owners_only");
+    bob.get("invitations").await.problem(403, "owners_only");
     bob.send(Method::DELETE, &format!("invitations/{id}"), json!({}))
         .await
-        .problem(403, "denied");
+        .problem(403, "owners_only");
     bob.send(Method::DELETE, &format!("members/{}", ada.user), json!({}))
         .await
-        .problem(403, "denied");
+        .problem(403, "owners_only");
     bob.send(Method::PATCH, &format!("members/{}", bob.user), json!({"role": "owner"}))
         .await
-        .problem(403, "denied");
+        .problem(403, "owners_only");
     for (body, field) in [
         (json!({"email": "nobody"}), "email"),
         (json!({"email": "a@b", "expires_in_hours": 0}), "expires_in_hours"),
@@ -188,7 +193,7 @@ async fn owners_alone_invite_revoke_and_remove() {
     assert!(
         ada.post("invitations", json!({"email": "BOB@example.org"}))
             .await
-            .problem(409, "conflict")
+            .problem(409, "already_member")
             .contains("member")
     );
     let revoked = ada
@@ -197,7 +202,7 @@ async fn owners_alone_invite_revoke_and_remove() {
         .ok(200);
     assert_eq!(revoked["status"], "revoked");
     let gone = open(&server, "/v1/invitations/lookup", json!({"token": made["token"]})).await;
-    assert!(gone.problem(409, "conflict").contains("revoked"));
+    assert!(gone.problem(409, "invitation_revoked").contains("revoked"));
     let unknown = open(&server, "/v1/invitations/lookup", json!({"token": "nothing"})).await;
     unknown.problem(404, "not_found");
 

@@ -36,13 +36,13 @@ async fn a_person_clears_labels_of_what_they_see() {
     let of_reply = format!("{messages}/{}/labels", reply["id"].as_str().unwrap());
     let of_memory = format!("memories/{}/labels", memory["id"].as_str().unwrap());
     for path in [&of_reply, &of_memory] {
-        for wrong in [
-            json!({}),
-            json!({"clear": []}),
-            json!({"clear": ["taint"]}),
-            json!({"clear": ["integrity"], "egress": "local_only"}),
+        for (wrong, code) in [
+            (json!({}), "invalid"),
+            (json!({"clear": []}), "invalid"),
+            (json!({"clear": ["taint"]}), "invalid"),
+            (json!({"clear": ["integrity"], "egress": "local_only"}), "no_label"),
         ] {
-            ada.post(path, wrong).await.problem(422, "invalid");
+            ada.post(path, wrong).await.problem(422, code);
         }
         let theirs = eve.post(&ada.path(path), json!({"clear": ["integrity"]})).await;
         theirs.problem(404, "not_found");
@@ -96,7 +96,7 @@ async fn a_message_that_is_being_answered_keeps_its_labels() {
     );
     ada.post(&path, json!({"clear": ["integrity"]}))
         .await
-        .problem(409, "conflict");
+        .problem(409, "reply_active");
     until.notify_one();
     ada.stream(said["run_id"].as_str().unwrap(), 0).await;
     ada.post(&path, json!({"clear": ["integrity"]})).await.ok(200);

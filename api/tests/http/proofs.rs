@@ -275,5 +275,5 @@ async fn a_spread_attack_on_an_account_is_slowed_and_locks_nobody_out() {
     server
         .send_from([203, 0, 113, 201], sign_in("bob@example.org", "wrong password"))
         .await
-        .problem(401, "not_signed_in");
+        .problem(401, "wrong_sign_in");
 }

@@ -125,7 +125,7 @@ async fn a_member_chats_but_does_not_do_what_owners_do() {
         (Method::GET, "audit/verify".into(), json!({})),
     ];
     for (method, path, body) in refused {
-        bob.send(method, &path, body).await.problem(403, "denied");
+        bob.send(method, &path, body).await.problem(403, "owners_only");
     }
     assert_eq!(bob.get("members").await.ok(200)["items"].as_array().unwrap().len(), 2);
 }

@@ -60,7 +60,7 @@ async fn a_turn_is_stored_streamed_and_found_again() {
     }
     ada.get(&format!("runs/{run}/events?after={}", last_seq + 1))
         .await
-        .problem(422, "invalid");
+        .problem(422, "no_such_event");
     let mut page = request(Method::GET, &ada.path(&format!("runs/{run}/events?after=2")));
     ada.prove(&mut page);
     page.headers_mut().insert("accept", "application/json".parse().unwrap());
@@ -149,7 +149,7 @@ async fn a_live_stream_shows_text_as_it_comes_and_stop_keeps_it() {
     let busy = ada
         .post(&format!("conversations/{conversation}/messages"), json!({"text": "Hello?"}))
         .await;
-    busy.problem(409, "conflict");
+    busy.problem(409, "reply_active");
 
     let mut asked = request(Method::GET, &ada.path(&format!("runs/{run}/events")));
     ada.prove(&mut asked);
@@ -201,7 +201,7 @@ async fn a_live_stream_shows_text_as_it_comes_and_stop_keeps_it() {
         json!({"mode": "continue"}),
     )
     .await
-    .problem(409, "conflict");
+    .problem(409, "nothing_to_continue");
 }
 
 /// The first words are shown at once; what follows closely is gathered.
@@ -241,7 +241,7 @@ async fn a_repeated_request_is_answered_once() {
     };
     let first = send("k-1", "Hello").await.ok(202);
     assert_eq!(send("k-1", "Hello").await.ok(202), first);
-    send("k-1", "Something else").await.problem(409, "conflict");
+    send("k-1", "Something else").await.problem(409, "key_reused");
     ada.stream(first["run_id"].as_str().unwrap(), 0).await;
     assert_eq!(send("k-1", "Hello").await.ok(202), first);
     for bad in ["", "with space", &"x".repeat(201)] {
@@ -252,8 +252,8 @@ async fn a_repeated_request_is_answered_once() {
     let path = format!("conversations/{conversation}/messages");
     ada.post(&path, json!({"text": "x".repeat(64 * 1024 + 1)}))
         .await
-        .problem(413, "too_large");
-    ada.post(&path, json!({"text": "  "})).await.problem(422, "invalid");
+        .problem(413, "message_length");
+    ada.post(&path, json!({"text": "  "})).await.problem(422, "message_empty");
     let nowhere = format!("conversations/{}/messages", server.state.env().uuid());
     ada.post(&nowhere, json!({"text": "Hello"})).await.problem(404, "not_found");
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{World, assert_denied, invitations::assert_conflict};
+use super::{World, assert_refused};
 use crate::{
     clock::Timestamp,
     domain::{AgentKind, Role, Session},
     error::StoreError,
+    refusal::Refusal,
 };
 
 /// Set-up happens once and leaves what a first conversation needs.
@@ -58,12 +59,18 @@ pub async fn one_owner(world: &World) {
 pub async fn set_up(harness: &dyn super::Harness) {
     let accounts = harness.stores().accounts;
     assert!(accounts.needs_owner().await.unwrap());
-    assert_denied(accounts.create_owner(World::setup([1; 32], "ana@example.org")).await, "token");
-    assert_denied(accounts.check_setup_token([1; 32]).await, "token");
+    assert_refused(
+        accounts.create_owner(World::setup([1; 32], "ana@example.org")).await,
+        Refusal::WrongSetupToken,
+    );
+    assert_refused(accounts.check_setup_token([1; 32]).await, Refusal::WrongSetupToken);
     accounts.put_setup_token([1; 32]).await.unwrap();
     accounts.put_setup_token([2; 32]).await.unwrap();
-    assert_denied(accounts.create_owner(World::setup([1; 32], "ana@example.org")).await, "token");
-    assert_denied(accounts.check_setup_token([1; 32]).await, "token");
+    assert_refused(
+        accounts.create_owner(World::setup([1; 32], "ana@example.org")).await,
+        Refusal::WrongSetupToken,
+    );
+    assert_refused(accounts.check_setup_token([1; 32]).await, Refusal::WrongSetupToken);
     accounts.check_setup_token([2; 32]).await.unwrap();
     assert!(
         accounts.needs_owner().await.unwrap(),
@@ -72,7 +79,7 @@ pub async fn set_up(harness: &dyn super::Harness) {
     let tries = (0..50).map(|index| accounts.create_owner(World::setup([2; 32], &format!("p{index}@example.org"))));
     let won = join_all(tries).await.into_iter().filter(Result::is_ok).count();
     assert_eq!(won, 1, "exactly one becomes owner");
-    assert_conflict(accounts.check_setup_token([2; 32]).await, "owner");
+    assert_refused(accounts.check_setup_token([2; 32]).await, Refusal::SetUp);
     assert!(!accounts.needs_owner().await.unwrap());
 }
 

@@ -1,9 +1,10 @@
 //! [`crate::ports::AgentStore`].
 
-use super::{World, assert_denied};
+use super::{World, assert_refused};
 use crate::{
     domain::{AgentEdit, AgentKind, PageRequest, Soul},
     error::StoreError,
+    refusal::Refusal,
 };
 
 /// The two primaries are there and can be read by every member.
@@ -36,9 +37,9 @@ pub async fn edits(world: &World) {
         model: Some(Some("ollama/llama3.2".parse().unwrap())),
         ..AgentEdit::default()
     };
-    assert_denied(
+    assert_refused(
         agents.edit_agent(&world.member, companion.id, 1, model.clone()).await,
-        "owner",
+        Refusal::OwnersOnly,
     );
     let edited = agents.edit_agent(&world.owner, companion.id, 1, model.clone()).await.unwrap();
     assert_eq!(
@@ -101,7 +102,7 @@ pub async fn souls(world: &World) {
         style: "Short.".into(),
         ..first.soul.clone()
     };
-    assert_denied(agents.write_soul(&world.member, 1, other.clone()).await, "owner");
+    assert_refused(agents.write_soul(&world.member, 1, other.clone()).await, Refusal::OwnersOnly);
     let second = agents.write_soul(&world.owner, 1, other.clone()).await.unwrap();
     assert_eq!((second.version, &second.soul), (2, &other));
     assert!(matches!(

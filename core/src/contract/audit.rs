@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{World, assert_denied, memories::fact};
+use super::{World, assert_refused, memories::fact};
 use crate::{
     domain::{AgentEdit, AuditOutcome, NewAuditEntry, NewMemory, PageRequest},
     ports::ChainCheck,
+    refusal::Refusal,
 };
 
 /// Entries are numbered, chained, written by the stores' own actions too, and read by owners alone.
@@ -42,8 +43,11 @@ pub async fn entries_and_chain(world: &World) {
     let seqs: Vec<u64> = after.iter().rev().map(|entry| entry.seq).collect();
     assert_eq!(seqs, (1..=after.len() as u64).collect::<Vec<_>>());
     assert!(!format!("{after:?}").contains("secret prompt"), "no content in the log");
-    assert_denied(audit.entries(&world.member, PageRequest::first(10)).await, "owner");
-    assert_denied(audit.verify(&world.member).await, "owner");
+    assert_refused(
+        audit.entries(&world.member, PageRequest::first(10)).await,
+        Refusal::OwnersOnly,
+    );
+    assert_refused(audit.verify(&world.member).await, Refusal::OwnersOnly);
 
     let page = audit.entries(&world.owner, PageRequest::first(2)).await.unwrap();
     let rest = audit

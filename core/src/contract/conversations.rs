@@ -1,6 +1,6 @@
 //! [`crate::ports::ConversationStore`].
 
-use super::{World, assert_denied, memories};
+use super::{World, assert_refused, memories};
 use crate::{
     domain::{
         Claim, ConversationEdit, Message, MessageRole, MessageStatus, MessageTrace, NewMemory, NewTurn, PageRequest, Provenance,
@@ -9,6 +9,7 @@ use crate::{
     error::{StoreError, StoreResult},
     ids::{ConversationId, IdPrefix},
     ports::ChainCheck,
+    refusal::Refusal,
 };
 
 /// Made, renamed, archived, brought back.
@@ -140,7 +141,7 @@ pub async fn ids_by_prefix(world: &World) {
     ids.truncate(usize::try_from(IdPrefix::MOST).unwrap());
     assert_eq!(memories.ids(&world.owner, prefix("0")).await.unwrap(), ids);
     let agent = world.agent_of(&world.owner).await;
-    assert_denied(memories.ids(&agent, last).await, "person");
+    assert_refused(memories.ids(&agent, last).await, Refusal::PeopleOnly);
 }
 
 /// A deleted conversation is absent with all its text; the chains of its runs hold, and memories that came from it stay.
@@ -172,7 +173,7 @@ pub async fn deletion(world: &World) {
     let memory = stores.memories.remember(&world.owner, memory, None).await.unwrap();
 
     let agent = world.agent_of(&world.owner).await;
-    assert_denied(stores.conversations.delete(&agent, id).await, "person");
+    assert_refused(stores.conversations.delete(&agent, id).await, Refusal::PeopleOnly);
     for person in [&world.member, &world.stranger] {
         let refused = stores.conversations.delete(person, id).await;
         assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{World, assert_denied};
+use super::{World, assert_refused};
 use crate::{
     domain::{Invitation, InvitationStatus, NewInvitation, Newcomer, Page, PageRequest, Role},
     error::{StoreError, StoreResult},
     ids::InvitationId,
+    refusal::Refusal,
 };
 
 fn newcomer(name: &str) -> Newcomer {
@@ -49,13 +50,6 @@ pub(super) async fn actions(world: &World) -> Vec<(String, String)> {
         .collect()
 }
 
-pub(super) fn assert_conflict<T: std::fmt::Debug>(result: StoreResult<T>, word: &str) {
-    match result {
-        Err(StoreError::Conflict(sentence)) => assert!(sentence.contains(word), "`{sentence}` does not say `{word}`"),
-        other => panic!("expected a conflict saying `{word}`, got {other:?}"),
-    }
-}
-
 fn assert_unknown<T: std::fmt::Debug>(result: StoreResult<T>) {
     assert!(matches!(result, Err(StoreError::NotFound("the invitation"))), "{result:?}");
 }
@@ -86,10 +80,13 @@ pub async fn life_of_an_invitation(world: &World) {
     assert!(world.stores.accounts.credentials("dora@example.org").await.unwrap().is_some());
     let role = world.stores.workspaces.role(dora.id, world.workspace.id).await.unwrap();
     assert_eq!(role, Some(Role::Member));
-    assert_conflict(invitations.look_up([1; 32]).await, "used");
-    assert_conflict(invitations.accept_as_newcomer([1; 32], newcomer("Eve")).await, "used");
-    assert_conflict(invitations.accept(dora.id, [1; 32], None).await, "used");
-    assert_conflict(invitations.revoke(&world.owner, made.id).await, "Remove the member");
+    assert_refused(invitations.look_up([1; 32]).await, Refusal::InvitationUsed);
+    assert_refused(
+        invitations.accept_as_newcomer([1; 32], newcomer("Eve")).await,
+        Refusal::InvitationUsed,
+    );
+    assert_refused(invitations.accept(dora.id, [1; 32], None).await, Refusal::InvitationUsed);
+    assert_refused(invitations.revoke(&world.owner, made.id).await, Refusal::InvitationAccepted);
 
     let here = list(world)
         .await
@@ -113,11 +110,14 @@ pub async fn invitations_are_for_one_address(world: &World) {
     let invitations = &world.stores.invitations;
     let made = invite(world, 1, "cleo@example.org").await;
     assert!(invitations.look_up([1; 32]).await.unwrap().has_account);
-    assert_denied(
+    assert_refused(
         invitations.accept(world.member.user, [1; 32], None).await,
-        "a different email address",
+        Refusal::EmailDiffers,
     );
-    assert_conflict(invitations.accept_as_newcomer([1; 32], newcomer("Eve")).await, "account");
+    assert_refused(
+        invitations.accept_as_newcomer([1; 32], newcomer("Eve")).await,
+        Refusal::AccountExists,
+    );
     assert_eq!(
         status(world, made.id).await,
         InvitationStatus::Open,
@@ -146,10 +146,10 @@ pub async fn who_invites_whom(world: &World) {
     let new = |email: &str| world.invitation(9, email);
     let agent = world.agent_of(&world.owner).await;
     let made = invite(world, 1, "dora@example.org").await;
-    for (caller, word) in [(&world.member, "owner"), (&agent, "person")] {
-        assert_denied(invitations.create(caller, new("eve@example.org")).await, word);
-        assert_denied(invitations.list(caller, PageRequest::first(10)).await, word);
-        assert_denied(invitations.revoke(caller, made.id).await, word);
+    for (caller, why) in [(&world.member, Refusal::OwnersOnly), (&agent, Refusal::PeopleOnly)] {
+        assert_refused(invitations.create(caller, new("eve@example.org")).await, why.clone());
+        assert_refused(invitations.list(caller, PageRequest::first(10)).await, why.clone());
+        assert_refused(invitations.revoke(caller, made.id).await, why);
     }
     for email in ["", "nobody", "a@b@c", "a b@example.org"] {
         let refused = invitations.create(&world.owner, new(email)).await;
@@ -168,8 +168,14 @@ pub async fn who_invites_whom(world: &World) {
             .await;
         assert!(matches!(refused, Err(StoreError::Invalid(_))), "{seconds} s: {refused:?}");
     }
-    assert_conflict(invitations.create(&world.owner, new("BEN@example.org")).await, "member");
-    assert_conflict(invitations.create(&world.owner, new("ana@example.org")).await, "member");
+    assert_refused(
+        invitations.create(&world.owner, new("BEN@example.org")).await,
+        Refusal::AlreadyMember,
+    );
+    assert_refused(
+        invitations.create(&world.owner, new("ana@example.org")).await,
+        Refusal::AlreadyMember,
+    );
     assert!(matches!(
         invitations.accept_as_newcomer([1; 32], newcomer("  ")).await,
         Err(StoreError::Invalid(_))
@@ -189,15 +195,21 @@ pub async fn invitations_end(world: &World) {
     let gone = invitations.revoke(&world.owner, revoked.id).await.unwrap();
     assert_eq!(gone.status, InvitationStatus::Revoked);
     assert_eq!(invitations.revoke(&world.owner, revoked.id).await.unwrap(), gone);
-    assert_conflict(invitations.look_up([1; 32]).await, "revoked");
-    assert_conflict(invitations.accept(world.stranger.user, [1; 32], None).await, "revoked");
+    assert_refused(invitations.look_up([1; 32]).await, Refusal::InvitationRevoked);
+    assert_refused(
+        invitations.accept(world.stranger.user, [1; 32], None).await,
+        Refusal::InvitationRevoked,
+    );
     assert_unknown(invitations.revoke(&world.owner, world.env.id()).await);
 
     // Replaced by a newer one.
     let first = invite(world, 2, "cleo@example.org").await;
     let second = invite(world, 3, "cleo@example.org").await;
     assert_eq!(status(world, first.id).await, InvitationStatus::Revoked);
-    assert_conflict(invitations.accept(world.stranger.user, [2; 32], None).await, "revoked");
+    assert_refused(
+        invitations.accept(world.stranger.user, [2; 32], None).await,
+        Refusal::InvitationRevoked,
+    );
 
     // Expired.
     let lifetime = NewInvitation::SHORTEST;
@@ -208,8 +220,11 @@ pub async fn invitations_end(world: &World) {
     let short = invitations.create(&world.owner, new).await.unwrap();
     world.time.advance(lifetime);
     assert_eq!(status(world, short.id).await, InvitationStatus::Expired);
-    assert_conflict(invitations.look_up([4; 32]).await, "expired");
-    assert_conflict(invitations.accept_as_newcomer([4; 32], newcomer("Dora")).await, "expired");
+    assert_refused(invitations.look_up([4; 32]).await, Refusal::InvitationExpired);
+    assert_refused(
+        invitations.accept_as_newcomer([4; 32], newcomer("Dora")).await,
+        Refusal::InvitationExpired,
+    );
     let anew = invite(world, 5, "dora@example.org").await;
     assert_eq!(
         status(world, short.id).await,
@@ -221,7 +236,10 @@ pub async fn invitations_end(world: &World) {
         (InvitationStatus::Open, InvitationStatus::Open)
     );
     world.time.advance(NewInvitation::LIFETIME);
-    assert_conflict(invitations.accept(world.stranger.user, [3; 32], None).await, "expired");
+    assert_refused(
+        invitations.accept(world.stranger.user, [3; 32], None).await,
+        Refusal::InvitationExpired,
+    );
 
     // Newest first, in pages.
     let all = list(world).await;
@@ -274,11 +292,11 @@ pub async fn open_invitations_are_bounded(world: &World) {
         new.token_hash[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
         invitations.create(&world.owner, new).await.unwrap();
     }
-    assert_conflict(
+    assert_refused(
         invitations
             .create(&world.owner, world.invitation(200, "more@example.org"))
             .await,
-        "100",
+        Refusal::InvitationsFull,
     );
     invitations
         .create(&world.owner, world.invitation(201, "guest7@example.org"))

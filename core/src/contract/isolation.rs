@@ -1,9 +1,10 @@
 //! What no adapter may mix up: two workspaces in one store, and agents with people.
 
-use super::{World, assert_denied, memories::fact};
+use super::{World, assert_refused, memories::fact};
 use crate::{
     domain::{AgentEdit, AuditOutcome, ConversationEdit, NewAuditEntry, PageRequest, Soul},
     error::StoreError,
+    refusal::Refusal,
 };
 
 /// Everything of one workspace is absent in the other: the same answer as for what does not exist.
@@ -92,13 +93,16 @@ pub async fn agents_do_not_do_what_people_do(world: &World) {
     let agent = world.agent_of(&world.owner).await;
     let conversation = world.conversation(&world.owner).await;
     let companion = world.companion(&world.owner).await;
-    assert_denied(
+    assert_refused(
         stores.agents.edit_agent(&agent, companion.id, 1, AgentEdit::default()).await,
-        "person",
+        Refusal::PeopleOnly,
     );
-    assert_denied(stores.agents.write_soul(&agent, 1, Soul::starter("Eve")).await, "person");
-    assert_denied(stores.workspaces.rename(&agent, "Mine").await, "person");
-    assert_denied(
+    assert_refused(
+        stores.agents.write_soul(&agent, 1, Soul::starter("Eve")).await,
+        Refusal::PeopleOnly,
+    );
+    assert_refused(stores.workspaces.rename(&agent, "Mine").await, Refusal::PeopleOnly);
+    assert_refused(
         stores
             .conversations
             .edit(
@@ -110,15 +114,15 @@ pub async fn agents_do_not_do_what_people_do(world: &World) {
                 },
             )
             .await,
-        "person",
+        Refusal::PeopleOnly,
     );
-    assert_denied(
+    assert_refused(
         stores.runs.start_turn(&agent, world.turn(conversation.id, "Hello me")).await,
-        "person",
+        Refusal::PeopleOnly,
     );
     let turn = world.ask(&world.owner, conversation.id, "Hello").await;
-    assert_denied(stores.runs.cancel(&agent, turn.run_id).await, "person");
-    assert_denied(stores.audit.verify(&agent).await, "person");
+    assert_refused(stores.runs.cancel(&agent, turn.run_id).await, Refusal::PeopleOnly);
+    assert_refused(stores.audit.verify(&agent).await, Refusal::PeopleOnly);
     let entry = NewAuditEntry {
         action: "x".into(),
         target: "y".into(),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{World, assert_denied};
+use super::{World, assert_refused};
 use crate::{
     clock::Timestamp,
     domain::{KeyScope, NewApiKey, Role},
     error::StoreError,
+    refusal::Refusal,
 };
 
 fn key(world: &World, secret: u8, scopes: &[KeyScope], expires_at: Option<Timestamp>) -> NewApiKey {
@@ -57,9 +58,9 @@ pub async fn life_of_a_key(world: &World) {
 /// A key never opens more than its person may.
 pub async fn scopes_of_keys(world: &World) {
     let keys = &world.stores.keys;
-    assert_denied(
+    assert_refused(
         keys.create(&world.member, key(world, 4, &[KeyScope::Admin], None)).await,
-        "owner",
+        Refusal::OwnersOnly,
     );
     keys.create(&world.owner, key(world, 5, &[KeyScope::Admin], None))
         .await
@@ -72,5 +73,8 @@ pub async fn scopes_of_keys(world: &World) {
         "a key for nothing"
     );
     let agent = world.agent_of(&world.owner).await;
-    assert_denied(keys.create(&agent, key(world, 7, &[KeyScope::Chat], None)).await, "person");
+    assert_refused(
+        keys.create(&agent, key(world, 7, &[KeyScope::Chat], None)).await,
+        Refusal::PeopleOnly,
+    );
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{
-    World, assert_denied,
-    invitations::{actions, assert_conflict, invite, status},
+    World, assert_refused,
+    invitations::{actions, invite, status},
 };
 use crate::{
     caller::Caller,
     domain::{EventKind, InvitationStatus, KeyScope, LeasePolicy, NewApiKey, NewInvitation, Role, RunEvent, RunStatus, Session},
     error::StoreError,
+    refusal::Refusal,
 };
 
 /// What a removed member had open ends with the membership; sign-ins and other workspaces go on; coming back works.
@@ -45,9 +46,12 @@ pub async fn removal(world: &World) {
     let own = world.env.id();
     stores.workspaces.create(ben.user, own, "Ben's", "Bo").await.unwrap();
 
-    assert_denied(stores.workspaces.remove_member(ben, world.owner.user).await, "owner");
+    assert_refused(
+        stores.workspaces.remove_member(ben, world.owner.user).await,
+        Refusal::OwnersOnly,
+    );
     let agent = world.agent_of(&world.owner).await;
-    assert_denied(stores.workspaces.remove_member(&agent, ben.user).await, "person");
+    assert_refused(stores.workspaces.remove_member(&agent, ben.user).await, Refusal::PeopleOnly);
     assert!(matches!(
         stores.workspaces.remove_member(&world.owner, world.stranger.user).await,
         Err(StoreError::NotFound("the member"))
@@ -94,7 +98,10 @@ pub async fn removal(world: &World) {
 /// Everybody may leave but the last owner; of owners who remove each other at once one stays.
 pub async fn leaving(world: &World) {
     let (workspaces, invitations) = (&world.stores.workspaces, &world.stores.invitations);
-    assert_conflict(workspaces.remove_member(&world.owner, world.owner.user).await, "owner");
+    assert_refused(
+        workspaces.remove_member(&world.owner, world.owner.user).await,
+        Refusal::LastOwner,
+    );
     workspaces.remove_member(&world.member, world.member.user).await.unwrap();
     assert!(
         workspaces.remove_member(&world.member, world.member.user).await.is_err(),
@@ -122,7 +129,7 @@ pub async fn leaving(world: &World) {
             (&cleo, &world.owner)
         };
         assert_eq!(workspaces.role(gone.user, world.workspace.id).await.unwrap(), None);
-        assert_conflict(workspaces.remove_member(stays, stays.user).await, "owner");
+        assert_refused(workspaces.remove_member(stays, stays.user).await, Refusal::LastOwner);
         if one.is_err() {
             let new = NewInvitation {
                 role: Role::Owner,
@@ -138,19 +145,22 @@ pub async fn leaving(world: &World) {
 /// Roles change by owners; there is always one. Who is no owner any more has no invitation out.
 pub async fn roles(world: &World) {
     let (workspaces, invitations) = (&world.stores.workspaces, &world.stores.invitations);
-    assert_denied(
+    assert_refused(
         workspaces.change_role(&world.member, world.member.user, Role::Owner).await,
-        "owner",
+        Refusal::OwnersOnly,
     );
     let agent = world.agent_of(&world.owner).await;
-    assert_denied(workspaces.change_role(&agent, world.member.user, Role::Owner).await, "person");
+    assert_refused(
+        workspaces.change_role(&agent, world.member.user, Role::Owner).await,
+        Refusal::PeopleOnly,
+    );
     assert!(matches!(
         workspaces.change_role(&world.owner, world.stranger.user, Role::Owner).await,
         Err(StoreError::NotFound("the member"))
     ));
-    assert_conflict(
+    assert_refused(
         workspaces.change_role(&world.owner, world.owner.user, Role::Member).await,
-        "owner",
+        Refusal::LastOwner,
     );
     for _ in 0..2 {
         let ben = workspaces
@@ -169,11 +179,11 @@ pub async fn roles(world: &World) {
     assert_eq!(status(world, his.id).await, InvitationStatus::Revoked);
     assert_eq!(status(world, hers.id).await, InvitationStatus::Open);
     // Their caller was made before; the store looks again.
-    assert_denied(
+    assert_refused(
         invitations.create(&ben, world.invitation(3, "dora@example.org")).await,
-        "owner",
+        Refusal::OwnersOnly,
     );
-    assert_denied(workspaces.remove_member(&ben, world.owner.user).await, "owner");
+    assert_refused(workspaces.remove_member(&ben, world.owner.user).await, Refusal::OwnersOnly);
     let changes = actions(world)
         .await
         .into_iter()

@@ -28,7 +28,7 @@ pub mod system;
 pub mod turns;
 pub mod workspaces;
 
-pub use world::{Harness, TestEnv, World, assert_denied};
+pub use world::{Harness, TestEnv, World, assert_refused};
 
 /// Expands to one `#[tokio::test]` for each check of the suite; `$fresh` is an async function that makes a [`Harness`].
 /// `seeds: N` plays so many seeds of the simulator where each call takes long, instead of what [`simulator::seeds`] says.

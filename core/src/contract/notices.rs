@@ -1,6 +1,6 @@
 //! [`crate::ports::NoticeStore`], and how far a redaction reaches into the chats of people.
 
-use super::{World, assert_denied, memories::fact};
+use super::{World, assert_refused, memories::fact};
 use crate::{
     caller::Caller,
     domain::{
@@ -11,6 +11,7 @@ use crate::{
     error::StoreError,
     ids::{ConversationId, MessageId, RedactionId},
     ports::ChainCheck,
+    refusal::Refusal,
 };
 
 /// A memory of the caller for all.
@@ -139,11 +140,11 @@ pub async fn others_decide_about_their_replies(world: &World) {
         let refused = notices.settle(other, notice.id, NoticeAction::Blank).await;
         assert!(matches!(refused, Err(StoreError::NotFound(_))), "{refused:?}");
     }
-    assert_denied(
+    assert_refused(
         notices
             .settle(&world.agent_of(&world.owner).await, notice.id, NoticeAction::Blank)
             .await,
-        "person",
+        Refusal::PeopleOnly,
     );
     let settled = notices.settle(&world.owner, notice.id, NoticeAction::Blank).await.unwrap();
     assert_eq!(settled.settled, Some(NoticeAction::Blank));
@@ -287,7 +288,7 @@ pub async fn blanking_reaches_what_continued_a_reply(world: &World) {
     let notices = &world.stores.notices;
     let refused = notices.settle(&world.owner, notice.id, NoticeAction::Blank).await;
     assert!(
-        matches!(&refused, Err(StoreError::Conflict(why)) if why.contains(&second.run_id.to_string())),
+        matches!(&refused, Err(StoreError::Conflict(Refusal::ReplyOfNoticeActive { run })) if *run == second.run_id),
         "{refused:?}"
     );
     end(

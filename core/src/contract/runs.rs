@@ -8,6 +8,7 @@ use crate::{
     },
     error::StoreError,
     ids::MessageId,
+    refusal::{Named, Refusal},
 };
 
 /// A message, its run and its first event are there together.
@@ -132,7 +133,7 @@ pub async fn reply_ids_are_taken_once(world: &World) {
     ] {
         let refused = runs.start_turn(&world.owner, taken).await;
         assert!(
-            matches!(&refused, Err(StoreError::Conflict(said)) if said.contains("reply id is taken")),
+            matches!(&refused, Err(StoreError::Conflict(Refusal::IdTaken { what: Named::Reply }))),
             "{refused:?}"
         );
     }
@@ -146,7 +147,7 @@ pub async fn reply_ids_are_taken_once(world: &World) {
         };
         let refused = runs.retry_turn(&world.owner, retry).await;
         assert!(
-            matches!(&refused, Err(StoreError::Conflict(said)) if said.contains("reply id is taken")),
+            matches!(&refused, Err(StoreError::Conflict(Refusal::IdTaken { what: Named::Reply }))),
             "{refused:?}"
         );
     }

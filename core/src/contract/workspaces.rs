@@ -1,11 +1,12 @@
 //! [`crate::ports::WorkspaceStore`].
 
-use super::{World, assert_denied};
+use super::{World, assert_refused};
 use crate::{
     caller::Caller,
     domain::{PageRequest, Role},
     error::StoreError,
     ids::WorkspaceId,
+    refusal::Refusal,
 };
 
 /// A person can have several workspaces, each with its own agents.
@@ -60,7 +61,7 @@ pub async fn members(world: &World) {
 /// Names can be changed by owners.
 pub async fn names(world: &World) {
     let workspaces = &world.stores.workspaces;
-    assert_denied(workspaces.rename(&world.member, "Mine").await, "owner");
+    assert_refused(workspaces.rename(&world.member, "Mine").await, Refusal::OwnersOnly);
     assert_eq!(workspaces.rename(&world.owner, "House").await.unwrap().name, "House");
     assert_eq!(workspaces.workspace(&world.member).await.unwrap().name, "House");
     for bad in ["", "   ", &"x".repeat(201)] {

@@ -23,6 +23,7 @@ use crate::{
     error::{StoreError, StoreResult},
     ids::{ConversationId, RunId, UserId, WorkspaceId},
     ports::Stores,
+    refusal::Refusal,
 };
 
 /// An adapter under test: fresh, empty stores.
@@ -291,10 +292,7 @@ impl World {
     }
 }
 
-/// Refused with a reason that contains `word`.
-pub fn assert_denied<T: std::fmt::Debug>(result: StoreResult<T>, word: &str) {
-    match result {
-        Err(StoreError::Denied(refusal)) => assert!(refusal.to_string().contains(word), "`{refusal}` does not name `{word}`"),
-        other => panic!("expected a refusal naming `{word}`, got {other:?}"),
-    }
+/// Refused, and for this reason.
+pub fn assert_refused<T: std::fmt::Debug>(result: StoreResult<T>, why: Refusal) {
+    assert_eq!(result.as_ref().err().and_then(StoreError::refusal), Some(&why), "{result:?}");
 }

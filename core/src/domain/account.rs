@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
-    error::StoreError,
     ids::{SessionId, UserId},
+    refusal::Refusal,
 };
 
 /// A person who can sign in.
@@ -61,7 +61,7 @@ pub struct OwnerSetup {
 }
 
 /// An email address as it is stored and compared.
-pub fn email_address(email: &str) -> Result<String, StoreError> {
+pub fn email_address(email: &str) -> Result<String, Refusal> {
     let email = email.trim().to_lowercase();
     let well_formed = email
         .split_once('@')
@@ -69,8 +69,6 @@ pub fn email_address(email: &str) -> Result<String, StoreError> {
     if well_formed && email.len() <= 254 && !email.contains(char::is_whitespace) {
         Ok(email)
     } else {
-        Err(StoreError::invalid(
-            "That is not an email address. Write it like name@example.org.",
-        ))
+        Err(Refusal::Email)
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     clock::Timestamp,
     domain::ModelRef,
     ids::{AgentId, WorkspaceId},
+    refusal::{Named, Refusal},
 };
 
 word_enum! {
@@ -121,19 +122,18 @@ impl AgentEdit {
     pub const MAX_PROMPT: usize = 32 * 1024;
 
     /// Checks the edit by itself; the message says what to mend.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Refusal> {
         if let Some(name) = &self.name {
             let length = name.trim().chars().count();
             if length == 0 || length > 80 {
-                return Err("An agent's name has 1 to 80 characters.".into());
+                return Err(Refusal::NameLength { what: Named::Agent });
             }
         }
         match &self.prompt {
-            Some(prompt) if prompt.len() > Self::MAX_PROMPT => Err(format!(
-                "An agent's prompt has at most {} bytes; this one has {}.",
-                Self::MAX_PROMPT,
-                prompt.len()
-            )),
+            Some(prompt) if prompt.len() > Self::MAX_PROMPT => Err(Refusal::AgentPrompt {
+                most: Self::MAX_PROMPT,
+                has: prompt.len(),
+            }),
             _ => Ok(()),
         }
     }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Labels, RunStatus, Usage, word_enum};
 use crate::{
     clock::Timestamp,
-    error::StoreError,
     ids::{AgentId, ConversationId, MemoryId, MessageId, RunId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 
 /// A conversation of one person with the companion. Only that person sees it.
@@ -43,12 +43,12 @@ pub struct ConversationEdit {
 }
 
 /// A conversation's title as it is stored, or what is wrong with it.
-pub fn check_title(title: &str) -> Result<String, StoreError> {
+pub fn check_title(title: &str) -> Result<String, Refusal> {
     let title = title.trim();
     if (1..=200).contains(&title.chars().count()) {
         Ok(title.to_owned())
     } else {
-        Err(StoreError::invalid("A conversation's title has 1 to 200 characters."))
+        Err(Refusal::TitleLength)
     }
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Role, email_address, word_enum};
 use crate::{
     clock::Timestamp,
-    error::StoreError,
     ids::{InvitationId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 
 word_enum! {
@@ -69,14 +69,13 @@ impl InvitationStatus {
     }
 
     /// Why an invitation that stands so cannot be accepted.
-    pub fn refusal(self) -> Option<StoreError> {
-        let sentence = match self {
-            Self::Open => return None,
-            Self::Accepted => "This invitation has already been used. Sign in, or ask for a new one.",
-            Self::Revoked => "This invitation was revoked. Ask for a new one.",
-            Self::Expired => "This invitation has expired. Ask for a new one.",
-        };
-        Some(StoreError::conflict(sentence))
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Open => None,
+            Self::Accepted => Some(Refusal::InvitationUsed),
+            Self::Revoked => Some(Refusal::InvitationRevoked),
+            Self::Expired => Some(Refusal::InvitationExpired),
+        }
     }
 }
 
@@ -106,9 +105,9 @@ impl NewInvitation {
     pub const MOST_OPEN: usize = 100;
 
     /// Its address as it is stored, when address and lifetime are within their bounds.
-    pub fn checked_email(&self) -> Result<String, StoreError> {
+    pub fn checked_email(&self) -> Result<String, Refusal> {
         if !(Self::SHORTEST..=Self::LONGEST).contains(&self.lifetime) {
-            return Err(StoreError::invalid("An invitation lasts between one hour and 30 days."));
+            return Err(Refusal::InvitationLifetime);
         }
         email_address(&self.email)
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Egress, Locality, Taint, word_enum};
-use crate::error::{StoreError, StoreResult};
+use crate::refusal::Refusal;
 
 word_enum! {
     /// One of the labels, as it is named where a person clears it.
@@ -133,19 +133,17 @@ pub struct LabelEdit {
 
 impl LabelEdit {
     /// Checks it for a message.
-    pub fn check(&self) -> StoreResult<()> {
+    pub fn check(&self) -> Result<(), Refusal> {
         match self.clear.is_empty() {
-            true => Err(StoreError::invalid("Name at least one label to clear.")),
+            true => Err(Refusal::NoLabel),
             false => Ok(()),
         }
     }
 
     /// Checks it for a memory, which does not keep `others`: whose words it is, its person says.
-    pub fn check_for_memory(&self) -> StoreResult<()> {
+    pub fn check_for_memory(&self) -> Result<(), Refusal> {
         if self.clear.contains(&Label::Others) {
-            return Err(StoreError::invalid(
-                "A memory has no label `others` to clear. Clear `integrity`, `egress` or `sensitive`.",
-            ));
+            return Err(Refusal::NoLabelOfMemory);
         }
         self.check()
     }

@@ -7,6 +7,7 @@ use crate::{
     caller::Caller,
     clock::Timestamp,
     ids::{AgentId, ConversationId, MemoryId, MessageId, RunId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 
 word_enum! {
@@ -224,41 +225,40 @@ impl NewMemory {
     }
 
     /// Checks the memory by itself; the message says what to mend.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Refusal> {
         if self.text.trim().is_empty() {
-            return Err("A memory needs a text.".into());
+            return Err(Refusal::MemoryEmpty);
         }
         if self.text.len() > Self::MAX_TEXT {
-            return Err(format!(
-                "A memory's text has at most {} bytes; this one has {}. Split it.",
-                Self::MAX_TEXT,
-                self.text.len()
-            ));
+            return Err(Refusal::MemoryLength {
+                most: Self::MAX_TEXT,
+                has: self.text.len(),
+            });
         }
         if self.speaker.as_ref().is_some_and(|speaker| speaker.len() > Self::MAX_SPEAKER) {
-            return Err(format!("A speaker's name has at most {} bytes.", Self::MAX_SPEAKER));
+            return Err(Refusal::SpeakerLength { most: Self::MAX_SPEAKER });
         }
         if self
             .position
             .is_some_and(|position| position.ordinal.unsigned_abs() > Self::MAX_ORDINAL)
         {
-            return Err(format!("A place in a conversation is at most {}.", Self::MAX_ORDINAL));
+            return Err(Refusal::Ordinal { most: Self::MAX_ORDINAL });
         }
         let kept = Timestamp::EARLIEST..=Timestamp::LATEST;
         if !kept.contains(&self.occurred_at) || self.expires_at.is_some_and(|at| !kept.contains(&at)) {
-            return Err("The times of a memory are in the years 1 to 9999.".into());
+            return Err(Refusal::MemoryTime);
         }
         match (self.domain, self.expires_at) {
-            (MemoryDomain::Working, None) => Err("A working memory needs a time at which it expires.".into()),
-            (MemoryDomain::Episodic | MemoryDomain::Semantic, Some(_)) => Err("Only a working memory expires.".into()),
+            (MemoryDomain::Working, None) => Err(Refusal::NoExpiry),
+            (MemoryDomain::Episodic | MemoryDomain::Semantic, Some(_)) => Err(Refusal::OnlyWorkingExpires),
             _ => Ok(()),
         }
     }
 
     /// Checks that it is still there once it is stored; the message says what to mend.
-    pub fn check_expiry(&self, now: Timestamp) -> Result<(), String> {
+    pub fn check_expiry(&self, now: Timestamp) -> Result<(), Refusal> {
         match self.expires_at {
-            Some(at) if at <= now => Err("That time is over. A memory expires at a time that is still to come.".into()),
+            Some(at) if at <= now => Err(Refusal::ExpiryOver),
             _ => Ok(()),
         }
     }
@@ -346,15 +346,15 @@ impl Embedding {
     pub const MAX_DIMENSIONS: usize = 8192;
 
     /// Checks that the vector fits its model and a store; the message says what to mend.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Refusal> {
         let length = self.vector.len();
         if length == 0 || length != self.model.dimensions as usize || length > Self::MAX_DIMENSIONS {
-            return Err(format!(
-                "A vector of `{}` needs {} dimensions (at most {}); this one has {length}.",
-                self.model.id,
-                self.model.dimensions,
-                Self::MAX_DIMENSIONS
-            ));
+            return Err(Refusal::VectorDimensions {
+                model: self.model.id.clone(),
+                dimensions: self.model.dimensions,
+                most: Self::MAX_DIMENSIONS,
+                has: length,
+            });
         }
         Ok(())
     }

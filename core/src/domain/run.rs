@@ -8,6 +8,7 @@ use super::{Labels, MessageStatus, MessageTrace, NewEvent, StoredEvent, word_enu
 use crate::{
     clock::{Env, Timestamp},
     ids::{AgentId, ConversationId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 
 word_enum! {
@@ -163,16 +164,15 @@ impl NewTurn {
     }
 
     /// Checks the text; the message says what to mend.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Refusal> {
         if self.text.trim().is_empty() {
-            return Err("A message needs a text.".into());
+            return Err(Refusal::MessageEmpty);
         }
         if self.text.len() > Self::MAX_TEXT {
-            return Err(format!(
-                "A message has at most {} bytes; this one has {}. Send it in parts.",
-                Self::MAX_TEXT,
-                self.text.len()
-            ));
+            return Err(Refusal::MessageLength {
+                most: Self::MAX_TEXT,
+                has: self.text.len(),
+            });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     ids::{UserId, WorkspaceId},
+    refusal::Refusal,
 };
 
 /// Who the companion is.
@@ -36,7 +37,7 @@ impl Soul {
     }
 
     /// Checks lengths; the message says what to mend.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Refusal> {
         for (name, text) in [
             ("identity", &self.identity),
             ("personality", &self.personality),
@@ -44,11 +45,11 @@ impl Soul {
             ("boundaries", &self.boundaries),
         ] {
             if text.len() > Self::MAX_FIELD {
-                return Err(format!(
-                    "The soul's {name} has at most {} bytes; this one has {}.",
-                    Self::MAX_FIELD,
-                    text.len()
-                ));
+                return Err(Refusal::SoulLength {
+                    field: name.into(),
+                    most: Self::MAX_FIELD,
+                    has: text.len(),
+                });
             }
         }
         Ok(())

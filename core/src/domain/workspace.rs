@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{AgentKind, Capability, MemoryScopes, PRIMARY_AGENTS, STARTER_TOOLS, Soul, word_enum};
 use crate::{
     clock::{Env, Timestamp},
-    error::StoreError,
     ids::{AgentId, UserId, WorkspaceId},
+    refusal::{Named, Refusal},
 };
 
 word_enum! {
@@ -57,12 +57,12 @@ pub struct Member {
 }
 
 /// Names that people give have 1 to 80 characters, without the white space around them; `what` is what is named.
-pub fn check_name(name: &str, what: &str) -> Result<(), StoreError> {
+pub fn check_name(name: &str, what: Named) -> Result<(), Refusal> {
     let length = name.trim().chars().count();
     if (1..=80).contains(&length) {
         Ok(())
     } else {
-        Err(StoreError::invalid(format!("The name of a {what} has 1 to 80 characters.")))
+        Err(Refusal::NameLength { what })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         Bar, Embedding, EmbeddingModel, EmbeddingProgress, Labels, Locality, Memory, MemoryDomain, NewMemory, RecallAnswer,
         RecallMode, RecallQuery,
     },
-    error::{StoreError, StoreResult},
+    error::StoreResult,
     ids::{MemoryId, WorkspaceId},
     ports::{EmbedError, EmbedPurpose, Embedder, MemoryStore, SystemStore, Unembedded},
     recall::embedding_text,
@@ -113,8 +113,8 @@ impl Memories {
     /// Stores a memory with its vector. Without one when the embedder does not answer, or computes remotely and may not read
     /// this text; the backlog makes up for the former. `Invalid` where the memory would have expired already.
     pub async fn remember(&self, caller: &Caller, memory: NewMemory) -> StoreResult<Memory> {
-        memory.check().map_err(StoreError::invalid)?;
-        memory.check_expiry(self.env.now()).map_err(StoreError::invalid)?;
+        memory.check()?;
+        memory.check_expiry(self.env.now())?;
         let embedding = match &self.embedder {
             Some(embedder) if may_read(&**embedder, labels_of(&memory)) => {
                 let text = embedding_text(memory.domain, memory.speaker.as_deref(), memory.occurred_at, &memory.text);

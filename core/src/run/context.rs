@@ -15,6 +15,7 @@ use crate::{
     ids::{MemoryId, MessageId, RunId},
     memory::{Memories, Question},
     ports::{ChatMessage, ChatRequest, ContextItem, Stores, ToolSpec},
+    refusal::Refusal,
 };
 
 /// Memories recalled for a turn without being asked.
@@ -181,7 +182,7 @@ pub(super) async fn prompt(
     locality: Locality,
 ) -> StoreResult<ChatRequest> {
     let Some(context) = &state.context else {
-        return Err(crate::StoreError::invalid("the turn has no context yet"));
+        return Err(Refusal::NoContext.into());
     };
     let before = finished_steps(earlier);
     let outputs = || {

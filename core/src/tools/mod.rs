@@ -67,7 +67,7 @@ impl From<StoreError> for ToolError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::Stale(_) => Self::Store(error),
-            StoreError::NotFound(_) | StoreError::Denied(_) | StoreError::Conflict(_) | StoreError::Invalid(_) => {
+            StoreError::NotFound(_) | StoreError::Denied(..) | StoreError::Conflict(_) | StoreError::Invalid(_) => {
                 Self::Tell(error.to_string())
             }
         }

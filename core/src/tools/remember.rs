@@ -8,6 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{Tool, ToolContext, ToolError};
 use crate::{
     domain::{EffectClass, Memory, MemoryDomain, NewMemory, Provenance, RecallMode, ReviewState, Taint, ToolOutput, Visibility},
+    error::StoreError,
     ids::{MemoryId, derived},
     policy::ToolCategory,
 };
@@ -95,7 +96,7 @@ impl Tool for RememberTool {
             expires_at: None,
             supersedes: input.supersedes,
         };
-        memory.check().map_err(ToolError::Tell)?;
+        memory.check().map_err(StoreError::from)?;
         let stored = context.memories.remember(context.caller, memory).await?;
         let text = match stored.review {
             ReviewState::Accepted => "Remembered.",

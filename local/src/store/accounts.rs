@@ -6,6 +6,7 @@ use duet_core::{
     domain::{Credentials, OwnerSetup, Session, User, Workspace, check_name, email_address},
     ids::{SessionId, UserId, WorkspaceId},
     ports::AccountStore,
+    refusal::{Named, Refusal},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
@@ -20,8 +21,6 @@ use super::{
 
 /// The accounts on the file.
 pub struct LocalAccounts(pub(super) Db);
-
-const OWNED: &str = "This Duet already has an owner. Sign in.";
 
 fn owned(conn: &Connection) -> DbResult<bool> {
     Ok(conn.query_row("SELECT owner_since IS NOT NULL FROM installation", [], |row| row.get(0))?)
@@ -71,11 +70,11 @@ pub fn by_id(conn: &Connection, id: UserId) -> DbResult<User> {
 /// Refuses a token that does not make an owner.
 fn expect_token(conn: &Connection, token_hash: [u8; 32]) -> DbResult<()> {
     if owned(conn)? {
-        return Err(StoreError::conflict(OWNED).into());
+        return Err(Refusal::SetUp.into());
     }
     let expected: Option<[u8; 32]> = conn.query_row("SELECT setup_token_hash FROM installation", [], |row| row.get(0))?;
     if expected != Some(token_hash) {
-        return Err(StoreError::denied("set up this Duet", "the setup token is not the one that was printed last").into());
+        return Err(Refusal::WrongSetupToken.of("set up this Duet").into());
     }
     Ok(())
 }
@@ -90,7 +89,7 @@ impl AccountStore for LocalAccounts {
         self.0
             .write(move |tx| {
                 if owned(tx)? {
-                    return Err(StoreError::conflict(OWNED).into());
+                    return Err(Refusal::SetUp.into());
                 }
                 tx.execute("UPDATE installation SET setup_token_hash = ?1", [token_hash])?;
                 Ok(())
@@ -104,8 +103,8 @@ impl AccountStore for LocalAccounts {
 
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)> {
         let email = email_address(&setup.email)?;
-        check_name(&setup.workspace_name, "workspace")?;
-        check_name(&setup.companion_name, "companion")?;
+        check_name(&setup.workspace_name, Named::Workspace)?;
+        check_name(&setup.companion_name, Named::Companion)?;
         let env = self.0.env().clone();
         self.0
             .write(move |tx| {

@@ -6,6 +6,7 @@ use duet_core::{
     domain::{Agent, AgentEdit, AgentKind, ModelRef, Page, PageRequest, Soul, SoulVersion},
     ids::{AgentId, WorkspaceId},
     ports::AgentStore,
+    refusal::Refusal,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
@@ -138,24 +139,19 @@ impl AgentStore for LocalAgents {
 
     async fn edit_agent(&self, caller: &Caller, id: AgentId, version: u32, edit: AgentEdit) -> StoreResult<Agent> {
         caller.require_owner("edit an agent")?;
-        edit.check().map_err(StoreError::invalid)?;
+        edit.check()?;
         let (who, env) = (Who::from(caller), self.0.env().clone());
         self.0
             .write(move |tx| {
                 let agent = find(tx, who.workspace, id)?.ok_or(StoreError::NotFound("the agent"))?;
                 if agent.version != version {
-                    return Err(
-                        StoreError::stale("Someone else changed this agent. Load it again, then repeat your change.").into(),
-                    );
+                    return Err(Refusal::AgentChanged.into());
                 }
                 let fields = changed(&edit);
                 let edited = edit.apply(&agent, env.now());
                 save(tx, &edited)?;
                 if edited.kind != AgentKind::Specialist && answering(tx, who.workspace)?.is_none() {
-                    return Err(StoreError::conflict(
-                        "This would leave no primary agent active. Activate the other primary first.",
-                    )
-                    .into());
+                    return Err(Refusal::LastPrimary.into());
                 }
                 let details = json!({ "version": edited.version, "fields": fields });
                 audit::record(tx, &env, who, audit::done("agent.edit", format!("agent:{id}"), details))?;
@@ -187,14 +183,12 @@ impl AgentStore for LocalAgents {
 
     async fn write_soul(&self, caller: &Caller, version: u32, soul: Soul) -> StoreResult<SoulVersion> {
         caller.require_owner("change the soul")?;
-        soul.check().map_err(StoreError::invalid)?;
+        soul.check()?;
         let (who, env) = (Who::from(caller), self.0.env().clone());
         self.0
             .write(move |tx| {
                 if newest_soul(tx, who.workspace)?.version != version {
-                    return Err(
-                        StoreError::stale("Someone else changed the soul. Load it again, then repeat your change.").into(),
-                    );
+                    return Err(Refusal::SoulChanged.into());
                 }
                 let next = SoulVersion {
                     workspace_id: who.workspace,

@@ -8,6 +8,7 @@ use duet_core::{
     domain::{Conversation, ConversationEdit, LabelEdit, Message, MessageHit, MessageStatus, Page, PageRequest, check_title},
     ids::{AgentId, ConversationId, IdPrefix, MessageId, UserId, WorkspaceId},
     ports::ConversationStore,
+    refusal::{Named, Refusal},
     search::words,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -182,10 +183,10 @@ fn clear_labels(tx: &Connection, env: &Env, caller: &Caller, id: MessageId, edit
         )?
         .exists(params![blob(owner.workspace), blob(found.conversation_id), blob(id)])?;
     if going_on {
-        return Err(StoreError::conflict("Its reply is being written. Wait for it, or stop it; then clear the label.").into());
+        return Err(Refusal::ReplyActive.into());
     }
     if found.status == MessageStatus::Redacted {
-        return Err(StoreError::conflict("A redacted message cannot be changed.").into());
+        return Err(Refusal::Redacted { what: Named::Message }.into());
     }
     let cleared = edit.cleared_of(found.labels);
     if cleared.is_empty() {
@@ -223,7 +224,7 @@ impl ConversationStore for LocalConversations {
                     Some(agent) => match agents::is_active(tx, owner.workspace, agent)? {
                         Some(true) => agent,
                         Some(false) => {
-                            return Err(StoreError::conflict("That agent is not active. Choose another, or activate it.").into());
+                            return Err(Refusal::AgentInactive.into());
                         }
                         None => return Err(StoreError::NotFound("the agent").into()),
                     },

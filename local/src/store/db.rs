@@ -8,6 +8,7 @@ use std::{
 use duet_core::{
     Caller, Env, StoreError, StoreResult,
     ids::{AgentId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 use rusqlite::{Connection, params};
 
@@ -188,11 +189,7 @@ fn require_at_work(conn: &Connection, employment: Option<Employment>) -> DbResul
         .exists(params![blob(workspace), blob(agent), blob(user)])?;
     match at_work {
         true => Ok(()),
-        false => Err(StoreError::denied(
-            "act as this agent",
-            "it was switched off, or its person is no longer in the workspace",
-        )
-        .into()),
+        false => Err(Refusal::AgentOff.of("act as this agent").into()),
     }
 }
 

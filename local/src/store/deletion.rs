@@ -1,8 +1,9 @@
 //! Deleting a conversation: its text goes from everywhere it stands, the chains of its runs stay whole.
 
 use duet_core::{
-    Env, StoreError,
+    Env,
     ids::{ConversationId, RunId},
+    refusal::Refusal,
 };
 use rusqlite::{Connection, params};
 
@@ -16,9 +17,7 @@ use super::{
 /// Deletes a conversation of this person.
 pub fn delete(tx: &Connection, env: &Env, owner: Owner, conversation: ConversationId) -> DbResult<()> {
     if require(tx, owner, conversation)?.active_run.is_some() {
-        return Err(
-            StoreError::conflict("A reply is being written in this conversation. Wait for it, or stop it; then delete.").into(),
-        );
+        return Err(Refusal::ReplyActive.into());
     }
     let now = env.now().millis();
     let (workspace, named) = (blob(owner.workspace), blob(conversation));

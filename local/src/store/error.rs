@@ -2,7 +2,10 @@
 
 use std::cell::Cell;
 
-use duet_core::{StoreError, error::Refusal};
+use duet_core::{
+    StoreError,
+    refusal::{Named, Refusal},
+};
 use rusqlite::{ErrorCode, ffi};
 
 /// An error inside a job: already a store error, or one of SQLite's that is mapped when the job answers.
@@ -20,6 +23,12 @@ pub type DbResult<T> = Result<T, DbError>;
 impl From<StoreError> for DbError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<Refusal> for DbError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Store(refusal.into())
     }
 }
 
@@ -50,31 +59,21 @@ impl From<DbError> for StoreError {
     }
 }
 
-/// Names of constraints that a request can run into by itself; every other one is a fault of ours.
-const CONFLICTS: &[(&str, &str)] = &[
-    ("user.email", "There is already an account with that email address."),
-    (
-        "run_one_active",
-        "A reply is being written in this conversation. Wait for it, or stop it.",
-    ),
-    (
-        "run.workspace_id, run.conversation_id",
-        "A reply is being written in this conversation. Wait for it, or stop it.",
-    ),
-    ("run.id", "That run id is taken. Choose another."),
-    ("run.workspace_id, run.id", "That run id is taken. Choose another."),
-    (
-        "message.workspace_id, message.id",
-        "That message id is taken. Choose another.",
-    ),
-    (
-        "conversation.workspace_id, conversation.id",
-        "That conversation id is taken. Choose another.",
-    ),
-    ("workspace.id", "That workspace id is taken. Choose another."),
-    ("api_key.workspace_id, api_key.id", "That key id is taken. Choose another."),
-    ("session.id", "That sign-in id is taken. Choose another."),
-];
+/// What a constraint that a request can run into by itself says; every other one is a fault of ours.
+fn conflict(constraint: &str) -> Option<Refusal> {
+    let taken = |what| Refusal::IdTaken { what };
+    Some(match constraint {
+        "user.email" => Refusal::AccountExists,
+        "run_one_active" | "run.workspace_id, run.conversation_id" => Refusal::ReplyActive,
+        "run.id" | "run.workspace_id, run.id" => taken(Named::Run),
+        "message.workspace_id, message.id" => taken(Named::Message),
+        "conversation.workspace_id, conversation.id" => taken(Named::Conversation),
+        "workspace.id" => taken(Named::Workspace),
+        "api_key.workspace_id, api_key.id" => taken(Named::Key),
+        "session.id" => taken(Named::SignIn),
+        _ => return None,
+    })
+}
 
 thread_local! {
     /// Whether a connection of this thread has met something that it may not recover from.
@@ -131,12 +130,9 @@ pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
             "The data file is damaged: a page that this needs fails its check. Stop Duet and restore the newest backup, or copy \
                  what can be read with `duet doctor --salvage`.",
         ),
-        ErrorCode::AuthorizationForStatementDenied => StoreError::Denied(Refusal::new(
-            "read or write this table",
-            "the connection of agents does not reach it",
-        )),
+        ErrorCode::AuthorizationForStatementDenied => Refusal::NotGranted.of("read or write this table"),
         ErrorCode::ConstraintViolation => constraint(failure, message),
-        ErrorCode::TooBig => StoreError::invalid("That is too large to store. Shorten it."),
+        ErrorCode::TooBig => Refusal::TooLargeToStore.into(),
         _ => {
             tracing::error!(error = %describe(error), "SQLite refused a statement");
             StoreError::unavailable("The data file could not do that. Run `duet doctor`.")
@@ -146,19 +142,16 @@ pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
 
 fn constraint(failure: &ffi::Error, message: &str) -> StoreError {
     let named = message.rsplit_once("failed: ").map_or(message, |(_, name)| name);
-    if let Some((_, sentence)) = CONFLICTS.iter().find(|(name, _)| {
-        named == *name
-            || named
-                .strip_prefix("index ")
-                .is_some_and(|index| index.trim_matches('\'') == *name)
-    }) {
-        return StoreError::conflict(*sentence);
+    // An index is named as `index 'run_one_active'`.
+    let bare = named.strip_prefix("index ").map_or(named, |index| index.trim_matches('\''));
+    if let Some(refusal) = conflict(bare) {
+        return refusal.into();
     }
     if failure.extended_code == ffi::SQLITE_CONSTRAINT_FOREIGNKEY {
         return StoreError::NotFound("something that this refers to");
     }
     tracing::error!(constraint = named, "a constraint of the schema refused a row");
-    StoreError::conflict("That clashes with what is stored.")
+    Refusal::Clash.into()
 }
 
 /// An error without any stored text: codes, names of columns and types only.

@@ -6,6 +6,7 @@ use duet_core::{
     domain::{Invitation, InvitationStatus, Invited, Membership, NewInvitation, Newcomer, Page, PageRequest, User, check_name},
     ids::{InvitationId, UserId},
     ports::InvitationStore,
+    refusal::{Named, Refusal},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
@@ -69,7 +70,7 @@ fn open(conn: &Connection, token_hash: [u8; 32], now: Timestamp) -> DbResult<Inv
 fn admit(tx: &Connection, env: &duet_core::Env, invitation: &Invitation, guest: UserId) -> DbResult<Membership> {
     let (workspace, now) = (invitation.workspace_id, env.now());
     if workspaces::role(tx, workspace, guest)?.is_some() {
-        return Err(StoreError::conflict("You are already a member of this workspace.").into());
+        return Err(Refusal::YouAreMember.into());
     }
     tx.execute(
         "INSERT INTO member (workspace_id, user_id, role, joined_at) VALUES (?1, ?2, ?3, ?4)",
@@ -114,7 +115,7 @@ impl InvitationStore for LocalInvitations {
                     )?
                     .exists(params![blob(who.workspace), email])?;
                 if member {
-                    return Err(StoreError::conflict("That person is already a member of this workspace.").into());
+                    return Err(Refusal::AlreadyMember.into());
                 }
                 tx.execute(
                     "UPDATE invitation SET revoked_at = ?3
@@ -128,10 +129,7 @@ impl InvitationStore for LocalInvitations {
                     |row| row.get(0),
                 )?;
                 if usize::try_from(open).is_ok_and(|open| open >= NewInvitation::MOST_OPEN) {
-                    return Err(StoreError::conflict(
-                        "This workspace already has 100 open invitations, which is the limit. Revoke one first.",
-                    )
-                    .into());
+                    return Err(Refusal::InvitationsFull.into());
                 }
                 tx.execute(
                     "INSERT INTO invitation (workspace_id, id, email, role, token_hash, created_by, created_at, expires_at)
@@ -188,7 +186,7 @@ impl InvitationStore for LocalInvitations {
                 let now = env.now();
                 let here = load(tx, who, id, now)?;
                 if here.accepted_at.is_some() {
-                    return Err(StoreError::conflict("This invitation was already accepted. Remove the member instead.").into());
+                    return Err(Refusal::InvitationAccepted.into());
                 }
                 if here.revoked_at.is_none() {
                     tx.execute(
@@ -230,11 +228,7 @@ impl InvitationStore for LocalInvitations {
             .write(move |tx| {
                 let here = open(tx, token_hash, env.now())?;
                 if accounts::by_id(tx, user)?.email != here.email {
-                    return Err(StoreError::denied(
-                        "accept the invitation",
-                        "it is for a different email address than the one you are signed in with",
-                    )
-                    .into());
+                    return Err(Refusal::EmailDiffers.of("accept the invitation").into());
                 }
                 admit(tx, &env, &here, user)
             })
@@ -242,16 +236,13 @@ impl InvitationStore for LocalInvitations {
     }
 
     async fn accept_as_newcomer(&self, token_hash: [u8; 32], newcomer: Newcomer) -> StoreResult<User> {
-        check_name(&newcomer.display_name, "person")?;
+        check_name(&newcomer.display_name, Named::Person)?;
         let env = self.0.env().clone();
         self.0
             .write(move |tx| {
                 let here = open(tx, token_hash, env.now())?;
                 if accounts::by_email(tx, &here.email)?.is_some() {
-                    return Err(StoreError::conflict(
-                        "There is already an account with this email address. Sign in, then open the link again.",
-                    )
-                    .into());
+                    return Err(Refusal::AccountExists.into());
                 }
                 let user = accounts::make(tx, &env, &here.email, &newcomer.display_name, &newcomer.password_hash)?;
                 admit(tx, &env, &here, user.id)?;

@@ -6,6 +6,7 @@ use duet_core::{
     domain::{ApiKey, KeyScope, NewApiKey, Role, check_name},
     ids::{ApiKeyId, UserId, WorkspaceId},
     ports::KeyStore,
+    refusal::{Named, Refusal},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
@@ -88,9 +89,9 @@ pub async fn look_up(db: &Db, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiK
 impl KeyStore for LocalKeys {
     async fn create(&self, caller: &Caller, new: NewApiKey) -> StoreResult<ApiKey> {
         caller.require_person("make an API key")?;
-        check_name(&new.name, "key")?;
+        check_name(&new.name, Named::Key)?;
         if new.scopes.is_empty() {
-            return Err(StoreError::invalid("A key needs at least one scope."));
+            return Err(Refusal::NoScopes.into());
         }
         if new.scopes.contains(&KeyScope::Admin) {
             caller.require_owner("make a key with the scope `admin`")?;

@@ -4,6 +4,7 @@ use duet_core::{
     Env, StoreError,
     domain::Role,
     ids::{UserId, WorkspaceId},
+    refusal::Refusal,
 };
 use rusqlite::{Connection, params};
 use serde_json::json;
@@ -19,7 +20,7 @@ use super::{
 pub fn require_owner(conn: &Connection, who: Who, action: &'static str) -> DbResult<()> {
     match workspaces::role(conn, who.workspace, who.user)? {
         Some(Role::Owner) => Ok(()),
-        Some(Role::Member) => Err(StoreError::denied(action, "only an owner can do this").into()),
+        Some(Role::Member) => Err(Refusal::OwnersOnly.of(action).into()),
         None => Err(StoreError::NotFound("the workspace").into()),
     }
 }
@@ -31,7 +32,7 @@ fn keep_an_owner(tx: &Connection, workspace: WorkspaceId, user: UserId) -> DbRes
         .prepare_cached("SELECT 1 FROM member WHERE workspace_id = ?1 AND user_id <> ?2 AND role = 'owner'")?
         .exists(params![blob(workspace), blob(user)])?;
     if role == Role::Owner && !others {
-        return Err(StoreError::conflict("A workspace needs an owner. Make another member an owner first.").into());
+        return Err(Refusal::LastOwner.into());
     }
     Ok(())
 }

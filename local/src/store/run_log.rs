@@ -7,13 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use duet_core::{
-    Env, StoreError, StoreResult, Timestamp,
+    Env, StoreResult, Timestamp,
     domain::{
         Appended, Claim, EventKind, HandBack, LeasePolicy, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement,
         StoredEvent, Usage,
     },
     ids::{CommitId, LeaseToken, RunId, UserId, WorkspaceId},
     ports::RunLog,
+    refusal::Refusal,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -76,9 +77,10 @@ fn held(tx: &Connection, leases: &Leases, run: RunId, lease: LeaseToken) -> DbRe
         let (run, head) = with_head(row)?;
         Ok(Held { run, head })
     });
-    found.optional()?.filter(|_| leases.holds(lease)).ok_or_else(|| {
-        StoreError::stale("The lease of this run is lost: another worker has it, or it has ended. Stop working on it.").into()
-    })
+    found
+        .optional()?
+        .filter(|_| leases.holds(lease))
+        .ok_or_else(|| Refusal::LeaseLost.into())
 }
 
 /// The run of this lease whose newest write this is, with the write's first event; a write that is repeated finds it, unless another
@@ -119,10 +121,10 @@ fn append(tx: &Connection, env: &Env, held: &Held, commit: CommitId, events: Vec
 /// Events that others have appended after what the driver has folded.
 fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredEvent>> {
     if after > held.head.seq {
-        return Err(StoreError::invalid(format!(
-            "The run has {} events; the driver cannot have folded {after}.",
-            held.head.seq
-        ))
+        return Err(Refusal::NotFolded {
+            events: held.head.seq,
+            after,
+        }
         .into());
     }
     if after == held.head.seq {
@@ -374,7 +376,10 @@ impl RunLog for LocalRunLog {
         settlement: Settlement,
     ) -> StoreResult<Run> {
         if !settlement.status.is_final() {
-            return Err(StoreError::invalid(format!("A run cannot end as `{}`.", settlement.status)));
+            return Err(Refusal::NotAnEnd {
+                status: settlement.status.to_string(),
+            }
+            .into());
         }
         let (env, leases) = (self.0.env().clone(), self.0.leases().clone());
         self.0
@@ -385,9 +390,7 @@ impl RunLog for LocalRunLog {
                 let now = env.now();
                 let held = held(tx, &leases, run, lease)?;
                 if !interleaved(tx, &held, after)?.is_empty() {
-                    return Err(
-                        StoreError::stale("The run's log has grown. Fold the new events first; the lease still holds.").into(),
-                    );
+                    return Err(Refusal::LogGrew.into());
                 }
                 append(tx, &env, &held, commit, settlement.events)?;
                 if let Some(reply) = &settlement.reply {

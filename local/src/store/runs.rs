@@ -10,6 +10,7 @@ use duet_core::{
     },
     ids::{AgentId, ConversationId, Id, MessageId, RunId},
     ports::RunStore,
+    refusal::{Named, Refusal},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -31,17 +32,13 @@ const KEY_MILLIS: i64 = 48 * 3_600_000;
 /// Events in one page at most.
 const EVENTS: usize = 1_000;
 
-const ACTIVE: &str = "A reply is being written in this conversation. Wait for it, or stop it.";
-
-const REPLY_TAKEN: &str = "That reply id is taken. Choose another.";
-
 /// Refuses the id of a message, whosever it is, as that of a reply to come: the run could not be settled.
 fn refuse_taken(tx: &Connection, owner: Owner, reply: MessageId) -> DbResult<()> {
     let taken = tx
         .prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2")?
         .exists(params![blob(owner.workspace), blob(reply)])?;
     match taken {
-        true => Err(StoreError::conflict(REPLY_TAKEN).into()),
+        true => Err(Refusal::IdTaken { what: Named::Reply }.into()),
         false => Ok(()),
     }
 }
@@ -176,10 +173,7 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
         match known_key(tx, owner, key, now)? {
             Some((known, receipt)) if known == request => return Ok(receipt),
             Some(_) => {
-                return Err(StoreError::conflict(
-                    "That idempotency key was used for another message. Use a fresh key for each message.",
-                )
-                .into());
+                return Err(Refusal::KeyReused.into());
             }
             None => {}
         }
@@ -189,14 +183,14 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
         let first = find(tx, owner, turn.run_id)?.filter(|run| same && run.message_id == sent.id);
         return first
             .map(|run| receipt(&run))
-            .ok_or_else(|| StoreError::conflict("That message id is taken. Choose another.").into());
+            .ok_or_else(|| Refusal::IdTaken { what: Named::Message }.into());
     }
     if turn.reply_id == turn.message_id {
-        return Err(StoreError::conflict(REPLY_TAKEN).into());
+        return Err(Refusal::IdTaken { what: Named::Reply }.into());
     }
     refuse_taken(tx, owner, turn.reply_id)?;
     if conversation.active_run.is_some() {
-        return Err(StoreError::conflict(ACTIVE).into());
+        return Err(Refusal::ReplyActive.into());
     }
     let ordinal = next_ordinal(tx, owner.workspace, conversation.id, now)?;
     tx.execute(
@@ -266,18 +260,18 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         return if run.message_id == message.id {
             Ok(receipt(&run))
         } else {
-            Err(StoreError::conflict("That run id is taken. Choose another.").into())
+            Err(Refusal::IdTaken { what: Named::Run }.into())
         };
     }
     if message.role != MessageRole::User {
-        return Err(StoreError::invalid("Only your own message can be answered again; name that one, not the reply.").into());
+        return Err(Refusal::NotYourMessage.into());
     }
     if message.status == MessageStatus::Redacted {
-        return Err(StoreError::conflict("That message was redacted; there is nothing left to answer.").into());
+        return Err(Refusal::NothingToAnswer.into());
     }
     let conversation = require(tx, owner, message.conversation_id)?;
     if conversation.active_run.is_some() {
-        return Err(StoreError::conflict(ACTIVE).into());
+        return Err(Refusal::ReplyActive.into());
     }
     let later = tx
         .prepare_cached(
@@ -289,10 +283,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
             rows::int(message.ordinal)
         ])?;
     if later {
-        return Err(StoreError::conflict(
-            "The conversation has moved on since that message. Only the newest one can be answered again.",
-        )
-        .into());
+        return Err(Refusal::MovedOn.into());
     }
     let reply = shown_reply(tx, owner, message.id)?;
     let (reply_id, prefix, continues, labels) = match (retry.mode, reply) {
@@ -305,10 +296,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
             (reply.id, reply.text, reply.run_id, reply.labels)
         }
         (RetryMode::Continue, _) => {
-            return Err(StoreError::conflict(
-                "There is no stopped or interrupted reply to continue. Ask for a new answer instead.",
-            )
-            .into());
+            return Err(Refusal::NothingToContinue.into());
         }
         (RetryMode::Restart, reply) => {
             refuse_taken(tx, owner, retry.reply_id)?;
@@ -339,13 +327,13 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
 impl RunStore for LocalRuns {
     async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt> {
         caller.require_person("send a message")?;
-        turn.check().map_err(StoreError::invalid)?;
+        turn.check()?;
         if turn
             .idempotency_key
             .as_ref()
             .is_some_and(|key| key.is_empty() || key.len() > 200)
         {
-            return Err(StoreError::invalid("An idempotency key has 1 to 200 characters."));
+            return Err(Refusal::KeyLength.into());
         }
         let (owner, env) = (Owner::from(caller), self.0.env().clone());
         self.0.write(move |tx| start(tx, &env, owner, turn)).await
@@ -395,10 +383,10 @@ impl RunStore for LocalRuns {
                     .filter(|run| run.labels.allows(reads))
                     .ok_or(StoreError::NotFound("the run"))?;
                 if after > run.last_seq {
-                    return Err(StoreError::invalid(format!(
-                        "The run has {} events; there is nothing after number {after}. Read it from the start.",
-                        run.last_seq
-                    ))
+                    return Err(Refusal::NoSuchEvent {
+                        events: run.last_seq,
+                        after,
+                    }
                     .into());
                 }
                 Ok(EventPage {

@@ -6,6 +6,7 @@ use duet_core::{
     domain::{Member, Membership, Page, PageRequest, Role, Starter, Workspace, check_name},
     ids::{UserId, WorkspaceId},
     ports::WorkspaceStore,
+    refusal::Named,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
@@ -127,8 +128,8 @@ impl WorkspaceStore for LocalWorkspaces {
     }
 
     async fn create(&self, user: UserId, id: WorkspaceId, name: &str, companion_name: &str) -> StoreResult<Workspace> {
-        check_name(name, "workspace")?;
-        check_name(companion_name, "companion")?;
+        check_name(name, Named::Workspace)?;
+        check_name(companion_name, Named::Companion)?;
         let (env, name, companion) = (self.0.env().clone(), name.to_owned(), companion_name.to_owned());
         self.0
             .write(move |tx| {
@@ -148,7 +149,7 @@ impl WorkspaceStore for LocalWorkspaces {
 
     async fn rename(&self, caller: &Caller, name: &str) -> StoreResult<Workspace> {
         caller.require_owner("rename the workspace")?;
-        check_name(name, "workspace")?;
+        check_name(name, Named::Workspace)?;
         let (who, env, name) = (Who::from(caller), self.0.env().clone(), name.trim().to_owned());
         self.0
             .write(move |tx| {

@@ -122,7 +122,7 @@ fn answers(outcome: &Outcome, place: &Place, expected: &Answer) -> bool {
             let wanted: Option<Value> = serde_json::from_str(&place.fill(wanted)).ok();
             wanted.is_some() && json.and_then(|json| json.get("ok").cloned()) == wanted
         }
-        Answer::Refused(kind) => json.is_some_and(|json| json["refused"]["kind"] == kind.as_str()),
+        Answer::Refused(code) => json.is_some_and(|json| json["refused"]["code"] == code.as_str()),
         Answer::Error(_) => false,
         Answer::Text(text) => rows == *text,
         Answer::Has(part) => rows.contains(part.as_str()),

@@ -6,6 +6,7 @@ use duet_core::{
     Env, StoreResult, Timestamp,
     domain::{Starter, User, Workspace, check_name},
     ids::{UserId, WorkspaceId},
+    refusal::Named,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -67,9 +68,9 @@ impl SignIns {
             user: User,
             workspace: Workspace,
         }
-        check_name(&claim.display_name, "person")?;
-        check_name(&claim.workspace_name, "workspace")?;
-        check_name(&claim.companion_name, "companion")?;
+        check_name(&claim.display_name, Named::Person)?;
+        check_name(&claim.workspace_name, Named::Workspace)?;
+        check_name(&claim.companion_name, Named::Companion)?;
         let workspace: WorkspaceId = self.env.id();
         let call = Call::repeatable("claim_installation")
             .to("set up this Duet")

@@ -9,9 +9,10 @@ use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{Capability, Locality, MemoryScopes},
     ids::{AgentId, Id, RunId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 use secrecy::SecretString;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use self::{
@@ -164,14 +165,15 @@ pub async fn ask<T: DeserializeOwned>(rpc: &dyn Rpc, identity: &Identity, call: 
 }
 
 fn refusal(refused: &Value, call: &Call) -> StoreError {
-    let message = refused["message"].as_str().unwrap_or_default().to_owned();
-    match refused["kind"].as_str() {
-        Some("not_found") => StoreError::NotFound(call.what),
-        Some("denied") => StoreError::denied(call.action, message),
-        Some("conflict") => StoreError::conflict(message),
-        Some("stale") => StoreError::stale(message),
-        Some("invalid") => StoreError::invalid(message),
-        _ => mismatch(),
+    if refused["code"] == "not_found" {
+        return StoreError::NotFound(call.what);
+    }
+    match Refusal::deserialize(refused) {
+        Ok(refusal) => refusal.of(call.action),
+        Err(_) => {
+            tracing::error!(function = call.function, code = %refused["code"], "a database function refuses with a code that is not known");
+            mismatch()
+        }
     }
 }
 
@@ -180,4 +182,32 @@ pub(crate) fn mismatch() -> StoreError {
     StoreError::unavailable(
         "The database answers in a way that this Duet does not know. Run `duet-api migrate` of the same version, then `duet-api check`.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use duet_core::Refusal;
+
+    #[test]
+    fn every_code_of_the_database_has_its_sentence() {
+        let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+        let mut read = 0;
+        for file in fs::read_dir(migrations).expect("the migrations") {
+            let text = fs::read_to_string(file.expect("a file").path()).expect("its text");
+            for (_, after) in text
+                .match_indices("private.refused('")
+                .map(|(at, call)| text.split_at(at + call.len()))
+            {
+                let code = after.split('\'').next().unwrap_or_default();
+                assert!(
+                    code == "not_found" || Refusal::CODES.contains(&code),
+                    "`{code}` is no refusal of duet_core"
+                );
+                read += 1;
+            }
+        }
+        assert!(read > 100, "only {read} refusals were found");
+    }
 }

@@ -6,6 +6,7 @@ use duet_core::{
     domain::{Credentials, OwnerSetup, Session, Starter, User, Workspace, check_name, email_address},
     ids::{SessionId, UserId, WorkspaceId},
     ports::AccountStore,
+    refusal::Named,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -57,8 +58,8 @@ impl AccountStore for Accounts {
 
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)> {
         let email = email_address(&setup.email)?;
-        check_name(&setup.workspace_name, "workspace")?;
-        check_name(&setup.companion_name, "companion")?;
+        check_name(&setup.workspace_name, Named::Workspace)?;
+        check_name(&setup.companion_name, Named::Companion)?;
         let env = &self.0.env;
         let (user, workspace): (UserId, WorkspaceId) = (env.id(), env.id());
         let call = Call::new("create_owner")

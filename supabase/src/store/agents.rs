@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use duet_core::{
-    Caller, StoreError, StoreResult, cursor,
+    Caller, StoreResult, cursor,
     domain::{Agent, AgentEdit, Page, PageRequest, Soul, SoulVersion},
     ids::AgentId,
     ports::AgentStore,
@@ -61,7 +61,7 @@ impl AgentStore for Agents {
     async fn edit_agent(&self, caller: &Caller, id: AgentId, from: u32, edit: AgentEdit) -> StoreResult<Agent> {
         const ACTION: &str = "edit an agent";
         caller.require_owner(ACTION)?;
-        edit.check().map_err(StoreError::invalid)?;
+        edit.check()?;
         let call = Call::new("agent_edit")
             .of("the agent")
             .to(ACTION)
@@ -91,7 +91,7 @@ impl AgentStore for Agents {
     async fn write_soul(&self, caller: &Caller, from: u32, soul: Soul) -> StoreResult<SoulVersion> {
         const ACTION: &str = "change the soul";
         caller.require_owner(ACTION)?;
-        soul.check().map_err(StoreError::invalid)?;
+        soul.check()?;
         let call = Call::new("soul_write")
             .of("the workspace")
             .to(ACTION)

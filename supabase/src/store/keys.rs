@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use duet_core::{
-    Caller, StoreError, StoreResult,
+    Caller, StoreResult,
     domain::{ApiKey, KeyScope, NewApiKey, check_name},
     ids::ApiKeyId,
     ports::KeyStore,
+    refusal::{Named, Refusal},
 };
 
 use super::contract::Contract;
@@ -18,9 +19,9 @@ pub struct Keys(pub(super) Contract);
 impl KeyStore for Keys {
     async fn create(&self, caller: &Caller, new: NewApiKey) -> StoreResult<ApiKey> {
         caller.require_person("make an API key")?;
-        check_name(&new.name, "key")?;
+        check_name(&new.name, Named::Key)?;
         if new.scopes.is_empty() {
-            return Err(StoreError::invalid("A key needs at least one scope."));
+            return Err(Refusal::NoScopes.into());
         }
         const ADMIN: &str = "make a key with the scope `admin`";
         if new.scopes.contains(&KeyScope::Admin) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use duet_core::{
-    Caller, StoreError, StoreResult, cursor,
+    Caller, StoreResult, cursor,
     domain::{EventPage, NewTurn, Page, PageRequest, RetryTurn, Run, TurnReceipt},
     ids::{ConversationId, RunId},
     ports::RunStore,
@@ -47,7 +47,7 @@ impl RunStore for Runs {
     async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt> {
         const ACTION: &str = "send a message";
         caller.require_person(ACTION)?;
-        turn.check().map_err(StoreError::invalid)?;
+        turn.check()?;
         let call = Call::repeatable("run_start_turn")
             .of("the conversation")
             .to(ACTION)

@@ -6,6 +6,7 @@ use duet_core::{
     domain::{Member, Membership, Page, PageRequest, Role, Starter, Workspace, check_name},
     ids::{UserId, WorkspaceId},
     ports::WorkspaceStore,
+    refusal::Named,
 };
 use serde_json::json;
 
@@ -27,8 +28,8 @@ impl WorkspaceStore for Workspaces {
     }
 
     async fn create(&self, user: UserId, id: WorkspaceId, name: &str, companion_name: &str) -> StoreResult<Workspace> {
-        check_name(name, "workspace")?;
-        check_name(companion_name, "companion")?;
+        check_name(name, Named::Workspace)?;
+        check_name(companion_name, Named::Companion)?;
         let call = Call::repeatable("workspace_create")
             .to("make a workspace")
             .id("p_id", id)

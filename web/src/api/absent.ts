@@ -5,7 +5,7 @@ export function whenAbsent(callback: () => void) {
   tell = callback;
 }
 
-/** Notes an answer of 404 from an address inside a workspace. */
-export function noteAbsent(status: number, address: string) {
-  if (status === 404 && /^\/v1\/workspaces\/[^/?]+/.test(address)) tell();
+/** Notes that something was not found at an address inside a workspace. */
+export function noteAbsent(problem: { code: string }, address: string) {
+  if (problem.code === "not_found" && /^\/v1\/workspaces\/[^/?]+/.test(address)) tell();
 }

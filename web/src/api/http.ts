@@ -1,13 +1,17 @@
 import { noteAbsent } from "./absent";
 import { bearer } from "./bearer";
 import { noteLost, noteReached } from "./reachability";
+import type { components } from "./schema.gen";
 import { noteSignedOut } from "./signed-out";
+
+/** What went wrong, for the page to decide by: a code of the API, or of what the browser meets itself. */
+export type ProblemCode = components["schemas"]["ProblemCode"] | "unreachable" | "unknown" | "confirm_address";
 
 /** An answer of the API that is not what was asked for, or no answer at all (`status` 0). */
 export class Problem extends Error {
   constructor(
     readonly status: number,
-    readonly code: string,
+    readonly code: ProblemCode,
     detail: string,
     readonly retryAfterSeconds?: number,
     readonly fields: Record<string, string> = {},
@@ -22,7 +26,7 @@ export class Problem extends Error {
   }
 }
 
-type ProblemBody = { detail?: string; title?: string; code?: string; errors?: unknown };
+type ProblemBody = { detail?: string; title?: string; code?: ProblemCode; errors?: unknown };
 
 /** Reads a problem+json answer; also makes sense of one that is not. */
 export async function problemOf(response: Response): Promise<Problem> {
@@ -103,8 +107,8 @@ export async function ask<T>(
   noteReached();
   if (!response.ok) {
     const problem = await problemOf(response);
-    if (problem.status === 401 && !mayBeSignedOut) noteSignedOut();
-    noteAbsent(problem.status, path);
+    if (problem.code === "not_signed_in" && !mayBeSignedOut) noteSignedOut();
+    noteAbsent(problem, path);
     throw problem;
   }
   return (response.status === 204 ? undefined : await response.json()) as T;

@@ -87,7 +87,7 @@ const unconfirmed = (email: string) =>
 function problem(error: AuthError): Problem {
   switch (error.code) {
     case "invalid_credentials":
-      return new Problem(401, error.code, "Wrong email or password.");
+      return new Problem(401, "wrong_sign_in", "Wrong email or password.");
     case "email_not_confirmed":
       return new Problem(
         403,
@@ -95,10 +95,10 @@ function problem(error: AuthError): Problem {
         "This email address is not confirmed yet. Open the link in the email that was sent to it, then try again.",
       );
     case "weak_password":
-      return new Problem(422, error.code, error.message, undefined, { password: error.message });
+      return new Problem(422, "invalid", error.message, undefined, { password: error.message });
     case "over_request_rate_limit":
     case "over_email_send_rate_limit":
-      return new Problem(429, error.code, "Too many attempts. Wait a few minutes, then try again.");
+      return new Problem(429, "too_many_requests", "Too many attempts. Wait a few minutes, then try again.");
   }
   if (!error.status || error.status >= 500) {
     return new Problem(
@@ -107,5 +107,5 @@ function problem(error: AuthError): Problem {
       "The sign-in service can’t be reached. Try again in a moment. Nothing you wrote is lost.",
     );
   }
-  return new Problem(error.status, error.code ?? "unknown", error.message);
+  return new Problem(error.status, "unknown", error.message);
 }

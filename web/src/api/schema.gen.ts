@@ -2084,7 +2084,7 @@ export interface components {
         /** @description An error as clients see it. */
         Problem: {
             /** @description Stable, snake_case: what programs go by. */
-            code: string;
+            code: components["schemas"]["ProblemCode"];
             /** @description One sentence that says what to do. */
             detail: string;
             /** @description The fields that are wrong, where it is known. */
@@ -2104,6 +2104,11 @@ export interface components {
              */
             type: string;
         };
+        /**
+         * @description What a problem is, for programs.
+         * @enum {string}
+         */
+        ProblemCode: "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "bad_access_token" | "clash" | "conflict" | "cursor" | "denied" | "email" | "email_differs" | "email_unconfirmed" | "exists" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_vector" | "not_an_end" | "not_folded" | "not_found" | "not_granted" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "role" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
         /** @description What a memory came from (M5). */
         Provenance: {
             agent_id?: components["schemas"]["AgentId"] | null;

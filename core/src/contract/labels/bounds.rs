@@ -4,7 +4,7 @@ use super::{answered, local_only, untrusted};
 use crate::{
     caller::Caller,
     contract::{
-        World, assert_denied,
+        World, assert_refused,
         memories::{fact, vector},
     },
     domain::{
@@ -12,6 +12,7 @@ use crate::{
         ReviewState, RunEvent, Taint, ToolOutput, ToolStatus, Visibility,
     },
     error::StoreError,
+    refusal::Refusal,
 };
 
 /// A run under way that has read text with these labels, and its agent.
@@ -71,7 +72,7 @@ pub async fn an_agent_writes_no_better_than_its_run(world: &World) {
         ..local_only()
     };
     let (_claim, agent) = at_work(world, sensitive).await;
-    assert_denied(memories.remember(&agent, claimed(), None).await, "sensitive");
+    assert_refused(memories.remember(&agent, claimed(), None).await, Refusal::RunSensitive);
     let sealed = NewMemory {
         sensitive: true,
         ..claimed()
@@ -89,15 +90,15 @@ pub async fn an_agent_writes_in_its_run_alone(world: &World) {
         world.agent_in(&world.member, claim.run.id).await,
     ];
     for agent in elsewhere {
-        assert_denied(
+        assert_refused(
             memories.remember(&agent, fact(&world.env, "In no run"), None).await,
-            "under way",
+            Refusal::RunOver,
         );
     }
     world.end(&claim, 2, None).await;
-    assert_denied(
+    assert_refused(
         memories.remember(&agent, fact(&world.env, "Too late"), None).await,
-        "under way",
+        Refusal::RunOver,
     );
 }
 

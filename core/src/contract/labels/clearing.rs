@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     contract::{
-        World, assert_denied,
+        World, assert_refused,
         memories::{fact, vector},
     },
     domain::{
@@ -18,6 +18,7 @@ use crate::{
     },
     error::StoreError,
     ids::MemoryId,
+    refusal::Refusal,
 };
 
 fn clearing(labels: &[Label]) -> LabelEdit {
@@ -199,7 +200,10 @@ pub async fn a_message_is_cleared_by_its_person_alone(world: &World) {
     let receipt = answered(world, conversation.id, untrusted(), MessageStatus::Interrupted, "Once upon").await;
     let edit = || clearing(&[Label::Integrity]);
     let agent = world.agent_of(&world.owner).await;
-    assert_denied(conversations.clear_labels(&agent, receipt.reply_id, edit()).await, "person");
+    assert_refused(
+        conversations.clear_labels(&agent, receipt.reply_id, edit()).await,
+        Refusal::PeopleOnly,
+    );
     for other in [&world.member, &world.stranger] {
         let theirs = conversations.clear_labels(other, receipt.reply_id, edit()).await;
         assert!(matches!(theirs, Err(StoreError::NotFound(_))), "{theirs:?}");
@@ -357,17 +361,17 @@ pub async fn a_memory_is_cleared_by_who_may_edit_it(world: &World) {
     let hidden = memories.remember(&world.member, hidden, None).await.unwrap();
     let edit = |label: Label| clearing(&[label]);
     let agent = world.agent_of(&world.owner).await;
-    assert_denied(
+    assert_refused(
         memories.clear_labels(&agent, owners.id, edit(Label::Integrity)).await,
-        "person",
+        Refusal::PeopleOnly,
     );
-    assert_denied(
+    assert_refused(
         memories.clear_labels(&world.member, owners.id, edit(Label::Integrity)).await,
-        "owner",
+        Refusal::OthersMemory,
     );
-    assert_denied(
+    assert_refused(
         memories.clear_labels(&world.owner, members.id, edit(Label::Sensitive)).await,
-        "unsealed",
+        Refusal::OthersText,
     );
     for (caller, id) in [
         (&world.owner, hidden.id),
@@ -431,9 +435,9 @@ pub async fn a_memory_is_cleared_by_who_may_edit_it(world: &World) {
         if accepted {
             memories.edit(&world.owner, instead.id, accept.clone()).await.unwrap();
         }
-        assert_denied(
+        assert_refused(
             memories.clear_labels(&world.member, instead.id, edit(Label::Sensitive)).await,
-            "agreed",
+            Refusal::ReplacedOthers,
         );
     }
 }

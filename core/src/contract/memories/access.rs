@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{World, agent_of, assert_denied, fact, ids, turn, vector};
+use super::{World, agent_of, fact, ids, turn, vector};
+use crate::contract::world::assert_refused;
 use crate::{
     caller::Caller,
     domain::{
@@ -11,6 +12,7 @@ use crate::{
     },
     error::StoreError,
     ids::MemoryId,
+    refusal::Refusal,
 };
 
 rules! {
@@ -76,19 +78,19 @@ rules! {
         let acting = semantic.agent.clone().expect("an agent");
         assert_eq!((written.provenance.agent_id, written.provenance.run_id), (Some(acting.agent), Some(acting.run)));
         assert_eq!(written.user_id, w.anna.user);
-        assert_denied(w.memories.remember(&semantic, turn(&w.env, w.env.id(), 1, "Episode"), None).await, "episodic");
+        assert_refused(w.memories.remember(&semantic, turn(&w.env, w.env.id(), 1, "Episode"), None).await, Refusal::NoDomain { domain: MemoryDomain::Episodic });
         let hidden = NewMemory { visibility: Visibility::Private, ..fact(&w.env, "Private") };
-        assert_denied(w.memories.remember(&semantic, hidden, None).await, "private");
+        assert_refused(w.memories.remember(&semantic, hidden, None).await, Refusal::NoPrivateMemories);
         let over = NewMemory { supersedes: Some(private.id), ..fact(&w.env, "Over") };
         assert!(matches!(w.memories.remember(&semantic, over, None).await, Err(StoreError::NotFound(_))));
 
         let mute = agent_of(&w, &w.anna, &[Capability::ReadMemory], MemoryDomain::ALL, true);
-        assert_denied(w.memories.remember(&mute, fact(&w.env, "No"), None).await, "write_memory");
+        assert_refused(w.memories.remember(&mute, fact(&w.env, "No"), None).await, Refusal::NoCapability { capability: Capability::WriteMemory });
         assert_eq!(w.found(&mute, "tea").await.len(), 3);
         let deaf = agent_of(&w, &w.anna, &[Capability::WriteMemory], MemoryDomain::ALL, true);
-        assert_denied(w.memories.recall(&deaf, w.query("tea", None, RecallMode::Fts)).await, "read_memory");
-        assert_denied(w.memories.edit(&mute, shared.id, MemoryEdit::default()).await, "person");
-        assert_denied(w.memories.redact(&mute, shared.id, w.env.id()).await, "person");
+        assert_refused(w.memories.recall(&deaf, w.query("tea", None, RecallMode::Fts)).await, Refusal::NoCapability { capability: Capability::ReadMemory });
+        assert_refused(w.memories.edit(&mute, shared.id, MemoryEdit::default()).await, Refusal::PeopleOnly);
+        assert_refused(w.memories.redact(&mute, shared.id, w.env.id()).await, Refusal::PeopleOnly);
     }
 
     /// M10, by words and by vector.
@@ -123,7 +125,7 @@ rules! {
         let annas = w.remember(&w.anna, fact(&w.env, "Anna's fact")).await;
         let bens = w.remember(&w.ben, fact(&w.env, "Ben's fact")).await;
         let reject = MemoryEdit { review: Some(ReviewState::Rejected), ..MemoryEdit::default() };
-        assert_denied(w.memories.edit(&w.ben, annas.id, reject.clone()).await, "owner");
+        assert_refused(w.memories.edit(&w.ben, annas.id, reject.clone()).await, Refusal::OthersMemory);
         assert_eq!(w.memories.edit(&w.ben, bens.id, reject.clone()).await.expect("edited").review, ReviewState::Rejected);
         let accept = MemoryEdit { review: Some(ReviewState::Accepted), ..MemoryEdit::default() };
         assert_eq!(w.memories.edit(&w.anna, bens.id, accept).await.expect("edited").review, ReviewState::Accepted);

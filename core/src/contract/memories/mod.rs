@@ -14,7 +14,6 @@ use crate::{
         Bar, Capability, Claim, Egress, Embedding, EmbeddingModel, EventKind, LeasePolicy, Locality, Memory, MemoryDomain,
         MemoryScopes, NewMemory, NewTurn, Position, Provenance, RecallAnswer, RecallMode, RecallQuery, Taint, Visibility,
     },
-    error::StoreError,
     ids::{AgentId, ConversationId, MemoryId, UserId},
     ports::{MemoryStore, Stores, SystemStore},
 };
@@ -225,13 +224,6 @@ impl World {
 
 fn ids(answer: &RecallAnswer) -> Vec<MemoryId> {
     answer.items.iter().map(|item| item.memory.id).collect()
-}
-
-fn assert_denied<T: std::fmt::Debug>(result: Result<T, StoreError>, word: &str) {
-    match result {
-        Err(StoreError::Denied(refusal)) => assert!(refusal.to_string().contains(word), "`{refusal}` does not name `{word}`"),
-        other => panic!("expected a refusal that names `{word}`, got {other:?}"),
-    }
 }
 
 fn cosine(a: &Embedding, b: &Embedding) -> f64 {

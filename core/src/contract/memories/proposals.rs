@@ -1,11 +1,13 @@
 //! Taking the place of what somebody else remembered.
 
-use super::{World, agent_of, assert_denied, fact};
+use super::{World, agent_of, fact};
+use crate::contract::world::assert_refused;
 use crate::{
     caller::Caller,
     domain::{
         Capability, Memory, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, PageRequest, ReviewState, Taint, Visibility,
     },
+    refusal::Refusal,
 };
 
 fn review(review: ReviewState) -> MemoryEdit {
@@ -34,11 +36,11 @@ rules! {
         let listed = w.memories.list(&w.anna, waiting, PageRequest::first(9)).await.expect("listed").items;
         assert_eq!(listed, std::slice::from_ref(&proposed));
 
-        assert_denied(w.memories.edit(&w.ben, proposed.id, review(ReviewState::Accepted)).await, "owner");
+        assert_refused(w.memories.edit(&w.ben, proposed.id, review(ReviewState::Accepted)).await, Refusal::ReplacesOthers);
         let hidden = MemoryEdit { visibility: Some(Visibility::Private), ..review(ReviewState::Accepted) };
-        assert_denied(w.memories.edit(&w.ben, proposed.id, hidden).await, "owner");
+        assert_refused(w.memories.edit(&w.ben, proposed.id, hidden).await, Refusal::ReplacesOthers);
         w.memories.edit(&w.ben, proposed.id, review(ReviewState::Rejected)).await.expect("withdrawn by who proposed it");
-        assert_denied(w.memories.edit(&w.ben, proposed.id, review(ReviewState::Accepted)).await, "owner");
+        assert_refused(w.memories.edit(&w.ben, proposed.id, review(ReviewState::Accepted)).await, Refusal::ReplacesOthers);
         assert_eq!(w.found(&w.ben, "gate code").await, [annas.id]);
         w.memories.edit(&w.anna, proposed.id, review(ReviewState::Accepted)).await.expect("accepted by the owner");
         assert_eq!(w.found(&w.ben, "gate code").await, [proposed.id]);
@@ -56,10 +58,10 @@ rules! {
         let first = replacing(&w, &agent, &bens, "The boiler is serviced in June").await;
         assert_eq!(first.review, ReviewState::Proposed, "an agent is no owner");
         let more = MemoryEdit { visibility: Some(Visibility::Private), ..review(ReviewState::Rejected) };
-        assert_denied(w.memories.edit(&w.ben, first.id, more).await, "owner");
+        assert_refused(w.memories.edit(&w.ben, first.id, more).await, Refusal::OthersMemory);
         w.memories.edit(&w.ben, first.id, review(ReviewState::Rejected)).await.expect("rejected by the author");
         assert_eq!(w.found(&w.anna, "boiler").await, [bens.id]);
-        assert_denied(w.memories.edit(&w.ben, first.id, review(ReviewState::Accepted)).await, "owner");
+        assert_refused(w.memories.edit(&w.ben, first.id, review(ReviewState::Accepted)).await, Refusal::OthersMemory);
         let second = replacing(&w, &agent, &bens, "The boiler is serviced in July").await;
         w.memories.edit(&w.ben, second.id, review(ReviewState::Accepted)).await.expect("accepted by the author");
         assert_eq!(w.found(&w.anna, "boiler").await, [second.id]);

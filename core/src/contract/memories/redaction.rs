@@ -1,12 +1,14 @@
 //! Redaction, as far as memories go.
 
-use super::{World, assert_denied, fact, model, vector};
+use super::{World, fact, model, vector};
+use crate::contract::world::assert_refused;
 use crate::{
     domain::{
         Locality, Memory, MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallMode, RedactionReceipt, ReviewState, Visibility,
     },
     error::StoreError,
     ids::RedactionId,
+    refusal::Refusal,
 };
 
 rules! {
@@ -90,7 +92,7 @@ rules! {
     async fn redaction_is_for_owners_of_a_memory(w) {
         let annas = w.remember(&w.anna, fact(&w.env, "Anna's fact")).await;
         let bens = w.remember(&w.ben, fact(&w.env, "Ben's fact")).await;
-        assert_denied(w.memories.redact(&w.ben, annas.id, w.env.id()).await, "owner");
+        assert_refused(w.memories.redact(&w.ben, annas.id, w.env.id()).await, Refusal::OthersMemory);
         assert_eq!(w.found(&w.ben, "Anna").await, [annas.id]);
         w.memories.redact(&w.anna, bens.id, w.env.id()).await.expect("redacted by the owner");
         let own = w.remember(&w.ben, NewMemory { visibility: Visibility::Private, ..fact(&w.env, "Ben's own") }).await;

@@ -105,7 +105,7 @@ rules! {
         ];
         for memory in bad {
             let refused = w.memories.remember(&w.anna, memory, None).await;
-            assert!(matches!(&refused, Err(StoreError::Invalid(sentence)) if sentence.ends_with('.')), "{refused:?}");
+            assert!(matches!(&refused, Err(StoreError::Invalid(why)) if why.to_string().ends_with('.')), "{refused:?}");
         }
         let short = Embedding { model: model("m", 3), vector: vec![1.0] };
         assert!(matches!(w.memories.remember(&w.anna, fact(&w.env, "Short"), Some(short)).await, Err(StoreError::Invalid(_))));

@@ -27,6 +27,7 @@ use duet_core::{
     },
     ids::{IdPrefix, MemoryId, RedactionId, WorkspaceId},
     ports::{MemoryStore, Unembedded},
+    refusal::Refusal,
 };
 use rusqlite::params;
 
@@ -93,7 +94,7 @@ impl LocalMemories {
 impl MemoryStore for LocalMemories {
     async fn remember(&self, caller: &Caller, memory: NewMemory, embedding: Option<Embedding>) -> StoreResult<Memory> {
         const REMEMBER: &str = "remember this";
-        memory.check().map_err(StoreError::invalid)?;
+        memory.check()?;
         system::check(embedding.as_ref())?;
         caller.require_capability(Capability::WriteMemory, REMEMBER)?;
         caller.require_scope(memory.domain, memory.visibility, REMEMBER)?;
@@ -208,7 +209,7 @@ impl MemoryStore for LocalMemories {
     async fn recall(&self, caller: &Caller, query: RecallQuery) -> StoreResult<RecallAnswer> {
         caller.require_capability(Capability::ReadMemory, "recall")?;
         if !(1..=100).contains(&query.limit) {
-            return Err(StoreError::invalid("A recall returns 1 to 100 memories."));
+            return Err(Refusal::RecallCount.into());
         }
         system::check(query.embedding.as_ref())?;
         let (asking, cache) = (caller.clone(), Arc::clone(&self.cache));

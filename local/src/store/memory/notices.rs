@@ -8,6 +8,7 @@ use duet_core::{
     domain::{Blanked, Notice, NoticeAction, NoticedReply, Page, PageRequest, Told, Tombstone},
     ids::{MemoryId, NoticeId, RunId, UserId},
     ports::NoticeStore,
+    refusal::Refusal,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -204,10 +205,7 @@ fn settle(
         NoticeAction::Blank => {
             let runs = runs(conn, caller, id)?;
             if let Some(run) = redact::active(conn, caller, &runs)? {
-                return Err(StoreError::conflict(format!(
-                    "One of these replies is being written (run {run}). Wait for it, or stop it; then decide again."
-                ))
-                .into());
+                return Err(Refusal::ReplyOfNoticeActive { run }.into());
             }
             redact::erase_runs(conn, workspace, &runs, Some(caller.user), now, &mut Removed::default())?;
             let blanked = Blanked {

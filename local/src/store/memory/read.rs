@@ -7,6 +7,7 @@ use duet_core::{
     domain::{MemoryDomain, MemoryFilter, Page, PageRequest, RecallMode, RecallQuery, ReviewState},
     ids::{IdPrefix, MemoryId},
     recall::{Ranked, query_terms, rank},
+    refusal::Refusal,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -100,7 +101,7 @@ fn parse_cursor(cursor: &str) -> DbResult<(i64, Vec<u8>)> {
     let parts = cursor
         .split_once('.')
         .and_then(|(time, id)| Some((time.parse().ok()?, hex::decode(id).ok()?)));
-    parts.ok_or_else(|| StoreError::invalid("The cursor is not one of this list. Start again without it.").into())
+    parts.ok_or_else(|| Refusal::Cursor.into())
 }
 
 /// What a recall found, in order, with the ranking's figures.
@@ -118,7 +119,7 @@ pub fn recall(conn: &Connection, caller: &Caller, query: RecallQuery, cache: &Ar
     let mode = match (query.mode, &query.embedding) {
         (RecallMode::Hybrid, None) => RecallMode::Fts,
         (RecallMode::Vector, None) => {
-            return Err(StoreError::invalid("A recall by vectors needs the question's vector. Ask by `hybrid` or `fts`.").into());
+            return Err(Refusal::NoVector.into());
         }
         (mode, _) => mode,
     };

@@ -6,6 +6,7 @@ use duet_core::{
     Caller, Env, StoreError, Timestamp,
     domain::{RedactionReceipt, RemovedFrom, Role, RunStatus, Tombstone},
     ids::{MemoryId, MessageId, NoticeId, RedactionId, RunId, UserId, WorkspaceId},
+    refusal::Refusal,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -95,14 +96,11 @@ pub fn redact(
     let mut used =
         conn.prepare_cached("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND redaction_id = ?2 AND redacted_by = ?3")?;
     if used.exists(params![workspace, blob(redaction), blob(caller.user)])? {
-        return Err(StoreError::conflict("A redaction with that id is done already. Choose another id.").into());
+        return Err(Refusal::RedactionDone.into());
     }
     let extent = extent(conn, caller, stored.key)?;
     if let Some(run) = active(conn, caller, &extent.runs)? {
-        return Err(StoreError::conflict(format!(
-            "A reply that knows this memory is being written (run {run}). Wait for it, or stop it; then redact again."
-        ))
-        .into());
+        return Err(Refusal::ReplyKnowsMemory { run }.into());
     }
     let mut removed = Removed::default();
     // An owner redacts for everybody, others what is their own.

@@ -274,5 +274,5 @@ fn expire(conn: &Connection, now: Timestamp) -> DbResult<u64> {
 
 /// Refuses what no store can do with a vector.
 pub fn check(embedding: Option<&Embedding>) -> Result<(), StoreError> {
-    embedding.map_or(Ok(()), |embedding| embedding.check().map_err(StoreError::invalid))
+    Ok(embedding.map_or(Ok(()), Embedding::check)?)
 }

@@ -9,6 +9,7 @@ use duet_core::{
         review_on_write,
     },
     ids::MemoryId,
+    refusal::{Named, Refusal},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -146,9 +147,9 @@ fn within_run(conn: &Connection, caller: &Caller, memory: &NewMemory) -> DbResul
             |row| labels(row, "labels"),
         )
         .optional()?
-        .ok_or_else(|| StoreError::denied("remember this", "its run is not under way"))?;
+        .ok_or_else(|| Refusal::RunOver.of("remember this"))?;
     if read.sensitive && !memory.sensitive {
-        return Err(StoreError::denied("remember this", "its run has read sensitive text").into());
+        return Err(Refusal::RunSensitive.of("remember this").into());
     }
     if read.others {
         kept.visibility = Visibility::Private;
@@ -166,8 +167,8 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
         .query_row(key, |row| row.get::<_, i64>(0));
     match taken {
         Ok(key) => {
-            let taken = || StoreError::conflict("That memory id is taken. Choose another.");
-            let stored = rows::find_key(conn, key)?.ok_or_else(taken)?;
+            let taken = Refusal::IdTaken { what: Named::Memory };
+            let stored = rows::find_key(conn, key)?.ok_or_else(|| taken.clone())?;
             // Its own proposal is outside what an agent sees, but a replayed effect has to find it.
             let acting = caller.agent.as_ref().map(|acting| acting.agent);
             let own = acting.is_some()
@@ -177,7 +178,7 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
             match rows::find(conn, caller, id, now)? {
                 Some(stored) => Ok(Some(stored)),
                 None if own => Ok(Some(stored)),
-                None => Err(taken().into()),
+                None => Err(taken.into()),
             }
         }
         Err(rusqlite::Error::QueryReturnedNoRows) => {
@@ -185,13 +186,13 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
                 .prepare_cached("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?
                 .exists(key)?;
             if gone {
-                return Err(StoreError::conflict("The memory with that id was redacted. Choose another id.").into());
+                return Err(Refusal::IdRedacted.into());
             }
             let expired = conn
                 .prepare_cached("SELECT 1 FROM memory_gone WHERE workspace_id = ?1 AND memory_id = ?2")?
                 .exists(key)?;
             if expired {
-                return Err(StoreError::conflict("The memory with that id has expired. Choose another id.").into());
+                return Err(Refusal::IdExpired.into());
             }
             Ok(None)
         }
@@ -214,16 +215,16 @@ fn provenance(caller: &Caller, asked: &Provenance) -> Provenance {
 fn predecessor(conn: &Connection, caller: &Caller, id: MemoryId, visibility: Visibility, now: Timestamp) -> DbResult<Stored> {
     let old = rows::find(conn, caller, id, now)?.ok_or(StoreError::NotFound("the memory to supersede"))?;
     if old.memory.redacted_at.is_some() {
-        return Err(StoreError::conflict("The memory to supersede was redacted. Store the new one by itself.").into());
+        return Err(Refusal::SupersededRedacted.into());
     }
     if old.memory.superseded_by.is_some() {
-        return Err(StoreError::conflict("That memory has already been superseded. Supersede the one that replaced it.").into());
+        return Err(Refusal::AlreadySuperseded.into());
     }
     if old.memory.visibility != visibility {
-        return Err(StoreError::invalid(format!(
-            "A {visibility} memory cannot supersede a {} one: whoever sees the one has to see the other.",
-            old.memory.visibility
-        ))
+        return Err(Refusal::VisibilitiesDiffer {
+            new: visibility,
+            old: old.memory.visibility,
+        }
         .into());
     }
     Ok(old)
@@ -250,7 +251,7 @@ pub fn is_own(caller: &Caller, stored: &Stored) -> bool {
 pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> DbResult<()> {
     match is_own(caller, stored) {
         true => Ok(()),
-        false => Err(StoreError::denied(action, "it is another person's memory, and only an owner can do this").into()),
+        false => Err(Refusal::OthersMemory.of(action).into()),
     }
 }
 
@@ -267,11 +268,7 @@ fn require_edit(conn: &Connection, caller: &Caller, stored: &Stored, edit: &Memo
     }
     let accepts = edit.review == Some(ReviewState::Accepted) && memory.review != ReviewState::Accepted;
     match replaced {
-        Some(old) if accepts && !old.memory.may_be_replaced_by(caller) => Err(StoreError::denied(
-            ACTION,
-            "it would take the place of another person's memory, and only that person or an owner can do this",
-        )
-        .into()),
+        Some(old) if accepts && !old.memory.may_be_replaced_by(caller) => Err(Refusal::ReplacesOthers.of(ACTION).into()),
         _ => Ok(()),
     }
 }
@@ -308,7 +305,7 @@ pub fn edit(conn: &Connection, caller: &Caller, id: MemoryId, edit: &MemoryEdit,
 fn require_text(stored: &Stored) -> DbResult<()> {
     match stored.memory.redacted_at {
         None => Ok(()),
-        Some(_) => Err(StoreError::conflict("A redacted memory cannot be changed.").into()),
+        Some(_) => Err(Refusal::Redacted { what: Named::Memory }.into()),
     }
 }
 
@@ -362,14 +359,12 @@ pub fn clear_labels(
     }
     let unsealed = match cleared.contains(&Label::Sensitive) {
         true if memory.user_id != caller.user => {
-            let reason = "it is another person's memory, and only that person can have its text unsealed";
-            return Err(StoreError::denied(ACTION, reason).into());
+            return Err(Refusal::OthersText.of(ACTION).into());
         }
         true if replaces_anothers(conn, &stored)? => {
-            let reason = "it takes the place of another person's memory, as it was when that person agreed";
-            return Err(StoreError::denied(ACTION, reason).into());
+            return Err(Refusal::ReplacedOthers.of(ACTION).into());
         }
-        true => Some(opened.ok_or_else(|| StoreError::stale("The memory has just changed. Read it again, then repeat."))?),
+        true => Some(opened.ok_or(Refusal::MemoryChanged)?),
         false => None,
     };
     let changed = changed(conn, &stored, memory.visibility, kept.egress, || {

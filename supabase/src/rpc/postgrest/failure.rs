@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use duet_core::StoreError;
+use duet_core::{StoreError, refusal::Refusal};
 use reqwest::{StatusCode, header};
 use serde::Deserialize;
 
@@ -140,10 +140,7 @@ fn refused(status: StatusCode, code: Option<&str>, wait: Option<Duration>, call:
         return known;
     }
     match code {
-        Some("PGRST301" | "PGRST302" | "PGRST303") => StoreError::denied(
-            call.action,
-            "the sign-in has run out or is not of this project; sign in again",
-        ),
+        Some("PGRST301" | "PGRST302" | "PGRST303") => Refusal::BadAccessToken.of(call.action),
         Some("PGRST300") => StoreError::unavailable(
             "The Supabase project's Data API has no key to check sign-ins with. Restart the project, or set its JWT key.",
         ),
@@ -168,9 +165,7 @@ fn by_status(status: StatusCode, wait: Option<Duration>) -> StoreError {
         300..=399 | 404 | 405 => StoreError::unavailable(
             "There is no Data API at the Supabase project's URL. Set the project's own URL, as its dashboard shows it; `duet-api check` tests it.",
         ),
-        413 | 414 | 431 => {
-            StoreError::invalid("This is larger than the Supabase project takes in one request. Send less at a time.")
-        }
+        413 | 414 | 431 => Refusal::TooLargeToSend.into(),
         429 => StoreError::unavailable(match wait {
             Some(wait) => format!(
                 "The Supabase project accepts no more requests for now. Try again in {} seconds.",

@@ -10,7 +10,7 @@ mod failure;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use duet_core::{Env, StoreError, StoreResult};
+use duet_core::{Env, StoreResult, refusal::Refusal};
 use reqwest::{
     Client, Method, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, HeaderValue},
@@ -145,18 +145,12 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
 impl Rpc for PostgrestRpc {
     async fn call(&self, identity: &Identity, call: &Call) -> StoreResult<Value> {
         let Identity::Person { user, access_token } = identity else {
-            return Err(StoreError::denied(
-                call.action,
-                "agents and the server itself have no access to the Data API; their calls go by a connection to Postgres",
-            ));
+            return Err(Refusal::NoDataApi.of(call.action));
         };
         let Some(token) = access_token else {
-            return Err(StoreError::denied(
-                call.action,
-                "the Data API needs the person's own access token, and this call has none; sign in",
-            ));
+            return Err(Refusal::NoAccessToken.of(call.action));
         };
-        let authorization = credentials::authorization(*user, token).map_err(|reason| StoreError::denied(call.action, reason))?;
+        let authorization = credentials::authorization(*user, token).map_err(|refusal| refusal.of(call.action))?;
         let arguments: Map<String, Value> = call
             .arguments
             .iter()

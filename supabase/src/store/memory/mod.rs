@@ -21,6 +21,7 @@ use duet_core::{
     ids::{Id, IdPrefix, MemoryId, RedactionId},
     ports::MemoryStore,
     recall::{self, NEIGHBOUR_REACH, TEXT_POOL, WIDENED, index_terms},
+    refusal::Refusal,
 };
 
 use serde_json::{Value, json};
@@ -91,7 +92,7 @@ const READ: usize = 500;
 impl MemoryStore for Memories {
     async fn remember(&self, caller: &Caller, memory: NewMemory, embedding: Option<Embedding>) -> StoreResult<Memory> {
         const ACTION: &str = "remember this";
-        memory.check().map_err(StoreError::invalid)?;
+        memory.check()?;
         rows::check(embedding.as_ref())?;
         caller.require_capability(Capability::WriteMemory, ACTION)?;
         caller.require_scope(memory.domain, memory.visibility, ACTION)?;
@@ -204,15 +205,13 @@ impl MemoryStore for Memories {
         const ACTION: &str = "recall";
         caller.require_capability(Capability::ReadMemory, ACTION)?;
         if !(1..=100).contains(&query.limit) {
-            return Err(StoreError::invalid("A recall returns 1 to 100 memories."));
+            return Err(Refusal::RecallCount.into());
         }
         rows::check(query.embedding.as_ref())?;
         let mode = match (query.mode, &query.embedding) {
             (RecallMode::Hybrid, None) => RecallMode::Fts,
             (RecallMode::Vector, None) => {
-                return Err(StoreError::invalid(
-                    "A recall by vectors needs the question's vector. Ask by `hybrid` or `fts`.",
-                ));
+                return Err(Refusal::NoVector.into());
             }
             (mode, _) => mode,
         };

@@ -133,5 +133,5 @@ pub fn vector_text(embedding: &Embedding) -> String {
 
 /// Refuses a vector that no store can keep.
 pub fn check(embedding: Option<&Embedding>) -> StoreResult<()> {
-    embedding.map_or(Ok(()), |embedding| embedding.check().map_err(StoreError::invalid))
+    Ok(embedding.map_or(Ok(()), Embedding::check)?)
 }

@@ -74,6 +74,6 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
 }
 
 function wording(problem: Problem): string {
-  if (problem.status === 429) return `Too many attempts. ${waiting(problem.retryAfterSeconds)}`;
+  if (problem.code === "too_many_requests") return `Too many attempts. ${waiting(problem.retryAfterSeconds)}`;
   return problem.message;
 }

@@ -59,7 +59,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
   const again = (text: string) => send({ text, key: newId() });
 
   const missing = [state.conversation.error, state.stored.error].some(
-    (error) => error instanceof Problem && error.status === 404,
+    (error) => error instanceof Problem && error.code === "not_found",
   );
   if (missing) {
     return (

@@ -50,7 +50,7 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
     try {
       const conversation = await createConversation(workspace, id).catch((error) => {
         // The answer to an earlier try was lost, but the conversation was made.
-        if (error instanceof Problem && error.status === 409) return getConversation(workspace, id);
+        if (error instanceof Problem && error.code === "id_taken") return getConversation(workspace, id);
         throw error;
       });
       queries.setQueryData(conversationQuery(workspace, id).queryKey, conversation);

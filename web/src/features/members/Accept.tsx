@@ -204,7 +204,7 @@ function Newcomer({
 }
 
 function wording(problem: Error): string {
-  if (problem instanceof Problem && problem.status === 404)
+  if (problem instanceof Problem && problem.code === "not_found")
     return "This invitation doesn’t exist. Copy the whole link again, or ask for a new one.";
   return problem.message;
 }

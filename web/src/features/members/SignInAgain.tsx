@@ -100,7 +100,7 @@ function SignInAgain({ email, onEnd }: { email: string; onEnd: (signedIn: boolea
 }
 
 function wording(problem: Problem): string {
-  if (problem.status === 401) return "Wrong password.";
-  if (problem.status === 429) return `Too many attempts. ${waiting(problem.retryAfterSeconds)}`;
+  if (problem.code === "wrong_sign_in") return "Wrong password.";
+  if (problem.code === "too_many_requests") return `Too many attempts. ${waiting(problem.retryAfterSeconds)}`;
   return problem.message;
 }

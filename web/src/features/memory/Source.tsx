@@ -33,7 +33,7 @@ export function Source({ workspace, me, id, made = false, onGo }: Props) {
     );
   }
   if (answer.isError) {
-    const gone = answer.error instanceof Problem && answer.error.status === 404;
+    const gone = answer.error instanceof Problem && answer.error.code === "not_found";
     return (
       <div className="text-sm text-ink-2">
         <p>{gone ? "This memory no longer exists, or you can’t see it." : answer.error.message}</p>

@@ -85,10 +85,10 @@ export function Wizard({
       return true;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      if (error.status === 409) onAlreadyDone();
+      if (error.code === "set_up") onAlreadyDone();
       else {
         setProblem(error);
-        setErrors(error.status === 403 ? { token: WRONG_TOKEN } : error.fields);
+        setErrors(error.code === "wrong_setup_token" ? { token: WRONG_TOKEN } : error.fields);
         setStep(0);
       }
       return false;
@@ -142,12 +142,12 @@ export function Wizard({
     } catch (error) {
       setBusy(false);
       if (!(error instanceof Problem)) throw error;
-      if (error.status === 409) return onAlreadyDone();
+      if (error.code === "set_up") return onAlreadyDone();
       setProblem(error);
-      if (error.code === "confirm_address" || error.code === "invalid_credentials") return setStep(1);
+      if (error.code === "confirm_address" || error.code === "wrong_sign_in") return setStep(1);
       const named = Object.keys(error.fields).filter((name) => name in stepOf);
-      setErrors(error.status === 403 ? { token: WRONG_TOKEN } : error.fields);
-      if (error.status === 403) setStep(0);
+      setErrors(error.code === "wrong_setup_token" ? { token: WRONG_TOKEN } : error.fields);
+      if (error.code === "wrong_setup_token") setStep(0);
       else if (named.length) setStep(Math.min(...named.map((name) => stepOf[name] ?? 2)));
     }
   };
@@ -265,7 +265,7 @@ function Step({ title, text, children }: { title: string; text: string; children
 
 function wording(problem: Problem): string {
   if (problem.code === "confirm_address") return problem.message;
-  if (problem.status === 429)
+  if (problem.code === "too_many_requests")
     return `Too many attempts. ${waiting(problem.retryAfterSeconds)} Nothing you entered is lost.`;
   return problem.message;
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { ProblemCode } from "~/api/http";
 import { type Following, follow } from "./follow";
 
 const line = (seq: number, data: object) => `id: ${seq}\nevent: x\ndata: ${JSON.stringify(data)}\n\n`;
@@ -41,9 +42,9 @@ const stream =
     return new Response(all.slice(0, bytes));
   };
 const problem =
-  (status: number, headers: Record<string, string> = {}) =>
+  (status: number, headers: Record<string, string> = {}, code: ProblemCode = "unknown") =>
   () =>
-    new Response(JSON.stringify({ code: "x", detail: "Do this." }), { status, headers });
+    new Response(JSON.stringify({ code, detail: "Do this." }), { status, headers });
 
 describe("following a run", () => {
   it("ends with the run, without another connection", async () => {
@@ -68,7 +69,11 @@ describe("following a run", () => {
   });
 
   it("reads from the start when the server knows fewer events than this page", async () => {
-    const { asked, last } = await followed([stream(log.slice(0, 3).join("").length), problem(422), stream()]);
+    const { asked, last } = await followed([
+      stream(log.slice(0, 3).join("").length),
+      problem(422, {}, "no_such_event"),
+      stream(),
+    ]);
     expect(asked).toEqual([0, 3, 0]);
     expect(last?.reply.text).toBe("one two three");
   });

@@ -50,12 +50,12 @@ export async function follow({
       noteReached();
       if (!answer.ok) {
         const problem = await problemOf(answer);
-        if (problem.status === 422 && fold.reply.seq > 0) {
+        if (problem.code === "no_such_event" && fold.reply.seq > 0) {
           // The log is shorter than what this page remembers: read it from the start.
           fold = startFold();
           continue;
         }
-        noteAbsent(problem.status, url(fold.reply.seq));
+        noteAbsent(problem, url(fold.reply.seq));
         if (problem.status < 500 && problem.status !== 429) return onChange({ reply: fold.reply, problem });
         wait = (problem.retryAfterSeconds ?? 1) * 1000;
       } else if (answer.body) {

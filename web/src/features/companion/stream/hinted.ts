@@ -44,7 +44,7 @@ export async function followHinted({ topic, hear, ...options }: Options) {
         noteReached();
         if (!answer.ok) {
           const problem = await problemOf(answer);
-          noteAbsent(problem.status, url(fold.reply.seq));
+          noteAbsent(problem, url(fold.reply.seq));
           if (problem.status === 401 || problem.status === 403 || problem.status === 404) {
             return onChange({ reply: fold.reply, problem });
           }
