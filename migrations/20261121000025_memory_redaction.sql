@@ -1,4 +1,4 @@
--- duet_core::ports::MemoryStore::redact (M8): a memory's text goes from everywhere it went, by one definer function that asks again
+-- duet_core::ports::MemoryStore::redact: a memory's text goes from everywhere it went, by one definer function that asks again
 -- whose memory it is. What is overwritten leaves the files of the database with the next vacuum.
 
 -- Takes the title off a conversation where it was made from this message.

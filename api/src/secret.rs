@@ -1,4 +1,4 @@
-//! Secrets are named, never written down (P6): the configuration holds `env:NAME` or `file:/path`, and a
+//! Secrets are named, never written down: the configuration holds `env:NAME` or `file:/path`, and a
 //! [`SecretResolver`] fetches the value when it is needed.
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};

@@ -1,4 +1,4 @@
-//! Embedders: from the configuration to vectors (M3).
+//! Embedders: from the configuration to vectors.
 
 pub mod config;
 pub mod lexical;

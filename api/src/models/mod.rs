@@ -1,4 +1,4 @@
-//! Chat models: providers by name, from the configuration (A5).
+//! Chat models: providers by name, from the configuration.
 
 mod anthropic;
 pub mod config;

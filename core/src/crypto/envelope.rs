@@ -1,4 +1,4 @@
-//! Field encryption (M9). A workspace has data keys; they are stored wrapped by the master key, which is not stored. A sealed
+//! Field encryption. A workspace has data keys; they are stored wrapped by the master key, which is not stored. A sealed
 //! value names the version of its data key, so that keys can be rotated one value at a time.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};

@@ -1,4 +1,4 @@
-//! People and their sign-ins, for the built-in issuer (W1, W4).
+//! People and their sign-ins, for the built-in issuer.
 
 use serde::{Deserialize, Serialize};
 

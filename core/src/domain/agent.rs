@@ -25,7 +25,7 @@ word_enum! {
 }
 
 word_enum! {
-    /// What an agent may do at all (A4); tools need one or more of these.
+    /// What an agent may do at all; tools need one or more of these.
     Capability {
         /// Recall and search.
         ReadMemory = "read_memory",
@@ -72,7 +72,7 @@ pub struct Agent {
     pub name: String,
     /// Instructions: for a primary its tone, for a specialist its job.
     pub prompt: String,
-    /// The model it talks through; unset means the deployment's default (A5).
+    /// The model it talks through; unset means the deployment's default.
     pub model: Option<ModelRef>,
     /// What it may do.
     pub capabilities: BTreeSet<Capability>,
@@ -155,7 +155,7 @@ impl AgentEdit {
     }
 }
 
-/// The two primary agents that a new workspace starts with (A1): `(kind, prompt)`; both go by the companion's name.
+/// The two primary agents that a new workspace starts with: `(kind, prompt)`; both go by the companion's name.
 pub const PRIMARY_AGENTS: [(AgentKind, &str); 2] = [
     (
         AgentKind::CompanionPrimary,

@@ -1,4 +1,4 @@
-//! The audit log (P5): who did what to what, with which outcome. Append-only and hash-chained per workspace.
+//! The audit log: who did what to what, with which outcome. Append-only and hash-chained per workspace.
 
 use serde::{Deserialize, Serialize};
 

@@ -53,7 +53,7 @@ pub fn check_title(title: &str) -> Result<String, Refusal> {
 }
 
 word_enum! {
-    /// Who wrote a message. Tool results are never messages (S6).
+    /// Who wrote a message. Tool results are never messages.
     MessageRole {
         /// The person.
         User = "user",
@@ -129,7 +129,7 @@ impl Message {
 /// What every reply of the built-in offline fallback begins with. It says so to readers of plain text, and is no part of the answer.
 pub const OFFLINE_LABEL: &str = "(offline fallback: no model is configured)";
 
-/// How an assistant message came about (C5). No text of memories or tool results, only references and counts.
+/// How an assistant message came about. No text of memories or tool results, only references and counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageTrace {
     /// The model that wrote it.

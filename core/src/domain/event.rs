@@ -1,4 +1,4 @@
-//! Run events: the append-only truth about a run (E1, E5). The machine in [`crate::run`] folds over them.
+//! Run events: the append-only truth about a run. The machine in [`crate::run`] folds over them.
 
 use serde::{Deserialize, Serialize};
 
@@ -393,7 +393,7 @@ pub struct EventPage {
     pub ended: bool,
 }
 
-/// A hint that a run's log has grown (E2). It may be lost, doubled or late; the log is the truth.
+/// A hint that a run's log has grown. It may be lost, doubled or late; the log is the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventHint {
     /// The run.

@@ -1,4 +1,4 @@
-//! Invitations: how people come into a workspace (W3).
+//! Invitations: how people come into a workspace.
 
 use std::time::Duration;
 

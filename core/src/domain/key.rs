@@ -1,4 +1,4 @@
-//! Personal API keys (W6).
+//! Personal API keys.
 
 use std::collections::BTreeSet;
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 word_enum! {
-    /// What kind of memory it is (M1). The soul has a port of its own.
+    /// What kind of memory it is. The soul has a port of its own.
     MemoryDomain {
         /// Interactions and events.
         Episodic = "episodic",
@@ -33,7 +33,7 @@ word_enum! {
 }
 
 word_enum! {
-    /// Whether it counts as known (M7).
+    /// Whether it counts as known.
     ReviewState {
         /// Recalled.
         Accepted = "accepted",
@@ -45,7 +45,7 @@ word_enum! {
 }
 
 word_enum! {
-    /// Where its text came from, for the purpose of trust (M7, P4).
+    /// Where its text came from, for the purpose of trust.
     Taint {
         /// From a person.
         Trusted = "trusted",
@@ -55,7 +55,7 @@ word_enum! {
 }
 
 word_enum! {
-    /// Which models may read it (M10).
+    /// Which models may read it.
     Egress {
         /// Any model.
         Any = "any",
@@ -91,7 +91,7 @@ impl Egress {
     }
 }
 
-/// What a memory came from (M5).
+/// What a memory came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Provenance {
     /// The conversation it was said in.
@@ -132,7 +132,7 @@ pub struct Memory {
     pub user_id: UserId,
     /// Who sees it.
     pub visibility: Visibility,
-    /// Whether it is field-encrypted (M9).
+    /// Whether it is field-encrypted.
     pub sensitive: bool,
     /// Which models may read it.
     pub egress: Egress,
@@ -146,7 +146,7 @@ pub struct Memory {
     pub position: Option<Position>,
     /// When it happened or was said.
     pub occurred_at: Timestamp,
-    /// Since when it holds (M6).
+    /// Since when it holds.
     pub valid_from: Timestamp,
     /// Until when it held; `None` while it holds.
     pub valid_to: Option<Timestamp>,
@@ -274,7 +274,7 @@ pub fn review_on_write(by_agent: bool, taint: Taint, domain: MemoryDomain, super
     }
 }
 
-/// A person's edit of a memory's attributes. A new text is a new memory that supersedes this one (M6).
+/// A person's edit of a memory's attributes. A new text is a new memory that supersedes this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryEdit {
@@ -300,7 +300,7 @@ pub struct MemoryFilter {
     pub superseded_by: Option<MemoryId>,
 }
 
-/// A vector with the name of the model that made it. Vectors of different models are never compared (M3).
+/// A vector with the name of the model that made it. Vectors of different models are never compared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding {
     /// The embedder's id, such as `ollama/nomic-embed-text` or `builtin/lexical-v1`.
@@ -367,7 +367,7 @@ word_enum! {
         Fts = "fts",
         /// Vectors alone.
         Vector = "vector",
-        /// Both, fused (M4).
+        /// Both, fused.
         Hybrid = "hybrid",
     }
 }
@@ -395,7 +395,7 @@ impl Bar {
 pub struct RecallQuery {
     /// What is asked, in words.
     pub text: String,
-    /// The question's vector; without it a hybrid recall uses full text alone (S7) and says so.
+    /// The question's vector; without it a hybrid recall uses full text alone and says so.
     pub embedding: Option<Embedding>,
     /// Which signals to use.
     pub mode: RecallMode,
@@ -433,7 +433,7 @@ pub struct RecallAnswer {
     pub mode: RecallMode,
 }
 
-/// How far the vectors of the current embedding model have come (M3).
+/// How far the vectors of the current embedding model have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EmbeddingProgress {
     /// Memories that have a vector of the model.

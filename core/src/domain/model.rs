@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::word_enum;
 
-/// A model: `provider/name`, such as `anthropic/claude-sonnet-4-5`, `ollama/llama3.2` or `offline/rules` (A5).
+/// A model: `provider/name`, such as `anthropic/claude-sonnet-4-5`, `ollama/llama3.2` or `offline/rules`.
 /// The provider is the name of an entry in the deployment's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -77,7 +77,7 @@ impl fmt::Display for ModelRef {
 }
 
 word_enum! {
-    /// Where a model computes: decides whether `local_only` memories may reach it (M10).
+    /// Where a model computes: decides whether `local_only` memories may reach it.
     Locality {
         /// On the owner's machine or network (loopback or private address, or in this process).
         Local = "local",

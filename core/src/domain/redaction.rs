@@ -1,4 +1,4 @@
-//! Redaction (M8): text removed everywhere it went, a tombstone that outlives restored backups, a receipt.
+//! Redaction: text removed everywhere it went, a tombstone that outlives restored backups, a receipt.
 
 use serde::{Deserialize, Serialize};
 

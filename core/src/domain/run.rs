@@ -1,4 +1,4 @@
-//! Runs: every chat turn is one (E1).
+//! Runs: every chat turn is one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -81,7 +81,7 @@ impl Run {
     }
 }
 
-/// Bounds of one turn (C4). Recorded in its first event, so that a replay knows them.
+/// Bounds of one turn. Recorded in its first event, so that a replay knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TurnLimits {
     /// Model calls in one turn; the last is made without tools so that it must answer.

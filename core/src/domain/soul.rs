@@ -1,4 +1,4 @@
-//! The soul profile (A3): who the "someone" is that all primaries of a workspace share.
+//! The soul profile: who the "someone" is that all primaries of a workspace share.
 
 use serde::{Deserialize, Serialize};
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 word_enum! {
-    /// What a member may do (W2).
+    /// What a member may do.
     Role {
         /// Creates and edits agents, policy, members.
         Owner = "owner",

@@ -19,7 +19,7 @@ use crate::{
     recall::embedding_text,
 };
 
-/// A question waits at most so long for its vector, then full text answers alone (S7).
+/// A question waits at most so long for its vector, then full text answers alone.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A memory waits at most so long for its vector, then it is stored without and the backlog embeds it.
@@ -336,7 +336,7 @@ impl Memories {
 }
 
 /// Whether a text may be given to an embedder: local-only ones never leave this machine, and sensitive ones not for this, whatever
-/// their owner says of models (M9, M10).
+/// their owner says of models.
 fn may_read(embedder: &dyn Embedder, labels: Labels) -> bool {
     embedder.locality() == Locality::Local || (!labels.sensitive && labels.allows(Locality::Remote))
 }

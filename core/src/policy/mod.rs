@@ -1,4 +1,4 @@
-//! What may happen (P1): every tool call is decided here and nowhere else. Default deny: what no rule allows is denied.
+//! What may happen: every tool call is decided here and nowhere else. Default deny: what no rule allows is denied.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ word_enum! {
 }
 
 impl ToolCategory {
-    /// The capability that an agent needs for it (A4).
+    /// The capability that an agent needs for it.
     pub fn capability(self) -> Capability {
         match self {
             Self::MemoryRead | Self::ConversationRead => Capability::ReadMemory,

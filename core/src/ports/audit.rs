@@ -20,7 +20,7 @@ pub enum ChainCheck {
     },
 }
 
-/// The audit log (P5). Stores write the entries of their own actions in the transaction of the action; this port adds those
+/// The audit log. Stores write the entries of their own actions in the transaction of the action; this port adds those
 /// that no store sees, and reads.
 #[async_trait]
 pub trait AuditLog: Send + Sync {

@@ -7,7 +7,7 @@ use crate::{
     ids::{InvitationId, UserId},
 };
 
-/// Invitations to workspaces (W3). The methods without a [`Caller`] are for whoever holds a token: `NotFound` when it is of
+/// Invitations to workspaces. The methods without a [`Caller`] are for whoever holds a token: `NotFound` when it is of
 /// no invitation, `Conflict` with the reason when that was used or taken back or has expired.
 #[async_trait]
 pub trait InvitationStore: Send + Sync {

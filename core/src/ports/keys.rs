@@ -7,7 +7,7 @@ use crate::{
     ids::ApiKeyId,
 };
 
-/// A person's own API keys (W6); looked up at sign-in by [`super::SystemStore::api_key`].
+/// A person's own API keys; looked up at sign-in by [`super::SystemStore::api_key`].
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Stores a key (a person only). `Denied` for the scope `admin` when the person is no owner.

@@ -39,7 +39,7 @@ pub trait MemoryStore: Send + Sync {
     /// over, and a proposal stays one. On record as `memory.clear_label`, with the labels that were cleared.
     async fn clear_labels(&self, caller: &Caller, id: MemoryId, edit: LabelEdit) -> StoreResult<Memory>;
 
-    /// The memories that answer a question best (M4), by [`crate::recall`]. Only accepted, valid, unexpired ones that may
+    /// The memories that answer a question best, by [`crate::recall`]. Only accepted, valid, unexpired ones that may
     /// reach `query.locality`. An agent needs `read_memory`.
     async fn recall(&self, caller: &Caller, query: RecallQuery) -> StoreResult<RecallAnswer>;
 

@@ -1,4 +1,4 @@
-//! The tool registry (S3): every entry is `{name, description, input_schema, handler}`; adding a tool is adding an entry.
+//! The tool registry: every entry is `{name, description, input_schema, handler}`; adding a tool is adding an entry.
 //! Handlers are typed; the erasure is private. Whether a call may happen is the policy's business, not the handler's.
 
 mod recall;

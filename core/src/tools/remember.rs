@@ -119,7 +119,7 @@ impl Tool for RememberTool {
 }
 
 impl RememberTool {
-    /// The accepted memory that says the same already: recalled text is never stored again as new (M7).
+    /// The accepted memory that says the same already: recalled text is never stored again as new.
     async fn known(&self, context: &ToolContext<'_>, input: &RememberInput, own: MemoryId) -> Result<Option<Memory>, ToolError> {
         let near = context
             .memories

@@ -1,5 +1,5 @@
 //! What an agent's connection may touch: SQLite asks at every statement's preparation, so that what is not listed here
-//! cannot be done by an agent's code path at all, whatever the code above intends (P4, A4).
+//! cannot be done by an agent's code path at all, whatever the code above intends.
 
 use std::cell::Cell;
 

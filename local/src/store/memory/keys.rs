@@ -15,7 +15,7 @@ use crate::{
     store::{db::Db, rows::blob},
 };
 
-/// The data keys of field encryption (M9), unwrapped once and kept in memory.
+/// The data keys of field encryption, unwrapped once and kept in memory.
 pub struct FieldKeys {
     db: Db,
     master: MasterKey,

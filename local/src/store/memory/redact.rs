@@ -1,4 +1,4 @@
-//! Removing a memory's text everywhere it went (M8).
+//! Removing a memory's text everywhere it went.
 
 use std::collections::BTreeSet;
 

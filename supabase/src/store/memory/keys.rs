@@ -11,7 +11,7 @@ use duet_core::{
 
 use crate::{rpc::Call, store::contract::Contract};
 
-/// The data keys of field encryption (M9), unwrapped once and kept in memory. The database has them wrapped only.
+/// The data keys of field encryption, unwrapped once and kept in memory. The database has them wrapped only.
 pub struct FieldKeys {
     contract: Contract,
     master: Option<MasterKey>,
