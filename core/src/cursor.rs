@@ -1,6 +1,6 @@
 //! Cursors: where the next page of a list starts.
 
-use crate::{domain::Page, ids::Id, refusal::Refusal};
+use crate::{domain::ListPage, ids::Id, refusal::Refusal};
 use uuid::Uuid;
 
 fn unknown() -> Refusal {
@@ -27,10 +27,10 @@ pub fn after(millis: i64, id: impl Id) -> String {
 }
 
 /// A page out of up to `size + 1` items: the one too many says that there is another page.
-pub fn page<T>(mut items: Vec<T>, size: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
+pub fn page<T>(mut items: Vec<T>, size: usize, cursor: impl Fn(&T) -> String) -> ListPage<T> {
     let more = items.len() > size;
     items.truncate(size);
-    Page {
+    ListPage {
         next_cursor: items.last().filter(|_| more).map(cursor),
         items,
     }
@@ -44,21 +44,21 @@ pub fn weighed<T, E>(
     most: usize,
     weight: impl Fn(&T) -> usize,
     cursor: impl Fn(&T) -> String,
-) -> Result<Page<T>, E> {
+) -> Result<ListPage<T>, E> {
     let mut kept: Vec<T> = Vec::new();
     let mut together = 0_usize;
     for item in items {
         let item = item?;
         together = together.saturating_add(weight(&item));
         if !kept.is_empty() && (kept.len() >= size || together > most) {
-            return Ok(Page {
+            return Ok(ListPage {
                 next_cursor: kept.last().map(cursor),
                 items: kept,
             });
         }
         kept.push(item);
     }
-    Ok(Page {
+    Ok(ListPage {
         items: kept,
         next_cursor: None,
     })

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use duet_core::domain::{Conversation, Memory, Message, MessageRole, MessageStatus, NewTurn, Page, TurnReceipt};
+use duet_core::domain::{Conversation, ListPage, Memory, Message, MessageRole, MessageStatus, NewTurn, TurnReceipt};
 use serde_json::{Value, json};
 
 use super::{
@@ -139,7 +139,7 @@ async fn retry(connection: &Connection, args: &AskArgs) -> Outcome<(String, Turn
 
 async fn newest(connection: &Connection, conversation: &str) -> Outcome<Vec<Message>> {
     let path = connection.path(&format!("/conversations/{conversation}/messages?limit=4"));
-    Ok(connection.client.get::<Page<Message>>(&path).await?.items)
+    Ok(connection.client.get::<ListPage<Message>>(&path).await?.items)
 }
 
 async fn interrupted(connection: &Connection, conversation: &str) -> Outcome<bool> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use duet_api::anchors::{self, Checked, Lines};
-use duet_core::domain::{Anchor, AuditEntry, Page, PageRequest};
+use duet_core::domain::{Anchor, AuditEntry, ListPage, PageRequest};
 use serde_json::{Value, json};
 
 use super::{
@@ -157,5 +157,5 @@ async fn anchored(connection: &Connection, file: &Path) -> Outcome<Anchored> {
 async fn entries(connection: &Connection, page: PageRequest) -> Outcome<Vec<AuditEntry>> {
     let from = page.cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
     let path = connection.path(&format!("/audit?limit={}{from}", page.limit));
-    Ok(connection.client.get::<Page<AuditEntry>>(&path).await?.items)
+    Ok(connection.client.get::<ListPage<AuditEntry>>(&path).await?.items)
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use duet_api::config::{Config, Sources};
 use duet_core::{
-    domain::{Conversation, Membership, Page},
+    domain::{Conversation, ListPage, Membership},
     ids::IdPrefix,
     run::Advice,
 };
@@ -234,7 +234,7 @@ impl Connection {
             let from = cursor
                 .map(|cursor| format!("&cursor={}", super::client::encode(&cursor)))
                 .unwrap_or_default();
-            let page: Page<T> = self
+            let page: ListPage<T> = self
                 .client
                 .get(&self.path(&format!("{path}?limit={size}{query}{from}")))
                 .await?;

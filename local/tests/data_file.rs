@@ -12,7 +12,7 @@ use duet_core::{
     Caller, StoreError,
     contract::{TestEnv, memories::fact},
     domain::{
-        AgentEdit, EventKind, LeasePolicy, MessageStatus, MessageTrace, NewApiKey, NewMemory, NewTurn, OwnerSetup, Page,
+        AgentEdit, EventKind, LeasePolicy, ListPage, MessageStatus, MessageTrace, NewApiKey, NewMemory, NewTurn, OwnerSetup,
         PageRequest, Reply, Role, RunEvent, RunStatus, Session, Settlement, Soul, Visibility,
     },
     ids::ConversationId,
@@ -199,7 +199,7 @@ async fn what_was_written_is_there_after_a_restart() {
     let conversation = fill(&open(&path), &caller).await;
     let store = open(&path);
     let stores = store.stores();
-    let Page { items, .. } = stores
+    let ListPage { items, .. } = stores
         .conversations
         .messages(&caller, conversation, PageRequest::first(10))
         .await

@@ -318,7 +318,7 @@ impl RunStore for Fake {
     async fn run(&self, _: &Caller, _: RunId) -> StoreResult<Option<Run>> {
         Ok(Some(run()))
     }
-    async fn runs(&self, _: &Caller, _: ConversationId, _: PageRequest) -> StoreResult<Page<Run>> {
+    async fn runs(&self, _: &Caller, _: ConversationId, _: PageRequest) -> StoreResult<ListPage<Run>> {
         unreachable!("streams read one run")
     }
     async fn events(&self, _: &Caller, _: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {

@@ -1,6 +1,6 @@
 use axum::{Json as Answer, extract::State};
 use duet_core::{
-    domain::{AuditEntry, Page},
+    domain::{AuditEntry, ListPage},
     ports::ChainCheck,
 };
 use serde::{Deserialize, Serialize};
@@ -25,13 +25,13 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/audit", tag = "audit",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PageQuery),
-    responses((status = 200, description = "Newest first.", body = Page<AuditEntry>), ReadProblems)
+    responses((status = 200, description = "Newest first.", body = ListPage<AuditEntry>), ReadProblems)
 )]
 async fn list_audit_entries(
     State(state): State<AppState>,
     caller: In<Admin>,
     Query(page): Query<PageQuery>,
-) -> ApiResult<Answer<Page<AuditEntry>>> {
+) -> ApiResult<Answer<ListPage<AuditEntry>>> {
     Ok(Answer(state.stores().audit.entries(&caller, page.request()?).await?))
 }
 

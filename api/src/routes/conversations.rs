@@ -1,6 +1,6 @@
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use duet_core::{
-    domain::{Conversation, ConversationEdit, MessageHit, Page, Run},
+    domain::{Conversation, ConversationEdit, ListPage, MessageHit, Run},
     ids::{AgentId, ConversationId},
 };
 use serde::Deserialize;
@@ -40,13 +40,13 @@ struct ListQuery {
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/conversations", tag = "conversations",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), ListQuery),
-    responses((status = 200, description = "Latest message first.", body = Page<Conversation>), ReadProblems)
+    responses((status = 200, description = "Latest message first.", body = ListPage<Conversation>), ReadProblems)
 )]
 async fn list_conversations(
     State(state): State<AppState>,
     caller: In<Chat>,
     Query(query): Query<ListQuery>,
-) -> ApiResult<Answer<Page<Conversation>>> {
+) -> ApiResult<Answer<ListPage<Conversation>>> {
     let page = page(query.limit, query.cursor)?;
     Ok(Answer(
         state.stores().conversations.list(&caller, query.archived, page).await?,
@@ -102,13 +102,13 @@ struct SearchQuery {
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/conversations/search", tag = "conversations",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), SearchQuery),
-    responses((status = 200, description = "Newest first.", body = Page<MessageHit>), ReadProblems)
+    responses((status = 200, description = "Newest first.", body = ListPage<MessageHit>), ReadProblems)
 )]
 async fn search_conversations(
     State(state): State<AppState>,
     caller: In<Chat>,
     Query(query): Query<SearchQuery>,
-) -> ApiResult<Answer<Page<MessageHit>>> {
+) -> ApiResult<Answer<ListPage<MessageHit>>> {
     let page = page(query.limit, query.cursor)?;
     Ok(Answer(state.stores().conversations.search(&caller, &query.q, page).await?))
 }
@@ -196,14 +196,14 @@ async fn delete_conversation(
         ("id" = String, Path, description = "The conversation.", format = Uuid),
         PageQuery,
     ),
-    responses((status = 200, description = "Newest first.", body = Page<Run>), ReadProblems)
+    responses((status = 200, description = "Newest first.", body = ListPage<Run>), ReadProblems)
 )]
 async fn list_runs(
     State(state): State<AppState>,
     caller: In<Chat>,
     Path(path): Path<One<ConversationId>>,
     Query(page): Query<PageQuery>,
-) -> ApiResult<Answer<Page<Run>>> {
+) -> ApiResult<Answer<ListPage<Run>>> {
     let page = page.request()?;
     // A conversation of someone else looks like one that is not there, not like one without runs.
     let known = state.stores().conversations.conversation(&caller, path.id).await?;

@@ -8,7 +8,7 @@ use axum::{
 };
 use duet_core::{
     Caller, StoreError,
-    domain::{Agent, Conversation, Message, MessageRole, MessageStatus, Page, PageRequest},
+    domain::{Agent, Conversation, ListPage, Message, MessageRole, MessageStatus, PageRequest},
     ids::ConversationId,
     ports::ConversationStore,
 };
@@ -138,7 +138,7 @@ struct Writing {
 /// What comes next in an export.
 enum Next {
     /// A page that is there.
-    Page(Page<Message>),
+    Page(ListPage<Message>),
     /// The page after this cursor.
     After(String),
     /// Nothing.

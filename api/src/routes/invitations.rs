@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use duet_core::{
-    domain::{Invitation, Invited, Membership, NewInvitation, Newcomer, Page, Role},
+    domain::{Invitation, Invited, ListPage, Membership, NewInvitation, Newcomer, Role},
     ids::InvitationId,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -40,13 +40,13 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/invitations", tag = "invitations",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PageQuery),
-    responses((status = 200, description = "Newest first; never their tokens.", body = Page<Invitation>), ReadProblems)
+    responses((status = 200, description = "Newest first; never their tokens.", body = ListPage<Invitation>), ReadProblems)
 )]
 async fn list_invitations(
     State(state): State<AppState>,
     caller: In<PersonOnly>,
     Query(page): Query<PageQuery>,
-) -> ApiResult<Answer<Page<Invitation>>> {
+) -> ApiResult<Answer<ListPage<Invitation>>> {
     Ok(Answer(state.stores().invitations.list(&caller, page.request()?).await?))
 }
 

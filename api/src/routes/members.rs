@@ -1,6 +1,6 @@
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use duet_core::{
-    domain::{Member, Page, Role},
+    domain::{ListPage, Member, Role},
     ids::UserId,
 };
 use serde::Deserialize;
@@ -25,13 +25,13 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/members", tag = "workspaces",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PageQuery),
-    responses((status = 200, description = "By the time they joined.", body = Page<Member>), ReadProblems)
+    responses((status = 200, description = "By the time they joined.", body = ListPage<Member>), ReadProblems)
 )]
 async fn list_members(
     State(state): State<AppState>,
     caller: In<AnyKey>,
     Query(page): Query<PageQuery>,
-) -> ApiResult<Answer<Page<Member>>> {
+) -> ApiResult<Answer<ListPage<Member>>> {
     Ok(Answer(state.stores().workspaces.members(&caller, page.request()?).await?))
 }
 

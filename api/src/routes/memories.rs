@@ -2,8 +2,8 @@ use axum::{Json as Answer, extract::State, http::StatusCode};
 use duet_core::{
     Timestamp,
     domain::{
-        Agent, Conversation, Egress, KeyScope, LabelEdit, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, Message,
-        NewMemory, Page, PageRequest, Provenance, RecallAnswer, RecallMode, RedactionReceipt, ReviewState, Run, Taint,
+        Agent, Conversation, Egress, KeyScope, LabelEdit, ListPage, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter,
+        Message, NewMemory, PageRequest, Provenance, RecallAnswer, RecallMode, RedactionReceipt, ReviewState, Run, Taint,
         Visibility,
     },
     ids::MemoryId,
@@ -52,13 +52,13 @@ struct ListQuery {
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/memories", tag = "memories",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), ListQuery),
-    responses((status = 200, description = "Newest first.", body = Page<Memory>), ReadProblems)
+    responses((status = 200, description = "Newest first.", body = ListPage<Memory>), ReadProblems)
 )]
 async fn list_memories(
     State(state): State<AppState>,
     caller: In<MemoryRead>,
     Query(query): Query<ListQuery>,
-) -> ApiResult<Answer<Page<Memory>>> {
+) -> ApiResult<Answer<ListPage<Memory>>> {
     let page = page(query.limit, query.cursor)?;
     let filter = MemoryFilter {
         domain: query.domain,

@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use duet_core::{
-    domain::{LabelEdit, Message, NewTurn, Page, RetryMode, RetryTurn, TurnReceipt},
+    domain::{LabelEdit, ListPage, Message, NewTurn, RetryMode, RetryTurn, TurnReceipt},
     ids::{ConversationId, MessageId, WorkspaceId},
 };
 use serde::Deserialize;
@@ -33,14 +33,14 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         ("id" = String, Path, description = "The conversation.", format = Uuid),
         PageQuery,
     ),
-    responses((status = 200, description = "Newest first.", body = Page<Message>), ReadProblems)
+    responses((status = 200, description = "Newest first.", body = ListPage<Message>), ReadProblems)
 )]
 async fn list_messages(
     State(state): State<AppState>,
     caller: In<Chat>,
     Path(path): Path<One<ConversationId>>,
     Query(page): Query<PageQuery>,
-) -> ApiResult<Answer<Page<Message>>> {
+) -> ApiResult<Answer<ListPage<Message>>> {
     let page = page.request()?;
     let known = state.stores().conversations.conversation(&caller, path.id).await?;
     known.ok_or_else(|| Problem::not_found("the conversation"))?;

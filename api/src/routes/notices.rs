@@ -1,6 +1,6 @@
 use axum::{Json as Answer, extract::State};
 use duet_core::{
-    domain::{Notice, NoticeAction, Page},
+    domain::{ListPage, Notice, NoticeAction},
     ids::NoticeId,
 };
 use serde::Deserialize;
@@ -36,13 +36,13 @@ struct ListQuery {
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/notices", tag = "notices",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), ListQuery),
-    responses((status = 200, description = "Newest first.", body = Page<Notice>), ReadProblems)
+    responses((status = 200, description = "Newest first.", body = ListPage<Notice>), ReadProblems)
 )]
 async fn list_notices(
     State(state): State<AppState>,
     caller: In<Chat>,
     Query(query): Query<ListQuery>,
-) -> ApiResult<Answer<Page<Notice>>> {
+) -> ApiResult<Answer<ListPage<Notice>>> {
     let page = page(query.limit, query.cursor)?;
     Ok(Answer(state.stores().notices.list(&caller, page).await?))
 }

@@ -1,5 +1,5 @@
 use axum::{Json as Answer, extract::State};
-use duet_core::domain::{Page, Soul, SoulVersion};
+use duet_core::domain::{ListPage, Soul, SoulVersion};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -59,12 +59,12 @@ async fn write_soul(
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/soul/versions", tag = "agents",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PageQuery),
-    responses((status = 200, description = "Newest first.", body = Page<SoulVersion>), ReadProblems)
+    responses((status = 200, description = "Newest first.", body = ListPage<SoulVersion>), ReadProblems)
 )]
 async fn list_soul_versions(
     State(state): State<AppState>,
     caller: In<AnyKey>,
     Query(page): Query<PageQuery>,
-) -> ApiResult<Answer<Page<SoulVersion>>> {
+) -> ApiResult<Answer<ListPage<SoulVersion>>> {
     Ok(Answer(state.stores().agents.soul_versions(&caller, page.request()?).await?))
 }

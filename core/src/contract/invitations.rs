@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use super::{World, assert_refused};
 use crate::{
-    domain::{Invitation, InvitationStatus, NewInvitation, Newcomer, Page, PageRequest, Role},
+    domain::{Invitation, InvitationStatus, ListPage, NewInvitation, Newcomer, PageRequest, Role},
     error::{StoreError, StoreResult},
     ids::InvitationId,
     refusal::Refusal,
@@ -247,7 +247,7 @@ pub async fn invitations_end(world: &World) {
     let mut paged = Vec::new();
     let mut cursor = None;
     loop {
-        let Page { items, next_cursor } = invitations
+        let ListPage { items, next_cursor } = invitations
             .list(&world.owner, PageRequest { cursor, limit: 2 })
             .await
             .unwrap();

@@ -16,9 +16,9 @@ use crate::{
     caller::Caller,
     clock::{Clock, Env, Random, Timestamp},
     domain::{
-        EventKind, EventPage, LeasePolicy, Locality, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, ModelRef,
-        NewTurn, Page, PageRequest, Price, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, TurnLimits, TurnReceipt,
-        Usage,
+        EventKind, EventPage, LeasePolicy, ListPage, Locality, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure,
+        ModelRef, NewTurn, PageRequest, Price, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, TurnLimits,
+        TurnReceipt, Usage,
     },
     error::{StoreError, StoreResult},
     ids::{ConversationId, RunId},
@@ -511,7 +511,7 @@ impl RunStore for Counted {
     async fn run(&self, caller: &Caller, id: RunId) -> StoreResult<Option<Run>> {
         self.runs.run(caller, id).await
     }
-    async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<Page<Run>> {
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<ListPage<Run>> {
         self.runs.runs(caller, conversation, page).await
     }
     async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{Agent, AgentEdit, Page, PageRequest, Soul, SoulVersion},
+    domain::{Agent, AgentEdit, ListPage, PageRequest, Soul, SoulVersion},
     error::StoreResult,
     ids::AgentId,
 };
@@ -24,7 +24,7 @@ pub trait AgentStore: Send + Sync {
     async fn soul(&self, caller: &Caller) -> StoreResult<SoulVersion>;
 
     /// Its versions, newest first.
-    async fn soul_versions(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<SoulVersion>>;
+    async fn soul_versions(&self, caller: &Caller, page: PageRequest) -> StoreResult<ListPage<SoulVersion>>;
 
     /// Writes the next version (owner only). `Stale` when `version` is not the newest.
     async fn write_soul(&self, caller: &Caller, version: u32, soul: Soul) -> StoreResult<SoulVersion>;

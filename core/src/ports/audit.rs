@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{AuditEntry, NewAuditEntry, Page, PageRequest},
+    domain::{AuditEntry, ListPage, NewAuditEntry, PageRequest},
     error::StoreResult,
 };
 
@@ -29,7 +29,7 @@ pub trait AuditLog: Send + Sync {
 
     /// The entries, newest first (owner only). The cursor is the `seq` before which a page begins, so that a stretch of the log can be
     /// asked for.
-    async fn entries(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<AuditEntry>>;
+    async fn entries(&self, caller: &Caller, page: PageRequest) -> StoreResult<ListPage<AuditEntry>>;
 
     /// Recomputes the workspace's audit chain and the chains of all its runs (owner only).
     async fn verify(&self, caller: &Caller) -> StoreResult<ChainCheck>;

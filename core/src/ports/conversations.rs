@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{Conversation, ConversationEdit, LabelEdit, Message, MessageHit, Page, PageRequest},
+    domain::{Conversation, ConversationEdit, LabelEdit, ListPage, Message, MessageHit, PageRequest},
     error::StoreResult,
     ids::{AgentId, ConversationId, IdPrefix, MessageId},
 };
@@ -24,7 +24,7 @@ pub trait ConversationStore: Send + Sync {
     async fn conversation(&self, caller: &Caller, id: ConversationId) -> StoreResult<Option<Conversation>>;
 
     /// The caller's conversations, latest message first; the archived ones only when asked for, and then only they.
-    async fn list(&self, caller: &Caller, archived: bool, page: PageRequest) -> StoreResult<Page<Conversation>>;
+    async fn list(&self, caller: &Caller, archived: bool, page: PageRequest) -> StoreResult<ListPage<Conversation>>;
 
     /// Renames, archives or brings back (a person only).
     async fn edit(&self, caller: &Caller, id: ConversationId, edit: ConversationEdit) -> StoreResult<Conversation>;
@@ -39,10 +39,10 @@ pub trait ConversationStore: Send + Sync {
 
     /// Messages, **newest first**; replies that gave way to a retry are left out. A page also ends where its messages pass
     /// [`PageRequest::MAX_BYTES`]; its cursor continues there.
-    async fn messages(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<Page<Message>>;
+    async fn messages(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<ListPage<Message>>;
 
     /// The same messages in the same pages, **oldest first**: for reading a conversation from its beginning.
-    async fn transcript(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<Page<Message>>;
+    async fn transcript(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<ListPage<Message>>;
 
     /// These messages, in the order asked for; invisible or unknown ones are left out.
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>>;
@@ -53,5 +53,5 @@ pub trait ConversationStore: Send + Sync {
     async fn clear_labels(&self, caller: &Caller, id: MessageId, edit: LabelEdit) -> StoreResult<Message>;
 
     /// Full-text search over the caller's messages, newest first. Any text is a valid query.
-    async fn search(&self, caller: &Caller, query: &str, page: PageRequest) -> StoreResult<Page<MessageHit>>;
+    async fn search(&self, caller: &Caller, query: &str, page: PageRequest) -> StoreResult<ListPage<MessageHit>>;
 }

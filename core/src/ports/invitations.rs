@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{Invitation, Invited, Membership, NewInvitation, Newcomer, Page, PageRequest, User},
+    domain::{Invitation, Invited, ListPage, Membership, NewInvitation, Newcomer, PageRequest, User},
     error::StoreResult,
     ids::{InvitationId, UserId},
 };
@@ -17,7 +17,7 @@ pub trait InvitationStore: Send + Sync {
     async fn create(&self, caller: &Caller, invitation: NewInvitation) -> StoreResult<Invitation>;
 
     /// The workspace's invitations with those that are over, newest first (owner only).
-    async fn list(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<Invitation>>;
+    async fn list(&self, caller: &Caller, page: PageRequest) -> StoreResult<ListPage<Invitation>>;
 
     /// Takes an invitation back (owner only); repeated: changes nothing. `Conflict` when it was accepted.
     async fn revoke(&self, caller: &Caller, id: InvitationId) -> StoreResult<Invitation>;

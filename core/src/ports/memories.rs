@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use crate::{
     caller::Caller,
     domain::{
-        Embedding, LabelEdit, Memory, MemoryEdit, MemoryFilter, NewMemory, Page, PageRequest, RecallAnswer, RecallQuery,
+        Embedding, LabelEdit, ListPage, Memory, MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallAnswer, RecallQuery,
         RedactionReceipt,
     },
     error::StoreResult,
@@ -28,7 +28,7 @@ pub trait MemoryStore: Send + Sync {
     async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<MemoryId>>;
 
     /// Visible memories, newest first.
-    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>>;
+    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<ListPage<Memory>>;
 
     /// Reviews, shares or restricts a memory (a person only; their own, or as owner any shared one). A proposal to take the place
     /// of somebody's memory is accepted or rejected by that person or an owner, whoever proposed it.

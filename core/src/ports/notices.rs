@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{Notice, NoticeAction, Page, PageRequest},
+    domain::{ListPage, Notice, NoticeAction, PageRequest},
     error::StoreResult,
     ids::NoticeId,
 };
@@ -11,7 +11,7 @@ use crate::{
 #[async_trait]
 pub trait NoticeStore: Send + Sync {
     /// The caller's open notices, newest first.
-    async fn list(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<Notice>>;
+    async fn list(&self, caller: &Caller, page: PageRequest) -> StoreResult<ListPage<Notice>>;
 
     /// Settles a notice: the replies that recalled what was redacted go with the payloads of their runs, or stay. Repeated: the first
     /// decision stands. `Conflict` while one of the replies is being written.

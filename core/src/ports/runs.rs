@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{EventPage, NewTurn, Page, PageRequest, RetryTurn, Run, TurnReceipt},
+    domain::{EventPage, ListPage, NewTurn, PageRequest, RetryTurn, Run, TurnReceipt},
     error::StoreResult,
     ids::{ConversationId, RunId},
 };
@@ -24,7 +24,7 @@ pub trait RunStore: Send + Sync {
     async fn run(&self, caller: &Caller, id: RunId) -> StoreResult<Option<Run>>;
 
     /// The runs of a conversation, newest first.
-    async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<Page<Run>>;
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<ListPage<Run>>;
 
     /// Events with `seq > after`, at most `limit`. `Invalid` when `after` is beyond the newest.
     async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage>;

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{Member, Membership, Page, PageRequest, Role, Workspace},
+    domain::{ListPage, Member, Membership, PageRequest, Role, Workspace},
     error::StoreResult,
     ids::{UserId, WorkspaceId},
 };
@@ -26,7 +26,7 @@ pub trait WorkspaceStore: Send + Sync {
     async fn rename(&self, caller: &Caller, name: &str) -> StoreResult<Workspace>;
 
     /// Its members, by the time they joined.
-    async fn members(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<Member>>;
+    async fn members(&self, caller: &Caller, page: PageRequest) -> StoreResult<ListPage<Member>>;
 
     /// Ends a membership at once: an owner anybody's, everybody their own. The person's keys and the invitations that they made
     /// or could use are revoked, their unfinished runs parked; what they wrote stays as it was, and is theirs again should they

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
-    domain::{Agent, AgentEdit, AgentKind, ModelRef, Page, PageRequest, Soul, SoulVersion},
+    domain::{Agent, AgentEdit, AgentKind, ListPage, ModelRef, PageRequest, Soul, SoulVersion},
     ids::{AgentId, WorkspaceId},
     ports::AgentStore,
     refusal::Refusal,
@@ -165,7 +165,7 @@ impl AgentStore for LocalAgents {
         self.0.read_for(caller, move |conn| newest_soul(conn, workspace)).await
     }
 
-    async fn soul_versions(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<SoulVersion>> {
+    async fn soul_versions(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<SoulVersion>> {
         let (workspace, size) = (caller.workspace, request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.0

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreResult,
     crypto::{AuditFields, GENESIS, Hash, audit_hash},
-    domain::{AuditEntry, AuditOutcome, NewAuditEntry, Page, PageRequest},
+    domain::{AuditEntry, AuditOutcome, ListPage, NewAuditEntry, PageRequest},
     ids::{AgentId, RunId, UserId, WorkspaceId},
     ports::{AuditLog, ChainCheck},
 };
@@ -201,7 +201,7 @@ impl AuditLog for LocalAudit {
         self.0.write(move |tx| record(tx, &env, who, entry)).await
     }
 
-    async fn entries(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<AuditEntry>> {
+    async fn entries(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<AuditEntry>> {
         caller.require_owner("read the audit log")?;
         let (workspace, size) = (caller.workspace, request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreError, StoreResult,
-    domain::{Conversation, ConversationEdit, LabelEdit, Message, MessageHit, MessageStatus, Page, PageRequest, check_title},
+    domain::{Conversation, ConversationEdit, LabelEdit, ListPage, Message, MessageHit, MessageStatus, PageRequest, check_title},
     ids::{AgentId, ConversationId, IdPrefix, MessageId, UserId, WorkspaceId},
     ports::ConversationStore,
     refusal::{Named, Refusal},
@@ -129,7 +129,7 @@ fn page_of_messages(
     order: &str,
     from: i64,
     size: usize,
-) -> DbResult<Page<Message>> {
+) -> DbResult<ListPage<Message>> {
     require(conn, owner, id)?;
     let mut statement = conn.prepare_cached(&format!(
         "{MESSAGE} WHERE m.workspace_id = ?1 AND m.conversation_id = ?2 AND {order}"
@@ -145,7 +145,7 @@ fn page_of_messages(
         |(_, message)| message.as_ref().map_or(0, Message::weight),
         |(ordinal, _)| int(*ordinal).to_string(),
     )?;
-    Ok(Page {
+    Ok(ListPage {
         items: page.items.into_iter().filter_map(|(_, message)| message).collect(),
         next_cursor: page.next_cursor,
     })
@@ -252,7 +252,7 @@ impl ConversationStore for LocalConversations {
         self.db.read_for(caller, move |conn| find(conn, owner, id)).await
     }
 
-    async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<Page<Conversation>> {
+    async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<ListPage<Conversation>> {
         let (owner, size) = (Owner::from(caller), request.size());
         let (millis, last) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
         self.db
@@ -329,7 +329,7 @@ impl ConversationStore for LocalConversations {
             .await
     }
 
-    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<ListPage<Message>> {
         const NEWEST_FIRST: &str = "m.ordinal < ?3 AND m.superseded = 0 ORDER BY m.ordinal DESC LIMIT ?4";
         let (owner, size) = (Owner::from(caller), request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
@@ -340,7 +340,7 @@ impl ConversationStore for LocalConversations {
             .await
     }
 
-    async fn transcript(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+    async fn transcript(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<ListPage<Message>> {
         const OLDEST_FIRST: &str = "m.ordinal > ?3 AND m.superseded = 0 ORDER BY m.ordinal LIMIT ?4";
         let (owner, size) = (Owner::from(caller), request.size());
         let after = cursor::number(request.cursor.as_deref())?.unwrap_or(0);
@@ -372,7 +372,7 @@ impl ConversationStore for LocalConversations {
         self.db.write(move |tx| clear_labels(tx, &env, &asking, id, &edit)).await
     }
 
-    async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {
+    async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<ListPage<MessageHit>> {
         let (owner, words, size) = (Owner::from(caller), words(query), request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.db

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult, Timestamp,
-    domain::{Invitation, InvitationStatus, Invited, Membership, NewInvitation, Newcomer, Page, PageRequest, User, check_name},
+    domain::{
+        Invitation, InvitationStatus, Invited, ListPage, Membership, NewInvitation, Newcomer, PageRequest, User, check_name,
+    },
     ids::{InvitationId, UserId},
     ports::InvitationStore,
     refusal::{Named, Refusal},
@@ -156,7 +158,7 @@ impl InvitationStore for LocalInvitations {
             .await
     }
 
-    async fn list(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<Invitation>> {
+    async fn list(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<Invitation>> {
         caller.require_owner("see the invitations")?;
         let (workspace, size, now) = (caller.workspace, request.size(), self.0.env().now());
         let (millis, before) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [0xff; 16]));

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use duet_core::{
     Timestamp,
-    domain::{Labels, Page},
+    domain::{Labels, ListPage},
     ids::Id,
 };
 use rusqlite::{
@@ -147,12 +147,12 @@ pub fn page<T>(
     size: usize,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     place: impl Fn(&Row<'_>) -> rusqlite::Result<String>,
-) -> rusqlite::Result<Page<T>> {
+) -> rusqlite::Result<ListPage<T>> {
     let mut unreadable = Unreadable::of(what);
     let (mut items, mut last, mut seen) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
         if seen == size {
-            return Ok(Page {
+            return Ok(ListPage {
                 items,
                 next_cursor: last,
             });
@@ -161,7 +161,7 @@ pub fn page<T>(
         last = Some(place(row)?);
         items.extend(unreadable.pass(read(row))?);
     }
-    Ok(Page {
+    Ok(ListPage {
         items,
         next_cursor: None,
     })

@@ -5,7 +5,7 @@ use duet_core::{
     Caller, Env, StoreError, StoreResult,
     crypto::{Hash, request_hash},
     domain::{
-        EventKind, EventPage, Labels, Locality, Message, MessageRole, MessageStatus, NewTurn, Page, PageRequest, RetryMode,
+        EventKind, EventPage, Labels, ListPage, Locality, Message, MessageRole, MessageStatus, NewTurn, PageRequest, RetryMode,
         RetryTurn, Run, RunEvent, TurnLimits, TurnReceipt,
     },
     ids::{AgentId, ConversationId, Id, MessageId, RunId},
@@ -350,7 +350,7 @@ impl RunStore for LocalRuns {
         self.0.read_for(caller, move |conn| find(conn, owner, id)).await
     }
 
-    async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<Page<Run>> {
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<ListPage<Run>> {
         let (owner, size) = (Owner::from(caller), request.size());
         let (millis, last) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [u8::MAX; 16]));
         self.0

@@ -1,7 +1,7 @@
 //! Full-text search over messages.
 
 use duet_core::{
-    domain::{MessageHit, Page},
+    domain::{ListPage, MessageHit},
     ids::Id,
     search::snippet,
 };
@@ -15,9 +15,9 @@ use super::{
 };
 
 /// Messages of this person that have all the words (the last one may be a beginning), newest first.
-pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, size: usize) -> DbResult<Page<MessageHit>> {
+pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, size: usize) -> DbResult<ListPage<MessageHit>> {
     if words.is_empty() {
-        return Ok(Page {
+        return Ok(ListPage {
             items: Vec::new(),
             next_cursor: None,
         });
@@ -60,7 +60,7 @@ pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, 
         },
     )?;
     let found = cursor::page(rows.collect::<Result<Vec<_>, _>>()?, size, |(row, _)| row.to_string());
-    Ok(Page {
+    Ok(ListPage {
         items: found.items.into_iter().map(|(_, hit)| hit).collect(),
         next_cursor: found.next_cursor,
     })

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreError, StoreResult,
-    domain::{Member, Membership, Page, PageRequest, Role, Starter, Workspace, check_name},
+    domain::{ListPage, Member, Membership, PageRequest, Role, Starter, Workspace, check_name},
     ids::{UserId, WorkspaceId},
     ports::WorkspaceStore,
     refusal::Named,
@@ -166,7 +166,7 @@ impl WorkspaceStore for LocalWorkspaces {
             .await
     }
 
-    async fn members(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<Member>> {
+    async fn members(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<Member>> {
         let (workspace, size) = (caller.workspace, request.size());
         let (millis, user) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MIN, [0; 16]));
         self.0

@@ -17,8 +17,8 @@ use duet_core::{
     Caller, StoreResult,
     contract::{TestEnv, memories::fact},
     domain::{
-        Bar, EmbeddingModel, EventKind, LeasePolicy, Locality, MemoryFilter, NewTurn, OwnerSetup, Page, PageRequest, RecallMode,
-        RecallQuery, Role, RunStatus, Settlement,
+        Bar, EmbeddingModel, EventKind, LeasePolicy, ListPage, Locality, MemoryFilter, NewTurn, OwnerSetup, PageRequest,
+        RecallMode, RecallQuery, Role, RunStatus, Settlement,
     },
     ids::MemoryId,
     ports::ChainCheck,
@@ -375,7 +375,7 @@ fn raw(path: &Path) -> Connection {
 }
 
 /// All of a list, two at a time.
-async fn listed<T, F: Future<Output = StoreResult<Page<T>>>>(mut page: impl FnMut(PageRequest) -> F) -> Vec<T> {
+async fn listed<T, F: Future<Output = StoreResult<ListPage<T>>>>(mut page: impl FnMut(PageRequest) -> F) -> Vec<T> {
     let (mut all, mut request) = (Vec::new(), PageRequest::first(2));
     loop {
         let page = page(request).await.unwrap();

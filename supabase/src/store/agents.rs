@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
-    domain::{Agent, AgentEdit, Page, PageRequest, Soul, SoulVersion},
+    domain::{Agent, AgentEdit, ListPage, PageRequest, Soul, SoulVersion},
     ids::AgentId,
     ports::AgentStore,
 };
@@ -79,7 +79,7 @@ impl AgentStore for Agents {
         self.0.as_caller(caller, call).await
     }
 
-    async fn soul_versions(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<SoulVersion>> {
+    async fn soul_versions(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<SoulVersion>> {
         let call = Call::repeatable("soul_versions")
             .id("p_workspace", caller.workspace)
             .arg("p_before", cursor::number(request.cursor.as_deref())?)

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
-    domain::{AuditEntry, NewAuditEntry, Page, PageRequest},
+    domain::{AuditEntry, ListPage, NewAuditEntry, PageRequest},
     ids::Id,
     ports::{AuditLog, ChainCheck},
 };
@@ -37,7 +37,7 @@ impl AuditLog for Audit {
         self.0.as_driver(call).await
     }
 
-    async fn entries(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<AuditEntry>> {
+    async fn entries(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<AuditEntry>> {
         const ACTION: &str = "read the audit log";
         caller.require_person(ACTION)?;
         let call = Call::repeatable("audit_entries")

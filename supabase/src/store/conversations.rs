@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, Timestamp, cursor,
     domain::{
-        Conversation, ConversationEdit, LabelEdit, Labels, Message, MessageHit, MessageRole, Page, PageRequest, check_title,
+        Conversation, ConversationEdit, LabelEdit, Labels, ListPage, Message, MessageHit, MessageRole, PageRequest, check_title,
     },
     ids::{AgentId, ConversationId, Id, IdPrefix, MessageId},
     ports::ConversationStore,
@@ -46,7 +46,7 @@ impl Conversations {
         caller: &Caller,
         id: ConversationId,
         request: &PageRequest,
-    ) -> StoreResult<Page<Message>> {
+    ) -> StoreResult<ListPage<Message>> {
         let call = Call::repeatable(function)
             .of("the conversation")
             .id("p_workspace", caller.workspace)
@@ -54,7 +54,7 @@ impl Conversations {
             .arg(from, cursor::number(request.cursor.as_deref())?)
             .arg("p_limit", contract::limit(request));
         let Messages { items, more } = self.0.as_caller(caller, call).await?;
-        Ok(Page {
+        Ok(ListPage {
             next_cursor: items
                 .last()
                 .filter(|_| more)
@@ -92,7 +92,7 @@ impl ConversationStore for Conversations {
         self.0.as_caller(caller, call).await
     }
 
-    async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<Page<Conversation>> {
+    async fn list(&self, caller: &Caller, archived: bool, request: PageRequest) -> StoreResult<ListPage<Conversation>> {
         let (before, before_id) = contract::moment(&request)?;
         let call = Call::repeatable("conversation_list")
             .id("p_workspace", caller.workspace)
@@ -139,11 +139,11 @@ impl ConversationStore for Conversations {
         self.0.as_caller(caller, call).await
     }
 
-    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+    async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<ListPage<Message>> {
         self.page_of_messages("message_list", "p_before", caller, id, &request).await
     }
 
-    async fn transcript(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<Page<Message>> {
+    async fn transcript(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<ListPage<Message>> {
         self.page_of_messages("message_transcript", "p_after", caller, id, &request)
             .await
     }
@@ -168,7 +168,7 @@ impl ConversationStore for Conversations {
         self.0.as_caller(caller, call).await
     }
 
-    async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<Page<MessageHit>> {
+    async fn search(&self, caller: &Caller, query: &str, request: PageRequest) -> StoreResult<ListPage<MessageHit>> {
         let (before, before_id) = contract::moment(&request)?;
         let words = search::words(query);
         let call = Call::repeatable("message_search")

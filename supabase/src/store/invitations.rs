@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
-    domain::{Invitation, Invited, Membership, NewInvitation, Newcomer, Page, PageRequest, User},
+    domain::{Invitation, Invited, ListPage, Membership, NewInvitation, Newcomer, PageRequest, User},
     ids::{InvitationId, UserId},
     ports::InvitationStore,
 };
@@ -34,7 +34,7 @@ impl InvitationStore for Invitations {
         self.0.as_caller(caller, call).await
     }
 
-    async fn list(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<Invitation>> {
+    async fn list(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<Invitation>> {
         const ACTION: &str = "see the invitations";
         caller.require_person(ACTION)?;
         let (before, before_id) = contract::moment(&request)?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
-    domain::{Notice, NoticeAction, Page, PageRequest},
+    domain::{ListPage, Notice, NoticeAction, PageRequest},
     ids::NoticeId,
     ports::NoticeStore,
 };
@@ -16,7 +16,7 @@ pub struct Notices(pub(super) Contract);
 
 #[async_trait]
 impl NoticeStore for Notices {
-    async fn list(&self, caller: &Caller, page: PageRequest) -> StoreResult<Page<Notice>> {
+    async fn list(&self, caller: &Caller, page: PageRequest) -> StoreResult<ListPage<Notice>> {
         const ACTION: &str = "see the notices";
         caller.require_person(ACTION)?;
         let (before, before_id) = contract::moment(&page)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
-    domain::{EventPage, NewTurn, Page, PageRequest, RetryTurn, Run, TurnReceipt},
+    domain::{EventPage, ListPage, NewTurn, PageRequest, RetryTurn, Run, TurnReceipt},
     ids::{ConversationId, RunId},
     ports::RunStore,
 };
@@ -84,7 +84,7 @@ impl RunStore for Runs {
         self.contract.as_caller(caller, call).await
     }
 
-    async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<Page<Run>> {
+    async fn runs(&self, caller: &Caller, conversation: ConversationId, request: PageRequest) -> StoreResult<ListPage<Run>> {
         let (before, before_id) = contract::moment(&request)?;
         let call = Call::repeatable("run_list")
             .of("the conversation")

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
-    domain::{Member, Membership, Page, PageRequest, Role, Starter, Workspace, check_name},
+    domain::{ListPage, Member, Membership, PageRequest, Role, Starter, Workspace, check_name},
     ids::{UserId, WorkspaceId},
     ports::WorkspaceStore,
     refusal::Named,
@@ -56,7 +56,7 @@ impl WorkspaceStore for Workspaces {
         self.0.as_caller(caller, call).await
     }
 
-    async fn members(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<Member>> {
+    async fn members(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<Member>> {
         let (after, after_id) = contract::moment(&request)?;
         let call = Call::repeatable("workspace_members")
             .id("p_workspace", caller.workspace)

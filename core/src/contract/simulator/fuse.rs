@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::{
     caller::Caller,
     domain::{
-        Appended, Embedding, HandBack, LabelEdit, Memory, MemoryEdit, MemoryFilter, NewEvent, NewMemory, Page, PageRequest,
+        Appended, Embedding, HandBack, LabelEdit, ListPage, Memory, MemoryEdit, MemoryFilter, NewEvent, NewMemory, PageRequest,
         RecallAnswer, RecallQuery, RedactionReceipt, Run, Settlement,
     },
     error::{StoreError, StoreResult},
@@ -166,7 +166,7 @@ impl MemoryStore for Fused<dyn MemoryStore> {
     async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<MemoryId>> {
         self.inner.ids(caller, prefix).await
     }
-    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
+    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<ListPage<Memory>> {
         self.inner.list(caller, filter, page).await
     }
     async fn edit(&self, caller: &Caller, id: MemoryId, edit: MemoryEdit) -> StoreResult<Memory> {

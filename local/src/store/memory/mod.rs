@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{
-        Capability, Embedding, EmbeddingModel, EmbeddingProgress, Label, LabelEdit, Locality, Memory, MemoryEdit, MemoryFilter,
-        NewMemory, Page, PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
+        Capability, Embedding, EmbeddingModel, EmbeddingProgress, Label, LabelEdit, ListPage, Locality, Memory, MemoryEdit,
+        MemoryFilter, NewMemory, PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
     },
     ids::{IdPrefix, MemoryId, RedactionId, WorkspaceId},
     ports::{MemoryStore, Unembedded},
@@ -148,14 +148,14 @@ impl MemoryStore for LocalMemories {
             .await
     }
 
-    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
+    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<ListPage<Memory>> {
         caller.require_capability(Capability::ReadMemory, "list memories")?;
         let (asking, now) = (caller.clone(), self.db.env().now());
         let page = self
             .db
             .read_for(caller, move |conn| read::list(conn, &asking, &filter, &page, now))
             .await?;
-        Ok(Page {
+        Ok(ListPage {
             items: rows::open_all(&self.keys, page.items).await,
             next_cursor: page.next_cursor,
         })

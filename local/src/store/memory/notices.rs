@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreError, StoreResult, cursor,
-    domain::{Blanked, Notice, NoticeAction, NoticedReply, Page, PageRequest, Told, Tombstone},
+    domain::{Blanked, ListPage, Notice, NoticeAction, NoticedReply, PageRequest, Told, Tombstone},
     ids::{MemoryId, NoticeId, RunId, UserId},
     ports::NoticeStore,
     refusal::Refusal,
@@ -231,7 +231,7 @@ fn settle(
 
 #[async_trait]
 impl NoticeStore for LocalMemories {
-    async fn list(&self, caller: &Caller, request: PageRequest) -> StoreResult<Page<Notice>> {
+    async fn list(&self, caller: &Caller, request: PageRequest) -> StoreResult<ListPage<Notice>> {
         caller.require_person("see the notices")?;
         let (asking, size) = (caller.clone(), request.size());
         let (millis, before) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [0xff; 16]));
@@ -254,7 +254,7 @@ impl NoticeStore for LocalMemories {
                     notice.replies = replies(conn, &asking, notice.id)?;
                     notices.push(notice);
                 }
-                Ok(Page {
+                Ok(ListPage {
                     items: notices,
                     next_cursor: page.next_cursor,
                 })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use duet_core::{
     Caller, StoreError, Timestamp, cursor,
-    domain::{MemoryDomain, MemoryFilter, Page, PageRequest, RecallMode, RecallQuery, ReviewState},
+    domain::{ListPage, MemoryDomain, MemoryFilter, PageRequest, RecallMode, RecallQuery, ReviewState},
     ids::{IdPrefix, MemoryId},
     recall::{Ranked, query_terms, rank},
     refusal::Refusal,
@@ -60,7 +60,7 @@ pub fn list(
     filter: &MemoryFilter,
     request: &PageRequest,
     now: Timestamp,
-) -> DbResult<Page<Stored>> {
+) -> DbResult<ListPage<Stored>> {
     let (before, before_id) = match &request.cursor {
         Some(cursor) => parse_cursor(cursor)?,
         None => (i64::MAX, vec![0xff; 17]),

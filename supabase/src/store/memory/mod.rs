@@ -15,8 +15,8 @@ use duet_core::{
     crypto::MasterKey,
     cursor,
     domain::{
-        Capability, Embedding, EmbeddingModel, Label, LabelEdit, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter,
-        NewMemory, Page, PageRequest, RecallAnswer, RecallMode, RecallQuery, Recalled, RedactionReceipt, ReviewState,
+        Capability, Embedding, EmbeddingModel, Label, LabelEdit, ListPage, Locality, Memory, MemoryDomain, MemoryEdit,
+        MemoryFilter, NewMemory, PageRequest, RecallAnswer, RecallMode, RecallQuery, Recalled, RedactionReceipt, ReviewState,
     },
     ids::{Id, IdPrefix, MemoryId, RedactionId},
     ports::MemoryStore,
@@ -137,7 +137,7 @@ impl MemoryStore for Memories {
         self.contract.as_caller(caller, call).await
     }
 
-    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<Page<Memory>> {
+    async fn list(&self, caller: &Caller, filter: MemoryFilter, page: PageRequest) -> StoreResult<ListPage<Memory>> {
         const ACTION: &str = "list memories";
         caller.require_capability(Capability::ReadMemory, ACTION)?;
         let (before, before_id) = contract::moment(&page)?;
@@ -152,8 +152,8 @@ impl MemoryStore for Memories {
             .arg("p_before_id", before_id)
             .arg("p_limit", contract::limit(&page));
         let rows = self.contract.as_caller(caller, call).await?;
-        let Page { items, next_cursor } = cursor::page(rows, page.size(), rows::place_in_list);
-        Ok(Page {
+        let ListPage { items, next_cursor } = cursor::page(rows, page.size(), rows::place_in_list);
+        Ok(ListPage {
             items: rows::open(&self.keys, Some(caller), items).await,
             next_cursor,
         })

@@ -1,4 +1,4 @@
-//! Cursor pagination.
+//! Lists, a page at a time, by cursors.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl PageRequest {
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Page<T> {
+pub struct ListPage<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
     /// Where the next page starts; absent on the last page.
