@@ -26,7 +26,6 @@ pub mod router;
 mod routes;
 pub mod secret;
 #[cfg(feature = "supabase")]
-#[path = "../server/mod.rs"]
 pub mod server;
 pub mod state;
 #[cfg(feature = "testing")]

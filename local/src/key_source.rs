@@ -19,7 +19,9 @@ use std::{
 use duet_core::Env;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{files, key::FileKey, key_wrap};
+use duet_sqlite::{files, key::FileKey};
+
+use crate::key_wrap;
 
 /// The name under which the keyring keeps keys.
 const SERVICE: &str = "duet";

@@ -8,7 +8,7 @@ use duet_core::Env;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::key::FileKey;
+use duet_sqlite::key::FileKey;
 
 const MAGIC: &str = "duet-key-1";
 /// 64 MiB and 3 passes (RFC 9106, second recommendation): about 0.2 s at start.

@@ -14,10 +14,7 @@ use duet_core::{
     ports::{Embedder, Stores},
 };
 
-use crate::{
-    key::FileKey,
-    store::{LocalStore, OpenOptions},
-};
+use duet_sqlite::{LocalStore, OpenOptions, key::FileKey};
 
 /// Measures a data set (JSON lines) with this embedder, in a file at `path`, which must not exist.
 pub async fn measure(

@@ -207,10 +207,15 @@ async fn owners_alone_invite_revoke_and_remove() {
     unknown.problem(404, "not_found");
 
     // The last owner stays; with another one they may go.
-    assert!(ada.post("leave", json!({})).await.problem(409, "conflict").contains("owner"));
+    assert!(
+        ada.post("leave", json!({}))
+            .await
+            .problem(409, "last_owner")
+            .contains("owner")
+    );
     ada.send(Method::PATCH, &format!("members/{}", ada.user), json!({"role": "member"}))
         .await
-        .problem(409, "conflict");
+        .problem(409, "last_owner");
     let promoted = ada
         .send(Method::PATCH, &format!("members/{}", bob.user), json!({"role": "owner"}))
         .await

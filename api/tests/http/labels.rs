@@ -38,9 +38,9 @@ async fn a_person_clears_labels_of_what_they_see() {
     for path in [&of_reply, &of_memory] {
         for (wrong, code) in [
             (json!({}), "invalid"),
-            (json!({"clear": []}), "invalid"),
+            (json!({"clear": []}), "no_label"),
             (json!({"clear": ["taint"]}), "invalid"),
-            (json!({"clear": ["integrity"], "egress": "local_only"}), "no_label"),
+            (json!({"clear": ["integrity"], "egress": "local_only"}), "invalid"),
         ] {
             ada.post(path, wrong).await.problem(422, code);
         }
@@ -49,7 +49,7 @@ async fn a_person_clears_labels_of_what_they_see() {
     }
     ada.post(&of_memory, json!({"clear": ["others"]}))
         .await
-        .problem(422, "invalid");
+        .problem(422, "no_label_of_memory");
     let elsewhere = of_reply.replace(&conversation, &ada.conversation().await);
     ada.post(&elsewhere, json!({"clear": ["integrity"]}))
         .await

@@ -29,10 +29,7 @@ use duet_core::{
     run::Advice,
     tools::ToolRegistry,
 };
-use duet_local::{
-    key::FileKey,
-    store::{LocalStore, OpenOptions},
-};
+use duet_sqlite::{LocalStore, OpenOptions, key::FileKey};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -337,7 +334,7 @@ impl Server {
         let file = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
         file.pragma_update(None, "key", format!("x'{}'", hex::encode(FILE_KEY)))
             .unwrap();
-        file.execute_batch(duet_local::store::CIPHER_SETTINGS).unwrap();
+        file.execute_batch(duet_sqlite::CIPHER_SETTINGS).unwrap();
         file.execute_batch("PRAGMA busy_timeout = 60000").unwrap();
         file
     }

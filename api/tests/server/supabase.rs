@@ -174,13 +174,13 @@ async fn from_signing_up_to_a_conversation() {
     assert_eq!(signed_up["workspaces"], json!([]), "signing up lets nobody in");
     ana.post("/v1/workspaces", &json!({"name": "Mine", "companion_name": "Juno"}))
         .await
-        .problem(403, "denied");
+        .problem(403, "not_granted");
 
     // Only who is signed in, only with the token, and no password here.
     nobody.post("/v1/setup", &setup(&token)).await.problem(401, "not_signed_in");
     ana.post("/v1/setup", &setup("0000-0000-0000-0000-0000"))
         .await
-        .problem(403, "denied");
+        .problem(403, "wrong_setup_token");
     let mut with_password = setup(&token);
     with_password["password"] = json!(PASSWORD);
     ana.post("/v1/setup", &with_password).await.problem(422, "invalid");
@@ -189,7 +189,7 @@ async fn from_signing_up_to_a_conversation() {
     assert_eq!(made["user"]["id"], signed_up["user"]["id"]);
     assert_eq!(made["workspaces"][0]["role"], "owner");
     let workspace = made["workspaces"][0]["workspace"]["id"].as_str().unwrap();
-    ana.post("/v1/setup", &setup(&token)).await.problem(409, "conflict");
+    ana.post("/v1/setup", &setup(&token)).await.problem(409, "set_up");
     assert_eq!(nobody.get("/v1/config").await.ok(200)["setup_needed"], false);
 
     let run = ana.say(workspace, "My dog is called Rex.").await;
@@ -222,9 +222,9 @@ async fn a_sign_in_is_refreshed_and_ended() {
 
     let wrong = json!({"email": "ana@example.org", "password": "something else"});
     let unknown = json!({"email": "nobody@example.org", "password": PASSWORD});
-    let said = nobody.post("/v1/auth/sign-in", &wrong).await.problem(401, "not_signed_in");
+    let said = nobody.post("/v1/auth/sign-in", &wrong).await.problem(401, "wrong_sign_in");
     assert_eq!(
-        nobody.post("/v1/auth/sign-in", &unknown).await.problem(401, "not_signed_in"),
+        nobody.post("/v1/auth/sign-in", &unknown).await.problem(401, "wrong_sign_in"),
         said
     );
     let right = json!({"email": "ana@example.org", "password": PASSWORD});
@@ -303,7 +303,7 @@ async fn people_and_tokens_that_do_not_belong() {
         .problem(404, "not_found");
     bob.post("/v1/workspaces", &json!({"name": "Mine", "companion_name": "J"}))
         .await
-        .problem(403, "denied");
+        .problem(403, "not_granted");
 
     // A person of another project, with the same address and a good token there.
     let (_, eve) = other.project.sign_up("ana@example.org").await;

@@ -1254,7 +1254,7 @@ export interface components {
             seq: number;
         };
         /**
-         * @description What an agent may do at all (A4); tools need one or more of these.
+         * @description What an agent may do at all; tools need one or more of these.
          * @enum {string}
          */
         Capability: "read_memory" | "write_memory" | "run_tool" | "delegate" | "external_action";
@@ -1321,7 +1321,7 @@ export interface components {
             offline: boolean;
         };
         /**
-         * @description Which models may read it (M10).
+         * @description Which models may read it.
          * @enum {string}
          */
         Egress: "any" | "local_only";
@@ -1520,6 +1520,290 @@ export interface components {
              */
             sensitive: boolean;
         };
+        /** @description One page of a list. */
+        ListPage_AuditEntry: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description What was done. */
+                action: string;
+                /** @description The person. */
+                actor: components["schemas"]["UserId"];
+                agent_id?: components["schemas"]["AgentId"] | null;
+                /** @description When. */
+                at: components["schemas"]["Timestamp"];
+                /** @description SHA-256 over the previous row's hash and this row, in hex. */
+                chain_hash: string;
+                /** @description Facts about it. */
+                details: Record<string, never>;
+                /** @description Its id. */
+                id: components["schemas"]["AuditId"];
+                /** @description How it ended. */
+                outcome: components["schemas"]["AuditOutcome"];
+                /**
+                 * Format: int64
+                 * @description 1, 2, 3 … without gaps in the workspace.
+                 */
+                seq: number;
+                /** @description What it was done to. */
+                target: string;
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Conversation: {
+            /** @description The items, in the list's order. */
+            items: {
+                active_run?: components["schemas"]["RunId"] | null;
+                /** @description The agent that answers. */
+                agent_id: components["schemas"]["AgentId"];
+                /** @description Out of the way, not deleted. */
+                archived: boolean;
+                /** @description When it was made. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description Its id. */
+                id: components["schemas"]["ConversationId"];
+                /** @description Its title; made from the first message until renamed. */
+                title: string;
+                /** @description When it last got a message. */
+                updated_at: components["schemas"]["Timestamp"];
+                /** @description Whose it is. */
+                user_id: components["schemas"]["UserId"];
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Invitation: {
+            /** @description The items, in the list's order. */
+            items: {
+                accepted_at?: components["schemas"]["Timestamp"] | null;
+                accepted_by?: components["schemas"]["UserId"] | null;
+                /** @description When it was made. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description Which owner made it. */
+                created_by: components["schemas"]["UserId"];
+                /** @description The address that it is for, in lower case; nobody else can accept it. */
+                email: string;
+                /** @description From then on it is refused. */
+                expires_at: components["schemas"]["Timestamp"];
+                /** @description Its id. */
+                id: components["schemas"]["InvitationId"];
+                revoked_at?: components["schemas"]["Timestamp"] | null;
+                /** @description The role that the guest will have. */
+                role: components["schemas"]["Role"];
+                /** @description What has become of it, at the time of asking. */
+                status: components["schemas"]["InvitationStatus"];
+                /** @description The workspace that it lets into. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Member: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description The name they go by. */
+                display_name: string;
+                /** @description Their email address. */
+                email: string;
+                /** @description Since when. */
+                joined_at: components["schemas"]["Timestamp"];
+                /** @description Their role here. */
+                role: components["schemas"]["Role"];
+                /** @description The person. */
+                user_id: components["schemas"]["UserId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Memory: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description When it was stored. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description Its kind. */
+                domain: components["schemas"]["MemoryDomain"];
+                /** @description Which models may read it. */
+                egress: components["schemas"]["Egress"];
+                expires_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Its id. */
+                id: components["schemas"]["MemoryId"];
+                /** @description When it happened or was said. */
+                occurred_at: components["schemas"]["Timestamp"];
+                position?: components["schemas"]["Position"] | null;
+                /** @description What it came from. */
+                provenance: components["schemas"]["Provenance"];
+                redacted_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Whether it counts. */
+                review: components["schemas"]["ReviewState"];
+                /** @description Whether it is field-encrypted. */
+                sensitive: boolean;
+                /** @description Who said it, where that is known (episodic). */
+                speaker?: string | null;
+                superseded_by?: components["schemas"]["MemoryId"] | null;
+                /** @description Where its text came from. */
+                taint: components["schemas"]["Taint"];
+                /** @description What is remembered; empty once redacted. */
+                text: string;
+                /** @description Whose memory it is. */
+                user_id: components["schemas"]["UserId"];
+                /** @description Since when it holds. */
+                valid_from: components["schemas"]["Timestamp"];
+                valid_to?: components["schemas"]["Timestamp"] | null;
+                /** @description Who sees it. */
+                visibility: components["schemas"]["Visibility"];
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Message: {
+            /** @description The items, in the list's order. */
+            items: {
+                agent_id?: components["schemas"]["AgentId"] | null;
+                /** @description Its conversation. */
+                conversation_id: components["schemas"]["ConversationId"];
+                /** @description When it was stored. */
+                created_at: components["schemas"]["Timestamp"];
+                ended?: components["schemas"]["RunEnd"] | null;
+                /** @description Its id. */
+                id: components["schemas"]["MessageId"];
+                /** @description What bounds its text: for a reply, the join of all that was put before the model. */
+                labels?: components["schemas"]["Labels"];
+                /**
+                 * Format: int64
+                 * @description 1, 2, 3 … in the conversation.
+                 */
+                ordinal: number;
+                parent_id?: components["schemas"]["MessageId"] | null;
+                /** @description Who wrote it. */
+                role: components["schemas"]["MessageRole"];
+                run_id?: components["schemas"]["RunId"] | null;
+                /** @description Whether it is whole. */
+                status: components["schemas"]["MessageStatus"];
+                /** @description Markdown as it was written; empty once redacted. */
+                text: string;
+                trace?: components["schemas"]["MessageTrace"] | null;
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_MessageHit: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description The conversation. */
+                conversation_id: components["schemas"]["ConversationId"];
+                /** @description When it was written. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description What bounds its text. */
+                labels?: components["schemas"]["Labels"];
+                /** @description The message. */
+                message_id: components["schemas"]["MessageId"];
+                /** @description Who wrote it. */
+                role: components["schemas"]["MessageRole"];
+                /** @description The part that matches, plain text, at most 240 characters. */
+                snippet: string;
+                /** @description Its title. */
+                title: string;
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Notice: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description When they did. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description Its id. */
+                id: components["schemas"]["NoticeId"];
+                /** @description The memory that was redacted. */
+                memory_id: components["schemas"]["MemoryId"];
+                /** @description Who redacted it. */
+                redacted_by: components["schemas"]["UserId"];
+                /** @description The replies to this person that recalled it, newest first, at most [`Notice::MOST_REPLIES`] of them. */
+                replies: components["schemas"]["NoticedReply"][];
+                settled?: components["schemas"]["NoticeAction"] | null;
+                settled_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Run: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description The agent that answers. */
+                agent_id: components["schemas"]["AgentId"];
+                /**
+                 * Format: int32
+                 * @description How often a worker has claimed it.
+                 */
+                attempt: number;
+                /** @description The conversation it answers in. */
+                conversation_id: components["schemas"]["ConversationId"];
+                /** @description When it was made. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description Its id. */
+                id: components["schemas"]["RunId"];
+                /** @description The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse. */
+                labels?: components["schemas"]["Labels"];
+                /**
+                 * Format: int64
+                 * @description The `seq` of its newest event.
+                 */
+                last_seq: number;
+                /** @description The message that it answers. */
+                message_id: components["schemas"]["MessageId"];
+                /** @description Why it failed or was parked: one sentence for people. */
+                reason?: string | null;
+                /** @description The id that the reply has or will have. */
+                reply_id: components["schemas"]["MessageId"];
+                /** @description Where it stands. */
+                status: components["schemas"]["RunStatus"];
+                /** @description When it last moved. */
+                updated_at: components["schemas"]["Timestamp"];
+                /** @description Who started it. */
+                user_id: components["schemas"]["UserId"];
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_SoulVersion: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description Who wrote it. */
+                author: components["schemas"]["UserId"];
+                /** @description When. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description The text. */
+                soul: components["schemas"]["Soul"];
+                /**
+                 * Format: int32
+                 * @description 1, 2, 3 …
+                 */
+                version: number;
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
         /** @description A person in a workspace. */
         Member: {
             /** @description The name they go by. */
@@ -1564,7 +1848,7 @@ export interface components {
             redacted_at?: components["schemas"]["Timestamp"] | null;
             /** @description Whether it counts. */
             review: components["schemas"]["ReviewState"];
-            /** @description Whether it is field-encrypted (M9). */
+            /** @description Whether it is field-encrypted. */
             sensitive: boolean;
             /** @description Who said it, where that is known (episodic). */
             speaker?: string | null;
@@ -1575,7 +1859,7 @@ export interface components {
             text: string;
             /** @description Whose memory it is. */
             user_id: components["schemas"]["UserId"];
-            /** @description Since when it holds (M6). */
+            /** @description Since when it holds. */
             valid_from: components["schemas"]["Timestamp"];
             valid_to?: components["schemas"]["Timestamp"] | null;
             /** @description Who sees it. */
@@ -1584,11 +1868,11 @@ export interface components {
             workspace_id: components["schemas"]["WorkspaceId"];
         };
         /**
-         * @description What kind of memory it is (M1). The soul has a port of its own.
+         * @description What kind of memory it is. The soul has a port of its own.
          * @enum {string}
          */
         MemoryDomain: "episodic" | "semantic" | "working";
-        /** @description A person's edit of a memory's attributes. A new text is a new memory that supersedes this one (M6). */
+        /** @description A person's edit of a memory's attributes. A new text is a new memory that supersedes this one. */
         MemoryEdit: {
             egress?: components["schemas"]["Egress"] | null;
             review?: components["schemas"]["ReviewState"] | null;
@@ -1683,7 +1967,7 @@ export interface components {
          */
         MessageId: string;
         /**
-         * @description Who wrote a message. Tool results are never messages (S6).
+         * @description Who wrote a message. Tool results are never messages.
          * @enum {string}
          */
         MessageRole: "user" | "assistant";
@@ -1692,7 +1976,7 @@ export interface components {
          * @enum {string}
          */
         MessageStatus: "complete" | "stopped" | "interrupted" | "limited" | "redacted";
-        /** @description How an assistant message came about (C5). No text of memories or tool results, only references and counts. */
+        /** @description How an assistant message came about. No text of memories or tool results, only references and counts. */
         MessageTrace: {
             /**
              * Format: int64
@@ -1787,290 +2071,6 @@ export interface components {
             /** @description The conversation's title. */
             title: string;
         };
-        /** @description One page of a list. */
-        Page_AuditEntry: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description What was done. */
-                action: string;
-                /** @description The person. */
-                actor: components["schemas"]["UserId"];
-                agent_id?: components["schemas"]["AgentId"] | null;
-                /** @description When. */
-                at: components["schemas"]["Timestamp"];
-                /** @description SHA-256 over the previous row's hash and this row, in hex. */
-                chain_hash: string;
-                /** @description Facts about it. */
-                details: Record<string, never>;
-                /** @description Its id. */
-                id: components["schemas"]["AuditId"];
-                /** @description How it ended. */
-                outcome: components["schemas"]["AuditOutcome"];
-                /**
-                 * Format: int64
-                 * @description 1, 2, 3 … without gaps in the workspace.
-                 */
-                seq: number;
-                /** @description What it was done to. */
-                target: string;
-                /** @description Its workspace. */
-                workspace_id: components["schemas"]["WorkspaceId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Conversation: {
-            /** @description The items, in the list's order. */
-            items: {
-                active_run?: components["schemas"]["RunId"] | null;
-                /** @description The agent that answers. */
-                agent_id: components["schemas"]["AgentId"];
-                /** @description Out of the way, not deleted. */
-                archived: boolean;
-                /** @description When it was made. */
-                created_at: components["schemas"]["Timestamp"];
-                /** @description Its id. */
-                id: components["schemas"]["ConversationId"];
-                /** @description Its title; made from the first message until renamed. */
-                title: string;
-                /** @description When it last got a message. */
-                updated_at: components["schemas"]["Timestamp"];
-                /** @description Whose it is. */
-                user_id: components["schemas"]["UserId"];
-                /** @description Its workspace. */
-                workspace_id: components["schemas"]["WorkspaceId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Invitation: {
-            /** @description The items, in the list's order. */
-            items: {
-                accepted_at?: components["schemas"]["Timestamp"] | null;
-                accepted_by?: components["schemas"]["UserId"] | null;
-                /** @description When it was made. */
-                created_at: components["schemas"]["Timestamp"];
-                /** @description Which owner made it. */
-                created_by: components["schemas"]["UserId"];
-                /** @description The address that it is for, in lower case; nobody else can accept it. */
-                email: string;
-                /** @description From then on it is refused. */
-                expires_at: components["schemas"]["Timestamp"];
-                /** @description Its id. */
-                id: components["schemas"]["InvitationId"];
-                revoked_at?: components["schemas"]["Timestamp"] | null;
-                /** @description The role that the guest will have. */
-                role: components["schemas"]["Role"];
-                /** @description What has become of it, at the time of asking. */
-                status: components["schemas"]["InvitationStatus"];
-                /** @description The workspace that it lets into. */
-                workspace_id: components["schemas"]["WorkspaceId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Member: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description The name they go by. */
-                display_name: string;
-                /** @description Their email address. */
-                email: string;
-                /** @description Since when. */
-                joined_at: components["schemas"]["Timestamp"];
-                /** @description Their role here. */
-                role: components["schemas"]["Role"];
-                /** @description The person. */
-                user_id: components["schemas"]["UserId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Memory: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description When it was stored. */
-                created_at: components["schemas"]["Timestamp"];
-                /** @description Its kind. */
-                domain: components["schemas"]["MemoryDomain"];
-                /** @description Which models may read it. */
-                egress: components["schemas"]["Egress"];
-                expires_at?: components["schemas"]["Timestamp"] | null;
-                /** @description Its id. */
-                id: components["schemas"]["MemoryId"];
-                /** @description When it happened or was said. */
-                occurred_at: components["schemas"]["Timestamp"];
-                position?: components["schemas"]["Position"] | null;
-                /** @description What it came from. */
-                provenance: components["schemas"]["Provenance"];
-                redacted_at?: components["schemas"]["Timestamp"] | null;
-                /** @description Whether it counts. */
-                review: components["schemas"]["ReviewState"];
-                /** @description Whether it is field-encrypted (M9). */
-                sensitive: boolean;
-                /** @description Who said it, where that is known (episodic). */
-                speaker?: string | null;
-                superseded_by?: components["schemas"]["MemoryId"] | null;
-                /** @description Where its text came from. */
-                taint: components["schemas"]["Taint"];
-                /** @description What is remembered; empty once redacted. */
-                text: string;
-                /** @description Whose memory it is. */
-                user_id: components["schemas"]["UserId"];
-                /** @description Since when it holds (M6). */
-                valid_from: components["schemas"]["Timestamp"];
-                valid_to?: components["schemas"]["Timestamp"] | null;
-                /** @description Who sees it. */
-                visibility: components["schemas"]["Visibility"];
-                /** @description Its workspace. */
-                workspace_id: components["schemas"]["WorkspaceId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Message: {
-            /** @description The items, in the list's order. */
-            items: {
-                agent_id?: components["schemas"]["AgentId"] | null;
-                /** @description Its conversation. */
-                conversation_id: components["schemas"]["ConversationId"];
-                /** @description When it was stored. */
-                created_at: components["schemas"]["Timestamp"];
-                ended?: components["schemas"]["RunEnd"] | null;
-                /** @description Its id. */
-                id: components["schemas"]["MessageId"];
-                /** @description What bounds its text: for a reply, the join of all that was put before the model. */
-                labels?: components["schemas"]["Labels"];
-                /**
-                 * Format: int64
-                 * @description 1, 2, 3 … in the conversation.
-                 */
-                ordinal: number;
-                parent_id?: components["schemas"]["MessageId"] | null;
-                /** @description Who wrote it. */
-                role: components["schemas"]["MessageRole"];
-                run_id?: components["schemas"]["RunId"] | null;
-                /** @description Whether it is whole. */
-                status: components["schemas"]["MessageStatus"];
-                /** @description Markdown as it was written; empty once redacted. */
-                text: string;
-                trace?: components["schemas"]["MessageTrace"] | null;
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_MessageHit: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description The conversation. */
-                conversation_id: components["schemas"]["ConversationId"];
-                /** @description When it was written. */
-                created_at: components["schemas"]["Timestamp"];
-                /** @description What bounds its text. */
-                labels?: components["schemas"]["Labels"];
-                /** @description The message. */
-                message_id: components["schemas"]["MessageId"];
-                /** @description Who wrote it. */
-                role: components["schemas"]["MessageRole"];
-                /** @description The part that matches, plain text, at most 240 characters. */
-                snippet: string;
-                /** @description Its title. */
-                title: string;
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Notice: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description When they did. */
-                created_at: components["schemas"]["Timestamp"];
-                /** @description Its id. */
-                id: components["schemas"]["NoticeId"];
-                /** @description The memory that was redacted. */
-                memory_id: components["schemas"]["MemoryId"];
-                /** @description Who redacted it. */
-                redacted_by: components["schemas"]["UserId"];
-                /** @description The replies to this person that recalled it, newest first, at most [`Notice::MOST_REPLIES`] of them. */
-                replies: components["schemas"]["NoticedReply"][];
-                settled?: components["schemas"]["NoticeAction"] | null;
-                settled_at?: components["schemas"]["Timestamp"] | null;
-                /** @description Its workspace. */
-                workspace_id: components["schemas"]["WorkspaceId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Run: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description The agent that answers. */
-                agent_id: components["schemas"]["AgentId"];
-                /**
-                 * Format: int32
-                 * @description How often a worker has claimed it.
-                 */
-                attempt: number;
-                /** @description The conversation it answers in. */
-                conversation_id: components["schemas"]["ConversationId"];
-                /** @description When it was made. */
-                created_at: components["schemas"]["Timestamp"];
-                /** @description Its id. */
-                id: components["schemas"]["RunId"];
-                /** @description The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse. */
-                labels?: components["schemas"]["Labels"];
-                /**
-                 * Format: int64
-                 * @description The `seq` of its newest event.
-                 */
-                last_seq: number;
-                /** @description The message that it answers. */
-                message_id: components["schemas"]["MessageId"];
-                /** @description Why it failed or was parked: one sentence for people. */
-                reason?: string | null;
-                /** @description The id that the reply has or will have. */
-                reply_id: components["schemas"]["MessageId"];
-                /** @description Where it stands. */
-                status: components["schemas"]["RunStatus"];
-                /** @description When it last moved. */
-                updated_at: components["schemas"]["Timestamp"];
-                /** @description Who started it. */
-                user_id: components["schemas"]["UserId"];
-                /** @description Its workspace. */
-                workspace_id: components["schemas"]["WorkspaceId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_SoulVersion: {
-            /** @description The items, in the list's order. */
-            items: {
-                /** @description Who wrote it. */
-                author: components["schemas"]["UserId"];
-                /** @description When. */
-                created_at: components["schemas"]["Timestamp"];
-                /** @description The text. */
-                soul: components["schemas"]["Soul"];
-                /**
-                 * Format: int32
-                 * @description 1, 2, 3 …
-                 */
-                version: number;
-                /** @description Its workspace. */
-                workspace_id: components["schemas"]["WorkspaceId"];
-            }[];
-            /** @description Where the next page starts; absent on the last page. */
-            next_cursor?: string | null;
-        };
         /** @description Where an episodic memory stands among others: recall scores it together with its neighbours and its conversation. */
         Position: {
             /** @description The conversation (or imported thread). */
@@ -2109,7 +2109,7 @@ export interface components {
          * @enum {string}
          */
         ProblemCode: "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "bad_access_token" | "clash" | "conflict" | "cursor" | "denied" | "email" | "email_differs" | "email_unconfirmed" | "exists" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_vector" | "not_an_end" | "not_folded" | "not_found" | "not_granted" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "role" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
-        /** @description What a memory came from (M5). */
+        /** @description What a memory came from. */
         Provenance: {
             agent_id?: components["schemas"]["AgentId"] | null;
             conversation_id?: components["schemas"]["ConversationId"] | null;
@@ -2193,12 +2193,12 @@ export interface components {
          */
         RetryMode: "restart" | "continue";
         /**
-         * @description Whether it counts as known (M7).
+         * @description Whether it counts as known.
          * @enum {string}
          */
         ReviewState: "accepted" | "proposed" | "rejected";
         /**
-         * @description What a member may do (W2).
+         * @description What a member may do.
          * @enum {string}
          */
         Role: "owner" | "member";
@@ -2380,7 +2380,7 @@ export interface components {
             id?: number | null;
         };
         /**
-         * @description Where its text came from, for the purpose of trust (M7, P4).
+         * @description Where its text came from, for the purpose of trust.
          * @enum {string}
          */
         Taint: "trusted" | "untrusted";
@@ -4837,7 +4837,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_AuditEntry"];
+                    "application/json": components["schemas"]["ListPage_AuditEntry"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -5034,7 +5034,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Conversation"];
+                    "application/json": components["schemas"]["ListPage_Conversation"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -5369,7 +5369,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_MessageHit"];
+                    "application/json": components["schemas"]["ListPage_MessageHit"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -5937,7 +5937,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Message"];
+                    "application/json": components["schemas"]["ListPage_Message"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -6457,7 +6457,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Run"];
+                    "application/json": components["schemas"]["ListPage_Run"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -6663,7 +6663,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Invitation"];
+                    "application/json": components["schemas"]["ListPage_Invitation"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -7523,7 +7523,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Member"];
+                    "application/json": components["schemas"]["ListPage_Member"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -7897,7 +7897,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Memory"];
+                    "application/json": components["schemas"]["ListPage_Memory"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -9032,7 +9032,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Notice"];
+                    "application/json": components["schemas"]["ListPage_Notice"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */
@@ -9833,7 +9833,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_SoulVersion"];
+                    "application/json": components["schemas"]["ListPage_SoulVersion"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`). */

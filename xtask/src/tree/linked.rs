@@ -13,7 +13,7 @@ const PROGRAMS: [(&str, &str, &[&str]); 3] = [
     (
         "duet-api",
         "supabase",
-        &["rusqlite", "libsqlite3-sys", "sqlite-vec", "duet-local"],
+        &["rusqlite", "libsqlite3-sys", "sqlite-vec", "duet-sqlite"],
     ),
     (
         "duet-functions",
@@ -22,7 +22,7 @@ const PROGRAMS: [(&str, &str, &[&str]); 3] = [
             "rusqlite",
             "libsqlite3-sys",
             "sqlite-vec",
-            "duet-local",
+            "duet-sqlite",
             "aws-lc-sys",
             "openssl-sys",
         ],

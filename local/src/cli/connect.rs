@@ -1,0 +1,310 @@
+//! How a command reaches the data: through the server that holds the file, or by opening the file itself.
+
+use std::{path::PathBuf, time::Duration};
+
+use duet_api::config::{Config, Sources};
+use duet_core::{
+    domain::{Conversation, ListPage, Membership},
+    ids::IdPrefix,
+    run::Advice,
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Global,
+    client::Client,
+    exit::{Failure, Outcome},
+    ids,
+    inside::{self, Inside},
+    output::Output,
+    paths,
+};
+use duet_sqlite::{LocalStore, files};
+
+use crate::runtime;
+
+/// How long a command waits for another one to be done with the file.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often, and how many times, a run that was left behind is looked at.
+const SETTLE_STEP: Duration = Duration::from_millis(50);
+const SETTLE_STEPS: u32 = 200;
+
+/// What to do while nobody owns the installation.
+pub const NO_OWNER: &str =
+    "Duet has no owner yet. Finish the set-up in the browser (`duet serve` prints the link), or use `duet init`.";
+
+/// The settings of this invocation.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// All of them.
+    pub config: Config,
+    /// The data file.
+    pub data: PathBuf,
+    /// The folder for what lies beside the configuration.
+    pub config_folder: Option<PathBuf>,
+}
+
+/// A way to the data, for one command.
+pub struct Connection {
+    /// The API, as the owner.
+    pub client: Client,
+    workspace: String,
+    inside: Option<Inside>,
+}
+
+/// Reads the settings: file, environment, flags.
+pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> {
+    // A file that is named has to be there; the default one need not.
+    let file = global
+        .config
+        .clone()
+        .or_else(|| paths::default_config().filter(|path| path.exists()));
+    let mut sources = Sources::from_process(file);
+    sources.flags = flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    if let Some(data) = &global.data {
+        let text = data
+            .to_str()
+            .ok_or_else(|| Failure::usage("The name of the data file is not valid UTF-8. Choose another one."))?;
+        sources.flags.push(("data.path".into(), text.to_owned()));
+    }
+    let config = sources.load().map_err(|error| Failure::usage(error.to_string()))?;
+    let data = config.data.path.clone().or_else(paths::default_data).ok_or_else(|| {
+        Failure::usage("There is no home folder to keep the data file in. Name a file with --data, or set HOME.")
+    })?;
+    // What cannot be resolved is refused when the file is opened, with its reason.
+    let data = files::resolve(&data).unwrap_or(data);
+    let config_folder = paths::config_folder(global.config.as_deref()).or_else(|| data.parent().map(Into::into));
+    Ok(Settings {
+        config,
+        data,
+        config_folder,
+    })
+}
+
+/// What a command does with the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It only reads: a file that cannot be written will do.
+    Read,
+    /// It may write.
+    Write,
+}
+
+/// Reaches the data, and the workspace to work in.
+pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outcome<Connection> {
+    let mut settings = settings(global, &[])?;
+    if !settings.data.exists() {
+        LocalStore::check_place(&settings.data).map_err(inside::OpenFailure::from)?;
+        return Err(Failure::not_found(format!(
+            "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`.",
+            settings.data.display()
+        )));
+    }
+    let (client, inside) = match server_or_file(&settings, output, purpose).await? {
+        Reached::Server(runtime) => {
+            let runtime = signed_in(&settings, runtime).await?;
+            (Client::server(inside::http()?, &runtime.url, runtime.session), None)
+        }
+        Reached::File(opened) => {
+            // Links that are handed out lead to where the server will be.
+            let server = &mut settings.config.server;
+            server.public_url.get_or_insert_with(|| format!("http://{}", server.bind));
+            let inside = Inside::start(&settings, opened, Advice::Told).await?;
+            if !inside.has_owner() {
+                inside.close().await;
+                return Err(Failure::refused(NO_OWNER));
+            }
+            (inside.client(), Some(inside))
+        }
+    };
+    let mut connection = Connection {
+        client,
+        workspace: String::new(),
+        inside,
+    };
+    match Connection::workspace_of(&connection.client, global).await {
+        Ok(workspace) => {
+            connection.workspace = workspace;
+            Ok(connection)
+        }
+        Err(failure) => {
+            connection.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// The server with its sign-in for commands; right after the set-up the server needs a moment to make one.
+async fn signed_in(settings: &Settings, found: runtime::Runtime) -> Outcome<runtime::Runtime> {
+    let mut found = Some(found);
+    for _ in 0..20 {
+        match found {
+            Some(runtime) if runtime.session.is_some() => return Ok(runtime),
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        found = runtime::find(&settings.data);
+    }
+    Err(Failure::refused(NO_OWNER))
+}
+
+/// What was found at the data file.
+pub enum Reached {
+    /// A server holds it.
+    Server(runtime::Runtime),
+    /// It is ours.
+    File(inside::Opened),
+}
+
+/// The server that holds the data file, or the file itself; waits a while for another command to be done with it.
+pub async fn server_or_file(settings: &Settings, output: Output, purpose: Purpose) -> Outcome<Reached> {
+    let step = Duration::from_millis(50);
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(runtime) = runtime::find(&settings.data) {
+            return Ok(Reached::Server(runtime));
+        }
+        let opened = match inside::open(settings) {
+            Err(inside::OpenFailure::ReadOnly(_)) if purpose == Purpose::Read => inside::open_to_read(settings),
+            opened => opened,
+        };
+        match opened {
+            Ok(opened) => return Ok(Reached::File(opened)),
+            Err(inside::OpenFailure::InUse(_)) if waited < PATIENCE => {
+                if waited == step * 20 {
+                    output.say("Waiting for another command to be done with the data file …");
+                }
+                tokio::time::sleep(step).await;
+                waited += step;
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+}
+
+impl Connection {
+    /// The workspace named, or the person's first.
+    async fn workspace_of(client: &Client, global: &Global) -> Outcome<String> {
+        let memberships: Vec<Membership> = client.list("/v1/workspaces").await?;
+        let found = match &global.workspace {
+            None => memberships.first(),
+            Some(name) => match memberships.iter().find(|one| one.workspace.name == *name) {
+                Some(named) => Some(named),
+                None => {
+                    let ids = memberships.iter().map(|one| one.workspace.id.to_string());
+                    let begun = ids::begun(ids, name);
+                    match begun[..] {
+                        [] => None,
+                        _ => {
+                            let id = ids::only(begun, "workspaces", name)?;
+                            memberships.iter().find(|one| one.workspace.id.to_string() == id)
+                        }
+                    }
+                }
+            },
+        };
+        match (found, &global.workspace) {
+            (Some(membership), _) => Ok(membership.workspace.id.to_string()),
+            (None, Some(name)) => Err(Failure::not_found(format!(
+                "There is no workspace `{name}`. Yours are: {}.",
+                memberships
+                    .iter()
+                    .map(|one| one.workspace.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))),
+            (None, None) => Err(Failure::not_found("You are in no workspace. Make one in the web app.")),
+        }
+    }
+
+    /// The workspace's id.
+    pub fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
+    /// A path within the workspace.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/v1/workspaces/{}{rest}", self.workspace)
+    }
+
+    /// Up to `limit` items of a list, page by page. `query` begins with `&` or is empty.
+    pub async fn pages<T: DeserializeOwned>(&self, path: &str, query: &str, limit: usize) -> Outcome<Vec<T>> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        while items.len() < limit {
+            let size = (limit - items.len()).min(200);
+            let from = cursor
+                .map(|cursor| format!("&cursor={}", super::client::encode(&cursor)))
+                .unwrap_or_default();
+            let page: ListPage<T> = self
+                .client
+                .get(&self.path(&format!("{path}?limit={size}{query}{from}")))
+                .await?;
+            items.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// The whole id of one of the `things` (`conversations`, `memories`), given whole or by a beginning that only one has.
+    pub async fn whole_id(&self, things: &str, given: &str) -> Outcome<String> {
+        if let Some(whole) = ids::whole(given) {
+            return Ok(whole);
+        }
+        if given.parse::<IdPrefix>().is_err() {
+            return ids::only(Vec::new(), things, given);
+        }
+        let path = self.path(&format!("/{things}/ids?prefix={}", super::client::encode(given)));
+        ids::only(self.client.list(&path).await?, things, given)
+    }
+
+    /// The id of the conversation named: an id or its beginning, or `last`.
+    pub async fn conversation(&self, name: &str) -> Outcome<String> {
+        if name != "last" {
+            let id = self.whole_id("conversations", name).await?;
+            let path = self.path(&format!("/conversations/{id}"));
+            return Ok(self.client.get::<Conversation>(&path).await?.id.to_string());
+        }
+        let latest: Vec<Conversation> = self.pages("/conversations", "", 1).await?;
+        let latest = latest
+            .first()
+            .ok_or_else(|| Failure::not_found("There is no conversation yet. Begin one with `duet ask TEXT`."))?;
+        Ok(latest.id.to_string())
+    }
+
+    /// Has runs driven by this process when no server does it.
+    pub fn drive(&mut self) {
+        if let Some(inside) = &mut self.inside {
+            inside.drive();
+        }
+    }
+
+    /// Waits for a run that an earlier process left unfinished in this conversation: whoever drives runs brings it to its end
+    /// at once. Through a server it may also be a reply that is being written; that one is not waited for.
+    pub async fn settle(&self, conversation: &str) -> Outcome {
+        let path = self.path(&format!("/conversations/{conversation}"));
+        let steps = if self.inside.is_some() {
+            SETTLE_STEPS
+        } else {
+            SETTLE_STEPS / 8
+        };
+        for _ in 0..steps {
+            let found: Conversation = self.client.get(&path).await?;
+            if found.active_run.is_none() {
+                return Ok(());
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the data file, if this command had opened it.
+    pub async fn close(self) {
+        if let Some(inside) = self.inside {
+            inside.close().await;
+        }
+    }
+}
