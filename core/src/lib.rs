@@ -1,7 +1,7 @@
 //! Duet's heart: domain types, ports, the run machine, tools, policy and crypto.
 //!
 //! Nothing here does I/O. Time and randomness come in through [`clock::Env`], data through the traits in
-//! [`ports`]; adapters (`duet-local`, later `duet-supabase`) and providers (`duet-api`) implement them.
+//! [`ports`]; adapters (`duet-sqlite`, `duet-supabase`) and providers (`duet-api`) implement them.
 
 pub mod caller;
 pub mod clock;
