@@ -4,7 +4,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 /** The server that `npm run dev` passes API calls on to. Never part of the build. */
-const api = process.env.DUET_URL ?? "http://127.0.0.1:8370";
+const api = process.env.DUET_URL ?? "http://127.0.0.1:7717";
 
 export default defineConfig({
   resolve: { alias: { "~": new URL("./src", import.meta.url).pathname } },

@@ -14,7 +14,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use duet_api::{command::exit::Failure, state::Dispatch};
 use tokio::sync::OnceCell;
 
-use crate::worker::Task;
+use crate::task::Task;
 
 /// Names the function `worker`, by name or ARN.
 const WORKER: &str = "DUET_WORKER_FUNCTION";

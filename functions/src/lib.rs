@@ -9,6 +9,7 @@
 mod app;
 mod invoke;
 mod platform;
+mod task;
 mod worker;
 
 use std::process::ExitCode;

@@ -96,7 +96,7 @@ impl Authenticated {
             (None, None) => return Err(Problem::not_signed_in()),
             (None, Some(secret)) => {
                 if !parts.method.is_safe() {
-                    origin::check_cookie_write(parts, state)?;
+                    origin::check_cookie_write(parts, state.origins())?;
                 }
                 Self::by_session(state, secret::hash(secret)).await?
             }

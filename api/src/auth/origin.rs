@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, Uri, header, request::Parts};
 
 use crate::{
+    config::{ServerConfig, is_secure, parse_origin},
     error::{ApiResult, Code, Problem},
-    state::AppState,
 };
 
 /// The header that a write by cookie carries: a page of another origin cannot send it without asking first.
@@ -24,29 +24,6 @@ pub struct Origins {
     loopback: bool,
     /// Whether browsers reach it over TLS.
     secure: bool,
-}
-
-/// `scheme://host[:port]` of a URL as browsers write an origin.
-pub fn parse_origin(url: &str) -> Result<String, String> {
-    let explain = || format!("is `{url}`; allowed is `http://host[:port]` or `https://host[:port]`, without a path");
-    let parsed = reqwest::Url::parse(url).map_err(|_| explain())?;
-    let plain = matches!(parsed.scheme(), "http" | "https")
-        && matches!(parsed.path(), "" | "/")
-        && parsed.query().is_none()
-        && parsed.fragment().is_none()
-        && parsed.username().is_empty()
-        && parsed.password().is_none();
-    match plain {
-        true => Ok(parsed.origin().ascii_serialization()),
-        false => Err(explain()),
-    }
-}
-
-/// Whether browsers reach a server of this public URL over TLS.
-pub fn is_secure(public_url: Option<&str>) -> bool {
-    public_url
-        .and_then(|url| parse_origin(url).ok())
-        .is_some_and(|origin| origin.starts_with("https://"))
 }
 
 fn host_of(origin: &str) -> Option<String> {
@@ -83,7 +60,7 @@ fn address(host: &str) -> Option<IpAddr> {
 
 impl Origins {
     /// From the settings.
-    pub fn new(config: &crate::config::ServerConfig) -> Self {
+    pub fn new(config: &ServerConfig) -> Self {
         let known = config.public_url.iter().chain(&config.allowed_origins);
         let mut origins: Vec<String> = known.filter_map(|url| parse_origin(url).ok()).collect();
         let hosts = origins.iter().filter_map(|origin| host_of(origin)).collect();
@@ -146,12 +123,12 @@ pub fn authority<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
 
 /// Refuses a write by cookie that did not come from this server's own page: the page's header, and `Origin` or, without
 /// one, `Sec-Fetch-Site`.
-pub fn check_cookie_write(parts: &Parts, state: &AppState) -> ApiResult<()> {
+pub fn check_cookie_write(parts: &Parts, origins: &Origins) -> ApiResult<()> {
     let denied = |detail: &'static str| Err(Problem::new(Code::Denied, detail));
     if parts.headers.get(CSRF_HEADER).is_none_or(|value| value != "1") {
         return denied("A write with the session cookie needs the header `X-Duet-CSRF: 1`.");
     }
-    match origin(parts, state)? {
+    match origin(parts, origins)? {
         true => Ok(()),
         false => match parts.headers.get("sec-fetch-site") {
             Some(site) if site == "same-origin" => Ok(()),
@@ -164,8 +141,8 @@ pub fn check_cookie_write(parts: &Parts, state: &AppState) -> ApiResult<()> {
 }
 
 /// Refuses what a page of another origin sends to sign-in and set-up. Programs send no `Origin`.
-pub fn check_page(parts: &Parts, state: &AppState) -> ApiResult<()> {
-    origin(parts, state)?;
+pub fn check_page(parts: &Parts, origins: &Origins) -> ApiResult<()> {
+    origin(parts, origins)?;
     match parts.headers.get("sec-fetch-site") {
         Some(site) if site != "same-origin" && site != "none" => {
             Err(Problem::new(Code::Denied, "This request comes from a page of another site."))
@@ -175,15 +152,15 @@ pub fn check_page(parts: &Parts, state: &AppState) -> ApiResult<()> {
 }
 
 /// Whether there is an `Origin`; a foreign one is refused.
-fn origin(parts: &Parts, state: &AppState) -> ApiResult<bool> {
-    let mut origins = parts.headers.get_all(header::ORIGIN).iter();
-    let Some(first) = origins.next() else {
+fn origin(parts: &Parts, origins: &Origins) -> ApiResult<bool> {
+    let mut named = parts.headers.get_all(header::ORIGIN).iter();
+    let Some(first) = named.next() else {
         return Ok(false);
     };
     let known = first
         .to_str()
-        .is_ok_and(|origin| state.origins().accepts_origin(origin, authority(&parts.headers, &parts.uri)));
-    if known && origins.next().is_none() {
+        .is_ok_and(|origin| origins.accepts_origin(origin, authority(&parts.headers, &parts.uri)));
+    if known && named.next().is_none() {
         return Ok(true);
     }
     Err(Problem::new(
@@ -195,7 +172,6 @@ fn origin(parts: &Parts, state: &AppState) -> ApiResult<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ServerConfig;
 
     fn origins(bind: &str, public_url: Option<&str>) -> Origins {
         Origins::new(&ServerConfig {

@@ -2,6 +2,7 @@
 
 mod database;
 mod load;
+mod origin;
 mod reference;
 mod supabase;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     database::{Backend, DatabaseConfig},
     load::{ALIASES, ConfigError, Sources},
+    origin::{is_secure, parse_origin},
     reference::Setting,
     supabase::SupabaseConfig,
 };
@@ -328,12 +330,11 @@ impl Config {
             Err(format!("`{key}` is {value}; allowed is {} to {}", range.start(), range.end()))
         }
         if let Some(url) = &self.server.public_url {
-            crate::auth::origin::parse_origin(url).map_err(|reason| format!("`server.public_url` {reason}"))?;
+            parse_origin(url).map_err(|reason| format!("`server.public_url` {reason}"))?;
         }
         for origin in &self.server.allowed_origins {
-            let known =
-                crate::auth::origin::parse_origin(origin).map_err(|reason| format!("`server.allowed_origins` {reason}"))?;
-            if known.starts_with("http://") && crate::auth::origin::is_secure(self.server.public_url.as_deref()) {
+            let known = parse_origin(origin).map_err(|reason| format!("`server.allowed_origins` {reason}"))?;
+            if known.starts_with("http://") && is_secure(self.server.public_url.as_deref()) {
                 return Err(format!(
                     "`server.allowed_origins` has `{known}`; under a `server.public_url` with https only origins with https may write"
                 ));

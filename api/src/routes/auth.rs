@@ -201,7 +201,7 @@ pub struct SignInRequest {
 )]
 async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
     let (parts, body) = request.into_parts();
-    origin::check_page(&parts, &state)?;
+    origin::check_page(&parts, state.origins())?;
     let address = client_address(&parts, &state.config().server);
     let headers = parts.headers.clone();
     let Json(request) = Json::<SignInRequest>::from_request(Request::from_parts(parts, body), &state).await?;

@@ -150,7 +150,7 @@ async fn revoke_invitation(
 /// A request of somebody who need not be signed in, counted against its address.
 async fn counted<T: DeserializeOwned + Send>(state: &AppState, request: Request) -> ApiResult<(Parts, T)> {
     let (parts, body) = request.into_parts();
-    origin::check_page(&parts, state)?;
+    origin::check_page(&parts, state.origins())?;
     state.limits().invitation(client_address(&parts, &state.config().server))?;
     let again = Request::from_parts(parts.clone(), body);
     let Json(body) = Json::<T>::from_request(again, state).await?;

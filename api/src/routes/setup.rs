@@ -61,7 +61,7 @@ pub struct SetupToken {
 )]
 async fn check_token(State(state): State<AppState>, request: Request) -> ApiResult<StatusCode> {
     let (parts, body) = request.into_parts();
-    origin::check_page(&parts, &state)?;
+    origin::check_page(&parts, state.origins())?;
     let address = client_address(&parts, &state.config().server);
     let Json(SetupToken { token }) = Json::from_request(Request::from_parts(parts, body), &state).await?;
     let accounts = &state.stores().accounts;
@@ -95,7 +95,7 @@ pub(super) fn check_name(field: &'static str, name: &str, most: usize) -> ApiRes
 )]
 async fn set_up(State(state): State<AppState>, request: Request) -> ApiResult<Response> {
     let (parts, body) = request.into_parts();
-    origin::check_page(&parts, &state)?;
+    origin::check_page(&parts, state.origins())?;
     let address = client_address(&parts, &state.config().server);
     let signed_in = match state.issuer() {
         Some(_) => Some(Authenticated::from_parts(&parts, &state).await?),

@@ -7,10 +7,11 @@ use duet_core::ids::WorkspaceId;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Global, connect,
+    Global,
     exit::{Failure, Outcome},
     inside,
     output::Output,
+    settings,
 };
 use duet_sqlite::files;
 
@@ -42,7 +43,7 @@ pub async fn run(global: &Global, output: Output, command: BenchCommand) -> Outc
     let BenchCommand::Memory(MemoryArgs { dataset }) = command;
     let jsonl = std::fs::read_to_string(&dataset)
         .map_err(|error| Failure::usage(format!("The data set {} cannot be read: {error}.", dataset.display())))?;
-    let settings = connect::settings(global, &[])?;
+    let settings = settings::read(global, &[])?;
     let embedder = inside::embedder(&settings, &inside::http()?)?;
     let env = duet_api::machine::system();
     let folder = std::env::temp_dir().join(format!("duet-bench-{}", env.id::<WorkspaceId>()));

@@ -3,10 +3,10 @@
 use clap::Subcommand;
 
 use super::{
-    Global, connect,
+    Global,
     exit::{Failure, Outcome},
     output::Output,
-    paths,
+    paths, settings,
 };
 
 /// `duet config …`.
@@ -21,7 +21,7 @@ pub enum ConfigCommand {
 pub fn run(global: &Global, output: Output, command: ConfigCommand) -> Outcome {
     match command {
         ConfigCommand::Show => {
-            let settings = connect::settings(global, &[])?;
+            let settings = settings::read(global, &[])?;
             if output.json {
                 return output.value(&settings.config);
             }
@@ -30,7 +30,7 @@ pub fn run(global: &Global, output: Output, command: ConfigCommand) -> Outcome {
             output.raw(&text)
         }
         ConfigCommand::Path => {
-            let data = connect::settings(global, &[])?.data;
+            let data = settings::read(global, &[])?.data;
             let config = global.config.clone().or_else(paths::default_config).unwrap_or_default();
             if output.json {
                 return output.value(&serde_json::json!({"config": config, "data": data}));

@@ -1,8 +1,7 @@
 //! How a command reaches the data: through the server that holds the file, or by opening the file itself.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use duet_api::config::{Config, Sources};
 use duet_core::{
     domain::{Conversation, ListPage, Membership},
     ids::IdPrefix,
@@ -17,9 +16,9 @@ use super::{
     ids,
     inside::{self, Inside},
     output::Output,
-    paths,
+    settings::{self, Settings},
 };
-use duet_sqlite::{LocalStore, files};
+use duet_sqlite::LocalStore;
 
 use crate::runtime;
 
@@ -34,52 +33,12 @@ const SETTLE_STEPS: u32 = 200;
 pub const NO_OWNER: &str =
     "Duet has no owner yet. Finish the set-up in the browser (`duet serve` prints the link), or use `duet init`.";
 
-/// The settings of this invocation.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// All of them.
-    pub config: Config,
-    /// The data file.
-    pub data: PathBuf,
-    /// The folder for what lies beside the configuration.
-    pub config_folder: Option<PathBuf>,
-}
-
 /// A way to the data, for one command.
 pub struct Connection {
     /// The API, as the owner.
     pub client: Client,
     workspace: String,
     inside: Option<Inside>,
-}
-
-/// Reads the settings: file, environment, flags.
-pub fn settings(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> {
-    // A file that is named has to be there; the default one need not.
-    let file = global
-        .config
-        .clone()
-        .or_else(|| paths::default_config().filter(|path| path.exists()));
-    let mut sources = Sources::from_process(file);
-    sources.flags = flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    if let Some(data) = &global.data {
-        let text = data
-            .to_str()
-            .ok_or_else(|| Failure::usage("The name of the data file is not valid UTF-8. Choose another one."))?;
-        sources.flags.push(("data.path".into(), text.to_owned()));
-    }
-    let config = sources.load().map_err(|error| Failure::usage(error.to_string()))?;
-    let data = config.data.path.clone().or_else(paths::default_data).ok_or_else(|| {
-        Failure::usage("There is no home folder to keep the data file in. Name a file with --data, or set HOME.")
-    })?;
-    // What cannot be resolved is refused when the file is opened, with its reason.
-    let data = files::resolve(&data).unwrap_or(data);
-    let config_folder = paths::config_folder(global.config.as_deref()).or_else(|| data.parent().map(Into::into));
-    Ok(Settings {
-        config,
-        data,
-        config_folder,
-    })
 }
 
 /// What a command does with the data.
@@ -93,7 +52,7 @@ pub enum Purpose {
 
 /// Reaches the data, and the workspace to work in.
 pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outcome<Connection> {
-    let mut settings = settings(global, &[])?;
+    let mut settings = settings::read(global, &[])?;
     if !settings.data.exists() {
         LocalStore::check_place(&settings.data).map_err(inside::OpenFailure::from)?;
         return Err(Failure::not_found(format!(

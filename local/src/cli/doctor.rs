@@ -21,10 +21,11 @@ use serde::Serialize;
 use super::{
     Global,
     client::Client,
-    connect::{self, Settings},
+    connect,
     exit::{Exit, Failure, Outcome},
     inside, mend,
     output::Output,
+    settings::{self, Settings},
 };
 use duet_sqlite::LocalStore;
 
@@ -103,13 +104,13 @@ impl Check {
 
 pub async fn run(global: &Global, output: Output, args: DoctorArgs) -> Outcome {
     if let Some(into) = &args.salvage {
-        return mend::salvage(&connect::settings(global, &[])?, output, into);
+        return mend::salvage(&settings::read(global, &[])?, output, into);
     }
     if args.accept_loss {
-        return mend::accept_loss(&connect::settings(global, &[])?, output);
+        return mend::accept_loss(&settings::read(global, &[])?, output);
     }
     let mut checks = Vec::new();
-    match connect::settings(global, &[]) {
+    match settings::read(global, &[]) {
         Err(failure) => checks.push(Check::problem(
             "configuration",
             failure.to_string(),

@@ -19,6 +19,7 @@ use super::{
     input,
     inside::{self, Inside, stored},
     output::Output,
+    settings,
 };
 
 /// Longest password that is read.
@@ -47,7 +48,7 @@ pub struct InitArgs {
 
 pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
     let password = piped_password()?;
-    let settings = connect::settings(global, &[])?;
+    let settings = settings::read(global, &[])?;
     let name = args
         .name
         .as_deref()

@@ -22,8 +22,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     client::Client,
-    connect::Settings,
     exit::{Exit, Failure, Outcome},
+    settings::Settings,
 };
 use crate::key_source::{self, Located};
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{
-    connect::Settings,
     exit::{Failure, Outcome},
     inside,
     output::Output,
+    settings::Settings,
 };
 use duet_sqlite::{Dropped, Gap, LocalStore, Salvaged};
 

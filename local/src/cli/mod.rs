@@ -24,6 +24,7 @@ mod paths;
 mod reference;
 mod reply;
 mod serve;
+mod settings;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 

@@ -13,10 +13,10 @@ use serde_json::json;
 
 use super::{
     Global,
-    connect::{self, Settings},
     exit::{Failure, Outcome},
     inside::{self, Inside, SignIn, stored},
     output::Output,
+    settings::{self, Settings},
 };
 use crate::runtime::{self, Runtime, RuntimeFile};
 
@@ -51,7 +51,7 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
         .collect();
-    let settings = connect::settings(global, &flags)?;
+    let settings = settings::read(global, &flags)?;
     duet_api::observability::logging::install(&settings.config.log);
     if let Some(running) = runtime::find(&settings.data) {
         return Err(Failure::unavailable(format!(

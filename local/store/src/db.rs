@@ -17,9 +17,9 @@ use super::{
     error::DbResult,
     lock::FileLock,
     readers::Readers,
-    relay::Signal,
     rows::blob,
     run_log::Leases,
+    signal::Signal,
     writer::{Actor, Writer},
 };
 

@@ -30,6 +30,7 @@ mod runs;
 mod salvage;
 mod schema;
 mod search;
+mod signal;
 mod system;
 mod workspaces;
 mod writer;

@@ -16,6 +16,7 @@ use super::{
     connect::{Access, Connector},
     open::OpenError,
     rows::{count, id},
+    signal::Signal,
     writer::Writer,
 };
 
@@ -23,15 +24,6 @@ use super::{
 const LINGER: Duration = Duration::from_millis(250);
 /// Hints read at a time.
 const BATCH: usize = 1024;
-
-/// What wakes the relay.
-#[derive(Clone, Copy, Debug)]
-pub enum Signal {
-    /// The outbox has grown.
-    Grown,
-    /// The store closes.
-    Stop,
-}
 
 /// Starts the relay's thread. It ends on [`Signal::Stop`].
 pub fn start(

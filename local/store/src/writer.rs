@@ -24,7 +24,7 @@ use super::{
     connect::{self, Access, Connector},
     error::{DbError, DbResult, sqlite_error, take_spoilt},
     mark::{Mark, Record},
-    relay::Signal,
+    signal::Signal,
 };
 use crate::files;
 
