@@ -3,7 +3,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use duet_core::domain::OwnerSetup;
+use duet_core::{Refusal, domain::OwnerSetup};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -14,7 +14,7 @@ use crate::{
         issuer::{Issuer, OwnerClaim},
         origin, password, setup,
     },
-    error::{ApiResult, Code, OpenProblems, Problem},
+    error::{ApiResult, OpenProblems, Problem},
     extract::Json,
     limits::client_address,
     state::AppState,
@@ -104,7 +104,7 @@ async fn set_up(State(state): State<AppState>, request: Request) -> ApiResult<Re
     let Json(setup) = Json::<SetupRequest>::from_request(Request::from_parts(parts, body), &state).await?;
     let accounts = &state.stores().accounts;
     if !accounts.needs_owner().await? {
-        return Err(Problem::new(Code::Conflict, "Duet is already set up. Sign in instead."));
+        return Err(Refusal::SetUp.into());
     }
     state.limits().setup(address)?;
     if let (Some(issuer), Some(signed_in)) = (state.issuer(), signed_in) {

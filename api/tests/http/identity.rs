@@ -54,7 +54,7 @@ async fn the_first_person_becomes_the_owner_and_nobody_after() {
     server
         .send(json_request(Method::POST, "/v1/setup", &server.setup_body()))
         .await
-        .problem(409, "conflict");
+        .problem(409, "set_up");
     server.send(check(&right["token"])).await.problem(409, "set_up");
     let info = server.send(request(Method::GET, "/v1/config")).await.ok(200);
     assert_eq!(info["setup_needed"], false);

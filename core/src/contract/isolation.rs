@@ -2,8 +2,11 @@
 
 use super::{World, assert_refused, memories::fact};
 use crate::{
-    domain::{AgentEdit, AuditOutcome, ConversationEdit, NewAuditEntry, PageRequest, Soul},
-    error::StoreError,
+    domain::{
+        AgentEdit, AuditOutcome, ConversationEdit, KeyScope, Label, LabelEdit, NewApiKey, NewAuditEntry, PageRequest, RetryMode,
+        RetryTurn, Role, RunStatus, Soul, TurnLimits,
+    },
+    error::{StoreError, StoreResult},
     refusal::Refusal,
 };
 
@@ -85,6 +88,131 @@ pub async fn two_workspaces_never_meet(world: &World) {
         .unwrap();
     assert_eq!((ours.workspace_id, ours.active_run), (world.workspace.id, Some(turn.run_id)));
     assert_ne!(ours.title, "Twin");
+}
+
+/// Every method asked across the border answers as for an id that nothing has, and changes nothing.
+pub async fn what_is_elsewhere_is_absent(world: &World) {
+    let stores = &world.stores;
+    let (here, there) = (&world.owner, &world.stranger);
+    let conversation = world.conversation(here).await;
+    let turn = world.ask(here, conversation.id, "Where is the harbour?").await;
+    let key = NewApiKey {
+        id: world.env.id(),
+        name: "Laptop".into(),
+        prefix: "duet_abc".into(),
+        secret_hash: [7; 32],
+        scopes: [KeyScope::Chat].into(),
+        expires_at: None,
+    };
+    let key = stores.keys.create(here, key).await.unwrap();
+    let invitation = stores
+        .invitations
+        .create(here, world.invitation(1, "dora@example.org"))
+        .await
+        .unwrap();
+    stores.agents.write_soul(here, 1, Soul::starter("Ours")).await.unwrap();
+    let log = stores.audit.entries(here, PageRequest::first(100)).await.unwrap().items;
+    let page = || PageRequest::first(100);
+
+    let looked = stores.conversations.messages(there, conversation.id, page()).await;
+    alike(looked, stores.conversations.messages(there, world.env.id(), page()).await);
+    let looked = stores.conversations.transcript(there, conversation.id, page()).await;
+    alike(looked, stores.conversations.transcript(there, world.env.id(), page()).await);
+    let looked = stores.runs.runs(there, conversation.id, page()).await;
+    alike(looked, stores.runs.runs(there, world.env.id(), page()).await);
+    let looked = stores.runs.events(there, turn.run_id, 0, 10).await;
+    alike(looked, stores.runs.events(there, world.env.id(), 0, 10).await);
+    assert!(
+        stores
+            .conversations
+            .list(there, false, page())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    assert!(
+        stores
+            .conversations
+            .search(there, "harbour", page())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    let prefix = conversation.id.to_string().parse().unwrap();
+    assert!(stores.conversations.ids(there, prefix).await.unwrap().is_empty());
+    assert!(stores.keys.list(there).await.unwrap().is_empty());
+    assert!(stores.invitations.list(there, page()).await.unwrap().items.is_empty());
+    assert!(stores.notices.list(there, page()).await.unwrap().items.is_empty());
+    assert_eq!(stores.agents.soul(there).await.unwrap().version, 1);
+    assert_eq!(stores.agents.soul_versions(there, page()).await.unwrap().items.len(), 1);
+    let theirs = stores.audit.entries(there, page()).await.unwrap().items;
+    assert!(theirs.iter().all(|entry| entry.workspace_id == there.workspace), "{theirs:?}");
+
+    alike(
+        stores.conversations.delete(there, conversation.id).await,
+        stores.conversations.delete(there, world.env.id()).await,
+    );
+    let clear = || LabelEdit {
+        clear: [Label::Integrity].into(),
+    };
+    alike(
+        stores.conversations.clear_labels(there, turn.message_id, clear()).await,
+        stores.conversations.clear_labels(there, world.env.id(), clear()).await,
+    );
+    alike(
+        stores.runs.start_turn(there, world.turn(conversation.id, "Let me in")).await,
+        stores.runs.start_turn(there, world.turn(world.env.id(), "Let me in")).await,
+    );
+    let retry = |message_id| RetryTurn {
+        message_id,
+        run_id: world.env.id(),
+        reply_id: world.env.id(),
+        mode: RetryMode::Restart,
+        limits: TurnLimits::default(),
+    };
+    alike(
+        stores.runs.retry_turn(there, retry(turn.message_id)).await,
+        stores.runs.retry_turn(there, retry(world.env.id())).await,
+    );
+    alike(
+        stores.runs.cancel(there, turn.run_id).await,
+        stores.runs.cancel(there, world.env.id()).await,
+    );
+    alike(
+        stores.keys.revoke(there, key.id).await,
+        stores.keys.revoke(there, world.env.id()).await,
+    );
+    alike(
+        stores.invitations.revoke(there, invitation.id).await,
+        stores.invitations.revoke(there, world.env.id()).await,
+    );
+    alike(
+        stores.workspaces.change_role(there, here.user, Role::Member).await,
+        stores.workspaces.change_role(there, world.env.id(), Role::Member).await,
+    );
+    alike(
+        stores.workspaces.remove_member(there, here.user).await,
+        stores.workspaces.remove_member(there, world.env.id()).await,
+    );
+
+    let run = stores.runs.run(here, turn.run_id).await.unwrap().unwrap();
+    assert_eq!((run.status, run.last_seq), (RunStatus::Queued, 1));
+    assert_eq!(stores.keys.list(here).await.unwrap(), [key]);
+    let open = stores.invitations.list(here, page()).await.unwrap().items;
+    assert!(open.contains(&invitation), "{open:?}");
+    let now = stores.audit.entries(here, page()).await.unwrap().items;
+    assert_eq!(now, log, "nothing is on record here");
+}
+
+/// Both get the same answer.
+fn alike<T: std::fmt::Debug>(foreign: StoreResult<T>, absent: StoreResult<T>) {
+    match (foreign, absent) {
+        (Err(foreign), Err(absent)) => assert_eq!(foreign.to_string(), absent.to_string()),
+        (Ok(foreign), Ok(absent)) => assert_eq!(format!("{foreign:?}"), format!("{absent:?}")),
+        (foreign, absent) => panic!("{foreign:?} for what is elsewhere, {absent:?} for what is nowhere"),
+    }
 }
 
 /// What only people do is refused to an agent, also to one that acts for an owner.

@@ -99,12 +99,12 @@ macro_rules! contract_suite {
             members { removal, leaving, roles, no_turn_slips_through }
             agents { primaries, edits, souls }
             conversations { life_of_a_conversation, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
-            runs { a_turn, idempotency, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
+            runs { a_turn, idempotency, one_key_sent_at_once, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
             run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
                       repeating_under_a_lost_lease }
             turns { models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
-            system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, sweeping, audit_heads,
+            system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, taking_hints, sweeping, audit_heads,
                      a_store_that_takes_writes_says_so }
             keys { life_of_a_key, scopes_of_keys }
             audit { entries_and_chain, memories_are_on_record }
@@ -114,7 +114,7 @@ macro_rules! contract_suite {
                      an_agent_elsewhere_reads_what_may_leave, a_conversation_is_trusted_again, each_label_is_cleared_by_itself,
                      a_cleared_text_may_leave, a_message_is_cleared_by_its_person_alone, labels_of_a_memory_are_cleared,
                      a_memory_is_cleared_by_who_may_edit_it }
-            isolation { two_workspaces_never_meet, agents_do_not_do_what_people_do,
+            isolation { two_workspaces_never_meet, what_is_elsewhere_is_absent, agents_do_not_do_what_people_do,
                         an_agent_that_was_switched_off_reaches_nothing }
             notices { others_decide_about_their_replies, notices_are_dismissed, an_owner_redacts_for_everybody,
                       redaction_takes_the_hash_of_the_request, a_notice_is_about_the_redaction_of_one_person,

@@ -1,5 +1,7 @@
 //! [`crate::ports::RunStore`].
 
+use futures::future::join_all;
+
 use super::World;
 use crate::{
     domain::{
@@ -82,6 +84,24 @@ pub async fn idempotency(world: &World) {
         first,
         "keys are a person's own"
     );
+}
+
+/// A request sent again before its first answer is the same request.
+pub async fn one_key_sent_at_once(world: &World) {
+    let runs = &world.stores.runs;
+    let conversation = world.conversation(&world.owner).await;
+    let sent = (0..6).map(|_| {
+        let turn = NewTurn {
+            idempotency_key: Some("k1".into()),
+            ..world.turn(conversation.id, "Once")
+        };
+        runs.start_turn(&world.owner, turn)
+    });
+    let receipts: Vec<_> = join_all(sent).await.into_iter().map(Result::unwrap).collect();
+    assert!(receipts.iter().all(|receipt| *receipt == receipts[0]), "{receipts:?}");
+    let page = PageRequest::first(10);
+    let messages = world.stores.conversations.messages(&world.owner, conversation.id, page).await;
+    assert_eq!(messages.unwrap().items.len(), 1);
 }
 
 /// One run at a time answers in a conversation.

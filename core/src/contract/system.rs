@@ -1,6 +1,6 @@
 //! [`crate::ports::SystemStore`], but for its memory part.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
 
@@ -197,6 +197,28 @@ pub async fn outbox(world: &World) {
         assert_eq!(hint.run, turn.run_id);
         if hint.last_seq == 2 {
             break;
+        }
+    }
+}
+
+/// A hint is taken once, by the store's own relay or by another process; at most as many as asked for.
+pub async fn taking_hints(world: &World) {
+    let mut turns = BTreeSet::new();
+    for caller in [&world.owner, &world.member, &world.stranger] {
+        let conversation = world.conversation(caller).await;
+        turns.insert(world.ask(caller, conversation.id, "Hello").await.run_id);
+    }
+    assert!(world.stores.system.take_outbox(0).await.unwrap().is_empty());
+    let mut taken = BTreeSet::new();
+    loop {
+        let hints = world.stores.system.take_outbox(2).await.unwrap();
+        assert!(hints.len() <= 2, "{hints:?}");
+        if hints.is_empty() {
+            break;
+        }
+        for hint in hints {
+            assert!(turns.contains(&hint.run) && hint.last_seq == 1, "{hint:?}");
+            assert!(taken.insert(hint.run), "taken twice: {hint:?}");
         }
     }
 }
