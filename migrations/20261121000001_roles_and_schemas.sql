@@ -1,5 +1,5 @@
--- Schemas and roles. `duet` holds the tables and is not exposed by the Data API; `public` the functions that a person may call;
--- `private` what these stand on; `driver` what only the server's own login may call. docs/adr tells why.
+-- Schemas and roles. `duet` holds the tables and is not exposed by the Data API; `public` holds the functions a person may call,
+-- `private` their helpers, `driver` what only the server's own login may call. docs/adr has the reasons.
 
 create schema if not exists extensions;
 create extension if not exists vector with schema extensions;
@@ -9,7 +9,7 @@ create schema private;
 create schema driver;
 revoke all on schema duet, private, driver from public;
 
--- Roles are the cluster's, not the database's: another Duet beside this one may have made them.
+-- Roles belong to the cluster, not the database: another Duet on it may have created them already.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'duet_agent') then
@@ -26,16 +26,16 @@ grant usage on schema duet, private, extensions to authenticated, duet_agent;
 grant usage on schema public to authenticated, duet_agent, duet_worker;
 grant usage on schema driver to duet_worker;
 
--- Nobody but the owner makes temporary objects here: their names are found before all others, also by functions with their owner's
--- rights. (A copy of the database, or a restored one, has to be told again; `duet-api check` looks.)
+-- Only the owner may create temporary objects here: their names resolve before all others, even inside security definer functions. (A
+-- copied or restored database needs this again; `duet-api check` looks for it.)
 do $$
 begin
     execute format('revoke temporary on database %I from public', current_database());
 end;
 $$;
 
--- Takes a function of Duet from everybody and gives it to the named roles alone. Postgres lets PUBLIC execute new functions, and
--- older Supabase projects let anon: every function goes through here in the migration that makes it.
+-- Revokes a function from everybody and grants it to the named roles only. Postgres lets PUBLIC execute new functions, and older
+-- Supabase projects let anon, so every function passes through here in the migration that creates it.
 create procedure private.expose(schema_name text, function_name text, variadic roles text[] default '{}')
 language plpgsql set search_path = '' as $$
 declare
@@ -60,7 +60,7 @@ end;
 $$;
 revoke all on procedure private.expose(text, text, text[]) from public;
 
--- Puts a table behind row level security with nothing granted; grants and policies follow it explicitly.
+-- Enables row level security on a table and grants nothing; grants and policies follow explicitly.
 create procedure private.seclude(target regclass)
 language plpgsql set search_path = '' as $$
 begin

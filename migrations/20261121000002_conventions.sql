@@ -1,8 +1,8 @@
 -- What all functions share: answers, time, ids, hashes.
 --
--- A function answers {"ok": …}, or {"refused": {"code": …, "args": {…}}}: `not_found`, or a code of duet_core::refusal::Refusal, where
--- its sentence stands. A refusal is data, not an error, so that what was written on the way (audit rows, counters) commits. Only broken
--- requests raise.
+-- A function answers {"ok": …} or {"refused": {"code": …, "args": {…}}}: `not_found`, or a code of duet_core::refusal::Refusal, which
+-- holds its sentence. A refusal is data, not an error, so that what was written on the way (audit rows, counters) commits. Only
+-- broken requests raise.
 
 create function private.ok(answer jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
@@ -15,7 +15,7 @@ language sql immutable set search_path = '' as $$
                                          else jsonb_build_object('code', code, 'args', args) end)
 $$;
 
--- Milliseconds are all that leaves the database.
+-- Nothing finer than a millisecond leaves the database.
 create function private.now() returns timestamptz
 language sql volatile set search_path = '' as $$
     select date_trunc('milliseconds', clock_timestamp())
@@ -26,13 +26,13 @@ language sql immutable set search_path = '' as $$
     select (extract(epoch from at) * 1000)::bigint
 $$;
 
--- The times that rows hold: finite, and in the years that everybody who reads them knows (duet_core::Timestamp::EARLIEST and LATEST).
+-- The times that rows may hold: finite, and within the years that every reader supports (duet_core::Timestamp::EARLIEST and LATEST).
 create function private.is_time(at timestamptz) returns boolean
 language sql immutable set search_path = '' as $$
     select at between '0001-01-01 00:00:00+00'::timestamptz and '9999-12-30 00:00:00+00'::timestamptz
 $$;
 
--- A UUIDv7 (RFC 9562), for rows that only the database makes. (uuidv7() is Postgres 18's.)
+-- A UUIDv7 (RFC 9562), for rows that only the database creates. (uuidv7() needs Postgres 18.)
 create function private.new_id() returns uuid
 language sql volatile set search_path = '' as $$
     select encode(
@@ -41,15 +41,15 @@ language sql volatile set search_path = '' as $$
             52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- Length-prefixed fields under SHA-256, as duet_core::crypto hashes them: no byte can pass from one field into the next.
+-- SHA-256 over length-prefixed fields, as in duet_core::crypto: no byte can move from one field into the next.
 create function private.hash_of(variadic fields bytea[]) returns bytea
 language sql immutable set search_path = '' as $$
     select sha256(string_agg(int8send(length(field)::bigint) || field, ''::bytea order by place))
     from unnest(fields) with ordinality as t (field, place)
 $$;
 
--- Labels (duet_core::domain::Labels) are bits, so that the labels of what is made of several texts are all of theirs: 1 untrusted,
--- 2 for local models only, 4 sensitive, 8 with another member's shared memory in it.
+-- Labels (duet_core::domain::Labels) are bits, so that text made of several texts carries the union of their labels: 1 untrusted, 2
+-- for local models only, 4 sensitive, 8 contains another member's shared memory.
 create function private.labels_json(labels int) returns jsonb
 language sql immutable set search_path = '' as $$
     select jsonb_build_object(
@@ -65,13 +65,13 @@ begin
 end;
 $$;
 
--- A name that people give has 1 to 80 characters.
+-- Names that people choose have 1 to 80 characters.
 create function private.is_name(name text) returns boolean
 language sql immutable set search_path = '' as $$
     select char_length(btrim(name)) between 1 and 80
 $$;
 
--- How many rows a page asks for: one more than it shows, so that it knows whether there are more.
+-- How many rows to fetch for a page: one more than it shows, to know whether there are more.
 create function private.page_size(wanted int) returns int
 language sql immutable set search_path = '' as $$
     select least(greatest(wanted, 1), 200) + 1

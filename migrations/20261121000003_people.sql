@@ -1,16 +1,16 @@
--- People, workspaces and who is in which.
+-- People, workspaces and memberships.
 
 create table duet.installation (
     id               int primary key default 1 check (id = 1),
     setup_token_hash bytea check (length(setup_token_hash) = 32),
     owner_since      timestamptz(3),
-    turn_limits      jsonb,         -- the operator's, which no turn goes beyond
-    proved_at        timestamptz(3) -- when somebody last found out whether anything can be written
+    turn_limits      jsonb,         -- the operator's limits, which no turn exceeds
+    proved_at        timestamptz(3) -- when a write was last proved possible
 );
 insert into duet.installation default values;
 
--- One row a person. In Supabase their address and password are Auth's, and this row follows auth.users; elsewhere the built-in
--- issuer's credential stands beside it.
+-- One row per person. On Supabase, Auth holds their address and password, and this row follows auth.users; elsewhere the built-in
+-- issuer's credential belongs to it.
 create table duet.account (
     id           uuid primary key,
     email        text not null unique check (length(email) between 3 and 254 and email = lower(email)),
@@ -57,11 +57,10 @@ call private.seclude('duet.session');
 call private.seclude('duet.workspace');
 call private.seclude('duet.member');
 
--- The workspaces that a policy opens: the asker's own; for an agent only the one that it acts in, while its person is in it and nobody
--- has switched the agent off.
--- Definer, because a policy on duet.member cannot ask duet.member. Policies wrap it in an array so that it is evaluated once a
--- statement and not once a row (measured twentyfold apart). In PL/pgSQL, which keeps its plans: before Postgres 18 a function in SQL is
--- planned anew in each statement that calls it.
+-- The workspaces that a policy opens: the caller's own; for an agent only the one it acts in, while its person is a member and the
+-- agent is active. Definer, because a policy on duet.member cannot query duet.member. Policies wrap it in an array so that it runs
+-- once per statement instead of once per row (measured: a factor of twenty). PL/pgSQL, because it keeps its plans: before Postgres 18
+-- an SQL function is planned anew in each statement that calls it.
 create function private.my_workspaces() returns setof uuid
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -78,14 +77,14 @@ begin
 end;
 $$;
 
--- The asker's role there; null for strangers, and for agents: a role is a person's.
+-- The caller's role in a workspace; null for strangers, and for agents, because only people have roles.
 create function private.my_role(workspace uuid) returns text
 language sql stable security definer set search_path = '' as $$
     select m.role from duet.member m
     where m.workspace_id = workspace and m.user_id = (select auth.uid()) and current_setting('role', true) <> 'duet_agent'
 $$;
 
--- The workspaces that the asker owns, as a person.
+-- The workspaces that the caller owns, as a person.
 create function private.my_own_workspaces() returns setof uuid
 language sql stable security definer set search_path = '' as $$
     select m.workspace_id from duet.member m
@@ -102,7 +101,7 @@ create policy workspace_read on duet.workspace for select to authenticated, duet
     using (id = any (array(select private.my_workspaces())));
 create policy member_read on duet.member for select to authenticated, duet_agent
     using (workspace_id = any (array(select private.my_workspaces())));
--- People see themselves and those with whom they share a workspace; an agent the members of the one that it acts in.
+-- People see themselves and those they share a workspace with; an agent sees the members of the workspace it acts in.
 create policy account_read on duet.account for select to authenticated
     using (id = (select auth.uid()) or exists (select from duet.member m where m.user_id = account.id));
 create policy account_read_by_agent on duet.account for select to duet_agent

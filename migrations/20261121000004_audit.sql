@@ -1,4 +1,4 @@
--- The audit log: a hash chain a workspace, with its head kept apart so that a cut tail shows.
+-- The audit log: one hash chain per workspace. Its head is kept apart so that a truncated log is noticed.
 
 create table duet.audit_entry (
     workspace_id uuid not null references duet.workspace (id),
@@ -24,8 +24,8 @@ create table duet.audit_head (
 call private.seclude('duet.audit_entry');
 call private.seclude('duet.audit_head');
 
--- Rows that are written once. Also for their owner: whoever wants to change them has to take the trigger away first, and `duet
--- audit verify` finds what was changed then.
+-- Makes rows write-once, for their owner too: changing one requires dropping the trigger first, and `duet audit verify` then finds
+-- the change.
 create function private.append_only() returns trigger
 language plpgsql set search_path = '' as $$
 begin
@@ -45,7 +45,7 @@ create policy audit_entry_read on duet.audit_entry for select to authenticated
 create policy audit_head_read on duet.audit_head for select to authenticated
     using (workspace_id = any (array(select private.my_own_workspaces())));
 
--- Writes an entry in the transaction of the action that it tells of. Nobody but definer functions calls it.
+-- Writes an entry in the same transaction as the action it records. Only definer functions call it.
 create function private.record_audit(
     workspace uuid, actor uuid, agent uuid, action text, target text, outcome text, details text
 ) returns duet.audit_entry
@@ -68,8 +68,8 @@ end;
 $$;
 call private.expose('private', 'record_audit');
 
--- A person's own action, or their agent's: the actor comes from the claims, never from an argument. Nobody but the definer functions
--- that perform the actions calls it.
+-- Records an action of a person or of their agent: the actor comes from the claims, never from an argument. Only the definer
+-- functions that perform the actions call it.
 create function private.audit(workspace uuid, action text, target text, outcome text default 'done', details jsonb default '{}')
 returns void
 language plpgsql volatile security definer set search_path = '' as $$
@@ -91,7 +91,7 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'audit_json', 'authenticated');
 
--- duet_core::ports::AuditLog::append. What no store sees (sign-ins, tool outcomes) the server records; a person cannot.
+-- duet_core::ports::AuditLog::append. The server records what no store sees (sign-ins, tool outcomes); a person cannot.
 create function driver.audit_append(
     p_workspace uuid, p_actor uuid, p_agent uuid, p_action text, p_target text, p_outcome text, p_details text
 ) returns jsonb

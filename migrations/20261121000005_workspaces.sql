@@ -48,8 +48,8 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'workspace_json', 'authenticated', 'duet_agent');
 
--- Makes a workspace with its owner and what it starts with: `starter` has `agents` and `soul` as duet_core::domain::Starter
--- gives them. The owner could write all of it afterwards; the tables' checks bound it.
+-- Creates a workspace with its owner and initial content: `starter` has `agents` and `soul` as duet_core::domain::Starter gives them.
+-- The owner could write all of it afterwards; the tables' checks bound it.
 create function private.make_workspace(workspace uuid, owner uuid, workspace_name text, starter jsonb) returns duet.workspace
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -74,7 +74,7 @@ end;
 $$;
 call private.expose('private', 'make_workspace');
 
--- As the claims' person; past row level security only for the rows that make_workspace writes.
+-- Acts as the person in the claims; bypasses row level security only for the rows that make_workspace writes.
 create function private.make_my_workspace(workspace uuid, workspace_name text, starter jsonb) returns duet.workspace
 language plpgsql volatile security definer set search_path = '' as $$
 declare

@@ -1,4 +1,4 @@
--- Set-up, and the built-in issuer's look-ups: all before there is a caller, so all in `driver`.
+-- Set-up, and the built-in issuer's look-ups: all of it happens before there is a caller, so all of it is in `driver`.
 
 -- duet_core::ports::AccountStore::needs_owner
 create function driver.needs_owner() returns jsonb
@@ -30,7 +30,7 @@ begin
     if here.owner_since is not null then
         return private.refused('set_up');
     end if;
-    -- No token at all is none that was printed: null equals nothing.
+    -- A missing token never matches: comparing with null is not true.
     if (here.setup_token_hash = p_token_hash) is not true then
         return private.refused('wrong_setup_token');
     end if;
@@ -45,7 +45,7 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'account_json');
 
--- duet_core::ports::AccountStore::create_owner. The row of the installation is locked: of many who come at once one wins.
+-- duet_core::ports::AccountStore::create_owner. Locks the row of the installation: of several concurrent callers one wins.
 create function driver.create_owner(
     p_token_hash bytea, p_user uuid, p_email text, p_display_name text, p_password_hash text,
     p_workspace uuid, p_workspace_name text, p_starter jsonb
@@ -60,7 +60,7 @@ begin
     if here.owner_since is not null then
         return private.refused('set_up');
     end if;
-    -- No token at all is none that was printed: null equals nothing.
+    -- A missing token never matches: comparing with null is not true.
     if (here.setup_token_hash = p_token_hash) is not true then
         return private.refused('wrong_setup_token');
     end if;
@@ -89,7 +89,7 @@ create function driver.create_session(
 ) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 begin
-    -- The same sign-in again changes nothing; its id with another secret or person is a clash.
+    -- Repeating the same sign-in changes nothing; the same id with another secret or person is a clash.
     if exists (select from duet.session s where s.id = p_id and s.user_id = p_user and s.secret_hash = p_secret_hash) then
         return private.ok('null');
     end if;

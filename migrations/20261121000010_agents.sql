@@ -1,7 +1,7 @@
--- Agents and the soul: read by all members, changed by owners through the functions here alone, so that every change counts the
--- version, is on record and leaves a primary active.
+-- Agents and the soul: every member reads them; owners change them, only through the functions here, so that each change increments
+-- the version, is audited and leaves a primary active.
 
--- What Duet can read back. (The tables are made with the workspaces, which start with both.)
+-- Only values that Duet can read back. (The tables are created with the workspaces, which start with both.)
 alter table duet.agent
     add check (model ~ '^[^/\s]+/\S+$'),
     add check (octet_length(array_to_string(tools, ',')) <= 20000 and array_position(tools, null) is null),
@@ -29,7 +29,7 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'soul_json', 'authenticated', 'duet_agent');
 
--- Whether the asker is an owner who acts by themselves: null, or the refusal. What is not theirs is not there.
+-- Null if the caller is an owner acting in person, else the refusal. Another's workspace looks as if it did not exist.
 create function private.refuse_unless_owner(workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select case private.my_role(workspace)
@@ -39,7 +39,7 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'refuse_unless_owner');
 
--- The agent that answers where none is named: the active companion, else the active executor.
+-- The agent that answers when none is named: the active companion, else the active executor.
 create function private.answering_agent(workspace uuid) returns uuid
 language sql stable set search_path = '' as $$
     select a.id from duet.agent a
@@ -77,7 +77,7 @@ begin
     if jsonb_typeof(edit) is distinct from 'object' or edit - fields <> '{}' then
         return private.refused('agent_edit');
     end if;
-    -- All of them, always in the same order: two edits at once could otherwise put both primaries to rest.
+    -- Locks all agents, always in the same order: two concurrent edits could otherwise deactivate both primaries.
     perform from duet.agent a where a.workspace_id = workspace order by a.id for no key update;
     select * into here from duet.agent a where a.workspace_id = workspace and a.id = agent;
     if not found then
@@ -109,7 +109,7 @@ begin
         memory_scopes = here.memory_scopes, tools = here.tools, active = here.active, version = here.version,
         updated_at = here.updated_at
     where a.workspace_id = workspace and a.id = agent;
-    -- The names of what changed; the content stays out of the audit log.
+    -- Only the names of the changed fields; their content stays out of the audit log.
     perform private.audit(workspace, 'agent.edit', 'agent:' || agent, 'done', jsonb_build_object(
         'version', here.version,
         'fields', (select coalesce(jsonb_agg(f order by n), '[]') from unnest(fields) with ordinality as t (f, n)
@@ -119,7 +119,7 @@ end;
 $$;
 call private.expose('private', 'edit_agent', 'authenticated');
 
--- duet_core::ports::AgentStore::edit_agent; `p_edit` has the fields of duet_core::domain::AgentEdit that change.
+-- duet_core::ports::AgentStore::edit_agent; `p_edit` holds the changed fields of duet_core::domain::AgentEdit.
 create function public.agent_edit(p_workspace uuid, p_id uuid, p_version int, p_edit jsonb) returns jsonb
 language sql volatile set search_path = '' as $$
     select private.edit_agent(p_workspace, p_id, p_version, p_edit)
@@ -153,7 +153,7 @@ begin
     if refusal is not null then
         return refusal;
     end if;
-    -- One at a time: the next version follows the one that was read.
+    -- One write at a time: the next version follows the one that was read.
     perform from duet.workspace w where w.id = workspace for no key update;
     if from_version is distinct from (select max(s.version) from duet.soul_version s where s.workspace_id = workspace) then
         return private.refused('soul_changed');

@@ -1,5 +1,5 @@
--- Conversations, their messages, and the runs that answer in them (their logs follow in the next file). A person sees their own
--- only; an agent those of its person. Nobody writes these tables but the functions that are made for it.
+-- Conversations, their messages, and the runs that answer in them (their logs follow in the next file). A person sees only their own,
+-- an agent only its person's. Only the functions made for it write these tables.
 
 create table duet.conversation (
     workspace_id uuid not null references duet.workspace (id),
@@ -11,7 +11,7 @@ create table duet.conversation (
     last_ordinal bigint not null default 0,
     created_at   timestamptz(3) not null,
     updated_at   timestamptz(3) not null,
-    deleted_at   timestamptz(3), -- the row stays, because its runs refer to it; it holds no text then
+    deleted_at   timestamptz(3), -- the row stays, because its runs refer to it, but holds no text
     primary key (workspace_id, id),
     unique (workspace_id, id, user_id),
     check (deleted_at is null or title = ''),
@@ -21,9 +21,9 @@ create index conversation_by_person on duet.conversation (workspace_id, user_id,
 create index conversation_by_user on duet.conversation (user_id);
 create index conversation_by_agent on duet.conversation (workspace_id, agent_id);
 
--- The words of a text in order, as full-text search knows them: lower case, without accents, split where neither letter nor
--- digit stands. The collation is named, because a database made under the locale C would know the case of ASCII alone; Postgres 16 has no
--- such collation yet, and there the database's own must do.
+-- The words of a text in order, as full-text search sees them: lower case, without accents, split at everything that is neither a
+-- letter nor a digit. The collation is explicit, because a database created under the locale C would fold only ASCII; Postgres 16 has
+-- no such collation yet and falls back to the database's own.
 do $$
 begin
     execute format($make$
@@ -41,7 +41,7 @@ end;
 $$;
 call private.expose('private', 'words_of');
 
--- Words under their owner: every entry of the index belongs to one person in one workspace, so that a search neither reads nor
+-- Prefixes words with their owner: every index entry belongs to one person in one workspace, so that a search neither reads nor
 -- counts what others wrote.
 create function private.owned_words(workspace uuid, person uuid, words text[]) returns text[]
 language sql immutable set search_path = '' as $$
@@ -51,7 +51,7 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'owned_words');
 
--- user_id is the conversation's, so that a policy needs no join to know whose it is. run_id is the run that wrote it or the
+-- user_id is the conversation's, so that a policy can check ownership without a join. run_id is the run that wrote the message or the
 -- latest that answers it (runs refer to messages, so this has no foreign key); agent_id is that run's.
 create table duet.message (
     workspace_id    uuid not null,
@@ -69,7 +69,7 @@ create table duet.message (
     labels          int not null default 0 check (labels between 0 and 15),
     superseded      boolean not null default false,
     created_at      timestamptz(3) not null,
-    -- Of a very long reply the beginning is searched: with any words in it that fits into a tsvector.
+    -- Only the beginning of a very long reply is searchable: as much as fits into a tsvector whatever its words.
     words           tsvector not null generated always as (array_to_tsvector(
                         private.owned_words(workspace_id, user_id, private.words_of(left(text, 65536))))) stored,
     primary key (workspace_id, id),
@@ -81,10 +81,10 @@ create index message_by_owner on duet.message (workspace_id, conversation_id, us
 create index message_by_parent on duet.message (workspace_id, parent_id);
 create index message_words on duet.message using gin (words) with (fastupdate = off);
 
--- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. stalls counts claims
--- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its answer
--- was lost is known by them. Ids are unique in their workspace only, so that a taken id tells nothing about another one; a worker's lease
--- names its run beyond doubt. A run outlives its messages, which go with a deleted conversation.
+-- last_seq and last_hash are the head of the run's event chain: a truncated log does not end there. stalls counts claims without
+-- progress. commit_id is the worker's newest write and commit_seq its first event; they identify a write that is repeated because its
+-- answer was lost. Ids are unique only within their workspace, so that a taken id reveals nothing about another workspace; a worker's
+-- lease identifies its run unambiguously. A run outlives its messages, which are deleted with their conversation.
 create table duet.run (
     workspace_id    uuid not null,
     id              uuid not null,
@@ -122,7 +122,7 @@ create index run_by_agent on duet.run (workspace_id, agent_id);
 create trigger run_labels_worsen before update on duet.run
     for each row when (old.labels & ~new.labels <> 0) execute function private.labels_only_worsen();
 
--- The run that the acting agent works in: under way, and of that person and agent. None for a person.
+-- The run that the acting agent works in: running, and of the same person and agent. None for a person.
 create function private.my_run() returns setof duet.run
 language sql stable security definer set search_path = '' as $$
     select r.* from duet.run r
@@ -134,15 +134,15 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('private', 'my_run');
 
--- Whether text for local models only may reach the asker: it does reach a person, and an agent whose model computes on their own
--- machines. Of a model that nobody speaks of it is not known where it computes.
+-- Whether text for local models only may reach the caller: a person, or an agent whose model runs on their own machines.
+-- Without a stated locality it counts as elsewhere.
 create function private.reads_local() returns boolean
 language sql stable set search_path = '' as $$
     select current_setting('role', true) <> 'duet_agent' or coalesce(current_setting('duet.locality', true), '') = 'local'
 $$;
 call private.expose('private', 'reads_local', 'authenticated', 'duet_agent');
 
--- A run answers a message of its own conversation. No foreign key says so, because the message goes before the run does.
+-- A run answers a message of its own conversation. Not a foreign key, because the message is deleted before the run.
 create function private.answers_its_message() returns trigger
 language plpgsql set search_path = '' as $$
 begin
@@ -281,15 +281,15 @@ end;
 $$;
 call private.expose('private', 'edit_conversation', 'authenticated');
 
--- duet_core::ports::ConversationStore::edit; what is null stays.
+-- duet_core::ports::ConversationStore::edit; null leaves a field unchanged.
 create function public.conversation_edit(p_workspace uuid, p_id uuid, p_title text, p_archived boolean) returns jsonb
 language sql volatile set search_path = '' as $$
     select private.edit_conversation(p_workspace, p_id, p_title, p_archived)
 $$;
 call private.expose('public', 'conversation_edit', 'authenticated');
 
--- Of messages that may not reach the acting agent's model: that they are there and what bounds them, without a word of their text. Those
--- of `ids`, or a page of a conversation.
+-- Messages that may not reach the acting agent's model: their existence and what bounds them, but no text. Either those of `ids`, or
+-- a page of a conversation.
 create function private.withheld_messages(workspace uuid, conversation uuid, ids uuid[], before bigint, size int) returns setof duet.message
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -320,9 +320,9 @@ end;
 $$;
 call private.expose('private', 'withheld_messages', 'authenticated', 'duet_agent');
 
--- A page of messages, given by their places in order: {items, more}. It ends before the message with which it would have more than
--- `size`, or more than PageRequest::MAX_BYTES together; the first is always in it. Lengths are known without reading the texts. One
--- after the other: joined, all messages of the conversation may be read.
+-- A page of messages, given by their ordinals: {items, more}. It ends before the message that would exceed `size` messages or
+-- PageRequest::MAX_BYTES in total; the first message is always included. Lengths are known without reading the texts. Looked up one
+-- at a time: a join may read every message of the conversation.
 create function private.messages_json(workspace uuid, conversation uuid, ordinals bigint[], size int) returns jsonb
 language sql stable set search_path = '' as $$
     select jsonb_build_object(
@@ -386,7 +386,7 @@ language sql stable set search_path = '' as $$
                 from unnest(p_ids) with ordinality as asked (id, place)
                 cross join lateral (
                     select m as message from duet.message m where m.workspace_id = p_workspace and m.id = asked.id
-                    offset 0) found -- one after the other: joined, the workspace's messages may all be read
+                    offset 0) found -- one at a time: a join may read every message of the workspace
                 union all
                 select private.message_json(w), asked.place
                 from private.withheld_messages(p_workspace, null, p_ids, null, 0) w
@@ -394,8 +394,8 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'message_by_id', 'authenticated', 'duet_agent');
 
--- Messages of the asker that have all the words; the last one may be a beginning. Definer, because an index on words cannot be
--- used through row level security; it reads the asker's own entries alone.
+-- The caller's messages that contain all the words; the last word may be a prefix. Definer, because an index on words cannot be used
+-- through row level security; it reads only the caller's own entries.
 create function private.search_messages(
     workspace uuid, query text, before timestamptz, before_id uuid, size int
 ) returns setof duet.message
@@ -410,12 +410,12 @@ language sql stable security definer set search_path = '' as $$
     where m.words @@ (select w.words from wanted w)
       and m.workspace_id = workspace and m.user_id = (select auth.uid()) and workspace in (select private.my_workspaces())
       and not m.superseded and (before is null or (m.created_at, m.id) < (before, before_id))
-      and (m.labels & 2 = 0 or (select private.reads_local())) -- a hit would tell a word of it
+      and (m.labels & 2 = 0 or (select private.reads_local())) -- a hit would reveal a word of it
     order by m.created_at desc, m.id desc limit private.page_size(size)
 $$;
 call private.expose('private', 'search_messages', 'authenticated', 'duet_agent');
 
--- duet_core::ports::ConversationStore::search; with the part of the text that is searched, of which the server shows a passage.
+-- duet_core::ports::ConversationStore::search; returns the searchable part of the text, of which the server shows a passage.
 create function public.message_search(
     p_workspace uuid, p_query text, p_before timestamptz, p_before_id uuid, p_limit int
 ) returns jsonb

@@ -1,5 +1,4 @@
--- The log of a run: headers that nobody changes, payloads that can only be redacted, the memories that they name, and hints for
--- live readers.
+-- A run's log: headers that never change, payloads that can only be redacted, the memories they mention, and hints for live readers.
 
 create table duet.run_event (
     workspace_id uuid not null,
@@ -18,7 +17,7 @@ create trigger run_event_fixed before update or delete on duet.run_event
 create trigger run_event_kept before truncate on duet.run_event
     for each statement execute function private.append_only();
 
--- Redaction empties payload and salt; the row stays, so that a payload that went missing otherwise shows.
+-- Redaction empties payload and salt; the row stays, so that a payload lost in any other way is noticed.
 create table duet.run_event_payload (
     workspace_id uuid not null,
     run_id       uuid not null,
@@ -31,7 +30,7 @@ create table duet.run_event_payload (
     foreign key (workspace_id, run_id, seq) references duet.run_event (workspace_id, run_id, seq)
 );
 
--- Lets nothing pass but a redaction, once.
+-- Allows only a redaction, and only once.
 create function private.only_redacted() returns trigger
 language plpgsql set search_path = '' as $$
 begin
@@ -85,8 +84,8 @@ call private.seclude('duet.run_event_mention');
 call private.seclude('duet.run_event_outbox');
 call private.seclude('duet.idempotency_key');
 
--- The link of an event after `previous`: private.hash_of('duet.event.v1', previous, run, seq, kind, at, payload), written out
--- because every piece of a reply goes through it.
+-- The hash of an event that follows `previous`: private.hash_of('duet.event.v1', previous, run, seq, kind, at, payload), written out
+-- because every piece of a reply passes through it.
 create function private.event_hash(previous bytea, run uuid, seq bigint, kind text, at timestamptz, payload_hash bytea)
 returns bytea
 language sql immutable set search_path = '' as $$
@@ -105,16 +104,16 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'payload_hash');
 
--- Appends events after the head of a run whose row the caller has locked, moves the head and leaves a hint in the outbox. It does
--- not notify: Postgres lets transactions that notify commit only one after the other, each with its flush (measured with 50
--- writers: 220 appends a second instead of 2,500). driver.take_outbox notifies for many at once. `events` is a list of
--- {kind, payload, salt, mentions, labels}: payload as JSON text, salt in hex, labels those of what the run has read by it, which the run's
--- own labels are joined with.
+-- Appends events after the head of a run whose row the caller has locked, moves the head and leaves a hint in the outbox. It does not
+-- notify: Postgres serialises the commits of transactions that notify, each with its own flush (measured with 50 writers: 220 appends
+-- a second instead of 2,500). driver.take_outbox notifies for many at once. `events` is a list of {kind, payload, salt, mentions,
+-- labels}: payload as JSON text, salt in hex; labels are those of what the run has read with the event, and are added to the run's
+-- own.
 create function private.append_events(held duet.run, events jsonb) returns duet.run
 language plpgsql volatile set search_path = '' as $$
 declare
     event record;
-    -- Never before the last event, also when the clock was put back.
+    -- Never earlier than the last event, even if the clock was set back.
     at timestamptz(3) := greatest(private.now(), held.updated_at);
     hash bytea;
 begin
@@ -145,7 +144,7 @@ end;
 $$;
 call private.expose('private', 'append_events');
 
--- An event that the database makes itself, as private.append_events takes it.
+-- An event created by the database itself, in the form private.append_events takes.
 create function private.made_event(kind text, payload jsonb) returns jsonb
 language sql volatile set search_path = '' as $$
     select jsonb_build_array(jsonb_build_object(
@@ -184,8 +183,8 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'run_list', 'authenticated', 'duet_agent');
 
--- Events after a number as a list of {seq, kind, at, payload}; the payload stays JSON text, null once redacted. Each payload is
--- looked up by its key: a planner without statistics would join the two tables in square time.
+-- Events after a number as a list of {seq, kind, at, payload}; the payload stays JSON text, null once redacted. Payloads are looked
+-- up by key: a planner without statistics would join the two tables in quadratic time.
 create function private.events_json(workspace uuid, run uuid, after bigint, size int) returns jsonb
 language sql stable set search_path = '' as $$
     select coalesce(jsonb_agg(jsonb_build_object('seq', page.seq, 'kind', page.kind, 'at', page.at, 'payload', (
@@ -197,7 +196,8 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'events_json');
 
--- Whoever sees the run sees its log: asked once, not for every event. A log holds the reply's text as it came, which is the message's.
+-- Access to the run is access to its log, so it is checked once and not per event. A log holds the reply's text as it arrived, which
+-- is the message's.
 create function private.read_events(workspace uuid, run uuid, after bigint, size int) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare

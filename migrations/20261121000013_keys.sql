@@ -30,8 +30,9 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'key_json', 'authenticated');
 
--- Whether the person at hand has signed in within a quarter of an hour, where the database can know: it does of sign-ins at Supabase Auth,
--- which the person's own token names. Whoever comes without one comes by the server, which has looked; PostgREST says what it was asked.
+-- Whether the current person has signed in within the last 15 minutes, where the database can know: it does for sign-ins at Supabase
+-- Auth, which the person's own token names. A call without one comes from the server, which has checked; PostgREST reports what it
+-- was asked.
 create function private.signed_in_recently() returns boolean
 language plpgsql stable set search_path = '' as $$
 declare
@@ -127,7 +128,7 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('public', 'key_revoke', 'authenticated');
 
--- duet_core::ports::SystemStore::api_key; a key's use is noted to within a minute.
+-- duet_core::ports::SystemStore::api_key; records the key's use to within a minute.
 create function driver.api_key(p_secret_hash bytea) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare

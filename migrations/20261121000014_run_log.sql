@@ -1,11 +1,11 @@
--- Runs as the server drives them: claims, leases, the log's writes, the outbox. All of it in `driver`; every write by a worker
--- carries its lease token, and a lease that is lost writes nothing. Leases go by this database's clock alone.
+-- Runs as the server drives them: claims, leases, log writes, the outbox. All of it is in `driver`; every write by a worker carries
+-- its lease token, and a lost lease writes nothing. Only this database's clock counts for leases.
 --
--- A worker that does not hear the answer of a write repeats it under the same commit: if it was written the first time, it is
--- answered as then, unless another worker has the run by now.
+-- A worker that misses the answer to a write repeats it under the same commit id: if the first attempt was written, it gets the same
+-- answer, unless another worker has taken over the run.
 
--- The run that this lease holds, locked; nothing when the lease is lost. Repeating the newest write writes nothing, so that the lease
--- may have run out for it, as long as it is the run's.
+-- The run that this lease holds, locked; no row if the lease is lost. Repeating the newest write writes nothing, so for that the
+-- lease may have expired, as long as it is still the run's.
 create function private.held_run(run uuid, lease uuid, commit uuid) returns setof duet.run
 language sql volatile set search_path = '' as $$
     select r.* from duet.run r
@@ -33,8 +33,8 @@ end;
 $$;
 call private.expose('private', 'append_commit');
 
--- duet_core::ports::RunLog::append: `interleaved` is what others appended after `p_after`, `first` the number of the first own
--- event, `at` its time. `p_progress` says that an effect has its outcome with these events.
+-- duet_core::ports::RunLog::append: `interleaved` is what others appended after `p_after`, `first` the number of the worker's first
+-- event, `at` its time. `p_progress` says that these events complete an effect.
 create function driver.append_run_events(
     p_run uuid, p_lease uuid, p_after bigint, p_commit uuid, p_progress boolean, p_events jsonb
 ) returns jsonb
@@ -83,14 +83,14 @@ end;
 $$;
 call private.expose('driver', 'heartbeat_run', 'duet_worker');
 
--- Stores the reply, or more text of one that is there, with the labels of all that its run has read.
+-- Stores the reply, or extends an existing one, with the labels of everything its run has read.
 create function private.keep_reply(held duet.run, status text, content text, trace jsonb) returns void
 language plpgsql volatile set search_path = '' as $$
 declare
     at timestamptz := private.now();
     place bigint;
 begin
-    -- What was redacted meanwhile stays so.
+    -- Text redacted in the meantime stays redacted.
     if exists (select from duet.message m
                where m.workspace_id = held.workspace_id and m.id = held.reply_id and m.status = 'redacted') then
         return;
@@ -114,7 +114,7 @@ end;
 $$;
 call private.expose('private', 'keep_reply');
 
--- Ends a run: no lease any more, and nothing may follow.
+-- Ends a run: it releases the lease, and nothing may follow.
 create function private.end_run(held duet.run, final_status text, why text) returns duet.run
 language sql volatile set search_path = '' as $$
     update duet.run r
@@ -139,7 +139,7 @@ begin
     end if;
     select * into held from private.held_run(p_run, p_lease, null);
     if not found then
-        -- Ended by this very write: whoever ended it has no lease any more.
+        -- Ended by this very write: an ended run has no lease any more.
         select * into held from duet.run r where r.id = p_run and r.commit_id = p_commit and r.status = p_status;
         return case when held.id is null then private.lost_lease() else private.ok(private.run_json(held)) end;
     elsif p_after > held.last_seq then
@@ -156,7 +156,7 @@ end;
 $$;
 call private.expose('driver', 'settle_run', 'duet_worker');
 
--- duet_core::ports::RunLog::hand_back: a worker that leaves costs the run nothing.
+-- duet_core::ports::RunLog::hand_back: a leaving worker does not count against the run.
 create function driver.hand_back_run(p_run uuid, p_lease uuid, p_leaving boolean) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 begin
@@ -172,7 +172,7 @@ end;
 $$;
 call private.expose('driver', 'hand_back_run', 'duet_worker');
 
--- Parks a run that nobody will drive any more; its log is closed, so that its readers know.
+-- Parks a run that nobody will drive any more; closes its log, so that readers know.
 create function private.park_run(held duet.run, why text) returns void
 language plpgsql volatile set search_path = '' as $$
 begin
@@ -200,8 +200,8 @@ end;
 $$;
 call private.expose('driver', 'park_run', 'duet_worker');
 
--- duet_core::ports::SystemStore::claim_run: the oldest run that waits, or whose worker was lost. Rows that another worker is
--- claiming are passed over, and so are runs with events of a kind that this worker does not know.
+-- duet_core::ports::SystemStore::claim_run: the oldest run that is queued or has lost its worker. Skips rows that another worker is
+-- claiming, and runs with event kinds that this worker does not know.
 create function driver.claim_run(p_lease uuid, p_lease_millis bigint, p_max_attempts int, p_kinds text[]) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -243,8 +243,8 @@ end;
 $$;
 call private.expose('driver', 'claim_run', 'duet_worker');
 
--- duet_core::ports::SystemStore::take_outbox; tells the relays of all processes, once for each run. A hint may come twice but not
--- get lost, so nobody waits for the disk here.
+-- duet_core::ports::SystemStore::take_outbox; notifies the relays of all processes, once per run. A hint may arrive twice but not get
+-- lost, so nothing waits for the disk here.
 create function driver.take_outbox(p_limit int) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -265,7 +265,7 @@ end;
 $$;
 call private.expose('driver', 'take_outbox', 'duet_worker');
 
--- Where these runs' logs end, for a relay that has missed notifications.
+-- The heads of these runs' logs, for a relay that missed notifications.
 create function driver.run_heads(p_runs uuid[]) returns jsonb
 language sql stable security definer set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(jsonb_build_object('run', r.id, 'last_seq', r.last_seq)), '[]'))
@@ -273,7 +273,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'run_heads', 'duet_worker');
 
--- duet_core::ports::SystemStore::sweep, but for its memory part.
+-- duet_core::ports::SystemStore::sweep, except its memory part.
 create function driver.sweep() returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare

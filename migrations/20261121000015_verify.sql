@@ -1,6 +1,6 @@
--- Recomputing the hash chains: what was edited, reordered, cut off or taken away past the triggers shows.
+-- Recomputes the hash chains: finds what was edited, reordered, cut off or removed behind the triggers' back.
 
--- How many entries of the audit log hold (`rows`), or the first that does not (`broken`).
+-- The number of valid entries in the audit log (`rows`), or the first invalid one (`broken`).
 create function private.verify_audit(workspace uuid, out rows bigint, out broken bigint)
 language plpgsql stable set search_path = '' as $$
 declare
@@ -25,7 +25,7 @@ begin
         previous := entry.chain_hash;
     end loop;
     select * into head from duet.audit_head h where h.workspace_id = workspace;
-    -- Every workspace has at least the entry of its making.
+    -- Every workspace has at least the entry of its creation.
     if rows = 0 or (head.seq, head.hash) is distinct from (rows, previous) then
         broken := rows + 1;
     end if;
@@ -33,7 +33,7 @@ end;
 $$;
 call private.expose('private', 'verify_audit');
 
--- The same of a run's log.
+-- The same for a run's log.
 create function private.verify_run(workspace uuid, run uuid, out rows bigint, out broken bigint)
 language plpgsql stable set search_path = '' as $$
 declare
@@ -52,7 +52,7 @@ begin
             broken := rows + 1;
             return;
         end if;
-        -- A payload that was redacted says so; one that is not there was taken away.
+        -- A redacted payload is marked as such; a missing one was removed.
         if event.chain_hash <> private.event_hash(previous, run, event.seq, event.kind, event.at, event.payload_hash)
             or (body.payload is null and body.redacted_at is null)
             or private.payload_hash(body.salt, body.payload) <> event.payload_hash then
@@ -70,7 +70,7 @@ end;
 $$;
 call private.expose('private', 'verify_run');
 
--- Definer, because the chains of all members' runs are recomputed, of which the owner sees nothing but whether they hold.
+-- Definer, because it recomputes the chains of all members' runs, of which the owner learns only whether they are valid.
 create function private.verify_chains(workspace uuid) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -86,7 +86,7 @@ begin
         return private.ok(jsonb_build_object('chain', 'audit', 'seq', chain.broken));
     end if;
     total := chain.rows;
-    -- A message names its run also when that is gone with all its events.
+    -- A message still names its run when the run is gone with all its events.
     for run in
         select r.id from duet.run r where r.workspace_id = workspace
         union select m.run_id from duet.message m where m.workspace_id = workspace and m.run_id is not null
@@ -103,14 +103,14 @@ end;
 $$;
 call private.expose('private', 'verify_chains', 'authenticated');
 
--- duet_core::ports::AuditLog::verify: `rows` that hold, or the `chain` and `seq` of the first that does not.
+-- duet_core::ports::AuditLog::verify: the number of valid `rows`, or the `chain` and `seq` of the first invalid one.
 create function public.audit_verify(p_workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select private.verify_chains(p_workspace)
 $$;
 call private.expose('public', 'audit_verify', 'authenticated');
 
--- duet_core::ports::SystemStore::audit_heads: where the audit logs end, for anchors outside the database.
+-- duet_core::ports::SystemStore::audit_heads: the ends of the audit logs, for anchors outside the database.
 create function driver.audit_heads(p_after uuid, p_limit int) returns jsonb
 language sql stable security definer set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(jsonb_build_object(

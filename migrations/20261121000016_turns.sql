@@ -1,5 +1,5 @@
--- What people do with runs: start one, have a message answered again, stop one. The events that this appends are made here from
--- checked arguments; nobody appends an event of their own.
+-- What people do with runs: start one, have a message answered again, stop one. The events are built here from checked arguments;
+-- nobody can append an event of their own.
 
 create function private.receipt_json(run duet.run) returns jsonb
 language sql immutable set search_path = '' as $$
@@ -7,7 +7,7 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'receipt_json');
 
--- A title from a first message: the beginning of its first line that says something.
+-- A title made from the first message: the beginning of its first non-empty line.
 create function private.made_title(content text) returns text
 language sql immutable set search_path = '' as $$
     select coalesce((
@@ -19,7 +19,7 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'made_title');
 
--- The bounds of a turn with their fields and nothing else; null when they are not that, or beyond all reason.
+-- The limits of a turn with exactly the known fields; null for anything else or for absurd values.
 create function private.known_turn_limits(limits jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
     select case when count(*) = 11 then jsonb_object_agg(field, limits -> field) end
@@ -30,8 +30,8 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'known_turn_limits');
 
--- The bounds that a turn gets: those that are asked for, as far as the operator allows. Before a process has said what that is, the
--- defaults of duet_core::domain::TurnLimits are.
+-- The limits a turn gets: those requested, capped by the operator's. Until a process has set the operator's, the defaults of
+-- duet_core::domain::TurnLimits apply.
 create function private.turn_limits(limits jsonb) returns jsonb
 language sql stable set search_path = '' as $$
     select jsonb_object_agg(asked.field, least(asked.value::int, (allowed.limits ->> asked.field)::int))
@@ -70,8 +70,8 @@ end;
 $$;
 call private.expose('private', 'queue_run');
 
--- A conversation of the asker, locked so that one turn comes after the other; and their membership, so that a turn is either there
--- when it ends (and is ended with it), or never begins.
+-- A conversation of the caller, locked so that turns follow one another; the membership is locked too, so that a turn either exists
+-- when the membership ends (and is ended with it) or never begins.
 create function private.my_conversation(workspace uuid, conversation uuid) returns setof duet.conversation
 language sql volatile set search_path = '' as $$
     select c.* from duet.conversation c
@@ -146,7 +146,7 @@ begin
         set request_hash = request, message_id = message, run_id = run, reply_id = reply, expires_at = at + interval '48 hours'
         where k.expires_at <= at;
         if not found then
-            -- The same key came in another conversation at this very moment: once more, so that it is seen.
+            -- The same key arrived in another conversation at the same moment: retry, so that this one sees it.
             raise exception 'the idempotency key is in use' using errcode = 'serialization_failure';
         end if;
     end if;

@@ -1,5 +1,5 @@
--- duet_core::ports::ConversationStore::delete: a conversation's text goes from everywhere it stands, by one definer function that asks
--- again whose it is. What its runs were chained to stays. What is deleted leaves the files of the database with the next vacuum.
+-- duet_core::ports::ConversationStore::delete: removes a conversation's text from every place that holds it, in one definer function
+-- that checks ownership again. The hash chains of its runs stay. Deleted text leaves the database's files with the next vacuum.
 
 create function private.delete_conversation(workspace uuid, conversation uuid) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
@@ -8,7 +8,7 @@ declare
     runs uuid[];
     removed bigint;
 begin
-    -- Locked: a turn is either there by now, or finds no conversation.
+    -- Locked: a turn either exists by now, or finds no conversation.
     if not exists (select from private.my_conversation(workspace, conversation)) then
         return private.refused('not_found');
     end if;

@@ -1,8 +1,8 @@
--- Memories: what is remembered, its full-text postings and its vectors; and who sees them.
+-- Memories, their full-text postings and vectors, and who sees them.
 --
--- Only what may be recalled (accepted, valid, not redacted: `live`) has postings and vectors, so that ranking never meets anything
--- else. Memories that the same people may see in the same way form a class; postings, counters, vectors and codes stand under it, and
--- every policy asks for the class: what a caller may not see is never read, and never counted.
+-- Only memories that may be recalled (accepted, valid, not redacted: `live`) have postings and vectors, so that ranking never meets
+-- anything else. Memories with the same audience form a class; postings, counters, vectors and codes are keyed by class, and every
+-- policy checks the class: what a caller may not see is never read and never counted.
 
 -- The data keys of field encryption, wrapped by a master key that is not in the database. Written once.
 create table duet.workspace_key (
@@ -13,8 +13,8 @@ create table duet.workspace_key (
     primary key (workspace_id, version)
 );
 
--- Names of models with the length of their vectors. Small numbers stand for them in the rows that repeat them. The server makes them,
--- nobody else; those without vectors are swept.
+-- Model names with the length of their vectors. Rows that repeat them use small numbers instead. Only the server creates them; those
+-- without vectors are swept.
 create table duet.embedding_model (
     key        int generated always as identity primary key,
     name       text not null check (length(name) between 1 and 200),
@@ -36,10 +36,10 @@ create table duet.memory_class (
 ) with (fillfactor = 50);
 create index memory_class_by_owner on duet.memory_class (owner);
 
--- The terms that a memory is indexed under, with how often each stands in it; they are made outside, so their size is bounded here.
+-- The terms a memory is indexed under, with their frequencies; they are computed outside the database, so their size is bounded here.
 create function private.are_terms(terms jsonb) returns boolean
 language sql immutable set search_path = '' as $$
-    -- Together they are no more than a text of that size can have: their number weighs on the ranking of all.
+    -- Their total is at most that of a text of the maximum size: document length affects the ranking of all memories.
     select jsonb_typeof(terms) = 'object' and octet_length(terms::text) <= 262144
        and coalesce((select count(*) <= 9000 and bool_and(char_length(key) between 1 and 40 and value::text ~ '^[1-9][0-9]{0,4}$')
                         and sum(case when value::text ~ '^[1-9][0-9]{0,4}$' then value::text::int else 0 end) <= 20000
@@ -47,8 +47,8 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'are_terms', 'authenticated', 'duet_agent');
 
--- `key` is the order in which memories were stored, and the small number that postings and codes repeat. `terms` stays with the memory so
--- that it is taken out of the index exactly as it was put in.
+-- `key` is the order in which memories were stored, and the small number that postings and codes repeat. `terms` is kept so that a
+-- memory can be removed from the index exactly as it was added.
 create table duet.memory (
     workspace_id      uuid not null references duet.workspace (id),
     id                uuid not null,
@@ -77,7 +77,7 @@ create table duet.memory (
     supersedes        uuid,
     superseded_by     uuid,
     redacted_at       timestamptz(3),
-    embedded          int, -- the key of the model whose vector it has, as long as it has one
+    embedded          int, -- the key of the model of its vector, if it has one
     live              boolean not null generated always as (review = 'accepted' and valid_to is null and redacted_at is null) stored,
     primary key (workspace_id, id),
     unique (workspace_id, key),
@@ -96,7 +96,8 @@ create index memory_by_person on duet.memory (user_id);
 create index memory_by_expiry on duet.memory (expires_at) where expires_at is not null;
 create index memory_to_embed on duet.memory (workspace_id, embedded, key) where live;
 
--- The full-text index. Its key holds everything that scoring reads. No foreign keys: only triggers write here, some thirty rows a memory.
+-- The full-text index. Its key holds everything that scoring reads. No foreign keys: only triggers write here, some thirty rows per
+-- memory.
 create table duet.memory_term (
     workspace_id uuid not null,
     class        bigint not null,
@@ -107,7 +108,7 @@ create table duet.memory_term (
     primary key (workspace_id, class, term, memory) include (frequency, length)
 ) with (autovacuum_vacuum_insert_scale_factor = 0.05);
 
--- Counters of conversations, for the conversation's own score.
+-- Per-conversation counters, for the conversation's own score.
 create table duet.memory_thread (
     workspace_id    uuid not null,
     class           bigint not null,
@@ -118,7 +119,7 @@ create table duet.memory_thread (
     foreign key (workspace_id, class) references duet.memory_class (workspace_id, key)
 );
 
--- The vectors of one workspace by one model; codes are centred on `mean`, which was taken over `mean_of` of them.
+-- One workspace's vectors by one model; codes are centred on `mean`, computed from `mean_of` of them.
 create table duet.memory_partition (
     workspace_id uuid not null references duet.workspace (id),
     model        int not null references duet.embedding_model (key),
@@ -132,9 +133,9 @@ create table duet.memory_partition (
 );
 create index memory_partition_by_model on duet.memory_partition (model);
 
--- The vectors themselves, of unit length, in single precision: half precision moves a cosine by up to 5e-5, which reorders near
--- equals. Storage "main" keeps a vector of up to 2,000 dimensions in its row (one page with 1,536), where a candidate is one page read
--- instead of five out of the side table, and still takes wider ones; "plain" would refuse those.
+-- The vectors, of unit length, in single precision: half precision shifts a cosine by up to 5e-5, which reorders near ties. Storage
+-- "main" keeps vectors of up to 2,000 dimensions in the row (one page at 1,536), so that a candidate costs one page read instead of
+-- five from the TOAST table, and still accepts wider ones; "plain" would reject those.
 create table duet.memory_vector (
     workspace_id uuid not null,
     memory       bigint not null,
@@ -149,8 +150,8 @@ create table duet.memory_vector (
 alter table duet.memory_vector alter column vector set storage main;
 create index memory_vector_by_model on duet.memory_vector (workspace_id, model);
 
--- Signs around the partition's mean, for models of more than 512 dimensions. "bit" in quotes is of any length. The covering index is
--- read alone, so it needs a fresh visibility map.
+-- Signs relative to the partition's mean, for models of more than 512 dimensions. "bit" in quotes has no fixed length. Queries use
+-- index-only scans of the covering index, which need a fresh visibility map.
 create table duet.memory_code (
     workspace_id uuid not null,
     memory       bigint not null,
@@ -164,7 +165,7 @@ create table duet.memory_code (
 alter table duet.memory_code alter column code set storage plain;
 create index memory_code_to_compare on duet.memory_code (workspace_id, model, class) include (expires_at, memory, code);
 
--- Memories whose text an embedder refused: passed over until `retry_at`, by that model alone.
+-- Memories whose text an embedder refused: skipped until `retry_at`, for that model only.
 create table duet.memory_refusal (
     workspace_id uuid not null,
     memory       bigint not null,
@@ -176,14 +177,14 @@ create table duet.memory_refusal (
     foreign key (workspace_id, memory) references duet.memory (workspace_id, key) on delete cascade
 );
 
--- Ids of memories that were deleted: what names one of them means the old one.
+-- Ids of deleted memories: a reference to one of them means the old memory.
 create table duet.memory_gone (
     workspace_id uuid not null references duet.workspace (id),
     memory_id    uuid not null,
     primary key (workspace_id, memory_id)
 );
 
--- What must stay redacted, by ids alone.
+-- What must stay redacted, as ids only.
 create table duet.memory_tombstone (
     workspace_id uuid not null references duet.workspace (id),
     memory_id    uuid not null,
@@ -214,8 +215,8 @@ call private.seclude('duet.memory_gone');
 call private.seclude('duet.memory_refusal');
 call private.seclude('duet.memory_tombstone');
 
--- What the acting agent may do: what its run was given, as far as its row still has it. No row when the agent is gone or inactive, or when
--- it works in no run.
+-- What the acting agent may do: what its run was granted, as far as its row still allows it. No row when the agent is gone or
+-- inactive, or works in no run.
 create function private.my_agent(out capabilities text[], out domains text[], out sees_private boolean) returns setof record
 language sql stable security definer set search_path = '' as $$
     select array(select c from jsonb_array_elements_text(given.scopes -> 'capabilities') c where c = any (a.capabilities)),
@@ -228,9 +229,9 @@ language sql stable security definer set search_path = '' as $$
     where current_setting('role', true) = 'duet_agent' and exists (select from private.my_run())
 $$;
 
--- The classes that a policy opens to the asker for what they are about to do; to an agent none whose text may not reach its model. Whoever
--- reads many rows of one workspace says so in `duet.only_workspace`: each row is compared with all classes, and somebody's hundred
--- workspaces would count for each. It takes away only.
+-- The classes that a policy opens to the caller for a given capability; to an agent, none whose text may not reach its model. A
+-- caller that reads many rows of one workspace sets `duet.only_workspace`: each row is compared with all classes, so membership in a
+-- hundred workspaces would cost a hundredfold. The setting can only narrow the result.
 create function private.my_classes(capability text) returns setof bigint
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -243,7 +244,7 @@ begin
                        and capability = any (a.capabilities) and c.domain = any (a.domains)
                        and (c.egress = 'any' or capability <> 'read_memory' or private.reads_local());
     else
-        -- Their workspaces as private.my_workspaces() has them; calling it here costs a tenth of each question.
+        -- Repeats private.my_workspaces(): calling it here costs a tenth of each query.
         return query select c.key from duet.member m join duet.memory_class c on c.workspace_id = m.workspace_id
                      where m.user_id = me and m.workspace_id = coalesce(narrowed, m.workspace_id)
                        and (c.owner is null or c.owner = me);
@@ -256,7 +257,7 @@ language sql stable security definer set search_path = '' as $$
     select c.domain from duet.memory_class c where c.workspace_id = workspace and c.key = class
 $$;
 
--- Whether what the acting agent writes is no better than what its run has read; never, where it works in no run.
+-- Whether the acting agent's write carries the labels of everything its run has read; false outside a run.
 create function private.fits_my_run(workspace uuid, class bigint, taint text, sensitive boolean) returns boolean
 language sql stable security definer set search_path = '' as $$
     select exists (
@@ -294,7 +295,7 @@ create policy memory_code_read on duet.memory_code for select to authenticated, 
     using (class = any (array(select private.my_classes('read_memory'))) and (expires_at is null or expires_at > (select private.now())));
 create policy memory_read on duet.memory for select to authenticated
     using (class = any (array(select private.my_classes('read_memory'))) and (expires_at is null or expires_at > (select private.now())));
--- An agent sees only what holds.
+-- An agent sees only memories that are valid.
 create policy memory_read_by_agent on duet.memory for select to duet_agent
     using (class = any (array(select private.my_classes('read_memory'))) and live
            and (expires_at is null or expires_at > (select private.now())));
@@ -302,7 +303,7 @@ create policy memory_insert on duet.memory for insert to authenticated
     with check (class = any (array(select private.my_classes('write_memory')))
                 and user_id = (select auth.uid()) and from_user = user_id and from_agent is null and from_run is null
                 and (review = 'accepted' or review = 'proposed' and supersedes is not null));
--- Untrusted text of an agent waits for a person's review, except working memory that takes the place of nothing: no one mistakes it for
+-- An agent's untrusted text waits for a person's review, except working memory that supersedes nothing: nobody mistakes it for
 -- knowledge, and it expires.
 create policy memory_insert_by_agent on duet.memory for insert to duet_agent
     with check (class = any (array(select private.my_classes('write_memory')))
@@ -314,7 +315,8 @@ create policy memory_insert_by_agent on duet.memory for insert to duet_agent
                      or review = case when taint = 'untrusted'
                                            and (private.domain_of(workspace_id, class) <> 'working' or supersedes is not null)
                                       then 'proposed' else 'accepted' end));
--- Whoever sees the memory sees that it was redacted; after an older copy of the data was restored, at least who asked for it.
+-- Everyone who sees the memory sees that it was redacted; after an older copy of the data was restored, at least the person who asked
+-- for it.
 create policy memory_tombstone_read on duet.memory_tombstone for select to authenticated
     using (workspace_id = any (array(select private.my_workspaces()))
            and (redacted_by = (select auth.uid())

@@ -1,5 +1,5 @@
--- Putting memories into the index and among the vectors, and taking them out again. All of it runs as the owner, out of triggers and
--- of functions that have checked who asks; nobody may call it.
+-- Adds memories to the full-text index and the vectors, and removes them. All of it runs as the owner, from triggers and from
+-- functions that have checked the caller; nobody may call it directly.
 
 -- Counts a memory in (1) or out (-1).
 create function private.count_memory(memory duet.memory, step int) returns void
@@ -37,7 +37,7 @@ end;
 $$;
 call private.expose('private', 'index_text');
 
--- Takes a live memory out of the full-text index; how many postings it had.
+-- Takes a live memory out of the full-text index; returns how many postings it had.
 create function private.unindex_text(memory duet.memory) returns bigint
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -56,7 +56,7 @@ end;
 $$;
 call private.expose('private', 'unindex_text');
 
--- Removes a memory's vector with its code, if it has one, and that it was put off.
+-- Removes a memory's vector and code, if it has them, and its embedding refusals.
 create function private.remove_vector(memory duet.memory, out vectors bigint, out codes bigint)
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -76,15 +76,15 @@ end;
 $$;
 call private.expose('private', 'remove_vector');
 
--- The signs of a vector around a mean. (`code_of` and the question's code have to agree.)
+-- The signs of a vector relative to a mean. (The codes of memories and of the query must agree.)
 create function private.code_of(vector extensions.vector, mean extensions.vector) returns "bit"
 language sql immutable set search_path = '' as $$
     select extensions.binary_quantize(case when mean is null then vector else vector operator(extensions.-) mean end)
 $$;
 call private.expose('private', 'code_of', 'authenticated', 'duet_agent');
 
--- Stores a live memory's vector; one of another model gives way. A model that the server has not named is nobody's: its vector is passed
--- over, and the backlog embeds the memory. The partition's row is locked first, so that no code is made around a mean that is being
+-- Stores a live memory's vector, replacing one of another model. The vector of a model that the server has not registered is ignored,
+-- and the backlog embeds the memory. The partition's row is locked first, so that no code is computed with a mean that is being
 -- replaced.
 create function private.put_vector(memory duet.memory, model_name text, vector extensions.vector) returns void
 language plpgsql volatile set search_path = '' as $$
@@ -111,7 +111,7 @@ end;
 $$;
 call private.expose('private', 'put_vector');
 
--- Takes a memory that is about to change out of the index, with its vector: everything that stands under its class moves with it.
+-- Removes a memory that is about to change from the index, with its vector: everything keyed by its class moves with it.
 create function private.withdraw(memory duet.memory, out name text, out vector extensions.vector)
 language plpgsql volatile set search_path = '' as $$
 begin
@@ -124,7 +124,7 @@ end;
 $$;
 call private.expose('private', 'withdraw');
 
--- Puts it back as it has become, where it may be recalled.
+-- Puts the changed memory back, if it may be recalled.
 create function private.bring_back(memory duet.memory, model_name text, vector extensions.vector) returns void
 language plpgsql volatile set search_path = '' as $$
 begin
@@ -138,7 +138,7 @@ end;
 $$;
 call private.expose('private', 'bring_back');
 
--- Takes a partition's mean anew when it has grown fourfold, and makes its codes again around it.
+-- Recomputes a partition's mean when it has grown fourfold, and its codes with it.
 create function private.recentre(workspace uuid, partition_model int) returns void
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -159,7 +159,7 @@ end;
 $$;
 call private.expose('private', 'recentre');
 
--- Ends the validity of a memory in favour of another. Its text stays, for history; it is not recalled any more.
+-- Ends the validity of a memory in favour of another. Its text stays, for history; it is no longer recalled.
 create function private.supersede(old duet.memory, successor uuid, since timestamptz) returns void
 language plpgsql volatile set search_path = '' as $$
 begin
@@ -171,8 +171,8 @@ end;
 $$;
 call private.expose('private', 'supersede');
 
--- Whether the asker may take the place of a memory by themselves: its author, or an owner. For everybody else, and for an agent where
--- the memory is not its person's, that is a proposal, on which these two decide (duet_core::domain::Memory::may_be_replaced_by).
+-- Whether the caller may supersede a memory directly: its author or an owner. For everybody else, and for an agent whose person is
+-- not the author, it becomes a proposal that the author or an owner decides on (duet_core::domain::Memory::may_be_replaced_by).
 create function private.may_replace(workspace uuid, author uuid) returns boolean
 language sql stable set search_path = '' as $$
     select author = (select auth.uid())
@@ -180,8 +180,8 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'may_replace', 'authenticated', 'duet_agent');
 
--- What follows from a new memory, whoever writes it: its times, its postings, its audit entry, and the end of what it supersedes. That one has to be
--- the writer's to see, and of the same owner: whoever sees the one has to see the other.
+-- What follows from a new memory, whoever writes it: its times, postings and audit entry, and the end of the memory it supersedes.
+-- The writer must be able to see the superseded memory, and both must have the same owner: anyone who sees one has to see the other.
 create function private.memory_arrives() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -193,7 +193,7 @@ begin
     if (private.domain_of(new.workspace_id, new.class) = 'working') <> (new.expires_at is not null) then
         raise exception 'a working memory expires, and no other does' using errcode = 'check_violation';
     end if;
-    -- Nobody asks where the database's owner brings memories in.
+    -- No caller to check when the database's owner imports memories.
     if new.sensitive and (select auth.uid()) is not null and exists (select from duet.memory_class c
                                  where c.workspace_id = new.workspace_id and c.key = new.class and c.egress = 'any') then
         raise exception 'a sensitive memory is for local models until its owner opens it' using errcode = 'check_violation';
@@ -227,7 +227,7 @@ begin
             perform private.supersede(old_one, new.id, new.valid_from);
         end if;
     end if;
-    -- Nobody asks where the database's owner brings memories in.
+    -- No caller to check when the database's owner imports memories.
     if (select auth.uid()) is not null then
         perform private.audit(new.workspace_id, 'memory.create', 'memory:' || new.id, 'done',
                               jsonb_build_object('supersedes', new.supersedes, 'run', new.from_run));

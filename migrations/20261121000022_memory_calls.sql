@@ -17,7 +17,7 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'memory_json', 'authenticated', 'duet_agent');
 
--- The class that the asker writes into, made when it is not there.
+-- The class that the caller writes into, created if missing.
 create function private.my_class(workspace uuid, is_private boolean, memory_domain text, memory_egress text) returns bigint
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -43,7 +43,7 @@ end;
 $$;
 call private.expose('private', 'my_class', 'authenticated', 'duet_agent');
 
--- A memory that the asker themselves wrote. Its own proposal is outside what an agent sees, but a replayed effect has to find it.
+-- A memory that the caller wrote. An agent does not see its own proposals, but a replayed effect has to find them.
 create function private.my_written(workspace uuid, memory uuid) returns jsonb
 language sql stable security definer set search_path = '' as $$
     select private.memory_json(m, c)
@@ -55,7 +55,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('private', 'my_written', 'authenticated', 'duet_agent');
 
--- Whether an id cannot be used for a new memory, and why.
+-- Whether an id is unusable for a new memory, and why.
 create function private.memory_id_state(workspace uuid, memory uuid) returns text
 language sql stable security definer set search_path = '' as $$
     select case when workspace not in (select private.my_workspaces()) then 'free'
@@ -66,7 +66,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('private', 'memory_id_state', 'authenticated', 'duet_agent');
 
--- Puts the vector beside a memory that the asker wrote and that has none. Not for a memory that is not live.
+-- Adds the vector to a live memory that the caller wrote and that has none.
 create function private.put_my_vector(workspace uuid, memory uuid, model_name text, vector extensions.vector) returns void
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -84,15 +84,15 @@ end;
 $$;
 call private.expose('private', 'put_my_vector', 'authenticated', 'duet_agent');
 
--- The labels of what the acting agent has read; null where it works in no run.
+-- The labels of what the acting agent has read; null outside a run.
 create function private.my_labels() returns int
 language sql stable security definer set search_path = '' as $$
     select r.labels from private.my_run() r
 $$;
 call private.expose('private', 'my_labels', 'authenticated', 'duet_agent');
 
--- Why a memory cannot be stored as it is given; null when it can. What becomes a column is checked there; here stands what would pass for
--- something else by being left out.
+-- Why a memory cannot be stored as given; null when it can. Columns check their own values; this checks what would be taken for
+-- something else if it were left out.
 create function private.memory_flaw(given jsonb) returns text
 language sql immutable set search_path = '' as $$
     select case
@@ -106,8 +106,8 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'memory_flaw', 'authenticated', 'duet_agent');
 
--- duet_core::ports::MemoryStore::remember; what an agent writes is no better than what its run has read, whatever it says. `p_memory` has
--- the fields of duet_core::domain::NewMemory, and `terms`, `sealed` (hex).
+-- duet_core::ports::MemoryStore::remember; an agent's memory carries the labels of everything its run has read, whatever the agent
+-- claims. `p_memory` holds the fields of duet_core::domain::NewMemory, plus `terms` and `sealed` (hex).
 create function public.memory_remember(p_workspace uuid, p_id uuid, p_memory jsonb, p_model text, p_vector text) returns jsonb
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -158,7 +158,7 @@ begin
             return private.refused('visibilities_differ', jsonb_build_object('new', kept_visibility, 'old', old_one ->> 'visibility'));
         end if;
     end if;
-    -- By itself: the policy that follows has to see a class that is new.
+    -- A statement of its own: the policy that follows has to see a new class.
     class_key := private.my_class(p_workspace, kept_visibility = 'private', p_memory ->> 'domain',
                                   case when (p_memory ->> 'sensitive')::boolean or read_labels & 2 <> 0 then 'local_only'
                                        else p_memory ->> 'egress' end);
@@ -176,7 +176,7 @@ begin
     if found and p_vector is not null then
         perform private.put_my_vector(p_workspace, p_id, p_model, p_vector::extensions.vector);
     end if;
-    -- Of two that come at once with one id the first one's memory counts.
+    -- Of two concurrent calls with one id, the first one's memory counts.
     stored := private.my_written(p_workspace, p_id);
     return case when stored is null then private.refused('id_taken', '{"what": "memory"}')
                 else private.ok(stored) end;
@@ -192,7 +192,7 @@ language sql stable set search_path = '' as $$
               from unnest(p_ids) with ordinality as asked (id, place)
               cross join lateral (
                   select m as memory from duet.memory m where m.workspace_id = p_workspace and m.id = asked.id
-                  offset 0) found -- one after the other: joined, the workspace's memories may all be read
+                  offset 0) found -- one at a time: a join may read every memory of the workspace
               join duet.memory_class c on c.workspace_id = p_workspace and c.key = (found.memory).class) end
 $$;
 call private.expose('public', 'memory_read', 'authenticated', 'duet_agent');
@@ -216,7 +216,7 @@ declare
     predecessor uuid;
 begin
     if p_superseded_by is not null then
-        -- The successor's row knows whose place it took, or is to take once it is accepted: no need to read the history.
+        -- The successor's row names the memory it superseded, or will supersede once accepted: no need to read the history.
         select o.id into predecessor from duet.memory s
         join duet.memory o on o.workspace_id = s.workspace_id and o.id = s.supersedes and o.superseded_by = s.id
         where s.workspace_id = p_workspace and s.id = p_superseded_by;
@@ -238,7 +238,7 @@ end;
 $$;
 call private.expose('public', 'memory_list', 'authenticated', 'duet_agent');
 
--- A memory that the asker sees as a person, locked, if they may change or redact it; else why not.
+-- A memory that the caller sees as a person, locked, if they may change or redact it; else why not.
 create function private.lock_my_memory(workspace uuid, memory uuid, out mine duet.memory, out class duet.memory_class, out refusal jsonb)
 language plpgsql volatile set search_path = '' as $$
 begin
@@ -272,7 +272,7 @@ begin
     mine := locked.mine;
     kind := locked.class;
     select o.* into old_one from duet.memory o where o.workspace_id = workspace and o.id = mine.supersedes;
-    -- Whose memory a proposal would take the place of decides on it, or an owner; who proposed it does not.
+    -- A proposal is decided by the author of the memory it would supersede, or by an owner; not by its proposer.
     if locked.refusal is not null and not coalesce(
         kind.key is not null and mine.review = 'proposed' and old_one.user_id = (select auth.uid())
         and new_visibility is null and new_egress is null, false) then
@@ -304,7 +304,7 @@ begin
     where m.workspace_id = workspace and m.id = memory returning m.* into edited;
     perform private.bring_back(edited, vector.name, vector.vector);
     if edited.live then
-        -- A proposal takes the place of what it was to supersede when it is accepted, unless something else did meanwhile.
+        -- An accepted proposal supersedes its target, unless something else has in the meantime.
         if not mine.live and edited.supersedes is not null then
             select o.* into old_one from duet.memory o
             join duet.memory_class c on c.workspace_id = o.workspace_id and c.key = o.class
@@ -328,7 +328,7 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('public', 'memory_edit', 'authenticated');
 
--- The wrapped data keys of a workspace; the server makes the first one.
+-- A workspace's wrapped data keys; the server creates the first one.
 create function public.workspace_keys(p_workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(encode(k.wrapped, 'hex') order by k.version), '[]'))
@@ -343,7 +343,7 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'workspace_keys', 'duet_worker');
 
--- Of two that come at once the first one's key counts.
+-- Of two concurrent calls, the first one's key counts.
 create function driver.first_workspace_key(p_workspace uuid, p_wrapped bytea) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 begin

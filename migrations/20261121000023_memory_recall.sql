@@ -1,14 +1,14 @@
--- duet_core::recall over one reading: everything that ranking looks at, in one answer and so out of one snapshot. Ranking itself is
+-- The reading behind duet_core::recall: everything that ranking looks at, in one answer and so from one snapshot. Ranking itself is
 -- duet_core::recall::rank, the same code as on SQLite.
 --
--- Answers with columns: memories are named by their place in `documents`, which is in the order of storing; `terms` has the number of
--- memories with each of the question's terms, `postings` those of the best matches, `nearest` the nearest vectors (cosine falling, equals
--- by id), `cosines` those of the words' matches.
+-- The answer is columnar: memories are given by their index in `documents`, which is in storage order; `terms` has the number of
+-- memories with each query term, `postings` those of the best matches, `nearest` the nearest vectors (by falling cosine, ties by id),
+-- `cosines` those of the word matches.
 create function public.memory_recall_bundle(
     p_workspace uuid, p_domains text[], p_local boolean, p_terms text[], p_text_pool int, p_widened int, p_reach int,
     p_model text, p_vector text, p_nearest int
 ) returns jsonb
--- One plan for all questions: planning these statements for each question anew takes longer than some of them.
+-- One plan for all queries: planning these statements takes longer than running some of them.
 language plpgsql stable set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 declare
     classes bigint[];
@@ -37,7 +37,7 @@ begin
         return private.refused('question_size');
     end if;
     perform set_config('duet.only_workspace', p_workspace::text, true);
-    -- Row level security leaves only the classes that the asker may see.
+    -- Row level security leaves only the classes that the caller may see.
     select coalesce(array_agg(c.key), '{}') as classes,
            greatest(coalesce(sum(c.documents), 0), 1)::float8 as scored, coalesce(sum(c.documents), 0) as documents,
            coalesce(sum(c.length), 0) as length,
@@ -53,7 +53,7 @@ begin
         cross join lateral (
             select t.memory, t.frequency, t.length from duet.memory_term t
             where t.workspace_id = p_workspace and t.class = any (classes) and t.term = asked.term
-            offset 0) t -- a term after the other: joined, all terms of the workspace would be read
+            offset 0) t -- one term at a time: a join would read all terms of the workspace
     ), rarity as materialized (
         select f.place, count(*) as documents,
                ln(1 + (totals.scored - least(count(*), totals.scored) + 0.5) / (least(count(*), totals.scored) + 0.5)) as rarity
@@ -69,10 +69,10 @@ begin
            (select array_agg(b.memory order by b.own desc, b.memory) from best b) as memories,
            array_agg(f.place - 1) as terms_of, array_agg(f.memory) as memories_of, array_agg(f.frequency) as frequencies_of,
            array_agg(f.length) as lengths_of
-    -- A subquery that no join can replace is looked up in a hash table; the planner, which expects few rows, would compare all with all.
+    -- A subquery that cannot become a join uses a hash table; the planner, which expects few rows, would pick a nested loop.
     into words from found f where coalesce(f.memory in (select b.memory from best b), false);
 
-    -- The best ones' neighbours, also those that share no word with the question. Expired ones are not there for the asker.
+    -- The neighbours of the best, including those that share no word with the query. The caller does not see expired ones.
     select array_agg(m.key order by b.place) as memories,
            array_agg(m.conversation_id order by b.place) as conversations, array_agg(m.ordinal order by b.place) as ordinals,
            count(m.conversation_id) > 0 as placed
@@ -113,7 +113,7 @@ begin
               join duet.memory m on m.workspace_id = p_workspace and m.key = v.memory
               order by v.cosine desc, m.id limit near) n;
     elsif partition.dimensions > 512 then
-        -- `+ 0` keeps the planner from an approximate index, should there be one: it would be filtered after it has chosen.
+        -- `+ 0` keeps the planner from an approximate index, should one exist: it would filter after choosing.
         select array_agg(n.memory order by n.cosine desc, n.id), array_agg(n.cosine order by n.cosine desc, n.id)
         into nearest, nearest_cosines
         from (select v.memory, v.cosine, m.id
@@ -142,7 +142,7 @@ begin
       and v.memory <> all (coalesce(nearest, '{}'));
 
     perform set_config('duet.only_workspace', '', true);
-    -- Keys count all memories of the installation: they do not leave it.
+    -- Keys count all memories of the installation, so they stay inside it.
     return private.ok(jsonb_build_object(
         'totals', jsonb_build_object('documents', totals.documents, 'length', totals.length),
         'terms', words.documents, 'documents', documents.columns,

@@ -1,8 +1,8 @@
--- The memory part of duet_core::ports::SystemStore: embedding behind the writes, and upkeep.
+-- The memory part of duet_core::ports::SystemStore: embedding behind the writes, and maintenance.
 
--- duet_core::ports::SystemStore::unembedded: of each workspace the oldest, then of each the next. Three ranges of one index, oldest first
--- in each, instead of a scan past everything that is embedded already. No model has key 0: one that has no vector yet leaves everything
--- to be embedded.
+-- duet_core::ports::SystemStore::unembedded: the oldest memory of each workspace, then the next of each. Three ranges of one index,
+-- oldest first in each, instead of a scan past everything already embedded. No model has key 0: with a model that has no vectors yet,
+-- everything is left to embed.
 create function driver.memory_unembedded(p_model text, p_dimensions int, p_local boolean, p_limit int) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -55,7 +55,7 @@ end;
 $$;
 call private.expose('driver', 'memory_unembedded', 'duet_worker');
 
--- duet_core::ports::SystemStore::put_off_embeddings: for a minute, and for twice as long after each further time, up to a day.
+-- duet_core::ports::SystemStore::put_off_embeddings: for a minute, doubling with each further refusal, up to a day.
 create function driver.memory_put_off(p_model text, p_dimensions int, p_items jsonb) returns jsonb
 language sql volatile security definer set search_path = '' as $$
     insert into duet.memory_refusal as f (workspace_id, memory, model, dimensions, times, retry_at)
@@ -72,7 +72,7 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'memory_put_off', 'duet_worker');
 
--- Names a model that the server embeds with, so that vectors by it are kept.
+-- Registers a model that the server embeds with, so that its vectors are kept.
 create function driver.memory_model(p_model text, p_dimensions int) returns jsonb
 language sql volatile security definer set search_path = '' as $$
     insert into duet.embedding_model (name, dimensions) values (p_model, p_dimensions) on conflict do nothing;
@@ -80,8 +80,8 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'memory_model', 'duet_worker');
 
--- duet_core::ports::SystemStore::put_embeddings, a batch: workspace, memory, model and vector of each. Memories that are gone,
--- superseded or redacted by now are passed over.
+-- duet_core::ports::SystemStore::put_embeddings, in a batch: workspace, memory, model and vector of each. Skips memories that are
+-- gone, superseded or redacted by now.
 create function driver.memory_put_embeddings(p_items jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -95,7 +95,7 @@ begin
     join duet.memory m on m.workspace_id = i.workspace and m.id = i.memory and m.live
     order by 1, 2
     on conflict do nothing;
-    -- In the order of their keys, so that two batches do not wait for each other.
+    -- In key order, so that two batches do not deadlock.
     for item in
         select i.workspace, i.memory, i.model, i.vector
         from jsonb_to_recordset(p_items) as i (workspace uuid, memory uuid, model text, vector text) order by i.workspace, i.memory
@@ -128,8 +128,8 @@ language sql stable security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'memory_embedding_progress', 'duet_worker');
 
--- Deletes expired working memories, some at a time, takes the means of grown partitions anew, and forgets partitions and models that no
--- vector is left of; returns how many memories went.
+-- Deletes expired working memories, some at a time, recomputes the means of grown partitions, and drops partitions and models that
+-- have no vectors left; returns how many memories it deleted.
 create function driver.memory_sweep(p_limit int) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -160,7 +160,7 @@ begin
         where e.vectors = 0
           and not exists (select from duet.memory_vector v where v.workspace_id = e.workspace_id and v.model = e.model)
         order by e.workspace_id, e.model limit 1000 for update skip locked);
-    -- One that was just named has no vectors yet.
+    -- A newly registered model has no vectors yet.
     delete from duet.embedding_model e
     where e.made_at < private.now() - interval '1 day' and not exists (select from duet.memory_partition p where p.model = e.key);
     return private.ok(to_jsonb(swept));

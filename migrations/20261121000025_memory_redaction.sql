@@ -1,7 +1,7 @@
--- duet_core::ports::MemoryStore::redact: a memory's text goes from everywhere it went, by one definer function that asks again
--- whose memory it is. What is overwritten leaves the files of the database with the next vacuum.
+-- duet_core::ports::MemoryStore::redact: removes a memory's text from every place it reached, in one definer function that checks
+-- again who may redact it. Overwritten text leaves the database's files with the next vacuum.
 
--- Takes the title off a conversation where it was made from this message.
+-- Removes a conversation's title if it was made from this message.
 create function private.untitle(workspace uuid, source uuid) returns bigint
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -22,8 +22,8 @@ begin
 end;
 $$;
 
--- Told to a person: somebody else redacted a memory that replies to them recalled. Which replies those are, the mentions of the events
--- say; they are that person's, who decides. `tombstone` says what went by that, by ids alone.
+-- Tells a person that somebody else redacted a memory that replies to them recalled. The events' mentions say which replies; these
+-- belong to the person, who decides about them. `tombstone` says what that decision removed, as ids only.
 create table duet.notice (
     workspace_id uuid not null references duet.workspace (id),
     id           uuid not null,
@@ -47,8 +47,8 @@ grant select on duet.notice to authenticated;
 create policy notice_read on duet.notice for select to authenticated
     using (user_id = (select auth.uid()) and workspace_id = any (array(select private.my_workspaces())));
 
--- Empties what these runs wrote: their replies, the payloads of their events, the hints about them and the hashes of the requests that
--- queued them. The callers have locked the runs, and none of them goes on.
+-- Empties what these runs wrote: their replies, the payloads of their events, their hints and the hashes of the requests that queued
+-- them. The callers have locked the runs, and none of them is still going.
 create function private.erase_runs(
     workspace uuid, runs uuid[], at timestamptz, out replies bigint, out payloads bigint, out outbox bigint, out requests bigint
 )
@@ -63,14 +63,14 @@ begin
     get diagnostics payloads = row_count;
     delete from duet.run_event_outbox o where o.workspace_id = workspace and o.run_id = any (runs);
     get diagnostics outbox = row_count;
-    -- A request's hash would confirm a guess of its text. The key stays taken: sent again, the request does not bring the text back.
+    -- A request's hash would confirm a guess of its text. The key stays taken: resending the request does not bring the text back.
     update duet.idempotency_key k set request_hash = decode(repeat('00', 32), 'hex')
     where k.workspace_id = workspace and k.run_id = any (runs) and k.request_hash <> decode(repeat('00', 32), 'hex');
     get diagnostics requests = row_count;
 end;
 $$;
 
--- One of these runs that still goes on.
+-- One of these runs that is still going.
 create function private.run_going_on(workspace uuid, runs uuid[]) returns uuid
 language sql volatile set search_path = '' as $$
     select r.id from duet.run r
@@ -105,7 +105,7 @@ begin
     if redaction is null then
         return private.refused('no_redaction_id');
     end if;
-    -- One redaction of a person after the other, or two at once would both find their id unused.
+    -- One redaction per person at a time, or two concurrent ones would both find their id unused.
     perform from duet.member m where m.workspace_id = workspace and m.user_id = me for no key update;
     select * into locked from private.lock_my_memory(workspace, memory);
     if locked.refusal is not null then
@@ -116,26 +116,26 @@ begin
         return private.ok(receipt);
     elsif exists (select from duet.memory_tombstone t
                   where t.workspace_id = workspace and t.redaction_id = redaction and t.redacted_by = me) then
-        -- Whoever decides on a notice decides on what it names, and on nothing that was added to it later.
+        -- A decision on a notice covers what it names, and nothing added to it later.
         return private.refused('redaction_done');
     end if;
     everybody := coalesce(private.my_role(workspace) = 'owner', false);
 
-    -- Follows the text: the memories whose place this one took, as far as the asker may redact them, the messages they came from, the
-    -- runs that wrote or knew them. Of messages and runs the asker's own, or everybody's where an owner asks.
+    -- Follows the text: the memories that this one superseded, as far as the caller may redact them, the messages they came from, and
+    -- the runs that wrote or read them. Messages and runs are the caller's own, or everybody's when an owner asks.
     here := locked.mine;
     loop
         memories := memories || here.id;
-        -- A message of another person cannot be named as the source to have it emptied.
+        -- Nobody can have another person's message emptied by naming it as the source.
         messages := messages || array(
             select m.id from duet.message m
             where m.workspace_id = workspace and m.id = here.from_message and m.user_id = here.user_id and (everybody or m.user_id = me)
             union
             select r.message_id from duet.run r
             where r.workspace_id = workspace and r.id = here.from_run and (everybody or r.user_id = me));
-        -- What names the memory may quote it. Mentions are written with the events; payloads are looked through as well, so that one
-        -- event without its mention does not keep the text: those of its author's runs alone, because a person chooses the id of a
-        -- memory, and could choose one that other people's runs name for another reason.
+        -- Whatever names the memory may quote it. Mentions are written with the events; payloads are searched as well, so that one
+        -- event without its mention does not keep the text. Only those of the author's runs: a person chooses a memory's id, and
+        -- could choose one that other people's runs name for another reason.
         runs := runs || array(
             select r.id from duet.run r
             where r.workspace_id = workspace and r.id = here.from_run and (everybody or r.user_id = me)
@@ -157,7 +157,7 @@ begin
         here := older;
     end loop;
     messages := array(select distinct m from unnest(messages) m order by m);
-    -- A run that continues a reply keeps its beginning, and names no memory for it.
+    -- A run that continues a reply keeps its beginning, without mentioning the memory.
     runs := array(
         select distinct b.id from duet.run a
         join duet.run b on b.workspace_id = a.workspace_id and b.reply_id = a.reply_id
@@ -188,7 +188,7 @@ begin
     where k.workspace_id = workspace and k.message_id = any (messages) and k.request_hash <> decode(repeat('00', 32), 'hex');
     get diagnostics removed_keys = row_count;
 
-    -- In the order of duet_core::domain::RedactionReceipt::PLACES. Postgres has no index of bits beside the codes, and no cache.
+    -- In the order of duet_core::domain::RedactionReceipt::PLACES. Postgres has no bit index beside the codes, and no cache.
     receipt := jsonb_build_object(
         'id', redaction, 'memory_id', memory, 'redacted_by', me, 'redacted_at', at,
         'removed', (select jsonb_agg(jsonb_build_object('place', p.place, 'count', p.count) order by p.number)
@@ -235,7 +235,7 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'memory_receipt', 'authenticated');
 
--- The asker's runs that name what the redaction of this notice took, as far as their conversations are there.
+-- The caller's runs that name what this notice's redaction removed, as far as their conversations exist.
 create function private.noticed_runs(workspace uuid, notice uuid)
 returns table (id uuid, conversation_id uuid, title text, reply_id uuid, created_at timestamptz)
 language sql stable security definer set search_path = '' as $$
@@ -262,8 +262,8 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'notice_json', 'authenticated');
 
--- duet_core::ports::NoticeStore::list; the cursor is the last notice's time and id. One whose replies have all gone with their
--- conversations asks for nothing.
+-- duet_core::ports::NoticeStore::list; the cursor is the last notice's time and id. Skips notices whose replies are all gone with
+-- their conversations.
 create function public.notice_list(p_workspace uuid, p_before timestamptz, p_before_id uuid, p_limit int) returns jsonb
 language sql stable set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(private.notice_json(row(page.*)::duet.notice) order by page.created_at desc, page.id desc), '[]'))
@@ -296,7 +296,7 @@ begin
         return private.ok(private.notice_json(here));
     end if;
     if action = 'blank' then
-        -- A run that continues a reply keeps its beginning, and names no memory for it.
+        -- A run that continues a reply keeps its beginning, without mentioning the memory.
         runs := array(
             select distinct b.id from private.noticed_runs(workspace, notice) a
             join duet.run b on b.workspace_id = workspace and b.reply_id = a.reply_id and b.user_id = here.user_id order by b.id);

@@ -1,7 +1,7 @@
--- A person clears labels (duet_core::domain::LabelEdit): of a message of theirs, and of a memory that they may edit, each by itself. Nothing
--- gets worse by it. The labels of runs stay: what has read the text has read it, and what reads it later finds it as it is then.
+-- A person clears labels (duet_core::domain::LabelEdit): of their own message, or of a memory that they may edit, each separately.
+-- The labels of runs stay: a run that has read the text has read it, and a later reader finds it as it is then.
 
--- The names of labels, for the audit log.
+-- Label names, for the audit log.
 create function private.label_names(labels int) returns jsonb
 language sql immutable set search_path = '' as $$
     select coalesce(jsonb_agg(l.name order by l.bit), '[]')
@@ -21,7 +21,7 @@ begin
         return private.refused('no_label');
     end if;
     select * into here from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me;
-    -- The conversation is locked as for a turn: a run is either there by now, or reads what was cleared.
+    -- The conversation is locked as for a turn: a run either exists by now, or reads the cleared text.
     if not found or current_setting('role', true) = 'duet_agent'
        or not exists (select from private.my_conversation(workspace, here.conversation_id)) then
         return private.refused('not_found');
@@ -54,8 +54,8 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('public', 'message_clear_labels', 'authenticated');
 
--- Whoever unseals a memory sends its text and the terms that it is indexed under, because the database cannot open what is sealed. So only
--- the memory's own person may: nobody else can put words into it.
+-- Unsealing a memory requires its text and index terms from the caller, because the database cannot open sealed text. So only the
+-- memory's own person may do it: nobody else can put words into it.
 create function private.clear_my_memory(workspace uuid, memory uuid, wanted int, opened text, opened_terms jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare

@@ -1,7 +1,7 @@
--- What processes of one installation share, and what they check before they serve.
+-- What the processes of one installation share, and what they check before they serve.
 
--- What the built-in issuer signs access tokens with. Made once, by whichever process comes first; nobody has it as a setting. No role
--- has a grant on it, and whoever may call the function below may act as any person anyway.
+-- The built-in issuer's key for signing access tokens. Created once, by whichever process starts first; it is not a setting. No role
+-- has a grant on it, and a caller of the function below may act as any person anyway.
 create table duet.issuer (
     id          int primary key default 1 check (id = 1),
     signing_key bytea not null check (length(signing_key) = 32),
@@ -16,8 +16,8 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'signing_key', 'duet_worker');
 
--- Which migrations are applied, by the ledgers of the three runners. Only the first is Duet's alone: the others may name migrations
--- of the project around it.
+-- The applied migrations, from the ledgers of the three runners. Only the first ledger is Duet's alone: the others may list
+-- migrations of the surrounding project.
 create function driver.schema_version() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -26,7 +26,7 @@ declare
     shared text[];
     more text[];
 begin
-    -- Each is named when it is there: `supabase db lint` looks into statements that are written out.
+    -- Each is queried only if it exists, and dynamically: `supabase db lint` checks static statements.
     ledger := to_regclass('duet_migrations.applied');
     if ledger is not null then
         execute format('select array_agg(version::text order by version) from %s where success', ledger) into own;
@@ -45,7 +45,7 @@ end;
 $$;
 call private.expose('driver', 'schema_version', 'duet_worker');
 
--- Whether anything can be written: it fails where it cannot, and answers once it was.
+-- Proves that writes work: fails if they do not, and returns after one has.
 create function driver.prove_writable() returns jsonb
 language sql volatile security definer set search_path = '' as $$
     update duet.installation set proved_at = private.now();
@@ -53,8 +53,8 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 call private.expose('driver', 'prove_writable', 'duet_worker');
 
--- What the operator lets a turn cost, as the processes have it in their settings: whoever starts last says it. Without these a turn has the
--- bounds of duet_core::domain::TurnLimits.
+-- Sets what the operator lets a turn cost, as configured in the processes' settings: the last one to start wins. Until it is set, a
+-- turn has the limits of duet_core::domain::TurnLimits.
 create function driver.set_turn_limits(p_limits jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare

@@ -1,5 +1,5 @@
--- Invitations: how people come into a workspace. A link carries the token; only its SHA-256 is kept. An invitation is for one email
--- address, ends by itself, works once and can be taken back.
+-- Invitations: how people join a workspace. A link carries the token; only its SHA-256 is kept. An invitation is for one email
+-- address, expires, works once and can be revoked.
 
 create table duet.invitation (
     workspace_id uuid not null references duet.workspace (id),
@@ -17,12 +17,12 @@ create table duet.invitation (
     check ((accepted_at is null) = (accepted_by is null)),
     check (accepted_at is null or revoked_at is null)
 );
--- An address has one invitation to a workspace that can still be accepted.
+-- An address has at most one open invitation to a workspace.
 create unique index invitation_pending on duet.invitation (workspace_id, email) where accepted_at is null and revoked_at is null;
 create index invitation_by_time on duet.invitation (workspace_id, created_at, id);
 create index invitation_by_maker on duet.invitation (created_by);
 create index invitation_by_guest on duet.invitation (accepted_by);
--- Who is invited at all: what a sign-up is checked against.
+-- Who is invited at all: sign-ups are checked against this.
 create index invitation_by_address on duet.invitation (email) where accepted_at is null and revoked_at is null;
 
 call private.seclude('duet.invitation');
@@ -46,7 +46,7 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('private', 'invitation_json', 'authenticated');
 
--- Refuses whoever does not own the workspace, and nobody else.
+-- Refuses anyone who does not own the workspace.
 create function private.unless_owner(workspace uuid) returns jsonb
 language sql stable set search_path = '' as $$
     select case private.my_role(workspace)
@@ -75,7 +75,7 @@ begin
     elsif not private.signed_in_recently() then
         return private.refused('sign_in_again');
     end if;
-    -- One invitation of a workspace after the other, so that they can be counted.
+    -- One invitation per workspace at a time, so that they can be counted.
     perform from duet.workspace w where w.id = workspace for no key update;
     select * into made from duet.invitation i
     where i.workspace_id = workspace and i.id = invitation and i.token_hash = hash and i.created_by = (select auth.uid());
@@ -86,7 +86,7 @@ begin
                where m.workspace_id = workspace and a.email = guest) then
         return private.refused('already_member');
     end if;
-    -- The link is shown once. Who lost it invites again, and the link before it stops working.
+    -- The link is shown once. If it is lost, a new invitation replaces it and the old link stops working.
     update duet.invitation i set revoked_at = at
     where i.workspace_id = workspace and i.email = guest and i.accepted_at is null and i.revoked_at is null;
     if (select count(*) from duet.invitation i
@@ -165,7 +165,7 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('private', 'invitation_refusal');
 
--- Lets a guest in by an invitation whose row is locked and open.
+-- Admits a guest with an invitation whose row is locked and open.
 create function private.admit(invitation duet.invitation, guest uuid) returns jsonb
 language plpgsql volatile set search_path = '' as $$
 declare
@@ -186,9 +186,9 @@ end;
 $$;
 call private.expose('private', 'admit');
 
--- A person's address, once it is proved to be theirs; null before. In Supabase Auth proves it; never a claim of the token, which people
--- can have made with metadata of their own. Who has a password of the built-in issuer came by an invitation to that address, or set
--- this Duet up. Only Supabase has the table auth.users.
+-- A person's email address once it is proved to be theirs, else null. On Supabase, Auth proves it; never a claim of the token, which
+-- people can shape with metadata of their own. Anyone with a password of the built-in issuer came by an invitation to that address or
+-- set up this Duet. Only Supabase has the table auth.users.
 create function private.proved_email(person uuid) returns text
 language plpgsql stable set search_path = '' as $$
 begin
@@ -239,7 +239,7 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('public', 'invitation_accept', 'authenticated');
 
--- duet_core::ports::InvitationStore::look_up: what whoever holds the token is told before they accept.
+-- duet_core::ports::InvitationStore::look_up: what the holder of the token is told before accepting.
 create function driver.invitation(p_token_hash bytea) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -255,7 +255,7 @@ end;
 $$;
 call private.expose('driver', 'invitation', 'duet_worker');
 
--- duet_core::ports::InvitationStore::accept_as_newcomer: account, password and membership in one.
+-- duet_core::ports::InvitationStore::accept_as_newcomer: account, password and membership in one transaction.
 create function driver.accept_as_newcomer(p_token_hash bytea, p_user uuid, p_display_name text, p_password_hash text) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare

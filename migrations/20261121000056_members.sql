@@ -1,14 +1,14 @@
--- How people leave a workspace, and change their role in it.
+-- How people leave a workspace, and change roles in it.
 
--- One change of membership after the other, so that two owners cannot remove each other: whoever comes second is looked at again.
--- Only members wait, so that nobody else can hold up a workspace, or learn that there is one.
+-- Serialises changes of membership, so that two owners cannot remove each other: the second is checked again. Only members take the
+-- lock, so that nobody else can hold up a workspace, or learn that it exists.
 create function private.hold_members(workspace uuid) returns void
 language sql volatile set search_path = '' as $$
     select from duet.workspace w where w.id = workspace and private.my_role(workspace) is not null for no key update
 $$;
 call private.expose('private', 'hold_members');
 
--- The only owner stays one: nobody could invite, or make another.
+-- Whether the person is the only owner, who has to stay: nobody else could invite, or appoint another.
 create function private.is_last_owner(workspace uuid, person uuid) returns boolean
 language sql stable set search_path = '' as $$
     select exists (select from duet.member m where m.workspace_id = workspace and m.user_id = person and m.role = 'owner')
@@ -16,7 +16,7 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'is_last_owner');
 
--- Takes back the invitations by which somebody could come in again, or let others in, after they may not any more.
+-- Revokes the invitations with which a person could come back in, or let others in, after losing that right.
 create function private.revoke_invitations(workspace uuid, person uuid) returns void
 language sql volatile set search_path = '' as $$
     update duet.invitation i set revoked_at = private.now()
@@ -41,9 +41,9 @@ begin
     elsif private.is_last_owner(workspace, person) then
         return private.refused('last_owner');
     end if;
-    -- Before the row goes: who leaves writes the entry as the member that they still are.
+    -- Before the row is deleted: a leaving member writes the entry while still a member.
     perform private.audit(workspace, case when person = me then 'member.leave' else 'member.remove' end, 'user:' || person);
-    -- Turns that are being started hold this row, so that none slips through.
+    -- Turns that are being started lock this row, so none slips through.
     delete from duet.member m where m.workspace_id = workspace and m.user_id = person;
     update duet.api_key k set revoked_at = private.now()
     where k.workspace_id = workspace and k.user_id = person and k.revoked_at is null;
@@ -84,7 +84,7 @@ begin
     elsif new_role <> 'owner' and private.is_last_owner(workspace, person) then
         return private.refused('last_owner');
     elsif new_role = 'owner' and not private.signed_in_recently() then
-        -- An owner made by somebody else's old sign-in would outlast it.
+        -- An owner appointed with an old sign-in in the wrong hands would outlast it.
         return private.refused('sign_in_again');
     end if;
     update duet.member m set role = new_role where m.workspace_id = workspace and m.user_id = person and m.role <> new_role;

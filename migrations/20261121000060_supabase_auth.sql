@@ -1,8 +1,8 @@
--- Supabase Auth: its people are Duet's. An account has the id of its row in auth.users; address and password are Auth's. On a plain
--- Postgres there is no auth.users: there these functions know nobody, and the built-in issuer has its own.
+-- Supabase Auth: its people are Duet's. An account has the id of its row in auth.users; Auth holds address and password. A plain
+-- Postgres has no auth.users: there these functions know nobody, and the built-in issuer uses its own tables.
 
--- The address of a person in lower case, if they proved that it is theirs and Auth lets them in. Only from Auth's own row: what a
--- token says of its bearer (user_metadata) they could have written themselves.
+-- A person's address in lower case, if they have confirmed it and Auth lets them sign in. Read only from Auth's own row: what a token
+-- says about its bearer (user_metadata) they could have written themselves.
 create function private.confirmed_email(person uuid) returns text
 language plpgsql stable set search_path = '' as $$
 declare
@@ -20,8 +20,8 @@ end;
 $$;
 call private.expose('private', 'confirmed_email');
 
--- The person behind a sign-in at Supabase Auth; null once it is over, which an access token does not show until it expires. Somebody
--- who was not let in yet has no account. An address that was changed at Auth is changed here.
+-- The person behind a sign-in at Supabase Auth; null once it has ended, which an access token does not show until it expires. People
+-- who have not been admitted yet have no account. An address changed at Auth is changed here.
 create function driver.signed_in(p_user uuid, p_session uuid) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -48,8 +48,8 @@ end;
 $$;
 call private.expose('driver', 'signed_in', 'duet_worker');
 
--- As the claims' person; past row level security for what set-up makes. The row of the installation is locked: of many who come at
--- once one wins. Nobody who lacks the token gets as far as the lock for longer than it takes to compare.
+-- Acts as the person in the claims; bypasses row level security for what set-up creates. Locks the row of the installation: of
+-- several concurrent callers one wins. A caller without the token holds the lock no longer than the comparison takes.
 create function private.claim(presented bytea, person_name text, workspace uuid, workspace_name text, starter jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -61,7 +61,7 @@ declare
 begin
     select * into strict here from duet.installation for update;
     if here.owner_since is not null then
-        -- The owner's own call, which came twice.
+        -- The owner's own call, repeated.
         select a.* into owner from duet.account a where a.id = me;
         select w.* into made from duet.workspace w where w.id = workspace and w.created_by = me;
         if found then
@@ -69,7 +69,7 @@ begin
         end if;
         return private.refused('set_up');
     end if;
-    -- No token at all is none that was printed: null equals nothing.
+    -- A missing token never matches: comparing with null is not true.
     if (here.setup_token_hash = presented) is not true then
         return private.refused('wrong_setup_token');
     end if;
@@ -92,8 +92,8 @@ end;
 $$;
 call private.expose('private', 'claim', 'authenticated');
 
--- W1 with Supabase Auth: the first signed-in person who presents the setup token becomes the owner. The token has too many bits to
--- be guessed; the API limits attempts all the same.
+-- Set-up with Supabase Auth: the first signed-in person who presents the setup token becomes the owner. The token has too many bits
+-- to be guessed; the API limits attempts all the same.
 create function public.claim_installation(
     p_token_hash bytea, p_display_name text, p_workspace uuid, p_workspace_name text, p_starter jsonb
 ) returns jsonb
@@ -102,8 +102,8 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('public', 'claim_installation', 'authenticated');
 
--- Supabase Auth asks this before it makes a user ("before user created" hook): until there is an owner anybody may sign up, then only
--- addresses with an open invitation. Whoever signs up has no account of Duet by that, and sees nothing.
+-- Supabase Auth asks this before it creates a user ("before user created" hook): until there is an owner anybody may sign up, then
+-- only addresses with an open invitation. Signing up does not create an account in Duet, and shows nothing.
 create function private.before_user_created(event jsonb) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
@@ -127,7 +127,7 @@ end;
 $$;
 call private.expose('private', 'before_user_created');
 
--- The role is Supabase's; a plain Postgres has it only for tests.
+-- The role is Supabase's; a plain Postgres has it only in tests.
 do $$
 begin
     if exists (select from pg_roles where rolname = 'supabase_auth_admin') then

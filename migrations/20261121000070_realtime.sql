@@ -1,8 +1,8 @@
--- Live hints by Supabase Realtime, where the database has it: what a run's log has grown by, on a private topic that only the run's
--- person may join. A hint carries no text, only where to look; whoever gets one reads the log, and whoever misses one looks by itself.
+-- Live hints through Supabase Realtime, if the database has it: how far a run's log has grown, on a private topic that only the run's
+-- person may join. A hint carries no text, only where to look; its receiver reads the log, and a client that misses one polls.
 
--- Whether the person at hand may join a topic. Row level security of duet.run decides; another's run, one of a workspace that the
--- person has left and one that does not exist are alike.
+-- Whether the current person may join a topic. Row level security of duet.run decides; another person's run, one of a workspace that
+-- the person has left and one that does not exist all look the same.
 create function private.may_hear(topic text) returns boolean
 language sql stable set search_path = '' as $$
     select case
@@ -14,8 +14,8 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'may_hear', 'authenticated');
 
--- Sends a hint with the transaction that made a run's log grow or changed its status. Pieces of a reply come every 50 ms: of those
--- each quarter of a second sends one. Everything else is told at once.
+-- Sends a hint in the transaction that grew a run's log or changed its status. Pieces of a reply arrive every 50 ms: of these only
+-- one per quarter of a second is sent. Everything else is sent at once.
 create function private.hint_run() returns trigger
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -33,15 +33,15 @@ begin
         'hint', format('run:%s:%s', new.workspace_id, new.id), true);
     return null;
 exception when others then
-    -- A run goes on without hints; driver.realtime_state tells what is wrong.
+    -- A run continues without hints; driver.realtime_state reports what is wrong.
     raise warning 'no hint of run % was sent: %', new.id, sqlerrm;
     return null;
 end;
 $$;
 call private.expose('private', 'hint_run');
 
--- Connects the log with Realtime when that is there and not connected yet. `duet-api migrate` calls it too: a project may get
--- Realtime after Duet.
+-- Connects the log with Realtime if that exists and is not connected yet. `duet-api migrate` calls it too: a project may get Realtime
+-- after Duet.
 create function private.attach_realtime() returns boolean
 language plpgsql volatile set search_path = '' as $$
 begin
@@ -51,7 +51,7 @@ begin
     end if;
     if not exists (select from pg_catalog.pg_policy p
                    where p.polrelid = to_regclass('realtime.messages') and p.polname = 'duet_run_hints') then
-        -- Nobody but the trigger may send: there is no policy for insert. Who joins one topic sees its rows and no others.
+        -- Only the trigger may send: there is no policy for insert. Joining one topic shows its rows and no others.
         create policy duet_run_hints on realtime.messages for select to authenticated
             using (extension = 'broadcast' and topic = (select realtime.topic())
                    and (select private.may_hear((select realtime.topic()))));
@@ -68,8 +68,8 @@ call private.expose('private', 'attach_realtime');
 
 select private.attach_realtime();
 
--- What stands between a run and its hints. realtime.send turns its failures into warnings that nobody reads, so a hint is sent for
--- the look and taken back.
+-- What keeps hints from arriving. realtime.send turns its failures into warnings that nobody reads, so this sends a test hint and
+-- rolls it back.
 create function driver.realtime_state() returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare

@@ -1,9 +1,9 @@
--- The world that is attacked. Each part is run once, for each account, for each workspace, or for each person of each workspace, as its
--- heading says. {ws} is the workspace, {me} the person, {maker} the workspace's owner, {name} who it is in words; {my:x} is an id of
--- that person in that workspace, {the:x} one of the workspace, {bytes:x} 32 bytes of that person, {mark:x} a text that only that row
--- has: wherever it is answered, the row was read. Every table has to get rows of every workspace, where rows belong to persons, of every
--- person, and rows in every state that its columns know: each value of a check constraint, true and false, something and null.
--- {my:x_y} is another x in the state y: attacks try it wherever they try {my:x}.
+-- The world under attack. Each part runs once, per account, per workspace, or per person of each workspace, as its heading says. {ws}
+-- is the workspace, {me} the person, {maker} the workspace's owner, {name} the person in words; {my:x} is an id of that person in
+-- that workspace, {the:x} one of the workspace, {bytes:x} 32 bytes of that person, {mark:x} a text that only that row contains: an
+-- answer with it has read the row. Every table needs rows of every workspace, where rows belong to persons of every person, and rows
+-- in every state that its columns allow: each value of a check constraint, true and false, set and null. {my:x_y} is another x in the
+-- state y: attacks try it wherever they try {my:x}.
 
 -- @ account: duet.account, duet.credential, duet.session
 insert into duet.account values ({me}, lower({name}) || '@example.test', {name}, private.now());
@@ -26,11 +26,11 @@ insert into duet.agent values
 insert into duet.soul_version values
     ({ws}, 1, '{"identity": "i", "personality": "p", "style": "s", "boundaries": "b"}', {maker}, private.now());
 
--- @ person: duet.member (the former member's row is taken away at the end)
+-- @ person: duet.member (the former member's row is deleted at the end)
 insert into duet.member values ({ws}, {me}, case when {me} = {maker} then 'owner' else 'member' end, private.now());
 
--- @ person: duet.invitation: one by which they came, one that is open, one taken back and one that has ended. The open one is for
--- somebody without an account, in every workspace; but the stranger's is for themselves, and to workspace C.
+-- @ person: duet.invitation: the one they joined by, an open, a revoked and an expired one. The open one is for somebody without an
+-- account, in every workspace; the stranger's is for themselves, to workspace C.
 insert into duet.invitation values
     ({ws}, {my:invitation_used}, lower({name}) || '@example.test', 'member', {bytes:welcome_used}, {maker},
      private.now() - interval '2 days', private.now() + interval '5 days', private.now() - interval '1 day', {me}, null),
@@ -43,13 +43,13 @@ insert into duet.invitation values
      {bytes:welcome}, case when {name} = 'stranger' then md5('account/owner')::uuid else {maker} end, private.now(), private.now() + interval '7 days',
      null, null, null);
 
--- @ person: duet.audit_entry, duet.audit_head: something done, by an agent something that was refused, and something that failed
+-- @ person: duet.audit_entry, duet.audit_head: an action done, one by an agent that was refused, and one that failed
 select private.record_audit({ws}, {me}, null, 'key.create', 'key:' || {my:key}, 'done', '{}'),
        private.record_audit({ws}, {me}, {the:agent}, 'tool.call', 'tool:' || {mark:tool}, 'refused', '{}'),
        private.record_audit({ws}, {me}, null, 'sign.in', 'user:' || {me}, 'failed', '{}');
 
--- @ person: duet.conversation, duet.message, duet.run: a talk, an archived one with what runs came to, a deleted one, and three that are being answered,
--- one by a worker that was lost
+-- @ person: duet.conversation, duet.message, duet.run: one active, one archived with runs of every outcome, one deleted, and three
+-- that are being answered, one of these by a lost worker
 insert into duet.conversation (workspace_id, id, user_id, agent_id, title, archived, last_ordinal, created_at, updated_at)
 values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, false, 2, private.now(), private.now()),
        ({ws}, {my:conversation_old}, {me}, {the:agent}, 'Old talk ' || {mark:oldtalk}, true, 7, private.now(), private.now()),
@@ -123,12 +123,12 @@ from duet.run r where r.workspace_id = {ws} and r.user_id = {me} and r.id <> {my
 update duet.run_event_payload p set payload = null, salt = null, redacted_at = private.now()
 where p.workspace_id = {ws} and p.run_id = {my:run_parked};
 
--- @ person: duet.idempotency_key: one that counts, one whose time is over
+-- @ person: duet.idempotency_key: one valid, one expired
 insert into duet.idempotency_key
 values ({ws}, {me}, 'key', {bytes:request}, {my:message}, {my:run}, {my:reply}, private.now() + interval '1 day'),
        ({ws}, {me}, 'old key', {bytes:request_old}, {my:message}, {my:run}, {my:reply}, private.now() - interval '1 day');
 
--- @ person: duet.api_key: in use, taken back, at its end
+-- @ person: duet.api_key: active, revoked, expired
 insert into duet.api_key
 values ({ws}, {my:key}, {me}, 'Key', 'duet_x', {bytes:secret}, '{chat}', private.now(), private.now() + interval '1 day', null, null),
        ({ws}, {my:key_revoked}, {me}, 'Revoked', 'duet_r', {bytes:secret_revoked}, '{chat}', private.now() - interval '2 days', null,
@@ -150,8 +150,8 @@ select {ws}, case when c.owner is null then {my:memory} else {my:secret} end, c.
        jsonb_build_object('memori', 1, {name}, 1), false, 'trusted', 'accepted', {me}, {my:conversation}, 1, private.now()
 from duet.memory_class c
 where c.workspace_id = {ws} and c.egress = 'any' and (c.owner is null and c.domain = 'semantic' or c.owner = {me} and c.domain = 'episodic');
--- Then one in every other state: proposed by an agent from what a run read, for all and for its owner; rejected; superseded by another;
--- redacted; sealed and for local models; working, and expired.
+-- Then one in every other state: proposed by an agent from what a run read, for all and for its owner; rejected; superseded by
+-- another; redacted; sealed and for local models only; working, and expired.
 insert into duet.memory (workspace_id, id, class, user_id, text, sealed, terms, speaker, sensitive, taint, review, from_conversation,
                          from_message, from_run, from_agent, from_user, occurred_at, expires_at)
 select {ws}, v.id, c.key, {me}, case when v.sealed is null then 'Memory ' || v.mark end, v.sealed,
@@ -205,7 +205,7 @@ values ({ws}, {my:gone}, {my:redaction}, {me}, private.now(), '{}', jsonb_build_
        ({ws}, {my:gone_noticed}, {my:redaction_noticed}, {maker}, private.now(), '{}',
         jsonb_build_object('removed', '[]'::jsonb, 'of', {mark:noticed}));
 
--- @ person: duet.notice: one that is open, and one settled in each way
+-- @ person: duet.notice: one open, and one settled in each way
 insert into duet.notice (workspace_id, id, user_id, memory_id, redaction_id, redacted_by, created_at, settled, settled_at, tombstone)
 values ({ws}, {my:notice}, {me}, {my:gone_noticed}, {my:redaction_noticed}, {maker}, private.now(), null, null, null),
        ({ws}, {my:notice_blanked}, {me}, {my:gone_noticed}, {my:redaction_noticed}, {maker}, private.now(), 'blank', private.now(),
@@ -218,5 +218,5 @@ update duet.memory_partition p set mean = (select '[1' || repeat(',0', 599) || '
 where p.workspace_id = md5('workspace/A')::uuid;
 insert into duet.issuer (signing_key, made_at) values (decode(repeat('cd', 32), 'hex'), private.now());
 
--- @ once: duet.installation, which has its owner
+-- @ once: duet.installation, with an owner
 update duet.installation set owner_since = private.now();

@@ -1,5 +1,5 @@
-//! Anchors of the audit logs: where each of them ends, appended to a file of the operator's choice, outside the database whose owner
-//! could cut the logs. `audit verify --anchors` asks whether the logs still bear them out.
+//! Anchors of the audit logs: where each log ends, appended to a file of the operator's choice, outside the database whose owner
+//! could truncate the logs. `audit verify --anchors` checks whether the logs still match them.
 
 use std::{
     collections::HashMap,
@@ -22,12 +22,12 @@ use crate::state::AppState;
 
 /// Heads read at a time.
 const HEADS: usize = 500;
-/// Entries of a log that are looked at together; anchors that follow each other are often as near.
+/// Entries of a log that are read together; consecutive anchors are often this close.
 const WINDOW: u32 = 50;
-/// More than any anchor takes: a longer line is none, and is not held.
+/// More than any anchor takes: a longer line is not an anchor, and is not kept in memory.
 const LINE: usize = 4 << 10;
 
-/// Writes down, now and then and once more at the end, which heads have moved. Does nothing where the settings name no file.
+/// Records at intervals, and once more at the end, which heads have moved. Does nothing if the settings name no file.
 pub async fn keep(state: AppState, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_secs(state.config().audit.anchor_seconds);
     let Some(path) = &state.config().audit.anchors else { return };
@@ -45,7 +45,7 @@ pub async fn keep(state: AppState, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Writes down the heads that have moved since the last time, where the settings name a file.
+/// Records the heads that have moved since the last time, if the settings name a file.
 pub async fn once(state: &AppState) {
     if let Some(path) = &state.config().audit.anchors {
         Anchors::at(path).once(state).await;
@@ -64,11 +64,11 @@ pub async fn heads(system: &dyn SystemStore) -> StoreResult<Vec<AuditHead>> {
     }
 }
 
-/// A file of anchors that heads are appended to, with the last ones of each workspace. It is only ever appended to, so that it may be
-/// one of that kind.
+/// A file of anchors to which heads are appended, with the last ones of each workspace. It is only ever appended to, so it may be
+/// an append-only file.
 struct Anchors {
     path: PathBuf,
-    /// What the file says last of each workspace, up to `read`.
+    /// The file's last anchor of each workspace, up to `read`.
     last: HashMap<WorkspaceId, (u64, String)>,
     read: u64,
 }
@@ -92,7 +92,7 @@ impl Anchors {
         }
     }
 
-    /// Appends heads that the file does not have yet.
+    /// Appends the heads that the file does not have yet.
     fn append(&mut self, heads: &[AuditHead], at: Timestamp) -> io::Result<()> {
         let mut options = File::options();
         options.read(true).append(true).create(true);
@@ -102,7 +102,7 @@ impl Anchors {
         let cut_off = self.catch_up(&file)?;
         let mut lines = Vec::new();
         if cut_off {
-            // What a crash cut off must not run into the next line.
+            // A line cut off by a crash must not run into the next one.
             lines.push(b'\n');
         }
         for head in heads {
@@ -126,8 +126,8 @@ impl Anchors {
         file.sync_data()
     }
 
-    /// Reads what the file has behind what was read of it before; whether its last line lacks its end. A file that is shorter by now is
-    /// another one.
+    /// Reads what was added to the file since the last time; returns whether its last line is incomplete. A file that has become
+    /// shorter is a different one.
     fn catch_up(&mut self, file: &File) -> io::Result<bool> {
         if file.metadata()?.len() < self.read {
             self.last.clear();
@@ -147,7 +147,7 @@ impl Anchors {
     }
 }
 
-/// The lines of a file of anchors, one after the other: the file is never held whole.
+/// The lines of a file of anchors, one at a time: the file is never in memory as a whole.
 pub struct Lines<R> {
     file: BufReader<R>,
     line: Vec<u8>,
@@ -174,7 +174,7 @@ impl<R: Read + Seek> Lines<R> {
         })
     }
 
-    /// The next anchor; `Some(None)` for a line that is none: cut off by a crash, or changed.
+    /// The next anchor; `Some(None)` for a line that is not one: cut off by a crash, or changed.
     pub fn read(&mut self) -> io::Result<Option<Option<Anchor>>> {
         loop {
             self.line.clear();
@@ -207,7 +207,7 @@ impl<R: Read + Seek> Lines<R> {
     }
 }
 
-/// What it means that a file of anchors cannot be read.
+/// The error for a file of anchors that cannot be read.
 pub fn unreadable(path: &Path, error: &io::Error) -> StoreError {
     StoreError::unavailable(format!(
         "The anchors {} cannot be read: {error}. Check the path.",
@@ -215,12 +215,12 @@ pub fn unreadable(path: &Path, error: &io::Error) -> StoreError {
     ))
 }
 
-/// What became of the anchors of one workspace. It holds a stretch of the log, however many anchors there are.
+/// The result of checking the anchors of one workspace. Holds only a stretch of the log, however many anchors there are.
 #[derive(Debug, Default)]
 pub struct Checked {
     /// How many there are.
     pub anchors: usize,
-    /// The first that the log does not bear out: the entry is not there, or has another hash.
+    /// The first that the log does not match: the entry is missing, or has another hash.
     pub broken: Option<Anchor>,
     from: u64,
     to: u64,
@@ -228,7 +228,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Looks at one more; `read` gives a page of the workspace's audit log.
+    /// Checks one more anchor; `read` gives a page of the workspace's audit log.
     pub async fn check<E, F>(&mut self, anchor: Anchor, read: impl FnOnce(PageRequest) -> F) -> Result<(), E>
     where
         F: Future<Output = Result<Vec<AuditEntry>, E>>,
@@ -238,7 +238,7 @@ impl Checked {
             return Ok(());
         }
         if !(self.from..self.to).contains(&anchor.seq) {
-            // A log has no entries past that.
+            // No log has entries beyond that.
             let to = anchor.seq.saturating_add(WINDOW.into()).min(i64::MAX.unsigned_abs());
             let page = PageRequest {
                 cursor: Some(to.to_string()),
@@ -272,7 +272,7 @@ mod tests {
         }
     }
 
-    /// The anchors of a file, and how many of its lines are none.
+    /// The anchors of a file, and how many of its lines are not anchors.
     fn read(path: &Path) -> (Vec<Anchor>, usize) {
         let (mut anchors, mut unreadable) = (Vec::new(), 0);
         let mut lines = Lines::open(path).unwrap();
@@ -295,14 +295,14 @@ mod tests {
         anchors.append(&heads, AT).unwrap();
         let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
         assert_eq!(lines(), 1_000);
-        // Also by the next process.
+        // The next process does not repeat them either.
         Anchors::at(&path).append(&heads, AT).unwrap();
         assert_eq!(lines(), 1_000);
         heads[3] = head(3, 8);
         anchors.append(&heads, AT).unwrap();
         Anchors::at(&path).append(&heads, AT).unwrap();
         assert_eq!(lines(), 1_001);
-        // A file that was moved away is begun anew.
+        // A file that was moved away is started anew.
         std::fs::remove_file(&path).unwrap();
         anchors.append(&heads, AT).unwrap();
         assert_eq!(lines(), 1_000);
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(found, [Some(3), None, Some(4)]);
     }
 
-    /// A log of so many entries, of which a page is read as the stores give it.
+    /// A page, as the stores give it, of a log with this many entries.
     fn page_of(entries: u64, page: &PageRequest) -> Vec<AuditEntry> {
         let before: u64 = page.cursor.as_ref().unwrap().parse().unwrap();
         let newest_first = (1..=entries).rev().filter(|seq| *seq < before);

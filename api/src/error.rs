@@ -1,4 +1,4 @@
-//! The one error of the HTTP interface: RFC 9457 problem details. Stores' errors become problems here and nowhere else.
+//! The one error of the HTTP interface: RFC 9457 problem details. Stores' errors become problems only here.
 
 use std::{
     borrow::Cow,
@@ -34,13 +34,13 @@ pub struct Problem {
     pub status: u16,
     /// One sentence that says what to do.
     pub detail: String,
-    /// Stable, snake_case: what programs go by.
+    /// Stable, snake_case: the part that programs rely on.
     #[schema(value_type = ProblemCode)]
     pub code: String,
-    /// Which request it was: `urn:uuid:<request id>`, as in the server's log.
+    /// The request: `urn:uuid:<request id>`, as in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// The fields that are wrong, where it is known.
+    /// The fields that are wrong, if known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// Seconds to wait, for the header `Retry-After`.
@@ -53,11 +53,11 @@ pub struct Problem {
 pub struct FieldError {
     /// The field, as a path with dots.
     pub field: String,
-    /// What to mend.
+    /// What to change.
     pub message: String,
 }
 
-/// What a problem is, for programs: a code of the HTTP interface, or that of what a store refused.
+/// What a problem is, for programs: a code of the HTTP interface, or the code of a store's refusal.
 pub struct ProblemCode;
 
 impl utoipa::PartialSchema for ProblemCode {
@@ -79,19 +79,19 @@ impl utoipa::ToSchema for ProblemCode {}
 pub enum Code {
     /// The request cannot be understood.
     InvalidRequest,
-    /// No or no valid sign-in.
+    /// No sign-in, or no valid one.
     NotSignedIn,
     /// Not allowed.
     Denied,
     /// A sign-in with the wrong address or password.
     WrongSignIn,
-    /// Allowed after another sign-in.
+    /// Allowed after signing in again.
     SignInAgain,
     /// Absent, or not visible.
     NotFound,
-    /// The path is there, the method is not.
+    /// The path exists, the method does not.
     MethodNotAllowed,
-    /// Clashes with what is there.
+    /// Conflicts with what is there.
     Conflict,
     /// Based on an old version.
     Stale,
@@ -99,7 +99,7 @@ pub enum Code {
     TooLarge,
     /// Not JSON.
     UnsupportedMediaType,
-    /// Understood, and wrong.
+    /// Understood, but wrong.
     Invalid,
     /// Too often.
     TooManyRequests,
@@ -177,7 +177,7 @@ impl Problem {
         }
     }
 
-    /// It is a problem of this field.
+    /// Names the field that the problem is about.
     #[must_use]
     pub fn of_field(mut self, field: &str) -> Self {
         self.errors.push(FieldError {
@@ -200,7 +200,7 @@ impl Problem {
         )
     }
 
-    /// A sign-in that was good once.
+    /// A sign-in that is no longer valid.
     pub fn sign_in_expired() -> Self {
         Self::new(
             Code::NotSignedIn,
@@ -226,7 +226,7 @@ impl Problem {
         }
     }
 
-    /// A fault that the client cannot mend.
+    /// A fault that the client cannot fix.
     pub fn internal() -> Self {
         Self::new(
             Code::Internal,
@@ -285,7 +285,7 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"duet\""));
         }
-        // The request's span adds its id to the body: it is known there only.
+        // The request's middleware adds its id to the body: the id is known only there.
         response.extensions_mut().insert(self);
         response
     }

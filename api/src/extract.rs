@@ -80,7 +80,7 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
     }
 }
 
-/// Parameters of the path. What is no id names nothing: 404, as for an unknown id.
+/// Parameters of the path. An id that does not parse matches nothing: 404, as for an unknown id.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {
@@ -99,10 +99,10 @@ impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
-    /// How many items at most, 1 to 200; 50 when absent.
+    /// Maximum number of items, 1 to 200; 50 when absent.
     #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     pub cursor: Option<String>,
 }
 

@@ -13,18 +13,18 @@ use tracing::{error, info, warn};
 
 use crate::{anchors, connections, state::AppState};
 
-/// Between two looks at the embedding backlog when nobody says that it has grown.
+/// Between two checks of the embedding backlog when nobody reports that it has grown.
 const BACKLOG_POLL: Duration = Duration::from_secs(60);
-/// A driver that is not done so long after it should be is given up.
+/// A driver that is still running this long after it should have ended is given up.
 const SPARE: Duration = Duration::from_secs(3);
 /// How long the last anchor of the audit logs may take.
 const LAST_ANCHOR: Duration = Duration::from_secs(5);
-/// Between two lines about a long backlog.
+/// Between two log lines about a long backlog.
 const PROGRESS_STEP: u64 = 1_000;
 
-/// Serves until `shutdown` resolves: requests on `listener`, and in this process the driver of runs, the embedding backlog
-/// and the sweeper. Then no connection is accepted any more, open streams end, requests and runs get the grace period of the
-/// settings, and what is unfinished is handed back for the next start.
+/// Serves until `shutdown` resolves: requests on `listener`, and in this process the driver of runs, the embedding backlog and
+/// the sweeper. After that no connection is accepted, open streams end, requests and runs get the grace period of the settings,
+/// and unfinished runs are handed back for the next start.
 pub async fn serve(listener: TcpListener, router: Router, state: AppState, shutdown: impl Future<Output = ()> + Send + 'static) {
     let grace = Duration::from_secs(state.config().server.shutdown_grace_seconds);
     let tasks = Tasks::start(&state, grace);
@@ -47,7 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, state: AppState, shutd
         }
         state.close();
     };
-    // Requests and runs have the same time, and no run is taken up any more.
+    // Requests and runs have the same time, and no further run is taken up.
     let working = async {
         turned(closing.clone()).await;
         tasks.stop().await;
@@ -61,7 +61,7 @@ pub(crate) async fn turned(mut receiver: watch::Receiver<bool>) {
     let _ = receiver.wait_for(|value| *value).await;
 }
 
-/// What a process does beside answering requests: drives runs, embeds what lacks a vector, sweeps.
+/// What a process does besides answering requests: drives runs, embeds what lacks a vector, sweeps.
 pub struct Tasks {
     stop: watch::Sender<bool>,
     grace: Duration,
@@ -72,7 +72,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Starts them; runs that are under way at the end may go on for `grace`.
+    /// Starts the tasks; runs in progress at the end may continue for `grace`.
     pub fn start(state: &AppState, grace: Duration) -> Self {
         let stop = watch::Sender::new(false);
         let stop_anchors = watch::Sender::new(false);
@@ -89,7 +89,7 @@ impl Tasks {
         }
     }
 
-    /// Has runs end within the grace period; what is unfinished is handed back.
+    /// Lets runs end within the grace period; unfinished ones are handed back.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         let abort = self.driver.abort_handle();
@@ -103,7 +103,7 @@ impl Tasks {
         for task in self.others {
             task.abort();
         }
-        // Last, so that what the runs have done is anchored too.
+        // Last, so that the runs' last entries are anchored too.
         self.stop_anchors.send_replace(true);
         if tokio::time::timeout(LAST_ANCHOR, self.anchors).await.is_err() {
             warn!("the audit logs were not anchored once more");
@@ -111,7 +111,7 @@ impl Tasks {
     }
 }
 
-/// Drives runs; starts again should the driver fall over, since nobody would be answered without it.
+/// Drives runs; restarts the driver if it fails, since nobody would be answered without it.
 async fn drive(state: AppState, stop: watch::Receiver<bool>, grace: Duration) {
     let concurrency = usize::try_from(state.config().worker.concurrency).unwrap_or(1);
     while !*stop.borrow() {
@@ -141,7 +141,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Embeds what lacks a vector: after a memory was written without one, and now and then.
+/// Embeds what lacks a vector: when a memory was written without one, and at intervals.
 async fn embed(state: AppState, stop: watch::Receiver<bool>) {
     if state.embedder().is_none() {
         return;
@@ -173,7 +173,7 @@ async fn embed(state: AppState, stop: watch::Receiver<bool>) {
     }
 }
 
-/// Deletes what has expired, and forgets quiet addresses.
+/// Deletes what has expired, and forgets idle addresses.
 async fn sweep(state: AppState, mut stop: watch::Receiver<bool>) {
     let pause = Duration::from_secs(state.config().worker.sweep_seconds);
     while !*stop.borrow() {

@@ -7,19 +7,19 @@ use std::{
 
 use reqwest::{Client, NoProxy, Proxy, Url, redirect};
 
-/// How long a connection may take to be made.
+/// Longest time to establish a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Addresses that are never reached through a proxy: what is counted as local must stay local.
+/// Addresses that are never reached through a proxy: what counts as local must stay local.
 const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
 
-/// Builds the client: TLS by rustls with ring and the system's certificates, no redirects (a provider that answers with
-/// one is misconfigured, and a key must not travel on), connections kept. A proxy is taken from `HTTPS_PROXY` or
-/// `ALL_PROXY`, but never for local addresses. Times to wait for an answer are set per provider, on each call.
+/// Builds the client: TLS by rustls with ring and the system's certificates, no redirects (a provider that sends one is
+/// misconfigured, and a key must not follow it), connections kept alive. A proxy is taken from `HTTPS_PROXY` or `ALL_PROXY`, but
+/// never for local addresses. Timeouts for answers are set per provider, on each call.
 ///
 /// On a machine without any certificates the client still works for plain local addresses; calls over TLS then fail.
 pub fn client() -> anyhow::Result<Client> {
-    // A second call finds the provider installed: that is the same one.
+    // A second call finds the provider already installed: it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let proxy = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
         .iter()
@@ -61,8 +61,8 @@ fn builder(proxy: Option<&str>) -> anyhow::Result<reqwest::ClientBuilder> {
     Ok(builder.proxy(proxy))
 }
 
-/// Whether an address is on this machine or its private network: `localhost` and loopback, RFC 1918 and unique-local
-/// address literals. Other names are not looked up: where they lead may change.
+/// Whether an address is on this machine or its private network: `localhost` and loopback, RFC 1918 and unique-local address
+/// literals. Other names are not looked up: what they resolve to may change.
 pub fn is_local(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     if host.eq_ignore_ascii_case("localhost") {

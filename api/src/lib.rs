@@ -1,5 +1,5 @@
-//! Duet's HTTP interface, model providers, embedders and run hosting. Knows no database: that is what deployments bring, and the
-//! server program `duet-api` (`server`, feature `supabase`) is one.
+//! Duet's HTTP interface, model providers, embedders and run hosting. It knows no database: deployments bring one, and the server
+//! program `duet-api` (`server`, feature `supabase`) is one of them.
 #![allow(
     clippy::result_large_err,
     reason = "a problem is made once for a failed request; boxing it would only blur every signature"

@@ -1,4 +1,4 @@
-//! Bounds: how often one may try, how many streams one may hold, and from where.
+//! Limits: how often one may try, how many streams one may hold, and from where.
 
 use std::{
     collections::HashMap,
@@ -37,17 +37,17 @@ pub struct Limits {
 
 /// How long a network from which somebody signed in stays familiar.
 const FAMILIAR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Most familiar networks that are remembered.
+/// Most familiar networks remembered.
 const MOST_FAMILIAR: usize = 10_000;
 
-/// What an attempt to sign in comes from.
+/// Where an attempt to sign in comes from.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
     /// The client's address.
     pub from: IpAddr,
-    /// The address that it wants to sign in with, in lower case.
+    /// The email address it signs in with, in lower case.
     pub email: &'a str,
-    /// The mark of its browser, where that has signed in as this person before.
+    /// The mark of its browser, if that has signed in as this person before.
     pub device: Option<&'a str>,
 }
 
@@ -77,7 +77,7 @@ fn per_hour(count: u32) -> Quota {
     Quota::per_hour(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN))
 }
 
-/// What counts as one place: an address, but of IPv6 its /64, which is the least that one customer gets.
+/// What counts as one place: an address, or for IPv6 its /64, which is the least that one customer gets.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
@@ -101,9 +101,9 @@ impl Limits {
         }
     }
 
-    /// Counts a sign-in attempt: of the network, of the network at this account, and of the account. What strangers try at an account
-    /// is counted together, but never against a browser or a network from which its person has signed in before, which are counted each
-    /// by itself: nobody can lock somebody out of where they were.
+    /// Counts a sign-in attempt: for the network, for the network at this account, and for the account. Strangers' attempts at an
+    /// account are counted together, but never against a browser or a network from which its person has signed in before; those
+    /// are counted separately. So nobody can lock somebody out of a place they have used.
     pub fn sign_in(&self, attempt: Attempt<'_>) -> ApiResult<()> {
         let network = network(attempt.from);
         let pair = pair(network, attempt.email);
@@ -117,7 +117,7 @@ impl Limits {
         self.check(&self.account, &place)
     }
 
-    /// Remembers that somebody signed in to the account from there.
+    /// Records that somebody signed in to the account from there.
     pub fn signed_in(&self, from: IpAddr, email: &str, now: Timestamp) {
         let mut familiar = self.familiar();
         if familiar.len() >= MOST_FAMILIAR {
@@ -178,7 +178,7 @@ impl Limits {
         })
     }
 
-    /// Forgets addresses that have been quiet; called now and then so that the tables stay small.
+    /// Forgets idle addresses; called at intervals so that the tables stay small.
     pub fn forget_quiet(&self, now: Timestamp) {
         self.sign_in.retain_recent();
         self.sign_in_address.retain_recent();
@@ -189,7 +189,7 @@ impl Limits {
     }
 }
 
-/// The addresses themselves are not kept: only that somebody tried this pair.
+/// The addresses themselves are not kept, only a hash of the pair that was tried.
 fn pair(network: IpAddr, account: &str) -> [u8; 32] {
     secret::hash(&format!("{network}\n{account}"))
 }
@@ -201,7 +201,7 @@ fn peer(parts: &Parts) -> Option<IpAddr> {
         .map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
-/// The client's address: the peer's, or what the proxy in front says where one is configured.
+/// The client's address: the peer's, or the one the proxy in front reports, if one is configured.
 pub fn client_address(parts: &Parts, server: &ServerConfig) -> IpAddr {
     let forwarded = || {
         let last = parts.headers.get_all("x-forwarded-for").iter().next_back()?;

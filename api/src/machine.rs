@@ -1,4 +1,4 @@
-//! The real time and the operating system's randomness: the only place of Duet's programs that asks the machine for either.
+//! Real time and the operating system's randomness: the only place where Duet's programs ask the machine for either.
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ struct SystemRandom(ring::rand::SystemRandom);
 
 impl Random for SystemRandom {
     fn fill(&self, buffer: &mut [u8]) {
-        // Going on with predictable ids and tokens would be worse than stopping.
+        // Continuing with predictable ids and tokens would be worse than stopping.
         if self.0.fill(buffer).is_err() {
             eprintln!("duet: The operating system gives no random numbers; Duet cannot work without them.");
             std::process::abort();

@@ -1,4 +1,4 @@
-//! The description of the interface, made from the handlers themselves.
+//! The description of the interface, generated from the handlers themselves.
 
 use utoipa::{
     Modify, OpenApi,

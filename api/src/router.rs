@@ -18,13 +18,13 @@ use crate::{
     state::AppState,
 };
 
-/// The interface, with the web app (or whatever `web` is) at every address that it does not take itself.
+/// The interface, with the web app (or whatever `web` is) at every address that the interface does not use.
 pub fn router(state: AppState, web: Option<Router>) -> Router {
     let (api, _) = routes::all().split_for_parts();
     let document = serde_json::to_value(openapi::document()).unwrap_or_default();
     let api = api
         .route("/openapi.json", get(move || async move { Json(document) }))
-        // Unknown addresses under /v1 are never the web app's.
+        // Unknown addresses under /v1 never belong to the web app.
         .route("/v1", any(not_found))
         .route("/v1/{*rest}", any(not_found))
         .method_not_allowed_fallback(method_not_allowed);

@@ -6,12 +6,12 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Longest secret that is read from a file.
+/// Longest secret read from a file, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// Where a secret is: `env:NAME` or `file:/absolute/path`.
 ///
-/// A configuration that holds the secret itself still parses, so that no parser's error message can quote it; using such a
+/// A configuration that contains the secret itself still parses, so that no parser's error message can quote it; using such a
 /// pointer fails with a sentence that says what to write instead.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretPointer {
@@ -19,7 +19,7 @@ pub enum SecretPointer {
     Env(String),
     /// A file whose trimmed content is the secret.
     File(PathBuf),
-    /// Something else. What it was is forgotten at once: it may be a secret.
+    /// Anything else. Its content is discarded at once: it may be a secret.
     Literal,
 }
 
@@ -70,15 +70,15 @@ impl Serialize for SecretPointer {
     }
 }
 
-/// Why a secret could not be had. The sentence says what to do and never holds a secret.
+/// Why a secret is not available. The sentence says what to do and never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// The configuration holds something that is no pointer, probably the secret itself.
+    /// The configuration contains something that is not a pointer, probably the secret itself.
     #[error(
         "a secret is not written into the configuration: put it into an environment variable or a file and write `env:NAME` or `file:/path` instead"
     )]
     Literal,
-    /// Nothing is there.
+    /// There is nothing there.
     #[error("{pointer} is not set or empty: {hint}")]
     Missing {
         /// The pointer, as written.
@@ -86,7 +86,7 @@ pub enum SecretError {
         /// What to do.
         hint: &'static str,
     },
-    /// It cannot be read, or is no text.
+    /// It cannot be read, or is not text.
     #[error("{pointer} cannot be used: {reason}")]
     Unreadable {
         /// The pointer, as written.
@@ -98,7 +98,7 @@ pub enum SecretError {
 
 /// Fetches secrets. Password vaults and key services plug in here.
 pub trait SecretResolver: Send + Sync {
-    /// The secret that the pointer names, as it is now.
+    /// The current value of the secret that the pointer names.
     fn resolve(&self, pointer: &SecretPointer) -> Result<SecretString, SecretError>;
 }
 
@@ -107,7 +107,7 @@ pub trait SecretResolver: Send + Sync {
 pub struct EnvAndFiles;
 
 impl EnvAndFiles {
-    /// This resolver, ready to be handed around.
+    /// This resolver, ready to be shared.
     pub fn shared() -> Arc<dyn SecretResolver> {
         Arc::new(Self)
     }

@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that every handler can reach.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -42,13 +42,13 @@ pub enum Mode {
     Server,
 }
 
-/// What a deployment brings.
+/// What a deployment provides.
 pub struct AppParts {
     /// Where the data is.
     pub mode: Mode,
     /// The settings.
     pub config: Config,
-    /// Time and chance.
+    /// Time and randomness.
     pub env: Env,
     /// The stores.
     pub stores: Stores,
@@ -58,19 +58,19 @@ pub struct AppParts {
     pub embedder: Option<Arc<dyn Embedder>>,
     /// The tools that runs may use.
     pub tools: Arc<ToolRegistry>,
-    /// What may happen.
+    /// The policy on what may happen.
     pub policy: Arc<Policy>,
-    /// Where it is said what to do about a model that fails.
+    /// Where to find what to do about a model that fails.
     pub advice: Advice,
-    /// What access tokens are signed with; the same for every process of an installation.
+    /// The key that signs access tokens; the same for every process of an installation.
     pub signing_key: Zeroizing<[u8; 32]>,
 }
 
-/// Has runs driven by others than this process.
+/// Leaves driving runs to other processes.
 #[async_trait]
 pub trait Dispatch: Send + Sync {
-    /// Tells them that a run was queued, or was asked to stop. It is durable already: when they cannot be told, they find it by
-    /// themselves later, and this says so in the log.
+    /// Tells them that a run was queued, or was asked to stop. That is already durable: if they cannot be told, this logs it, and
+    /// they find the run on their own later.
     async fn queued(&self);
 }
 
@@ -80,7 +80,7 @@ pub struct AppState {
     inner: Arc<Inner>,
 }
 
-/// How long it counts whether something could be written: probes come in plenty, and each would be a write.
+/// How long the result of a test write counts: probes are frequent, and each would be a write.
 const PROOF: Duration = Duration::from_secs(5);
 
 /// Whether something could be written, and when.
@@ -119,7 +119,7 @@ impl AppState {
         Self::made_of(parts, None)
     }
 
-    /// The same, where somebody else signs people in.
+    /// The same, with an outside issuer.
     pub fn with_issuer(parts: AppParts, issuer: Arc<dyn Issuer>) -> Self {
         Self::made_of(parts, Some(issuer))
     }
@@ -180,7 +180,7 @@ impl AppState {
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
-    /// Time and chance.
+    /// Time and randomness.
     pub fn env(&self) -> &Env {
         &self.inner.env
     }
@@ -196,7 +196,7 @@ impl AppState {
     pub fn embedder(&self) -> Option<&Arc<dyn Embedder>> {
         self.inner.embedder.as_ref()
     }
-    /// Remember and recall, with vectors made on the way.
+    /// Remember and recall, making vectors as needed.
     pub fn memories(&self) -> &Memories {
         &self.inner.memories
     }
@@ -204,7 +204,7 @@ impl AppState {
     pub fn driver(&self) -> &Driver {
         &self.inner.driver
     }
-    /// Who signs people in, where that is not Duet itself.
+    /// The outside issuer, if it is not Duet itself that signs people in.
     pub fn issuer(&self) -> Option<&Arc<dyn Issuer>> {
         self.inner.issuer.as_ref()
     }
@@ -216,8 +216,8 @@ impl AppState {
     pub fn devices(&self) -> &Devices {
         &self.inner.devices
     }
-    /// Lets this sign-in, which the process made and keeps for the commands of its machine, count as a recent one; the one before does
-    /// not any more. Whoever can read its secret is the person who runs the process.
+    /// Makes this sign-in, which the process made and keeps for its machine's commands, count as a recent one; the previous one
+    /// no longer does. Anyone who can read its secret is the person who runs the process.
     pub fn vouch_for(&self, session: SessionId) {
         *self.inner.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
     }
@@ -246,13 +246,13 @@ impl AppState {
         Duration::from_secs(u64::from(self.inner.config.auth.session_days) * 24 * 3600)
     }
 
-    /// Leaves runs to others, who are told of each. The first call counts.
+    /// Leaves runs to other processes, which are told of each. Only the first call counts.
     pub fn leave_runs_to(&self, dispatch: Arc<dyn Dispatch>) {
         if self.inner.dispatch.set(dispatch).is_ok() {
             self.set_working(true);
         }
     }
-    /// Tells whoever drives runs that one was queued, or was asked to stop.
+    /// Tells whatever drives runs that one was queued, or was asked to stop.
     pub async fn wake_driver(&self) {
         match self.inner.dispatch.get() {
             Some(dispatch) => dispatch.queued().await,
@@ -272,7 +272,7 @@ impl AppState {
         self.inner.backlog.notified().await;
     }
 
-    /// Whether anything can be written now, as of the last few seconds.
+    /// Whether anything can be written, as of the last few seconds.
     pub async fn writable(&self) -> ApiResult<()> {
         let mut last = self.inner.proof.lock().await;
         let now = self.env().now();
@@ -288,11 +288,11 @@ impl AppState {
         outcome
     }
 
-    /// Turns true when the server stops: open streams end.
+    /// Becomes true when the server stops: open streams end.
     pub fn closing(&self) -> watch::Receiver<bool> {
         self.inner.closing.subscribe()
     }
-    /// Starts the end.
+    /// Begins the shutdown.
     pub(crate) fn close(&self) {
         self.inner.closing.send_replace(true);
     }
@@ -300,7 +300,7 @@ impl AppState {
     pub fn is_working(&self) -> bool {
         *self.inner.working.borrow()
     }
-    /// Says whether runs are being driven.
+    /// Records whether runs are being driven.
     pub(crate) fn set_working(&self, working: bool) {
         self.inner.working.send_replace(working);
     }

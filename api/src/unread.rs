@@ -1,5 +1,6 @@
-//! Bodies of requests that were answered before they were read. What is left of one stands between the connection and its next request:
-//! a little is read and dropped, so that the connection can be used again; a client with more to send is told that it ends.
+//! Bodies of requests that were answered before they were read. The rest of such a body is in the way of the connection's next
+//! request: a little is read and dropped, so that the connection can be reused; a client with more to send is told that the
+//! connection ends.
 
 use std::{
     pin::Pin,
@@ -17,12 +18,12 @@ use axum::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
-/// Longest wait for the rest of a body that nobody reads.
+/// Longest wait for the rest of an unread body.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where a request's body is.
 enum Place {
-    /// With whoever answers.
+    /// With the handler.
     Out,
     /// Given back with some of it unread.
     Left(BodyDataStream),
@@ -33,12 +34,12 @@ enum Place {
 /// What became of a request's body.
 pub struct Unread {
     place: Arc<Mutex<Place>>,
-    /// The client waits to be told that it may send, and was not.
+    /// The client waits to be told that it may send, and was not told.
     waits: bool,
     persistent: bool,
 }
 
-/// A body that gives back what is left of it.
+/// A body that gives back its unread rest.
 struct Lent {
     stream: Option<BodyDataStream>,
     place: Arc<Mutex<Place>>,
@@ -96,7 +97,7 @@ pub fn watch(request: Request) -> (Request, Option<Unread>) {
 }
 
 impl Unread {
-    /// Reads what is left, at most so many bytes; where that is not the end, the answer says that the connection is.
+    /// Reads the rest, at most this many bytes; if there is more, the answer says that the connection ends.
     pub async fn settle(self, response: &mut Response, most: usize) {
         let place = std::mem::replace(&mut *self.place.lock().unwrap_or_else(PoisonError::into_inner), Place::Out);
         let read = match place {
@@ -112,7 +113,7 @@ impl Unread {
     }
 }
 
-/// Whether the rest ended within so many bytes.
+/// Whether the rest ended within this many bytes.
 async fn drain(mut rest: BodyDataStream, most: usize) -> bool {
     let mut dropped = 0;
     while let Some(chunk) = rest.next().await {

@@ -1,7 +1,7 @@
 //! The web app inside the binary: its files by exact path, compressed once, under a strict content security policy.
 //!
-//! Paths are looked up in a map and never reach a file system, so there is nothing to traverse. The shell answers page
-//! addresses only: a GET without a file extension by a client that accepts HTML.
+//! Paths are looked up in a map and never reach a file system, so there is nothing to traverse. The shell answers only page
+//! addresses: a GET without a file extension from a client that accepts HTML.
 
 use std::{collections::HashMap, io::Write, sync::Arc, sync::OnceLock};
 
@@ -43,7 +43,7 @@ struct Asset {
 }
 
 impl WebAssets {
-    /// The web app that this binary was built with; `None` when it was built without one.
+    /// The web app that this binary was built with; `None` if it was built without one.
     pub fn embedded() -> Option<Self> {
         Self::new(Built::iter().filter_map(|name| {
             let data = match Built::get(&name)?.data {
@@ -54,7 +54,7 @@ impl WebAssets {
         }))
     }
 
-    /// The web app made of these files; `None` when there is no shell among them.
+    /// The web app made of these files; `None` if there is no shell among them.
     pub fn new(files: impl IntoIterator<Item = (String, Bytes)>) -> Option<Self> {
         let mut raw: HashMap<String, Bytes> = files
             .into_iter()
@@ -86,8 +86,8 @@ impl WebAssets {
         })
     }
 
-    /// The same, allowed to connect to these origins as well (`https://project.example`, `wss://project.example`). One that cannot be
-    /// part of a header is left out.
+    /// The same, also allowed to connect to these origins (`https://project.example`, `wss://project.example`). One that cannot
+    /// be part of a header is left out.
     #[must_use]
     pub fn connecting_to(self, origins: &[String]) -> Self {
         let fit = |origin: &&String| {
@@ -101,12 +101,12 @@ impl WebAssets {
         }
     }
 
-    /// The content security policy that goes with the shell.
+    /// The content security policy of the shell.
     pub fn policy(&self) -> &HeaderValue {
         &self.policy
     }
 
-    /// A router that answers every address with a file, the shell, or 404.
+    /// A router that answers every address with a file, the shell or 404.
     pub fn router(self) -> Router {
         let assets = Arc::new(self);
         Router::new().fallback(move |request: Request| {
@@ -234,7 +234,7 @@ fn has_base(files: &HashMap<String, Bytes>, name: &str) -> bool {
         .any(|end| name.strip_suffix(end).is_some_and(|base| files.contains_key(base)))
 }
 
-/// The address of a page: no file extension in its last part, and not one of the API's own.
+/// Whether an address is that of a page: no file extension in its last part, and not one of the API's own.
 fn is_page(path: &str) -> bool {
     let api = path == "/v1" || path.starts_with("/v1/");
     !api && !path.rsplit('/').next().unwrap_or_default().contains('.')
@@ -283,8 +283,8 @@ fn compressible(kind: &str) -> bool {
     kind.starts_with("text/") || kind.contains("json") || kind.contains("svg") || kind.ends_with("wasm")
 }
 
-/// The policy for a shell: scripts of this origin and the shell's own inline ones by hash, nothing from elsewhere. Connections go to
-/// this origin and to those named.
+/// The policy for a shell: scripts of this origin and the shell's own inline ones by hash, nothing from elsewhere. Connections go
+/// to this origin and the named ones.
 fn content_security_policy(shell: &str, origins: &[&str]) -> String {
     let hashes = |element| {
         inline(shell, element)

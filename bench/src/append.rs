@@ -1,4 +1,4 @@
-//! Events a second over many runs at once, each append durable before it is answered: in the encrypted file and on Postgres.
+//! Events per second over many concurrent runs, each append durable before it is answered: in the encrypted file and on Postgres.
 
 use std::{
     path::Path,
@@ -24,7 +24,7 @@ use crate::{
 /// Options of `append`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Runs that are written at the same time.
+    /// Number of runs that are written concurrently.
     #[arg(long, default_value_t = 50)]
     runs: usize,
     /// Events in one append, as when text comes faster than it is stored.
@@ -40,7 +40,7 @@ pub struct Options {
     postgres: postgres::Options,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize)]
 struct Report {
     machine: Machine,
@@ -51,7 +51,7 @@ struct Report {
     backends: Vec<Figures>,
 }
 
-/// What was found on one backend.
+/// The results on one backend.
 #[derive(Debug, Serialize)]
 struct Figures {
     backend: Backend,
@@ -125,7 +125,7 @@ async fn measure(options: &Options, backend: Backend, env: &Env, stores: &Stores
     })
 }
 
-/// So many runs in conversations of their own, each with a lease.
+/// Claims this many runs, in conversations of their own, each with a lease.
 async fn claim(env: &Env, stores: &Stores, runs: usize) -> Result<Vec<Claim>> {
     let caller = quality::owner(stores, env).await?;
     let mut claimed = Vec::with_capacity(runs);
@@ -146,7 +146,7 @@ async fn claim(env: &Env, stores: &Stores, runs: usize) -> Result<Vec<Claim>> {
     Ok(claimed)
 }
 
-/// Appends to all of them until the time is over; returns the time and how long each append took.
+/// Appends to all of them until the time is up; returns the time and the duration of each append.
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 async fn write(
     stores: &Stores,
@@ -159,7 +159,7 @@ async fn write(
     let writers = claimed.into_iter().map(|claim| {
         let (env, log, mut after) = (env.clone(), stores.run_log.clone(), claim.run.last_seq);
         tokio::spawn(async move {
-            // Whole: the lease holds as long as the claim.
+            // Moves the whole claim: its lease holds as long as it lives.
             let claim = claim;
             let mut appends = Vec::new();
             while started.elapsed() < length {

@@ -1,4 +1,4 @@
-//! Real time, and chance from a seed: the same fixture again has the same ids and vectors.
+//! Real time, and randomness from a seed: rebuilding a fixture gives the same ids and vectors.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -73,7 +73,7 @@ mod tests {
             assert!(report.hybrid_at_least_fts, "{}", report.table());
             let found = report.modes["hybrid"]["all"].recall_10;
             assert!(found > 0.4, "{}", report.table());
-            // What comes to mind without being asked for: less, but not less of what was wanted.
+            // Unprompted recall: fewer memories, but not fewer of the wanted ones.
             assert!(
                 report.modes["unasked"]["all"].recall_10 >= found - 0.005,
                 "{}",

@@ -1,7 +1,7 @@
-//! A Postgres server to measure on: databases made as an operator makes them, reached as `duet-api` reaches them.
+//! A Postgres server to measure on: databases are created as an operator creates them, and reached as `duet-api` reaches them.
 //!
-//! The server has to let its superuser, `postgres` and `duet_worker` in without a password, as one of `cargo xtask postgres --durable`
-//! does.
+//! The server has to let its superuser, `postgres` and `duet_worker` in without a password, like one of `cargo xtask postgres
+//! --durable`.
 
 use std::{collections::BTreeMap, str::FromStr, sync::Arc, time::Duration};
 
@@ -25,7 +25,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::Pg
 /// What a plain Postgres needs before the migrations.
 const SHIM: &str = include_str!("../../deploy/postgres/shim.sql");
 
-/// Roles are the server's, not the database's: whoever makes a database holds this lock, the tests of other packages as well.
+/// Roles belong to the server, not the database: everything that creates a database holds this lock, including the tests of other
+/// packages.
 const MAKING: i64 = 7_262_847;
 
 /// Longest wait for a free connection, as in `duet-api serve`.
@@ -44,16 +45,16 @@ const SETTINGS: [&str; 9] = [
     "wal_level",
 ];
 
-/// Options of every measurement that can be made on Postgres as well.
+/// Options of every measurement that can also run on Postgres.
 #[derive(Clone, Debug, Default, clap::Args)]
-// The measurement's own options have this name as well.
+// The measurement's own options have the same group name.
 #[group(skip)]
 pub struct Options {
     /// Measure on this Postgres as well, after the encrypted file: a superuser's URL of a server that lets `postgres` and `duet_worker`
     /// in without a password, as one of `cargo xtask postgres --durable` does
     #[arg(long = "postgres", value_name = "URL")]
     pub url: Option<String>,
-    /// Connections of one process to Postgres; without it as many as `duet-api` has by itself
+    /// Connections of one process to Postgres; without it the default of `duet-api`
     #[arg(long, value_name = "COUNT")]
     connections: Option<u32>,
     /// Leave the encrypted file out
@@ -67,7 +68,7 @@ impl Options {
         self.url.as_deref().map(Server::at).transpose()
     }
 
-    /// Connections of one process.
+    /// Connections per process.
     pub fn connections(&self) -> u32 {
         self.connections.unwrap_or(DatabaseConfig::default().connections)
     }
@@ -92,18 +93,18 @@ impl std::fmt::Display for Backend {
     }
 }
 
-/// A server, by its superuser's URL.
+/// A server, given by its superuser's URL.
 #[derive(Clone)]
 pub struct Server(Arc<PgConnectOptions>);
 
-/// What a server is.
+/// Facts about a server.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
     /// Postgres' version.
     pub version: String,
     /// The version of pgvector.
     pub pgvector: String,
-    /// What the figures depend on.
+    /// The settings that affect the figures.
     pub settings: BTreeMap<&'static str, String>,
 }
 
@@ -117,7 +118,7 @@ impl std::fmt::Display for Facts {
 }
 
 impl Server {
-    /// By its URL; nothing is connected yet.
+    /// By its URL; does not connect yet.
     pub fn at(url: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| anyhow!("That is no URL of a Postgres: write `postgres://SUPERUSER@HOST:PORT/postgres`."))?;
@@ -135,7 +136,7 @@ impl Server {
         })
     }
 
-    /// Asks the server what it is.
+    /// Queries the facts.
     pub async fn facts(&self) -> Result<Facts> {
         let mut admin = self.connect().await?;
         let mut settings = BTreeMap::new();
@@ -160,7 +161,7 @@ impl Server {
         })
     }
 
-    /// Does what must not be done by two at a time on this server.
+    /// Does work that must not run twice at once on this server.
     pub async fn alone<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let mut admin = self.connect().await?;
         sqlx::query("select pg_advisory_lock($1)")
@@ -168,12 +169,12 @@ impl Server {
             .execute(&mut admin)
             .await?;
         let done = work.await;
-        // The lock goes with the connection.
+        // Closing the connection releases the lock.
         admin.close().await?;
         done
     }
 
-    /// An empty database with what the migrations stand on; one of that name gives way.
+    /// Creates an empty database with what the migrations need; replaces one of the same name.
     pub async fn create(&self, name: &str) -> Result<Database> {
         let database = self.database(name);
         let making = async {
@@ -186,7 +187,7 @@ impl Server {
         Ok(database)
     }
 
-    /// A database with a name that nothing else has, for `duet-api migrate`.
+    /// A database with a unique name, for `duet-api migrate`.
     pub async fn fresh_unmigrated(&self, purpose: &str) -> Result<Database> {
         let number: String = sqlx::query_scalar("select replace(gen_random_uuid()::text, '-', '')")
             .fetch_one(&mut self.connect().await?)
@@ -194,14 +195,14 @@ impl Server {
         self.create(&format!("duet_bench_{purpose}_{number}")).await
     }
 
-    /// A migrated database with a name that nothing else has.
+    /// A migrated database with a unique name.
     pub async fn fresh(&self, purpose: &str) -> Result<Database> {
         let database = self.fresh_unmigrated(purpose).await?;
         database.migrate().await?;
         Ok(database)
     }
 
-    /// The database of that name; nothing is looked up yet.
+    /// The database with that name; not looked up yet.
     pub fn database(&self, name: &str) -> Database {
         Database {
             server: self.clone(),
@@ -223,7 +224,7 @@ impl Database {
         &self.name
     }
 
-    /// The server that it is on.
+    /// Its server.
     pub fn server(&self) -> &Server {
         &self.server
     }
@@ -237,12 +238,12 @@ impl Database {
         connected.with_context(|| format!("Cannot connect to the database {}.", self.name))
     }
 
-    /// Its URL with this login.
+    /// Its URL for this login.
     pub fn url_as(&self, login: &str) -> String {
         self.options().username(login).to_url_lossy().into()
     }
 
-    /// Applies the migrations that are missing, as `duet-api migrate` does.
+    /// Applies the missing migrations, as `duet-api migrate` does.
     pub async fn migrate(&self) -> Result<()> {
         let owner = connect::Database::from_url("the owner's URL", &SecretString::from(self.url_as("postgres")))?;
         let migrating = async { Ok(Owner::connect(owner).await?.migrate().await?) };
@@ -250,19 +251,19 @@ impl Database {
         Ok(())
     }
 
-    /// Vacuums and analyses everything, which autovacuum does by and by, and writes what is dirty, so that it is not written while
-    /// something is measured.
+    /// Vacuums and analyses everything, which autovacuum would do over time, and writes dirty pages, so that they are not written
+    /// during a measurement.
     pub async fn settle(&self) -> Result<()> {
         let mut superuser = self.superuser().await?;
         run(&mut superuser, "vacuum (analyze)").await?;
         run(&mut superuser, "checkpoint").await
     }
 
-    /// Copies all memories of a workspace, with what they are found by, into one that has none. The numbers that rows have within the
-    /// database become others, by `number`.
+    /// Copies all memories of a workspace, with their indexes, into one that has none. Keys that are unique within the database are
+    /// shifted by `number`.
     pub async fn copy_memories(&self, from: WorkspaceId, to: WorkspaceId, number: usize) -> Result<()> {
         let mut superuser = self.superuser().await?;
-        // What triggers would count is copied as well, and what foreign keys name.
+        // Counters and referenced rows are copied as well, so triggers and foreign keys are off.
         run(&mut superuser, "set session_replication_role = replica").await?;
         let tables: Vec<(String, Vec<String>)> = sqlx::query_as(
             "select c.relname::text, array_agg(a.attname::text order by a.attnum)
@@ -297,7 +298,7 @@ impl Database {
         Ok(())
     }
 
-    /// What it takes on the disk, without the server's log.
+    /// Its size on disk, without the server's log.
     pub async fn bytes(&self) -> Result<u64> {
         let bytes: i64 = sqlx::query_scalar("select pg_database_size(current_database())")
             .fetch_one(&mut self.superuser().await?)
@@ -305,7 +306,7 @@ impl Database {
         Ok(u64::try_from(bytes).unwrap_or_default())
     }
 
-    /// What was written on it with [`Database::label`]; nothing when there is no such database, or no label on it.
+    /// The text written with [`Database::label`]; `None` without such a database or label.
     pub async fn labelled(&self) -> Result<Option<String>> {
         let label: Option<Option<String>> =
             sqlx::query_scalar("select shobj_description(oid, 'pg_database') from pg_database where datname = $1")
@@ -315,7 +316,7 @@ impl Database {
         Ok(label.flatten())
     }
 
-    /// Writes something on it.
+    /// Labels it with a text.
     pub async fn label(&self, text: &str) -> Result<()> {
         let text = text.replace('\'', "''");
         let comment = format!("comment on database {} is '{text}'", self.name);
@@ -350,7 +351,7 @@ impl Database {
     }
 }
 
-/// The stores on a database, and the connections beneath them.
+/// The stores on a database, and their connections.
 pub struct Process {
     rpc: Arc<WireRpc>,
     store: PostgresStore,
@@ -374,7 +375,7 @@ impl Process {
         self.store.stores()
     }
 
-    /// Gives the connections back.
+    /// Closes the connections.
     pub async fn close(self) {
         drop(self.store);
         self.rpc.close().await;

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// A distribution of durations, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
-    /// How many were measured.
+    /// Number of measurements.
     pub count: usize,
     /// The median.
     pub p50_ms: f64,
@@ -25,7 +25,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of these durations; `None` when there are none.
+    /// From these durations; `None` if there are none.
     pub fn of(durations: impl IntoIterator<Item = Duration>) -> Option<Self> {
         let mut millis: Vec<f64> = durations
             .into_iter()
@@ -33,7 +33,7 @@ impl Spread {
             .collect();
         millis.sort_by(f64::total_cmp);
         let last = *millis.last()?;
-        // Nearest rank: a figure that was really measured, never one in between.
+        // Nearest rank: always a measured value, never an interpolated one.
         let rank = |share: f64| millis[((share * millis.len() as f64).ceil() as usize).clamp(1, millis.len()) - 1];
         Some(Self {
             count: millis.len(),
@@ -45,7 +45,7 @@ impl Spread {
     }
 }
 
-/// Where it was measured.
+/// The machine that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
     /// The processor's name.
@@ -76,13 +76,13 @@ impl Machine {
     }
 }
 
-/// A figure beside what was promised.
+/// A figure with its target.
 pub struct Row {
     /// What was measured.
     pub name: &'static str,
     /// The distribution.
     pub spread: Option<Spread>,
-    /// The promise for its p95, in milliseconds.
+    /// The target for its p95, in milliseconds.
     pub promise_ms: Option<f64>,
 }
 
@@ -112,14 +112,14 @@ pub fn table(rows: &[Row]) {
     }
 }
 
-/// Writes the report where `DUET_BENCH_JSON` or the option says.
+/// Writes the report to the path of the option or of `DUET_BENCH_JSON`.
 pub fn write_json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     let text = serde_json::to_string_pretty(report).context("The report cannot be written as JSON.")?;
     fs::write(path, text + "\n").with_context(|| format!("Cannot write {}.", path.display()))
 }
 
-/// Writes the report where `DUET_BENCH_JSON` says; nowhere without it.
+/// Writes the report to the path in `DUET_BENCH_JSON`, if set.
 pub fn keep(report: &impl Serialize) -> Result<()> {
     write_json(env::var_os("DUET_BENCH_JSON").map(PathBuf::from).as_deref(), report)
 }

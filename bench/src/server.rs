@@ -1,4 +1,4 @@
-//! A real `duet serve` or `duet-api serve` of its own, on a folder or database of its own, for one measurement.
+//! A real `duet serve` or `duet-api serve`, on its own folder or database, for one measurement.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::postgres::Database;
 
-/// How long a server may take to answer before it counts as not starting.
+/// How long a server may take to answer before its start counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server; it is stopped when dropped.
@@ -21,26 +21,26 @@ pub struct Server {
     child: Child,
     /// Its address, `http://127.0.0.1:…`.
     pub url: String,
-    /// The one-time token that makes the first person the owner, as long as there is none.
+    /// The one-time token that makes the first person the owner, while there is none.
     pub setup_token: Option<String>,
 }
 
-/// What `duet serve --json` and `duet-api serve --json` say when they listen.
+/// The output of `duet serve --json` and `duet-api serve --json` once they listen.
 #[derive(Deserialize)]
 struct Announced {
     url: String,
     setup_token: Option<String>,
 }
 
-/// What `duet-api migrate --json` says.
+/// The output of `duet-api migrate --json`.
 #[derive(Deserialize)]
 struct Migrated {
     setup_token: Option<String>,
 }
 
 impl Server {
-    /// Starts `duet serve` on the data in `folder` with this configuration and returns when it has answered for the first
-    /// time, with how long that took.
+    /// Starts `duet serve` on the data in `folder` with this configuration and waits for its first answer; also returns how long that
+    /// took.
     pub async fn start(program: &Path, folder: &Path, config: &str, http: &reqwest::Client) -> Result<(Self, Duration)> {
         for name in ["config/duet", "data"] {
             fs::create_dir_all(folder.join(name)).with_context(|| format!("Cannot make {name} in {}.", folder.display()))?;
@@ -71,7 +71,7 @@ impl Server {
         said.setup_token.context("`duet-api migrate` made no setup token.")
     }
 
-    /// Starts `duet-api serve` on a migrated database; as [`Server::start`].
+    /// Starts `duet-api serve` on a migrated database; like [`Server::start`].
     pub async fn start_api(
         program: &Path,
         folder: &Path,
@@ -137,7 +137,7 @@ impl Server {
         );
     }
 
-    /// Its resident memory in bytes, where the system tells (Linux).
+    /// Its resident memory in bytes, if known (Linux).
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -147,13 +147,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; either way nothing stays behind.
+        // It may have exited already; either way nothing is left running.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A command that sees and touches nothing of the caller's own Duet: no settings, no folders, no keyring.
+/// A command isolated from the caller's own Duet: no settings, no folders, no keyring.
 fn alone(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("HOME", folder);
@@ -166,7 +166,7 @@ fn alone(program: &Path, folder: &Path) -> Command {
     reason = "the bench is a client of its own, outside the product"
 )]
 pub fn client() -> Result<reqwest::Client> {
-    // Making the product's client installs the TLS provider that every client of a process needs.
+    // Creating the product's client installs the TLS provider that every client of a process needs.
     drop(duet_api::http::client()?);
     reqwest::Client::builder()
         .no_proxy()
@@ -200,7 +200,7 @@ impl Programs {
         named.context("Name the `duet-api` program with --duet-api or DUET_API_BIN, or run `cargo xtask bench … --postgres`.")
     }
 
-    /// Both as the tests' own build has them, beside the tests.
+    /// Both, from the tests' own build next to the tests.
     #[cfg(test)]
     pub fn of_this_build() -> Self {
         let tests = std::env::current_exe().expect("this test's file");

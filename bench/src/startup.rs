@@ -29,26 +29,26 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize)]
 struct Report {
     machine: Machine,
     backends: Vec<Figures>,
 }
 
-/// What was found of one program.
+/// The results for one program.
 #[derive(Debug, Serialize)]
 struct Figures {
     backend: Backend,
-    /// On a folder without any data: makes key, file and schema. `duet-api serve` makes nothing.
+    /// On an empty folder: creates key, file and schema. `duet-api serve` creates nothing.
     first_start: Option<Spread>,
-    /// On data that is there.
+    /// On existing data.
     start: Option<Spread>,
     idle_resident_bytes: Option<u64>,
     binary_bytes: u64,
 }
 
-/// How long a server has nothing to do before its memory is read.
+/// How long a server idles before its memory is read.
 const REST: Duration = Duration::from_secs(3);
 
 /// Measures and reports.

@@ -1,5 +1,5 @@
 //! A synthetic data set of long conversations, from a seed: two people, many sittings, facts among small talk, and questions of
-//! several kinds. It is made of patterns and proves no quality by itself; it shows when a change makes something worse.
+//! several kinds. It is generated from patterns and proves no quality; it shows when a change makes something worse.
 
 use duet_core::memory::quality::{Category, Line, Question, Turn};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
@@ -45,7 +45,7 @@ const OBJECTS: &[&str] = &[
     "drone",
     "loom",
 ];
-/// As it is said, and as it is asked for in other words.
+/// As it is said, and as it is asked about in other words.
 const ACTIVITIES: &[(&str, &str)] = &[
     ("adopted a rescue puppy", "get a dog"),
     ("started learning the cello", "take up an instrument"),

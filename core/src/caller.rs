@@ -35,7 +35,7 @@ pub struct ActingAgent {
     pub capabilities: BTreeSet<Capability>,
     /// Which memories it may see.
     pub memory_scopes: MemoryScopes,
-    /// Where its model computes: text that may not go there is not there for it.
+    /// Where its model computes: text that may not go there is invisible to it.
     pub locality: Locality,
 }
 
@@ -59,7 +59,7 @@ impl Caller {
         }
     }
 
-    /// Refuses agents: what only a person does themselves.
+    /// Refuses agents, for actions that only a person may take.
     pub fn require_person(&self, action: &'static str) -> Result<(), StoreError> {
         match self.agent {
             None => Ok(()),
@@ -84,7 +84,7 @@ impl Caller {
         }
     }
 
-    /// Refuses an agent whose memory scopes do not have that kind of memory; a person passes.
+    /// Refuses an agent whose memory scopes do not include this kind of memory; a person passes.
     pub fn require_scope(&self, domain: MemoryDomain, visibility: Visibility, action: &'static str) -> Result<(), StoreError> {
         let Some(acting) = &self.agent else { return Ok(()) };
         if !acting.memory_scopes.domains.contains(&domain) {

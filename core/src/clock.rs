@@ -34,11 +34,11 @@ impl Timestamp {
             Err(_) => self.to_string(),
         }
     }
-    /// This time plus a duration; stays at the largest value rather than overflow.
+    /// This time plus a duration; saturates instead of overflowing.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// How long after `earlier` this is; zero when it is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// The time of day, and waiting for it.
+/// The time, and waiting.
 #[async_trait]
 pub trait Clock: Send + Sync {
     /// Now.
@@ -94,7 +94,7 @@ pub trait Random: Send + Sync {
     fn fill(&self, buffer: &mut [u8]);
 }
 
-/// What code may know of the world: the time, and chance.
+/// All that code may know of the world: time and randomness.
 #[derive(Clone)]
 pub struct Env {
     clock: Arc<dyn Clock>,
@@ -120,7 +120,7 @@ impl Env {
         self.random.fill(&mut bytes);
         bytes
     }
-    /// A UUIDv7 of now.
+    /// A UUIDv7 for the current time.
     pub fn uuid(&self) -> Uuid {
         let millis = u64::try_from(self.now().millis()).unwrap_or(0);
         uuid::Builder::from_unix_timestamp_millis(millis, &self.bytes()).into_uuid()

@@ -7,12 +7,12 @@ fn unknown() -> Refusal {
     Refusal::Cursor
 }
 
-/// A place in a list that is ordered by a number.
+/// Parses a cursor into a list ordered by a number.
 pub fn number(cursor: Option<&str>) -> Result<Option<i64>, Refusal> {
     cursor.map(|cursor| cursor.parse().map_err(|_| unknown())).transpose()
 }
 
-/// A place in a list that is ordered by a time, then by id.
+/// Parses a cursor into a list ordered by time, then by id.
 pub fn moment(cursor: Option<&str>) -> Result<Option<(i64, [u8; 16])>, Refusal> {
     let parse = |cursor: &str| {
         let (millis, id) = cursor.split_once('.')?;
@@ -21,12 +21,12 @@ pub fn moment(cursor: Option<&str>) -> Result<Option<(i64, [u8; 16])>, Refusal> 
     cursor.map(|cursor| parse(cursor).ok_or_else(unknown)).transpose()
 }
 
-/// The cursor after an item of such a list.
+/// The cursor after an item of a list ordered by time, then by id.
 pub fn after(millis: i64, id: impl Id) -> String {
     format!("{millis}.{}", id.uuid().simple())
 }
 
-/// A page out of up to `size + 1` items: the one too many says that there is another page.
+/// A page out of up to `size + 1` items: the extra item shows that there is another page.
 pub fn page<T>(mut items: Vec<T>, size: usize, cursor: impl Fn(&T) -> String) -> ListPage<T> {
     let more = items.len() > size;
     items.truncate(size);
@@ -36,8 +36,8 @@ pub fn page<T>(mut items: Vec<T>, size: usize, cursor: impl Fn(&T) -> String) ->
     }
 }
 
-/// A page of at most `size` items that ends earlier where they weigh more than `most` together; the first is always in it. Reads
-/// one item more than it keeps, so a source that gives them one by one is never held whole.
+/// A page of at most `size` items that ends earlier if they would weigh more than `most` together; the first item is always
+/// included. Reads one item more than it keeps, so a lazy source is never held in full.
 pub fn weighed<T, E>(
     items: impl IntoIterator<Item = Result<T, E>>,
     size: usize,

@@ -16,7 +16,7 @@ pub enum StoreError {
     /// Visible, but this caller may not do this to it: what was refused, as a verb phrase ("redact this memory"), and why.
     #[error("Not allowed to {0}: {1}.")]
     Denied(&'static str, Refusal),
-    /// It clashes with what is there (a taken name, a run in progress, a key used for another request).
+    /// It conflicts with existing data (a taken name, a run in progress, a key used for another request).
     #[error("{0}")]
     Conflict(Refusal),
     /// The caller's knowledge is out of date: read again, then retry. Also a lost lease.
@@ -31,7 +31,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Why it was refused, with its code; none where something is absent or cannot be had now.
+    /// Why it was refused, with its code; `None` when something is absent or unavailable now.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Denied(_, refusal) | Self::Conflict(refusal) | Self::Stale(refusal) | Self::Invalid(refusal) => Some(refusal),
@@ -39,7 +39,7 @@ impl StoreError {
         }
     }
 
-    /// Not now.
+    /// The store cannot answer now.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::Unavailable(message.into())
     }

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 
 use crate::{domain::EventHint, ids::RunId, ports::EventFeed};
 
-/// Hints that a slow listener may miss before it is told that it lagged. A lag counts as a hint.
+/// Hints that are buffered for a slow listener before it is told that it lagged. A lag counts as a hint.
 const CAPACITY: usize = 64;
 
 /// The feed of one process.
@@ -19,7 +19,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Passes a hint on to those who listen, and forgets the channel when nobody does any more.
+    /// Passes a hint on to the run's listeners, and drops the channel once there are none.
     pub fn send(&self, hint: EventHint) {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if channels.get(&hint.run).is_some_and(|channel| channel.send(hint).is_err()) {
@@ -34,7 +34,7 @@ impl Feed {
         heard.map(|(run, _)| *run).collect()
     }
 
-    /// Ends all streams: the process shuts down.
+    /// Ends all streams, because the process is shutting down.
     pub fn close(&self) {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -14,8 +14,8 @@ pub trait Id: Copy {
     fn uuid(self) -> Uuid;
 }
 
-/// The id that belongs to `label` under `base`: the same for the same two, so that a repeated effect writes the same row.
-/// Keeps the base's time and takes the random part from SHA-256 of both.
+/// The id derived from `base` and `label`: always the same for the same two, so that a repeated effect writes the same row. Keeps
+/// the base's time and takes the random part from SHA-256 of both.
 pub fn derived<T: Id>(base: impl Id, label: &str) -> T {
     let base = base.uuid();
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
@@ -30,7 +30,7 @@ pub fn derived<T: Id>(base: impl Id, label: &str) -> T {
     T::from_uuid(uuid::Builder::from_unix_timestamp_millis(u64::from_be_bytes(millis), &random).into_uuid())
 }
 
-/// The beginning of an id, as people give it.
+/// The beginning of an id, as people type it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdPrefix {
     digits: u128,
@@ -38,10 +38,10 @@ pub struct IdPrefix {
 }
 
 impl IdPrefix {
-    /// How many ids a store names at most: enough to say which ones are meant.
+    /// The most ids that a store returns: enough to show which ones match.
     pub const MOST: u64 = 10;
 
-    /// The ids from the first to the last that begin so.
+    /// The first and the last possible id with this prefix.
     pub fn range(self) -> (Uuid, Uuid) {
         let open = 128 - 4 * self.count;
         let low = self.digits.checked_shl(open).unwrap_or(0);
@@ -53,7 +53,7 @@ impl IdPrefix {
 impl std::str::FromStr for IdPrefix {
     type Err = Refusal;
 
-    /// One to 32 hexadecimal digits; dashes may stand between them.
+    /// One to 32 hexadecimal digits; dashes are ignored.
     fn from_str(text: &str) -> Result<Self, Refusal> {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
         let number = (1..=32)
@@ -83,7 +83,7 @@ macro_rules! ids {
             fn uuid(self) -> Uuid { self.0 }
         }
         impl $name {
-            /// A fresh id: now, and 74 random bits.
+            /// A fresh id: the current time and 74 random bits.
             pub fn new(env: &Env) -> Self { Self(env.uuid()) }
         }
         impl std::fmt::Display for $name {

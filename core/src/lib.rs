@@ -1,4 +1,4 @@
-//! Duet's heart: domain types, ports, the run machine, tools, policy and crypto.
+//! Duet's core: domain types, ports, the run machine, tools, policy and crypto.
 //!
 //! Nothing here does I/O. Time and randomness come in through [`clock::Env`], data through the traits in
 //! [`ports`]; adapters (`duet-sqlite`, `duet-supabase`) and providers (`duet-api`) implement them.

@@ -1,5 +1,5 @@
-//! Why a store did not do what was asked: one code for each reason, and its sentence. Postgres answers with the code and its
-//! arguments; programs decide by the code; people read the sentence.
+//! Why a store refused a request: each reason has a code and a sentence. Postgres returns the code and its arguments; programs act
+//! on the code; people read the sentence.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +9,14 @@ use crate::{
     ids::RunId,
 };
 
-/// What a refusal means for whoever asked.
+/// What a refusal means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// They may not do it. The sentence is the reason alone: see [`StoreError::Denied`].
+    /// The caller may not do it. The sentence gives only the reason: see [`StoreError::Denied`].
     Denied,
-    /// It clashes with what is there.
+    /// It conflicts with existing data.
     Conflict,
-    /// Their knowledge is out of date.
+    /// The caller's knowledge is out of date.
     Stale,
     /// The request itself is wrong.
     Invalid,
@@ -40,12 +40,12 @@ macro_rules! refusals {
             /// All codes.
             pub const CODES: &[&str] = &[$($($code),*),*];
 
-            /// What programs know it by: stable, snake_case.
+            /// The code that programs act on: stable, snake_case.
             pub fn code(&self) -> &'static str {
                 match self { $($( Self::$name { .. } => $code, )*)* }
             }
 
-            /// What it means for whoever asked.
+            /// What it means for the caller.
             pub fn kind(&self) -> Kind {
                 match self { $($( Self::$name { .. } => Kind::$kind, )*)* }
             }
@@ -165,7 +165,7 @@ refusals! {
 }
 
 word_enum! {
-    /// What the sentences of several refusals name.
+    /// What a refusal's sentence can be about.
     Named {
         /// A workspace.
         Workspace = "workspace",
@@ -193,7 +193,7 @@ word_enum! {
 }
 
 impl Refusal {
-    /// This as the error of a store; `action`, a verb phrase ("redact this memory"), is what was refused where it is a matter of
+    /// Turns this into a store error; `action`, a verb phrase ("redact this memory"), says what was refused if the caller lacked
     /// permission.
     pub fn of(self, action: &'static str) -> StoreError {
         match self.kind() {

@@ -4,12 +4,12 @@ use crate::domain::OFFLINE_LABEL;
 
 /// Longest snippet, in characters.
 const SNIPPET: usize = 240;
-/// How much of it may stand before the first match.
+/// How much of it may precede the first match.
 const LEAD: usize = 60;
 /// Words of a query that count.
 const WORDS: usize = 32;
 
-/// The words of a query that the index can know. Punctuation, operators and quotes of any kind are nothing special.
+/// The words of a query that the index can know. Punctuation, operators and quotes have no special meaning.
 pub fn words(query: &str) -> Vec<String> {
     query
         .split_whitespace()
@@ -19,14 +19,14 @@ pub fn words(query: &str) -> Vec<String> {
         .collect()
 }
 
-/// The part of a text around the first word that is found in it, on one line. The label of offline replies is no part of it.
+/// The part of a text around the first word that is found in it, on one line. The label of offline replies is left out.
 pub fn snippet(text: &str, words: &[String]) -> String {
     let text = text.strip_prefix(OFFLINE_LABEL).unwrap_or(text);
     let line: Vec<char> = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect();
     if line.len() <= SNIPPET {
         return line.into_iter().collect();
     }
-    // One character for one, so that places in both agree.
+    // Maps each character to exactly one, so that positions in both agree.
     let folded: Vec<char> = line.iter().map(|c| c.to_lowercase().next().unwrap_or(*c)).collect();
     let found = words.iter().filter_map(|word| {
         let word: Vec<char> = word

@@ -1,5 +1,5 @@
-//! What an instance of a function keeps between events: made when the first event needs it, and made again by the next event
-//! when it could not be made.
+//! What an instance of a function keeps between events: created when the first event needs it, and retried by the next event if that
+//! fails.
 
 use std::sync::Arc;
 
@@ -14,21 +14,21 @@ use tokio::sync::OnceCell;
 
 use crate::invoke::WorkerFunction;
 
-/// Which function an instance is of.
+/// The function that an instance belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Answers requests.
     Api,
-    /// Sends events as they come, and takes no writes.
+    /// Streams events, and accepts no writes.
     Stream,
     /// Drives runs.
     Worker,
 }
 
-/// An instance.
+/// An instance of a function.
 pub struct App {
     config: Config,
-    /// Of which function.
+    /// Its function.
     pub role: Role,
     ready: OnceCell<Ready>,
 }
@@ -39,14 +39,14 @@ pub struct Ready {
     pub state: AppState,
     /// The HTTP interface.
     pub router: Router,
-    /// Whom runs are left to; `stream` queues none.
+    /// Invokes the worker for queued runs; `None` for `stream`, which queues none.
     pub worker: Option<Arc<WorkerFunction>>,
-    /// Keeps the connections.
+    /// Keeps the connections open.
     _deployment: Deployment,
 }
 
 impl App {
-    /// With these settings.
+    /// With these settings; not connected yet.
     pub fn new(config: Config, role: Role) -> Self {
         Self {
             config,
@@ -55,7 +55,7 @@ impl App {
         }
     }
 
-    /// The instance, connected. The reason why it cannot be is for the log: it names the database.
+    /// The instance, connected. The reason for a failure is for the log: it names the database.
     pub async fn ready(&self) -> Result<&Ready, Failure> {
         self.ready.get_or_try_init(|| self.open()).await
     }

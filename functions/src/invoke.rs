@@ -1,4 +1,4 @@
-//! How one function has another one run: an asynchronous invocation by the official SDK. The platform queues it and answers at once.
+//! How one function invokes another: asynchronously, with the official SDK. The platform queues the invocation and answers at once.
 
 use std::{env, time::Duration};
 
@@ -18,19 +18,19 @@ use crate::task::Task;
 
 /// Names the function `worker`, by name or ARN.
 const WORKER: &str = "DUET_WORKER_FUNCTION";
-/// Longest time for one invocation with all its attempts: the person who waits has been stored already.
+/// Timeout of one invocation with all its attempts: the waiting person's message is already stored.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Longest time for one attempt.
+/// Timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_millis(1500);
 
-/// The function `worker`, as others call it.
+/// The function `worker`, as seen by its callers.
 pub struct WorkerFunction {
     name: String,
     client: OnceCell<Client>,
 }
 
 impl WorkerFunction {
-    /// As the environment names it.
+    /// The function that the environment names.
     pub fn from_environment() -> Result<Self, Failure> {
         let name = env::var(WORKER).ok().filter(|name| !name.is_empty());
         let name =
@@ -41,7 +41,7 @@ impl WorkerFunction {
         })
     }
 
-    /// Has a task done. It failing is not told: whoever depends on it finds it undone, and does it then.
+    /// Has a task done. A failure is not reported: whoever depends on the task finds it undone, and does it then.
     pub async fn invoke(&self, task: Task) {
         let client = self.client.get_or_init(client).await;
         let payload = serde_json::to_vec(&task).unwrap_or_default();
@@ -69,8 +69,8 @@ impl Dispatch for WorkerFunction {
     }
 }
 
-/// The SDK's client with the role's credentials, which the platform puts into the environment for as long as the instance lives,
-/// and with the TLS of everything else here.
+/// The SDK's client with the role's credentials, which are in the environment for the lifetime of the instance, and with the same TLS
+/// as everything else here.
 async fn client() -> Client {
     let read = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let http = aws_smithy_http_client::Builder::new()

@@ -1,6 +1,6 @@
-//! Duet as AWS Lambda functions. `api` answers requests, `stream` sends events as they come, `worker` drives runs; all three are the same
-//! router and stores as `duet-api serve`. What one of them is in the middle of when the platform cuts it off is in the run's log, and
-//! another goes on from there.
+//! Duet as AWS Lambda functions. `api` answers requests, `stream` sends events as they happen, `worker` drives runs; all three use
+//! the same router and stores as `duet-api serve`. When the platform cuts one off, its unfinished work is in the run's log, and
+//! another continues from there.
 #![allow(
     clippy::result_large_err,
     reason = "a problem is made once for a failed request; boxing it would only blur every signature"
@@ -20,7 +20,7 @@ use lambda_runtime::Error;
 use app::{App, Role};
 use platform::service;
 
-/// Reads the settings and starts the log. Nothing is connected before the first event comes.
+/// Reads the settings and starts the log. Connects nothing before the first event.
 fn settings() -> Result<Config, String> {
     let mut sources = Sources::from_process(std::env::var_os("DUET_CONFIG").map(Into::into));
     let says_form = |(name, _): &(String, String)| matches!(name.as_str(), "DUET_LOG_FORMAT" | "DUET_LOG__FORMAT");
@@ -41,7 +41,7 @@ fn run<F: Future<Output = Result<(), Error>>>(role: Role, function: impl FnOnce(
             return ExitCode::from(2);
         }
     };
-    // One event at a time: a single thread starts quicker, and waits as well as many.
+    // One event at a time: a single thread starts faster, and waits just as well.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -58,17 +58,17 @@ fn run<F: Future<Output = Result<(), Error>>>(role: Role, function: impl FnOnce(
     }
 }
 
-/// The function `api`: whole answers.
+/// The function `api`: buffered answers.
 pub fn api() -> ExitCode {
     run(Role::Api, |app| lambda_http::run(service(app)))
 }
 
-/// The function `stream`: answers as they are written.
+/// The function `stream`: streamed answers.
 pub fn stream() -> ExitCode {
     run(Role::Stream, |app| lambda_http::run_with_streaming_response(service(app)))
 }
 
-/// The function `worker`: drives runs, and looks after what nobody drives.
+/// The function `worker`: drives runs, and does the maintenance.
 pub fn worker() -> ExitCode {
     run(Role::Worker, |app| async move {
         let worker = worker::Worker::new(app);

@@ -1,4 +1,4 @@
-//! Between the platform's events and the router: who the client is, under which name it came, and how long an answer may take.
+//! Between the platform's events and the router: the client's address, the requested host, and the time limit of an answer.
 
 use std::{
     convert::Infallible,
@@ -26,16 +26,17 @@ use lambda_http::{
 
 use crate::app::{App, Role};
 
-/// A stream that reaches the client only when it has ended brings what has happened within so long; the client asks for the rest.
+/// The duration of a stream that reaches the client only at its end: it returns what has happened until then, and the client asks for
+/// the rest.
 const WHOLE: Duration = Duration::from_secs(2);
-/// Longest stream. The platform cuts at 15 minutes.
+/// Maximum duration of a stream. The platform's limit is 15 minutes.
 const LONGEST: Duration = Duration::from_secs(14 * 60);
-/// So long before the platform would cut it, a stream ends by itself.
+/// How long before the platform's limit a stream ends on its own.
 const MARGIN: Duration = Duration::from_secs(5);
-/// Without hints the log is looked at this often.
+/// How often the log is polled without hints.
 const POLL: Duration = Duration::from_millis(200);
 
-/// The function as the platform calls it.
+/// The function, as the platform calls it.
 pub fn service(
     app: App,
 ) -> impl Service<lambda_http::Request, Response = Response<Body>, Error = Infallible, Future: Send> + Clone {
@@ -73,12 +74,12 @@ async fn answer(app: &App, request: lambda_http::Request) -> Response<Body> {
     }
 }
 
-/// The request as the router takes it.
+/// The request, as the router expects it.
 fn request_of_platform(request: lambda_http::Request, now: Timestamp, role: Role) -> Request<lambda_http::Body> {
     let pace = pace(role, request.lambda_context_ref(), now);
     let client = request.request_context_ref().and_then(source);
     let (mut parts, body) = request.into_parts();
-    // The platform itself has found this function by the name in the request, so that it proves nothing. Pages of other sites are told by
+    // The platform has found this function by the requested host, so that it proves nothing. Pages of other sites are recognised by
     // their `Origin`, which has to be configured.
     parts.headers.remove(header::HOST);
     parts.uri = parts
@@ -86,7 +87,7 @@ fn request_of_platform(request: lambda_http::Request, now: Timestamp, role: Role
         .path_and_query()
         .map_or_else(Uri::default, |path: &PathAndQuery| path.clone().into());
     parts.extensions.insert(pace);
-    // As over a connection: whoever the platform says has called. It is never this machine.
+    // As for a connection: the caller according to the platform. It is never this machine.
     parts.extensions.remove::<ConnectInfo<SocketAddr>>();
     if let Some(address) = client.filter(|address| !address.is_loopback()) {
         parts.extensions.insert(ConnectInfo(SocketAddr::new(address, 0)));
@@ -94,7 +95,7 @@ fn request_of_platform(request: lambda_http::Request, now: Timestamp, role: Role
     Request::from_parts(parts, body)
 }
 
-/// The client's address, as the platform saw it.
+/// The client's address, as seen by the platform.
 fn source(context: &RequestContext) -> Option<IpAddr> {
     let RequestContext::ApiGatewayV2(context) = context else {
         return None;
@@ -115,7 +116,8 @@ fn pace(role: Role, context: Option<&Context>, now: Timestamp) -> Pace {
     }
 }
 
-/// How long it is until a deadline in milliseconds since 1970. None where it is not told: emulators say 0 or a few minutes after 1970.
+/// The time until a deadline in milliseconds since 1970. `None` without a real deadline: emulators send 0 or a few minutes after
+/// 1970.
 pub fn left_until(deadline: u64, now: Timestamp) -> Option<Duration> {
     const BEFORE_ANY_FUNCTION: u64 = 1_000_000_000_000;
     if deadline < BEFORE_ANY_FUNCTION {

@@ -1,33 +1,33 @@
-//! What the function `worker` is invoked for.
+//! The tasks of the function `worker`.
 
 use lambda_runtime::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How often a worker has itself invoked in a row. The schedule goes on from there, so that a mistake cannot go round for ever.
+/// How often a worker invokes itself in a row. After that the schedule takes over, so that a mistake cannot loop for ever.
 const ROUNDS: u32 = 10;
 
-/// What the worker is invoked for.
+/// A task of the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Task {
-    /// Drive what is queued.
+    /// Drive queued runs.
     Drive {
-        /// How often a worker had itself invoked for this.
+        /// How often a worker has invoked itself for this.
         #[serde(default)]
         round: u32,
     },
-    /// The same, and look after what nobody else does: what has expired, hints nobody delivers, memories without a vector.
+    /// The same, plus maintenance: what has expired, undelivered hints, memories without a vector.
     Sweep,
 }
 
 impl Task {
-    /// Something was queued.
+    /// The task after something was queued.
     pub fn first() -> Self {
         Self::Drive { round: 0 }
     }
 
-    /// Reads an event: one of these tasks, or what a schedule sends by itself.
+    /// Reads an event: one of these tasks, or what a schedule sends on its own.
     pub fn of(event: &Value) -> Result<Self, Error> {
         if event["source"] == "aws.events" || event["source"] == "aws.scheduler" {
             return Ok(Self::Sweep);
@@ -36,7 +36,7 @@ impl Task {
             .map_err(|_| "The event is no task of this function: send {\"task\": \"drive\"} or {\"task\": \"sweep\"}.".into())
     }
 
-    /// What the next worker is invoked for, if there is to be one.
+    /// The next worker's task, if there is to be one.
     pub fn next(&self) -> Option<Self> {
         let round = match self {
             Self::Drive { round } => *round,

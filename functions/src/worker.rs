@@ -1,5 +1,5 @@
-//! The function `worker`: claims runs and drives them until nothing is left or its time is nearly up. Then it hands back what it
-//! holds and has itself invoked again.
+//! The function `worker`: claims runs and drives them until nothing is left or its time is nearly up. Then it hands back the runs it
+//! holds and invokes itself again.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::{
     task::Task,
 };
 
-/// Before the end of its time the worker stops, has runs end or hands them back, and invokes its successor.
+/// How long before its deadline the worker stops, lets runs end or hands them back, and invokes its successor.
 const MARGIN: Duration = Driver::SHUTDOWN.saturating_add(Duration::from_secs(3));
-/// Where the platform tells no deadline.
+/// The time limit if the platform sends no deadline.
 const UNTOLD: Duration = Duration::from_secs(60);
-/// Hints taken out of the outbox at once.
+/// Maximum number of hints taken from the outbox at once.
 const HINTS: usize = 1024;
 
 /// An instance of the worker.
@@ -27,12 +27,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// With these settings.
+    /// With this instance.
     pub fn new(app: App) -> Self {
         Self { app }
     }
 
-    /// Does what an event asks for. An error makes the platform try again.
+    /// Handles an event. An error makes the platform retry.
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Value, Error> {
         let task = Task::of(&event.payload)?;
         let ready = match self.app.ready().await {
@@ -62,7 +62,7 @@ impl Worker {
         Ok(json!({"done": done}))
     }
 
-    /// Whether nothing was left that can be done now.
+    /// Whether nothing was left to do for now.
     async fn work(&self, ready: &Ready, task: &Task, stop: watch::Receiver<bool>) -> bool {
         let concurrency = usize::try_from(ready.state.config().worker.concurrency).unwrap_or(1);
         let driving = ready.state.driver().work_off(stop.clone(), concurrency);
@@ -81,7 +81,7 @@ impl Worker {
     }
 }
 
-/// What a server does beside answering requests. None of it is lost when it is cut off: the next sweep does it.
+/// What a server does besides answering requests. Nothing is lost if it is cut off: the next sweep does it.
 async fn sweep(ready: &Ready) {
     let system = &ready.state.stores().system;
     match system.sweep().await {

@@ -8,7 +8,7 @@
 //! | `passphrase:env:NAME`, `passphrase:file:/path` | random, and wrapped by a passphrase (argon2id) in a file beside the data file |
 //! | unset | in the keyring where there is one, else in a key file beside the configuration |
 //!
-//! A key is made only together with its data file: for a file that is there, a missing key is an error.
+//! A key is made only together with its data file: for an existing file, a missing key is an error.
 
 use std::{
     env, fs,
@@ -30,7 +30,7 @@ const SERVICE: &str = "duet";
 pub struct Located {
     /// The key.
     pub key: FileKey,
-    /// Where it lies, and how to put it elsewhere.
+    /// Where it is, and how to keep it elsewhere.
     pub notice: String,
 }
 
@@ -62,18 +62,18 @@ pub enum KeyError {
     /// Others can read the file.
     #[error("Other users of this machine can read the key file {0}. Take that right away: chmod 600 {0}")]
     Exposed(PathBuf),
-    /// What is there is no key.
+    /// The source does not hold a key.
     #[error(
         "{0} does not hold a key: 64 hex digits are expected. Put the right key there; `openssl rand -hex 32` makes a new one."
     )]
     NoKey(String),
-    /// What is there is no key, and a data file needs the one that was there.
+    /// The source does not hold a key, and the data file needs the original one.
     #[error(
         "{0} does not hold a key any more: 64 hex digits are expected. Put back the key from the copy that you keep: no other one opens \
          the data file."
     )]
     Damaged(String),
-    /// The data file is there, its key is nowhere.
+    /// The data file exists, but its key is nowhere.
     #[error(
         "There is no key for the data file {0}: neither the keyring nor {1} holds one. Restore the key, or set `data.key` to where it is."
     )]
@@ -89,7 +89,7 @@ pub enum KeyError {
     Weak,
 }
 
-/// Finds the key of the data file at `data`, or makes one when there is no such file yet.
+/// Finds the key of the data file at `data`, or makes one if the file does not exist yet.
 pub fn locate(setting: Option<&str>, data: &Path, config_folder: Option<&Path>, env: &Env) -> Result<Located, KeyError> {
     let fresh = !data.exists();
     located(setting, data, config_folder, fresh, env).map_err(|error| match error {
@@ -130,7 +130,7 @@ fn located(
 fn unset(data: &Path, config_folder: Option<&Path>, fresh: bool, env: &Env) -> Result<Located, KeyError> {
     let folder = config_folder.or_else(|| data.parent()).unwrap_or(Path::new("."));
     let path = folder.join("duet.key");
-    // The key file first: it was made when there was no keyring, and a keyring may have come since.
+    // The key file first: it was made when there was no keyring, and one may have appeared since.
     if path.exists() {
         return key_file(&path, fresh, env).map(|located| described(located, &path));
     }
@@ -177,7 +177,7 @@ fn variable(name: &str) -> Result<Zeroizing<String>, KeyError> {
         .map_err(|_| KeyError::Variable(name.to_owned()))
 }
 
-/// A key as it is written down; white space around it does not matter.
+/// Parses a key in text form, ignoring surrounding white space.
 fn parse(text: &str) -> Option<FileKey> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(text.trim(), &mut bytes).ok()?;
@@ -248,7 +248,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     Ok(text)
 }
 
-/// Writes a new file that only its owner can read, whole or not at all; one that is there stays.
+/// Writes a new file that only its owner can read, whole or not at all; never replaces an existing one.
 fn write(path: &Path, content: &[u8]) -> Result<(), KeyError> {
     let attempt = || {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -260,7 +260,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), KeyError> {
         file.write_all(content)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
-        // A hard link, unlike a rename, never takes the place of a key that someone else has just made.
+        // Unlike a rename, a hard link never replaces a key that someone else has just made.
         let linked = fs::hard_link(&draft, path);
         files::remove(&draft)?;
         linked?;
@@ -278,13 +278,13 @@ fn account(data: &Path) -> String {
     absolute.display().to_string()
 }
 
-/// Whether there can be a keyring: on Linux it is a D-Bus service, and asking for one that is not there takes time.
+/// Whether there can be a keyring: on Linux it is a D-Bus service, and asking for a missing one takes time.
 fn may_have_keyring() -> bool {
     let bus = || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists());
     !cfg!(target_os = "linux") || env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some() || bus()
 }
 
-/// Runs on a thread of its own: the keyring's library waits in ways that an async runtime does not allow.
+/// Runs on its own thread: the keyring library blocks in ways that an async runtime does not allow.
 fn keyring<T: Send + 'static>(job: impl FnOnce() -> Result<T, keyring::v1::Error> + Send + 'static) -> Result<T, KeyError> {
     if !may_have_keyring() {
         return Err(KeyError::Keyring("there is none in this session".into()));
@@ -356,7 +356,7 @@ mod tests {
             _ => panic!("a key that cannot be one"),
         }
         fs::remove_file(&key).unwrap();
-        // The data file is there: a new key could never open it.
+        // The data file exists: a new key could never open it.
         assert!(matches!(
             locate(Some(&setting), &data, None, &env()),
             Err(KeyError::Unreadable { .. })

@@ -1,6 +1,6 @@
 //! A data file's key under a passphrase: argon2id makes the wrapping key, AES-256-GCM wraps.
 //!
-//! The text form is `duet-key-1$<memory KiB>$<passes>$<salt>$<nonce and ciphertext>`, the last two in hex. All before the
+//! The text form is `duet-key-1$<memory KiB>$<passes>$<salt>$<nonce and ciphertext>`, the last two in hex. Everything before the
 //! ciphertext is authenticated with it.
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -14,7 +14,7 @@ const MAGIC: &str = "duet-key-1";
 /// 64 MiB and 3 passes (RFC 9106, second recommendation): about 0.2 s at start.
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
-/// Most that a file may ask for: a forged one must not exhaust the machine.
+/// The most that a file may ask for: a forged one must not exhaust the machine.
 const MOST_KIB: u32 = 1024 * 1024;
 const MOST_PASSES: u32 = 64;
 
@@ -30,13 +30,13 @@ pub fn wrap(key: &FileKey, passphrase: &str, env: &Env) -> String {
             .ok()?;
         Some(text)
     });
-    // Constant parameters within the libraries' bounds: nothing here depends on the input.
+    // The parameters are constants within the libraries' bounds; nothing here depends on the input.
     assert!(sealed.is_some(), "the parameters are within bounds");
     let sealed = sealed.unwrap_or_default();
     format!("{head}${}{}", hex::encode(nonce), hex::encode(sealed))
 }
 
-/// The key back; `None` when the passphrase is another one, or the text was changed.
+/// Recovers the key; `None` if the passphrase is wrong or the text was changed.
 pub fn unwrap(text: &str, passphrase: &str) -> Option<FileKey> {
     let (head, sealed) = text.trim().rsplit_once('$')?;
     let mut parts = head.split('$');

@@ -1,4 +1,4 @@
-//! Duet on one machine: the encrypted file, and the `duet` command line around it.
+//! Duet on one machine: the encrypted file, and the `duet` command line for it.
 
 pub mod cli;
 pub mod key_source;

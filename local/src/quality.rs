@@ -1,4 +1,4 @@
-//! `duet bench memory`: a data set against the ordinary store, in an encrypted file of its own that goes away afterwards.
+//! `duet bench memory`: a data set against the ordinary store, in a separate encrypted file that is deleted afterwards.
 
 use std::{sync::Arc, time::Instant};
 
@@ -54,7 +54,7 @@ pub async fn owner(stores: &Stores, env: &Env) -> Result<Caller> {
         token_hash,
         email: format!("{}@example.org", env.id::<UserId>()),
         display_name: "Owner".into(),
-        // Of the form that every store takes, and of no password.
+        // In the form that every store takes, but matching no password.
         password_hash: "$argon2id$none".into(),
         workspace_name: "Measurement".into(),
         companion_name: "Duet".into(),

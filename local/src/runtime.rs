@@ -1,5 +1,5 @@
-//! The runtime file: how the commands find the server that holds the data file, and prove to it that they run as its owner.
-//! It lies in the XDG runtime folder where there is one, else beside the data file; only its owner can read it.
+//! The runtime file: how commands find the server that holds the data file, and prove to it that they run as its owner. It is in
+//! the XDG runtime folder if there is one, else beside the data file; only its owner can read it.
 
 use std::{
     env,
@@ -18,7 +18,7 @@ pub struct Runtime {
     pub url: String,
     /// Its process.
     pub pid: u32,
-    /// Secret of a sign-in of the owner, made for the commands of this machine; absent until there is an owner.
+    /// Secret of an owner's sign-in, made for the commands of this machine; absent until there is an owner.
     pub session: Option<String>,
     /// The token that makes the first person the owner; absent once there is one.
     pub setup_token: Option<String>,
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
-/// A runtime file that this process has written; removed when dropped.
+/// A runtime file that this process wrote; removed when dropped.
 #[derive(Debug)]
 pub struct RuntimeFile {
     path: PathBuf,
@@ -71,13 +71,13 @@ impl Drop for RuntimeFile {
     }
 }
 
-/// The server of this data file, if one runs: the file is there, and someone holds the lock that a server holds.
+/// The server of this data file, if one is running: the runtime file exists, and some process holds the server's lock.
 pub fn find(data: &Path) -> Option<Runtime> {
     let holder = holder(data)?;
     left_behind(data).filter(|runtime| holder.is_none_or(|pid| pid == runtime.pid))
 }
 
-/// Whether some process holds the data file now, and which, where that can be read.
+/// Whether a process holds the data file now, and which one, if that can be read.
 pub fn holder(data: &Path) -> Option<Option<u32>> {
     let mut file = fs::File::open(beside(data, ".lock")).ok()?;
     match file.try_lock_shared() {
@@ -96,7 +96,7 @@ fn beside(data: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The runtime file of this data file whether or not its server still runs.
+/// The runtime file of this data file, whether or not its server is still running.
 pub fn left_behind(data: &Path) -> Option<Runtime> {
     let read = |path: PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
     candidates(data).into_iter().find_map(read)
@@ -106,7 +106,7 @@ fn preferred(data: &Path) -> PathBuf {
     candidates(data).swap_remove(0)
 }
 
-/// Where the file may lie, preferred place first: the server and a command may have been started with different environments.
+/// Where the file may be, preferred place first: the server and a command may have been started with different environments.
 fn candidates(data: &Path) -> Vec<PathBuf> {
     let runtime_folder = env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)

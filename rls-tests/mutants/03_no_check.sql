@@ -1,4 +1,4 @@
--- Workspaces may be renamed by people directly, without a record, and the policy does not check what is written.
+-- People may rename workspaces directly, without an audit entry, and the policy does not check the new row.
 -- class: rows put in
 -- found by: rule 12_policies_for_roles
 grant update (name) on duet.workspace to authenticated;

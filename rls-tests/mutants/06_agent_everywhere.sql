@@ -1,4 +1,4 @@
--- An agent is in all workspaces of its person, not only in that of its run.
+-- An agent is in all of its person's workspaces, not only in its run's.
 -- class: agents
 -- found by: matrix
 create or replace function private.my_workspaces() returns setof uuid

@@ -1,4 +1,4 @@
--- People write audit entries by themselves.
+-- People write audit entries directly.
 -- class: append-only and audit
 -- found by: matrix
 grant insert on duet.audit_entry to authenticated;

@@ -1,4 +1,4 @@
--- A view shows what its owner sees.
+-- A view runs with its owner's rights.
 -- class: objects anywhere
 -- found by: rule 05_views
 create view duet.recent_message as select workspace_id, id, text from duet.message;

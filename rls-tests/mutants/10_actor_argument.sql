@@ -1,4 +1,4 @@
--- A function takes the actor from its argument: whoever calls it writes audit entries of others.
+-- A function takes the actor from an argument, so callers write audit entries in other people's names.
 -- class: append-only and audit
 -- found by: hostile
 -- through: note

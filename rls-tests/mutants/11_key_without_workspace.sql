@@ -1,4 +1,4 @@
--- A key is unique over all workspaces: a taken one tells that somebody else has it.
+-- A key is unique across all workspaces: a taken one reveals that somebody else has it.
 -- class: keys across workspaces
 -- found by: tells
 -- through: conversation_create

@@ -1,4 +1,4 @@
--- Who has left a workspace still sees what they wrote there.
+-- Former members of a workspace still see what they wrote there.
 -- class: other workspaces
 -- found by: matrix
 drop policy message_read on duet.message;

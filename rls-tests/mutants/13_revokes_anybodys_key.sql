@@ -1,4 +1,4 @@
--- Revoking a key does not ask whose it is, and whether the asker is in that workspace.
+-- Revoking a key checks neither its owner nor whether the caller is in that workspace.
 -- class: other workspaces
 -- found by: hostile
 -- through: revoke_key key_revoke

@@ -1,4 +1,4 @@
--- Cancelling a run answers otherwise when the run is somebody else's than when there is none.
+-- Cancelling a run answers differently for somebody else's run and for one that does not exist.
 -- class: members of one workspace
 -- found by: tells
 -- through: run_cancel

@@ -1,4 +1,4 @@
--- A function that people call runs with its owner's rights.
+-- A function that people call is security definer.
 -- class: objects anywhere
 -- found by: rule 03_definer
 alter function public.run_read(uuid, uuid) security definer;

@@ -1,4 +1,4 @@
--- The server's login reads a table without taking on anybody's role.
+-- The server's login reads a table without assuming anybody's role.
 -- class: driver and leases
 -- found by: matrix
 grant usage on schema duet to duet_worker;

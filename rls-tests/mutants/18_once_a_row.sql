@@ -1,4 +1,4 @@
--- A policy asks for the workspaces once a row.
+-- A policy looks up the workspaces once per row.
 -- class: row level security itself
 -- found by: rule 11_policies_once
 drop policy agent_read on duet.agent;

@@ -1,4 +1,4 @@
--- A table that nobody has thought about.
+-- A table that nobody has considered.
 -- class: objects anywhere
 -- found by: world
 create table duet.note (workspace_id uuid not null references duet.workspace (id), id uuid, primary key (workspace_id, id));

@@ -1,4 +1,4 @@
--- A function breaks on what it did not expect, and shows the database's own words.
+-- A function fails on unexpected input and shows the database's own message.
 -- class: broken requests
 -- found by: hostile
 -- through: workspace_read

@@ -1,4 +1,4 @@
--- Redaction empties every run that has the memory's id in its log. Who chooses that id empties other people's.
+-- Redaction empties every run that has the memory's id in its log. Choosing that id empties other people's runs.
 -- class: members of one workspace
 -- found by: hostile
 -- through: memory_remember memory_redact

@@ -1,4 +1,4 @@
--- Whoever holds an invitation comes in by it, whatever their address.
+-- An invitation works for anyone who holds it, whatever their address.
 -- class: other workspaces
 -- found by: hostile
 -- through: invitation_accept accept_invitation

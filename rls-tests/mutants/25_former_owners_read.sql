@@ -1,4 +1,4 @@
--- Invitations show to whoever came into the workspace by one, also after they left it.
+-- Invitations are visible to people who joined with one, even after they left the workspace.
 -- class: changed roles
 -- found by: matrix
 drop policy invitation_read on duet.invitation;

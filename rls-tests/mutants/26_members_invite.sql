@@ -1,4 +1,4 @@
--- Members invite as owners do.
+-- Members can invite like owners.
 -- class: members of one workspace
 -- found by: hostile
 -- through: invitation_create invite

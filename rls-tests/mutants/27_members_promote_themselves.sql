@@ -1,4 +1,4 @@
--- Roles are changed by every member, also their own.
+-- Every member can change roles, including their own.
 -- class: changed roles
 -- found by: hostile
 -- through: workspace_change_role change_role

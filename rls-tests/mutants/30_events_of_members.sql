@@ -1,4 +1,4 @@
--- Whoever is in the workspace reads the log of every run there.
+-- Every member of a workspace reads the log of every run in it.
 -- class: members of one workspace
 -- found by: hostile
 -- through: run_events

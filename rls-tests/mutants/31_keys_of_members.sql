@@ -1,4 +1,4 @@
--- The keys of a workspace show to all who are in it.
+-- A workspace's keys are visible to all its members.
 -- class: members of one workspace
 -- found by: matrix
 drop policy api_key_read on duet.api_key;

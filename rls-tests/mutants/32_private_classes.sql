@@ -1,4 +1,4 @@
--- What is private is so for agents alone: people see the private memories of whoever is in their workspaces.
+-- Private memories are private only from agents: members of a workspace see each other's.
 -- class: members of one workspace
 -- found by: matrix
 -- in: private.my_classes

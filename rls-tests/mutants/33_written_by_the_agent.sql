@@ -1,4 +1,4 @@
--- What an agent wrote for somebody else is its own to read, because it is the same agent.
+-- An agent reads what it wrote for somebody else, because it is the same agent.
 -- class: members of one workspace
 -- found by: hostile
 -- through: memory_remember

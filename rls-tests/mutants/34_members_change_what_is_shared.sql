@@ -1,4 +1,4 @@
--- Who may change a shared memory is asked as if membership was enough.
+-- Membership is enough to change a shared memory.
 -- class: members of one workspace
 -- found by: cases memory
 -- in: private.lock_my_memory

@@ -1,4 +1,4 @@
--- A run that waits is stopped by whoever is in the workspace.
+-- A queued run can be stopped by any member of its workspace.
 -- class: rows in every state
 -- found by: hostile
 -- through: run_cancel

@@ -1,4 +1,4 @@
--- Working memories show to people after they expired.
+-- People still see working memories after they expire.
 -- class: rows in every state
 -- found by: matrix
 drop policy memory_read on duet.memory;

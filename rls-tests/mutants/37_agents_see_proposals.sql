@@ -1,4 +1,4 @@
--- An agent sees what nobody has accepted yet.
+-- An agent sees memories that nobody has accepted yet.
 -- class: rows in every state
 -- found by: matrix
 drop policy memory_read_by_agent on duet.memory;

@@ -1,4 +1,4 @@
--- What was redacted is made everybody's afterwards.
+-- A redacted memory can be shared afterwards.
 -- class: rows in every state
 -- found by: cases memory
 -- in: private.edit_my_memory

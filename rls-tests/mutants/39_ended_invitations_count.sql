@@ -1,4 +1,4 @@
--- An invitation counts after its time.
+-- An invitation still works after it expires.
 -- class: rows in every state
 -- found by: cases driver
 -- in: private.invitation_status

@@ -1,4 +1,4 @@
--- A policy lets everybody in the workspace see the runs that somebody has to look at.
+-- A policy shows parked runs to every member of the workspace.
 -- class: rows in every state
 -- found by: matrix
 create policy run_review on duet.run for select to authenticated

@@ -1,4 +1,4 @@
--- Whoever had the lease writes also after it ended, until another one has the run.
+-- A lease still writes after it expires, until another worker has the run.
 -- class: driver and leases
 -- found by: cases driver
 -- in: private.held_run

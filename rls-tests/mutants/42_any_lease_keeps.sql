@@ -1,4 +1,4 @@
--- A heartbeat asks for the run alone.
+-- A heartbeat checks only the run, not the lease.
 -- class: driver and leases
 -- found by: cases driver
 -- in: driver.heartbeat_run

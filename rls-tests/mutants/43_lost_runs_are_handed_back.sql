@@ -1,4 +1,4 @@
--- A worker that lost its lease hands the run back, also from under another.
+-- A worker that lost its lease hands the run back, even when another worker has it.
 -- class: driver and leases
 -- found by: cases driver
 -- in: driver.hand_back_run

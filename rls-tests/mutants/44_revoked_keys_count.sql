@@ -1,4 +1,4 @@
--- A key counts until it ends, also after it was taken back.
+-- A revoked key works until it expires.
 -- class: driver and leases
 -- found by: cases driver
 -- in: driver.api_key

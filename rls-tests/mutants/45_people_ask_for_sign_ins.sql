@@ -1,4 +1,4 @@
--- People call what only the server may.
+-- People call functions that only the server may.
 -- class: driver and leases
 -- found by: reach
 grant usage on schema driver to authenticated;

@@ -1,4 +1,4 @@
--- A run is claimed while its worker has it.
+-- A run is claimed while its worker still has it.
 -- class: driver and leases
 -- found by: cases driver
 -- in: driver.claim_run

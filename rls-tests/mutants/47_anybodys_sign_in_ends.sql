@@ -1,4 +1,4 @@
--- A sign-in is ended by its id, whoever asks.
+-- A sign-in can be ended by its id, whoever the caller is.
 -- class: driver and leases
 -- found by: cases driver
 -- in: driver.end_session

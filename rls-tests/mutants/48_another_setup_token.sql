@@ -1,4 +1,4 @@
--- A Duet that has its owner takes a new setup token.
+-- A Duet that already has its owner accepts a new setup token.
 -- class: driver and leases
 -- found by: cases driver
 -- in: driver.put_setup_token

@@ -1,4 +1,4 @@
--- The function that stops changes lets the schema's owner pass.
+-- The append-only trigger lets the schema's owner pass.
 -- class: append-only and audit
 -- found by: fixed
 -- in: private.append_only

@@ -1,4 +1,4 @@
--- A redaction may say of which run it is.
+-- A redaction may change which run it belongs to.
 -- class: append-only and audit
 -- found by: fixed
 -- in: private.only_redacted

@@ -1,4 +1,4 @@
--- That a role was changed is recorded where somebody became an owner, and not where somebody ceased to be one.
+-- A change of role is recorded when it makes somebody an owner, but not when it makes them a member.
 -- class: append-only and audit
 -- found by: effects
 -- through: workspace_change_role

@@ -1,4 +1,4 @@
--- A log whose last entries are gone holds.
+-- A log whose last entries are gone passes as valid.
 -- class: append-only and audit
 -- found by: chains
 -- in: private.verify_audit

@@ -1,4 +1,4 @@
--- A run's log holds whatever its payloads say.
+-- A run's log passes as valid whatever its payloads say.
 -- class: append-only and audit
 -- found by: chains
 -- in: private.verify_run

@@ -1,4 +1,4 @@
--- Who did something is what a setting says, if there is one.
+-- The actor comes from a setting, if there is one.
 -- class: append-only and audit
 -- found by: cases audit
 -- in: private.audit

@@ -1,4 +1,4 @@
--- Entries of what was refused can be changed: the trigger looks at the others alone.
+-- Audit entries of refused actions can be changed: the trigger checks only the others.
 -- class: append-only and audit
 -- found by: fixed
 drop trigger audit_entry_fixed on duet.audit_entry;

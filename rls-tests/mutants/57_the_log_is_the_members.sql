@@ -1,4 +1,4 @@
--- The policy of the audit log asks for the workspaces that somebody is in, not for those that they own.
+-- The policy of the audit log checks membership of the workspace, not ownership.
 -- class: row level security itself
 -- found by: matrix
 drop policy audit_entry_read on duet.audit_entry;

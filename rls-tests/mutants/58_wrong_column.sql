@@ -1,4 +1,4 @@
--- A policy compares the run's id where the workspace's belongs, with itself.
+-- A policy compares the run's id with itself instead of the workspace's.
 -- class: row level security itself
 -- found by: matrix
 drop policy conversation_read on duet.conversation;

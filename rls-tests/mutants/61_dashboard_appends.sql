@@ -1,4 +1,4 @@
--- A role of the platform may call what appends to logs.
+-- A role of the platform may call the function that appends to logs.
 -- class: grants and roles
 -- found by: rule 02_nobody_is_everybody
 grant usage on schema private to dashboard_user;

@@ -1,4 +1,4 @@
--- The key of classes lets a workspace have two classes of shared memories that are alike.
+-- The key of classes allows a workspace two identical classes of shared memories.
 -- class: keys across workspaces
 -- found by: rule 07_keys
 alter table duet.memory_class drop constraint memory_class_workspace_id_owner_domain_egress_key,

@@ -1,4 +1,4 @@
--- One active run by conversation, whatever the workspace.
+-- One active run per conversation id, whatever the workspace.
 -- class: keys across workspaces
 -- found by: rule 07_keys
 drop index duet.run_one_active;

@@ -1,4 +1,4 @@
--- A schema of its own has a view on messages, for people.
+-- A view on messages in a schema of its own, readable by people.
 -- class: objects anywhere
 -- found by: rule 17_nothing_elsewhere
 create schema reports;

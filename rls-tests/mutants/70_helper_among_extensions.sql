@@ -1,4 +1,4 @@
--- A function with its owner's rights stands among those of extensions, where nobody looks.
+-- A security definer function among the extensions, where nobody looks.
 -- class: objects anywhere
 -- found by: rule 03_definer
 create function extensions.peek(person uuid) returns setof text

@@ -1,4 +1,4 @@
--- A trigger tells whoever listens of each message.
+-- A trigger notifies every listener of each message.
 -- class: objects anywhere
 -- found by: rule 18_triggers
 create function private.tell() returns trigger language plpgsql set search_path = '' as $$

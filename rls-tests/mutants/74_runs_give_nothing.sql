@@ -1,4 +1,4 @@
--- An agent may what its row says, whatever its run was given.
+-- An agent may do what its row allows, whatever its run was granted.
 -- class: agents
 -- found by: matrix
 -- in: private.my_agent

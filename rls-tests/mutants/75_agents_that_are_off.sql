@@ -1,4 +1,4 @@
--- An agent that was switched off acts on.
+-- A deactivated agent keeps acting.
 -- class: agents
 -- found by: matrix
 -- in: private.my_workspaces

@@ -1,4 +1,4 @@
--- An agent whose row does not let it see what is private sees it when its run was given that.
+-- An agent whose row denies it private memories sees them when its run was granted that.
 -- class: agents
 -- found by: matrix
 -- in: private.my_agent

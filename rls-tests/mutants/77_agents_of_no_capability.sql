@@ -1,4 +1,4 @@
--- Reading needs no capability.
+-- Reading memories needs no capability.
 -- class: agents
 -- found by: matrix
 -- in: private.my_classes

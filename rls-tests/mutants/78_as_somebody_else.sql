@@ -1,4 +1,4 @@
--- Who a memory is from is not compared with who writes it.
+-- The author named on a memory is not compared with its writer.
 -- class: rows put in
 -- found by: inserts
 drop policy memory_insert on duet.memory;

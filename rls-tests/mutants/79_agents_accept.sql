@@ -1,4 +1,4 @@
--- An agent's untrusted text is accepted when it says so.
+-- An agent's untrusted text is accepted if the agent says so.
 -- class: rows put in
 -- found by: inserts
 create policy memory_insert_more on duet.memory for insert to duet_agent

@@ -1,4 +1,4 @@
--- Who may read a class may write into it.
+-- The right to read a class is enough to write into it.
 -- class: rows put in
 -- found by: inserts
 create policy memory_insert_more on duet.memory for insert to duet_agent

@@ -1,4 +1,4 @@
--- A token says in which workspace its bearer is, too.
+-- Claims in a token also count as workspace membership.
 -- class: claims and settings
 -- found by: claims
 -- in: private.my_workspaces

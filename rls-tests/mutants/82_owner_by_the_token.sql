@@ -1,4 +1,4 @@
--- Who has the role of an owner in their token is an owner.
+-- An owner's role in the token makes its bearer an owner.
 -- class: claims and settings
 -- found by: claims
 -- in: private.my_own_workspaces

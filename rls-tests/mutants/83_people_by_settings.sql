@@ -1,4 +1,4 @@
--- The workspace of an agent's settings counts for people as well.
+-- The workspace in an agent's settings counts for people too.
 -- class: claims and settings
 -- found by: claims
 -- in: private.my_workspaces

@@ -1,4 +1,4 @@
--- The acting agent is looked for in all workspaces: one of another acts in this.
+-- The acting agent is looked up in all workspaces: one from another workspace acts in this one.
 -- class: claims and settings
 -- found by: claims
 -- in: private.my_workspaces

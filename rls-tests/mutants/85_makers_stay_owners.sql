@@ -1,4 +1,4 @@
--- Who made a workspace is its owner, whatever their role is now.
+-- A workspace's creator is its owner, whatever their current role.
 -- class: changed roles
 -- found by: cases people
 -- in: private.my_role

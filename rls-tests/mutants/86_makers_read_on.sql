@@ -1,4 +1,4 @@
--- Who made a workspace reads its audit log, whatever their role is now.
+-- A workspace's creator reads its audit log, whatever their current role.
 -- class: changed roles
 -- found by: matrix
 -- in: private.my_own_workspaces

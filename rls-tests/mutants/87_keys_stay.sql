@@ -1,4 +1,4 @@
--- Keys of whoever was removed count on.
+-- A removed member's keys still work.
 -- class: changed roles
 -- found by: cases people
 -- in: private.remove_member

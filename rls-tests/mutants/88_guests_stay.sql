@@ -1,4 +1,4 @@
--- Who once came by an invitation is in the workspace, also after they were removed.
+-- People who once joined by an invitation count as members, even after they were removed.
 -- class: changed roles
 -- found by: matrix
 -- in: private.my_workspaces

@@ -1,4 +1,4 @@
--- A run is locked before it is asked whose it is.
+-- A run is locked before its ownership is checked.
 -- class: locks and waiting
 -- found by: locks
 -- through: run_cancel

@@ -1,4 +1,4 @@
--- Whoever asks to remove somebody holds up the workspace, also one that they are not in.
+-- Asking to remove somebody locks the workspace, even one that the caller is not in.
 -- class: locks and waiting
 -- found by: locks
 -- through: workspace_remove_member workspace_change_role

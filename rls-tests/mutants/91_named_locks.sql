@@ -1,4 +1,4 @@
--- A lock of the name of the workspace is taken before it is asked who is there.
+-- An advisory lock named after the workspace is taken before membership is checked.
 -- class: locks and waiting
 -- found by: locks
 -- through: workspace_rename

@@ -1,4 +1,4 @@
--- What is told of a run has its lease in it.
+-- Answers about a run contain its lease.
 -- class: columns and secrets
 -- found by: hostile
 -- through: run_read

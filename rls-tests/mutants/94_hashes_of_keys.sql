@@ -1,4 +1,4 @@
--- What is told of a key has its hash in it.
+-- Answers about a key contain its hash.
 -- class: columns and secrets
 -- found by: hostile
 -- through: key_list

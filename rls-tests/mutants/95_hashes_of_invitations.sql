@@ -1,4 +1,4 @@
--- What an owner is told of an invitation has the hash of its token in it.
+-- Answers to an owner about an invitation contain the hash of its token.
 -- class: columns and secrets
 -- found by: hostile
 -- through: invitation_list

@@ -1,4 +1,4 @@
--- What is superseded need not be of the same owner: what all see ends in favour of what one sees.
+-- A memory may supersede one of another owner: what all see ends in favour of what one sees.
 -- class: optional arguments
 -- found by: cases memory
 -- in: private.memory_stored

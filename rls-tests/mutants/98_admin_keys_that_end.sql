@@ -1,4 +1,4 @@
--- A key that ends by itself may be an owner's for anybody.
+-- Any member may create an admin key, as long as it expires.
 -- class: optional arguments
 -- found by: hostile
 -- through: key_create create_key

@@ -1,4 +1,4 @@
--- Who asks for older messages need not be in the workspace any more.
+-- Older messages can be read without being in the workspace any more.
 -- class: optional arguments
 -- found by: hostile
 -- through: search_messages

@@ -1,4 +1,4 @@
--- A request's key is looked up whosever it is.
+-- A request's idempotency key is looked up without checking whose it is.
 -- class: members of one workspace
 -- found by: cases turns
 -- in: private.start_turn

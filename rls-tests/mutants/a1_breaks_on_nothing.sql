@@ -1,4 +1,4 @@
--- A function breaks where an argument is missing, in the database's own words.
+-- A function fails when an argument is missing, with the database's own message.
 -- class: broken requests
 -- found by: hostile
 -- through: run_start_turn

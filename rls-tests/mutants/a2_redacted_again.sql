@@ -1,4 +1,4 @@
--- When something was redacted can be written anew: a redaction passes twice.
+-- The time of a redaction can be rewritten: a redaction passes twice.
 -- class: append-only and audit
 -- found by: fixed
 -- in: private.only_redacted

@@ -1,4 +1,4 @@
--- An agent sees the address of everybody, not only of those who are in its workspace.
+-- An agent sees everybody's address, not only those of its workspace's members.
 -- class: agents
 -- found by: matrix
 drop policy account_read_by_agent on duet.account;

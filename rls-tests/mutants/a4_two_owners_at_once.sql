@@ -1,4 +1,4 @@
--- Two owners who remove each other at once are both removed: nobody comes after the other.
+-- Two owners who remove each other at the same time are both removed: nothing serialises them.
 -- class: locks and waiting
 -- found by: locks
 -- through: workspace_remove_member

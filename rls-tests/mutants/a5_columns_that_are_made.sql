@@ -1,4 +1,4 @@
--- Agents say of their memories when they came and what superseded them.
+-- Agents set when their memories were created and what superseded them.
 -- class: rows put in
 -- found by: matrix
 grant insert (superseded_by, redacted_at, embedded, created_at) on duet.memory to duet_agent;

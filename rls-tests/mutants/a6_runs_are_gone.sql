@@ -1,4 +1,4 @@
--- A run that is gone with all of its log is not missed, though its message names it.
+-- A run that is gone with all of its log is not missed, although its message names it.
 -- class: append-only and audit
 -- found by: chains
 -- in: private.verify_chains

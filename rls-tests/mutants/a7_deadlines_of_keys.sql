@@ -1,4 +1,4 @@
--- A key for which an end was asked has none.
+-- A key that was requested with an expiry has none.
 -- class: optional arguments
 -- found by: cases people
 -- in: private.create_key

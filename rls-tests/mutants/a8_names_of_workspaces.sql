@@ -1,4 +1,4 @@
--- Who makes a workspace with an id that is taken is told the name of that one.
+-- Creating a workspace with a taken id reveals the name of the existing one.
 -- class: other workspaces
 -- found by: hostile
 -- through: workspace_create make_my_workspace

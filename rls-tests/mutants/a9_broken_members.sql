@@ -1,4 +1,4 @@
--- The next page of members breaks for whoever is in two workspaces.
+-- The next page of members fails for people who are in two workspaces.
 -- class: broken requests
 -- found by: hostile
 -- through: workspace_members

@@ -1,4 +1,4 @@
--- A memory may have happened at any time, also at the end of all times, which no answer can hold.
+-- A memory may have happened at any time, even at infinity, which no answer can represent.
 -- class: broken requests
 -- found by: silence
 -- through: memory_remember

@@ -1,4 +1,4 @@
--- A write is repeated by whoever made it, also when another worker has the run.
+-- A worker may repeat its write even after another worker has taken over the run.
 -- class: driver and leases
 -- found by: cases driver
 -- in: private.held_run

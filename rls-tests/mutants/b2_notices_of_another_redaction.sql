@@ -1,4 +1,4 @@
--- A notice names what somebody else took under the same id of a redaction.
+-- A notice names what somebody else removed under the same redaction id.
 -- class: members of one workspace
 -- found by: cases memory
 -- in: private.noticed_runs

@@ -1,4 +1,4 @@
--- An invitation is looked at before it is held: it is accepted while it is revoked.
+-- An invitation is checked before it is locked: it can be accepted while being revoked.
 -- class: locks and waiting
 -- found by: races
 -- in: private.accept_invitation

@@ -1,4 +1,4 @@
--- An owner steps down while the other one leaves: nobody owns the workspace.
+-- An owner steps down while the other leaves: nobody owns the workspace.
 -- class: locks and waiting
 -- found by: races
 -- in: private.change_role

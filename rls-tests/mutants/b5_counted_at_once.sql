@@ -1,4 +1,4 @@
--- Invitations are counted by two at once: there is one more than may be.
+-- Two callers count invitations at the same time: there is one too many.
 -- class: locks and waiting
 -- found by: races
 -- in: private.invite

@@ -1,4 +1,4 @@
--- A proposal is in anybody's name.
+-- A proposal can be made in anybody's name.
 -- class: rows put in
 -- found by: inserts
 drop policy memory_insert on duet.memory;

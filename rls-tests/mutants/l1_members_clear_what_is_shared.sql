@@ -1,4 +1,4 @@
--- A member trusts what another one shared, for everybody.
+-- A member clears the untrusted label of what another member shared, for everybody.
 -- class: members of one workspace
 -- found by: cases labels
 -- in: private.clear_my_memory

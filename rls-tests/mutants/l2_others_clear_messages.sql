@@ -1,4 +1,4 @@
--- Whoever knows the id of a message clears its labels.
+-- Knowing a message's id is enough to clear its labels.
 -- class: members of one workspace
 -- found by: cases labels
 -- in: private.clear_my_message

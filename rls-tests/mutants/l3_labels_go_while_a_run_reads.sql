@@ -1,4 +1,4 @@
--- The labels of a message go while a run answers it.
+-- A message's labels are cleared while a run answers it.
 -- class: rows in every state
 -- found by: cases labels
 -- in: private.clear_my_message

@@ -1,4 +1,4 @@
--- An owner takes the seal off another person's memory, and puts another text in.
+-- An owner unseals another person's memory and replaces its text.
 -- class: members of one workspace
 -- found by: cases labels
 -- in: private.clear_my_memory

@@ -1,4 +1,4 @@
--- Who cleared a label is not on record.
+-- Clearing a label leaves no audit entry.
 -- class: append-only and audit
 -- found by: effects
 -- through: message_clear_labels

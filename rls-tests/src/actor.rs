@@ -2,14 +2,14 @@
 
 use crate::{attempt::Host, words::Place};
 
-/// Somebody who asks the database.
+/// Somebody who queries the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
-    /// Nobody who is signed in.
+    /// Nobody: not signed in.
     Anon,
     /// The owner of another workspace.
     Stranger,
-    /// Somebody who was a member and left rows behind.
+    /// A former member who left rows behind.
     ExMember,
     /// A member.
     Member,
@@ -17,7 +17,7 @@ pub enum Actor {
     Owner,
     /// An agent that acts for the member.
     Agent,
-    /// The server's login before it takes on a role.
+    /// The server's login before it assumes a role.
     Worker,
     /// The owner, made a member while signed in.
     Demoted,
@@ -25,23 +25,23 @@ pub enum Actor {
     Promoted,
     /// The member, removed while signed in.
     Removed,
-    /// An agent whose row lets it read shared semantic memories and nothing else, whatever its run was given.
+    /// An agent whose row lets it read shared semantic memories and nothing else, whatever its run was granted.
     Narrow,
-    /// An agent whose row would let it do more than its run was given: reading shared semantic memories.
+    /// An agent whose row allows more than its run was granted: reading shared semantic memories.
     Scoped,
     /// An agent without any capability.
     Bare,
-    /// An agent that was switched off while it acts.
+    /// An agent that is deactivated while it acts.
     Off,
 }
 
-/// What a run is given that holds its agent back in nothing.
+/// A run grant that restricts its agent in nothing.
 const WIDE: &str = r#"{"capabilities": ["read_memory", "write_memory"], "memory_scopes": {"domains": ["episodic", "semantic", "working"], "private": true}}"#;
-/// What a run is given that may read what all may know.
+/// A run grant that allows only reading what everybody may know.
 const TIGHT: &str = r#"{"capabilities": ["read_memory"], "memory_scopes": {"domains": ["semantic"], "private": false}}"#;
 
 impl Actor {
-    /// Those with a column in the matrix, in the order of its columns.
+    /// The actors with a column in the matrix, in column order.
     pub const COLUMNS: [Self; 7] = [
         Self::Anon,
         Self::Stranger,
@@ -52,7 +52,7 @@ impl Actor {
         Self::Worker,
     ];
 
-    /// Those who are somebody else's like, with less: what they may is derived from that one's column.
+    /// Actors like another one, with fewer rights: what they may do is derived from the other's column.
     pub const DERIVED: [Self; 7] = [
         Self::Demoted,
         Self::Promoted,
@@ -63,17 +63,17 @@ impl Actor {
         Self::Off,
     ];
 
-    /// All.
+    /// All actors.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::COLUMNS.into_iter().chain(Self::DERIVED)
     }
 
-    /// Those who may call something.
+    /// The actors that may call functions.
     pub fn callers() -> impl Iterator<Item = Self> {
         Self::all().filter(|actor| !matches!(actor, Self::Anon | Self::Worker))
     }
 
-    /// As the files name them.
+    /// The name used in the files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Anon => "anon",
@@ -93,12 +93,12 @@ impl Actor {
         }
     }
 
-    /// The one that a file names.
+    /// The actor with that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|actor| actor.name() == name)
     }
 
-    /// Whose column of the matrix says what they may.
+    /// The actor whose matrix column applies.
     pub fn column(self) -> Self {
         match self {
             Self::Demoted | Self::Promoted => Self::Owner,
@@ -113,7 +113,7 @@ impl Actor {
         self.column() == Self::Agent
     }
 
-    /// The role that binds them.
+    /// The database role that binds them.
     pub fn role(self) -> &'static str {
         match self.column() {
             Self::Anon => "anon",
@@ -123,7 +123,7 @@ impl Actor {
         }
     }
 
-    /// Where their own rows are; for those without, whose they would like to have.
+    /// Where their own rows are; for actors without rows, whose rows they would like to have.
     pub fn place(self) -> Place {
         match self {
             Self::Stranger => Place::STRANGER,
@@ -133,7 +133,7 @@ impl Actor {
         }
     }
 
-    /// Whose rows they go after: in another workspace, and in their own.
+    /// Whose rows they attack, in another workspace and in their own.
     pub fn victims(self) -> &'static [Place] {
         match self {
             Self::Stranger => &[Place::MEMBER],
@@ -148,7 +148,7 @@ impl Actor {
         }
     }
 
-    /// The workspaces that they are in.
+    /// The workspaces they are in.
     pub fn workspaces(self) -> &'static [&'static str] {
         match self {
             Self::Anon | Self::Worker | Self::ExMember | Self::Off => &[],
@@ -167,7 +167,7 @@ impl Actor {
         }
     }
 
-    /// The workspaces that they own.
+    /// The workspaces they own.
     pub fn owned(self) -> &'static [&'static str] {
         match self {
             Self::Stranger => &["B"],
@@ -193,7 +193,7 @@ impl Actor {
         }
     }
 
-    /// The agent's row and what its run was given.
+    /// The agent's row and its run's grant.
     fn acts(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Agent => Some(("{the:agent}", WIDE)),
@@ -205,7 +205,7 @@ impl Actor {
         }
     }
 
-    /// The settings under which they ask, each with its value as an expression; the role comes last.
+    /// The settings they act under, each with its value as an expression; the role comes last.
     pub fn settings(self) -> Vec<(String, String)> {
         let place = self.place();
         let mut settings = Vec::new();
@@ -221,7 +221,7 @@ impl Actor {
         if let Some((agent, scopes)) = self.acts() {
             settings.push(("duet.workspace_id".into(), place.fill("{ws}::text")));
             settings.push(("duet.agent_id".into(), place.fill(&format!("{agent}::text"))));
-            // An agent works in a run of its own that is under way.
+            // An agent works in its own run, which is running.
             let run = match self {
                 Self::Narrow => "{my:run_executor}",
                 Self::Bare => "{my:run_bare}",
@@ -234,13 +234,13 @@ impl Actor {
         settings
     }
 
-    /// The statements that make an act theirs, in the way of the server's transport: the powerless login first, then the claims, then
-    /// the role. Only a superuser can take on the login; an owner takes on the role at once.
+    /// The statements that start an act as this actor, the way the server's transport does it: the powerless login first, then the
+    /// claims, then the role. Only a superuser can assume the login; an owner assumes the role directly.
     pub fn statements(self, host: Host) -> String {
         self.statements_with(host, &[])
     }
 
-    /// The same with some settings given otherwise or in addition.
+    /// The same with some settings replaced or added.
     pub fn statements_with(self, host: Host, instead: &[(String, String)]) -> String {
         let login = match (self, host) {
             (Self::Anon, _) => return "set local role anon".into(),
@@ -251,7 +251,7 @@ impl Actor {
         };
         let mut settings = self.settings();
         settings.extend_from_slice(instead);
-        // Of what is said twice the last counts.
+        // The last of duplicate settings wins.
         let said: Vec<(String, String)> = std::mem::take(&mut settings);
         for (place, setting) in said.iter().enumerate() {
             if said[place + 1..].iter().all(|(name, _)| *name != setting.0) {

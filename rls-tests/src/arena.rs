@@ -14,7 +14,7 @@ use crate::{
 /// The world.
 const WORLD: &str = include_str!("../world.sql");
 
-/// Roles are the cluster's: of several tests that begin at once one makes them.
+/// Roles belong to the cluster: of several tests that start at the same time, one creates them.
 const PLATFORM_ROLES: &str = "select pg_advisory_lock(7262847);
     do $$
     declare
@@ -37,7 +37,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Makes one.
+    /// Creates one.
     pub async fn fresh() -> Result<Self> {
         let database = TestDatabase::fresh().await;
         let mut owner = database.owner().await;
@@ -45,14 +45,14 @@ impl Arena {
             .fetch_one(&mut owner)
             .await?;
         owner.close().await?;
-        // With it goes the relay that empties the outbox.
+        // This also drops the relay that empties the outbox.
         drop(database);
         let url = std::env::var("DUET_TEST_POSTGRES_URL").context("DUET_TEST_POSTGRES_URL is not set.")?;
         let arena = Self {
             server: PgConnectOptions::from_str(&url)?,
             name,
         };
-        // Roles that a real project has beside those that Duet knows.
+        // Roles that a real project has besides those that Duet knows.
         let mut admin = arena.server.connect().await?;
         sqlx::raw_sql(PLATFORM_ROLES).execute(&mut admin).await?;
         admin.close().await?;
@@ -61,7 +61,7 @@ impl Arena {
         Ok(arena)
     }
 
-    /// A copy of it, for changes that must not stay. Nobody may be connected to the original meanwhile.
+    /// A copy of it, for changes that must not persist. The original must have no connections meanwhile.
     pub async fn copy(&self) -> Result<Self> {
         let mut admin = self.server.connect().await?;
         let name: String = sqlx::query_scalar("select 'duet_copy_' || replace(gen_random_uuid()::text, '-', '')")
@@ -73,7 +73,7 @@ impl Arena {
         )))
         .execute(&mut admin)
         .await?;
-        // As in the original: a copy does not have its rights on the database itself.
+        // As in the original: a copy loses the privileges on the database itself.
         sqlx::raw_sql(AssertSqlSafe(format!("revoke temporary on database {name} from public")))
             .execute(&mut admin)
             .await?;
@@ -84,18 +84,18 @@ impl Arena {
         })
     }
 
-    /// A connection to it as the server's superuser, who takes on the actors.
+    /// A connection to it as the server's superuser, who assumes the actors' roles.
     pub async fn stage(&self) -> Result<Stage> {
         let options = self.server.clone().database(&self.name);
         Ok(Stage::new(options.connect().await?, options.connect().await?))
     }
 
-    /// How the server's own login reaches it.
+    /// The connection options of the server's own login.
     pub fn worker(&self) -> PgConnectOptions {
         self.server.clone().database(&self.name).username("duet_worker")
     }
 
-    /// Removes it from the server.
+    /// Drops the database.
     pub async fn remove(self) -> Result<()> {
         let mut admin = self.server.connect().await?;
         sqlx::raw_sql(AssertSqlSafe(format!("drop database {} with (force)", self.name)))
@@ -106,7 +106,7 @@ impl Arena {
     }
 }
 
-/// The statements that make the world of `world.sql`.
+/// The statements that create the world of `world.sql`.
 pub fn world() -> Result<String> {
     let mut text = format!("select set_config('duet.now', '{NOW}', true);\n");
     for part in WORLD.split("-- @ ").skip(1) {
@@ -126,7 +126,7 @@ pub fn world() -> Result<String> {
             text.push_str(&place.fill(sql));
         }
     }
-    // What belonged to the former member stays, without them.
+    // What belonged to the former member stays; only the membership is deleted.
     text.push_str(&Place::FORMER.fill("delete from duet.member where workspace_id = {ws} and user_id = {me};\n"));
     Ok(text)
 }

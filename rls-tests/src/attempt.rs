@@ -1,4 +1,4 @@
-//! A connection on which somebody tries something.
+//! A connection on which an actor tries something.
 
 use std::{
     future::{Future, poll_fn},
@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use crate::Actor;
 
-/// What came of a statement.
+/// The result of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It ran; the first column of its rows as text.
@@ -20,18 +20,18 @@ pub enum Outcome {
     Refused {
         /// The SQLSTATE.
         code: String,
-        /// What the database says.
+        /// The database's message.
         message: String,
     },
 }
 
 impl Outcome {
-    /// Whether a grant was missing. A row that a policy refuses has the same code and another message.
+    /// Whether a grant was missing. A row refused by a policy has the same code and another message.
     pub fn denied(&self) -> bool {
         matches!(self, Self::Refused { code, message } if code == "42501" && message.starts_with("permission denied"))
     }
 
-    /// The same with every id in it replaced by one sign, so that answers about different ids can be compared.
+    /// The same with every id replaced by one placeholder, so that answers about different ids can be compared.
     #[must_use]
     pub fn without_ids(&self) -> Self {
         match self {
@@ -44,25 +44,25 @@ impl Outcome {
     }
 }
 
-/// What becomes of a statement's effects within its act.
+/// What happens to a statement's effects within its act.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Effects {
-    /// They stay until the act is taken back.
+    /// They stay until the act is rolled back.
     Stay,
-    /// They are taken back at once.
+    /// They are rolled back at once.
     TakenBack,
 }
 
-/// Whose connection takes on the actors.
+/// Who owns the connection that assumes the actors' roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// The superuser of a server of the tests' own. Each act is a transaction.
+    /// The superuser of the tests' own server. Each act is a transaction.
     Superuser,
-    /// The owner of a database that is somebody else's, within one transaction that is taken back at its end. Each act is a part of it.
+    /// The owner of somebody else's database, within one transaction that is rolled back at its end. Each act is a savepoint in it.
     Owner,
 }
 
-/// A connection that takes on actors; nothing that they do on it is committed.
+/// A connection that acts as the actors; nothing done on it is committed.
 pub struct Stage {
     connection: PgConnection,
     host: Host,
@@ -73,7 +73,7 @@ pub struct Stage {
 pub const NOW: &str = "2026-11-21 12:00:00+00";
 
 impl Stage {
-    /// On a connection of the server's superuser, with another that sees from outside what an act holds.
+    /// Uses a connection of the server's superuser, and a second one that sees from outside what an act locks.
     pub fn new(connection: PgConnection, witness: PgConnection) -> Self {
         Self {
             connection,
@@ -82,7 +82,7 @@ impl Stage {
         }
     }
 
-    /// On a connection of a database's owner, in a transaction that begins here and that nothing commits.
+    /// Uses a connection of a database's owner, in a transaction that begins here and is never committed.
     pub async fn visiting(connection: PgConnection) -> Result<Self> {
         let mut stage = Self {
             connection,
@@ -93,12 +93,12 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Runs statements as the host (or as whom the act has taken on).
+    /// Runs statements as the host (or as the actor of the current act).
     pub async fn run(&mut self, sql: &str) -> Result<()> {
         self.rows(sql).await.map(|_| ())
     }
 
-    /// The first column of the rows of the last statement that has some.
+    /// The first column of the last statement that returns rows.
     pub async fn rows(&mut self, sql: &str) -> Result<Vec<String>> {
         let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
             .fetch_all(&mut self.connection)
@@ -107,7 +107,7 @@ impl Stage {
         rows.iter().map(text).collect()
     }
 
-    /// Rows with all their columns, of one statement.
+    /// Rows of one statement, with all their columns.
     pub async fn table(&mut self, sql: &str) -> Result<Vec<PgRow>> {
         sqlx::query(AssertSqlSafe(sql.to_owned()))
             .persistent(false)
@@ -116,13 +116,13 @@ impl Stage {
             .with_context(|| format!("This failed: {}", shortened(sql)))
     }
 
-    /// Who takes on the actors.
+    /// Whose connection this is.
     pub fn host(&self) -> Host {
         self.host
     }
 
-    /// The first column of a query's rows as another connection of the superuser sees them, in a transaction that ends with it; nothing
-    /// where there is none, because the world is in no transaction that another one sees.
+    /// The first column of a query's rows as seen by the superuser's second connection, in a transaction of its own; `None` without
+    /// such a connection, because then no other transaction can see the world.
     pub async fn witness(&mut self, sql: &str) -> Result<Option<Vec<String>>> {
         let Some(witness) = &mut self.witness else {
             return Ok(None);
@@ -134,11 +134,12 @@ impl Stage {
         rows.iter().map(text).collect::<Result<_>>().map(Some)
     }
 
-    /// Tries a statement as somebody on the other connection, in a transaction of its own, while the host's act is under way. That one is
-    /// committed as soon as the other waits for it, or has its answer without waiting; then the other is.
+    /// Tries a statement as an actor on the second connection, in a transaction of its own, while the host's act is in progress. The
+    /// act is committed as soon as the second connection waits for it, or has its answer without waiting; then the second is
+    /// committed.
     ///
     /// # Errors
-    /// Where there is no other connection.
+    /// Fails without a second connection.
     pub async fn at_once(&mut self, actor: Actor, sql: &str) -> Result<Outcome> {
         let other = self.witness.as_mut().context("There is no other connection.")?;
         let begin = format!(
@@ -177,7 +178,7 @@ impl Stage {
         Ok(outcome)
     }
 
-    /// Begins an act of somebody, as the host: at the world's time, and after what happened to them meanwhile.
+    /// Begins an actor's act, still as the host: at the world's time, and after what happened to the actor meanwhile.
     pub async fn begin(&mut self, actor: Actor) -> Result<()> {
         let begin = match self.host {
             Host::Superuser => "begin",
@@ -187,23 +188,23 @@ impl Stage {
             .await
     }
 
-    /// Takes on somebody in an act that the host began.
+    /// Assumes the actor's role in an act that the host began.
     pub async fn take_on(&mut self, actor: Actor) -> Result<()> {
         self.run(&actor.statements(self.host)).await
     }
 
-    /// Begins an act as somebody.
+    /// Begins an act as an actor.
     pub async fn begin_as(&mut self, actor: Actor) -> Result<()> {
         self.begin(actor).await?;
         self.take_on(actor).await
     }
 
-    /// Takes on somebody in an act that has begun, and stepped back.
+    /// Assumes an actor's role again in an act that has stepped back.
     pub async fn become_actor(&mut self, actor: Actor) -> Result<()> {
         self.run(&actor.statements(self.host)).await
     }
 
-    /// The host again, in the same act.
+    /// Returns to the host, in the same act.
     pub async fn step_back(&mut self) -> Result<()> {
         self.run(match self.host {
             Host::Superuser => "set local session authorization default; set local role none",
@@ -212,7 +213,7 @@ impl Stage {
         .await
     }
 
-    /// Takes the act back.
+    /// Rolls the act back.
     pub async fn rollback(&mut self) -> Result<()> {
         self.run(match self.host {
             Host::Superuser => "rollback",
@@ -262,7 +263,7 @@ pub fn shortened(sql: &str) -> String {
     text
 }
 
-/// Puts one sign in the place of every UUID, and of every long hexadecimal number.
+/// Replaces every UUID, and every long hexadecimal number, by one placeholder.
 fn mask(text: &str) -> String {
     let is_id = |c: char| c.is_ascii_hexdigit() || c == '-';
     let mut masked = String::with_capacity(text.len());

@@ -1,4 +1,4 @@
-//! `calls.txt`: a sensible call of every function; and `functions.txt`: the functions that nobody calls by the Data API.
+//! `calls.txt`: a sensible call of every function; and `functions.txt`: the functions that the Data API does not reach.
 
 use std::collections::BTreeSet;
 
@@ -13,30 +13,30 @@ const FUNCTIONS: &str = include_str!("../functions.txt");
 pub struct Call {
     /// The function in `public`.
     pub name: String,
-    /// Its arguments as expressions with words.
+    /// Its arguments as expressions with placeholders.
     pub arguments: Vec<(String, String)>,
-    /// What else an argument can be: most of all where the sensible call has nothing.
+    /// Alternative values of arguments, above all where the sensible call passes nothing.
     pub instead: Vec<(String, String)>,
     /// Whether people may call it.
     pub for_people: bool,
     /// Whether agents may call it.
     pub for_agents: bool,
-    /// Arguments whose trying may tell whether an id is taken, each with its reason.
+    /// Arguments that may reveal whether an id is taken, each with its reason.
     pub tells: Vec<String>,
-    /// Arguments whose trying may tell a member that an id is taken by another one of the same workspace.
+    /// Arguments that may reveal to a member that another member of the same workspace has taken an id.
     pub tells_within: Vec<String>,
-    /// The tables that a call which succeeds changes.
+    /// The tables that a successful call changes.
     pub changes: BTreeSet<String>,
-    /// The tables that it may change as well.
+    /// The tables that it may also change.
     pub may_change: BTreeSet<String>,
-    /// What a call that changes something writes into the audit log.
+    /// The audit entries written by a call that changes something.
     pub audited: Vec<String>,
-    /// The tables in which a call that succeeds holds a row, so that another one comes after it.
+    /// The tables in which a successful call locks a row, so that concurrent calls follow one another.
     pub holds: Vec<String>,
 }
 
 impl Call {
-    /// The call as a statement, with one argument given otherwise if wanted.
+    /// The call as a statement, optionally with one argument replaced.
     pub fn statement(&self, schema: &str, instead: Option<(&str, &str)>) -> String {
         let arguments: Vec<String> = self
             .arguments
@@ -49,7 +49,7 @@ impl Call {
         format!("select {schema}.{}({})::text", self.name, arguments.join(", "))
     }
 
-    /// The call, the call with each of its other arguments, and with the first other one of each argument at once.
+    /// The call, the call with each of its alternative arguments, and with the first alternative of each argument at once.
     pub fn variants(&self) -> Vec<Self> {
         let mut variants = vec![self.clone()];
         let mut all = self.clone();
@@ -78,7 +78,7 @@ impl Call {
     }
 }
 
-/// All of them.
+/// All calls.
 pub fn declared() -> Result<Vec<Call>> {
     let mut calls: Vec<Call> = Vec::new();
     for line in TEXT.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
@@ -139,15 +139,15 @@ pub fn declared() -> Result<Vec<Call>> {
 /// A function that no call of the Data API reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inner {
-    /// With its schema.
+    /// Its name, with its schema.
     pub name: String,
-    /// Whether it runs with its owner's rights.
+    /// Whether it is security definer.
     pub definer: bool,
     /// The roles that may call it.
     pub callers: Vec<String>,
 }
 
-/// All of them.
+/// All functions of `functions.txt`.
 pub fn inner() -> Result<Vec<Inner>> {
     let lines = FUNCTIONS
         .lines()

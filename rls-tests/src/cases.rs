@@ -1,4 +1,4 @@
-//! `cases/`: what somebody tries under given circumstances, what has to come of it, and what has to change.
+//! `cases/`: what somebody tries under given circumstances, the expected result, and the expected changes.
 
 use std::collections::BTreeSet;
 
@@ -16,18 +16,18 @@ pub const FILES: &[(&str, &str)] = &files!["audit", "driver", "fixed", "labels",
 /// Who tries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Somebody of the world, with settings given otherwise.
+    /// An actor of the world, with some settings replaced.
     Actor(Actor, Vec<(String, String)>),
-    /// Whoever owns the database, or the server.
+    /// The owner of the database, or of the server.
     Host,
-    /// A role by itself.
+    /// A role without claims or settings.
     Role(String),
 }
 
-/// What has to come.
+/// An expected answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// `{"ok": …}`; if something is said of it, that.
+    /// `{"ok": …}`, with this content if given.
     Ok(Option<String>),
     /// `{"refused": {"code": …}}`.
     Refused(String),
@@ -35,33 +35,33 @@ pub enum Answer {
     Error(String),
     /// This text.
     Text(String),
-    /// A text with this in it.
+    /// A text that contains this.
     Has(String),
-    /// A text without this in it.
+    /// A text that does not contain this.
     Lacks(String),
 }
 
 /// One try.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Who.
+    /// Who tries it.
     pub who: Who,
-    /// What the owner of the database did before.
+    /// What the database's owner did before.
     pub given: Vec<String>,
     /// The statement.
     pub statement: String,
-    /// What has to come of it: all of this.
+    /// The expected answers: all of them.
     pub answers: Vec<Answer>,
-    /// The tables whose rows change, if it is said.
+    /// The tables whose rows change, if stated.
     pub changes: Option<BTreeSet<String>>,
-    /// What the owner of the database finds then: each a condition.
+    /// Conditions that the database's owner checks afterwards.
     pub holds: Vec<String>,
 }
 
-/// Tries one after the other, in one transaction.
+/// A sequence of tries in one transaction.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it shows.
+    /// What the case shows.
     pub title: String,
     /// Its tries.
     pub steps: Vec<Step>,
@@ -138,7 +138,7 @@ pub fn parse(text: &str) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// The lines without comments; one that goes on is indented by four more.
+/// The lines without comments; continuation lines are indented by four more spaces.
 fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {

@@ -1,11 +1,11 @@
-//! What the database says that it has.
+//! What the database's catalogue contains.
 
 use anyhow::Result;
 use sqlx::Row;
 
 use crate::attempt::Stage;
 
-/// The schemas that are Duet's. `public` as well: only Duet's own functions stand there.
+/// Duet's schemas. `public` is one of them: it holds only Duet's functions.
 pub const SCHEMAS: &str = "('duet', 'private', 'driver', 'public')";
 
 /// A function.
@@ -15,7 +15,7 @@ pub struct Function {
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// Its arguments: names and types. Of a variadic one the last has the array's.
+    /// Its arguments: names and types. The last one of a variadic function has the array's type.
     pub arguments: Vec<(String, String)>,
     /// Whether it takes any number of arguments.
     pub variadic: bool,
@@ -25,7 +25,7 @@ pub struct Function {
     pub for_agents: bool,
 }
 
-/// Functions of a schema, without those of triggers.
+/// The functions of a schema, without trigger functions.
 pub async fn functions(stage: &mut Stage, schema: &str) -> Result<Vec<Function>> {
     let rows = stage
         .table(&format!(

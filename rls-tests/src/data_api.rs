@@ -1,5 +1,5 @@
-//! A project's Data API as those reach it whom nobody let in: without a sign-in, and with one but without a workspace. Every function of
-//! `calls.txt` is called and every table of `matrix.txt` read, whatever stands in the project.
+//! A project's Data API as seen by people who were not admitted: without a sign-in, and with one but without a workspace. Calls every
+//! function of `calls.txt` and reads every table of `matrix.txt`, whatever the project contains.
 
 use anyhow::{Context, Result};
 use duet_supabase::testing::SupabaseProject;
@@ -15,18 +15,18 @@ use crate::{
 
 const CHECK: &str = "data api";
 
-/// An id of nothing.
+/// An id that does not exist.
 const NOTHING: &str = "0191d3a2-0000-7000-8000-00000000dead";
 
-/// Somebody with an account of Auth, as it let them in.
+/// A person who signed up with Auth, which admitted them.
 pub struct Newcomer {
-    /// Who they are.
+    /// Their id.
     pub id: String,
-    /// How they say so.
+    /// Their access token.
     pub token: SecretString,
 }
 
-/// Finds what is answered that should not be.
+/// Finds answers that should not be given.
 pub async fn strangers(project: &SupabaseProject, newcomer: &Newcomer, report: &mut Report) -> Result<()> {
     let api = Api { project, newcomer };
     for call in calls::declared()? {
@@ -95,7 +95,7 @@ impl Api<'_> {
     }
 }
 
-/// The call with nothing in it, and with ids of nothing where it has ids.
+/// The call without values, and with ids that do not exist where it takes ids.
 fn arguments(call: &Call) -> [Map<String, Value>; 2] {
     let with = |id: Value| {
         let arguments = call.arguments.iter();
@@ -106,7 +106,7 @@ fn arguments(call: &Call) -> [Map<String, Value>; 2] {
     [with(Value::Null), with(json!(NOTHING))]
 }
 
-/// Everything in a text that is written like a UUID.
+/// Everything in a text that has the form of a UUID.
 fn ids(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
     words.filter(|word| word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4)

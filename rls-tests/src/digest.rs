@@ -1,4 +1,4 @@
-//! What stands in tables, so that it can be seen whether something changed.
+//! Digests of tables, to notice changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use crate::{attempt::Stage, matrix::Table};
 
-/// For each table, what stands in it.
+/// A digest for each table.
 pub struct Digest {
     query: String,
 }
 
 impl Digest {
-    /// Of all rows of these tables.
+    /// Covers all rows of these tables.
     pub fn of(tables: &[Table], there: &[String]) -> Self {
         let parts: Vec<String> = tables
             .iter()
@@ -29,7 +29,7 @@ impl Digest {
         }
     }
 
-    /// As it is now.
+    /// Takes the current digest.
     pub async fn take(&self, stage: &mut Stage) -> Result<BTreeMap<String, String>> {
         let rows = stage.rows(&self.query).await?;
         Ok(rows

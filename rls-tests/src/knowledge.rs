@@ -1,5 +1,5 @@
-//! What an actor may know: every id, hash and marked text of the world belongs to rows, and who may not see any of these rows must not get
-//! it in an answer, whatever they call.
+//! What an actor may know: every id, hash and marked text of the world belongs to rows, and an actor who may not see any of these
+//! rows must not get it in an answer, whatever they call.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,17 +15,17 @@ use crate::{
 
 const WORLD: &str = include_str!("../world.sql");
 
-/// What is told by its mere appearance: ids, hashes, and the marks of world.sql.
+/// Recognisable values: ids, hashes, and the marks of world.sql.
 #[derive(Default)]
 pub struct Knowledge {
-    /// What the actor may not know, and a table that has it.
+    /// What the actor may not know, and a table that contains it.
     forbidden: HashMap<String, String>,
     /// The expression in statements that stands for it.
     expressions: HashMap<String, Vec<String>>,
 }
 
 impl Knowledge {
-    /// Of an actor whose act the host has begun.
+    /// The knowledge of an actor whose act the host has begun.
     pub async fn of(stage: &mut Stage, tables: &[&Table], actor: Actor) -> Result<Self> {
         let mut known = HashSet::new();
         let mut forbidden = HashMap::new();
@@ -67,7 +67,7 @@ impl Knowledge {
         })
     }
 
-    /// Whether a word of somebody's stands for what the actor may not know.
+    /// Whether a placeholder stands for what the actor may not know.
     pub fn is_forbidden(&self, word: &str, place: Place) -> bool {
         let expression = place.fill(word);
         self.forbidden
@@ -75,7 +75,7 @@ impl Knowledge {
             .any(|token| self.expressions.get(token).is_some_and(|known| known.contains(&expression)))
     }
 
-    /// What an answer tells that the actor may not know and did not say.
+    /// What an answer contains that the actor may not know and did not pass in.
     pub fn leak(&self, statement: &str, answer: &str) -> Option<String> {
         let mut found = tokens(answer).filter_map(|token| {
             let table = self.forbidden.get(token)?;
@@ -90,7 +90,7 @@ impl Knowledge {
     }
 }
 
-/// What each word means for each person.
+/// The value of each placeholder for each person.
 async fn expressions(stage: &mut Stage) -> Result<HashMap<String, Vec<String>>> {
     let mut asked = Vec::new();
     for word in words::words_of(WORLD) {

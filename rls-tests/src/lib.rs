@@ -1,7 +1,8 @@
-//! Duet's security suite for Postgres. It knows what everybody may do from files that people read (`matrix.txt`, `calls.txt`), makes a
-//! world of three workspaces (`world.sql`), reads the database's catalogue, and attacks: every table, every function, every role.
+//! Duet's security suite for Postgres. It reads the rights of every actor from human-readable files (`matrix.txt`, `calls.txt`),
+//! creates a world of three workspaces (`world.sql`), reads the database's catalogue, and attacks: every table, every function, every
+//! role.
 //!
-//! [`suite::run`] answers with findings. None on the database as it is shipped; at least one on each of `mutants/`, where a hole was made.
+//! [`suite::run`] returns findings: none on the database as shipped; at least one for each hole in `mutants/`.
 
 pub mod actor;
 pub mod arena;

@@ -1,4 +1,4 @@
-//! `matrix.txt`: what is expected, cell by cell; and its form for readers.
+//! `matrix.txt`: the expectations, cell by cell; and their form for readers.
 
 use anyhow::{Context, Result, ensure};
 
@@ -7,7 +7,7 @@ use crate::{Actor, words};
 /// The file.
 const TEXT: &str = include_str!("../matrix.txt");
 
-/// A row of a table's part: the commands, and what functions may do for the actor.
+/// The rows of a table's part: the commands, and what functions may do for the actor.
 pub const COMMANDS: [&str; 5] = ["select", "insert", "update", "delete", "call"];
 
 /// What an actor may reach.
@@ -15,21 +15,21 @@ pub const COMMANDS: [&str; 5] = ["select", "insert", "update", "delete", "call"]
 pub enum Reach {
     /// Nothing is granted.
     Refused,
-    /// Granted, and no row.
+    /// Granted, but no row is visible.
     None,
-    /// Their rows where they are.
+    /// Their own rows in their workspaces.
     Own,
-    /// Theirs, and nobody's, where they are.
+    /// Their own and nobody's rows in their workspaces.
     Shared,
-    /// All rows where they are.
+    /// All rows in their workspaces.
     Workspace,
-    /// All rows of what they own.
+    /// All rows in the workspaces they own.
     Owned,
-    /// Their rows where they are, and all rows of what they own.
+    /// Their own rows in their workspaces, and all rows in those they own.
     Managed,
     /// Rows that were not there before.
     New,
-    /// Themselves and those whom they share a workspace with.
+    /// Themselves and the people they share a workspace with.
     People,
 }
 
@@ -38,26 +38,26 @@ pub enum Reach {
 pub struct Cell {
     /// Which rows.
     pub reach: Reach,
-    /// Which columns, where not all.
+    /// Which columns, if not all.
     pub columns: Vec<String>,
 }
 
-/// What is expected of a table.
+/// The expectations for a table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// With its schema.
+    /// Its name, with its schema.
     pub name: String,
     /// The workspace of a row `t`, if rows have one.
     pub workspace: Option<String>,
     /// The person of a row `t`, if rows have one.
     pub person: Option<String>,
-    /// Columns whose content no answer has.
+    /// Columns whose content appears in no answer.
     pub secret: Vec<String>,
-    /// Columns that look like secrets and are none.
+    /// Columns that look like secrets but are not.
     pub open: Vec<String>,
-    /// Columns that who may insert can say something of.
+    /// Columns that an actor with insert rights can set.
     pub insertable: Vec<String>,
-    /// Columns of which the world's rows do not have to be in every state.
+    /// Columns for which the world's rows need not be in every state.
     pub stateless: Vec<String>,
     cells: Vec<(&'static str, Vec<Cell>)>,
     only: Vec<Narrowing>,
@@ -65,7 +65,7 @@ pub struct Table {
     also: Vec<(Vec<Actor>, String)>,
 }
 
-/// What a cell leaves out for some.
+/// What a cell excludes for some actors.
 #[derive(Clone, Debug)]
 struct Narrowing {
     commands: Vec<String>,
@@ -91,12 +91,12 @@ impl Table {
         &cells[place]
     }
 
-    /// The rows `t` that a command meets, as a condition.
+    /// The rows `t` that a command affects, as a condition.
     pub fn condition(&self, command: &str, actor: Actor) -> String {
         self.condition_within(command, actor, actor.workspaces())
     }
 
-    /// The rows `t` that may change when the actor calls functions, as a condition.
+    /// The rows `t` that the actor's calls of functions may change, as a condition.
     pub fn changeable(&self, actor: Actor) -> String {
         let mut conditions = vec![self.condition_within("call", actor, &[actor.workspaces(), actor.invited()].concat())];
         let also = self.also.iter().filter(|(actors, _)| actors.contains(&actor));
@@ -104,7 +104,7 @@ impl Table {
         format!("(({}))", conditions.join(") or ("))
     }
 
-    /// The rows `t` of which answers may tell the actor, as a condition: what they may read, and what functions show them.
+    /// The rows `t` that answers may reveal to the actor, as a condition: what they may read, and what functions show them.
     pub fn tellable(&self, actor: Actor) -> String {
         let workspaces = [actor.workspaces(), actor.invited()].concat();
         let mut conditions = vec![self.condition_within("select", actor, &workspaces)];
@@ -133,7 +133,7 @@ impl Table {
     fn condition_in(&self, reach: &Reach, actor: Actor, workspaces: &[&str]) -> String {
         let me = words::person_id(actor.place().person);
         let known = list(&words::WORKSPACES);
-        // Also those that the actor makes on the way.
+        // Including those that the actor creates along the way.
         let made = format!("select w.id from duet.workspace w where w.created_by = {me} and w.id <> all ({known})");
         let mine = format!("({}::uuid[] || array({made}))", list(workspaces));
         let owned = format!("({}::uuid[] || array({made}))", list(actor.owned()));
@@ -159,7 +159,7 @@ fn list(workspaces: &[&str]) -> String {
     format!("array[{}]::uuid[]", ids.join(", "))
 }
 
-/// The matrix as it is declared.
+/// The declared matrix.
 pub fn declared() -> Result<Vec<Table>> {
     parse(TEXT)
 }
@@ -232,7 +232,7 @@ fn parse(text: &str) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// Actors by their names with commas between, or `people`, or `agents`.
+/// A comma-separated list of actors, or `people`, or `agents`.
 fn group(names: &str) -> Result<Vec<Actor>> {
     let mut actors = Vec::new();
     for name in names.split(',') {
@@ -274,7 +274,7 @@ fn reach(name: &str) -> Option<Reach> {
     })
 }
 
-/// The matrix as a document.
+/// The matrix as a Markdown document.
 pub fn markdown() -> Result<String> {
     let mut text = String::from(
         "# Who may do what in Postgres\n\n\

@@ -1,5 +1,5 @@
-//! `mutants/`: holes, each a file of statements that a migration could have had, with the class that it belongs to and the check that has
-//! to find it.
+//! `mutants/`: holes, each a file of statements that could have been in a migration, with its class and the check that has to find
+//! it.
 
 use std::{fs, path::Path};
 
@@ -29,19 +29,19 @@ pub const CLASSES: [&str; 17] = [
 /// A hole.
 #[derive(Clone, Debug)]
 pub struct Mutant {
-    /// Its file, without the ending.
+    /// Its file name, without the extension.
     pub name: String,
     /// Its class.
     pub class: String,
     /// The check that has to find it.
     pub finder: String,
-    /// The functions that this check calls here, to save time: all where none is named.
+    /// The functions that this check calls here, to save time: all if none is named.
     pub through: Vec<String>,
-    /// The statements that make it.
+    /// The statements that create it.
     pub sql: String,
 }
 
-/// All of a folder, in the order of their names.
+/// All holes of a folder, by name.
 pub fn planted(folder: &Path) -> Result<Vec<Mutant>> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .with_context(|| format!("Cannot read {}.", folder.display()))?
@@ -76,8 +76,8 @@ fn read(file: &Path) -> Result<Mutant> {
     })
 }
 
-/// The statements for what a mutant replaces in a function: `in` which, `for` which text, `put` what. White space is all one, so that
-/// another indentation of the function is no other function.
+/// The statements for a mutant's replacements: `in` a function, `for` a text, `put` another. Ignores differences in white space, so
+/// that reindenting a function does not matter.
 fn replacements(sql: &str) -> Result<String> {
     let mut statements = String::new();
     let mut lines = sql.lines();
@@ -111,7 +111,7 @@ fn replacements(sql: &str) -> Result<String> {
     Ok(statements)
 }
 
-/// A word that a regular expression takes as it is.
+/// Escapes a word for a regular expression.
 fn escaped(word: &str) -> String {
     word.chars().fold(String::new(), |mut text, c| {
         if !c.is_alphanumeric() && c != '_' {

@@ -1,10 +1,10 @@
-//! All checks, one after the other.
+//! All checks, in sequence.
 
 use anyhow::{Context, Result, bail};
 
 use crate::{attempt::Stage, checks, matrix, mutants::Mutant};
 
-/// Something that is not as it has to be.
+/// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Which check found it.
@@ -24,7 +24,7 @@ impl std::fmt::Display for Finding {
 pub struct Report {
     /// What is wrong.
     pub findings: Vec<Finding>,
-    /// Statements that were tried.
+    /// The number of statements tried.
     pub tried: usize,
 }
 
@@ -37,7 +37,7 @@ impl Report {
         });
     }
 
-    /// The checks that found something, each once.
+    /// The checks with findings, without duplicates.
     pub fn checks(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.findings.iter().map(|finding| finding.check.as_str()).collect();
         names.sort_unstable();
@@ -46,13 +46,12 @@ impl Report {
     }
 }
 
-/// The checks that ask the catalogue and the tables, by the names that findings carry.
+/// The checks of the catalogue and the tables, by the names used in findings.
 pub const QUICK: [&str; 10] = [
     "world", "rule", "matrix", "reach", "whole", "inserts", "cases", "fixed", "chains", "effects",
 ];
 
-/// The checks that call every function with every argument: they take many times as long.
-/// The last one leaves what it did.
+/// The checks that call every function with every argument: they take many times as long. The last one leaves its changes behind.
 pub const ATTACKS: [&str; 6] = ["claims", "locks", "tells", "hostile", "silence", "races"];
 
 /// Runs all checks on a database with the world in it.
@@ -64,7 +63,7 @@ pub async fn run(stage: &mut Stage) -> Result<Report> {
     Ok(report)
 }
 
-/// The checks that take little time.
+/// Runs the quick checks.
 pub async fn quick(stage: &mut Stage) -> Result<Report> {
     let mut report = Report::default();
     for check in QUICK {
@@ -73,8 +72,8 @@ pub async fn quick(stage: &mut Stage) -> Result<Report> {
     Ok(report)
 }
 
-/// One check, by its name or by that of its finding (`rule 01_…`, `cases driver`, and `hostile member` for one who attacks); of those that call functions, on these functions alone,
-/// or on all where none is named.
+/// Runs one check, given by its name or that of its finding (`rule 01_…`, `cases driver`, and `hostile member` for one attacker);
+/// checks that call functions use only these functions, or all if none is named.
 pub async fn one(stage: &mut Stage, check: &str, functions: &[&str], report: &mut Report) -> Result<()> {
     let tables = &matrix::declared()?;
     let chosen = |name: &str| functions.is_empty() || functions.contains(&name);
@@ -100,7 +99,7 @@ pub async fn one(stage: &mut Stage, check: &str, functions: &[&str], report: &mu
     }
 }
 
-/// Makes a hole as the schema's owner, as a migration would, and looks for it; whether it was found by the check that has to.
+/// Creates a hole as the schema's owner, as a migration would, and runs the check that has to find it.
 pub async fn plant(stage: &mut Stage, mutant: &Mutant) -> Result<Report> {
     stage
         .run(&format!("begin; set local role postgres; {}; commit", mutant.sql))

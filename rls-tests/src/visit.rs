@@ -1,5 +1,5 @@
-//! A database that is not the tests' own, such as a real project's: it gets the schema, the world and the attacks in one transaction
-//! of its owner, and is left as it was.
+//! A database that is not the tests' own, such as a real project's: the schema, the world and the attacks run in one transaction of
+//! its owner, and leave it unchanged.
 
 use anyhow::{Context, Result, ensure};
 use duet_supabase::{migrate, testing};
@@ -7,18 +7,17 @@ use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use crate::{arena, attempt::Stage};
 
-/// Whether somebody has an account there.
+/// Whether the database has any account.
 const LIVED_IN: &str = "select exists (select from duet.account)::text";
 
-/// Sets the stage on a database where Duet is not installed, or is installed and has no account yet. When the stage goes, so does all
-/// that was done on it.
+/// Sets the stage on a database where Duet is not installed, or has no account yet. Dropping the stage undoes everything done on it.
 pub async fn stage(owner: &PgConnectOptions) -> Result<Stage> {
     let connection = owner.connect().await.with_context(|| {
         let (host, port) = (owner.get_host(), owner.get_port());
         format!("Cannot connect to {host}:{port} as the database's owner.")
     })?;
     let mut stage = Stage::visiting(connection).await?;
-    // A project ends its owner's statements after a while. Nothing here may wait for others for long, who wait for it.
+    // A project ends its owner's statements after a while. Nothing here may wait long for others, because they wait for it in turn.
     stage
         .run("set local statement_timeout = 0; set local lock_timeout = '10s'")
         .await?;
@@ -33,7 +32,7 @@ pub async fn stage(owner: &PgConnectOptions) -> Result<Stage> {
         );
     }
     stage.run(testing::CLOCK).await?;
-    // So that the owner may take them on; an owner who made them may always grant them.
+    // So that the owner may assume these roles; an owner who created them may always grant them.
     stage.run("grant duet_worker, duet_agent to current_user").await?;
     stage.run(&arena::world()?).await?;
     Ok(stage)

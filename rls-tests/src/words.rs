@@ -1,4 +1,5 @@
-//! The words in braces of `world.sql`, `calls.txt`, `matrix.txt` and `cases/`, and the persons and workspaces that they stand for.
+//! The placeholders in braces of `world.sql`, `calls.txt`, `matrix.txt` and `cases/`, and the persons and workspaces that they stand
+//! for.
 
 /// A person in a workspace of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub struct Place {
     pub person: &'static str,
 }
 
-/// `{limits}`: bounds of a turn.
+/// `{limits}`: the limits of a turn.
 const LIMITS: &str = r#"{"max_steps": 8, "max_identical_calls": 2, "max_tokens": 1000, "max_attempts": 3, "max_output_tokens": 500,
         "max_reply_bytes": 10000, "max_argument_bytes": 10000, "max_calls_per_reply": 8, "max_calls": 16, "max_memories": 8,
         "max_seconds": 60}"#;
@@ -25,16 +26,16 @@ impl Place {
     pub const OWNER: Self = Self::new("A", "owner");
     /// A member of it.
     pub const MEMBER: Self = Self::new("A", "member");
-    /// One who was a member of it.
+    /// A former member of it.
     pub const FORMER: Self = Self::new("A", "former");
     /// The owner of another workspace.
     pub const STRANGER: Self = Self::new("B", "stranger");
     /// The same member in another workspace of the same owner.
     pub const ELSEWHERE: Self = Self::new("C", "member");
-    /// Nobody: ids of it are nowhere in the database.
+    /// Nobody: its ids do not exist in the database.
     pub const NOWHERE: Self = Self::new("nowhere", "nobody");
 
-    /// Everybody in every workspace, also who has left.
+    /// Everybody in every workspace, including the former member.
     pub const ALL: [Self; 7] = [
         Self::OWNER,
         Self::MEMBER,
@@ -50,7 +51,7 @@ impl Place {
         Self { workspace, person }
     }
 
-    /// Where somebody is at home.
+    /// A person's home workspace.
     fn home(person: &str) -> Self {
         *Self::ALL
             .iter()
@@ -58,7 +59,8 @@ impl Place {
             .expect("everybody has a workspace")
     }
 
-    /// `{member:run}` is `{my:run}` of the member, wherever it is said; `{member:the_agent}` and `{member:bytes_x}` go on the same way.
+    /// `{member:run}` is `{my:run}` of the member, wherever it appears; `{member:the_agent}` and `{member:bytes_x}` work the same
+    /// way.
     fn of_another(self, kind: &str) -> String {
         match kind.split_once('_') {
             _ if matches!(kind, "ws" | "me") => self.word(kind),
@@ -67,7 +69,7 @@ impl Place {
         }
     }
 
-    /// Who owns the workspace.
+    /// The workspace's owner.
     pub fn maker(self) -> &'static str {
         match self.workspace {
             "A" | "C" => "owner",
@@ -76,10 +78,10 @@ impl Place {
         }
     }
 
-    /// Replaces the words by SQL expressions.
+    /// Replaces the placeholders by SQL expressions.
     ///
     /// # Panics
-    /// When a word is not known: the files are part of this suite.
+    /// On an unknown placeholder: the files are part of this suite.
     pub fn fill(self, template: &str) -> String {
         let mut text = String::with_capacity(template.len());
         let mut rest = template;
@@ -121,7 +123,7 @@ pub fn person_id(name: &str) -> String {
     format!("md5('account/{name}')::uuid")
 }
 
-/// What kind of thing a word means: of `{my:run_queued}`, that it is a run. A secret is a memory that is private.
+/// The kind of thing a placeholder means: a run for `{my:run_queued}`. A secret is a private memory.
 pub fn kind(word: &str) -> &str {
     let inside = word.trim_matches(['{', '}']);
     let name = inside.split_once(':').map_or(inside, |(_, name)| name);
@@ -131,7 +133,7 @@ pub fn kind(word: &str) -> &str {
     }
 }
 
-/// The words that a text uses, each once.
+/// The placeholders of a text, without duplicates.
 pub fn words_of(template: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = template;
@@ -145,7 +147,7 @@ pub fn words_of(template: &str) -> Vec<String> {
     words
 }
 
-/// The next word in braces, with what stands before and after it. JSON's braces are followed by a quote or a space, or closed at once.
+/// The next placeholder, with the text before and after it. JSON's braces are followed by a quote or a space, or closed at once.
 fn next_word(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     while let Some(open) = text[from..].find('{').map(|at| from + at) {

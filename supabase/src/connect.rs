@@ -1,17 +1,17 @@
-//! Where a database is, and what to say when it cannot be reached: one sentence that names what to do and never the password.
+//! Where a database is, and the error when it cannot be reached: one sentence that says what to do and never contains the password.
 
 use std::{str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 
-/// How long a connection may take to come about.
+/// Timeout for establishing a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A database, by its URL.
 #[derive(Clone)]
 pub struct Database {
-    /// What the sentences call the URL, such as `env:DUET_DATABASE_URL`.
+    /// How error messages name the URL, such as `env:DUET_DATABASE_URL`.
     name: String,
     pub(crate) options: PgConnectOptions,
 }
@@ -25,12 +25,12 @@ impl std::fmt::Debug for Database {
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// What is given is no URL of a Postgres.
+    /// The value is not a Postgres URL.
     #[error(
         "{0} holds no URL of a Postgres: write `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with `%` codes for special characters."
     )]
     NoUrl(String),
-    /// The database does not let this login in.
+    /// The database rejects this login.
     #[error("The database at {0} refuses the login: check the user and the password, and that the user may connect.")]
     Refused(String),
     /// Anything else.
@@ -40,13 +40,13 @@ pub enum ConnectError {
     Unreachable {
         /// Host, port and database.
         name: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Database {
-    /// Reads the URL; `pointer` says where it comes from. Nothing is connected yet.
+    /// Parses the URL; `pointer` says where it comes from. Does not connect yet.
     pub fn from_url(pointer: &str, url: &SecretString) -> Result<Self, ConnectError> {
         let url = url.expose_secret();
         let options = PgConnectOptions::from_str(url)
@@ -59,8 +59,8 @@ impl Database {
             options.get_port(),
             options.get_database().unwrap_or("postgres")
         );
-        // Statements are not told to the log: they could hold text. PgBouncer refuses a session that sets how floats are written,
-        // unless it is told to ignore it; Postgres' own default writes them as precisely.
+        // Statements are not logged: they could contain people's text. PgBouncer refuses a session that sets `extra_float_digits`,
+        // unless told to ignore it; Postgres' own default writes floats just as precisely.
         Ok(Self {
             name,
             options: options
@@ -75,7 +75,7 @@ impl Database {
         &self.name
     }
 
-    /// For the transport and the relay.
+    /// The options for the transport and the relay.
     pub fn options(&self) -> PgConnectOptions {
         self.options.clone()
     }

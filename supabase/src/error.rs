@@ -1,20 +1,20 @@
-//! What the database's errors mean for the caller. Refusals come as data; what comes here is broken requests and broken connections.
+//! What the database's errors mean for the caller. Refusals arrive as data; errors are broken requests and broken connections.
 
 use duet_core::{StoreError, refusal::Refusal};
 
 use crate::rpc::Call;
 
-/// Whether an SQLSTATE says that the transaction was taken back and may be tried again (serialization failure, deadlock).
+/// Whether an SQLSTATE says that the transaction was rolled back and may be retried (serialization failure, deadlock).
 pub fn says_again(code: &str) -> bool {
     matches!(code, "40001" | "40P01")
 }
 
-/// Whether an SQLSTATE says that the connection breaks or that none can be had.
+/// Whether an SQLSTATE says that the connection broke or could not be established.
 pub fn says_connection_lost(code: &str) -> bool {
     code.starts_with("08") || code.starts_with("57P") || code == "53300"
 }
 
-/// What an SQLSTATE means, whichever transport brought it; none where it says nothing that a caller could act on.
+/// What an SQLSTATE means, for any transport; `None` if a caller could not act on it.
 pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
     let error = match code? {
         // A row that is not the caller's, by policy or grant.
@@ -36,7 +36,7 @@ pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
     Some(error)
 }
 
-/// What kind of failure, for the log.
+/// The kind of failure, for the log.
 pub fn kind(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::Database(_) => "database",

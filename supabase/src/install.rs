@@ -1,4 +1,4 @@
-//! What the operator does with the owner's connection: the schema, the server's password, the setup token.
+//! What the operator does over the owner's connection: the schema, the server's password, the setup token.
 
 use sqlx::{AssertSqlSafe, PgConnection, migrate::MigrateError, types::Json};
 
@@ -8,7 +8,7 @@ use crate::{
     migrate::{self, Applied, SchemaVersion},
 };
 
-/// Why the owner's work was not done.
+/// Why the owner's work failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// There is no connection.
@@ -19,17 +19,17 @@ pub enum InstallError {
         "The owner's URL leads through a transaction pooler, which cannot apply migrations: take the direct URL (on Supabase: port 5432)."
     )]
     Pooled,
-    /// The database has migrations that this program does not know, or others than it knows.
+    /// The database's migrations are unknown to this program, or differ from its own.
     #[error(
         "The database has migration {0}, which this `duet-api` does not know or knows otherwise: run the version that the database was migrated with, or a newer one."
     )]
     Foreign(i64),
-    /// Another runner applies the migrations of this database, and has not applied all.
+    /// Another runner applies this database's migrations, and has not applied all of them.
     #[error(
         "The migrations of this database are applied by another command (`supabase db push`, sqlx-cli), and {0} is missing: apply it by that command."
     )]
     Elsewhere(String),
-    /// A migration does not apply.
+    /// A migration failed.
     #[error(
         "The migrations cannot be applied (error {0}): run them as the database's owner; on a plain Postgres apply `deploy/postgres/shim.sql` as a superuser first."
     )]
@@ -42,14 +42,14 @@ pub struct Owner {
     connection: PgConnection,
 }
 
-/// Whether somebody owns the installation.
+/// Whether the installation has an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Somebody does.
+    /// It has an owner.
     Owned,
-    /// Nobody does, and there is no setup token.
+    /// It has no owner and no setup token.
     Open,
-    /// Nobody does, and a setup token was made before.
+    /// It has no owner, but a setup token.
     TokenMade,
 }
 
@@ -63,7 +63,7 @@ impl Owner {
         Ok(Self { database, connection })
     }
 
-    /// Applies the migrations that are missing and returns how many these were.
+    /// Applies the missing migrations and returns their number.
     pub async fn migrate(&mut self) -> Result<usize, InstallError> {
         if let Some(told) = self.told().await?
             && told.elsewhere()
@@ -90,7 +90,7 @@ impl Owner {
         Ok(self.applied().await? - before)
     }
 
-    /// What the ledgers say, where there is a schema of Duet.
+    /// The contents of the ledgers, if the schema exists.
     async fn told(&mut self) -> Result<Option<Applied>, InstallError> {
         let there: bool = sqlx::query_scalar("select to_regprocedure('driver.schema_version()') is not null")
             .fetch_one(&mut self.connection)
@@ -121,7 +121,8 @@ impl Owner {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    /// Sets the password of `duet_worker`. `verifier` is SCRAM's (`SCRAM-SHA-256$…`), so that the password itself is in no statement.
+    /// Sets the password of `duet_worker`. `verifier` is SCRAM's (`SCRAM-SHA-256$…`), so that no statement contains the password
+    /// itself.
     pub async fn set_worker_password(&mut self, verifier: &str) -> Result<(), InstallError> {
         let statement: String = sqlx::query_scalar("select format('alter role duet_worker password %L', $1::text)")
             .bind(verifier)
@@ -135,7 +136,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Whether somebody owns the installation.
+    /// Whether the installation has an owner.
     pub async fn ownership(&mut self) -> Result<Ownership, InstallError> {
         let (owned, token): (bool, bool) =
             sqlx::query_as("select owner_since is not null, setup_token_hash is not null from duet.installation")
@@ -149,7 +150,7 @@ impl Owner {
         })
     }
 
-    /// Stores the hash of a setup token; the one before is good no longer.
+    /// Stores the hash of a setup token, replacing the previous one.
     pub async fn put_setup_token(&mut self, hash: [u8; 32]) -> Result<(), InstallError> {
         sqlx::query("update duet.installation set setup_token_hash = $1 where owner_since is null")
             .bind(&hash[..])
@@ -161,7 +162,7 @@ impl Owner {
 
     fn failed(&self, error: sqlx::Error) -> InstallError {
         match error.as_database_error() {
-            // Migrations hold no one's text, so what the database says of them may be shown.
+            // Migrations contain nobody's text, so the database's message may be shown.
             Some(said) => InstallError::Failed(format!("{}: {}", said.code().unwrap_or_default(), said.message())),
             None => InstallError::Connect(self.database.explain(&error)),
         }

@@ -1,7 +1,7 @@
-//! Duet on Postgres and Supabase: every port over one SQL contract (`migrations/` of the repository), reached by two transports.
+//! Duet on Postgres and Supabase: every port over one SQL contract (`migrations/` of the repository), through two transports.
 //!
-//! A port method is one database function and so one transaction; the tables are behind row level security in every path.
-//! [`rpc`] says who asks and carries the call, [`store`] implements the ports, once for both transports.
+//! A port method is one database function and so one transaction; row level security applies on every path. [`rpc`] identifies the
+//! caller and carries the call, [`store`] implements the ports, once for both transports.
 
 pub mod auth;
 pub mod check;

@@ -1,4 +1,4 @@
-//! The schema, as files that sqlx-cli and the Supabase CLI apply as well.
+//! The schema, as files that sqlx-cli and the Supabase CLI can apply as well.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
 };
 
-/// Where this runner keeps its ledger: in a schema of its own, which the Data API does not expose.
+/// The schema of this runner's ledger, which the Data API does not expose.
 const LEDGER: &str = "duet_migrations";
 
 fn migrator() -> Migrator {
@@ -18,24 +18,24 @@ fn migrator() -> Migrator {
     migrator
 }
 
-/// Applies what is missing, as the database's owner over a direct connection; what is there stays as it is.
+/// Applies what is missing, as the database's owner over a direct connection; leaves the rest unchanged.
 pub async fn apply(connection: &mut PgConnection) -> Result<(), MigrateError> {
     migrator().run(connection).await
 }
 
-/// What the ledgers of a database say, as `driver.schema_version()` tells it.
+/// The contents of a database's ledgers, as returned by `driver.schema_version()`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Applied {
     /// Versions in Duet's own ledger.
     pub own: BTreeSet<String>,
-    /// Versions in ledgers of other runners, among which there may be migrations of others.
+    /// Versions in the ledgers of other runners, which may include migrations that are not Duet's.
     pub shared: BTreeSet<String>,
 }
 
-/// How a database's schema and this program fit.
+/// How a database's schema relates to this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaVersion {
-    /// They are of the same version, the one named.
+    /// Both have this version.
     Equal(String),
     /// The database lacks these migrations.
     Older(Vec<String>),
@@ -44,12 +44,12 @@ pub enum SchemaVersion {
 }
 
 impl Applied {
-    /// Compares with the migrations of this program.
+    /// Compares them with this program's migrations.
     pub fn compare(&self) -> SchemaVersion {
         self.against(&versions())
     }
 
-    /// Whether another runner applies the migrations of this database: then it stays with that one.
+    /// Whether another runner applies this database's migrations and has to keep doing so.
     pub fn elsewhere(&self) -> bool {
         self.own.is_empty()
             && migrator()
@@ -74,7 +74,7 @@ impl Applied {
     }
 }
 
-/// The functions that the migrations make in a schema, by name.
+/// The names of the functions that the migrations create in a schema.
 pub fn functions(schema: &str) -> BTreeSet<String> {
     let made = format!("function {schema}.");
     let mut names = BTreeSet::new();
@@ -95,13 +95,13 @@ pub fn versions() -> BTreeSet<String> {
     migrator().iter().map(|migration| migration.version.to_string()).collect()
 }
 
-/// The migrations as statements, for whoever has to make the schema within a transaction of theirs.
+/// The migrations as statements, for creating the schema within the caller's transaction.
 #[cfg(feature = "testing")]
 pub fn statements() -> Vec<String> {
     migrator().iter().map(|migration| migration.sql.as_str().to_owned()).collect()
 }
 
-/// A name for this state of the schema and of `more`, for databases that are made from it.
+/// A name for this state of the schema and of `more`, for databases created from it.
 #[cfg(feature = "testing")]
 pub fn fingerprint(more: &[&str]) -> String {
     let migrator = migrator();

@@ -1,5 +1,5 @@
-//! A fresh, migrated database a test, on the server that `DUET_TEST_POSTGRES_URL` names (a superuser's URL;
-//! `cargo xtask postgres` starts one), and the same behind a Data API.
+//! A fresh, migrated database for each test, on the server of `DUET_TEST_POSTGRES_URL` (a superuser's URL; `cargo xtask postgres`
+//! starts one), and the same behind a Data API.
 
 mod empty;
 #[cfg(unix)]
@@ -33,7 +33,7 @@ pub use self::{empty::EmptyDatabase, project::SupabaseProject, served::ServedDat
 /// What a plain Postgres needs before the migrations.
 const SHIM: &str = include_str!("../../deploy/postgres/shim.sql");
 
-/// A database listens to the tests' clock instead of its own: only this function differs from what is shipped.
+/// Makes a database follow the tests' clock instead of its own: only this function differs from what is shipped.
 pub const CLOCK: &str = "create or replace function private.now() returns timestamptz
     language sql volatile set search_path = '' as $$
         select date_trunc('milliseconds', coalesce(coalesce(
@@ -41,14 +41,14 @@ pub const CLOCK: &str = "create or replace function private.now() returns timest
             nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-duet-test-now')::timestamptz, clock_timestamp()))
     $$";
 
-/// What a database is prepared with to be served: another version of these makes another template.
+/// The statements that prepare a database for being served: a change of these makes another template.
 const SERVER: [&str; 3] = [
     include_str!("../testbed/app.mjs"),
     include_str!("../testbed/auth-tables.mjs"),
     include_str!("../testbed/package-lock.json"),
 ];
 
-/// A database of one test. It stays on the server until that stops.
+/// A database for one test. It stays on the server until that stops.
 pub struct TestDatabase {
     url: String,
     name: String,
@@ -59,15 +59,15 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Makes one from the template that all tests share.
+    /// Creates one from the template that all tests share.
     ///
     /// # Panics
-    /// When there is no server to be had, with the sentence that says how to get one.
+    /// Without a server, with a sentence that says how to get one.
     pub async fn fresh() -> Self {
         Self::telling(TestEnv::new(1)).await
     }
 
-    /// One whose stores and database go by this clock.
+    /// One whose stores and database follow this clock.
     ///
     /// # Panics
     /// As [`TestDatabase::fresh`].
@@ -99,7 +99,7 @@ impl TestDatabase {
             &format!("create database {name} template {template} owner postgres"),
         )
         .await;
-        // A copy does not have the original's rights on the database itself.
+        // A copy loses the original's privileges on the database itself.
         run(&mut admin, &format!("revoke temporary on database {name} from public")).await;
         let worker = server.clone().database(&name).username("duet_worker");
         Self {
@@ -117,7 +117,7 @@ impl TestDatabase {
         process(&self.worker, &self.time).stores()
     }
 
-    /// A connection as the database's owner, past row level security.
+    /// A connection as the database's owner, which bypasses row level security.
     pub async fn owner(&self) -> PgConnection {
         self.owner.connect().await.expect("the owner's connection")
     }
@@ -125,7 +125,7 @@ impl TestDatabase {
     /// A connection as the server's superuser, to plant what nobody else could.
     ///
     /// # Panics
-    /// When the server does not answer.
+    /// If the server does not answer.
     pub async fn superuser(&self) -> PgConnection {
         let mut url: reqwest::Url = self.url.parse().expect("DUET_TEST_POSTGRES_URL is a URL");
         url.set_path(&self.name);
@@ -133,17 +133,17 @@ impl TestDatabase {
         options.connect().await.expect("the superuser's connection")
     }
 
-    /// How the database's owner connects.
+    /// The connection options of the database's owner.
     pub fn owner_options(&self) -> PgConnectOptions {
         self.owner.clone()
     }
 
-    /// How the server's own login connects.
+    /// The connection options of the server's own login.
     pub fn worker_options(&self) -> PgConnectOptions {
         self.worker.clone()
     }
 
-    /// A connection with the server's own login, as an attacker would have it who got that far.
+    /// A connection with the server's own login, as held by an attacker who got that far.
     pub async fn worker(&self) -> PgConnection {
         self.worker.connect().await.expect("the worker's connection")
     }
@@ -189,14 +189,14 @@ fn server_rpc(worker: &PgConnectOptions, time: &TestEnv) -> Arc<WireRpc> {
     Arc::new(WireRpc::new(settings, time.env()).telling_time())
 }
 
-/// The server of the tests, as its superuser.
+/// The URL of the test server, as its superuser.
 fn server_url() -> String {
     std::env::var("DUET_TEST_POSTGRES_URL").expect(
         "DUET_TEST_POSTGRES_URL names no Postgres: run `cargo xtask test --only rust`, or `cargo xtask postgres` and set it",
     )
 }
 
-/// The migrated database that tests are copied from, made by whoever comes first. Its name has the schema's hash.
+/// The migrated database that tests are copied from, created by the first caller. Its name contains the schema's hash.
 async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String {
     let name = format!("duet_template_{}", migrate::fingerprint(&[SHIM, CLOCK]));
     if is_template(admin, &name).await {
@@ -221,7 +221,7 @@ async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String
     name
 }
 
-/// A copy of the template with what the stand-in for Supabase needs.
+/// A copy of the template with what the Supabase stand-in needs.
 async fn served_template(server: &str, admin: &mut PgConnection, template: &str) -> String {
     let name = format!("{template}_{}", migrate::fingerprint(&SERVER));
     if is_template(admin, &name).await {

@@ -1,4 +1,4 @@
-//! What no role may do, tried with plain SQL past the stores.
+//! What no role may do, tried with plain SQL that bypasses the stores.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::time::Duration;
@@ -13,10 +13,10 @@ use duet_supabase::testing::TestDatabase;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// The code with which Postgres refuses for want of a privilege.
+/// The SQLSTATE for a missing privilege.
 const REFUSED: &str = "42501";
 
-/// Runs a statement in a transaction that is taken back; the error's code when it fails.
+/// Runs a statement in a transaction that is rolled back; returns the error's code when it fails.
 async fn attempt(conn: &mut PgConnection, before: &str, sql: &str) -> Result<(), String> {
     let mut transaction = conn.begin().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(before)).execute(&mut *transaction).await.unwrap();
@@ -31,7 +31,7 @@ async fn attempt(conn: &mut PgConnection, before: &str, sql: &str) -> Result<(),
     })
 }
 
-/// Becomes a person, or an agent for them, as the transport does.
+/// Acts as a person, or as an agent for them, the way the transport does.
 fn become_caller(caller: &Caller, role: &str) -> String {
     format!(
         r#"select set_config('request.jwt.claims', '{{"sub": "{}"}}', true), set_config('duet.workspace_id', '{}', true), set_config('role', '{role}', true)"#,
@@ -54,7 +54,7 @@ async fn tables(db: &TestDatabase) -> Vec<(String, String)> {
     found
 }
 
-/// What somebody can do with tables, past all functions.
+/// What somebody can do with tables directly, without functions.
 async fn doors(db: &TestDatabase, before: &str, commands: &[&str]) -> Vec<String> {
     let mut conn = db.worker().await;
     let mut open = Vec::new();
@@ -75,7 +75,7 @@ async fn doors(db: &TestDatabase, before: &str, commands: &[&str]) -> Vec<String
     open
 }
 
-/// The login of the server owns nothing and reads nothing, also after it was somebody; a hole would be found.
+/// The server's login owns nothing and reads nothing, even after it has acted as somebody; a hole would be found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_servers_login_touches_no_table() {
     let db = TestDatabase::fresh().await;
@@ -90,7 +90,7 @@ async fn the_servers_login_touches_no_table() {
     assert_eq!(doors(&db, "select 1", ALL).await, ["select message"]);
 }
 
-/// How many classes of memories a policy opens to a person who says that they mean this workspace alone.
+/// How many classes of memories a policy opens to a person who restricts themselves to this workspace.
 async fn classes(db: &TestDatabase, caller: &Caller, only: &str) -> i64 {
     let mut conn = db.worker().await;
     let mut transaction = conn.begin().await.unwrap();
@@ -103,7 +103,7 @@ async fn classes(db: &TestDatabase, caller: &Caller, only: &str) -> i64 {
     counted.fetch_one(&mut *transaction).await.unwrap()
 }
 
-/// Naming a workspace narrows what a person sees to it, and opens none.
+/// Naming a workspace narrows what a person sees to it, and opens nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_named_workspace_takes_away_only() {
     let db = TestDatabase::fresh().await;
@@ -144,7 +144,7 @@ async fn a_named_workspace_takes_away_only() {
     assert_eq!(classes(&db, &world.stranger, &first).await, 1, "a hole is found");
 }
 
-/// People and agents change no table by themselves, but for memories that they add under a policy: functions do.
+/// People and agents change no table directly, except that a policy lets them add memories; functions do the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_and_agents_write_through_functions_alone() {
     let db = TestDatabase::fresh().await;
@@ -162,7 +162,7 @@ async fn people_and_agents_write_through_functions_alone() {
     }
 }
 
-/// Neither what is the driver's nor what stands behind the functions can be called by a person or an agent.
+/// People and agents can call neither the driver's functions nor internal ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_calls_what_is_not_theirs() {
     let db = TestDatabase::fresh().await;
@@ -208,7 +208,7 @@ async fn nobody_calls_what_is_not_theirs() {
             assert_eq!(outcome, Err(REFUSED.to_owned()), "{role}: {call}");
         }
     }
-    // The server's login calls `driver` and nothing else without being somebody.
+    // Without acting as somebody, the server's login can call only `driver`.
     for (schema, call) in &functions {
         if schema == "private" {
             let outcome = attempt(&mut conn, "select 1", &format!("select {call}")).await;
@@ -217,8 +217,7 @@ async fn nobody_calls_what_is_not_theirs() {
     }
 }
 
-/// Nothing is executable by everybody; what runs with its owner's rights is out of the Data API's reach and looks nothing up by a
-/// path that its caller sets.
+/// PUBLIC can execute nothing; security definer functions are out of the Data API's reach and do not use the caller's search path.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn functions_are_closed_until_exposed() {
     let db = TestDatabase::fresh().await;
@@ -242,7 +241,7 @@ async fn functions_are_closed_until_exposed() {
     assert_eq!(found, ["duet.c()", "private.a()", "private.b()"]);
 }
 
-/// Thousands of calls of many people and agents over four connections, many cut off at any point: each answer is the asker's.
+/// Thousands of calls of many people and agents over four connections, many cut off at any point: each answer belongs to its caller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_is_taken_for_anothers() {
     const TASKS: u64 = 12;
@@ -277,7 +276,7 @@ async fn no_call_is_taken_for_anothers() {
                     assert_eq!(ids, [(*own, caller.user)]);
                     let foreign = people[(place + 2) % people.len()].1;
                     assert!(stores.conversations.conversation(caller, foreign).await.unwrap().is_none());
-                    // In between the server itself, which is nobody.
+                    // In between the server itself, without an identity.
                     assert!(
                         stores
                             .system
@@ -287,7 +286,7 @@ async fn no_call_is_taken_for_anothers() {
                             .is_none()
                     );
                 };
-                // Some are given up at once, some in the middle, some never.
+                // Some are abandoned at once, some half-way, some never.
                 let patience = Duration::from_micros((task * 131 + number * 977) % 20_000);
                 if number % 3 == 0 {
                     look.await;
@@ -319,7 +318,7 @@ async fn call(db: &TestDatabase, caller: &Caller, sql: &str) -> Result<Value, St
     answer.map(|answer| answer.0).map_err(|error| error.to_string())
 }
 
-/// A person who calls the functions themselves, with whatever arguments, gets no further than through the server.
+/// A person who calls the functions directly, with any arguments, gets no further than through the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_arguments_are_refused() {
     let db = TestDatabase::fresh().await;
@@ -368,7 +367,7 @@ async fn hostile_arguments_are_refused() {
         let answer = call(&db, other, &turn(&world.owner, "Let me in", &limits)).await.unwrap();
         assert_eq!(answer["refused"]["code"], "not_found", "{answer}");
     }
-    // What else the limits hold never reaches the log.
+    // Unknown fields of the limits never reach the log.
     let mut more = limits.clone();
     more["type"] = json!("finished");
     let answer = call(&db, &world.owner, &turn(&world.owner, "Hello", &more)).await.unwrap();
@@ -431,7 +430,7 @@ async fn hostile_arguments_are_refused() {
     );
 }
 
-/// Who is no member any more starts nothing, sees nothing, and what they had started is not driven.
+/// A former member starts nothing and sees nothing, and the runs they had started are not driven.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_members_runs_end() {
     let db = TestDatabase::fresh().await;
@@ -478,7 +477,7 @@ async fn a_removed_members_runs_end() {
     assert!(listed.items.is_empty());
 }
 
-/// How many rows of each table somebody sees, of those of which they see any.
+/// The tables of which somebody sees rows, with their number.
 async fn seen(db: &TestDatabase, before: &str) -> Vec<String> {
     let mut conn = db.worker().await;
     let mut seen = Vec::new();
@@ -496,7 +495,7 @@ async fn seen(db: &TestDatabase, before: &str) -> Vec<String> {
     seen
 }
 
-/// An agent that was switched off sees no row of any table: no message, no address, no wrapped key. A policy that forgot to ask is found.
+/// A deactivated agent sees no row of any table: no message, no address, no wrapped key. A policy that forgets to check is found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_was_switched_off_sees_no_row() {
     let db = TestDatabase::fresh().await;
@@ -542,7 +541,7 @@ async fn an_agent_that_was_switched_off_sees_no_row() {
     let switched_off = "update duet.agent set active = false where kind = 'companion_primary'";
     sqlx::raw_sql(switched_off).execute(&mut owner).await.unwrap();
     assert_eq!(seen(&db, &agent).await, Vec::<String>::new());
-    // Neither does one that is not there, or whose person is not.
+    // Nor does an agent that does not exist, or whose person does not.
     let nobody = agent.replace(&companion.to_string(), &world.owner.user.to_string());
     assert_eq!(seen(&db, &nobody).await, Vec::<String>::new());
     let hole = "create policy forgetful on duet.workspace_key for select to duet_agent
@@ -554,7 +553,7 @@ async fn an_agent_that_was_switched_off_sees_no_row() {
     assert_eq!(seen(&db, &agent).await, ["account", "workspace_key"]);
 }
 
-/// Who shows no setup token owns nothing, also where none was printed.
+/// Nobody becomes the owner without the setup token, even if none was printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_token_is_no_setup_token() {
     let db = duet_supabase::testing::TestDatabase::fresh().await;
@@ -594,7 +593,7 @@ async fn no_token_is_no_setup_token() {
     assert!(answer.0["ok"]["user"].is_object(), "{}", answer.0);
 }
 
-/// Whatever a person asks for when they call the function themselves, a turn costs no more than the operator lets it.
+/// Whatever a person passes when calling the function directly, a turn stays within the operator's limits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_turn_stays_within_the_operators_bounds() {
     let db = TestDatabase::fresh().await;

@@ -1,4 +1,4 @@
-//! The database hangs up again and again while people and drivers write: what was acknowledged is there, whole and once.
+//! The database hangs up repeatedly while people and drivers write: everything acknowledged is stored, complete and once.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::{
@@ -24,7 +24,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-/// How far the test is: cuts follow calls, not the clock, so that a slow machine is not cut at every call.
+/// The test's progress: cuts follow calls, not the clock, so that a slow machine is not cut at every call.
 #[derive(Default)]
 struct Progress {
     calls: AtomicUsize,
@@ -37,7 +37,7 @@ impl Progress {
     }
 }
 
-/// Ends one of the stores' connections after every few calls, and the proxy's; how many it ended.
+/// Cuts one of the stores' connections after every few calls, and the proxy's; returns how many it cut.
 async fn hang_up(name: String, proxy: Proxy, progress: Arc<Progress>) -> (i64, usize) {
     let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
     let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
@@ -61,13 +61,13 @@ async fn hang_up(name: String, proxy: Proxy, progress: Arc<Progress>) -> (i64, u
     (ended, cut_off)
 }
 
-/// Stands between the stores and the Data API, and lets go of connections: before the request is through, while the database is at
-/// it, or before the answer is back.
+/// A proxy between the stores and the Data API that drops connections: before the request is through, while the database works on it,
+/// or before the answer is back.
 #[derive(Clone, Default)]
 struct Proxy(Arc<Mutex<Vec<AbortHandle>>>);
 
 impl Proxy {
-    /// Relays to a project; where it listens for it.
+    /// Relays to a project; returns its own address.
     async fn to(self, mut project: Url) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here = listener.local_addr().unwrap();
@@ -76,7 +76,7 @@ impl Proxy {
             while let Ok((mut near, _)) = listener.accept().await {
                 let relay = tokio::spawn(async move {
                     let mut far = TcpStream::connect(there).await.unwrap();
-                    // How it ends is up to the two ends.
+                    // How it ends is up to both peers.
                     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                 });
                 self.0.lock().unwrap().push(relay.abort_handle());
@@ -86,7 +86,7 @@ impl Proxy {
         project
     }
 
-    /// Ends all connections; how many there were.
+    /// Cuts all connections; returns how many there were.
     fn cut(&self) -> usize {
         let relays = std::mem::take(&mut *self.0.lock().unwrap());
         let alive = relays.iter().filter(|relay| !relay.is_finished());
@@ -122,7 +122,7 @@ async fn drive(
     written
 }
 
-/// Sends a message, once more where it is not known whether it came.
+/// Sends a message, and repeats it if the outcome is unknown.
 async fn say(stores: &Stores, caller: &Caller, turn: duet_core::domain::NewTurn, progress: &Progress) {
     for _ in 0..50 {
         let outcome = stores.runs.start_turn(caller, turn.clone()).await;
@@ -154,7 +154,7 @@ async fn acknowledged_writes_outlive_broken_connections_to_the_data_api() {
     assert!(cut_off > 5, "only {cut_off} connections were cut");
 }
 
-/// How many connections to the database were ended meanwhile, and how many of the proxy's.
+/// How many connections to the database were cut in the process, and how many of the proxy's.
 async fn outlive(harness: &dyn Harness, db: &TestDatabase, proxy: Proxy) -> (i64, usize) {
     let world = World::new(harness).await;
     let name: String = sqlx::query_scalar("select current_database()::text")

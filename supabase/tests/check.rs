@@ -1,4 +1,4 @@
-//! What the operator's commands stand on: applying the schema twice, the set-up token, and a check that sees planted faults.
+//! What the operator's commands rely on: applying the schema twice, the setup token, and a check that finds planted faults.
 
 use duet_core::contract::Harness;
 use duet_supabase::{
@@ -30,7 +30,7 @@ async fn inspect(database: &TestDatabase) -> Vec<Finding> {
     check::inspect(&worker, &worker).await.expect("the database answers")
 }
 
-/// The only problem, which must be this one and say these words.
+/// The only problem, which must be this one and contain these words.
 #[track_caller]
 fn only_problem(findings: &[Finding], name: &str, words: &[&str]) {
     let problems: Vec<&Finding> = findings
@@ -150,7 +150,7 @@ async fn planted_faults_are_found_one_by_one() {
         only_problem(&inspect(&database).await, name, words);
         run(&mut owner, mend).await;
     }
-    // The last one was left: a process does not start on it.
+    // The last fault was left in: a process does not start with it.
     let refusal = check::before_serving(&url_of(&database, "duet_worker"))
         .await
         .expect_err("too old");

@@ -1,4 +1,4 @@
-//! Postgres over sqlx passes the suites that every adapter has to pass.
+//! Postgres over its own protocol passes the suites that every adapter has to pass.
 
 mod world;
 

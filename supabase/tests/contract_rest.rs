@@ -1,11 +1,12 @@
-//! Postgres behind a Data API passes the suites that every adapter has to pass: persons over PostgREST, the rest over sqlx.
+//! Postgres behind a Data API passes the suites that every adapter has to pass: persons over PostgREST, the rest over Postgres' own
+//! protocol.
 
 mod world;
 
 use duet_supabase::testing::ServedDatabase;
 
-// A seed is some forty turns with a dozen calls of the person's each, at about 10 ms a call. What the simulator is about, the
-// driver's writes, goes over sqlx here too, where `contract` plays all seeds.
+// A seed is about forty turns with a dozen calls each by the person, at about 10 ms per call. The simulator's actual subject, the
+// driver's writes, does not use the Data API here either, and `contract` plays all seeds.
 duet_core::contract_suite!(ServedDatabase::fresh, seeds: 1);
 
 mod memories {

@@ -1,4 +1,4 @@
-//! The event log under many hands, its chain under tampering, and its hints under a broken connection.
+//! The event log under concurrent writes, its chain under tampering, and its hints over a broken connection.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::{
@@ -28,17 +28,17 @@ use tokio::task::JoinSet;
 const WRITERS: usize = 16;
 const ROUNDS: usize = 40;
 const LOOKS: usize = 10;
-/// Ends what hangs, however slow the machine is.
+/// Ends a hang, however slow the machine is.
 const HANG: Duration = Duration::from_secs(180);
 
-/// Sixteen connections append to one run, one transaction in ten is taken back: numbers without gaps, what was acknowledged under
-/// the number that was given, and whoever reads meanwhile always sees a beginning of the log without a hole.
+/// Sixteen connections append to one run, one transaction in ten is rolled back: numbers have no gaps, acknowledged events keep their
+/// numbers, and concurrent readers always see a prefix of the log without a hole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixteen_writers_with_rollbacks() {
     let db = TestDatabase::fresh().await;
     let world = World::new(&db).await;
     let claim = world.claimed().await;
-    // Raw connections do not tell the tests' time; by the database's own clock this lease holds.
+    // Raw connections do not set the tests' time; by the database's own clock this lease holds.
     sqlx::query("update duet.run set lease_until = 'infinity' where id = $1")
         .bind(claim.run.id.uuid())
         .execute(&mut db.owner().await)
@@ -66,7 +66,7 @@ async fn sixteen_writers_with_rollbacks() {
             "{seq} {text}: {stored:?}"
         );
     }
-    // The outbox's hints in the order of their rows never go back.
+    // The outbox's hints never go back, in the order of their rows.
     let hints: Vec<i64> = sqlx::query_scalar("select last_seq from duet.run_event_outbox where run_id = $1 order by id")
         .bind(claim.run.id.uuid())
         .fetch_all(&mut db.owner().await)
@@ -79,7 +79,7 @@ async fn sixteen_writers_with_rollbacks() {
     ));
 }
 
-/// Appends a few events a transaction; what was committed, by number.
+/// Appends a few events per transaction; returns what was committed, by number.
 async fn write(mut conn: PgConnection, claim: Claim, writer: usize) -> Vec<(u64, String)> {
     let mut kept = Vec::new();
     for round in 0..ROUNDS {
@@ -115,7 +115,7 @@ async fn write(mut conn: PgConnection, claim: Claim, writer: usize) -> Vec<(u64,
     kept
 }
 
-/// Looks at the log again and again until all is written, and at least so often; how often.
+/// Reads the log repeatedly until all is written, and at least this often; returns how often.
 async fn read_on(mut conn: PgConnection, run: uuid::Uuid, done: Arc<AtomicBool>) -> usize {
     let (mut looks, mut last) = (0, 0);
     while !done.load(Ordering::SeqCst) || looks < LOOKS {
@@ -142,7 +142,7 @@ fn delta(text: &str) -> NewEvent {
     .into()
 }
 
-/// Whoever gets past the triggers is found out: every way to change a chain shows at its place. Redaction is none of them.
+/// Bypassing the triggers is found out: every possible change of a chain is reported at its place. Redaction is not one of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_changed_shows() {
     const LOG: &str = "run";
@@ -238,8 +238,8 @@ async fn what_was_changed_shows() {
     }
 }
 
-/// Without their triggers taken away, events and audit entries cannot be changed even by the database's owner; a payload can be
-/// redacted, and then the chain still holds.
+/// With their triggers in place, events and audit entries cannot be changed even by the database's owner; a payload can be redacted,
+/// and then the chain is still valid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_stays() {
     let db = TestDatabase::fresh().await;
@@ -282,7 +282,7 @@ async fn what_is_written_stays() {
     assert_eq!(page.events[0].event, None);
 }
 
-/// What one process appends is notified to the others.
+/// The appends of one process are notified to the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_processes_are_notified() {
     let db = TestDatabase::fresh().await;
@@ -313,7 +313,7 @@ async fn other_processes_are_notified() {
     }
 }
 
-/// The connection of a relay is cut: hints of another process come all the same, and by notification again once it is back.
+/// A relay's connection is cut: hints of another process still arrive, and by notification again once it is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hints_outlive_their_connection() {
     let db = TestDatabase::fresh().await;
@@ -362,7 +362,7 @@ async fn hints_outlive_their_connection() {
     }
 }
 
-/// All connections of a process are cut while they lie idle: its next call, repeatable or not, does not notice.
+/// All connections of a process are cut while idle: its next call, repeatable or not, does not notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_connections_are_not_used() {
     let db = TestDatabase::fresh().await;
@@ -392,12 +392,12 @@ async fn broken_connections_are_not_used() {
     }
 }
 
-/// Whatever a model writes can be stored: characters that Postgres has no place for, more words than its index takes.
+/// Everything a model writes can be stored: characters that Postgres cannot represent, more words than its index holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_replies_are_kept() {
     let db = TestDatabase::fresh().await;
     let world = World::new(&db).await;
-    // Every letter of the first planes as a word of its own.
+    // Every letter of the first planes as a separate word.
     let letters: Vec<String> = ('\u{100}'..'\u{2FFFF}')
         .filter(|letter| letter.is_alphanumeric())
         .map(String::from)
@@ -453,7 +453,7 @@ async fn odd_replies_are_kept() {
     assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
 }
 
-/// A run that cannot be read ends with its reason and keeps nobody waiting; what of its log can be read is shown.
+/// An unreadable run ends with its reason and blocks nobody; the readable part of its log is shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_cannot_be_read_is_parked_alone() {
     for payload in ["no json", r#"{"type": "unheard_of"}"#] {

@@ -1,4 +1,4 @@
-//! Whose address counts as proved where people sign in by Supabase Auth: what `auth.users` says, and nothing that a token carries.
+//! Whose address counts as proved when people sign in with Supabase Auth: only what `auth.users` says, nothing from a token.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use duet_core::{
@@ -10,7 +10,7 @@ use duet_core::{
 };
 use duet_supabase::testing::TestDatabase;
 
-/// Makes as much of Supabase's table as Duet looks at, with what its projects grant to the database's owner.
+/// Creates the part of Supabase's table that Duet reads, with the grants that projects give to the database's owner.
 async fn with_supabase_auth(db: &TestDatabase) {
     let mut superuser = db.superuser().await;
     sqlx::raw_sql(
@@ -41,7 +41,7 @@ async fn only_a_confirmed_address_lets_in_and_makes_the_account() {
     let invitations = &world.stores.invitations;
     let (dora, eve): (UserId, UserId) = (world.env.id(), world.env.id());
     signed_up(&db, dora, "Dora@Example.org", false).await;
-    // Somebody whose metadata claims the address.
+    // A person whose metadata claims the address.
     signed_up(&db, eve, "eve@example.org", true).await;
     invitations
         .create(&world.owner, world.invitation(1, "dora@example.org"))
@@ -80,7 +80,7 @@ async fn an_address_has_one_account() {
     let db = TestDatabase::fresh().await;
     let world = World::new(&db).await;
     let invitations = &world.stores.invitations;
-    // A person of the built-in issuer: their address was proved by their invitation, whatever Auth knows.
+    // A person of the built-in issuer: their invitation proved their address, whatever Auth knows.
     invitations
         .create(&world.owner, world.invitation(1, "dora@example.org"))
         .await
@@ -96,7 +96,7 @@ async fn an_address_has_one_account() {
         .create(&world.owner, world.invitation(2, "dora@example.org"))
         .await
         .unwrap();
-    // The same address once more, by Auth: another person's id.
+    // The same address again at Auth, as another person's id.
     let twin: UserId = world.env.id();
     signed_up(&db, twin, "dora@example.org", true).await;
     let refused = invitations.accept(twin, [2; 32], Some("Dora")).await;

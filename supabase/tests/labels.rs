@@ -1,4 +1,4 @@
-//! Labels past every handler: what the role of agents can do in plain SQL with the settings of a run, and that a planted hole shows.
+//! Labels below every handler: what the agents' role can do in plain SQL with a run's settings, and that a planted hole is found.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use duet_core::{
@@ -15,7 +15,7 @@ const LOCAL_ONLY: u8 = 2;
 const SENSITIVE: u8 = 4;
 const OTHERS: u8 = 8;
 
-/// As the transport takes on an agent.
+/// Assumes an agent's identity like the transport.
 fn become_agent(agent: &Caller, locality: &str) -> String {
     let acting = agent.agent.as_ref().unwrap();
     let settings = [
@@ -35,7 +35,7 @@ fn become_agent(agent: &Caller, locality: &str) -> String {
     format!("select {}", columns.join(", "))
 }
 
-/// One number out of a statement in a transaction that is taken back; the error's code when it fails.
+/// A number from a statement in a transaction that is rolled back; the error's code when it fails.
 async fn number(db: &TestDatabase, before: &str, sql: &str) -> Result<i64, String> {
     let mut conn = db.worker().await;
     let mut transaction = conn.begin().await.unwrap();
@@ -47,7 +47,7 @@ async fn number(db: &TestDatabase, before: &str, sql: &str) -> Result<i64, Strin
     })
 }
 
-/// A run under way that has read text with these labels, and its agent.
+/// A running run that has read text with these labels, and its agent.
 async fn at_work(world: &World, read: u8) -> (Claim, Caller) {
     let claim = world.claimed().await;
     let result = RunEvent::ToolFinished {
@@ -67,7 +67,7 @@ async fn at_work(world: &World, read: u8) -> (Claim, Caller) {
     (claim, agent)
 }
 
-/// An insert by hand that claims this of itself.
+/// A hand-written insert of a memory with these properties.
 fn insert(agent: &Caller, shared: bool, egress: Egress, taint: Taint, review: &str) -> String {
     let acting = agent.agent.as_ref().unwrap();
     format!(
@@ -83,7 +83,7 @@ fn insert(agent: &Caller, shared: bool, egress: Egress, taint: Taint, review: &s
 async fn the_database_believes_no_agent_about_its_text() {
     let db = TestDatabase::fresh().await;
     let world = World::new(&db).await;
-    // The classes are there, so that the policy alone decides.
+    // The classes exist, so that only the policy decides.
     for (shared, egress) in [
         (true, Egress::Any),
         (true, Egress::LocalOnly),
@@ -120,7 +120,7 @@ async fn the_database_believes_no_agent_about_its_text() {
         let outcome = refused(number(&db, &become_agent(&agent, "local"), &sql).await);
         assert_eq!(outcome, expected, "{read} {shared} {egress} {taint} {review}");
     }
-    // In a run that has ended, or in nobody's or another person's, it writes nothing.
+    // In a run that has ended, in nobody's or in another person's, it writes nothing.
     let (claim, agent) = at_work(&world, 0).await;
     let open = insert(&agent, true, Egress::Any, Taint::Trusted, "accepted");
     assert_eq!(number(&db, &become_agent(&agent, "local"), &open).await, Ok(1));
@@ -204,7 +204,7 @@ async fn an_agent_elsewhere_finds_no_text_that_stays_here() {
     );
 }
 
-/// Not even who may write the row takes a label off a run; and redaction leaves it.
+/// Even a role that may write the row cannot take a label off a run; and redaction leaves it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_labels_of_a_run_only_worsen() {
     let db = TestDatabase::fresh().await;

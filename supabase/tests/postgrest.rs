@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 const KEY: &str = "sb_publishable_R0TtenApple";
 
-/// What a clock does when somebody would wait: remember how long, and perhaps something more.
+/// A clock that records waits instead of waiting, and perhaps does something more.
 struct Waits {
     asked: Mutex<Vec<Duration>>,
     then: Box<dyn Fn(usize) + Send + Sync>,
@@ -53,7 +53,7 @@ impl Random for Waits {
     }
 }
 
-/// A transport to an address, and what it waited.
+/// A transport to an address, and its recorded waits.
 struct Scene {
     rpc: PostgrestRpc,
     waits: Arc<Waits>,
@@ -89,7 +89,7 @@ impl Scene {
     }
 }
 
-/// How long a call may take where slowness is not what is tested.
+/// The timeout of a call where slowness is not under test.
 const PATIENT: Duration = Duration::from_secs(60);
 
 fn settings(address: SocketAddr, timeout: Duration) -> PostgrestSettings {
@@ -136,7 +136,7 @@ fn sentence(outcome: Result<Value, StoreError>) -> String {
     said
 }
 
-/// A port of this test's own on which nobody listens: connections are refused.
+/// A port of this test's own on which nothing listens: connections are refused.
 fn closed() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -249,7 +249,7 @@ async fn a_project_that_restarts_is_waited_for_also_by_what_must_not_be_repeated
 
 #[tokio::test]
 async fn nothing_is_done_twice() {
-    // What may have had an effect is tried again only where that changes nothing; what surely had none always.
+    // Calls that may have had an effect are retried only if repeatable; calls that certainly had none always.
     let fine = || answer(200, r#"{"ok":1}"#);
     for (act, again) in [
         (Act::Cut, false),
@@ -299,7 +299,7 @@ async fn a_slow_project_is_given_up_and_not_asked_again() {
     for act in [Act::Silence, Act::Drip] {
         for call in [reading(), writing()] {
             let gateway = Gateway::acting([act.clone()]).await;
-            // Neither ever comes to an end by itself.
+            // Neither ever ends on its own.
             let scene = Scene::within(Duration::from_millis(700), gateway.address, |_| {});
             let said = sentence(scene.call(&call).await);
             assert!(said.contains("took too long"), "{said}");
@@ -357,7 +357,7 @@ async fn what_is_no_answer_of_a_function_is_refused() {
     }
 }
 
-/// Collects everything that is traced, at every level.
+/// Collects all traces, at every level.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 

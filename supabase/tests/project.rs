@@ -1,7 +1,7 @@
-//! A Supabase project as a person reaches it, past Duet's own program: the Data API with the person's token.
+//! A Supabase project as a person reaches it without Duet's own program: the Data API with the person's token.
 //!
-//! The first test runs against a real project where the environment names one; the others forge tokens and look into the database,
-//! which needs the stand-in.
+//! The first test runs against a real project if the environment names one; the others forge tokens and look into the database, which
+//! needs the stand-in.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use duet_core::{
@@ -26,7 +26,7 @@ fn person(user: UserId, token: &SecretString) -> Identity {
     }
 }
 
-/// Different each time, also on a real project.
+/// Different each time, even on a real project.
 #[expect(
     clippy::disallowed_methods,
     reason = "a real project keeps its people: each run needs others"
@@ -77,7 +77,7 @@ async fn who_signed_up_and_was_not_let_in_gets_nothing() {
         "{refused:?}"
     );
 
-    // What is the server's alone is out of reach; so is what is not there, and the sentence says what to run.
+    // The server's functions are out of reach; so are missing ones, and the sentence says what to run.
     for function in ["claim_run", "put_setup_token", "nothing_of_the_kind"] {
         let missing = ask(&rpc, &me, Call::new(function)).await.unwrap_err().to_string();
         assert!(missing.contains("duet-api migrate"), "{function}: {missing}");
@@ -120,7 +120,7 @@ async fn a_sign_in_that_ran_out_or_was_forged_is_over() {
     }
 }
 
-/// Who holds a token calls what they like with what they like. Nothing of others changes or is told, and nothing breaks.
+/// The holder of a token calls anything with anything. Nothing of others is changed or revealed, and nothing breaks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_requests_change_and_tell_nothing_of_others() {
     let served = ServedDatabase::fresh().await;
@@ -130,7 +130,7 @@ async fn hostile_requests_change_and_tell_nothing_of_others() {
     println!("{tried} hostile requests");
 }
 
-/// Holes are found: the silence of the test above says something.
+/// Holes are found, so that the silence of the test above means something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_open_is_found() {
     let served = ServedDatabase::fresh().await;
@@ -152,7 +152,7 @@ async fn what_is_open_is_found() {
     }
 }
 
-/// Tries the functions of that name as a stranger; how many requests, and what was found.
+/// Tries the functions with that name as a stranger; returns the number of requests, and the findings.
 async fn hostile(served: &ServedDatabase, named: &str) -> (usize, Vec<String>) {
     let world = World::new(served).await;
     let victim = Victim::new(&world).await;
@@ -174,7 +174,7 @@ async fn hostile(served: &ServedDatabase, named: &str) -> (usize, Vec<String>) {
     for (function, names, kinds) in &functions {
         for attack in attacks(names, kinds, &victim) {
             let (status, body) = attacker.call(function, &attack).await;
-            // The stand-in's driver cannot encode an object as a time or a number; the database was not asked.
+            // The stand-in's driver cannot encode an object as a time or a number; the database was not called.
             let unsent = status == 500 && body.contains("TypeError");
             if !((200..500).contains(&status) || unsent) || body.contains(SECRET) {
                 found.push(format!("{function} {} → {status} {body}", Value::Object(attack)));
@@ -192,7 +192,7 @@ async fn hostile(served: &ServedDatabase, named: &str) -> (usize, Vec<String>) {
 
 const SECRET: &str = "quince";
 
-/// A workspace with something of everything.
+/// A workspace with something of every kind.
 struct Victim {
     caller: Caller,
     ids: Vec<(&'static str, Uuid)>,
@@ -226,7 +226,7 @@ impl Victim {
         known.map_or(Uuid::from_u128(9), |(_, id)| *id)
     }
 
-    /// Everything that the workspace has, in short.
+    /// Everything in the workspace, as digests.
     async fn digest(&self, owner: &mut PgConnection) -> Vec<(String, String)> {
         let tables: Vec<(String, String)> = sqlx::query_as(
             "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
@@ -282,7 +282,7 @@ impl Attacker {
     }
 }
 
-/// The sensible call with the victim's ids; then each argument as JSON that does not fit, left out, and one too many.
+/// The sensible call with the victim's ids; then each argument as unsuitable JSON, missing, and one too many.
 fn attacks(names: &[String], kinds: &[String], victim: &Victim) -> Vec<Map<String, Value>> {
     let sensible: Map<String, Value> = names
         .iter()
@@ -330,7 +330,7 @@ fn sensible(name: &str, kind: &str, victim: &Victim) -> Value {
     }
 }
 
-/// The web app's way: a person with a token, whose workspaces and members come over the Data API alone.
+/// The web app's way: a person with a token, whose workspaces and members come only over the Data API.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_people_with_tokens_keep_apart() {
     let served = ServedDatabase::fresh().await;
@@ -346,7 +346,7 @@ async fn two_people_with_tokens_keep_apart() {
     };
     assert_eq!(members(owner.clone()).await.unwrap().items.len(), 2);
     assert_eq!(members(stranger.clone()).await.unwrap().items.len(), 1);
-    // Somebody else's workspace with one's own token, and one's own workspace with somebody else's token.
+    // Somebody else's workspace with one's own token, and vice versa.
     let elsewhere = Caller {
         workspace: owner.workspace,
         role: Role::Owner,

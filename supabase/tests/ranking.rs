@@ -1,5 +1,5 @@
-//! One call gives ranking all that it would read: answers are those of a source that holds everything, past the cut of the words'
-//! matches, with neighbours, conversations and vectors.
+//! One call fetches everything that ranking would read: answers equal those of a source that holds everything, beyond the cut of the
+//! word matches, with neighbours, conversations and vectors.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::{
@@ -22,7 +22,7 @@ use duet_supabase::testing::ServedDatabase;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Everything, in the order of storing; the place is the handle.
+/// Everything, in storage order; the index is the handle.
 struct Everything<'a> {
     memories: &'a [(NewMemory, Embedding)],
     question: &'a Embedding,
@@ -137,7 +137,7 @@ async fn answers_are_those_of_everything_read() {
     ];
     let served = ServedDatabase::telling(TestEnv::new(3).standing_still()).await;
     let world = World::new(&served).await;
-    // Written by one transport, asked by both.
+    // Written over one transport, queried over both.
     let (over_sqlx, over_rest) = (served.database.stores(), served.stores());
     let mut random = ChaCha8Rng::seed_from_u64(5);
     let talks: Vec<ConversationId> = (0..12).map(|_| world.env.id()).collect();
@@ -145,7 +145,7 @@ async fn answers_are_those_of_everything_read() {
     let mut stored = Vec::new();
     for _ in 0..700 {
         let length = random.random_range(3..14);
-        // The first words are the most common, so that more memories match than are looked at.
+        // The first words are the most common, so that more memories match than are considered.
         let words: Vec<&str> = (0..length)
             .map(|_| WORDS[random.random_range(0..WORDS.len()).min(random.random_range(0..WORDS.len()))])
             .collect();

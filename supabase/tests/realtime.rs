@@ -1,5 +1,5 @@
-//! The database's side of Supabase Realtime: who may join a run's topic, what a hint says, and what is seen when hints vanish. The tables
-//! and functions of Realtime are a stand-in (`testbed/realtime.sql`); joins are tried as its server tries them.
+//! The database's side of Supabase Realtime: who may join a run's topic, what a hint contains, and how vanished hints are noticed.
+//! Realtime's tables and functions are a stand-in (`testbed/realtime.sql`); joins are tried the way its server tries them.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::{collections::BTreeSet, time::Duration};
@@ -43,8 +43,8 @@ fn topic(workspace: WorkspaceId, run: RunId) -> String {
     format!("run:{workspace}:{run}")
 }
 
-/// What Realtime's server does when somebody wants to join: it puts a row of the topic into its table, becomes the person, looks
-/// whether they see it, and takes everything back.
+/// What Realtime's server does for a join: it inserts a row of the topic into its table, assumes the person's identity, checks
+/// whether they see it, and rolls everything back.
 async fn may_join(db: &TestDatabase, who: &str, role: &str, topic: &str) -> bool {
     let mut conn = superuser(db).await;
     let mut transaction = conn.begin().await.unwrap();
@@ -75,7 +75,7 @@ async fn joins(db: &TestDatabase, caller: &Caller, topic: &str) -> bool {
     may_join(db, &caller.user.to_string(), "authenticated", topic).await
 }
 
-/// The hints of a run, in the order in which they were sent.
+/// The hints of a run, in the order of sending.
 async fn hints(db: &TestDatabase, topic: &str) -> Vec<Value> {
     let rows: Vec<Json<Value>> = sqlx::query_scalar(
         "select payload from realtime.messages where topic = $1 and event = 'hint' and private and extension = 'broadcast' order by inserted_at",
@@ -117,7 +117,7 @@ async fn a_run_is_hinted_at_without_a_word_of_it() {
     }
     let sent = hints(&db, &topic).await;
     let deltas = sent.iter().filter(|hint| hint["kinds"] == json!(["delta"])).count();
-    // Two seconds: a hint each quarter.
+    // Two seconds: one hint per quarter.
     assert!((6..=12).contains(&deltas), "{deltas} hints of 40 pieces");
     world
         .stores
@@ -168,7 +168,7 @@ async fn only_the_runs_person_joins_its_topic() {
     let receipt = world.ask(&world.member, conversation.id, "Hello").await;
     let topic = topic(world.workspace.id, receipt.run_id);
     assert!(joins(&db, &world.member, &topic).await);
-    // Neither the owner of the workspace nor anybody else, by whatever name of the topic.
+    // Neither the owner of the workspace nor anybody else, in whatever form the topic is written.
     assert!(!joins(&db, &world.owner, &topic).await);
     assert!(!joins(&db, &world.stranger, &topic).await);
     for role in ["anon", "duet_agent"] {
@@ -189,7 +189,7 @@ async fn only_the_runs_person_joins_its_topic() {
     for claims in ["", "not-a-uuid"] {
         assert!(!may_join(&db, claims, "authenticated", &topic).await);
     }
-    // Who is removed joins no more.
+    // A removed member can no longer join.
     run(
         &mut db.owner().await,
         &format!("delete from duet.member where user_id = '{}'", world.member.user),
@@ -250,7 +250,7 @@ async fn nobody_but_the_server_sends() {
     }
 }
 
-/// Realtime's own words for the look, or what it says is wrong.
+/// The check's report about Realtime.
 async fn seen(db: &TestDatabase) -> (Verdict, String) {
     let options = db.worker_options();
     let url = format!(
@@ -333,7 +333,7 @@ async fn hints_that_vanish_are_seen_and_no_run_waits_for_them() {
         run(&mut superuser(&db).await, mended).await;
         assert_eq!(seen(&db).await.0, Verdict::Ok, "{mended}");
     }
-    // Without today's partition, and then without Realtime's function, the log goes on.
+    // Without today's partition, and then without Realtime's function, the log continues.
     for (fault, words) in [
         (
             "do $$ declare name text; begin for name in select inhrelid::regclass::text from pg_inherits where inhparent = 'realtime.messages'::regclass
@@ -353,8 +353,8 @@ async fn hints_that_vanish_are_seen_and_no_run_waits_for_them() {
     assert_eq!(page.last_seq, last);
 }
 
-/// Whoever may join one topic sees its rows alone, whatever they ask the table for; a policy that binds the topic to join and not the rows
-/// is found.
+/// Joining a topic shows only its rows, whatever the client asks of the table; a policy that binds joining but not the rows to the
+/// topic is found.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_joins_a_topic_sees_no_row_of_another() {
     let db = with_realtime().await;

@@ -1,4 +1,4 @@
-//! Recall at the size that Duet is measured at: one workspace of 10,000 memories beside as many foreign ones, under row level security.
+//! Recall at the measured size: one workspace of 10,000 memories beside as many foreign ones, under row level security.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use duet_core::{
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 const DIMENSIONS: u32 = 1536;
 
-/// Vectors around cluster centres that share a direction, as embeddings do.
+/// Vectors around cluster centres that share a direction, as real embeddings do.
 const GENERATOR: &str = "
     select setseed(0.42);
     create temporary table shared as select n, random_normal() * 0.7 as s from generate_series(1, 1536) n;
@@ -56,7 +56,7 @@ async fn fill(conn: &mut PgConnection, caller: &Caller, rows: i32) {
         .unwrap();
 }
 
-/// How many of the true ten nearest the store finds, over some questions.
+/// How many of the true ten nearest the store finds, over several queries.
 async fn recall_at_ten(db: &TestDatabase, conn: &mut PgConnection, caller: &Caller) -> f64 {
     const QUESTIONS: usize = 20;
     let memories = db.stores().memories;
@@ -101,7 +101,7 @@ async fn recall_at_ten(db: &TestDatabase, conn: &mut PgConnection, caller: &Call
     found as f64 / (10 * QUESTIONS) as f64
 }
 
-/// The approximate stage loses nothing that counts, and a small tenant nothing at all, whatever the others have.
+/// The approximate stage loses nothing that matters, and a small tenant loses nothing at all, whatever the others have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_nearest_are_found_among_many_and_beside_many() {
     let db = TestDatabase::fresh().await;
@@ -136,7 +136,7 @@ async fn the_nearest_are_found_among_many_and_beside_many() {
     println!("recall@10: {large} of 10,000; {alone} of 50");
 }
 
-/// A policy asks once a statement who may see what; a call a row was measured twenty times as slow.
+/// A policy looks up who may see what once per statement; once per row was measured twenty times slower.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policies_are_evaluated_once_a_statement() {
     let db = TestDatabase::fresh().await;

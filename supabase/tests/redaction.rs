@@ -10,7 +10,7 @@ use duet_core::{
 use duet_supabase::testing::TestDatabase;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// The tables in which a word stands, whatever the type of the column.
+/// The tables that contain a word, whatever the column's type.
 async fn places(conn: &mut PgConnection, word: &str) -> Vec<String> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c where c.relnamespace = 'duet'::regnamespace and c.relkind = 'r' order by 1",
@@ -33,7 +33,7 @@ async fn places(conn: &mut PgConnection, word: &str) -> Vec<String> {
     places
 }
 
-/// M8: the memory and the one that it superseded, the message they came from, the payloads and the reply of the run that knew it.
+/// The memory and the one it superseded, the message they came from, the payloads and the reply of the run that read it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redacted_text_is_nowhere() {
     let db = TestDatabase::fresh().await;
@@ -61,7 +61,7 @@ async fn a_redacted_text_is_nowhere() {
         .remember(&world.owner, fact(&world.env, "A bystander"), None)
         .await
         .unwrap();
-    // An event that quotes the memory without a mention, and the reply.
+    // An event that quotes the memory without mentioning it, and the reply.
     let quote = format!(r#"{{"memory": "{}", "text": "Kiwi77"}}"#, new.id);
     let written = "
         with event as (
@@ -107,7 +107,7 @@ async fn a_redacted_text_is_nowhere() {
 
     let kept = memories.memories(&world.owner, &[bystander.id]).await.unwrap();
     assert_eq!(kept, [bystander]);
-    // Nothing else of the log can be changed, by the owner of the database either.
+    // Nothing else in the log can be changed, not even by the database's owner.
     for forbidden in [
         "update duet.run_event_payload set payload = '{}', salt = substring(sha256('') from 1 for 16), redacted_at = null",
         "delete from duet.run_event_payload",

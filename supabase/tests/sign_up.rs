@@ -16,7 +16,7 @@ async fn run(connection: &mut PgConnection, sql: &str) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.expect(sql);
 }
 
-/// What the hook says to Auth about somebody who wants to sign up.
+/// The hook's answer to Auth about a sign-up.
 async fn asked(auth: &mut PgConnection, event: &Value) -> Value {
     sqlx::query_scalar("select private.before_user_created($1)")
         .bind(event)
@@ -144,12 +144,12 @@ async fn auth_may_ask_the_hook_and_nothing_else_and_nobody_else_may() {
     assert_eq!(more, Vec::<String>::new());
 }
 
-/// Somebody who presents a token over the Data API.
+/// Claims the installation with a token over the Data API.
 async fn claim(served: &ServedDatabase, person: &SecretString, arguments: Value) -> Value {
     rpc(served, person, "claim_installation", arguments).await
 }
 
-/// What a function answers to a person who calls it by the Data API.
+/// A function's answer to a person over the Data API.
 async fn rpc(served: &ServedDatabase, person: &SecretString, function: &str, arguments: Value) -> Value {
     let url = format!("{}/rest/v1/rpc/{function}", served.project.url.as_str().trim_end_matches('/'));
     let settings = served.project.settings();
@@ -179,7 +179,7 @@ fn printed() -> Value {
     json!(format!("\\x{}", "07".repeat(32)))
 }
 
-/// The workspace of the owner that this token makes of its person.
+/// The workspace of the owner that this token makes its person.
 async fn claimed(served: &ServedDatabase, admin: &mut PgConnection, token: &SecretString) -> String {
     let hash = "07".repeat(32);
     let printed_last = format!("update duet.installation set setup_token_hash = decode('{hash}', 'hex')");
@@ -198,7 +198,7 @@ async fn the_first_with_the_token_and_a_confirmed_address_becomes_the_owner() {
     let served = ServedDatabase::fresh().await;
     let mut admin = served.database.superuser().await;
     let (ana, token) = served.project.sign_up("ana@example.org").await;
-    // No token was printed yet: none at all is not it.
+    // No token was printed yet: an absent one does not match.
     for nothing in [json!(null), json!("\\x"), printed()] {
         refused(
             &claim(&served, &token, arguments(&served, &nothing)).await,
@@ -213,7 +213,7 @@ async fn the_first_with_the_token_and_a_confirmed_address_becomes_the_owner() {
     for wrong in [json!(null), json!("\\x"), json!(format!("\\x{}", "08".repeat(32)))] {
         refused(&claim(&served, &token, arguments(&served, &wrong)).await, "wrong_setup_token");
     }
-    // What people say of themselves at Auth does not confirm an address.
+    // What people say about themselves at Auth does not confirm an address.
     run(
         &mut admin,
         "update auth.users set email_confirmed_at = null, raw_user_meta_data = '{\"email_verified\": true, \"email\": \"boss@example.org\"}'",
@@ -228,7 +228,7 @@ async fn the_first_with_the_token_and_a_confirmed_address_becomes_the_owner() {
     nameless["p_display_name"] = json!(null);
     let refused = claim(&served, &token, nameless).await;
     assert_eq!(refused["refused"]["code"], "name_length", "{refused}");
-    // Of twenty who have the token, one wins; whoever repeats their own call gets the same answer.
+    // Of twenty callers with the token, one wins; repeating one's own call gives the same answer.
     let others = join_all((0..20).map(|index| {
         let project = served.project.clone();
         async move { project.sign_up(&format!("p{index}@example.org")).await.1 }
@@ -263,7 +263,7 @@ async fn the_first_with_the_token_and_a_confirmed_address_becomes_the_owner() {
     assert_eq!(accounts, 1, "{ana} and the others got none");
 }
 
-/// What `driver.signed_in` says of a sign-in.
+/// The answer of `driver.signed_in` about a sign-in.
 async fn known(worker: &mut PgConnection, user: UserId, session: uuid::Uuid) -> Value {
     let answer: Value = sqlx::query_scalar("select driver.signed_in($1, $2)")
         .bind(user.uuid())
@@ -342,8 +342,8 @@ async fn a_sign_in_is_known_while_it_lives_and_its_person_is_let_in() {
     admin.close().await.expect("closed");
 }
 
-/// A key is made by a sign-in that has just begun, also past Duet's server: a token that was got by refreshing an old one, or that names no
-/// sign-in or another's, makes none.
+/// Creating a key takes a sign-in that has just begun, even without Duet's server: a token refreshed from an old one, or one that
+/// names no sign-in or another's, creates none.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_recent_sign_in_makes_a_key_by_the_data_api() {
     let served = ServedDatabase::fresh().await;
@@ -364,7 +364,7 @@ async fn only_a_recent_sign_in_makes_a_key_by_the_data_api() {
     };
     let made = key(&token).await;
     assert_eq!(made["ok"]["name"], "mine", "{made}");
-    // Somebody's token with other claims: signed as the project signs, and not as Auth would.
+    // A person's token with other claims: signed as the project signs, but not issued by Auth.
     let claims = |session: Value| json!({"sub": ana, "session_id": session, "role": "authenticated", "exp": 4_102_444_800_u64});
     let session = |of: UserId| format!("select id::text from auth.sessions where user_id = '{of}'");
     let mut of = Vec::new();
@@ -380,7 +380,7 @@ async fn only_a_recent_sign_in_makes_a_key_by_the_data_api() {
         let refused = key(&served.project.forge(&claims(wrong.clone()))).await;
         assert_eq!(refused["refused"]["code"], "sign_in_again", "{wrong}: {refused}");
     }
-    // What no gateway lets through, as PostgREST would pass it on.
+    // What no gateway lets through, in the form PostgREST would pass it on.
     let mut worker = served.database.worker().await;
     for wrong in [json!(null), json!(""), json!("x"), json!({}), json!([of[0]]), json!(7)] {
         let mut transaction = worker.begin().await.expect("a transaction");
@@ -411,7 +411,7 @@ async fn only_a_recent_sign_in_makes_a_key_by_the_data_api() {
     assert!(key(&token).await["ok"].is_object(), "a hole is found");
 }
 
-/// Nor does an older sign-in let others in: no invitation is made by it, and no owner. Taking a role away needs none.
+/// Nor can an older sign-in let others in: it creates no invitation, and no owner. Taking a role away needs no recent one.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_recent_sign_in_lets_others_in_by_the_data_api() {
     let served = ServedDatabase::fresh().await;
@@ -458,7 +458,7 @@ async fn only_a_recent_sign_in_lets_others_in_by_the_data_api() {
     assert_eq!(role("owner").await["ok"]["role"], "owner", "a hole is found");
 }
 
-/// Makes a hole in a function: what stands there becomes something else.
+/// Makes a hole in a function by replacing a piece of its text.
 async fn plant(owner: &mut PgConnection, function: &str, sound: &str, hole: &str) {
     let definition: String = sqlx::query_scalar("select pg_get_functiondef($1::regproc)")
         .bind(function)
@@ -469,7 +469,7 @@ async fn plant(owner: &mut PgConnection, function: &str, sound: &str, hole: &str
     run(owner, &definition.replace(sound, hole)).await;
 }
 
-/// The same questions as above, where they must be answered otherwise: they would show it.
+/// The same questions as above, with holes: they must be answered differently.
 #[tokio::test(flavor = "multi_thread")]
 async fn planted_holes_show() {
     let served = ServedDatabase::fresh().await;

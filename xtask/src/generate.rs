@@ -1,4 +1,4 @@
-//! `cargo xtask gen`: files that are made from the code, and the check that they are as the code would make them now.
+//! `cargo xtask gen`: files generated from the code, and the check that they are up to date.
 
 use std::{
     env, fs,
@@ -44,7 +44,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails when a generated file is not what the code would generate.
+/// Fails if a generated file is out of date.
 pub fn check() -> Result<Output> {
     let built = binary::test_build()?;
     compatibility::check(&built.duet()?)?;
@@ -83,7 +83,7 @@ fn generate(built: &TestBuild) -> Result<Vec<(PathBuf, String)>> {
     ])
 }
 
-/// The web app's API types, by the generator of its own packages.
+/// The web app's API types, generated with its own packages.
 fn types(openapi: &str) -> Result<String> {
     web::install()?;
     let folder = env::temp_dir().join(format!("duet-gen-{}", std::process::id()));
@@ -101,7 +101,7 @@ fn types(openapi: &str) -> Result<String> {
     made
 }
 
-/// What a program answers, whoever asks: nothing of the environment's settings gets in.
+/// A program's answer, independent of the environment's settings.
 fn ask(program: &Path, about: &str) -> Result<String> {
     let mut program = command::command(program);
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DUET_")) {

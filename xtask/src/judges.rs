@@ -1,5 +1,5 @@
-//! Judges of row level security that are not of this project: `pgrls` reads the catalogue, `rls-policy-tester` tries persons out on the
-//! world of the security suite. What they find fails the stage; each has to find a planted hole too.
+//! Independent checkers of row level security: `pgrls` reads the catalogue, `rls-policy-tester` acts as persons in the world of the
+//! security suite. Their findings fail the stage; each also has to find a planted hole.
 
 use std::{
     fs,
@@ -13,9 +13,9 @@ use crate::{binary, command, fetch, place, postgres::Database};
 
 /// What a bare server lacks of Supabase; applied before the migrations.
 const SHIM: &str = "deploy/postgres/shim.sql";
-/// What `pgrls` is not asked about, and why.
+/// The checks that `pgrls` skips, with reasons.
 const CONFIGURATION: &str = "rls-tests/judges/pgrls.toml";
-/// Who may read what, in the words of `rls-policy-tester`.
+/// Who may read what, in the format of `rls-policy-tester`.
 const DEFINITION: &str = "rls-tests/judges/isolation.json";
 /// The owner of the schema.
 const OWNER: &str = "postgres";
@@ -23,7 +23,7 @@ const OWNER: &str = "postgres";
 const LINTED_HOLE: &str = "alter table duet.message disable row level security";
 const TRIED_HOLE: &str = "create policy hole on duet.conversation for select to authenticated using (true)";
 
-/// Asks both.
+/// Runs both.
 pub fn ask(server: &str) -> Result<()> {
     let packages = fetch::rls_judges()?;
     let database = Database::create(server, "judges")?;
@@ -54,7 +54,7 @@ pub fn ask(server: &str) -> Result<()> {
     Ok(())
 }
 
-/// The statements that make the world of the security suite.
+/// The statements that create the world of the security suite.
 fn world() -> Result<String> {
     let program = binary::test_build()?.example("rls_world")?;
     let output = Command::new(&program).output().context("Cannot start rls_world.")?;
@@ -81,7 +81,7 @@ fn rls_policy_tester(packages: &Path, database: &Database) -> Result<Command> {
     Ok(judge)
 }
 
-/// A module of the judges' packages as a program.
+/// A module of the checkers' packages as a program.
 fn python(packages: &Path, module: &str) -> Command {
     let mut python = command::command("python3");
     python
@@ -91,7 +91,7 @@ fn python(packages: &Path, module: &str) -> Command {
     python
 }
 
-/// A judge that is content with a hole proves nothing by being content.
+/// A checker that accepts a hole proves nothing when it accepts the rest.
 fn refuses(mut judge: Command, name: &str, hole: &str) -> Result<()> {
     let status = judge
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! `cargo xtask bench lambda`: how large the functions are as they are deployed, and how long they take to begin.
+//! `cargo xtask bench lambda`: the deployed size of the functions, and their start-up time.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 const FUNCTIONS: [&str; 3] = ["api", "stream", "worker"];
-/// Starts that are measured; one before them fills the caches of the machine.
+/// Number of measured starts; one extra start before them warms the machine's caches.
 const STARTS: usize = 20;
 
 /// Builds the functions, measures them and writes the figures.
@@ -80,7 +80,7 @@ fn size(file: &Path) -> Result<u64> {
         .len())
 }
 
-/// As it is uploaded: one program with the name that the platform starts.
+/// Packs a program for upload, under the name that the platform starts.
 fn pack(program: &Path, zip: &Path) -> Result<()> {
     const PACK: &str = "import sys, zipfile\n\
         with zipfile.ZipFile(sys.argv[2], 'w', zipfile.ZIP_DEFLATED, compresslevel=9) as z: z.write(sys.argv[1], 'bootstrap')";
@@ -89,7 +89,7 @@ fn pack(program: &Path, zip: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The time from the start of the process until it asks for its first event, and what it then has in memory.
+/// The time from process start until it asks for its first event, and its memory use then.
 #[expect(clippy::disallowed_methods, reason = "the real time that a start takes is what is measured")]
 fn start(program: &Path) -> Result<(Duration, u64)> {
     let runtime = TcpListener::bind("127.0.0.1:0").context("No free port on 127.0.0.1.")?;
@@ -107,7 +107,7 @@ fn start(program: &Path) -> Result<(Duration, u64)> {
         .stdout(Stdio::null())
         .spawn()
         .context("Cannot start the function.")?;
-    // Held open: a function whose runtime interface hangs up ends.
+    // Held open: a function ends when its runtime interface hangs up.
     let asked = runtime
         .accept()
         .context("The function does not connect.")
@@ -127,7 +127,7 @@ fn start(program: &Path) -> Result<(Duration, u64)> {
     Ok((took, resident_bytes(&resident)))
 }
 
-/// `VmRSS` of Linux; 0 where there is no such thing.
+/// `VmRSS` on Linux; 0 elsewhere.
 fn resident_bytes(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! Node packages, exactly as a lockfile says.
+//! Node packages, exactly as locked.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::command;
 
-/// Installs the packages of a folder's lockfile, unless that was done already.
+/// Installs the packages of a folder's lockfile, unless already done.
 pub fn install(folder: &Path) -> Result<()> {
     let lock = folder.join("package-lock.json");
     let wanted = fs::read(&lock).with_context(|| format!("Cannot read {}.", lock.display()))?;
@@ -30,7 +30,7 @@ pub fn npm(folder: &Path, arguments: &[&str]) -> Command {
     npm.current_dir(folder)
         .args(arguments)
         .env("CI", "true")
-        // Packages name engines that they do not need; what stops npm is an error.
+        // Packages declare engines that they do not need; what stops npm is an error.
         .env("npm_config_loglevel", "error")
         .env("npm_config_update_notifier", "false");
     npm

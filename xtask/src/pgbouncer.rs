@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{command, fetch, place};
 
-/// An installed PgBouncer; else Debian's, unpacked beside its libraries and not installed, so that no service is started.
+/// An installed PgBouncer; else Debian's, unpacked next to its libraries but not installed, so that no service starts.
 pub fn program() -> Result<PathBuf> {
     const HOW: &str = "The tests of the pooler need PgBouncer. Install it (Debian: `apt-get install pgbouncer`; macOS: `brew install \
                        pgbouncer`), or name one in DUET_TEST_PGBOUNCER.";
@@ -37,7 +37,7 @@ pub fn program() -> Result<PathBuf> {
     unpacked.context(HOW).map(|()| program)
 }
 
-/// Fetches Debian's package, and those of the libraries that a machine without it may lack, and lays their files side by side.
+/// Fetches Debian's package, and those of libraries that may be missing, and puts their files side by side.
 fn unpack(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("Cannot make {}.", folder.display()))?;
     let depends = |update: bool| {
@@ -77,7 +77,7 @@ fn unpack(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Moves programs and libraries out of their folders into one; a link becomes the file that it names.
+/// Moves programs and libraries from their folders into one; replaces links by their files.
 fn lay_flat(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("Cannot read {}.", from.display()))? {
         let path = entry.context("Cannot read a folder.")?.path();

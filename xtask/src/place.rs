@@ -1,4 +1,4 @@
-//! Where things are: the checkout, and the cache outside it.
+//! Locations: the checkout, and the cache outside it.
 
 use std::{
     env, fs,
@@ -7,15 +7,15 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The checkout's root: the one that cargo runs this from, since clones that share a target folder share the program too.
+/// The root of the checkout that cargo runs this from, since clones with a common target folder share the program too.
 pub fn root() -> PathBuf {
     let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let manifest = Path::new(&manifest);
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
-/// A folder of the development cache, made when missing. Everything that these commands download stands there, so that a
-/// fresh clone finds it again and the checkout stays clean.
+/// A folder of the development cache, created if missing. All downloads of these commands are kept there, so that a fresh clone finds
+/// them and the checkout stays clean.
 pub fn cache(name: &str) -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
         Some(base) => PathBuf::from(base),
@@ -27,7 +27,7 @@ pub fn cache(name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Where cargo builds: `CARGO_TARGET_DIR`, else `target` in the checkout.
+/// Cargo's target folder: `CARGO_TARGET_DIR`, else `target` in the checkout.
 pub fn target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => root().join(folder),

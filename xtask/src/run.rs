@@ -21,7 +21,7 @@ pub struct Options {
     serve: Vec<String>,
 }
 
-/// Builds what has changed and starts the server in this terminal. It ends with the server, with its exit code.
+/// Builds what has changed and starts the server in this terminal. Ends with the server's exit code.
 pub fn run(options: &Options) -> Result<ExitCode> {
     tools::for_building()?;
     web::build()?;
@@ -32,7 +32,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     start(serve).with_context(|| format!("Cannot start {}.", duet.display()))
 }
 
-/// The server takes this process's place, so that signals and the terminal are its own.
+/// The server replaces this process, so that it gets the signals and the terminal.
 #[cfg(unix)]
 fn start(mut serve: Command) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! Counts tests from the closing lines of the runners that the project uses.
+//! Counts tests from the summary lines of the project's test runners.
 
 /// How many tests ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,7 @@ impl std::ops::AddAssign for Tally {
 }
 
 impl Tally {
-    /// Reads a line; true when it is a runner's closing line. Known are cargo-nextest, cargo test, Node's test runner and
-    /// Vitest.
+    /// Reads a line; true if it is a runner's summary. Supports cargo-nextest, cargo test, Node's test runner and Vitest.
     pub fn read(&mut self, line: &str) -> bool {
         let line = line.trim();
         let found = nextest(line)
@@ -53,7 +52,7 @@ fn cargo_test(line: &str) -> Option<Tally> {
     })
 }
 
-/// `# pass 7` and `# fail 0`, or the same after Vitest-like signs in the spec reporter (`ℹ pass 7`).
+/// `# pass 7` and `# fail 0`, or the same after the signs of the spec reporter (`ℹ pass 7`).
 fn node(line: &str) -> Option<Tally> {
     let rest = line.strip_prefix("# ").or_else(|| line.strip_prefix("ℹ "))?;
     let (word, count) = rest.split_once(' ')?;
@@ -80,7 +79,7 @@ fn vitest(line: &str) -> Option<Tally> {
     })
 }
 
-/// The number that stands before a word.
+/// The number before a word.
 fn before(counts: &str, word: &str) -> u64 {
     let words: Vec<&str> = counts
         .split(|c: char| !c.is_alphanumeric())

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check, in order, each with its runner's own words.
+//! `cargo xtask test`: every check, in order, each with its runner's own output.
 
 use std::{
     path::PathBuf,
@@ -28,7 +28,7 @@ pub struct Options {
     /// Only this stage; may be repeated.
     #[arg(long, value_name = "STAGE")]
     only: Vec<String>,
-    /// Stop at the first stage that fails instead of telling about all.
+    /// Stop at the first failing stage instead of running all.
     #[arg(long)]
     fail_fast: bool,
     /// List the stages.
@@ -57,7 +57,7 @@ const STAGES: &[Stage] = &[
         counts: false,
         run: |_| tree::check(&place::root()),
     },
-    // The program embeds the web app: what is compiled before it is built is compiled again.
+    // The program embeds the web app: compiled before the web app is built, it would be compiled again.
     Stage {
         name: "web",
         about: "web app: types, lints, build, unit tests, bundle",
@@ -120,7 +120,7 @@ const STAGES: &[Stage] = &[
     },
 ];
 
-/// How a stage went.
+/// The result of a stage.
 struct Report {
     name: &'static str,
     took: Duration,
@@ -128,7 +128,7 @@ struct Report {
     problem: Option<String>,
 }
 
-/// Runs the stages and prints what each found.
+/// Runs the stages and prints their results.
 pub fn test(options: &Options) -> Result<ExitCode> {
     if options.list {
         for stage in STAGES {
@@ -250,10 +250,10 @@ fn web(_: &Options) -> Result<Output> {
 }
 
 fn rust(options: &Options) -> Result<Output> {
-    // The security suite has a stage of its own where tests can be chosen by their package.
+    // The security suite has its own stage if tests can be selected by package.
     let mut cargo = tests(options, "not package(duet-rls-tests)");
     cargo.env("DUET_TEST_MINILM", minilm()?);
-    // One server for all tests; each makes databases of its own in it. One stand-in for Supabase serves those that ask for it.
+    // One server for all tests, each with its own databases. One Supabase stand-in for the tests that need it.
     let postgres = Tested::new()?;
     cargo.env(postgres::URL, postgres.url());
     cargo.env(postgres::KEEPER, postgres::keeper_program()?);
@@ -265,7 +265,7 @@ fn rust(options: &Options) -> Result<Output> {
     command::watch(&mut cargo)
 }
 
-/// The tests that a filter of nextest chooses; all of them where there is no nextest.
+/// The tests selected by a nextest filter; all of them without nextest.
 fn tests(options: &Options, filter: &str) -> Command {
     let mut cargo = command::command("cargo");
     if place::which("cargo-nextest").is_some() {
@@ -302,7 +302,7 @@ fn rls(options: &Options) -> Result<Output> {
     Ok(output)
 }
 
-/// The programs as people build them: without the parts that only tests switch on.
+/// Builds the programs as people do: without the parts enabled only for tests.
 fn product(_: &Options) -> Result<Output> {
     let mut output = Output::default();
     let duet: &[&str] = &["--package", "duet-local", "--bin", "duet"];
@@ -323,7 +323,7 @@ fn product(_: &Options) -> Result<Output> {
     Ok(output)
 }
 
-/// The sentence-transformer of the tests: what the environment names, else the pinned one.
+/// The tests' sentence-transformer: the environment's, else the pinned one.
 fn minilm() -> Result<PathBuf> {
     match std::env::var_os("DUET_TEST_MINILM") {
         Some(folder) => Ok(folder.into()),

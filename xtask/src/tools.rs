@@ -1,4 +1,4 @@
-//! The tools that have to be on the machine, and how to get them.
+//! The tools that the machine must have, and how to get them.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::place;
 
-/// A tool that nothing here installs by itself.
+/// A tool that is not installed automatically.
 struct Tool {
     name: &'static str,
     why: &'static str,

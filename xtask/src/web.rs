@@ -19,12 +19,12 @@ pub fn folder() -> PathBuf {
     place::root().join("web")
 }
 
-/// Installs exactly the packages of the lockfile, unless that was done already.
+/// Installs exactly the packages of the lockfile, unless already done.
 pub fn install() -> Result<()> {
     npm::install(&folder())
 }
 
-/// Builds the web app into `web/dist`, unless its sources are as they were at the last build.
+/// Builds the web app into `web/dist`, unless its sources are unchanged since the last build.
 pub fn build() -> Result<()> {
     install()?;
     let stamp = folder().join("node_modules/.duet-built");

@@ -1,4 +1,4 @@
-//! A test server ends with whoever started it, however that one ends.
+//! A test server ends with the process that started it, however that ends.
 #![cfg(unix)]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// Starts `cargo xtask postgres` with a folder for its temporary files; returns it and where the server listens.
+/// Starts `cargo xtask postgres` with a folder for its temporary files; returns it and the server's address.
 fn start(temporary: &Path) -> (Child, SocketAddr) {
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
     xtask
@@ -41,7 +41,7 @@ fn open_folder() -> tempfile::TempDir {
     folder
 }
 
-/// Waits until nobody listens there and no file is left.
+/// Waits until nothing listens there and no file is left.
 fn gone(address: SocketAddr, temporary: &Path) -> bool {
     (0..600).any(|_| {
         sleep(Duration::from_millis(100));
@@ -72,7 +72,7 @@ fn ctrl_c_ends_it_well() {
         .expect("kill");
     assert!(asked.success());
     assert!(xtask.wait().expect("its end").success());
-    // Nothing to wait for: it is gone when the command returns.
+    // No waiting: it is gone when the command returns.
     assert!(TcpStream::connect(address).is_err());
     assert!(fs::read_dir(temporary.path()).expect("the folder").next().is_none());
 }

@@ -1,4 +1,4 @@
-//! The session cookie, and the mark by which a browser is known again.
+//! The session cookie, and the mark by which a browser is recognised.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -12,8 +12,8 @@ const DEVICE_HOST: &str = "__Host-duet_device";
 /// Half a year.
 const DEVICE_SECONDS: u64 = 180 * 24 * 3600;
 
-/// The session's secret, if the request carries one. Under TLS only the cookie that no other host or plain page can set counts: what else
-/// was tossed at the browser means nothing.
+/// The session's secret, if the request carries one. Under TLS only the cookie that no other host or plain page can set counts;
+/// any other cookie planted in the browser is ignored.
 pub fn read(headers: &HeaderMap, secure: bool) -> ApiResult<Option<&str>> {
     let mut found = values(headers, if secure { HOST } else { PLAIN });
     let first = found.next();
@@ -43,7 +43,7 @@ pub fn devices(headers: &HeaderMap, secure: bool) -> impl Iterator<Item = &str> 
     values(headers, if secure { DEVICE_HOST } else { DEVICE_PLAIN })
 }
 
-/// The `Set-Cookie` by which a browser is known again at its next sign-in. It opens nothing.
+/// The `Set-Cookie` by which a browser is recognised at its next sign-in. It grants nothing.
 pub fn remember(mark: &str, secure: bool) -> HeaderValue {
     header(if secure { DEVICE_HOST } else { DEVICE_PLAIN }, mark, DEVICE_SECONDS, secure)
 }

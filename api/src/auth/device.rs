@@ -1,16 +1,16 @@
-//! Marks by which a browser is known again where it has signed in before. A mark opens nothing: it only keeps the attempts that others
-//! make on an account apart from those of its person.
+//! Marks by which a browser that has signed in before is recognised. A mark grants nothing: it only keeps other people's attempts
+//! on an account apart from those of its person.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use duet_core::Env;
 use ring::hmac;
 
-/// What a new mark is made of, in bytes.
+/// Random bytes in a new mark.
 const NONCE: usize = 16;
-/// Most marks that are looked at; a browser has one.
+/// Most marks that are checked; a browser has one.
 const MOST: usize = 4;
 
-/// Makes and knows marks.
+/// Makes and recognises marks.
 pub struct Devices {
     key: hmac::Key,
 }
@@ -24,7 +24,7 @@ impl Devices {
         }
     }
 
-    /// A new mark for whoever has just signed in with this address (in lower case).
+    /// A new mark for a browser that has just signed in with this address (in lower case).
     pub fn mark(&self, env: &Env, email: &str) -> String {
         let nonce = env.bytes::<NONCE>();
         let tag = hmac::sign(&self.key, &signed(&nonce, email));
@@ -43,7 +43,7 @@ impl Devices {
     }
 }
 
-/// What the tag is of. The nonce has one length, so nothing can pass from it into the address.
+/// What the tag is computed over. The nonce has a fixed length, so none of it can pass for part of the address.
 fn signed(nonce: &[u8], email: &str) -> Vec<u8> {
     [nonce, email.as_bytes()].concat()
 }

@@ -1,5 +1,5 @@
-//! Who is asking. [`Authenticated`] is a person or their key; [`In`] is that person in the workspace of the path, with
-//! their role as it is at this moment.
+//! Who is asking. [`Authenticated`] is a person or their key; [`In`] is that person in the workspace of the path, with their
+//! current role.
 
 pub mod cookie;
 pub mod device;
@@ -31,7 +31,7 @@ use crate::{
     state::AppState,
 };
 
-/// How long after it began a sign-in is recent.
+/// How long a sign-in counts as recent.
 pub const RECENT: Duration = Duration::from_secs(15 * 60);
 
 /// What a request proved.
@@ -39,7 +39,7 @@ pub const RECENT: Duration = Duration::from_secs(15 * 60);
 pub enum Credential {
     /// A sign-in, by its cookie.
     Session(Session, User),
-    /// A sign-in, by an access token made from it: good for a short while, and for nothing that lasts longer.
+    /// A sign-in, by an access token made from it: valid for a short while, and not for anything that lasts longer.
     Token(Session, User),
     /// A sign-in at the outside issuer, by its access token.
     Issued(Session, User, SecretString),
@@ -47,18 +47,18 @@ pub enum Credential {
     Key(ApiKey, Role),
 }
 
-/// A person, or a key of theirs.
+/// A person, or one of their keys.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     /// The person.
     pub user: UserId,
     /// How they proved it.
     pub credential: Credential,
-    /// SHA-256 of the session's secret, the key or the outside issuer's token: by it sign-ins and keys are found again.
+    /// SHA-256 of the session's secret, the key or the outside issuer's token, by which sign-ins and keys are looked up.
     pub secret_hash: [u8; 32],
 }
 
-/// The text after `Bearer `, if there is one. The scheme's case does not matter (RFC 9110); more than one header does.
+/// The text after `Bearer `, if there is one. The scheme's case does not matter (RFC 9110); a second header is refused.
 fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
@@ -78,10 +78,10 @@ fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
 }
 
 impl Authenticated {
-    /// Checks a request's credentials. Cookies are good for writes only with the proofs of [`origin::check_cookie_write`].
+    /// Checks a request's credentials. Cookies are valid for writes only with the proofs of [`origin::check_cookie_write`].
     pub async fn from_parts(parts: &Parts, state: &AppState) -> ApiResult<Self> {
         let token = bearer(&parts.headers)?;
-        // Where somebody else signs people in there are no cookies of ours: one that is sent means nothing.
+        // With an outside issuer we set no cookies: one that is sent is ignored.
         let cookie = match state.issuer() {
             Some(_) => None,
             None => cookie::read(&parts.headers, state.origins().secure())?,
@@ -135,7 +135,7 @@ impl Authenticated {
         let again = match &self.credential {
             Credential::Session(..) | Credential::Token(..) => Self::by_session(state, self.secret_hash).await?,
             Credential::Issued(session, _, token) => {
-                // Whether or not anybody else can be asked now.
+                // Does not depend on whether the issuer can be reached now.
                 if session.expires_at <= state.env().now() {
                     return Err(Problem::sign_in_expired());
                 }
@@ -158,7 +158,7 @@ impl Authenticated {
             .tokens()
             .verify(token, state.env().now())
             .map_err(|_| Problem::not_signed_in())?;
-        // Signing out ends the tokens made from the sign-in as well.
+        // Signing out also ends the tokens made from the sign-in.
         let found = Self::by_session(state, claims.session_hash).await?;
         match found.credential {
             Credential::Session(session, user) if user.id == claims.user => Ok(Self {
@@ -178,7 +178,7 @@ impl Authenticated {
         })
     }
 
-    /// What the store has to pass on, so that the database itself knows the person.
+    /// What the store has to pass on so that the database itself knows the person.
     fn access_token(&self) -> Option<SecretString> {
         match &self.credential {
             Credential::Issued(_, _, token) => Some(token.clone()),
@@ -199,7 +199,7 @@ impl Authenticated {
         }
     }
 
-    /// The sign-in itself; an access token made from it is refused, because it would outlive itself by what it asks for.
+    /// The sign-in itself; an access token made from it is refused, because what it asks for would outlive it.
     pub fn sign_in(&self) -> ApiResult<&Session> {
         match &self.credential {
             Credential::Token(..) => Err(Problem::new(
@@ -210,8 +210,8 @@ impl Authenticated {
         }
     }
 
-    /// [`Self::sign_in`], for what lasts longer than the sign-in: only within a quarter of an hour after it began. The commands of this
-    /// machine have a sign-in that the server keeps for them and that counts at any time.
+    /// [`Self::sign_in`], for what lasts longer than the sign-in: only within a quarter of an hour after the sign-in began. The
+    /// sign-in that the server keeps for this machine's commands counts at any time.
     pub fn recent_sign_in(&self, state: &AppState) -> ApiResult<&Session> {
         let session = self.sign_in()?;
         match state.env().now().since(session.created_at) <= RECENT || state.vouches_for(session.id) {
@@ -223,7 +223,7 @@ impl Authenticated {
         }
     }
 
-    /// Whether a key of this scope, or a person, asks: what a key may not read is kept from its answers as well.
+    /// Whether a key of this scope, or a person, is asking: what a key may not read is left out of its answers too.
     pub fn may(&self, scope: KeyScope) -> bool {
         match &self.credential {
             Credential::Key(key, _) => key.scopes.contains(&scope),
@@ -231,7 +231,7 @@ impl Authenticated {
         }
     }
 
-    /// Their role in a workspace; one they are not in looks like one that is not there.
+    /// Their role in a workspace; a workspace they are not in looks like one that does not exist.
     pub async fn role(&self, state: &AppState, workspace: WorkspaceId) -> ApiResult<Role> {
         let role = match &self.credential {
             Credential::Key(key, role) => (key.workspace_id == workspace).then_some(*role),

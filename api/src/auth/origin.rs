@@ -1,5 +1,5 @@
-//! Whose page a browser's request comes from (cross-site request forgery), and under which name the server was reached
-//! (DNS rebinding).
+//! Which page a browser's request comes from (cross-site request forgery), and under which name the server was reached (DNS
+//! rebinding).
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::{
     error::{ApiResult, Code, Problem},
 };
 
-/// The header that a write by cookie carries: a page of another origin cannot send it without asking first.
+/// The header that a write by cookie carries: a page of another origin cannot send it without a preflight.
 pub const CSRF_HEADER: &str = "x-duet-csrf";
 
 /// Which hosts and origins are this server's.
@@ -66,7 +66,7 @@ impl Origins {
         let hosts = origins.iter().filter_map(|origin| host_of(origin)).collect();
         let secure = is_secure(config.public_url.as_deref());
         if secure {
-            // Whoever sits between writes what a page without TLS says.
+            // Anyone between the two could write what a page without TLS says.
             origins.retain(|origin| origin.starts_with("https://"));
         }
         Self {
@@ -82,8 +82,8 @@ impl Origins {
         self.secure
     }
 
-    /// Whether a request under this `Host` is meant for this server. Names that an attacker's DNS can point here are not:
-    /// only configured ones, `localhost`, and addresses (on loopback: loopback addresses).
+    /// Whether a request under this `Host` is meant for this server. Names that an attacker's DNS can point here are refused:
+    /// only configured ones, `localhost`, and addresses (on loopback: loopback addresses) count.
     pub fn accepts_host(&self, authority: &str) -> bool {
         let Some(host) = without_port(authority) else {
             return false;
@@ -121,8 +121,8 @@ pub fn authority<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
     }
 }
 
-/// Refuses a write by cookie that did not come from this server's own page: the page's header, and `Origin` or, without
-/// one, `Sec-Fetch-Site`.
+/// Refuses a write by cookie that did not come from this server's own page. The proof is the page's header, and `Origin` or,
+/// without one, `Sec-Fetch-Site`.
 pub fn check_cookie_write(parts: &Parts, origins: &Origins) -> ApiResult<()> {
     let denied = |detail: &'static str| Err(Problem::new(Code::Denied, detail));
     if parts.headers.get(CSRF_HEADER).is_none_or(|value| value != "1") {
@@ -140,7 +140,7 @@ pub fn check_cookie_write(parts: &Parts, origins: &Origins) -> ApiResult<()> {
     }
 }
 
-/// Refuses what a page of another origin sends to sign-in and set-up. Programs send no `Origin`.
+/// Refuses requests to sign-in and set-up from a page of another origin. Programs send no `Origin`.
 pub fn check_page(parts: &Parts, origins: &Origins) -> ApiResult<()> {
     origin(parts, origins)?;
     match parts.headers.get("sec-fetch-site") {

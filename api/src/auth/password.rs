@@ -16,7 +16,7 @@ pub const MIN_CHARACTERS: usize = 10;
 /// Longest password, in bytes.
 pub const MAX_BYTES: usize = 1024;
 
-/// 19 MiB a hash: more at once would let a flood of sign-ins eat the memory.
+/// 19 MiB per hash: more at once would let a flood of sign-ins exhaust the memory.
 static TURNS: Semaphore = Semaphore::const_new(4);
 
 /// OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
@@ -26,7 +26,7 @@ fn argon() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-/// Checks a new password; the message says what to mend.
+/// Checks a new password; the message says what to change.
 pub fn check(password: &str) -> Result<(), String> {
     if password.chars().count() < MIN_CHARACTERS {
         return Err(format!("A password needs at least {MIN_CHARACTERS} characters."));
@@ -49,10 +49,10 @@ pub async fn hash(env: &Env, password: String) -> Result<String, Problem> {
     .map_err(|_| Problem::internal())
 }
 
-/// Whether a password fits a PHC string; `None` (no such account) takes as long and never fits.
+/// Whether a password matches a PHC string; `None` (no such account) takes as long and never matches.
 pub async fn verify(password: String, phc: Option<String>) -> Result<bool, Problem> {
     off_thread(move || {
-        // Made before the branch, so that the first unknown account does not pay for it alone.
+        // Computed before the branch, so that the first unknown account is not slower than others.
         let nobody = &*NOBODY;
         let known = phc.is_some();
         let phc = phc.unwrap_or_else(|| nobody.clone());
@@ -62,7 +62,7 @@ pub async fn verify(password: String, phc: Option<String>) -> Result<bool, Probl
     .await
 }
 
-/// The hash that stands in for unknown accounts, so that they are not told by the time of the answer.
+/// The hash that stands in for unknown accounts, so that the response time does not reveal them.
 static NOBODY: LazyLock<String> = LazyLock::new(|| {
     argon()
         .hash_password_with_salt(b"nobody signs in with this", &[7; 16])

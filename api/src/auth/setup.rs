@@ -4,7 +4,7 @@ use duet_core::Env;
 
 use super::secret;
 
-/// Letters and digits that are not mistaken for one another (Crockford's base 32).
+/// Letters and digits that cannot be mistaken for one another (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// A new token: what is shown (`XXXX-XXXX-XXXX-XXXX-XXXX`, 100 random bits), and the hash to store.

@@ -1,4 +1,4 @@
-//! Short-lived access tokens: JWT, HS256 only, every claim required, and good only while the sign-in behind them lives.
+//! Short-lived access tokens: JWT, HS256 only, every claim required, and valid only while their sign-in lives.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use duet_core::{Timestamp, ids::UserId};
@@ -24,16 +24,16 @@ pub struct Tokens {
     validation: Validation,
 }
 
-/// What a good token says.
+/// What a valid token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The person.
     pub user: UserId,
-    /// SHA-256 of the secret of the sign-in that it was made from: by it the sign-in is found, and found to be over.
+    /// SHA-256 of the secret of the sign-in that it was made from: by it the sign-in is found, or found to be over.
     pub session_hash: [u8; 32],
 }
 
-/// Why a token is refused; not told to whoever sent it.
+/// Why a token is refused; not told to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the access token is not valid: {0}")]
 pub struct TokenError(&'static str);
@@ -54,13 +54,13 @@ struct Claims {
 impl Tokens {
     /// With the installation's signing key.
     pub fn new(key: &[u8; 32]) -> Self {
-        // Named after the key, not stored with it: another key has another name.
+        // Derived from the key, not stored with it: another key has another id.
         let digest = ring::digest::digest(&ring::digest::SHA256, &[b"duet kid".as_slice(), key].concat());
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Times are checked below, against this process's clock and more strictly.
+        // Times are checked below, more strictly and against this process's clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         Self {
@@ -89,7 +89,7 @@ impl Tokens {
         jsonwebtoken::encode(&header, &claims, &self.encoding).map_err(|_| TokenError("it could not be signed"))
     }
 
-    /// Checks everything about a token but whether its sign-in still lives.
+    /// Checks everything about a token except whether its sign-in still lives.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, TokenError> {
         if token.len() > 2048 {
             return Err(TokenError("too long"));

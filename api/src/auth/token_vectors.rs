@@ -1,4 +1,4 @@
-//! Tokens that have to be refused, one a line, each a good token with one thing wrong; and the good one, which is not.
+//! Tokens that must be refused, one per line, each a valid token with one thing wrong; and the valid one, which is accepted.
 
 use serde_json::{Value, json};
 

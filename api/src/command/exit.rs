@@ -1,4 +1,4 @@
-//! How a command ends: the exit code, and one sentence on the standard error that says what to do.
+//! How a command ends: the exit code, and one sentence on standard error that says what to do.
 
 use std::{fmt, process::ExitCode};
 
@@ -50,7 +50,7 @@ pub enum Failure {
     Say(Exit, String),
     /// Everything has been said already; end with that code.
     Silent(Exit),
-    /// Whoever read the output has gone: end quietly.
+    /// The reader of the output is gone: end quietly.
     Closed,
 }
 
@@ -66,7 +66,7 @@ impl Failure {
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
     }
-    /// The person has to write it differently.
+    /// The command line, the configuration or the input has to change.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
@@ -83,7 +83,7 @@ impl Failure {
         Self::new(Exit::Unavailable, message)
     }
 
-    /// Says the sentence, if there is one, after the program's name, and gives the exit code.
+    /// Prints the sentence, if there is one, after the program's name, and returns the exit code.
     pub fn report(self, program: &str) -> ExitCode {
         match self {
             Self::Say(exit, message) => {

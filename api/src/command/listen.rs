@@ -1,4 +1,4 @@
-//! How a server gets its address, and hears that it should stop.
+//! How a server gets its address, and learns that it should stop.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::exit::{Failure, Outcome};
 
-/// Binds the address for the command `<program> serve`, or says what to do about it.
+/// Binds the address for the command `<program> serve`, or says what to do about a failure.
 pub async fn bind(program: &str, address: SocketAddr) -> Outcome<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let port = address.port();
@@ -27,7 +27,7 @@ pub async fn bind(program: &str, address: SocketAddr) -> Outcome<TcpListener> {
     })
 }
 
-/// The URL by which programs of this machine reach the address.
+/// The URL at which programs on this machine reach the address.
 pub fn local_url(address: SocketAddr) -> String {
     let mut address = address;
     if address.ip().is_unspecified() {

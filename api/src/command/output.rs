@@ -1,4 +1,4 @@
-//! Data to the standard output, words to the standard error.
+//! Data goes to standard output, messages to standard error.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -12,12 +12,12 @@ use super::exit::{Failure, Outcome};
 pub struct Output {
     /// Data as JSON instead of text for people.
     pub json: bool,
-    /// No words beside the data.
+    /// Print nothing but data.
     pub quiet: bool,
 }
 
 impl Output {
-    /// Writes data as it is and flushes: text that streams has to show at once.
+    /// Writes data as it is and flushes: streamed text has to show at once.
     pub fn raw(&self, text: &str) -> Outcome {
         let mut stdout = io::stdout().lock();
         stdout
@@ -49,17 +49,17 @@ impl Output {
         }
     }
 
-    /// Says something beside the data that need not catch the eye.
+    /// Prints an unobtrusive note beside the data.
     pub fn aside(&self, text: &str) {
         self.say(&paint(Style::Dim, text, coloured(&io::stderr())));
     }
 
-    /// A text for the standard output that stands out, where it is a terminal.
+    /// A text for standard output that is highlighted on a terminal.
     pub fn strong(&self, text: &str) -> String {
         paint(Style::Bold, text, coloured(&io::stdout()))
     }
 
-    /// Writes rows in aligned columns under a heading; says so when there are none.
+    /// Writes rows in aligned columns under a heading, or `none` if there are no rows.
     pub fn table<const N: usize>(&self, heading: [&str; N], rows: &[[String; N]], none: &str) -> Outcome {
         if rows.is_empty() {
             self.say(none);
@@ -69,7 +69,7 @@ impl Output {
     }
 }
 
-/// Rows in columns under a heading; on a terminal the heading stands out and the first column, mostly ids, steps back.
+/// Rows in columns under a heading; on a terminal the heading is bold and the first column, mostly ids, dimmed.
 fn aligned<const N: usize>(heading: [&str; N], rows: &[[String; N]], colour: bool) -> String {
     let heading = heading.map(str::to_owned);
     let all = || std::iter::once(&heading).chain(rows);
@@ -105,7 +105,7 @@ pub enum Style {
     Red,
 }
 
-/// The text in that style where colour is wanted; as it is otherwise.
+/// The text in that style if colour is wanted; otherwise unchanged.
 pub fn paint(style: Style, text: &str, colour: bool) -> String {
     let code = match style {
         Style::Bold => "1",
@@ -133,7 +133,7 @@ pub fn local_time(at: Timestamp) -> String {
     in_zone(at, jiff::tz::TimeZone::system(), "%Y-%m-%d %H:%M")
 }
 
-/// The day of it, there.
+/// The day of a time, in the same time zone.
 pub fn local_day(at: Timestamp) -> String {
     in_zone(at, jiff::tz::TimeZone::system(), "%Y-%m-%d")
 }
@@ -146,7 +146,7 @@ fn in_zone(at: Timestamp, zone: jiff::tz::TimeZone, format: &str) -> String {
     }
 }
 
-/// A reader that has gone ends the command quietly; anything else is a failure.
+/// If the reader is gone, the command ends quietly; anything else is a failure.
 pub fn closed(error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Closed,
@@ -180,7 +180,7 @@ pub fn brief(text: &str, max: usize) -> String {
     short
 }
 
-/// Text from a model or memory for a terminal: control characters other than newline and tab could drive it.
+/// Text from a model or memory for a terminal: control characters other than newline and tab could control it.
 pub fn printable(text: &str) -> String {
     visible(
         &text
@@ -190,8 +190,8 @@ pub fn printable(text: &str) -> String {
     )
 }
 
-/// Shows characters that nobody sees, and that make others be seen in another order, as `\u202e`: which is also how JSON may write them.
-/// Joiners stay where they join letters of other scripts or pictures.
+/// Shows characters that are invisible or change the order of others as `\u202e`, which is also how JSON may write them. Joiners
+/// stay where they join letters of other scripts or pictures.
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut before = None;

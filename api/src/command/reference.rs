@@ -1,16 +1,16 @@
-//! The reference of a command line, from the definitions that the program itself uses.
+//! The reference of a command line, generated from the definitions that the program itself uses.
 
 use clap::{ColorChoice, Command};
 
 use super::exit::Exit;
 
-/// The exit codes as a table of Markdown.
+/// The exit codes as a Markdown table.
 pub fn exit_codes() -> String {
     let rows = Exit::TABLE.map(|(code, meaning)| format!("| {code} | {meaning} |\n"));
     format!("| code | meaning |\n|---|---|\n{}", rows.concat())
 }
 
-/// The help of a program and of each of its commands as sections of Markdown.
+/// The help of a program and of each of its commands as Markdown sections.
 pub fn commands(root: Command, program: &str) -> String {
     let mut root = root.max_term_width(100).term_width(100).color(ColorChoice::Never);
     root.build();

@@ -3,10 +3,10 @@
 use duet_core::Timestamp;
 use jiff::{civil::DateTime, tz::TimeZone};
 
-/// What a person is told who typed something else.
+/// The advice for any other input.
 const ADVICE: &str = "Give a date such as 2026-05-01, or a time such as 2026-05-01T14:00Z.";
 
-/// A time with its offset from UTC, or one of the time zone of this machine (or of `TZ`), where a date alone is its first moment.
+/// A time with its offset from UTC, or one in the time zone of this machine (or of `TZ`); a date alone is its first moment.
 pub fn given(text: &str) -> Result<Timestamp, &'static str> {
     in_zone(text, TimeZone::system())
 }

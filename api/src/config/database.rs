@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretPointer;
 
-/// Which database holds the data of `duet-api`, and by which way it is reached.
+/// Which database holds the data of `duet-api`, and how it is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
-    /// A Postgres, over connections of the login `duet_worker`; people sign in with the built-in issuer.
+    /// A Postgres, over connections as the login `duet_worker`; people sign in with the built-in issuer.
     #[default]
     Postgres,
-    /// The Postgres of a Supabase project: people sign in at its Auth and reach its Data API with their own tokens; runs and API keys go
-    /// over connections of the login `duet_worker`.
+    /// The Postgres of a Supabase project: people sign in at its Auth and reach its Data API with their own tokens; runs and API
+    /// keys use connections as the login `duet_worker`.
     Supabase,
 }
 
@@ -23,21 +23,21 @@ pub enum Backend {
 pub struct DatabaseConfig {
     /// What the database is: `postgres`, or `supabase`, which needs `supabase.url` and `supabase.publishable_key` as well.
     pub backend: Backend,
-    /// Where the database's URL is, `env:NAME` or `file:/path`: `postgres://duet_worker:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`. It may lead to a transaction pooler. Unset: `env:DUET_DATABASE_URL`.
+    /// Where to find the database's URL, `env:NAME` or `file:/path`: `postgres://duet_worker:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`. It may point to a transaction pooler. Unset: `env:DUET_DATABASE_URL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub url: Option<SecretPointer>,
-    /// Where the URL of a direct connection with the same login is, for live hints (LISTEN). Unset: the same as `url`.
+    /// Where to find the URL of a direct connection with the same login, for live hints (LISTEN). Unset: the same as `url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub direct_url: Option<SecretPointer>,
-    /// Where the key is that sensitive memories are sealed with, `env:NAME` or `file:/path`: 64 hexadecimal digits (`openssl rand -hex 32`). The same for every process; lost with it are the sensitive memories. Unset: sensitive memories are refused.
+    /// Where to find the key that seals sensitive memories, `env:NAME` or `file:/path`: 64 hexadecimal digits (`openssl rand -hex 32`). It is the same for every process; if it is lost, so are the sensitive memories. Unset: sensitive memories are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub master_key: Option<SecretPointer>,
-    /// Connections at most (1 to 1000), and one more for live hints.
+    /// Most connections (1 to 1000), plus one more for live hints.
     pub connections: u32,
-    /// Longest time for one call of the database, in seconds (1 to 3600).
+    /// Longest time for one database call, in seconds (1 to 3600).
     pub statement_timeout_seconds: u64,
 }
 

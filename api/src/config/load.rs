@@ -6,7 +6,7 @@ use config::{File, FileFormat, Map, Value, ValueKind, builder::DefaultState};
 
 use super::Config;
 
-/// Short environment names beside `DUET_<SECTION>__<KEY>`.
+/// Short environment names besides `DUET_<SECTION>__<KEY>`.
 pub const ALIASES: &[(&str, &str)] = &[
     ("DUET_BIND", "server.bind"),
     ("DUET_PUBLIC_URL", "server.public_url"),
@@ -20,7 +20,7 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("DUET_LOG_FORMAT", "log.format"),
 ];
 
-/// Why there are no settings: a sentence that names the place and what is allowed.
+/// Why the settings could not be loaded: a sentence that names the place and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -28,9 +28,9 @@ pub struct ConfigError(String);
 /// Where settings come from, in rising order of precedence.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// A TOML file; it has to be there when it is named.
+    /// A TOML file; it must exist if it is named.
     pub file: Option<PathBuf>,
-    /// Environment variables; those that do not begin with `DUET_` are passed over.
+    /// Environment variables; those that do not begin with `DUET_` are ignored.
     pub env: Vec<(String, String)>,
     /// Flags as `(key, value)`, such as `("server.bind", "127.0.0.1:0")`.
     pub flags: Vec<(String, String)>,
@@ -90,7 +90,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-/// `DUET_SERVER__BIND` and the aliases. `DUET_*` names without a double underscore that are no alias belong to others.
+/// `DUET_SERVER__BIND` and the aliases. Other `DUET_*` names without a double underscore belong to other programs.
 fn variable(name: &str, value: &str) -> Option<Override> {
     let key = match ALIASES.iter().find(|(alias, _)| *alias == name) {
         Some((_, key)) => (*key).to_owned(),
@@ -109,7 +109,7 @@ fn variable(name: &str, value: &str) -> Option<Override> {
     })
 }
 
-/// Settings that are lists: in the environment and in flags they are written with commas.
+/// Whether a setting is a list: in the environment and in flags, lists are separated by commas.
 fn is_list(key: &str) -> bool {
     key == "server.allowed_origins"
 }
@@ -131,7 +131,7 @@ fn parse(file: Option<&str>, overrides: &[Override]) -> Result<Config, String> {
             .map_err(|error| format!("`{}` is no setting: {error}", entry.key))?;
     }
     let settings = builder.build().map_err(|error| one_line(&error.to_string()))?;
-    // An empty source is a unit for the library; a table is what the settings are.
+    // The library turns an empty source into a unit value; settings are a table.
     let settings = settings.cache.into_table().unwrap_or_else(|_| Map::new());
     let settings = Value::new(None, ValueKind::Table(settings));
     let config: Config = settings
@@ -141,7 +141,7 @@ fn parse(file: Option<&str>, overrides: &[Override]) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Adds what the key takes, where the message names the key: the library says only what was wrong.
+/// Adds what the key accepts if the message names the key: the library only says what was wrong.
 fn with_allowed(message: String) -> String {
     let named = message.split_once("for key `").and_then(|(_, rest)| rest.split_once('`'));
     let setting = named.and_then(|(key, _)| Config::reference().into_iter().find(|setting| setting.key == key));
@@ -159,7 +159,7 @@ fn one_line(text: &str) -> String {
         .to_owned()
 }
 
-/// Which source is to blame: the last one without which the rest would do.
+/// Which source is to blame: the last one without which the rest would be valid.
 fn culprit(file: Option<(&Path, String)>, overrides: &[Override]) -> String {
     let text = file.as_ref().map(|(_, text)| text.as_str());
     for count in 0..=overrides.len() {

@@ -43,11 +43,11 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Bounds of one turn of a conversation.
     pub turn: TurnConfig,
-    /// Who answers how many messages at once, and when a lost worker's run is taken over.
+    /// How many messages are answered at once, and when a lost worker's run is taken over.
     pub worker: WorkerConfig,
     /// Logs.
     pub log: LogConfig,
-    /// What is kept of the audit log outside the data.
+    /// What is kept of the audit log outside the stored data.
     pub audit: AuditConfig,
 }
 
@@ -55,16 +55,16 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Address and port. Loopback unless told otherwise; port 0 takes a free one.
+    /// Address and port. Loopback by default; port 0 takes a free one.
     #[schemars(with = "String")]
     pub bind: SocketAddr,
-    /// The URL under which browsers reach Duet, when it is not the bound address (a reverse proxy, a host name). With `https` the session cookie becomes `__Host-…` and `Secure`, and pages without TLS are refused.
+    /// The URL at which browsers reach Duet, if it differs from the bound address (a reverse proxy, a host name). With `https` the session cookie becomes `__Host-…` and `Secure`, and pages without TLS are refused.
     pub public_url: Option<String>,
     /// Further origins (`https://host:port`) from which a browser may write.
     pub allowed_origins: Vec<String>,
-    /// Whether a reverse proxy stands in front and sets `X-Forwarded-For`: its last entry then counts as the client's address.
+    /// Whether a reverse proxy in front sets `X-Forwarded-For`: its last entry then counts as the client's address.
     pub behind_proxy: bool,
-    /// How long running requests and replies may take to end when the server stops, in seconds.
+    /// How long running requests and replies may take to finish when the server stops, in seconds.
     pub shutdown_grace_seconds: u64,
 }
 
@@ -84,10 +84,10 @@ impl Default for ServerConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// The encrypted data file; unset: `duet.db` in the data folder of the person (XDG).
+    /// The encrypted data file; unset: `duet.db` in the user's data folder (XDG).
     #[schemars(with = "Option<String>")]
     pub path: Option<PathBuf>,
-    /// Where the file's key is: `env:NAME`, `file:/path`, `keyring`, or `passphrase:env:NAME` / `passphrase:file:/path`. Unset: the keyring, else a key file beside the configuration.
+    /// Where to find the file's key: `env:NAME`, `file:/path`, `keyring`, or `passphrase:env:NAME` / `passphrase:file:/path`. Unset: the keyring, else a key file beside the configuration.
     pub key: Option<String>,
     /// Memory for vector codes, in MiB. 0 turns the cache off; recall then reads from the file.
     pub vector_cache_mb: Option<u64>,
@@ -125,11 +125,11 @@ impl Default for AuthConfig {
 pub struct LimitsConfig {
     /// Largest body of a request, in bytes.
     pub max_body_bytes: usize,
-    /// Sign-in attempts per address (of IPv6, per /64) and email in a minute.
+    /// Sign-in attempts per address (for IPv6, per /64) and email in a minute.
     pub sign_in_per_minute: u32,
-    /// Sign-in attempts per address (of IPv6, per /64) in a minute.
+    /// Sign-in attempts per address (for IPv6, per /64) in a minute.
     pub sign_in_per_address_per_minute: u32,
-    /// Sign-in attempts per email in an hour, from everywhere together. Each browser and network from which its person has signed in before has as many of its own.
+    /// Sign-in attempts per email in an hour, from everywhere together. Each browser and network from which the person has signed in before has a separate allowance of the same size.
     pub sign_in_per_account_per_hour: u32,
     /// Attempts with a setup token per address in a minute.
     pub setup_per_minute: u32,
@@ -137,17 +137,17 @@ pub struct LimitsConfig {
     pub invitations_per_minute: u32,
     /// Open event streams per person.
     pub streams_per_person: u32,
-    /// Connections at once. A quarter of the file descriptors that the system allows the process stays free of them whatever this says.
+    /// Most connections at once. A quarter of the file descriptors that the system allows always stays free for other uses.
     pub connections: u32,
-    /// Connections at once from one address (of IPv6, one /64). Who waits longest for a request makes room for the next. Not counted behind a proxy.
+    /// Most connections at once from one address (for IPv6, one /64). The one that has waited longest for a request makes room for the next. Not counted behind a proxy.
     pub connections_per_address: u32,
     /// How long the head of a request may take to arrive, in seconds.
     pub head_seconds: u64,
     /// How long a connection may wait for its next request, in seconds.
     pub idle_seconds: u64,
-    /// A client that takes next to nothing of an answer for so many seconds is disconnected.
+    /// A client that takes next to nothing of an answer for this many seconds is disconnected.
     pub slow_reader_seconds: u64,
-    /// How long a request may take, in seconds; streams excepted.
+    /// How long a request may take, in seconds; does not apply to streams.
     pub request_seconds: u64,
 }
 
@@ -175,27 +175,27 @@ impl Default for LimitsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TurnConfig {
-    /// Model calls in one turn; the last is made without tools so that it must answer.
+    /// Model calls in one turn; the last one is made without tools so that the model must answer.
     pub max_steps: u32,
-    /// Identical tool calls before the next is refused.
+    /// Identical tool calls before the next one is refused.
     pub max_identical_calls: u32,
-    /// Tokens of all model calls of a turn together.
+    /// Tokens of all model calls in a turn together.
     pub max_tokens: u64,
-    /// Attempts of one model call.
+    /// Attempts at one model call.
     pub max_attempts: u32,
     /// Output tokens of one model call.
     pub max_output_tokens: u32,
-    /// Bytes of a reply's text; more is cut off, and the reply ends there.
+    /// Bytes of a reply's text; anything beyond is cut off, and the reply ends there.
     pub max_reply_bytes: u32,
     /// Bytes of the tool calls that one model call asks for, names and arguments together.
     pub max_argument_bytes: u32,
     /// Tool calls that one model call may ask for.
     pub max_calls_per_reply: u32,
-    /// Tool calls of a turn.
+    /// Tool calls in a turn.
     pub max_calls: u32,
     /// Memories that a turn may write.
     pub max_memories: u32,
-    /// Seconds of work on a turn; the time that it waits for a worker does not count.
+    /// Seconds of work on a turn; time spent waiting for a worker does not count.
     pub max_seconds: u32,
 }
 
@@ -236,15 +236,15 @@ impl From<&TurnConfig> for TurnLimits {
     }
 }
 
-/// Who answers how many messages at once.
+/// How many messages are answered at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerConfig {
     /// Replies written at the same time.
     pub concurrency: u32,
-    /// A worker that gives no sign of life for so many seconds loses its run to another process. Has no meaning for the data file, which one process has.
+    /// A worker that gives no sign of life for this many seconds loses its run to another process. Has no effect on the data file, which only one process has.
     pub lease_seconds: u64,
-    /// After so many workers in a row that brought a run no further it is parked. Workers that stop in good order do not count.
+    /// After this many workers in a row that made no progress on a run, it is parked. Workers that stop in good order do not count.
     pub max_attempts: u32,
     /// Seconds between two sweeps for what has expired.
     pub sweep_seconds: u64,
@@ -271,14 +271,14 @@ impl From<&WorkerConfig> for LeasePolicy {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// For people.
     #[default]
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -286,7 +286,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// `human` or `json`. Logs go to the standard error.
+    /// `human` or `json`. Logs go to standard error.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,duet_core=debug`.
     pub level: String,
@@ -301,13 +301,13 @@ impl Default for LogConfig {
     }
 }
 
-/// What is kept of the audit log outside the data.
+/// What is kept of the audit log outside the stored data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
-    /// A file to which the heads of the audit logs are appended, one JSON object a line; best where the data's owner cannot change it. `audit verify --anchors` checks the logs against it.
+    /// A file to which the heads of the audit logs are appended, one JSON object per line; ideally one that the data's owner cannot change. `audit verify --anchors` checks the logs against it.
     pub anchors: Option<PathBuf>,
-    /// Seconds between two looks for heads that have moved.
+    /// Seconds between two checks for heads that have moved.
     pub anchor_seconds: u64,
 }
 
@@ -321,7 +321,7 @@ impl Default for AuditConfig {
 }
 
 impl Config {
-    /// Checks what types cannot say. The message names the key and what is allowed.
+    /// Checks what types cannot express. The message names the key and what is allowed.
     fn check(&self) -> Result<(), String> {
         fn within(key: &str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<(), String> {
             if range.contains(&value) {

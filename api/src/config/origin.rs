@@ -1,6 +1,6 @@
 //! Origins as the configuration names them.
 
-/// `scheme://host[:port]` of a URL as browsers write an origin.
+/// The origin of a URL, `scheme://host[:port]`, as browsers write it.
 pub fn parse_origin(url: &str) -> Result<String, String> {
     let explain = || format!("is `{url}`; allowed is `http://host[:port]` or `https://host[:port]`, without a path");
     let parsed = reqwest::Url::parse(url).map_err(|_| explain())?;
@@ -16,7 +16,7 @@ pub fn parse_origin(url: &str) -> Result<String, String> {
     }
 }
 
-/// Whether browsers reach a server of this public URL over TLS.
+/// Whether browsers reach a server with this public URL over TLS.
 pub fn is_secure(public_url: Option<&str>) -> bool {
     public_url
         .and_then(|url| parse_origin(url).ok())

@@ -1,4 +1,4 @@
-//! The reference of all settings, from the types' own documentation.
+//! The reference of all settings, generated from the types' own documentation.
 
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ fn walk(root: &Value, schema: &Value, defaults: &Value, prefix: &str, settings: 
             walk(root, target, default, &key, settings);
             continue;
         }
-        // A table with names of one's own (`models.providers.<name>`): its entries' fields.
+        // A table with user-chosen names (`models.providers.<name>`): the fields of its entries.
         if let Some(entry) = target.get("additionalProperties").filter(|entry| entry.is_object()) {
             let key = format!("{key}.<name>");
             if resolve(root, entry).get("properties").is_some() {

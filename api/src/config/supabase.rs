@@ -14,7 +14,7 @@ pub struct SupabaseConfig {
     /// The project's publishable key (`sb_publishable_…`), or the legacy key of the role `anon`. It is public; browsers get it as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publishable_key: Option<String>,
-    /// What access tokens have as `iss`, where this server reaches the project under another name than people do. Unset: `<supabase.url>/auth/v1`.
+    /// The `iss` of access tokens, if this server reaches the project under another name than people do. Unset: `<supabase.url>/auth/v1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
     /// Longest time for one request to the project, in seconds (1 to 120).
@@ -38,7 +38,7 @@ impl SupabaseConfig {
         Duration::from_secs(self.timeout_seconds)
     }
 
-    /// Checks what has to be there when this backend is chosen.
+    /// Checks what must be set when this backend is chosen.
     pub(super) fn check(&self) -> Result<(), String> {
         const WHERE: &str = "the project's page shows it under Project Settings, API Keys";
         let url = self
@@ -61,7 +61,7 @@ impl SupabaseConfig {
     }
 }
 
-/// Whether a key may be shown to everybody. The message never holds the key.
+/// Whether a key may be public. The message never contains the key.
 fn public_key(key: &str) -> Result<(), String> {
     if key.chars().any(|letter| letter.is_whitespace() || !letter.is_ascii()) {
         return Err("has spaces or special characters".into());
@@ -80,7 +80,7 @@ fn public_key(key: &str) -> Result<(), String> {
     }
 }
 
-/// The role in a legacy key, which is a JWT. Whether it is a good one the project says.
+/// The role in a legacy key, which is a JWT. The project decides whether the key is valid.
 fn legacy_role(key: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Payload {

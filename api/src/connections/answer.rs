@@ -1,4 +1,4 @@
-//! Answers on their way out: in pieces, and with a bound on what waits in memory for readers that are slow to take it.
+//! Answers on their way out: in pieces, and with a bound on what waits in memory for slow readers.
 
 use std::{
     collections::HashMap,
@@ -13,9 +13,9 @@ use http_body::{Frame, SizeHint};
 
 use super::open::Answering;
 
-/// What is handed to the connection at once.
+/// Bytes handed to the connection at once.
 pub const PIECE: usize = 64 * 1024;
-/// Most that waits in whole answers, in bytes.
+/// Most bytes that wait in whole answers.
 const MOST: usize = 256 * 1024 * 1024;
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ struct Held {
     of: HashMap<IpAddr, usize>,
 }
 
-/// What waits in whole answers. Streams hold a piece at a time and are not counted.
+/// The bytes that wait in whole answers. Streams hold a piece at a time and are not counted.
 pub struct Waiting {
     most: usize,
     held: Mutex<Held>,
@@ -67,8 +67,8 @@ impl Waiting {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for an answer to this network: a quarter of all is the most for one of them, but one answer is always let through while there
-    /// is room for it at all.
+    /// Room for an answer to this network. One network gets at most a quarter of the whole, but a single answer is always let
+    /// through while there is room for it at all.
     pub fn room(self: &Arc<Self>, network: IpAddr, bytes: usize) -> Option<Share> {
         let mut held = self.held();
         let own = held.of.get(&network).copied().unwrap_or(0);
@@ -88,7 +88,7 @@ impl Waiting {
     }
 }
 
-/// The body of an answer. While there is some of it, its request is being answered.
+/// The body of an answer. While some of it is left, its request is still being answered.
 pub struct Answer {
     body: Body,
     rest: Bytes,
@@ -97,7 +97,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Of this body.
+    /// Wraps this body.
     pub fn new(body: Body, share: Option<Share>, answering: Answering) -> Self {
         Self {
             body,

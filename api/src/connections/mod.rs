@@ -1,5 +1,5 @@
-//! The server's connections: so many at once, heads that come in time, readers that read. One client that holds connections, or sends and
-//! takes nothing, keeps nobody else out.
+//! The server's connections: a bounded number at once, heads that arrive in time, readers that read. A client that holds
+//! connections, or sends and takes nothing, keeps nobody else out.
 
 mod answer;
 mod open;
@@ -35,13 +35,13 @@ use crate::{
     limits::network,
 };
 
-/// What is kept of an answer that is not taken yet, beside the part that is being written; also the longest head of a request.
+/// Most bytes kept of an answer that is not taken yet, besides the part being written; also the longest head of a request.
 const BUFFER: usize = 64 * 1024;
-/// How long nothing is accepted after the system had no descriptor for a connection.
+/// How long nothing is accepted after the system ran out of descriptors.
 const RECOVERY: Duration = Duration::from_millis(50);
-/// How many idle connections make room then.
+/// How many idle connections make room in that case.
 const SHED: usize = 16;
-/// To whoever gets no connection.
+/// Sent to a client that gets no connection.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n";
 
 /// Serves until `closing` turns true and every connection has ended.
@@ -92,20 +92,21 @@ pub async fn serve(listener: TcpListener, router: Router, config: &Config, closi
     while tasks.join_next().await.is_some() {}
 }
 
-/// Whether accepting failed because the client was gone already.
+/// Whether accepting failed because the client was already gone.
 fn is_of_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// What can be told without waiting.
+/// Sends what can be sent without waiting.
 fn refuse(stream: &TcpStream) {
     if let Err(error) = stream.try_write(REFUSAL) {
         debug!(%error, "a refused connection could not be told so");
     }
 }
 
-/// The settings' bounds, as far as the system's allow: a quarter of the descriptors stays for files, providers and the database.
+/// The settings' bounds, as far as the system's limits allow: a quarter of the descriptors stays for files, providers and the
+/// database.
 fn bounds(config: &Config) -> Bounds {
     let wanted = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
     let of_one = usize::try_from(config.limits.connections_per_address).unwrap_or(usize::MAX);

@@ -1,5 +1,5 @@
-//! The connections that are open, and who gets one: so many from one network, so many in all, and the last ones for those who hold few.
-//! Where there is none left, whoever has waited longest for a request makes room.
+//! The open connections, and who gets one: limits per network and in all, with the last places reserved for clients that hold
+//! few. When none is left, the connection that has waited longest for a request makes room.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::limits::network;
 
-/// Who holds fewer than this is let in while others are not.
+/// A network that holds fewer than this is let in when others are not.
 const FEW: usize = 4;
 
 /// How many connections there may be.
@@ -22,7 +22,7 @@ const FEW: usize = 4;
 pub struct Bounds {
     /// In all.
     pub most: usize,
-    /// From one network; `None` behind a proxy, whose connections are everybody's.
+    /// From one network; `None` behind a proxy, whose connections serve all clients.
     pub most_of_one: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Pulse {
     pub fn answering(&self) -> bool {
         self.answering.load(Ordering::Acquire) > 0
     }
-    /// A request begins; it ends with the guard.
+    /// Begins a request; it ends with the guard.
     pub fn begin(self: &Arc<Self>) -> Answering {
         self.begun.fetch_add(1, Ordering::AcqRel);
         self.answering.fetch_add(1, Ordering::AcqRel);
@@ -66,7 +66,7 @@ impl Drop for Answering {
 
 struct Entry {
     network: IpAddr,
-    /// How many requests had begun when this was looked at last, and since when it has not changed.
+    /// How many requests had begun at the last look, and since when that has not changed.
     seen: (u64, u64),
     pulse: Arc<Pulse>,
 }
@@ -109,7 +109,7 @@ impl Held {
         }
     }
 
-    /// Ends the connection, of those that `chosen` names, that has waited longest for a request.
+    /// Among the connections that `chosen` accepts, ends the one that has waited longest for a request.
     fn evict(&mut self, chosen: impl Fn(&Entry) -> bool) -> bool {
         let now = self.next;
         let mut oldest: Option<(u64, u64)> = None;
@@ -145,7 +145,7 @@ impl Open {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection from there, if there is one or one can be made.
+    /// A place for a connection from this address, if there is one or one can be made.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
         let network = network(address);
         let mut held = self.held();
@@ -154,7 +154,7 @@ impl Open {
             if own >= most && !held.evict(|entry| entry.network == network) {
                 return None;
             }
-            // The last eighth is for those who hold few.
+            // The last eighth is for networks that hold few.
             let scarce = held.entries.len() + self.bounds.most / 8 >= self.bounds.most;
             if scarce && own >= FEW && !held.evict(|entry| entry.network == network) {
                 return None;
@@ -183,7 +183,7 @@ impl Open {
         })
     }
 
-    /// Ends up to so many connections that wait for a request, the longest waiting first: there are no descriptors left.
+    /// Ends up to this many connections that wait for a request, longest wait first: there are no descriptors left.
     pub fn shed(&self, most: usize) -> usize {
         let mut held = self.held();
         (0..most).take_while(|_| held.evict(|_| true)).count()

@@ -1,4 +1,4 @@
-//! A connection's bytes with an eye on the clock: a request's head has to come in time, and what is sent has to be taken.
+//! A connection's bytes, with time limits: a request's head has to arrive in time, and what is sent has to be taken.
 
 use std::{
     future::Future,
@@ -39,14 +39,14 @@ pub struct Watched<S> {
     stalled: Option<Stalled>,
 }
 
-/// The head of a request that is coming.
+/// The head of a request that is arriving.
 struct Head {
     /// How many requests had begun before it.
     after: u64,
     until: Pin<Box<Sleep>>,
 }
 
-/// What was sent is not taken at once.
+/// Data that was sent and not taken at once.
 struct Stalled {
     until: Pin<Box<Sleep>>,
     taken: usize,
@@ -67,7 +67,7 @@ impl<S> Watched<S> {
         }
     }
 
-    /// After bytes came, or none.
+    /// Called after bytes arrived, or none did.
     fn head_in_time(&mut self, cx: &mut Context<'_>, came: bool) -> io::Result<()> {
         let begun = self.pulse.begun();
         if self.head.as_ref().is_some_and(|head| head.after != begun) || self.pulse.answering() {
@@ -86,7 +86,7 @@ impl<S> Watched<S> {
         }
     }
 
-    /// After a write of `asked` bytes.
+    /// Called after a write of `asked` bytes.
     fn taken_in_time(&mut self, cx: &mut Context<'_>, asked: usize, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match wrote {
             Poll::Ready(Ok(taken)) => {
@@ -185,7 +185,7 @@ mod tests {
         theirs.write_all(b"GET").await.unwrap();
         read_one(&mut connection).await.unwrap();
         drop(pulse.begin());
-        // Nothing for long after a request is no head.
+        // A long silence after a request is not a slow head.
         let waited = tokio::time::timeout(Duration::from_secs(55), read_one(&mut connection)).await;
         assert!(waited.is_err());
         theirs.write_all(b"G").await.unwrap();

@@ -9,7 +9,7 @@ use crate::secret::SecretPointer;
 
 /// Which embedder turns texts into vectors. The default needs no download and no network.
 ///
-/// Changing it means that all memories get new vectors, in the background; until then recall goes by full text.
+/// When it changes, all memories get new vectors, in the background; until then recall uses full text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbedderConfig {
@@ -21,20 +21,20 @@ pub struct EmbedderConfig {
     /// Length of its vectors (`openai`, `ollama`); needed, because vectors are checked against it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<u32>,
-    /// Where it is. Unset: `https://api.openai.com/v1`, or `http://127.0.0.1:11434` for Ollama.
+    /// Its URL. Unset: `https://api.openai.com/v1`, or `http://127.0.0.1:11434` for Ollama.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// Where its key is, `env:NAME` or `file:/path`. Unset: `env:OPENAI_API_KEY` for OpenAI's own address, none elsewhere.
+    /// Where to find its key, `env:NAME` or `file:/path`. Unset: `env:OPENAI_API_KEY` for OpenAI's own address, none elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub api_key: Option<SecretPointer>,
     /// Whether it may see `local_only` memories. Unset: yes for `localhost`, loopback and private address literals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<bool>,
-    /// Put before a text that is stored, for models that ask for it (such as `search_document: `).
+    /// Prefix of a stored text, for models that ask for it (such as `search_document: `).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub document_prefix: String,
-    /// Put before a question, for models that ask for it (such as `search_query: `).
+    /// Prefix of a question, for models that ask for it (such as `search_query: `).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub query_prefix: String,
     /// Texts in one request (`openai`, `ollama`). Unset: 64.

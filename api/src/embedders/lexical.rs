@@ -1,9 +1,9 @@
-//! `builtin/lexical-v1`: vectors from words alone, made in this process without a model or a download.
+//! `builtin/lexical-v1`: vectors made from words alone, in this process, without a model or a download.
 //!
 //! Stemmed words, their parts (character 3- to 5-grams) and pairs of neighbouring words are hashed with a sign into 384
-//! dimensions. Texts come out close when they share words, forms of words or spellings close to each other ("Marseille",
-//! "Marseilles"). It knows nothing of meaning: "dog" and "puppy" are as far apart as any two words. Its use is that
-//! recall by vectors works from the first minute; full text does most of the finding beside it.
+//! dimensions. Texts come out close when they share words, forms of words or similar spellings ("Marseille", "Marseilles"). It
+//! knows nothing of meaning: "dog" and "puppy" are as far apart as any two words. Its purpose is that recall by vectors works
+//! from the first minute; full text does most of the finding.
 
 use async_trait::async_trait;
 use duet_core::{
@@ -15,7 +15,7 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 use unicode_segmentation::UnicodeSegmentation;
 
 const DIMENSIONS: usize = 384;
-/// Longest part of a text that is looked at.
+/// Longest part of a text that is read, in bytes.
 const MAX_BYTES: usize = 32 * 1024;
 
 /// Weights of a whole word, of all its parts together, and of a pair of words.
@@ -38,7 +38,7 @@ const FILLERS: &[&str] = &[
 pub struct Lexical;
 
 impl Lexical {
-    /// The vector of a text; a text without any word gets the vector of an empty text.
+    /// The vector of a text; a text without words gets the vector of an empty text.
     pub fn vector(text: &str) -> Vec<f32> {
         let text = &text[..text.floor_char_boundary(MAX_BYTES)];
         let stemmer = Stemmer::create(Algorithm::English);
@@ -84,7 +84,7 @@ fn parts(word: &str) -> Vec<String> {
         .collect()
 }
 
-/// Adds a feature at the place and with the sign that its hash says. Two places, so that one collision does not decide.
+/// Adds a feature at the places and with the signs that its hash gives. Two places, so that one collision does not decide.
 fn add(vector: &mut [f32], kind: &[u8], feature: &str, weight: f32) {
     let hash = hash(kind, feature.as_bytes());
     for part in [hash, hash.rotate_right(32).wrapping_mul(0x9E37_79B9_7F4A_7C15)] {
@@ -142,7 +142,7 @@ mod tests {
         assert!(cosine("What is my dog called?", dog) > cosine("What is my dog called?", "I live in Lyon.") + 0.3);
         assert!(cosine("We moved to Marseille", "moving to Marseilles") > 0.4);
         assert!(cosine("café", "cafe") > 0.999);
-        // Honest limit.
+        // A known limit.
         assert!(cosine("puppy", "dog") < 0.3);
     }
 

@@ -15,7 +15,7 @@ pub use lexical::Lexical;
 
 use crate::secret::{EnvAndFiles, SecretResolver};
 
-/// The embedder that the configuration asks for. Errors name the setting to mend.
+/// The embedder that the configuration asks for. Errors name the setting to fix.
 pub fn from_config(config: &EmbedderConfig, http: Client) -> anyhow::Result<Arc<dyn Embedder>> {
     with_secrets(config, http, EnvAndFiles::shared())
 }
@@ -43,7 +43,7 @@ pub fn with_secrets(
     build().map_err(|reason| anyhow::anyhow!("`embedder`: {reason}."))
 }
 
-/// Settings that the kind does not look at are mistakes: somebody believes that they act.
+/// Settings that the kind ignores are mistakes: the user believes that they have an effect.
 fn unused_settings(config: &EmbedderConfig) -> Result<(), String> {
     let remote = matches!(config.kind, EmbedderKind::OpenAi | EmbedderKind::Ollama);
     let folder = config.kind == EmbedderKind::Folder;
@@ -67,7 +67,7 @@ fn unused_settings(config: &EmbedderConfig) -> Result<(), String> {
     }
 }
 
-/// Embeds one short text and says how things stand, for `duet doctor`.
+/// Embeds one short text and reports the result, for `duet doctor`.
 pub async fn check(embedder: &dyn Embedder) -> Result<String, EmbedError> {
     let model = embedder.model();
     let vectors = embedder

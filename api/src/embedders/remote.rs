@@ -21,7 +21,7 @@ use crate::{
 
 /// Texts in one request unless configured.
 const BATCH: usize = 64;
-/// Largest answer; 2,048 vectors of 4,096 dimensions written out.
+/// Largest answer, in bytes: 2,048 vectors of 4,096 dimensions in decimal.
 const MAX_ANSWER: usize = 192 * 1024 * 1024;
 
 /// An embedder at a provider.
@@ -100,7 +100,7 @@ impl Remote {
     async fn request(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut body = json!({"model": self.name, "input": texts});
         let path = if self.ollama {
-            // A text that is too long is cut rather than refused: its beginning is better than no vector.
+            // A text that is too long is cut rather than refused: a vector of its beginning is better than none.
             body["truncate"] = json!(true);
             "/api/embed"
         } else {
@@ -126,7 +126,7 @@ impl Remote {
         }
         let answer: OpenAiAnswer = serde_json::from_slice(&body).map_err(|_| malformed())?;
         let mut data = answer.data;
-        // Servers may answer in any order; those that give no index answer in the order asked.
+        // Servers may answer in any order; without indices, they answer in the order asked.
         if data.iter().all(|item| item.index.is_some()) {
             data.sort_by_key(|item| item.index);
         }
@@ -166,7 +166,7 @@ struct OpenAiItem {
     embedding: Vec<f32>,
 }
 
-/// What a caller can do about it: try again, or mend the configuration.
+/// Classifies an error by what the caller can do: try again, or fix the configuration.
 fn embed_error(error: ModelError) -> EmbedError {
     match error.failure {
         ModelFailure::Unreachable | ModelFailure::TimedOut | ModelFailure::Busy => EmbedError::Unavailable(error.in_full()),
@@ -195,7 +195,7 @@ impl Embedder for Remote {
         };
         let mut embeddings = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.batch) {
-            // Servers refuse empty texts; a space stands for one.
+            // Servers refuse empty texts, so a space is sent instead.
             let batch: Vec<String> = batch
                 .iter()
                 .map(|text| {

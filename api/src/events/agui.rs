@@ -1,5 +1,5 @@
-//! Domain events in the shapes of AG-UI 1.0. Pure: the frames of an event depend on the log up to it and on nothing else,
-//! so a stream that resumes anywhere sends exactly what the uncut one would have sent from there on.
+//! Domain events in the shapes of AG-UI 1.0. Pure: the frames of an event depend only on the log up to it, so a stream that
+//! resumes anywhere sends exactly what the uncut one would have sent from there on.
 
 use duet_core::{
     domain::{EventKind, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput},
@@ -17,7 +17,7 @@ const ARGUMENT: usize = 80;
 /// One frame of the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
-    /// The event's `seq`, on the last frame of an event only: a client resumes after whole events.
+    /// The event's `seq`, only on the last frame of an event: a client resumes after whole events.
     pub id: Option<u64>,
     /// The domain kind.
     pub kind: EventKind,
@@ -49,15 +49,15 @@ pub enum AguiType {
     ToolCallEnd,
     /// What the tool answered.
     ToolCallResult,
-    /// Something of Duet's own, by its `name` and `value`.
+    /// Specific to Duet, told apart by its `name` and `value`.
     Custom,
-    /// The run ended well, was stopped or interrupted, or met a bound.
+    /// The run ended well, was stopped or interrupted, or reached a limit.
     RunFinished,
     /// The run failed.
     RunError,
 }
 
-/// An object of AG-UI 1.0, in its JSON form. Further fields go by its `type`; docs/api.md lists those that Duet adds.
+/// An object of AG-UI 1.0, in its JSON form. Further fields depend on its `type`; docs/api.md lists those that Duet adds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AguiObject {
     /// What it is about.
@@ -71,7 +71,7 @@ pub struct AguiObject {
 /// One server-sent event of a stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StreamItem {
-    /// `id:`, the event's `seq`; on the last object of an event alone.
+    /// `id:`, the event's `seq`; only on the last object of an event.
     pub id: Option<u64>,
     /// `event:`, the domain kind.
     pub event: EventKind,
@@ -79,7 +79,7 @@ pub struct StreamItem {
     pub data: AguiObject,
 }
 
-/// What earlier events decide about later frames.
+/// What earlier events determine about later frames.
 #[derive(Clone, Debug)]
 pub struct Agui {
     run: RunId,
@@ -88,7 +88,7 @@ pub struct Agui {
     turn: TurnState,
     /// Whether `TEXT_MESSAGE_START` was sent.
     text_started: bool,
-    /// Steps and ids of tool calls that were announced.
+    /// Announced tool calls, by step and id.
     announced: Vec<(u32, String)>,
 }
 
@@ -105,7 +105,7 @@ impl Agui {
         }
     }
 
-    /// Takes the next event of the log and says what it looks like.
+    /// Takes the next event of the log and returns its frames.
     pub fn frames(&mut self, stored: &StoredEvent) -> Vec<Frame> {
         let turn = std::mem::take(&mut self.turn);
         self.turn = fold(turn, stored).0;
@@ -181,7 +181,7 @@ impl Agui {
             }
             RunEvent::RetryDue { step } => vec![custom("retry_due", json!({ "step": step }))],
             RunEvent::ToolStarted { step, call_id, .. } => match self.announce(*step, call_id) {
-                // A call that is made again after a crash is the same call.
+                // A call repeated after a crash is the same call.
                 again if again.is_empty() => vec![custom("tool_repeated", json!({"step": step, "toolCallId": call_id}))],
                 objects => objects,
             },
@@ -191,7 +191,7 @@ impl Agui {
                 status,
                 output,
             } => {
-                // A refused call never started; readers still see which call the result belongs to.
+                // A refused call never started; readers still need to see which call the result belongs to.
                 let mut objects = self.announce(*step, call_id);
                 objects.push(json!({
                     "type": "TOOL_CALL_RESULT",
@@ -348,7 +348,7 @@ fn arguments_summary(arguments: &Value) -> String {
     cut(&shorten(arguments).to_string(), SUMMARY)
 }
 
-/// What a tool said, cut. Memories' text is not in it: outputs name memories by id.
+/// What a tool returned, cut. Memories' text is not in it: outputs name memories by id.
 fn result_summary(output: &ToolOutput) -> String {
     cut(&output.text, SUMMARY)
 }

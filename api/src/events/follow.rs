@@ -1,5 +1,5 @@
-//! Follows a run's log: subscribe first, then read, then wait for hints. The log alone decides what is sent; hints only say
-//! when to look, so lost, doubled or reordered ones change nothing.
+//! Follows a run's log: subscribe first, then read, then wait for hints. The log alone decides what is sent; hints only say when
+//! to read it, so lost, doubled or reordered ones change nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,19 +21,19 @@ use super::{
     sse,
 };
 
-/// Events read at once: what a stream holds in memory for a reader that takes nothing.
+/// Events read at once: the most that a stream holds in memory for a stalled reader.
 const BATCH: usize = 64;
 
 /// How patient a stream is.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Without a hint the log is looked at this often: a lost hint delays the end of a stream by so much at most.
+    /// Without a hint the log is read this often: a lost hint delays the end of a stream by at most this long.
     pub poll: Duration,
-    /// A comment this often when there is nothing else.
+    /// How often a comment is sent when there is nothing else.
     pub keep_alive: Duration,
-    /// The person's membership is checked this often: a removed member's stream ends within five seconds.
+    /// How often the person's membership is checked: a removed member's stream ends within five seconds.
     pub recheck: Duration,
-    /// A stream ends after so long, and the client comes back: where a platform cuts connections, it ends before that.
+    /// A stream ends after this long, and the client reconnects: on a platform that cuts connections, it should end before that.
     pub longest: Option<Duration>,
 }
 
@@ -71,7 +71,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Subscribes, and finds out whether `after` exists. `Invalid` for a `seq` from the future.
+    /// Subscribes, and checks that `after` exists. `Invalid` for a `seq` from the future.
     pub async fn open(
         runs: Arc<dyn RunStore>,
         feed: &dyn EventFeed,
@@ -112,8 +112,8 @@ impl Follower {
         self.last_seq > 0 && self.folded >= self.last_seq
     }
 
-    /// The frames that the log has for us now; empty when we have caught up. Reads from the log's start whatever `after` is:
-    /// what frames look like depends on what came before them.
+    /// The frames that the log has for us now; empty when we have caught up. Reads from the log's start whatever `after` is: what
+    /// frames look like depends on what came before them.
     pub async fn read(&mut self) -> Result<Vec<Frame>, StoreError> {
         loop {
             let page = self.runs.events(&self.caller, self.run.id, self.folded, BATCH).await?;
@@ -142,7 +142,7 @@ impl Follower {
         frames
     }
 
-    /// Returns when a hint tells of something new.
+    /// Returns when a hint announces something new.
     async fn hinted(hints: &mut broadcast::Receiver<EventHint>, folded: u64) -> Hint {
         loop {
             match hints.recv().await {
@@ -169,13 +169,13 @@ struct Live<G> {
     ends_at: Option<Instant>,
     over: bool,
     feed_closed: bool,
-    /// Whether the log may hold something that was not read.
+    /// Whether the log may hold something unread.
     look: bool,
     _guard: G,
 }
 
-/// The stream as bytes. It ends with the run, when the person may no longer read, when the server stops, or when the store
-/// cannot answer; a client comes back with the last id it saw. `guard` lives as long as the stream.
+/// The stream as bytes. It ends with the run, when the person may no longer read, when the server stops, or when the store cannot
+/// answer; a client reconnects with the last id it saw. `guard` lives as long as the stream.
 pub fn bytes<G: Send + 'static>(
     follower: Follower,
     allowed: Arc<dyn StillAllowed>,
@@ -200,7 +200,7 @@ pub fn bytes<G: Send + 'static>(
     stream::unfold(live, |mut live| async move { live.next().await.map(|chunk| (chunk, live)) })
 }
 
-/// Deadlines of a network connection are in real time (and stand still in tests that stop it).
+/// Deadlines of a network connection are in real time (and stop in tests that pause it).
 fn now() -> Instant {
     Instant::now()
 }
@@ -221,7 +221,8 @@ impl<G> Live<G> {
                 true => match self.follower.read().await {
                     Ok(frames) => frames,
                     Err(error) => {
-                        // No frame can say this (an error is no event of the run); the client comes back and gets the reason then.
+                        // No frame can report this (an error is not an event of the run); the client reconnects and gets the
+                        // reason then.
                         tracing::warn!(%error, "an event stream ends early");
                         return None;
                     }
@@ -246,7 +247,7 @@ impl<G> Live<G> {
         }
     }
 
-    /// Until there may be something to do.
+    /// Waits until there may be something to do.
     async fn wait(&mut self) {
         let wake = (now() + self.pace.poll).min(self.next_keep_alive).min(self.next_recheck);
         let wake = self.ends_at.map_or(wake, |end| wake.min(end));

@@ -1,4 +1,4 @@
-//! The event stream of a run (E2–E4): [`agui`] says what each event looks like, [`follow`] reads the log and waits for
+//! The event stream of a run: [`agui`] says what each event looks like, [`follow`] reads the log and waits for
 //! more, [`sse`] writes frames.
 
 pub mod agui;

@@ -35,7 +35,7 @@ pub fn encode_all(frames: &[Frame]) -> Bytes {
     out.into()
 }
 
-/// A response that streams these chunks. Proxies are asked not to collect them.
+/// A response that streams these chunks. Proxies are asked not to buffer them.
 pub fn response(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     let mut response = Response::new(Body::from_stream(chunks.map(Ok::<_, std::convert::Infallible>)));
     let headers = response.headers_mut();

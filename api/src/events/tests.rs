@@ -1,4 +1,4 @@
-//! Frames of every kind, and streams that are cut, resumed and badly hinted.
+//! Frames of every kind, and streams that are cut, resumed and given bad hints.
 
 use std::{
     sync::{Arc, Mutex},
@@ -237,7 +237,7 @@ fn only_the_last_frame_of_an_event_carries_its_id() {
     }
 }
 
-/// What a client understands of a stream, however it was cut: the events up to the last id, whole.
+/// What a client makes of a stream, however it was cut: the events up to the last id, whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Client {
     last_id: u64,
@@ -276,7 +276,7 @@ impl Client {
     }
 }
 
-/// A log that grows, and a feed that says so as badly as it likes.
+/// A log that grows, and a feed that announces it as badly as it likes.
 struct Fake {
     log: Mutex<Vec<StoredEvent>>,
     visible: Mutex<usize>,
@@ -484,7 +484,8 @@ async fn a_removed_member_a_stopping_server_and_a_failing_store_end_the_stream()
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Hints dropped, doubled, reordered, from the past or from the future, while the log grows in any portions: the same bytes.
+    /// Hints are dropped, doubled, reordered, from the past or from the future, while the log grows in random portions: the bytes
+    /// are the same.
     #[test]
     fn bad_hints_change_nothing(growth in prop::collection::vec((0usize..6, prop::collection::vec(0u64..25, 0..4)), 1..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -29,7 +29,7 @@ pub(super) struct Anthropic {
     pub model: String,
     pub locality: Locality,
     pub price: Option<Price>,
-    /// Whether the model has refused to be handed the start of its reply (models since 4.6 do).
+    /// Whether the model refuses to be given the start of its reply (models since 4.6 do).
     pub refuses_prefill: AtomicBool,
 }
 
@@ -82,7 +82,7 @@ impl ChatModel for Anthropic {
     }
 }
 
-/// The turns of a request: blocks of the same role are one message, as the API wants it.
+/// The turns of a request: consecutive blocks of the same role form one message, as the API requires.
 #[derive(Default)]
 struct Turns(Vec<(&'static str, Vec<Value>)>);
 
@@ -115,8 +115,8 @@ impl Turns {
     }
 }
 
-/// The request as the API wants it. Cache breakpoints (four are allowed): tools, system, the conversation before this
-/// turn, and inside a tool loop what the loop has so far.
+/// The request body. Cache breakpoints (four are allowed): tools, system, the conversation before this turn, and inside a tool
+/// loop everything the loop has so far.
 fn body(model: &str, request: &ChatRequest, prefill: bool) -> Value {
     let mut turns = Turns::default();
     let turn_start = prompt::turn_start(&request.messages);
@@ -130,7 +130,7 @@ fn body(model: &str, request: &ChatRequest, prefill: bool) -> Value {
             ChatMessage::Context(items) if items.is_empty() => {}
             ChatMessage::Context(items) => turns.text("user", &prompt::context_block(items)),
             ChatMessage::Assistant { .. } if partial.is_some() && at + 1 == request.messages.len() => {
-                // The API refuses a start that ends in white space; the decoder drops it from what follows.
+                // The API refuses a start that ends in white space; the decoder trims it from what follows.
                 turns.text("assistant", partial.unwrap_or_default().trim_end());
                 if !prefill {
                     turns.text("user", prompt::GO_ON);
@@ -306,7 +306,7 @@ struct Tokens {
 }
 
 impl Events {
-    /// The API counts cached input beside `input_tokens`; Duet counts it within.
+    /// The API counts cached input separately from `input_tokens`; Duet includes it.
     fn count(&mut self, tokens: &Tokens) {
         let cached = self.usage.cached_input_tokens.saturating_add(self.usage.cache_write_tokens);
         let uncached = self.usage.input_tokens.saturating_sub(cached);
@@ -341,7 +341,7 @@ impl stream::Decoder for Events {
             Event::ContentBlockStart { index, content_block } => match content_block {
                 Block::Text { text } => self.text(text, out),
                 Block::ToolUse { id, name, input } => {
-                    // An entry of its own costs memory as well.
+                    // The entry itself costs memory as well.
                     self.parts += 64 + id.len() + name.len() + input.to_string().len();
                     if self.parts > stream::MAX_CALLS {
                         return Err(stream::Fault::TooMuch);

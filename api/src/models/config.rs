@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretPointer;
 
-/// Which models there are. The default talks to nobody: `offline/rules`.
+/// The available models. The default, `offline/rules`, contacts nobody.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelsConfig {
-    /// The model of agents that name none, as `provider/name`.
+    /// The model for agents that name none, as `provider/name`.
     #[schemars(with = "String")]
     pub default: ModelRef,
-    /// Providers by name. `anthropic`, `openai` and `ollama` are there without being listed; an entry of that name replaces it.
+    /// Providers by name. `anthropic`, `openai` and `ollama` exist without being listed; an entry of that name replaces the
+    /// built-in one.
     pub providers: BTreeMap<String, ProviderConfig>,
     /// The built-in rule-based fallback.
     pub offline: OfflineConfig,
@@ -31,7 +32,7 @@ impl Default for ModelsConfig {
     }
 }
 
-/// What a provider speaks.
+/// The protocol of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
@@ -47,12 +48,12 @@ pub enum ProviderKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// What it speaks: `anthropic`, `openai` or `ollama`.
+    /// Its protocol: `anthropic`, `openai` or `ollama`.
     pub kind: ProviderKind,
-    /// Where it is. Unset: the public address of Anthropic or OpenAI, `http://127.0.0.1:11434` for Ollama.
+    /// Its URL. Unset: the public address of Anthropic or OpenAI, `http://127.0.0.1:11434` for Ollama.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// Where its key is, `env:NAME` or `file:/path`. Unset: none is sent.
+    /// Where to find its key, `env:NAME` or `file:/path`. Unset: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub api_key: Option<SecretPointer>,
@@ -60,17 +61,17 @@ pub struct ProviderConfig {
     /// private address literals, no for anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<bool>,
-    /// Seconds to wait for an answer to begin: for its head, and then for the first thing that it says.
+    /// Seconds to wait for an answer to begin: for its head, and then for its first content.
     #[serde(default = "first_byte_seconds")]
     pub timeout_seconds: u64,
-    /// Seconds that may pass between two parts of an answer that say something: text, reasoning, parts of a tool call. Comments, pings and empty parts do not count.
+    /// Seconds that may pass between two parts of an answer with content: text, reasoning, parts of a tool call. Comments, pings and empty parts do not count.
     #[serde(default = "idle_seconds")]
     pub idle_timeout_seconds: u64,
     /// Ollama only: size of the context window to ask for, in tokens. Unset: Ollama's own default, which may silently drop
     /// the start of a long conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u32>,
-    /// Prices by model name (a `*` at the end matches the rest), in micro-dollars per million tokens; they go before the built-in list.
+    /// Prices by model name (a trailing `*` matches the rest), in micro-dollars per million tokens; they take precedence over the built-in list.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prices: BTreeMap<String, PriceConfig>,
 }
@@ -98,7 +99,7 @@ impl ProviderConfig {
         }
     }
 
-    /// The same at another address.
+    /// The same, at another address.
     pub fn at(kind: ProviderKind, base_url: impl Into<String>) -> Self {
         Self {
             base_url: Some(base_url.into()),
@@ -135,10 +136,10 @@ pub struct PriceConfig {
     pub input: u64,
     /// Output.
     pub output: u64,
-    /// Input read from the provider's cache; unset: as uncached input.
+    /// Input read from the provider's cache; unset: the price of uncached input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<u64>,
-    /// Input written to the provider's cache; unset: as uncached input.
+    /// Input written to the provider's cache; unset: the price of uncached input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<u64>,
 }
@@ -158,7 +159,7 @@ impl From<PriceConfig> for Price {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OfflineConfig {
-    /// Milliseconds between two words of a reply; a person can follow, and stop it.
+    /// Milliseconds between two words of a reply, so that a person can follow it, and stop it.
     pub pause_ms: u64,
 }
 

@@ -35,7 +35,7 @@ use crate::{
 /// The provider name of the rule-based fallback.
 pub const OFFLINE_PROVIDER: &str = "offline";
 
-/// Most models that are kept ready.
+/// Most models kept ready.
 const MAX_READY: usize = 256;
 
 /// The rule-based fallback's full name, `offline/rules`.
@@ -49,12 +49,12 @@ pub struct Models {
     default: ModelRef,
     offline: Arc<offline::Offline>,
     providers: BTreeMap<String, (ProviderConfig, Arc<Endpoint>)>,
-    /// Models that were asked for: they remember what their server was found not to know.
+    /// Models that were asked for: they remember which features their server lacks.
     ready: Mutex<HashMap<ModelRef, Arc<dyn ChatModel>>>,
 }
 
 impl Models {
-    /// Reads the configuration; keys are fetched when a model is called. Errors name the setting to mend.
+    /// Reads the configuration; keys are fetched when a model is called. Errors name the setting to fix.
     pub fn from_config(config: &ModelsConfig, http: Client) -> anyhow::Result<Self> {
         Self::with_secrets(config, http, EnvAndFiles::shared())
     }
@@ -91,8 +91,8 @@ impl Models {
             .collect()
     }
 
-    /// Looks whether a model can be used: its provider answers, takes the key and lists the model. The sentence says how
-    /// things stand; an error's sentence says what to do. Nothing is generated and nothing charged.
+    /// Checks whether a model can be used: its provider answers, accepts the key and lists the model. The sentence reports the
+    /// result; an error's sentence says what to do. Nothing is generated and nothing is charged.
     pub async fn check(&self, model: &ModelRef) -> Result<String, ModelError> {
         self.model(model)?;
         let Some((config, endpoint)) = self.providers.get(model.provider()) else {
@@ -147,7 +147,7 @@ impl Models {
         };
         let wanted = model.name();
         let has = entries.iter().filter_map(|entry| entry.get(key)?.as_str()).any(|name| {
-            // Ollama's default tag may be left out; Anthropic's aliases leave out the date.
+            // Ollama's default tag may be omitted; Anthropic's aliases omit the date.
             name == wanted
                 || name.strip_suffix(":latest") == Some(wanted)
                 || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with("-20"))

@@ -1,4 +1,4 @@
-//! Ollama's own chat API: one JSON object a line.
+//! Ollama's own chat API: one JSON object per line.
 
 use std::{
     collections::VecDeque,
@@ -70,7 +70,7 @@ impl ChatModel for Ollama {
     }
 }
 
-/// The request as the API wants it.
+/// The request body.
 fn body(model: &str, request: &ChatRequest, tools: bool, context_tokens: Option<u32>) -> Value {
     let mut messages = Vec::new();
     if !request.system.trim().is_empty() {

@@ -1,5 +1,5 @@
-//! OpenAI's chat completions, streaming, as spoken by OpenAI and by many other servers. What a server does not know
-//! (tools, usage in the stream, the newer name of the output limit) is left out once it has complained about it.
+//! OpenAI's chat completions, streaming, as spoken by OpenAI and by many other servers. What a server does not support (tools,
+//! usage in the stream, the newer name of the output limit) is left out once the server has complained about it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,7 +29,7 @@ pub(super) struct OpenAi {
     pub quirks: Quirks,
 }
 
-/// What this server was found not to know.
+/// What this server was found not to support.
 #[derive(Default)]
 pub(super) struct Quirks {
     no_tools: AtomicBool,
@@ -39,7 +39,7 @@ pub(super) struct Quirks {
 }
 
 impl Quirks {
-    /// Nothing known yet, but for which name of the output limit to begin with.
+    /// Nothing known yet except which name of the output limit to start with.
     pub fn new(completion_tokens: bool) -> Self {
         Self {
             completion_tokens: AtomicBool::new(completion_tokens),
@@ -51,7 +51,7 @@ impl Quirks {
         flag.load(Ordering::Relaxed)
     }
 
-    /// Learns from a refusal; `true` if the next request will differ.
+    /// Learns from a refusal; returns `true` if the next request will differ.
     fn learn(&self, refusal: &Refusal, request: &ChatRequest) -> bool {
         let about = |needle: &str| refusal.complains_about(needle);
         let unknown = ["support", "unrecognized", "unknown", "unexpected", "not permitted", "extra"]
@@ -115,7 +115,7 @@ impl ChatModel for OpenAi {
     }
 }
 
-/// The request as the API wants it. Order is fixed so that the provider's own prefix cache hits.
+/// The request body. Its order is fixed so that the provider's own prefix cache hits.
 fn body(model: &str, request: &ChatRequest, quirks: &Quirks) -> Value {
     let tools = !Quirks::on(&quirks.no_tools);
     let mut messages = Vec::new();
@@ -193,7 +193,7 @@ fn body(model: &str, request: &ChatRequest, quirks: &Quirks) -> Value {
     body
 }
 
-/// Memories that no user message follows are a user message of their own.
+/// Memories that no user message follows become a user message of their own.
 fn flush(context: &mut Option<String>, messages: &mut Vec<Value>) {
     if let Some(block) = context.take() {
         messages.push(json!({"role": "user", "content": block}));
@@ -232,7 +232,7 @@ struct Delta {
     content: Option<String>,
     refusal: Option<String>,
     tool_calls: Option<Vec<CallDelta>>,
-    /// What reasoning models write first, under the names that servers give it.
+    /// What reasoning models write first, under the field names that servers use.
     #[serde(default)]
     reasoning_content: Value,
     #[serde(default)]
@@ -269,7 +269,7 @@ struct PromptTokens {
 impl Chunks {
     fn call(&mut self, position: usize, delta: CallDelta) -> Result<(), stream::Fault> {
         let index = delta.index.unwrap_or(position as u64);
-        // An entry of its own costs memory as well.
+        // The entry itself costs memory as well.
         self.called += if self.calls.contains_key(&index) { 0 } else { 64 };
         let (id, name, arguments) = self.calls.entry(index).or_default();
         let before = id.len() + name.len() + arguments.len();

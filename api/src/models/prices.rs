@@ -1,4 +1,4 @@
-//! What models charge: a dated list of public prices, and the owner's own entries before it.
+//! What models charge: a dated list of public prices, and the owner's own entries, which come first.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::config::{PriceConfig, ProviderConfig};
 
-/// The built-in list. It is part of the program, so a mistake in it is a test's matter.
+/// The built-in list. It is part of the program, so tests catch a mistake in it.
 static LIST: LazyLock<List> = LazyLock::new(|| toml::from_str(include_str!("../../data/prices.toml")).unwrap_or_default());
 
 #[derive(Default, Deserialize)]
@@ -21,7 +21,7 @@ struct List {
 
 #[derive(Deserialize)]
 struct Entry {
-    /// The provider's host: the same model name elsewhere has another price.
+    /// The provider's host: the same model may cost something else elsewhere.
     host: String,
     model: String,
     #[serde(flatten)]
@@ -33,7 +33,7 @@ pub fn as_of() -> &'static str {
     &LIST.as_of
 }
 
-/// The price of a model at a host: the owner's entry, else the built-in one; `None` when neither knows it.
+/// The price of a model at a host: the owner's entry, else the built-in one; `None` if neither exists.
 pub(super) fn price(config: &ProviderConfig, host: &str, model: &str) -> Option<Price> {
     let own = config.prices.iter().map(|(pattern, price)| (pattern.as_str(), *price));
     let listed = LIST

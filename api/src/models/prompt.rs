@@ -1,10 +1,10 @@
-//! What all providers need of a request: the marked block that carries memories, and how to go on with a partial reply.
+//! What all providers need for a request: the marked block that carries memories, and how to continue a partial reply.
 
 use std::fmt::Write as _;
 
 use duet_core::ports::{ChatMessage, ChatRequest, ContextItem};
 
-/// Said to models that cannot be handed the start of their own reply.
+/// Said to models that cannot be given the start of their own reply.
 pub(super) const GO_ON: &str = "Your reply above was cut off. Continue it exactly where it ends, in the middle of the sentence or word if need be. \
      Write only what comes next: repeat nothing, add no greeting and no comment.";
 
@@ -16,7 +16,7 @@ pub(super) fn partial(request: &ChatRequest) -> Option<&str> {
     }
 }
 
-/// Where the part that changes from turn to turn begins: this turn's memories, or its question.
+/// Where the part that changes from turn to turn begins: with this turn's memories, or its question.
 pub(super) fn turn_start(messages: &[ChatMessage]) -> Option<usize> {
     messages
         .iter()
@@ -24,7 +24,7 @@ pub(super) fn turn_start(messages: &[ChatMessage]) -> Option<usize> {
         .or_else(|| messages.iter().rposition(|message| matches!(message, ChatMessage::User(_))))
 }
 
-/// How many tool calls the request already holds: numbers the calls of models that give them no id.
+/// How many tool calls the request already contains: numbers the calls of models that give them no id.
 pub(super) fn calls_so_far(request: &ChatRequest) -> usize {
     request
         .messages

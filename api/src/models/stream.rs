@@ -1,7 +1,7 @@
 //! From the bytes of an answer to model events: lines, frames, and a decoder per provider.
 //!
-//! A provider is waited for as long as it says something: text, reasoning, parts of a tool call. Comments, pings, empty pieces and
-//! bytes that do not become a frame say nothing, however many come.
+//! A provider is given time as long as it sends content: text, reasoning, parts of a tool call. Comments, pings, empty pieces and
+//! bytes that never become a frame are not content, however many come.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -13,16 +13,16 @@ use tokio::time::Instant;
 
 use crate::provider::{Endpoint, Refusal};
 
-/// Longest line or frame.
+/// Longest line or frame, in bytes.
 pub(crate) const MAX_FRAME: usize = 4 * 1024 * 1024;
 /// Most bytes of tool calls that an answer may gather.
 pub(super) const MAX_CALLS: usize = 1024 * 1024;
-/// Longest answer, with all that says nothing.
+/// Longest answer, in bytes, including everything without content.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
-/// How long the end of the body is waited for after the end of the reply, so that the connection can be used again.
+/// How long to wait for the end of the body after the end of the reply, so that the connection can be reused.
 const DRAIN: Duration = Duration::from_millis(20);
 
-/// How frames follow each other.
+/// How frames are delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// Server-sent events: the frame is the joined `data`.
@@ -33,9 +33,9 @@ pub(super) enum Framing {
     Whole,
 }
 
-/// What a decoder stumbled over.
+/// What stopped a decoder.
 pub(super) enum Fault {
-    /// A frame that is not the protocol.
+    /// A frame that breaks the protocol.
     Malformed,
     /// An error that the provider reported in the stream.
     Refused(Refusal),
@@ -48,7 +48,7 @@ pub(super) trait Decoder: Send + 'static {
     /// Reads one frame; pushes `Stop` once, at the end of the reply.
     fn frame(&mut self, frame: &str, out: &mut VecDeque<ModelEvent>) -> Result<(), Fault>;
 
-    /// Bytes of what has come and is not yet handed out, or never will be: reasoning, parts of tool calls. It never shrinks.
+    /// Bytes that have arrived but are not handed out yet, or never will be: reasoning, parts of tool calls. Never shrinks.
     fn heard(&self) -> usize;
 
     /// The body is over. A decoder that has seen all it needs pushes `Stop` now; otherwise the stream counts as cut.
@@ -72,11 +72,11 @@ enum Break {
 struct Frames {
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     framing: Framing,
-    /// How long the present wait may take, by which setting, and when it is over.
+    /// How long the current wait may take, the setting that says so, and when it is over.
     patience: (Duration, &'static str),
     until: Instant,
     buffer: BytesMut,
-    /// How much of the buffer was searched for a line end already.
+    /// How much of the buffer has already been searched for a line end.
     searched: usize,
     total: usize,
     ended: bool,
@@ -85,7 +85,7 @@ struct Frames {
 }
 
 impl Frames {
-    /// What comes first may take as long as the head of the answer: many servers send that at once and load a model then.
+    /// The first content may take as long as the head of the answer: many servers send the head at once and only then load a model.
     fn new(response: Response, framing: Framing, first: Duration) -> Self {
         Self {
             patience: (first, "timeout_seconds"),
@@ -101,7 +101,7 @@ impl Frames {
         }
     }
 
-    /// Something was said: the next thing may take so long.
+    /// Content has arrived: the next may take this long.
     fn heard(&mut self, idle: Duration) {
         self.patience = (idle, "idle_timeout_seconds");
         self.until = Instant::now() + idle;
@@ -112,7 +112,7 @@ impl Frames {
         if self.ended {
             return Ok(false);
         }
-        // A body that always has more is never waited for: the time is looked at as well.
+        // A body that always has more never waits, so the clock is checked here as well.
         if Instant::now() >= self.until {
             return Err(Break::Silent);
         }
@@ -134,7 +134,7 @@ impl Frames {
         }
     }
 
-    /// The next line without its end; what follows the last line end counts as a line too.
+    /// The next line without its end; text after the last line end counts as a line too.
     async fn line(&mut self) -> Result<Option<String>, Break> {
         loop {
             if let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
@@ -176,7 +176,7 @@ impl Frames {
             Framing::Events => loop {
                 let line = self.line().await?;
                 match line.as_deref() {
-                    // Some servers end without the last empty line: what they sent still counts.
+                    // Some servers omit the last empty line: what they sent still counts.
                     None | Some("") if self.has_data => {
                         self.has_data = false;
                         return Ok(Some(std::mem::take(&mut self.data)));
@@ -328,7 +328,7 @@ pub(super) fn media_type(response: &Response) -> String {
         .to_ascii_lowercase()
 }
 
-/// Arguments of a tool call as a model wrote them; what is not JSON is kept as text for the registry to refuse.
+/// Arguments of a tool call as a model wrote them; text that is not JSON is kept for the registry to refuse.
 pub(super) fn arguments(text: &str) -> serde_json::Value {
     if text.trim().is_empty() {
         return serde_json::json!({});

@@ -1,4 +1,4 @@
-//! Logs on the standard error, for people or as JSON lines.
+//! Logs on standard error, for people or as JSON lines.
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -17,7 +17,7 @@ where
     }
 }
 
-/// Makes the configured subscriber the process's; a second call changes nothing.
+/// Installs the configured subscriber for the process; a second call changes nothing.
 pub fn install(config: &LogConfig) {
     let _ = tracing::subscriber::set_global_default(subscriber(config, std::io::stderr));
 }

@@ -67,7 +67,7 @@ struct MeasuredModel {
     metrics: Metrics,
 }
 
-/// Records a call when it is over, also when it is dropped in the middle (a person's stop).
+/// Records a call when it is over, even if it is dropped midway (a person's stop).
 struct CallTimer {
     watch: Stopwatch,
     provider: Arc<str>,

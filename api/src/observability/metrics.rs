@@ -1,5 +1,5 @@
-//! Counters and timings, in the text format of Prometheus. One recorder a server, so that two of them in one process
-//! (as in tests) keep their figures apart.
+//! Counters and timings, in the text format of Prometheus. One recorder per server, so that two of them in one process (as in
+//! tests) keep their figures apart.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ const BUCKETS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.35, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
 
-/// The figures of one server. Cheap to clone. Labels are words of the code and route templates, never what somebody sent.
+/// The figures of one server. Cheap to clone. Labels are words from the code and route templates, never what a client sent.
 #[derive(Clone)]
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,

@@ -1,4 +1,4 @@
-//! One span a request: its id, method, route template and status. Never the path itself, the query, headers or bodies.
+//! One span per request: its id, method, route template and status. Never the path itself, the query, headers or bodies.
 
 use std::panic::AssertUnwindSafe;
 
@@ -34,7 +34,7 @@ fn method_word(method: &Method) -> &'static str {
     }
 }
 
-/// Wraps every request: id, span, measurement, panics as problems, what caches may keep, and what is left of its body.
+/// Wraps every request: id, span, measurement, panics as problems, cache headers, and the unread rest of its body.
 pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let id = state.env().uuid();
     let method = method_word(request.method());
@@ -47,7 +47,7 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     let health = matches!(route.as_str(), "/health" | "/ready");
     let (request, unread) = unread::watch(request);
     let mut response = async {
-        // Names that an attacker's DNS may point here are refused before anything looks at the request.
+        // Host names that an attacker's DNS may point here are refused before anything looks at the request.
         let known = health
             || origin::authority(request.headers(), request.uri())
                 .is_none_or(|authority| state.origins().accepts_host(authority));
@@ -61,7 +61,7 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
         match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
-                // The panic's message may quote anything: it went to the standard error by the panic hook, not here.
+                // The panic's message may quote anything: the panic hook wrote it to standard error, and it is not logged here.
                 tracing::error!("a handler panicked");
                 Problem::internal().into_response()
             }
@@ -90,7 +90,7 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
         parts.headers.remove(header::CONTENT_LENGTH);
         response = Response::from_parts(parts, body.into());
     } else if (status.is_client_error() || status.is_server_error()) && !is_problem(&response) {
-        // What the framework refuses by itself (an oversize body, say) says so in its own words; ours are the same everywhere.
+        // The framework words its own refusals (an oversize body, say) differently; ours are the same everywhere.
         response = framework_problem(&response, &id.to_string());
     }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
@@ -100,7 +100,7 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
         .headers_mut()
         .entry(header::X_CONTENT_TYPE_OPTIONS)
         .or_insert(HeaderValue::from_static("nosniff"));
-    // What is about a person stays with whoever asked; files of the web app say otherwise of themselves.
+    // Answers with personal data must not be cached; files of the web app set their own header.
     response
         .headers_mut()
         .entry(header::CACHE_CONTROL)

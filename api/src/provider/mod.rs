@@ -1,6 +1,6 @@
-//! One provider over HTTP: how its key is fetched, how a request is sent, and how every failure becomes one sentence
-//! that says what to do. No prompt, reply text or key gets into a message: of a provider's own error texts only the
-//! machine-readable code is passed on.
+//! One provider over HTTP: how its key is fetched, how a request is sent, and how every failure becomes one sentence that says
+//! what to do. No prompt, reply text or key gets into a message: of a provider's own error texts only the machine-readable code
+//! is passed on.
 
 mod refusal;
 
@@ -29,9 +29,9 @@ pub(crate) struct Endpoint {
     pub secrets: Arc<dyn SecretResolver>,
     /// Where its key is.
     pub key: Option<SecretPointer>,
-    /// How long the head of an answer may take, and after it the first thing that is said.
+    /// How long the head of an answer may take, and then its first content.
     pub first_byte: Duration,
-    /// How long the next part of an answer that says something may take.
+    /// How long the next content of an answer may take.
     pub idle: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Endpoint {
         crate::http::join(&self.base, path)
     }
 
-    /// Its address as people write it.
+    /// Its address, for people.
     pub fn place(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
@@ -75,7 +75,7 @@ impl Endpoint {
         }
     }
 
-    /// The error for a provider that says nothing.
+    /// The error for a silent provider.
     pub fn silent(&self, waited: Duration, setting: &str) -> ModelError {
         ModelError::new(
             ModelFailure::TimedOut,
@@ -88,7 +88,7 @@ impl Endpoint {
         .advise(format!("If it needs longer, raise `{}.{setting}`.", self.section))
     }
 
-    /// The error for an answer that holds more than any reply may.
+    /// The error for an answer that exceeds what any reply may hold.
     pub fn too_much(&self) -> ModelError {
         ModelError::new(
             ModelFailure::Limited,
@@ -96,7 +96,7 @@ impl Endpoint {
         )
     }
 
-    /// The error for an answer that is not what the provider should speak.
+    /// The error for an answer that breaks the provider's protocol.
     pub fn malformed(&self, what: &str) -> ModelError {
         let (name, section, place) = (&self.name, &self.section, self.place());
         ModelError::new(ModelFailure::Malformed, format!("{name} {what}.")).advise(format!(
@@ -104,7 +104,7 @@ impl Endpoint {
         ))
     }
 
-    /// The error for a reply that is well-formed but stops before its end.
+    /// The error for a well-formed reply that stops before its end.
     pub fn unfinished(&self) -> ModelError {
         let name = &self.name;
         ModelError::new(
@@ -210,7 +210,7 @@ impl Endpoint {
     }
 }
 
-/// The innermost reason of a transport error: the operating system's or the TLS library's words, which hold no content.
+/// The innermost reason of a transport error, in the words of the operating system or the TLS library, which contain no content.
 fn cause(error: &reqwest::Error) -> String {
     let mut innermost = None;
     let mut source = error.source();

@@ -1,11 +1,11 @@
-//! An answer that says no, and what can be done about it.
+//! A refusal from a provider, and what can be done about it.
 
 use std::{fmt, time::Duration};
 
 use futures::StreamExt;
 use reqwest::{Response, StatusCode, header};
 
-/// Largest error body that is looked at.
+/// Largest error body that is read, in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// How long an error body may take.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,12 +24,12 @@ pub(super) enum RefusalKind {
     Other,
 }
 
-/// An answer that says no.
+/// A refusal from a provider.
 pub(crate) struct Refusal {
     status: Option<StatusCode>,
-    /// The machine-readable code, kept only when it looks like one.
+    /// The machine-readable code, kept only if it looks like one.
     code: Option<String>,
-    /// The provider's words in lower case; only looked into, never shown: they may quote the request.
+    /// The provider's words in lower case; only searched, never shown: they may quote the request.
     words: String,
     pub(super) retry_after_ms: Option<u64>,
     /// Whether the shape is Ollama's.
@@ -57,7 +57,7 @@ impl Refusal {
                 }
             }
         };
-        // What did come is looked at even when the rest takes too long.
+        // Whatever has arrived is used even if the rest takes too long.
         let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await;
         let json = serde_json::from_slice(&body).unwrap_or_default();
         Self {
@@ -67,7 +67,7 @@ impl Refusal {
         }
     }
 
-    /// An error object inside a stream, where there is no status.
+    /// An error object within a stream, where there is no status.
     pub fn in_json(json: &serde_json::Value) -> Self {
         let text = |pointer: &str| json.pointer(pointer).and_then(serde_json::Value::as_str);
         let code = ["/error/code", "/error/type", "/code"]
@@ -95,7 +95,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the request was refused as wrong and the words hold `needle` (lower case).
+    /// Whether the request was refused as wrong and the words contain `needle` (lower case).
     pub fn complains_about(&self, needle: &str) -> bool {
         matches!(self.status.map(|s| s.as_u16()), None | Some(400 | 404 | 422 | 500 | 501)) && self.words.contains(needle)
     }
@@ -114,7 +114,7 @@ impl Refusal {
     pub(super) fn kind(&self) -> RefusalKind {
         let code = self.code.as_deref().unwrap_or_default();
         let says = |needle: &str| self.words.contains(needle);
-        // The code says more than the status does.
+        // The code is more specific than the status.
         match code {
             "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" => return RefusalKind::NoCredit,
             "model_not_found" | "not_found_error" => return RefusalKind::NoSuchModel,
@@ -145,8 +145,8 @@ impl Refusal {
     }
 }
 
-/// How long the provider asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date, which is compared with
-/// the answer's own `Date` so that clocks need not agree.
+/// How long the provider asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date, which is compared with the
+/// answer's own `Date` so that clocks need not agree.
 fn retry_after(headers: &header::HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(millis) = text("retry-after-ms").and_then(|value| value.parse().ok()) {

@@ -58,17 +58,17 @@ async fn get_agent(
     agent.map(Answer).ok_or_else(|| Problem::not_found("the agent"))
 }
 
-/// An edit: what is absent stays as it is.
+/// An edit: absent fields stay as they are.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentPatch {
-    /// The version that the edit starts from.
+    /// The version that the edit is based on.
     version: u32,
     /// A new name, 1 to 80 characters.
     name: Option<String>,
     /// New instructions, up to 32 KiB.
     prompt: Option<String>,
-    /// A new model; `null` goes back to the default.
+    /// A new model; `null` restores the default.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<ModelRef>)]
     model: Option<Option<ModelRef>>,
@@ -82,7 +82,7 @@ pub struct AgentPatch {
     active: Option<bool>,
 }
 
-/// Tells `"model": null` (back to the default) from no `model` (keep).
+/// Distinguishes `"model": null` (back to the default) from an absent `model` (keep).
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<ModelRef>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

@@ -19,7 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(verify_audit))
 }
 
-/// Who did what
+/// The audit log
 ///
 /// Owners only.
 #[utoipa::path(
@@ -48,7 +48,7 @@ pub struct AuditCheck {
     pub broken: Option<BrokenLink>,
 }
 
-/// A broken place.
+/// Where a chain is broken.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BrokenLink {
     /// Which chain: `audit`, or `run <id>`.

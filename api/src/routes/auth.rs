@@ -46,7 +46,7 @@ pub struct SessionAnswer {
     pub session: SessionInfo,
     /// Their workspaces, oldest first.
     pub workspaces: Vec<Membership>,
-    /// What Supabase Auth gave for a sign-in or sign-up by way of this server.
+    /// What Supabase Auth returned for a sign-in or sign-up through this server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<IssuedTokens>,
 }
@@ -61,7 +61,7 @@ pub struct IssuedTokens {
     pub token_type: String,
     /// How long the access token lasts, in seconds.
     pub expires_in: u32,
-    /// What the next access token is had with, once.
+    /// What the next access token is obtained with; works once.
     pub refresh_token: String,
 }
 
@@ -81,7 +81,7 @@ impl From<&Tokens> for IssuedTokens {
 pub struct SessionInfo {
     /// Its id.
     pub id: SessionId,
-    /// From then on one has to sign in again.
+    /// After this the person has to sign in again.
     pub expires_at: Timestamp,
 }
 
@@ -117,7 +117,7 @@ async fn issued(state: &AppState, issuer: &dyn Issuer, tokens: Tokens, status: S
     issued_answer(state, user, &session, Some(&tokens), status).await
 }
 
-/// The outside issuer, for what the built-in one does otherwise.
+/// The outside issuer, for an operation that needs one.
 fn outside<'a>(state: &'a AppState, otherwise: &'static str) -> ApiResult<&'a dyn Issuer> {
     match state.issuer() {
         Some(issuer) => Ok(issuer.as_ref()),
@@ -125,10 +125,10 @@ fn outside<'a>(state: &'a AppState, otherwise: &'static str) -> ApiResult<&'a dy
     }
 }
 
-/// The headers that give a new sign-in to a browser.
+/// The headers that give a browser its new sign-in.
 pub(super) type SignInHeaders = AppendHeaders<[(header::HeaderName, HeaderValue); 2]>;
 
-/// Makes a sign-in for a person who proved to be one, at this address.
+/// Makes a sign-in for a person who has proved who they are, from this network address.
 pub(super) async fn new_session(state: &AppState, user: &User, from: IpAddr) -> ApiResult<(SignInHeaders, Session)> {
     let now = state.env().now();
     let lifetime = state.session_lifetime();
@@ -189,8 +189,8 @@ pub struct SignInRequest {
 
 /// Sign in
 ///
-/// Sets the session cookie. Wrong email and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
-/// cookie: the answer has its tokens.
+/// Sets the session cookie. A wrong email and a wrong password look the same, also in time. Where Supabase Auth signs people in,
+/// there is no cookie: the answer contains its tokens.
 #[utoipa::path(
     post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignInRequest,
     responses(
@@ -232,8 +232,8 @@ async fn sign_in(State(state): State<AppState>, request: Request) -> ApiResult<R
 
 /// Sign up at Supabase Auth
 ///
-/// For people with an invitation to this address, and for whoever sets Duet up. Only where Supabase Auth signs people in. Signing up lets
-/// nobody in: accept the invitation afterwards, or present the setup token.
+/// For people with an invitation to this address, and for the person who sets Duet up. Only where Supabase Auth signs people in.
+/// Signing up does not grant access: accept the invitation afterwards, or present the setup token.
 #[utoipa::path(
     post, path = "/v1/auth/sign-up", tag = "auth", security(()), request_body = SignInRequest,
     responses(
@@ -263,7 +263,7 @@ async fn sign_up(State(state): State<AppState>, request: Request) -> ApiResult<R
     }
 }
 
-/// What the next access token is had with.
+/// What the next access token is obtained with.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshRequest {
@@ -271,7 +271,7 @@ pub struct RefreshRequest {
     refresh_token: String,
 }
 
-/// Longest refresh token, in bytes; those of Supabase have 12 to 40.
+/// Longest refresh token, in bytes; Supabase's have 12 to 40.
 const LONGEST_REFRESH_TOKEN: usize = 1024;
 
 /// Refresh a sign-in at Supabase Auth
@@ -319,14 +319,14 @@ pub struct AccessToken {
     /// `bearer`.
     #[schema(example = "bearer")]
     pub token_type: String,
-    /// Seconds.
+    /// How long it lasts, in seconds.
     pub expires_in: u32,
 }
 
 /// Make an access token
 ///
-/// For programs that act for a signed-in person for a short while. It ends with the sign-in, whose cookie asks for it: a token makes no
-/// further token, no API key and no invitation.
+/// For programs that act for a signed-in person for a short while. It ends with the sign-in, whose cookie is needed to ask for
+/// it: a token cannot make another token, an API key or an invitation.
 #[utoipa::path(
     post, path = "/v1/auth/token", tag = "auth",
     responses((status = 200, description = "The token.", body = AccessToken), WriteProblems)

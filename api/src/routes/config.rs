@@ -12,28 +12,28 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(get_config))
 }
 
-/// What this server is.
+/// A description of this server.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServerInfo {
     /// Where it keeps its data.
     pub mode: Mode,
     /// Duet's version.
     pub version: String,
-    /// Whether it waits for its first owner.
+    /// Whether it is waiting for its first owner.
     pub setup_needed: bool,
     /// Who signs people in.
     pub auth: AuthInfo,
     /// The default model.
     pub model: DefaultModel,
-    /// What makes vectors; absent when recall goes by full text alone.
+    /// What makes vectors; absent if recall uses only full text.
     pub embedder: Option<EmbedderInfo>,
 }
 
 /// Who signs people in.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuthInfo {
-    /// `built_in`: this server, with email, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
-    /// `Authorization: Bearer`.
+    /// `built_in`: this server, with email, password and a session cookie. `supabase`: Supabase Auth; its access tokens are sent
+    /// as `Authorization: Bearer`.
     #[schema(example = "built_in")]
     pub mode: String,
     /// The project's URL, for `supabase`.
@@ -44,7 +44,7 @@ pub struct AuthInfo {
     pub publishable_key: Option<String>,
 }
 
-/// The model of agents that name none.
+/// The model for agents that name none.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DefaultModel {
     /// Its name.
@@ -60,13 +60,13 @@ pub struct EmbedderInfo {
     pub id: String,
     /// Length of its vectors.
     pub dimensions: u32,
-    /// What it can and cannot do, where that needs saying.
+    /// What it can and cannot do, if that needs saying.
     pub note: Option<String>,
 }
 
 /// What this server is
 ///
-/// Needs no sign-in: clients ask it before anything else.
+/// Needs no sign-in: clients call it before anything else.
 #[utoipa::path(
     get, path = "/v1/config", tag = "setup", security(()),
     responses((status = 200, description = "What this server is.", body = ServerInfo), OpenProblems)

@@ -27,12 +27,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// The archived ones instead of the others.
+    /// Only archived conversations, instead of the others.
     #[serde(default)]
     archived: bool,
-    /// How many items at most, 1 to 200; 50 when absent.
+    /// Maximum number of items, 1 to 200; 50 when absent.
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -57,7 +57,7 @@ async fn list_conversations(
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewConversation {
-    /// An id of the client's making (a UUIDv7), so that the request can be repeated.
+    /// An id chosen by the client (a UUIDv7), so that the request can be repeated.
     id: Option<ConversationId>,
     /// The agent that answers; the companion when absent.
     agent_id: Option<AgentId>,
@@ -92,9 +92,9 @@ async fn create_conversation(
 struct SearchQuery {
     /// What to look for; any text will do.
     q: String,
-    /// How many items at most, 1 to 200; 50 when absent.
+    /// Maximum number of items, 1 to 200; 50 when absent.
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -115,7 +115,7 @@ async fn search_conversations(
 
 /// Ids of the person's conversations by their beginning
 ///
-/// For people who type a part of an id. The archived ones are among them.
+/// For people who type part of an id. Archived conversations are included.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/conversations/ids", tag = "conversations",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PrefixQuery),
@@ -148,7 +148,7 @@ async fn get_conversation(
     conversation.map(Answer).ok_or_else(|| Problem::not_found("the conversation"))
 }
 
-/// Rename, archive or bring back
+/// Rename, archive or restore a conversation
 #[utoipa::path(
     patch, path = "/v1/workspaces/{workspace_id}/conversations/{id}", tag = "conversations", request_body = ConversationEdit,
     params(
@@ -169,8 +169,8 @@ async fn edit_conversation(
 
 /// Delete a conversation
 ///
-/// For good: its messages go, also from the search, and what was recorded of its runs but that they took place. Memories that came
-/// from it stay; redact those that are to go as well. 409 while a reply is being written.
+/// For good: its messages are removed, also from the search, and so is what was recorded of its runs, except that they took
+/// place. Memories that came from it stay; redact those that should be removed as well. 409 while a reply is being written.
 #[utoipa::path(
     delete, path = "/v1/workspaces/{workspace_id}/conversations/{id}", tag = "conversations",
     params(
@@ -205,7 +205,7 @@ async fn list_runs(
     Query(page): Query<PageQuery>,
 ) -> ApiResult<Answer<ListPage<Run>>> {
     let page = page.request()?;
-    // A conversation of someone else looks like one that is not there, not like one without runs.
+    // Someone else's conversation looks like one that does not exist, not like one without runs.
     let known = state.stores().conversations.conversation(&caller, path.id).await?;
     known.ok_or_else(|| Problem::not_found("the conversation"))?;
     Ok(Answer(state.stores().runs.runs(&caller, path.id, page).await?))

@@ -41,7 +41,7 @@ const PAGE: usize = 200;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
-    /// Only events after this `seq`; `Last-Event-ID` goes before it.
+    /// Only events after this `seq`; `Last-Event-ID` takes precedence.
     after: Option<u64>,
 }
 
@@ -70,9 +70,9 @@ pub struct EventItem {
 
 /// The events of a run
 ///
-/// Server-sent events: what is missing, then what comes, until the run ends. `id:` is the event's `seq`, `event:` its kind,
-/// `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last. With
-/// `Accept: application/json` one page instead.
+/// Server-sent events: first those that are missing, then new ones as they come, until the run ends. `id:` is the event's `seq`,
+/// `event:` its kind, `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last one. With
+/// `Accept: application/json` the answer is one page instead.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/runs/{id}/events", tag = "runs",
     params(
@@ -106,7 +106,7 @@ struct StreamQuery {
     /// The person's message (or the reply).
     #[param(value_type = String, format = Uuid)]
     message_id: MessageId,
-    /// Only events after this `seq`; `Last-Event-ID` goes before it.
+    /// Only events after this `seq`; `Last-Event-ID` takes precedence.
     after: Option<u64>,
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn message_of(
         .ok_or_else(|| Problem::not_found("the message"))
 }
 
-/// Where to go on. A browser that reconnects by itself repeats the old `?after=` with a newer `Last-Event-ID`.
+/// Where to resume. A browser that reconnects on its own repeats the old `?after=` with a newer `Last-Event-ID`.
 fn after(headers: &HeaderMap, query: Option<u64>) -> ApiResult<u64> {
     let Some(header) = headers.get("last-event-id") else {
         return Ok(query.unwrap_or(0));
@@ -178,7 +178,7 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.contains("application/json") && !accept.contains("text/event-stream")
 }
 
-/// `pace` is the deployment's, where its platform has wishes of its own.
+/// `pace` is the deployment's, if its platform has limits of its own.
 async fn open(
     state: &AppState,
     caller: &In<Chat>,
@@ -251,7 +251,7 @@ impl StillAllowed for Membership {
     async fn still_allowed(&self) -> bool {
         match self.authenticated.still_opens(&self.state, self.workspace).await {
             Ok(()) => true,
-            // A store that cannot answer now has not said no; the next check asks again.
+            // A store that cannot answer now has not refused; the next check asks again.
             Err(problem) => problem.status >= 500,
         }
     }

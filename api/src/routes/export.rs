@@ -43,13 +43,13 @@ enum Format {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ExportQuery {
-    /// `markdown` (when absent) or `json`.
+    /// `markdown` (the default) or `json`.
     #[serde(default)]
     #[param(inline)]
     format: Format,
 }
 
-/// A whole conversation. One message is one line of the file.
+/// A whole conversation. Each message is one line of the file.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ConversationExport {
     /// The conversation.
@@ -60,7 +60,7 @@ pub struct ConversationExport {
 
 /// The whole conversation as a file
 ///
-/// In Markdown, agents stand by their names and times in UTC, to the minute. Sent in parts as it is read. An answer that breaks off is no whole file: repeat the request.
+/// In Markdown, agents appear by name and times in UTC, to the minute. Sent in parts as it is read. An answer that breaks off is not a whole file: repeat the request.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/conversations/{id}/export", tag = "conversations",
     params(
@@ -82,7 +82,7 @@ async fn export_conversation(
     let store = Arc::clone(&state.stores().conversations);
     let conversation = store.conversation(&caller, path.id).await?;
     let conversation = conversation.ok_or_else(|| Problem::not_found("the conversation"))?;
-    // What fails now is a problem; what fails later breaks the answer off.
+    // A failure now becomes a problem; a later one breaks the answer off.
     let first = store.transcript(&caller, path.id, WHOLE_PAGE).await?;
     let (kind, extension) = match query.format {
         Format::Markdown => ("text/markdown; charset=utf-8", "md"),
@@ -116,19 +116,19 @@ async fn export_conversation(
     Ok((headers, Body::from_stream(pages)).into_response())
 }
 
-/// The first page of a transcript, as large as pages are.
+/// The first page of a transcript, of the largest size.
 const WHOLE_PAGE: PageRequest = PageRequest {
     cursor: None,
     limit: PageRequest::MAX,
 };
 
-/// An export on its way: page by page as the reader takes it, so that a long conversation is never in memory whole.
+/// An export in progress: page by page as the reader takes it, so that a long conversation is never in memory as a whole.
 struct Writing {
     store: Arc<dyn ConversationStore>,
     caller: Caller,
     format: Format,
     conversation: Conversation,
-    /// Whose names stand above what they wrote.
+    /// For the names above what they wrote.
     agents: Vec<Agent>,
     next: Next,
     /// Messages so far.

@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 
 /// Its invitations
 ///
-/// For owners, with those that are over.
+/// For owners; includes those that are over.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/invitations", tag = "invitations",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PageQuery),
@@ -59,7 +59,7 @@ pub struct InvitationRequest {
     /// The role that they will have; `member` when absent.
     #[serde(default = "member")]
     role: Role,
-    /// For how many hours it can be accepted: 1 to 720, a week when absent.
+    /// How many hours it can be accepted: 1 to 720, a week when absent.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 720)]
     expires_in_hours: Option<u32>,
@@ -74,7 +74,7 @@ fn member() -> Role {
 pub struct CreatedInvitation {
     /// The invitation.
     pub invitation: Invitation,
-    /// Shown this once; give it to the guest. The token stands after `#`, where browsers do not send it along.
+    /// Shown only this once; give it to the guest. The token comes after `#`, a part that browsers do not send.
     pub link: String,
     /// The token alone.
     pub token: String,
@@ -82,7 +82,7 @@ pub struct CreatedInvitation {
 
 /// Invite somebody
 ///
-/// For owners by a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+/// For owners, with a sign-in of the last 15 minutes and not an access token: an older sign-in is answered with `sign_in_again`. No mail is sent: the answer contains the link to pass on. An open invitation for the same address stops working.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/invitations", tag = "invitations", request_body = InvitationRequest,
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
@@ -95,7 +95,7 @@ async fn create_invitation(
     uri: Uri,
     Json(request): Json<InvitationRequest>,
 ) -> ApiResult<(StatusCode, Answer<CreatedInvitation>)> {
-    // Whom it lets in outlasts the sign-in.
+    // The guest's access outlasts the sign-in.
     caller.authenticated().recent_sign_in(&state)?;
     let lifetime = match request.expires_in_hours {
         None => NewInvitation::LIFETIME,
@@ -147,7 +147,7 @@ async fn revoke_invitation(
     Ok(Answer(state.stores().invitations.revoke(&caller, path.id).await?))
 }
 
-/// A request of somebody who need not be signed in, counted against its address.
+/// A request from somebody who need not be signed in, counted against their network address.
 async fn counted<T: DeserializeOwned + Send>(state: &AppState, request: Request) -> ApiResult<(Parts, T)> {
     let (parts, body) = request.into_parts();
     origin::check_page(&parts, state.origins())?;
@@ -161,13 +161,13 @@ async fn counted<T: DeserializeOwned + Send>(state: &AppState, request: Request)
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InvitationToken {
-    /// What stands after `#token=` in the link.
+    /// What follows `#token=` in the link.
     token: String,
 }
 
 /// What an invitation is about
 ///
-/// For whoever holds its token. One that was used or revoked or has expired says so; a token of nothing is not found.
+/// For whoever holds its token. A used, revoked or expired invitation is reported as such; an unknown token is not found.
 #[utoipa::path(
     post, path = "/v1/invitations/lookup", tag = "invitations", security(()), request_body = InvitationToken,
     responses(
@@ -186,19 +186,19 @@ async fn look_up(State(state): State<AppState>, request: Request) -> ApiResult<A
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
-    /// What stands after `#token=` in the link.
+    /// What follows `#token=` in the link.
     token: String,
-    /// For those without an account: the name they go by.
+    /// For people without an account: the name they go by.
     display_name: Option<String>,
-    /// For those without an account: at least 10 characters.
+    /// For people without an account: at least 10 characters.
     #[schema(min_length = 10, format = Password)]
     password: Option<String>,
 }
 
 /// Accept an invitation
 ///
-/// With a `password`: makes the account of the invited address and signs it in. Without: as the signed-in person, whose address has
-/// to be the invited one. Where Supabase Auth signs people in, always without. It works once.
+/// With a `password`: creates the account of the invited address and signs it in. Without: as the signed-in person, whose address
+/// must be the invited one. Where Supabase Auth signs people in, always without. It works once.
 #[utoipa::path(
     post, path = "/v1/invitations/accept", tag = "invitations", security((), ("session" = []), ("bearer" = [])),
     request_body = Acceptance,
@@ -227,7 +227,7 @@ async fn accept(State(state): State<AppState>, request: Request) -> ApiResult<Re
             "Supabase Auth signs people in: sign up there with the invited address, leave `password` out, and send the access token of that sign-in.",
         ));
     }
-    // Before the password is hashed, which costs.
+    // Before the password is hashed, which is expensive.
     invitations.look_up(token_hash).await?;
     password::check(&password).map_err(|message| Problem::invalid_field("password", message))?;
     let newcomer = Newcomer {

@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// A person's keys.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Keys {
-    /// Newest first, with the revoked ones.
+    /// Newest first, including revoked ones.
     pub items: Vec<ApiKey>,
 }
 
@@ -49,7 +49,7 @@ pub struct KeyRequest {
     name: String,
     /// What it may do.
     scopes: BTreeSet<KeyScope>,
-    /// From then on it is refused; it does not expire when absent.
+    /// When it stops working; never when absent.
     expires_at: Option<Timestamp>,
 }
 
@@ -58,13 +58,13 @@ pub struct KeyRequest {
 pub struct CreatedKey {
     /// The key.
     pub key: ApiKey,
-    /// Shown this once: `Authorization: Bearer <secret>`.
+    /// Shown only this once: `Authorization: Bearer <secret>`.
     pub secret: String,
 }
 
 /// Make a key
 ///
-/// By a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`.
+/// With a sign-in of the last 15 minutes, not an access token: an older sign-in is answered with `sign_in_again`.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/keys", tag = "keys", request_body = KeyRequest,
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),

@@ -45,8 +45,8 @@ pub struct RoleChange {
 
 /// Change a member's role
 ///
-/// For owners. Making somebody an owner takes a sign-in of the last 15 minutes, not an access token: an older one is answered with
-/// `sign_in_again`. The last owner stays one. Who is no owner any more has the invitations that they made revoked.
+/// For owners. Making somebody an owner takes a sign-in of the last 15 minutes, not an access token: an older sign-in is answered
+/// with `sign_in_again`. The last owner stays one. A person who is no longer an owner has the invitations they made revoked.
 #[utoipa::path(
     patch, path = "/v1/workspaces/{workspace_id}/members/{id}", tag = "workspaces", request_body = RoleChange,
     params(
@@ -62,7 +62,7 @@ async fn change_role(
     Json(change): Json<RoleChange>,
 ) -> ApiResult<Answer<Member>> {
     if change.role == Role::Owner {
-        // An owner outlasts the sign-in.
+        // The new owner outlasts the sign-in.
         caller.authenticated().recent_sign_in(&state)?;
     }
     let workspaces = &state.stores().workspaces;
@@ -71,8 +71,8 @@ async fn change_role(
 
 /// Remove a member
 ///
-/// For owners. Ends their access at once: their API keys of the workspace stop working, their event streams end within five seconds,
-/// their unfinished runs are parked. Their sign-ins and their other workspaces are theirs.
+/// For owners. Ends the member's access at once: their API keys of the workspace stop working, their event streams end within
+/// five seconds, and their unfinished runs are parked. They keep their sign-ins and their other workspaces.
 #[utoipa::path(
     delete, path = "/v1/workspaces/{workspace_id}/members/{id}", tag = "workspaces",
     params(

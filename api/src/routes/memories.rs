@@ -42,9 +42,9 @@ struct ListQuery {
     /// Also those that no longer hold, and redacted ones.
     #[serde(default)]
     history: bool,
-    /// How many items at most, 1 to 200; 50 when absent.
+    /// Maximum number of items, 1 to 200; 50 when absent.
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -73,7 +73,7 @@ async fn list_memories(
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryRequest {
-    /// An id of the client's making (a UUIDv7), so that the request can be repeated.
+    /// An id chosen by the client (a UUIDv7), so that the request can be repeated.
     id: Option<MemoryId>,
     /// Up to 16 KiB.
     text: String,
@@ -81,20 +81,20 @@ pub struct MemoryRequest {
     domain: Option<MemoryDomain>,
     /// `private` when absent.
     visibility: Option<Visibility>,
-    /// Encrypt the text once more, by itself.
+    /// Also encrypt the text separately.
     #[serde(default)]
     sensitive: bool,
     /// `any` when absent.
     egress: Option<Egress>,
     /// When it happened; now when absent.
     occurred_at: Option<Timestamp>,
-    /// When it goes, a time to come (working memories only).
+    /// When it expires, a time in the future (working memories only).
     expires_at: Option<Timestamp>,
-    /// The memory that it takes the place of.
+    /// The memory that it replaces.
     supersedes: Option<MemoryId>,
 }
 
-/// What a write shows of a memory: a key that may not read memories does not read them by writing.
+/// What a write shows of a memory: a key that may not read memories cannot read them by writing.
 fn shown(caller: &In<MemoryWrite>, memory: Memory) -> Memory {
     match caller.authenticated().may(KeyScope::MemoryRead) {
         true => memory,
@@ -110,7 +110,7 @@ fn shown(caller: &In<MemoryWrite>, memory: Memory) -> Memory {
 
 /// Remember something
 ///
-/// A key without `memory_read` gets the memory without its text and where that came from.
+/// A key without `memory_read` gets the memory without its text and source.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/memories", tag = "memories", request_body = MemoryRequest,
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
@@ -162,7 +162,7 @@ struct SearchQuery {
 
 /// Recall
 ///
-/// `mode` in the answer says what was really used: `fts` when there was no vector to go by.
+/// `mode` in the answer says what was used: `fts` if there was no vector.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/memories/search", tag = "memories",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), SearchQuery),
@@ -185,7 +185,7 @@ async fn search_memories(
     }
     let mode = query.mode.unwrap_or(RecallMode::Hybrid);
     let domains = query.domain.map(|domain| vec![domain]);
-    // The person themselves reads the answer: nothing of theirs is kept from them.
+    // The person reads the answer themselves: nothing of theirs is withheld.
     let answer = state
         .memories()
         .recall(&caller, query.q.as_str(), mode, limit, domains, Locality::Local)
@@ -195,7 +195,7 @@ async fn search_memories(
 
 /// Ids of memories by their beginning
 ///
-/// For people who type a part of an id. Those that no longer hold, or were redacted, are among them.
+/// For people who type part of an id. Includes memories that no longer hold, or were redacted.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/memories/ids", tag = "memories",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), PrefixQuery),
@@ -234,8 +234,7 @@ async fn get_memory(
 
 /// Review, share or restrict a memory
 ///
-/// A new text is a new memory that supersedes this one. A key without `memory_read` gets the memory without its text and where that
-/// came from.
+/// A new text is a new memory that supersedes this one. A key without `memory_read` gets the memory without its text and source.
 #[utoipa::path(
     patch, path = "/v1/workspaces/{workspace_id}/memories/{id}", tag = "memories", request_body = MemoryEdit,
     params(
@@ -256,10 +255,10 @@ async fn edit_memory(
 
 /// Clear labels of a memory
 ///
-/// The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
-/// `sensitive` (its own person alone, and not where it takes the place of another person's memory) has its text stored and found like
-/// others. Each by itself; one that it does not have is passed over. What was made of it before keeps its labels, and a proposal stays
-/// one. It is on record.
+/// The person, not one of their keys, declares that the labels do not apply: `integrity` makes the memory trusted, `egress` lets
+/// any model read it, `sensitive` (only for its own person, and not where it replaces another person's memory) has its text
+/// stored and found like any other. Each label separately; one that the memory does not have is ignored. What was made from it
+/// before keeps its labels, and a proposal stays one. The change is on record.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/memories/{id}/labels", tag = "memories", request_body = LabelEdit,
     params(
@@ -275,7 +274,7 @@ async fn clear_memory_labels(
     Json(edit): Json<LabelEdit>,
 ) -> ApiResult<Answer<Memory>> {
     let memory = state.stores().memories.clear_labels(&caller, path.id, edit).await?;
-    // An embedder elsewhere may read it now.
+    // An embedder elsewhere may now read it.
     state.wake_backlog();
     Ok(Answer(memory))
 }
@@ -285,28 +284,28 @@ async fn clear_memory_labels(
 pub struct MemoryProvenance {
     /// The memory.
     pub memory: Memory,
-    /// The message it was said in, where the person may see it.
+    /// The message it was said in, if the person may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
-    /// The conversation it was said in, where the person may see it.
+    /// The conversation it was said in, if the person may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation: Option<Conversation>,
     /// Whether the conversation it was said in, one of the person's own, was deleted.
     #[serde(default)]
     pub conversation_deleted: bool,
-    /// The run that wrote it, where the person may see it.
+    /// The run that wrote it, if the person may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
     /// The agent that wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
-    /// The memories whose place it took, newest first.
+    /// The memories that it replaced, newest first.
     pub superseded: Vec<Memory>,
 }
 
 /// Why do you remember this?
 ///
-/// To a key without `chat`: no message, no conversation and no run.
+/// A key without `chat` gets no message, no conversation and no run.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/memories/{id}/provenance", tag = "memories",
     params(
@@ -323,7 +322,7 @@ async fn memory_provenance(
     let memory = memory(&state, &caller, path.id).await?;
     let stores = state.stores();
     let from = &memory.provenance;
-    // What was said in a conversation is read with `chat` alone.
+    // Reading what was said in a conversation takes `chat`.
     let chat = caller.authenticated().may(KeyScope::Chat);
     let message = match from.message_id.filter(|_| chat) {
         Some(id) => stores.conversations.messages_by_id(&caller, &[id]).await?.into_iter().next(),
@@ -343,7 +342,7 @@ async fn memory_provenance(
     };
     let superseded = superseded(&state, &caller, path.id).await?;
     Ok(Answer(MemoryProvenance {
-        // What is said to somebody is theirs to see until they delete it; a key that reads no chats is told nothing of them.
+        // People may see what was said to them until they delete it; a key that may not read chats learns nothing about them.
         conversation_deleted: chat && conversation.is_none() && from.conversation_id.is_some() && memory.user_id == caller.user,
         memory,
         message,
@@ -354,10 +353,10 @@ async fn memory_provenance(
     }))
 }
 
-/// Longest history that is told.
+/// Longest history returned.
 const MOST_SUPERSEDED: usize = 100;
 
-/// The memories that led to this one, newest first: the one whose place it took, the one whose place that took, and so on.
+/// The memories that led to this one, newest first: the one it replaced, the one that had replaced, and so on.
 async fn superseded(state: &AppState, caller: &duet_core::Caller, id: MemoryId) -> ApiResult<Vec<Memory>> {
     let mut found: Vec<Memory> = Vec::new();
     while found.len() < MOST_SUPERSEDED {
@@ -377,7 +376,7 @@ async fn superseded(state: &AppState, caller: &duet_core::Caller, id: MemoryId) 
 
 /// Redact a memory
 ///
-/// Removes its text everywhere it went, for good. Repeated: the first receipt.
+/// Removes its text everywhere it went, for good. Repeating the request returns the first receipt.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/memories/{id}/redact", tag = "memories",
     params(

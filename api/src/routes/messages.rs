@@ -103,11 +103,11 @@ async fn send_message(
     Ok((StatusCode::ACCEPTED, Answer(receipt)))
 }
 
-/// How to answer once more.
+/// How to answer again.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// `restart`: anew; `continue`: from where the reply ends.
+    /// `restart`: from the beginning; `continue`: from where the reply ends.
     mode: RetryMode,
 }
 
@@ -119,7 +119,7 @@ struct MessagePath {
     message_id: MessageId,
 }
 
-/// Answer a message once more
+/// Answer a message again
 ///
 /// `message_id` is the person's newest message.
 #[utoipa::path(
@@ -154,10 +154,10 @@ async fn retry_message(
 
 /// Clear labels of a message
 ///
-/// The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
-/// `sensitive` lets what is made of it be stored like other text, `others` lets it be shared. Each by itself; one that it does not have
-/// is passed over. The turns that begin afterwards read it so; runs and what was made of it before keep their labels. It is on record.
-/// 409 while a run answers the message or writes it.
+/// The person, not one of their keys, declares that the labels do not apply: `integrity` makes the message trusted, `egress` lets
+/// any model read it, `sensitive` lets what is made from it be stored like other text, `others` lets it be shared. Each label
+/// separately; one that the message does not have is ignored. Turns that begin afterwards read it without them; runs and what was
+/// made from it before keep their labels. The change is on record. 409 while a run answers the message or writes it.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/labels", tag = "conversations",
     request_body = LabelEdit,

@@ -1,4 +1,4 @@
-//! The endpoints. Files mirror the URLs; each holds its requests and answers, its documentation and its handlers.
+//! The endpoints. Files mirror the URLs; each contains its requests and answers, its documentation and its handlers.
 
 mod agents;
 mod audit;
@@ -71,7 +71,7 @@ struct One<T> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct PrefixQuery {
-    /// How the ids begin: 1 to 32 hexadecimal digits; dashes may stand between them.
+    /// How the ids begin: 1 to 32 hexadecimal digits, optionally with dashes.
     prefix: String,
 }
 
@@ -83,7 +83,7 @@ impl PrefixQuery {
     }
 }
 
-/// Ids that begin as asked, at most ten, smallest first.
+/// Ids with the requested beginning, at most ten, smallest first.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Ids {
     /// The ids.

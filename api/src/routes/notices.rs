@@ -24,15 +24,15 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// How many items at most, 1 to 200; 50 when absent.
+    /// Maximum number of items, 1 to 200; 50 when absent.
     limit: Option<u32>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 /// The person's open notices
 ///
-/// Each says that somebody redacted a memory that replies to this person recalled.
+/// Each one says that somebody redacted a memory which replies to this person had recalled.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/notices", tag = "notices",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid), ListQuery),
@@ -51,14 +51,14 @@ async fn list_notices(
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoticeRequest {
-    /// Remove the replies, or leave them.
+    /// Whether to remove or keep the replies.
     action: NoticeAction,
 }
 
 /// Settle a notice
 ///
-/// `blank` removes the replies that recalled the memory, and what their runs wrote down, for good; `dismiss` leaves them. Repeated: the
-/// first decision stands.
+/// `blank` removes the replies that recalled the memory, and what their runs wrote down, for good; `dismiss` keeps them. If
+/// repeated, the first decision stands.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/notices/{id}", tag = "notices", request_body = NoticeRequest,
     params(

@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(metrics))
 }
 
-/// How the server is.
+/// The server's health.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Health {
     /// `ok`.
@@ -47,10 +47,10 @@ async fn health() -> Answer<Health> {
     ok()
 }
 
-/// Whether it can work
+/// Whether the server can work
 ///
-/// The store answers and can be written (a full disk or a read-only database cannot), and runs are being driven. Looked at every five
-/// seconds at most.
+/// The store answers and can be written (a full disk or a read-only database cannot), and runs are being driven. Checked at most
+/// every five seconds.
 #[utoipa::path(
     get, path = "/ready", tag = "operations", security(()),
     responses((status = 200, description = "It can.", body = Health), OpenProblems)
@@ -68,8 +68,8 @@ async fn ready(State(state): State<AppState>) -> ApiResult<Answer<Health>> {
 
 /// Figures for Prometheus
 ///
-/// With an owner's key that has the scope `admin`, from wherever: that a request comes from this machine says nothing, since a proxy on it
-/// may send whatever it is sent.
+/// With an owner's key that has the scope `admin`, from anywhere: a request from this machine proves nothing, since a proxy on it
+/// may forward any request.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "Text format.", body = String, content_type = "text/plain"), ReadProblems)

@@ -30,9 +30,9 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 pub struct SetupRequest {
     /// The one-time token that the server printed.
     token: String,
-    /// Email address to sign in with. Left out where Supabase Auth signs people in: sign up there first.
+    /// Email address to sign in with. Omitted where Supabase Auth signs people in: sign up there first.
     email: Option<String>,
-    /// At least 10 characters. Left out where Supabase Auth signs people in.
+    /// At least 10 characters. Omitted where Supabase Auth signs people in.
     #[schema(min_length = 10, format = Password)]
     password: Option<String>,
     /// The name they go by.
@@ -43,7 +43,7 @@ pub struct SetupRequest {
     companion_name: String,
 }
 
-/// A setup token to look at.
+/// A setup token to check.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetupToken {
@@ -53,7 +53,7 @@ pub struct SetupToken {
 
 /// Check the setup token
 ///
-/// Answers whether this is the token that makes the first owner, and does not use it up: a page can refuse a wrong one where it is
+/// Says whether this is the token that makes the first owner, without using it up: a page can reject a wrong token where it is
 /// typed. Counts as an attempt, as set-up itself does.
 #[utoipa::path(
     post, path = "/v1/setup/token", tag = "setup", security(()), request_body = SetupToken,
@@ -87,8 +87,8 @@ pub(super) fn check_name(field: &'static str, name: &str, most: usize) -> ApiRes
 
 /// Become the first owner
 ///
-/// Makes the account, its workspace and the companion, and signs the person in. The token works once. Where Supabase Auth signs people
-/// in, send its access token along; the person's address has to be confirmed.
+/// Creates the account, its workspace and the companion, and signs the person in. The token works once. Where Supabase Auth signs
+/// people in, send its access token along; the person's address must be confirmed.
 #[utoipa::path(
     post, path = "/v1/setup", tag = "setup", security(()), request_body = SetupRequest,
     responses((status = 201, description = "The owner is signed in.", body = SessionAnswer), OpenProblems)
@@ -126,7 +126,7 @@ async fn set_up(State(state): State<AppState>, request: Request) -> ApiResult<Re
     sign_in_person(&state, user, address, StatusCode::CREATED).await
 }
 
-/// For whoever has signed in elsewhere.
+/// For a person who has signed in at the outside issuer.
 async fn claim(state: &AppState, issuer: &dyn Issuer, signed_in: Authenticated, setup: SetupRequest) -> ApiResult<Response> {
     for (field, given) in [("email", setup.email.is_some()), ("password", setup.password.is_some())] {
         if given {

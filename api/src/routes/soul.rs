@@ -16,7 +16,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_soul_versions))
 }
 
-/// The soul as it is now
+/// The current soul
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/soul", tag = "agents",
     params(("workspace_id" = String, Path, description = "The workspace.", format = Uuid)),
@@ -30,7 +30,7 @@ async fn get_soul(State(state): State<AppState>, caller: In<AnyKey>) -> ApiResul
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SoulWrite {
-    /// The version that it starts from.
+    /// The version that it is based on.
     version: u32,
     /// The whole soul.
     soul: Soul,

@@ -26,7 +26,7 @@ pub struct Memberships {
 
 /// The person's workspaces
 ///
-/// An API key sees the one that it opens.
+/// An API key sees only the workspace that it opens.
 #[utoipa::path(
     get, path = "/v1/workspaces", tag = "workspaces",
     responses((status = 200, description = "The workspaces.", body = Memberships), ReadProblems)

@@ -32,9 +32,9 @@ use crate::{
 /// `duet-api audit …`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Recompute the hash chains of every workspace's audit log and runs; fails where one is broken
+    /// Recompute the hash chains of every workspace's audit log and runs; fails if one is broken
     Verify {
-        /// Also check the logs against the anchors that `[audit] anchors` has had written to this file
+        /// Also check the logs against the anchors that `[audit] anchors` has written to this file
         #[arg(long, value_name = "FILE")]
         anchors: Option<PathBuf>,
     },
@@ -80,7 +80,7 @@ pub async fn run(global: &Global, output: Output, command: AuditCommand) -> Outc
     }
 }
 
-/// What was found of one workspace.
+/// The result for one workspace.
 struct Found {
     workspace: String,
     rows: u64,
@@ -99,7 +99,7 @@ impl Found {
     }
 }
 
-/// What was found of each workspace, and how many lines of the file are no anchors.
+/// The result for each workspace, and how many lines of the file are not anchors.
 async fn verify(stores: &Stores, file: Option<&Path>) -> StoreResult<(Vec<Found>, usize)> {
     let lines = file.map(|path| Ok::<_, StoreError>((path, Lines::open(path)?))).transpose()?;
     let heads = anchors::heads(&*stores.system).await?;
@@ -123,13 +123,13 @@ async fn workspace(stores: &Stores, head: &AuditHead) -> Result<Found, StoreErro
     Ok(found)
 }
 
-/// As whom a log is read.
+/// The caller as whom a log is read.
 fn owner(head: &AuditHead) -> Caller {
     Caller::person(head.owner, head.workspace_id, Role::Owner)
 }
 
-/// Looks at the anchors one by one; what is held is a stretch of the log a workspace, however long the file is. Returns how many lines
-/// are none.
+/// Checks the anchors one by one; holds only a stretch of each workspace's log, however long the file is. Returns how many lines
+/// are not anchors.
 async fn anchored(
     stores: &Stores,
     heads: &[AuditHead],
@@ -139,7 +139,7 @@ async fn anchored(
 ) -> StoreResult<usize> {
     let places: HashMap<WorkspaceId, usize> = heads.iter().map(|head| head.workspace_id).zip(0..).collect();
     let mut checked: Vec<Checked> = heads.iter().map(|_| Checked::default()).collect();
-    // Anchors whose workspace has no log at all any more.
+    // Anchors whose workspace no longer has a log.
     let mut gone: BTreeMap<WorkspaceId, usize> = BTreeMap::new();
     let mut unreadable = 0;
     while let Some(line) = lines.read().map_err(|error| anchors::unreadable(path, &error))? {
@@ -148,7 +148,7 @@ async fn anchored(
             continue;
         };
         match places.get(&anchor.workspace_id) {
-            // What its own chain says of it is enough.
+            // The break in its own chain is enough to report.
             Some(place) if found[*place].broken.is_some() => {}
             Some(place) => {
                 let caller = owner(&heads[*place]);

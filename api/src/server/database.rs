@@ -15,15 +15,15 @@ use crate::{
     secret::{EnvAndFiles, SecretError, SecretPointer, SecretResolver},
 };
 
-/// The ordinary way to the database, and the direct one.
+/// The ordinary connection to the database, and the direct one.
 pub struct Databases {
-    /// For everything that is a call; maybe through a pooler.
+    /// For every call; may go through a pooler.
     pub ordinary: Database,
     /// For live hints.
     pub direct: Database,
 }
 
-/// Reads both URLs. Nothing is connected yet.
+/// Reads both URLs. Does not connect yet.
 pub fn of_settings(config: &DatabaseConfig) -> Outcome<Databases> {
     let unset = || SecretPointer::Env("DUET_DATABASE_URL".into());
     let url = config.url.clone().unwrap_or_else(unset);
@@ -35,7 +35,7 @@ pub fn of_settings(config: &DatabaseConfig) -> Outcome<Databases> {
     Ok(Databases { ordinary, direct })
 }
 
-/// The database whose URL is where the pointer says; `setting` is what to mend.
+/// The database whose URL the pointer names; `setting` is the one to fix.
 pub fn database(setting: &str, pointer: &SecretPointer) -> Outcome<Database> {
     let url = EnvAndFiles.resolve(pointer).map_err(|error| match error {
         SecretError::Literal => Failure::usage(format!("`{setting}` holds no pointer: {error}.")),

@@ -1,5 +1,5 @@
-//! What every process on Postgres is put together from: the stores of the settings' database, the models, the embedder. `duet-api
-//! serve` and the functions differ in what drives runs and in whether live hints are listened for, not in this.
+//! What every process on Postgres is assembled from: the stores of the configured database, the models, the embedder. `duet-api
+//! serve` and the functions differ only in what drives runs and in whether they listen for live hints.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,12 +27,12 @@ use crate::{
 /// Longest wait for a free connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
 
-/// How a process hears of what other processes append.
+/// How a process learns what other processes append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hints {
     /// By notifications, over a direct connection of its own.
     Listening,
-    /// Not at all: who follows a log looks at it now and then.
+    /// Not at all: whoever follows a log checks it at intervals.
     Polling,
 }
 
@@ -67,7 +67,7 @@ impl Deployment {
         let People { rpc: people, issuer } = project::people(&config, rpc.clone(), http.clone(), &env)?;
         let mut store = PostgresStore::new(people, rpc.clone(), env.clone());
         if hints == Hints::Listening {
-            // A function starts for a request that would show the same, and has no time for it.
+            // A function starts because of a request that would show the same, and has no time for it.
             project::before_serving(&config, &databases.ordinary, &http).await?;
             store = store.listening(databases.direct.options());
         }

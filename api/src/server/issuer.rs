@@ -14,7 +14,7 @@ use crate::{
     error::{ApiResult, Code, Problem},
 };
 
-/// Supabase Auth, and what the database knows of its people.
+/// Supabase Auth, and what the database knows about its people.
 pub struct SupabaseIssuer {
     info: IssuerInfo,
     auth: Auth,
@@ -22,7 +22,7 @@ pub struct SupabaseIssuer {
 }
 
 impl SupabaseIssuer {
-    /// Of one project. Nothing is asked of it yet.
+    /// For one project. Nothing is requested from it yet.
     pub fn new(settings: AuthSettings, sign_ins: SignIns, env: Env) -> Self {
         Self {
             info: IssuerInfo {
@@ -59,7 +59,7 @@ impl Issuer for SupabaseIssuer {
             created_at: known.since,
             expires_at: verified.expires_at,
         };
-        // Somebody who has no account yet is nobody's member: all that they can do is accept an invitation or claim the installation.
+        // A person without an account is not a member anywhere: they can only accept an invitation or claim the installation.
         let user = known.account.unwrap_or_else(|| User {
             id: verified.user,
             display_name: known.email.clone(),

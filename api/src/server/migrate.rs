@@ -36,7 +36,7 @@ pub struct MigrateArgs {
     /// Read a password for the server's login duet_worker from the standard input and set it
     #[arg(long)]
     worker_password_stdin: bool,
-    /// Make a new setup token although one was printed before, which then is good no longer
+    /// Make a new setup token although one was printed before, which then stops working
     #[arg(long)]
     new_setup_token: bool,
 }

@@ -1,4 +1,4 @@
-//! The `duet-api` command line: one command a file. Data goes to the standard output, words to the standard error.
+//! The `duet-api` command line: one file per command. Data goes to standard output, messages to standard error.
 
 mod audit;
 mod check;
@@ -53,18 +53,18 @@ pub struct Global {
     /// Write data as JSON
     #[arg(long, global = true)]
     json: bool,
-    /// Say nothing beside the data and errors
+    /// Print nothing but data and errors
     #[arg(long, short, global = true)]
     quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the HTTP API, and drive what people ask for, until SIGTERM or Ctrl-C
+    /// Serve the HTTP API, and drive runs, until SIGTERM or Ctrl-C
     Serve(serve::ServeArgs),
     /// Bring the database to this version, as its owner, and print the setup token of a new installation
     Migrate(migrate::MigrateArgs),
-    /// Check the database and the ways to it, and say how to mend what is wrong
+    /// Check the database and the connections to it, and say how to fix what is wrong
     Check,
     /// Check the audit logs and the runs' event logs
     #[command(subcommand)]
@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
             } else {
                 ExitCode::SUCCESS
             };
-            // Nobody is there to be told when the terminal has gone.
+            // If the terminal is gone, there is nobody to tell.
             let _ = error.print();
             return code;
         }
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Words of settings that would give more than a powerless login: none of them may ever be a setting, a flag or a variable.
+    /// Words of settings that would give more than a powerless login: none of them may become a setting, a flag or a variable.
     const FORBIDDEN: [&str; 6] = [
         "service_role",
         "service-role",

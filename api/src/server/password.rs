@@ -1,4 +1,5 @@
-//! What Postgres keeps of a password (SCRAM-SHA-256, RFC 5802 and 7677), made here so that the password is in no statement and no log.
+//! What Postgres stores of a password (SCRAM-SHA-256, RFC 5802 and 7677), computed here so that the password is in no statement
+//! and no log.
 
 use std::num::NonZeroU32;
 
@@ -10,14 +11,14 @@ const ROUNDS: NonZeroU32 = NonZeroU32::new(4096).expect("more than none");
 /// A machine's password: long enough that guessing is hopeless.
 const SHORTEST: usize = 16;
 
-/// The verifier of a password for `alter role … password`, or what is wrong with it.
+/// The verifier of a password for `alter role … password`, or what is wrong with the password.
 pub fn verifier(password: &str, salt: [u8; 16]) -> Result<String, String> {
     if password.len() < SHORTEST {
         return Err(format!(
             "The password of duet_worker has fewer than {SHORTEST} characters: take a random one, such as `openssl rand -hex 24` makes."
         ));
     }
-    // Other characters would have to be normalised as the clients do it.
+    // Other characters would have to be normalised as clients do it.
     if !password.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("The password of duet_worker may have ASCII letters, digits and signs only, and no spaces.".into());
     }

@@ -1,4 +1,4 @@
-//! The Supabase project of the settings: who signs people in, and by which way they reach the data.
+//! The configured Supabase project: who signs people in, and how they reach the data.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use crate::{
     config::{Backend, Config, SupabaseConfig},
 };
 
-/// How people reach the data, and who signs them in where that is not Duet itself.
+/// How people reach the data, and who signs them in if that is not Duet itself.
 pub struct People {
-    /// The transport of what they call.
+    /// The transport of their calls.
     pub rpc: Arc<dyn Rpc>,
     /// Who signs them in.
     pub issuer: Option<Arc<dyn Issuer>>,
 }
 
-/// Whether the project of the settings, if there is one, is fit to serve from; the failure says what to mend.
+/// Whether the configured project, if there is one, is fit to serve from; a failure says what to fix.
 pub async fn before_serving(config: &Config, database: &Database, http: &Client) -> Outcome {
     if config.database.backend == Backend::Postgres {
         return Ok(());
@@ -37,7 +37,7 @@ pub async fn before_serving(config: &Config, database: &Database, http: &Client)
         .map_err(database::refusing)
 }
 
-/// As the settings say: on a plain Postgres by the server's own transport, on Supabase with their own tokens.
+/// As configured: on a plain Postgres by the server's own transport, on Supabase with people's own tokens.
 pub fn people(config: &Config, server: Arc<dyn Rpc>, http: Client, env: &Env) -> Outcome<People> {
     if config.database.backend == Backend::Postgres {
         return Ok(People {
@@ -64,7 +64,7 @@ pub fn people(config: &Config, server: Arc<dyn Rpc>, http: Client, env: &Env) ->
     })
 }
 
-/// The project of the settings, which were checked when they were loaded.
+/// The settings of the project, which were checked when they were loaded.
 pub fn settings(config: &SupabaseConfig, client: Client) -> Outcome<AuthSettings> {
     let missing = || Failure::usage("`supabase.url` and `supabase.publishable_key` have to be set.");
     let url = config.url.as_deref().ok_or_else(missing)?;

@@ -30,7 +30,7 @@ pub struct ServeArgs {
     /// Address and port to listen on (default: 127.0.0.1:7717, this machine only)
     #[arg(long, value_name = "ADDRESS:PORT")]
     bind: Option<SocketAddr>,
-    /// The URL under which browsers reach Duet, when it is another one (a reverse proxy, a host name)
+    /// The URL at which browsers reach Duet, if it differs from the address (a reverse proxy, a host name)
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 }
@@ -62,7 +62,7 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     Ok(())
 }
 
-/// Where a browser goes besides this server: the project that signs people in and its Realtime.
+/// Where a browser connects besides this server: the project that signs people in, and its Realtime.
 fn origins(state: &AppState) -> Vec<String> {
     let Some(issuer) = state.issuer() else {
         return Vec::new();
@@ -74,7 +74,7 @@ fn origins(state: &AppState) -> Vec<String> {
     vec![origin.replacen("http", "ws", 1), origin]
 }
 
-/// Tells where Duet is: data to the standard output, the rest beside it.
+/// Announces where Duet is: data to standard output, the rest to standard error.
 async fn announce(output: Output, state: &AppState, bound: &str, database: &str) -> Outcome {
     let config = state.config();
     let url = config.server.public_url.as_deref().unwrap_or(bound).trim_end_matches('/');

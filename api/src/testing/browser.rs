@@ -1,4 +1,4 @@
-//! A browser's way to a running server: a cookie, the headers of its page, and streams that are read piece by piece.
+//! A browser's access to a running server: a cookie, its page's headers, and streams that are read piece by piece.
 #![allow(clippy::unwrap_used, reason = "only tests use it; the lint knows only `cfg(test)`")]
 
 use std::time::Duration;
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 /// The owner's password in all tests.
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// Somebody who is signed in.
+/// A signed-in person.
 #[derive(Clone)]
 pub struct Browser {
     http: reqwest::Client,
     /// Where requests go.
     pub url: String,
-    /// What the page's address is, by which writes are told from those of other pages.
+    /// The address of the page, which distinguishes its writes from those of other pages.
     origin: String,
     cookie: Option<String>,
     token: Option<String>,
@@ -55,7 +55,7 @@ impl Browser {
         }
     }
 
-    /// With another origin than the address that requests go to.
+    /// With an origin other than the address that requests go to.
     #[must_use]
     pub fn from_origin(self, origin: &str) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Browser {
         }
     }
 
-    /// Becomes the owner by the set-up token.
+    /// Becomes the owner with the setup token.
     pub async fn set_up(&mut self, token: &str) {
         let body = json!({
             "token": token,
@@ -95,7 +95,7 @@ impl Browser {
         self.enter("/v1/setup", &body).await;
     }
 
-    /// Becomes the owner as somebody who has signed in elsewhere.
+    /// Becomes the owner as a person who has signed in elsewhere.
     pub async fn claim(&mut self, token: &str) {
         let body = json!({"token": token, "display_name": "Ada", "workspace_name": "Home", "companion_name": "Robin"});
         self.enter("/v1/setup", &body).await;
@@ -129,7 +129,7 @@ impl Browser {
         json_of(path, response).await
     }
 
-    /// Any request; `{ws}` stands for the workspace's address.
+    /// Any request; `{ws}` is replaced by the workspace's address.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> reqwest::Result<Response> {
         let path = path.replace("{ws}", &format!("/v1/workspaces/{}", self.workspace));
         let mut request = self
@@ -153,12 +153,12 @@ impl Browser {
         }
     }
 
-    /// JSON of a path, which must be there.
+    /// JSON of a path, which must exist.
     pub async fn get(&self, path: &str) -> Value {
         json_of(path, self.request(Method::GET, path, None).await.unwrap()).await
     }
 
-    /// JSON that a write answers, which must go well.
+    /// The JSON answer of a write, which must succeed.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
         json_of(path, self.request(Method::POST, path, Some(body)).await.unwrap()).await
     }
@@ -179,7 +179,7 @@ impl Browser {
     pub async fn reply(&self, conversation: &str, run: &str) -> Value {
         for _ in 0..3_000 {
             let path = format!("{{ws}}/runs/{run}");
-            // A database that is away for a moment is no end.
+            // A database that is away for a moment is not the end.
             if let Ok(response) = self.request(Method::GET, &path, None).await
                 && response.status().is_success()
                 && let Ok(answer) = response.json::<Value>().await
@@ -194,13 +194,13 @@ impl Browser {
         panic!("the run did not end within five minutes");
     }
 
-    /// Opens the stream of a run's events after this `seq`, which must come about.
+    /// Opens the stream of a run's events after this `seq`, which must succeed.
     pub async fn follow(&self, run: &str, after: Option<u64>) -> Events {
         let opened = self.try_follow(run, after).await;
         opened.expect("the stream opens")
     }
 
-    /// The same; none when the server is away or cannot answer now.
+    /// The same; `None` if the server is away or cannot answer now.
     pub async fn try_follow(&self, run: &str, after: Option<u64>) -> Option<Events> {
         let mut request = self
             .http
@@ -221,7 +221,7 @@ impl Browser {
         })
     }
 
-    /// All events of a run from this `seq` on, as one page that must hold all of them.
+    /// All events of a run after this `seq`, as one page that must hold all of them.
     pub async fn events(&self, run: &str, after: u64) -> Vec<Event> {
         let mut events = self.follow(run, Some(after)).await;
         let mut all = Vec::new();
@@ -233,7 +233,7 @@ impl Browser {
 }
 
 impl Events {
-    /// The next frame; none when the stream has ended, in order or not.
+    /// The next frame; `None` when the stream has ended, in order or not.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             while let Some((frame, rest)) = self.pending.split_once("\n\n") {
@@ -250,7 +250,7 @@ impl Events {
     }
 }
 
-/// A frame; none for a comment.
+/// A frame; `None` for a comment.
 fn parse(frame: &str) -> Option<Event> {
     let field = |name: &str| {
         let prefix = format!("{name}:");
@@ -266,7 +266,7 @@ fn parse(frame: &str) -> Option<Event> {
     })
 }
 
-/// The text that a reply's frames add up to.
+/// The text that a reply's frames amount to.
 pub fn text_of(events: &[Event]) -> String {
     events
         .iter()

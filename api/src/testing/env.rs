@@ -1,4 +1,4 @@
-//! Real time and real chance, for tests that set neither.
+//! Real time and real randomness, for tests that set neither.
 #![allow(clippy::unwrap_used, reason = "only tests use it; the lint knows only `cfg(test)`")]
 
 use std::{sync::Arc, time::Duration};

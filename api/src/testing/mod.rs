@@ -1,5 +1,6 @@
-//! What tests of this and other crates share: [`env`] is real time and chance; [`ScriptedModel`] speaks the wire formats of Anthropic, OpenAI and Ollama on a free loopback port and
-//! says what its script says, faults included; [`Browser`] talks to a running server.
+//! What tests of this and other crates share: [`env`] is real time and randomness; [`ScriptedModel`] speaks the wire formats of
+//! Anthropic, OpenAI and Ollama on a free loopback port and says what its script says, faults included; [`Browser`] talks to a
+//! running server.
 
 mod browser;
 mod env;

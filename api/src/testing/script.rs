@@ -1,11 +1,11 @@
-//! What the scripted server is to say.
+//! What the scripted server should say.
 
 use std::time::Duration;
 
 use duet_core::domain::{StopReason, Usage};
 use serde_json::Value;
 
-/// One part of a reply; each is sent as a chunk of its own.
+/// One part of a reply; each is sent as a separate chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     /// Text.
@@ -44,7 +44,7 @@ pub struct Scripted {
     pub raw: Option<(&'static str, String)>,
 }
 
-/// What can go wrong. `after` counts the parts that are sent before.
+/// What can go wrong. `after` counts the parts that are sent before it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// An answer with this status and body.
@@ -66,7 +66,7 @@ pub enum Fault {
         /// Parts before.
         after: usize,
     },
-    /// The body ends in good order, without the reply's end.
+    /// The body ends in good order, but without the reply's end.
     EndEarly {
         /// Parts before.
         after: usize,
@@ -81,7 +81,7 @@ pub enum Fault {
         /// Parts before.
         after: usize,
     },
-    /// A line that does not end for so many bytes.
+    /// A line that does not end for this many bytes.
     GiantLine {
         /// Its length.
         bytes: usize,
@@ -176,7 +176,7 @@ impl Scripted {
         self
     }
 
-    /// The same, ending so.
+    /// The same, ending for this reason.
     #[must_use]
     pub fn stop(mut self, stop: StopReason) -> Self {
         self.stop = stop;
@@ -211,7 +211,7 @@ impl Scripted {
         self
     }
 
-    /// The same in chunks of so many bytes.
+    /// The same in chunks of this many bytes.
     #[must_use]
     pub fn chunk_bytes(mut self, bytes: usize) -> Self {
         self.chunk_bytes = Some(bytes);

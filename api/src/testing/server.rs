@@ -139,7 +139,7 @@ impl ScriptedModel {
             .layer(DefaultBodyLimit::max(64 * 1024 * 1024))
             .with_state(shared.clone());
         let listener = listener.tap_io(|connection| {
-            // Or measurements would show the scripted model's own delays.
+            // Otherwise measurements would show the scripted model's own delays.
             connection.set_nodelay(true).expect("a loopback connection takes its options");
         });
         let server = tokio::spawn(async move {
@@ -154,7 +154,7 @@ impl ScriptedModel {
         format!("http://{}", self.address)
     }
 
-    /// A provider entry that leads here, with short timeouts.
+    /// A provider entry that points here, with short timeouts.
     pub fn provider(&self, kind: ProviderKind) -> ProviderConfig {
         let url = if kind == ProviderKind::OpenAi {
             format!("{}/v1", self.url())
@@ -178,12 +178,12 @@ impl ScriptedModel {
         self.shared.lock().otherwise = reply;
     }
 
-    /// Chooses what is said when the queue is empty by the request's body: for many conversations at once.
+    /// When the queue is empty, chooses what is said by the request's body: for many conversations at once.
     pub fn choose(&self, choice: impl Fn(&Value) -> Scripted + Send + Sync + 'static) {
         self.shared.lock().choice = Some(Arc::new(choice));
     }
 
-    /// Says so many parts with a wait before each, for every request, and records no requests: for load.
+    /// Says this many parts with a wait before each, for every request, and records no requests: for load.
     pub fn throughput(&self, chunks: usize, pause: Duration) {
         let mut inner = self.shared.lock();
         inner.otherwise = Scripted::throughput(chunks, pause);
@@ -215,7 +215,7 @@ impl ScriptedModel {
         self.shared.lock().refuses_prefill = true;
     }
 
-    /// Refuses requests with this field, as servers do that do not know it.
+    /// Refuses requests with this field, like servers that do not know it.
     pub fn refuse_field(&self, field: &'static str) {
         self.shared.lock().unknown_fields.push(field);
     }
@@ -237,7 +237,7 @@ impl Drop for ScriptedModel {
     }
 }
 
-/// Writes a request down; gives its place, and a refusal of its key.
+/// Records a request; returns its place, and a refusal if its key is wrong.
 fn record(format: Format, shared: &Shared, headers: &HeaderMap, path: &str, body: &Value) -> (Option<usize>, Option<Response>) {
     let headers: BTreeMap<String, String> = headers
         .iter()
@@ -342,7 +342,7 @@ async fn chat(format: Format, State(shared): State<Arc<Shared>>, headers: Header
                 }
                 Chunk::Stall => std::future::pending().await,
                 Chunk::Cut => {
-                    // What was sent before is on its way first.
+                    // What was sent before must be on its way first.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     Err(io::Error::other("cut by the script"))
                 }

@@ -1,4 +1,4 @@
-//! A scripted reply as each provider writes it, after the shapes in the providers' documentation.
+//! A scripted reply as each provider writes it, following the shapes in the providers' documentation.
 
 use duet_core::domain::StopReason;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ fn anthropic(script: &Scripted) -> Framed {
     ) + &event("ping", &json!({"type": "ping"}));
     let mut parts = Vec::new();
     for (index, piece) in script.pieces.iter().enumerate() {
-        // Each part is a block of its own; the API sends several deltas a block, which makes no difference to a reader.
+        // Each part is a separate block; the API sends several deltas per block, which makes no difference to a reader.
         let start = |block: Value| {
             event(
                 "content_block_start",

@@ -1,4 +1,4 @@
-//! What the turns of a measurement come to.
+//! The figures of the measured turns.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,37 +12,37 @@ use crate::{
     report::{self, Row, Spread},
 };
 
-/// What was found on one backend.
+/// The results on one backend.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// Which.
+    /// The backend.
     pub backend: Backend,
-    /// Turns that were due in the time that is measured.
+    /// Turns due in the measured time.
     pub turns: usize,
-    /// The same a second.
+    /// Turns per second.
     pub turns_per_second: f64,
-    /// Events of their runs, a second.
+    /// Events of their runs, per second.
     pub events_per_second: f64,
-    /// Message sent until it is accepted.
+    /// From sending a message to its acceptance.
     pub accepted: Option<Spread>,
-    /// Message sent until the model is called.
+    /// From sending a message to calling the model.
     pub before_model: Option<Spread>,
-    /// The model's last byte until the `done` event.
+    /// From the model's last byte to the `done` event.
     pub after_model: Option<Spread>,
-    /// All that Duet adds.
+    /// Everything that Duet adds.
     pub overhead: Option<Spread>,
-    /// The same, of plain chat.
+    /// The same for plain chat.
     pub overhead_chat: Option<Spread>,
-    /// The same, of turns with two tool calls.
+    /// The same for turns with two tool calls.
     pub overhead_tools: Option<Spread>,
-    /// The model's first text until the client has it.
+    /// From the model's first text to its arrival at the client.
     pub first_delta: Option<Spread>,
     /// A whole turn, from when it was due.
     pub whole: Option<Spread>,
 }
 
 impl Figures {
-    /// Of these turns and the model's calls.
+    /// From these turns and the model's calls.
     pub fn of(backend: Backend, seconds: u64, turns: Vec<Turn>, requests: Vec<Recorded>) -> Result<Self> {
         let calls = by_turn(requests);
         let found: Vec<(&Turn, Added)> = turns
@@ -103,7 +103,7 @@ impl Figures {
     }
 }
 
-/// The model's calls by the turn that they belong to, in order.
+/// The model's calls by turn, in order.
 fn by_turn(requests: Vec<Recorded>) -> HashMap<String, Vec<Recorded>> {
     let mut calls: HashMap<String, Vec<Recorded>> = HashMap::new();
     for request in requests {
@@ -134,7 +134,7 @@ fn added(turn: &Turn, calls: &[Recorded]) -> Option<Added> {
         before: first.arrived.saturating_duration_since(turn.sent),
         after: turn.done.saturating_duration_since(last.answered?),
         between,
-        // The call that wrote the text is the last; those before it asked for tools.
+        // The last call wrote the text; those before it requested tools.
         first_delta: turn
             .first_delta
             .zip(last.began)

@@ -1,11 +1,10 @@
-//! Load: people who talk to a real `duet serve` at the same time, and to a real `duet-api serve` on Postgres, with a scripted model
-//! behind it.
+//! Load: people who talk concurrently to a real `duet serve`, and to a real `duet-api serve` on Postgres, with a scripted model.
 //!
-//! Measured is what Duet adds: from sending the message to the model being called, from the model's last byte to the `done`
-//! event, and between the steps of a turn that uses tools. The model's own time is a setting and is left out.
+//! Measures what Duet adds: from sending the message to calling the model, from the model's last byte to the `done` event, and
+//! between the steps of a turn with tools. The model's own time is a setting and is excluded.
 //!
-//! There is one account: "people" differ in workspace, API key and conversation. What goals will do is stood in for by turns that
-//! use two tools, with two model calls each.
+//! There is one account: "people" differ in workspace, API key and conversation. Turns that use two tools, with two model calls each,
+//! stand in for future goals.
 
 mod figures;
 mod people;
@@ -40,10 +39,10 @@ use crate::{
 pub struct Options {
     #[command(flatten)]
     programs: Programs,
-    /// People who talk at the same time.
+    /// Number of people who talk concurrently.
     #[arg(long, default_value_t = 50)]
     users: usize,
-    /// Of 100 turns, so many are plain chat; the others use tools.
+    /// Percentage of turns that are plain chat; the others use tools.
     #[arg(long, default_value_t = 70, value_parser = clap::value_parser!(u8).range(0..=100))]
     chat: u8,
     /// Seconds before measuring begins.
@@ -52,10 +51,10 @@ pub struct Options {
     /// Seconds to measure.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Turns a second over all people; without it everyone speaks again as soon as they are answered.
+    /// Turns per second over all people; without it everyone sends the next message as soon as they are answered.
     #[arg(long)]
     rate: Option<f64>,
-    /// Milliseconds that the model takes before it says anything.
+    /// Milliseconds before the model's first output.
     #[arg(long, default_value_t = 0)]
     model_ms: u64,
     /// Parts of a reply.
@@ -77,7 +76,7 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize)]
 struct Report {
     machine: Machine,
@@ -144,7 +143,7 @@ pub async fn run(options: &Options) -> Result<()> {
     report::write_json(options.json.as_deref(), &report)
 }
 
-/// Starts a server on this backend and has everyone talk to it.
+/// Starts a server on this backend and lets everyone talk to it.
 async fn measure(options: &Options, backend: Backend, warm_up: u64, seconds: u64) -> Result<Figures> {
     let model = ScriptedModel::start().await.context("The scripted model does not start.")?;
     let (first, parts, pause) = (
@@ -189,7 +188,7 @@ async fn measure(options: &Options, backend: Backend, warm_up: u64, seconds: u64
     Figures::of(backend, seconds, turns, model.requests())
 }
 
-/// Everyone talks until the time is over. Returns when measuring began.
+/// Everyone talks until the time is up. Returns when measuring began.
 #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 async fn talk(options: &Options, people: Vec<Person>, warm_up: Duration, measured: Duration) -> Result<(Instant, Vec<Turn>)> {
     let started = Instant::now();
@@ -201,7 +200,7 @@ async fn talk(options: &Options, people: Vec<Person>, warm_up: Duration, measure
         let person = Arc::new(person);
         tokio::spawn(async move {
             let mut turns = Vec::new();
-            // Paced people do not all speak at once.
+            // Paced people do not all start at once.
             let mut due = started + interval.map_or(Duration::ZERO, |interval| interval.mul_f64(order.random::<f64>()));
             while due < end {
                 tokio::time::sleep_until(due.into()).await;
@@ -223,7 +222,7 @@ async fn talk(options: &Options, people: Vec<Person>, warm_up: Duration, measure
     Ok((begin, turns))
 }
 
-/// What the model says: to a turn that uses tools first the calls, then, with their results before it, the answer.
+/// The model's reply: for a turn with tools first the calls, then, once their results are in the request, the answer.
 fn reply(request: &Value, parts: usize) -> Scripted {
     let messages = request["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let asked = messages.iter().rposition(|message| message["role"] == "user");

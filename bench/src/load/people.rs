@@ -18,7 +18,7 @@ pub struct Person {
     pub(super) base: String,
 }
 
-/// Sets the server up and makes so many people.
+/// Sets up the server and creates this many people.
 pub async fn settle(server: &Server, http: &Client, people: usize) -> Result<Vec<Person>> {
     let token = server.setup_token.as_deref().context("The server has an owner already.")?;
     let setup = json!({
@@ -40,7 +40,7 @@ pub async fn settle(server: &Server, http: &Client, people: usize) -> Result<Vec
     if !answer.status().is_success() || cookie.is_empty() {
         bail!("The set-up was refused: {}", answer.text().await.unwrap_or_default());
     }
-    // As the web app does it: the cookie, the same origin, and the header that other sites cannot send.
+    // Like the web app: the cookie, the same origin, and the header that other sites cannot send.
     let signed_in = |request: RequestBuilder| {
         request
             .header("cookie", &cookie)

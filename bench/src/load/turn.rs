@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::people::{self, Person};
 
-/// What a turn does.
+/// The kind of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One model call.
@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What its message says, so that the scripted model knows.
+    /// The marker in its message that tells the scripted model.
     pub fn marker(self) -> &'static str {
         match self {
             Self::Chat => "tell me about it",
@@ -27,12 +27,12 @@ impl Kind {
     }
 }
 
-/// A turn as the person saw it.
+/// A turn, as seen by the person.
 #[derive(Debug)]
 pub struct Turn {
-    /// Stands in its message, so that the model's calls are told apart.
+    /// Part of its message, so that the model's calls can be matched.
     pub name: String,
-    /// What it did.
+    /// Its kind.
     pub kind: Kind,
     /// When it should have begun.
     pub due: Instant,
@@ -56,7 +56,7 @@ pub fn name_in(text: &str) -> Option<String> {
 }
 
 impl Person {
-    /// Says something and listens to the end of the reply.
+    /// Sends a message and follows the reply to its end.
     #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
     pub(super) async fn say(&self, person: usize, turn: usize, kind: Kind, due: Instant) -> Result<Turn> {
         let name = format!("{person}-{turn}");
@@ -110,7 +110,7 @@ impl Person {
     }
 }
 
-/// What has been read of a stream of events.
+/// The parsed part of an event stream.
 #[derive(Default)]
 struct Seen {
     rest: Vec<u8>,
@@ -122,7 +122,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Reads what arrived; lines may be cut anywhere.
+    /// Reads a chunk; lines may be split anywhere.
     fn read(&mut self, chunk: &[u8]) -> Result<()> {
         self.rest.extend_from_slice(chunk);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {

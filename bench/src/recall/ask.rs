@@ -1,4 +1,4 @@
-//! Questions with their true answers, and how long the answers take.
+//! Queries with their true answers, and the duration of the answers.
 
 use std::{
     sync::{
@@ -31,16 +31,16 @@ pub struct Line {
     pub backend: Backend,
     /// What was measured.
     pub name: String,
-    /// How long an answer took.
+    /// The duration of an answer.
     #[serde(flatten)]
     pub spread: Spread,
-    /// Of the true ten nearest, the share that was found; only of questions by vectors.
+    /// The share of the true ten nearest that was found; only for vector queries.
     pub recall_at_10: Option<f64>,
-    /// Answers a second, of a closed loop.
+    /// Answers per second, in a closed loop.
     pub per_second: Option<f64>,
 }
 
-/// A question with the ten memories that a full comparison gives.
+/// A query with its ten nearest memories by full comparison.
 pub struct Asked {
     workspace: usize,
     vector: Vec<f32>,
@@ -48,7 +48,7 @@ pub struct Asked {
     truth: Vec<MemoryId>,
 }
 
-/// So many questions about one workspace, with their true nearest.
+/// This many queries about one workspace, with their true nearest.
 pub fn about(shape: &Shape, workspace: usize, count: usize) -> Vec<Asked> {
     let mut vectors = shape.vectors(workspace);
     let all: Vec<Vec<f32>> = vectors.by_ref().collect();
@@ -76,13 +76,13 @@ pub fn about(shape: &Shape, workspace: usize, count: usize) -> Vec<Asked> {
         .collect()
 }
 
-/// Questions round the workspaces, with their true nearest.
+/// Queries across the workspaces, with their true nearest.
 pub fn questions(shape: &Shape, count: usize) -> Vec<Asked> {
     let each = count.div_ceil(shape.workspaces);
     let mut turns: Vec<(usize, Asked)> = (0..shape.workspaces.min(count))
         .flat_map(|workspace| about(shape, workspace, each).into_iter().enumerate())
         .collect();
-    // Round the workspaces instead of one after the other.
+    // Round robin over the workspaces.
     turns.sort_by_key(|(turn, asked)| (*turn, asked.workspace));
     turns.into_iter().map(|(_, asked)| asked).take(count).collect()
 }
@@ -98,7 +98,7 @@ fn product(a: &[f32], b: &[f32]) -> f64 {
     sums.iter().sum()
 }
 
-/// What was measured in one way of asking.
+/// The samples of one way of asking.
 #[derive(Default)]
 pub struct Samples {
     durations: Vec<Duration>,
@@ -143,7 +143,7 @@ impl Samples {
         self.wanted += other.wanted;
     }
 
-    /// A line of the result; nothing when nothing was asked.
+    /// A line of the result; `None` without samples.
     #[expect(clippy::cast_precision_loss, reason = "small counts")]
     pub fn line(self, backend: Backend, name: &str) -> Option<Line> {
         Some(Line {
@@ -156,7 +156,7 @@ impl Samples {
     }
 }
 
-/// Many clients, each asking again as soon as it has its answer; with the answers a second.
+/// Many clients, each asking again as soon as it has its answer; also returns the answers per second.
 #[expect(clippy::cast_precision_loss, reason = "small counts")]
 pub async fn closed_loop(
     clients: usize,

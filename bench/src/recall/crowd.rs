@@ -1,5 +1,5 @@
-//! A small workspace beside few and beside many foreign memories. Both installations stand at once and are asked by turns, so that
-//! a machine whose speed changes does so for both.
+//! A small workspace among few and among many foreign memories. Both installations exist at once and are queried alternately, so that
+//! changes in the machine's speed affect both.
 
 use std::path::Path;
 
@@ -21,20 +21,20 @@ use crate::{
 /// Memories of the small workspace.
 const OWN: usize = 50;
 
-/// Foreign workspaces beside it: few and many.
+/// Number of foreign workspaces beside it: few and many.
 const FOREIGN: [usize; 2] = [2, 20];
 
-/// How often each question is asked.
+/// How often each query is asked.
 const ROUNDS: usize = 5;
 
-/// How the time among many compares with the time among few.
+/// The ratio of the time among many to the time among few.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ratio {
     /// Where it was measured.
     pub backend: Backend,
-    /// Of what.
+    /// What was measured.
     pub name: String,
-    /// The p50 among many by the p50 among few.
+    /// The p50 among many divided by the p50 among few.
     pub p50: f64,
 }
 
@@ -78,7 +78,7 @@ pub async fn measure(
     Ok(report)
 }
 
-/// Asks both by turns, one client, after as many questions that are not counted.
+/// Queries both alternately, with one client, after a warm-up of as many queries.
 async fn ask_both(
     options: &Options,
     made: &[&(crate::fixture::Place, crate::fixture::Fixture); 2],

@@ -1,5 +1,5 @@
-//! Recall among many vectors: latency beside how much of the true ten is found, in the encrypted file and on Postgres behind row level
-//! security.
+//! Recall among many vectors: latency, and the share of the true ten that is found, in the encrypted file and on Postgres behind row
+//! level security.
 
 mod ask;
 mod crowd;
@@ -62,10 +62,10 @@ pub struct Options {
     /// Megabytes for vector codes in memory (DUET_VECTOR_CACHE_MB)
     #[arg(long, default_value_t = 256)]
     cache_mb: usize,
-    /// Where the fixture is kept and found again; without it, it goes away afterwards
+    /// File to keep the fixture in for reuse; without it, the fixture is deleted afterwards
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
-    /// Instead: a workspace of 50 memories beside 2 and beside 20 workspaces of --memories each, asked by turns
+    /// Instead: a workspace of 50 memories beside 2 and beside 20 workspaces of --memories each, queried alternately
     #[arg(long)]
     crowd: bool,
     #[command(flatten)]
@@ -75,19 +75,19 @@ pub struct Options {
     json: bool,
 }
 
-/// What is measured, as JSON.
+/// The results, as JSON.
 #[derive(Serialize)]
 struct Report {
     machine: Machine,
     shape: Shape,
     cache_mb: usize,
-    /// The server, its settings, and the connections of the process that asks.
+    /// The server, its settings, and the connections of the measuring process.
     postgres: Option<Facts>,
     connections: Option<u32>,
-    /// What the fixture takes on the disk.
+    /// The fixture's size on disk.
     bytes: Vec<(Backend, u64)>,
     lines: Vec<Line>,
-    /// Of the crowd: p50 among many by p50 among few.
+    /// For the crowd: p50 among many divided by p50 among few.
     ratios: Vec<crowd::Ratio>,
 }
 
@@ -105,7 +105,7 @@ pub async fn run(options: &Options) -> Result<()> {
     print(&measure(options, shape, folder.path()).await?, options.json)
 }
 
-/// Measures one backend after the other. What is not kept goes away before the next is filled, so that both need not fit the disk.
+/// Measures one backend after the other. Removes what is not kept before filling the next, so that both need not fit on the disk.
 async fn measure(options: &Options, shape: Shape, folder: &Path) -> Result<Report> {
     let server = options.postgres.server()?;
     let mut report = Report {
@@ -167,7 +167,7 @@ async fn make(
     }
 }
 
-/// Takes away what is not kept.
+/// Removes what is not kept.
 async fn discard(options: &Options, place: &Place) -> Result<()> {
     match place {
         _ if options.keep.is_some() => Ok(()),
@@ -176,7 +176,7 @@ async fn discard(options: &Options, place: &Place) -> Result<()> {
     }
 }
 
-/// Everything that is measured on one backend.
+/// All measurements on one backend.
 async fn lines(
     options: &Options,
     place: &Place,
@@ -187,7 +187,7 @@ async fn lines(
     let mut lines = Vec::new();
     let backend = place.backend();
 
-    // Cold: a process that has just opened the file or has no connection yet, one question each.
+    // Cold: a process that has just opened the file or has no connection yet, one query each.
     let mut cold = Samples::default();
     for question in asked.iter().take(40) {
         let opened = place.open(env, false)?;
@@ -196,7 +196,7 @@ async fn lines(
     }
     lines.extend(cold.line(backend, "cold, one client (vector)"));
     if backend == Backend::File {
-        // Without room for codes every answer comes from the bit index.
+        // Without memory for codes every answer comes from the bit index.
         let opened = place.open(env, false)?;
         let mut uncached = Samples::default();
         for question in asked.iter() {
@@ -301,7 +301,7 @@ mod tests {
         options: Options,
     }
 
-    /// A measurement of these options on both backends.
+    /// Runs a measurement with these options on both backends.
     async fn measured(arguments: &str) -> Report {
         let url = std::env::var("DUET_TEST_POSTGRES_URL").expect("`cargo xtask test --only rust` names a Postgres");
         let words = ["recall", "--postgres", &url].into_iter().chain(arguments.split(' '));

@@ -54,8 +54,8 @@ pub async fn one_owner(world: &World) {
     );
 }
 
-/// Set-up itself, on stores without an owner (every [`World`] has one): wrong tokens are refused, the newest token works
-/// once, of many one wins.
+/// Set-up itself, on stores without an owner (every [`World`] has one): wrong tokens are refused, the newest token works once, of
+/// many callers one wins.
 pub async fn set_up(harness: &dyn super::Harness) {
     let accounts = harness.stores().accounts;
     assert!(accounts.needs_owner().await.unwrap());
@@ -95,7 +95,7 @@ pub async fn credentials(world: &World) {
     assert!(accounts.credentials("nobody@example.org").await.unwrap().is_none());
 }
 
-/// Sign-ins end by themselves, one by one, and all at once.
+/// Sign-ins expire, end one by one, and end all at once.
 pub async fn sessions(world: &World) {
     let accounts = &world.stores.accounts;
     let now = world.env.now();

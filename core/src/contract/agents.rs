@@ -7,7 +7,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// The two primaries are there and can be read by every member.
+/// The two primaries exist and every member can read them.
 pub async fn primaries(world: &World) {
     let agents = world.stores.agents.agents(&world.member).await.unwrap();
     assert_eq!(agents.len(), 2);

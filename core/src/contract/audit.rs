@@ -9,7 +9,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// Entries are numbered, chained, written by the stores' own actions too, and read by owners alone.
+/// Entries are numbered, chained, also written by the stores' own actions, and readable by owners alone.
 pub async fn entries_and_chain(world: &World) {
     let audit = &world.stores.audit;
     let before = audit.entries(&world.owner, PageRequest::first(200)).await.unwrap().items;
@@ -76,7 +76,7 @@ pub async fn entries_and_chain(world: &World) {
     );
 }
 
-/// Each memory is on record once, as whose it is and by its id alone, also when an agent wrote it.
+/// Each memory is on record once, under its person and by its id alone, even if an agent wrote it.
 pub async fn memories_are_on_record(world: &World) {
     let (audit, memories) = (&world.stores.audit, &world.stores.memories);
     let before = audit.entries(&world.owner, PageRequest::first(200)).await.unwrap().items;

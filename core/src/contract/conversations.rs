@@ -12,7 +12,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// Made, renamed, archived, brought back.
+/// Created, renamed, archived, unarchived.
 pub async fn life_of_a_conversation(world: &World) {
     let conversations = &world.stores.conversations;
     let id = world.env.id();
@@ -103,7 +103,7 @@ pub async fn pages(world: &World) {
     ));
 }
 
-/// A beginning finds the ids of one's own conversations and memories.
+/// A prefix finds the ids of one's own conversations and memories.
 pub async fn ids_by_prefix(world: &World) {
     let (conversations, memories) = (&world.stores.conversations, &world.stores.memories);
     let prefix = |text: &str| text.parse::<IdPrefix>().unwrap();
@@ -269,7 +269,7 @@ async fn settle(world: &World, claim: &Claim, text: &str) {
         .unwrap();
 }
 
-/// A page of messages ends by count and by bytes; the pages hold each message once, from either end.
+/// A page of messages ends by count or by bytes; the pages hold each message once, from either end.
 pub async fn pages_of_messages(world: &World) {
     const REPLY: usize = 400 * 1024;
     let conversations = &world.stores.conversations;
@@ -353,7 +353,7 @@ pub async fn search(world: &World) {
     assert_eq!(find("brackets").await.unwrap().items.len(), 1);
 }
 
-/// A conversation is its person's alone, also within the workspace.
+/// A conversation belongs to its person alone, even within the workspace.
 pub async fn privacy_of_conversations(world: &World) {
     let conversations = &world.stores.conversations;
     let theirs = world.conversation(&world.member).await;

@@ -54,7 +54,7 @@ fn assert_unknown<T: std::fmt::Debug>(result: StoreResult<T>) {
     assert!(matches!(result, Err(StoreError::NotFound("the invitation"))), "{result:?}");
 }
 
-/// Made, seen by who holds the token, accepted once by the invited address, on record.
+/// Created, shown to the holder of its token, accepted once by the invited address, on record.
 pub async fn life_of_an_invitation(world: &World) {
     let invitations = &world.stores.invitations;
     let new = world.invitation(1, " Dora@Example.ORG ");
@@ -105,7 +105,7 @@ pub async fn life_of_an_invitation(world: &World) {
     assert_eq!(about, ["invitation.create", "invitation.accept"]);
 }
 
-/// Somebody with an account accepts as who they are, and as nobody else.
+/// Somebody with an account can accept only as themselves.
 pub async fn invitations_are_for_one_address(world: &World) {
     let invitations = &world.stores.invitations;
     let made = invite(world, 1, "cleo@example.org").await;
@@ -140,7 +140,7 @@ pub async fn invitations_are_for_one_address(world: &World) {
     assert!(members.items.iter().all(|member| member.display_name != "Not looked at"));
 }
 
-/// What owners get refused, and everybody else.
+/// What is refused to owners, and to everybody else.
 pub async fn who_invites_whom(world: &World) {
     let invitations = &world.stores.invitations;
     let new = |email: &str| world.invitation(9, email);
@@ -183,14 +183,14 @@ pub async fn who_invites_whom(world: &World) {
     assert_eq!(list(world).await.len(), 2, "the member's own, and the open one");
 }
 
-/// Invitations that are over say so, each in its way; what never was is not found.
+/// A closed invitation says why it is closed; one that never existed is not found.
 pub async fn invitations_end(world: &World) {
     let invitations = &world.stores.invitations;
     assert_unknown(invitations.look_up([8; 32]).await);
     assert_unknown(invitations.accept(world.stranger.user, [8; 32], None).await);
     assert_unknown(invitations.accept_as_newcomer([8; 32], newcomer("Dora")).await);
 
-    // Taken back.
+    // Revoked.
     let revoked = invite(world, 1, "cleo@example.org").await;
     let gone = invitations.revoke(&world.owner, revoked.id).await.unwrap();
     assert_eq!(gone.status, InvitationStatus::Revoked);
@@ -260,7 +260,7 @@ pub async fn invitations_end(world: &World) {
     assert_eq!(paged, all);
 }
 
-/// Fifty who come with the same link at once: one gets in.
+/// Of fifty people who use the same link at once, one gets in.
 pub async fn one_of_many_is_let_in(world: &World) {
     let invitations = &world.stores.invitations;
     invite(world, 1, "dora@example.org").await;
@@ -284,7 +284,7 @@ pub async fn one_of_many_is_let_in(world: &World) {
     assert_eq!(members.items.len(), 4);
 }
 
-/// A workspace has so many open invitations at most; those that are over do not count.
+/// The number of open invitations per workspace is limited; closed ones do not count.
 pub async fn open_invitations_are_bounded(world: &World) {
     let invitations = &world.stores.invitations;
     for number in 0..NewInvitation::MOST_OPEN {
@@ -309,7 +309,7 @@ pub async fn open_invitations_are_bounded(world: &World) {
         .expect("the others have expired");
 }
 
-/// Invitations of one workspace are nowhere in another.
+/// Invitations of one workspace do not appear in another.
 pub async fn invitations_stay_in_their_workspace(world: &World) {
     let invitations = &world.stores.invitations;
     let made = invite(world, 1, "dora@example.org").await;
@@ -319,7 +319,7 @@ pub async fn invitations_stay_in_their_workspace(world: &World) {
     let absent = invitations.revoke(&world.stranger, world.env.id()).await.unwrap_err();
     assert_eq!(foreign.to_string(), absent.to_string());
     assert_eq!(status(world, made.id).await, InvitationStatus::Open);
-    // The same address can be invited to both, and coming into one leaves the other open.
+    // The same address can be invited to both, and accepting one invitation leaves the other open.
     let other = world.invitation(2, "dora@example.org");
     invitations.create(&world.stranger, other).await.unwrap();
     let dora = invitations.accept_as_newcomer([2; 32], newcomer("Dora")).await.unwrap();

@@ -1,4 +1,4 @@
-//! What no adapter may mix up: two workspaces in one store, and agents with people.
+//! What no adapter may mix up: two workspaces in one store, or agents and people.
 
 use super::{World, assert_refused, memories::fact};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// Everything of one workspace is absent in the other: the same answer as for what does not exist.
+/// Everything in one workspace is absent from the other: the answer is the same as for things that do not exist.
 pub async fn two_workspaces_never_meet(world: &World) {
     let stores = &world.stores;
     let conversation = world.conversation(&world.owner).await;
@@ -75,7 +75,7 @@ pub async fn two_workspaces_never_meet(world: &World) {
         "no conversation with a foreign agent"
     );
 
-    // The same id in another workspace neither finds nor hurts the first.
+    // The same id in another workspace neither finds nor damages the first.
     let twin = stores.conversations.create(there, conversation.id, None, Some("Twin")).await;
     if let Ok(twin) = twin {
         assert_eq!(twin.workspace_id, there.workspace);
@@ -215,7 +215,7 @@ fn alike<T: std::fmt::Debug>(foreign: StoreResult<T>, absent: StoreResult<T>) {
     }
 }
 
-/// What only people do is refused to an agent, also to one that acts for an owner.
+/// Actions for people only are refused to an agent, even to one that acts for an owner.
 pub async fn agents_do_not_do_what_people_do(world: &World) {
     let stores = &world.stores;
     let agent = world.agent_of(&world.owner).await;
@@ -265,8 +265,8 @@ pub async fn agents_do_not_do_what_people_do(world: &World) {
     );
 }
 
-/// An agent that was switched off in the middle of its run reads nothing any more and writes nothing: no message, no member's address, no
-/// memory. What is switched on again reads as before.
+/// An agent that is switched off in the middle of its run can no longer read or write: no message, no member's address, no memory.
+/// Once switched on again, it reads as before.
 pub async fn an_agent_that_was_switched_off_reaches_nothing(world: &World) {
     let stores = &world.stores;
     let (_claim, agent) = world.agent_at_work(&world.owner).await;

@@ -21,7 +21,7 @@ fn key(world: &World, secret: u8, scopes: &[KeyScope], expires_at: Option<Timest
     }
 }
 
-/// Made, found by its hash, listed without it, revoked for good.
+/// Created, found by its hash, listed without it, revoked for good.
 pub async fn life_of_a_key(world: &World) {
     let (keys, system) = (&world.stores.keys, &world.stores.system);
     let made = keys
@@ -55,7 +55,7 @@ pub async fn life_of_a_key(world: &World) {
     assert!(system.api_key([3; 32]).await.unwrap().is_none(), "expired");
 }
 
-/// A key never opens more than its person may.
+/// A key never grants more than its person has.
 pub async fn scopes_of_keys(world: &World) {
     let keys = &world.stores.keys;
     assert_refused(

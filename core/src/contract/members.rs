@@ -15,7 +15,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// What a removed member had open ends with the membership; sign-ins and other workspaces go on; coming back works.
+/// A removed member's open work ends with the membership; sign-ins and other workspaces are unaffected; returning works.
 pub async fn removal(world: &World) {
     let (stores, ben) = (&world.stores, &world.member);
     let conversation = world.conversation(ben).await;
@@ -68,7 +68,7 @@ pub async fn removal(world: &World) {
     let theirs = Caller::person(ben.user, own, Role::Owner);
     assert_eq!(stores.workspaces.workspace(&theirs).await.unwrap().name, "Ben's");
 
-    // The run that was under way is nobody's any more, and none of theirs is claimed again.
+    // Their active run no longer belongs to a worker, and none of their runs is claimed again.
     let late = stores
         .run_log
         .append(running.run.id, running.lease, running.run.last_seq, world.env.id(), vec![])
@@ -78,7 +78,7 @@ pub async fn removal(world: &World) {
     world.outlive_leases();
     assert_eq!(world.claim().await.map(|claim| claim.run.id), Some(others.run_id));
 
-    // Back by a new invitation: what was theirs is there, and the runs say why they ended.
+    // After a new invitation their data is back, and the runs say why they ended.
     invite(world, 5, "ben@example.org").await;
     stores.invitations.accept(ben.user, [5; 32], None).await.unwrap();
     for run in [turn.run_id, waiting.run_id] {
@@ -95,7 +95,7 @@ pub async fn removal(world: &World) {
     assert!(actions(world).await.contains(&removed));
 }
 
-/// Everybody may leave but the last owner; of owners who remove each other at once one stays.
+/// Everybody but the last owner may leave; of owners who remove each other at once, one stays.
 pub async fn leaving(world: &World) {
     let (workspaces, invitations) = (&world.stores.workspaces, &world.stores.invitations);
     assert_refused(
@@ -142,7 +142,7 @@ pub async fn leaving(world: &World) {
     }
 }
 
-/// Roles change by owners; there is always one. Who is no owner any more has no invitation out.
+/// Owners change roles; there is always at least one owner. Somebody who is no longer an owner has no open invitations.
 pub async fn roles(world: &World) {
     let (workspaces, invitations) = (&world.stores.workspaces, &world.stores.invitations);
     assert_refused(
@@ -178,7 +178,7 @@ pub async fn roles(world: &World) {
     workspaces.change_role(&world.owner, ben.user, Role::Member).await.unwrap();
     assert_eq!(status(world, his.id).await, InvitationStatus::Revoked);
     assert_eq!(status(world, hers.id).await, InvitationStatus::Open);
-    // Their caller was made before; the store looks again.
+    // Their caller was made before the change; the store checks again.
     assert_refused(
         invitations.create(&ben, world.invitation(3, "dora@example.org")).await,
         Refusal::OwnersOnly,
@@ -192,7 +192,7 @@ pub async fn roles(world: &World) {
     assert_eq!(changes, 2, "what changes nothing is not on record");
 }
 
-/// A turn that is started at the moment of a removal is either refused or ends with the membership.
+/// A turn started at the moment of a removal is either refused or ends with the membership.
 pub async fn no_turn_slips_through(world: &World) {
     let (stores, ben) = (&world.stores, &world.member);
     for round in 0..10 {

@@ -4,7 +4,7 @@
 //! duet_core::contract_suite!(MyHarness::fresh);
 //! ```
 //!
-//! `fresh` is an async function that makes empty stores. Every check becomes a test of its own.
+//! `fresh` is an async function that makes empty stores. Every check becomes its own test.
 
 #![allow(clippy::unwrap_used, reason = "the suites are tests; the lint knows only `cfg(test)`")]
 
@@ -30,8 +30,8 @@ pub mod workspaces;
 
 pub use world::{Harness, TestEnv, World, assert_refused};
 
-/// Expands to one `#[tokio::test]` for each check of the suite; `$fresh` is an async function that makes a [`Harness`].
-/// `seeds: N` plays so many seeds of the simulator where each call takes long, instead of what [`simulator::seeds`] says.
+/// Expands to one `#[tokio::test]` for each check of the suite; `$fresh` is an async function that makes a [`Harness`]. `seeds: N`
+/// plays N seeds of the simulator, for adapters whose calls are slow, instead of those of [`simulator::seeds`].
 #[macro_export]
 macro_rules! contract_suite {
     ($fresh:expr) => {
@@ -138,7 +138,7 @@ macro_rules! contract_suite {
             }
         }
     };
-    // The seeds in ten tests, so that they use all cores and none takes long, also on a database server.
+    // The seeds are split into ten tests, so that they use all cores and none takes long, even on a database server.
     (@seeds $fresh:expr, $($part:ident = $first:literal),+) => {
         mod crash_at_every_step {
             use super::*;

@@ -1,4 +1,4 @@
-//! [`crate::ports::NoticeStore`], and how far a redaction reaches into the chats of people.
+//! [`crate::ports::NoticeStore`], and how far a redaction reaches into people's chats.
 
 use super::{World, assert_refused, memories::fact};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// A memory of the caller for all.
+/// A shared memory of the caller.
 pub async fn remember(world: &World, caller: &Caller, text: &str) -> Memory {
     let memory = fact(&world.env, text);
     world.stores.memories.remember(caller, memory, None).await.unwrap()
@@ -48,7 +48,8 @@ async fn end(world: &World, claim: &Claim, after: u64, status: MessageStatus) {
         .unwrap();
 }
 
-/// A turn of the caller whose run recalled the memory, with its conversation; it goes on, or ends with its reply in this state.
+/// A turn of the caller whose run recalled the memory, with its conversation; it stays active, or ends with its reply in this
+/// state.
 async fn recalled_until(
     world: &World,
     caller: &Caller,
@@ -75,7 +76,7 @@ async fn recalled_until(
     (conversation.id, receipt)
 }
 
-/// A turn of the caller whose run recalled the memory; it ends unless it is to go on.
+/// A turn of the caller whose run recalled the memory; it stays active unless `ends` is set.
 pub async fn recalled(world: &World, caller: &Caller, memory: &Memory, ends: bool) -> TurnReceipt {
     recalled_until(world, caller, memory, ends.then_some(MessageStatus::Complete))
         .await
@@ -87,7 +88,7 @@ async fn message(world: &World, caller: &Caller, id: MessageId) -> Message {
     found.into_iter().next().expect("the message")
 }
 
-/// Whether the reply still says something, and whether the run's payloads do.
+/// Whether the reply still has text, and whether the run still has payloads.
 pub async fn speaks(world: &World, caller: &Caller, turn: &TurnReceipt) -> (bool, bool) {
     let reply = message(world, caller, turn.reply_id).await;
     let log = world.stores.runs.events(caller, turn.run_id, 0, 100).await.unwrap();
@@ -106,7 +107,7 @@ pub async fn redact(world: &World, caller: &Caller, memory: &Memory) -> Redactio
     world.stores.memories.redact(caller, memory.id, redaction).await.unwrap()
 }
 
-/// A member's redaction takes their own chats alone. Others decide about theirs, by a notice.
+/// A member's redaction reaches only their own chats. Others decide about theirs through a notice.
 pub async fn others_decide_about_their_replies(world: &World) {
     let memory = remember(world, &world.member, "The canary is called Kiwi").await;
     let (own, first, second) = (
@@ -164,7 +165,7 @@ pub async fn others_decide_about_their_replies(world: &World) {
     ));
 }
 
-/// What is dismissed stays; a reply that is being written is waited for.
+/// Dismissed replies stay; a notice cannot be settled while a reply is being written.
 pub async fn notices_are_dismissed(world: &World) {
     let memory = remember(world, &world.member, "The canary is called Kiwi").await;
     let done = recalled(world, &world.owner, &memory, true).await;
@@ -208,7 +209,8 @@ pub async fn an_owner_redacts_for_everybody(world: &World) {
     assert!(open(world, &world.member).await.is_empty());
 }
 
-/// What a request was about cannot be guessed from what is kept of it, and sending it again does not bring the text back.
+/// After a redaction, nothing kept of a request lets its text be guessed, and sending the request again does not bring the text
+/// back.
 pub async fn redaction_takes_the_hash_of_the_request(world: &World) {
     let conversation = world.conversation(&world.member).await;
     let turn = NewTurn {
@@ -253,7 +255,7 @@ pub async fn redaction_takes_the_hash_of_the_request(world: &World) {
     assert!(message(world, &world.member, sent.message_id).await.text.is_empty());
 }
 
-/// The id of a redaction is one among those of whoever redacted: what somebody else redacted under the same id is another matter.
+/// A redaction's id is unique per person: a redaction by somebody else under the same id is unrelated.
 pub async fn a_notice_is_about_the_redaction_of_one_person(world: &World) {
     let (members, owners) = (
         remember(world, &world.member, "The canary is called Kiwi").await,
@@ -270,7 +272,7 @@ pub async fn a_notice_is_about_the_redaction_of_one_person(world: &World) {
     assert_eq!(runs, [told.run_id]);
 }
 
-/// A run that continues a reply keeps its beginning and names no memory for it: it goes with the reply, and is waited for.
+/// A run that continues a reply keeps its beginning without naming its memories: it is blanked with the reply, and must end first.
 pub async fn blanking_reaches_what_continued_a_reply(world: &World) {
     let memory = remember(world, &world.member, "The canary is called Kiwi").await;
     let (_, first) = recalled_until(world, &world.owner, &memory, Some(MessageStatus::Interrupted)).await;
@@ -305,7 +307,7 @@ pub async fn blanking_reaches_what_continued_a_reply(world: &World) {
     }
 }
 
-/// Replies of conversations that were deleted are gone already: they are not listed, and a notice about nothing else is not either.
+/// Replies in deleted conversations no longer exist: they are not listed, and neither is a notice that names no others.
 pub async fn notices_are_about_what_is_there(world: &World) {
     let stays = remember(world, &world.member, "The cat is called Mango").await;
     recalled(world, &world.owner, &stays, true).await;

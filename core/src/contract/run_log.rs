@@ -52,7 +52,7 @@ async fn append(world: &World, claim: &Claim, after: u64, events: Vec<NewEvent>)
         .await
 }
 
-/// What is appended comes back as it was, in order, with the next numbers.
+/// Appended events come back unchanged, in order, with the next numbers.
 pub async fn appending(world: &World) {
     let claim = world.claimed().await;
     let output = ToolOutput {
@@ -91,7 +91,7 @@ pub async fn many_writers(world: &World) {
     let writers = (0..16).map(|writer| async move {
         let mut seqs = Vec::new();
         for round in 0..20 {
-            // One in ten carries a lease that was never given: it must leave no trace.
+            // One in ten carries a lease that was never issued: it must leave no trace.
             let lease = if (writer + round) % 10 == 0 { wrong } else { claim.lease };
             match world
                 .stores
@@ -128,7 +128,7 @@ pub async fn many_writers(world: &World) {
     ));
 }
 
-/// A worker that was away for longer than its lease writes nothing any more, even while nobody has taken over.
+/// A worker that was away for longer than its lease can no longer write, even if nobody has taken over.
 pub async fn lost_leases(world: &World) {
     let log = &world.stores.run_log;
     let mut old = world.claimed().await;
@@ -139,7 +139,7 @@ pub async fn lost_leases(world: &World) {
     append(world, &old, 2, vec![delta("still")])
         .await
         .expect("a heartbeat prolongs");
-    // The worker is lost: what it held is dropped, and its lease runs out where leases have a time.
+    // The worker is lost: its hold is dropped, and its lease runs out where leases expire.
     old.hold = Arc::default();
     world.outlive_leases();
     let mut another = None;
@@ -246,7 +246,7 @@ pub async fn settling(world: &World) {
     assert_eq!(messages.items.len(), 3, "no reply, nothing half-written");
 }
 
-/// A person's cancel comes between a worker's writes: the worker is shown it before it can settle.
+/// A person cancels between a worker's writes: the worker sees it before it can settle.
 pub async fn interleaving(world: &World) {
     let claim = world.claimed().await;
     world.stores.runs.cancel(&world.owner, claim.run.id).await.unwrap();
@@ -298,7 +298,7 @@ pub async fn handing_back(world: &World) {
     ));
 }
 
-/// A write whose answer was lost is repeated under its commit: it is there once, and the answer is the first one.
+/// A write whose answer was lost is repeated under its commit: it is stored once, and the answer is the first one.
 pub async fn repeating(world: &World) {
     let log = &world.stores.run_log;
     let claim = world.claimed().await;
@@ -351,7 +351,7 @@ pub async fn repeating(world: &World) {
     ));
 }
 
-/// Only whoever holds the run repeats a write: once another worker has it, or nobody, the lease is lost.
+/// Only the holder of the run can repeat a write: once another worker has the run, or nobody, the lease is lost.
 pub async fn repeating_under_a_lost_lease(world: &World) {
     let log = &world.stores.run_log;
     let mut old = world.claimed().await;
@@ -368,7 +368,7 @@ pub async fn repeating_under_a_lost_lease(world: &World) {
         assert!(matches!(settled, Err(StoreError::Stale(_))), "{settled:?}");
     };
     repeated().await;
-    // Given back, it has no lease; its newest write is still the first worker's.
+    // Handed back, the run has no lease; its newest write is still the first worker's.
     log.hand_back(run, new.lease, HandBack::Leaving).await.unwrap();
     repeated().await;
     let page = world.stores.runs.events(&world.owner, run, 0, 10).await.unwrap();

@@ -13,7 +13,7 @@ use crate::{
     refusal::{Named, Refusal},
 };
 
-/// A message, its run and its first event are there together.
+/// A message, its run and its first event are stored together.
 pub async fn a_turn(world: &World) {
     let conversation = world.conversation(&world.owner).await;
     let turn = world
@@ -129,7 +129,7 @@ pub async fn one_turn_at_a_time(world: &World) {
         .await;
 }
 
-/// A reply's id is a message's: one that is taken begins no run, and nothing of the turn stays.
+/// A reply's id is a message id: a turn with a taken one starts no run and leaves nothing behind.
 pub async fn reply_ids_are_taken_once(world: &World) {
     let runs = &world.stores.runs;
     let conversation = world.conversation(&world.owner).await;
@@ -184,7 +184,7 @@ pub async fn reply_ids_are_taken_once(world: &World) {
     world.ask(&world.owner, other.id, "With an id of its own").await;
 }
 
-/// Drives the waiting run to an end with this reply.
+/// Ends the queued run with this reply.
 async fn answer(world: &World, status: MessageStatus, text: &str) -> MessageId {
     let claim = world.claim().await.expect("a run");
     let (outcome, run_status) = match status {
@@ -217,7 +217,7 @@ async fn answer(world: &World, status: MessageStatus, text: &str) -> MessageId {
     claim.run.reply_id
 }
 
-/// Restarting hides the reply that was there; continuing makes it longer.
+/// Restarting hides the existing reply; continuing extends it.
 pub async fn retries(world: &World) {
     let runs = &world.stores.runs;
     let conversation = world.conversation(&world.owner).await;
@@ -316,7 +316,7 @@ pub async fn retries(world: &World) {
     assert_eq!(rest.items[1].id, turn.run_id, "newest first");
 }
 
-/// Asking to stop is recorded once, and not after the end.
+/// A request to stop is recorded once, and not after the end.
 pub async fn cancelling(world: &World) {
     let runs = &world.stores.runs;
     let conversation = world.conversation(&world.owner).await;
@@ -402,7 +402,7 @@ pub async fn event_pages(world: &World) {
     ));
 }
 
-/// Bad texts and foreign conversations are refused with nothing stored.
+/// Bad texts and other people's conversations are refused, and nothing is stored.
 pub async fn bad_turns(world: &World) {
     let conversation = world.conversation(&world.owner).await;
     for text in [String::new(), " \n".into(), "x".repeat(NewTurn::MAX_TEXT + 1)] {

@@ -1,4 +1,4 @@
-//! [`crate::ports::SystemStore`], but for its memory part.
+//! [`crate::ports::SystemStore`], except for its memory part.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     ids::RunId,
 };
 
-/// The oldest run first; one that is held is not given twice.
+/// The oldest run first; a run that is held is not claimed twice.
 pub async fn claims(world: &World) {
     assert!(world.claim().await.is_none());
     let mut asked = Vec::new();
@@ -34,7 +34,7 @@ pub async fn claims(world: &World) {
     assert_eq!(claimed.iter().map(|claim| claim.run.id).collect::<Vec<_>>(), asked);
 }
 
-/// Twenty workers, seven runs: each run once.
+/// Twenty workers, seven runs: each run is claimed once.
 pub async fn of_many_workers_one_claims(world: &World) {
     for _ in 0..7 {
         let conversation = world.conversation(&world.owner).await;
@@ -47,7 +47,7 @@ pub async fn of_many_workers_one_claims(world: &World) {
     assert_eq!(runs.len(), 7);
 }
 
-/// A run that brings its workers down is parked with a reason, and does not keep others waiting.
+/// A run that crashes its workers is parked with a reason, and does not block others.
 pub async fn parking(world: &World) {
     let policy = LeasePolicy {
         max_attempts: 3,
@@ -72,7 +72,7 @@ pub async fn parking(world: &World) {
     world.ask(&world.owner, conversation.id, "Again").await;
 }
 
-/// How many more claims without progress the run bears; the claims are lost one after the other.
+/// How many more claims without progress the run survives; the claims are lost one after the other.
 async fn claims_left(world: &World, run: RunId) -> usize {
     let mut claims = 0;
     while let Some(claim) = world.claim().await {
@@ -86,8 +86,7 @@ async fn claims_left(world: &World, run: RunId) -> usize {
     claims
 }
 
-/// What counts is how often a run was claimed without coming further: an effect with its outcome starts the count anew, what a
-/// worker writes on its way to one does not.
+/// Only claims without progress count: an effect's outcome resets the count; what a worker writes on the way to one does not.
 pub async fn progress(world: &World) {
     let (log, most) = (&world.stores.run_log, LeasePolicy::default().max_attempts as usize);
     let fresh = world.claimed().await;
@@ -146,7 +145,7 @@ pub async fn progress(world: &World) {
     }
 }
 
-/// Workers that leave in good order cost a run nothing, however many do.
+/// Workers that leave in an orderly way cost a run nothing, however many do.
 pub async fn leaving(world: &World) {
     let mut claim = world.claimed().await;
     for round in 0..3 * LeasePolicy::default().max_attempts {
@@ -157,7 +156,7 @@ pub async fn leaving(world: &World) {
     assert_eq!(claim.run.status, RunStatus::Running);
 }
 
-/// A worker that does not know a kind of event passes over the runs that have it, at no cost to them; the others it takes.
+/// A worker that does not know a kind of event skips the runs that have it, at no cost to them, and claims the others.
 pub async fn older_workers(world: &World) {
     let (log, system) = (&world.stores.run_log, &world.stores.system);
     let newer = world.claimed().await;
@@ -184,14 +183,14 @@ pub async fn older_workers(world: &World) {
     assert_eq!((claimed.run.id, claimed.run.attempt), (newer.run.id, 2));
 }
 
-/// Every append leaves a hint; the feed gets it, and readers of the feed can rely on the log.
+/// Every append leaves a hint that reaches the feed, and readers of the feed can rely on the log.
 pub async fn outbox(world: &World) {
     let conversation = world.conversation(&world.owner).await;
     let turn = world.turn(conversation.id, "Hello");
     let mut hints = world.stores.feed.subscribe(turn.run_id);
     let turn = world.stores.runs.start_turn(&world.owner, turn).await.unwrap();
     world.stores.runs.cancel(&world.owner, turn.run_id).await.unwrap();
-    // Hints may come late and together, but the newest comes.
+    // Hints may come late and batched, but the newest always comes.
     loop {
         let hint = hints.recv().await.expect("a hint");
         assert_eq!(hint.run, turn.run_id);
@@ -223,7 +222,7 @@ pub async fn taking_hints(world: &World) {
     }
 }
 
-/// What has expired is swept.
+/// Expired rows are swept.
 pub async fn sweeping(world: &World) {
     let now = world.env.now();
     let session = Session {
@@ -257,14 +256,14 @@ pub async fn sweeping(world: &World) {
     );
 }
 
-/// What can be written is found to be so, as often as somebody asks.
+/// A writable store proves it, as often as asked.
 pub async fn a_store_that_takes_writes_says_so(world: &World) {
     for _ in 0..3 {
         world.stores.system.prove_writable().await.unwrap();
     }
 }
 
-/// Every workspace's audit log ends where its newest entry is; what was written down of it is borne out by the log, and by no other.
+/// Every workspace's audit head is its newest entry; a recorded head matches this log, and no other.
 pub async fn audit_heads(world: &World) {
     let (system, audit) = (&world.stores.system, &world.stores.audit);
     let newest = async |caller: &Caller| {

@@ -1,4 +1,4 @@
-//! Turns that go wrong, driven on an adapter's real stores: models without end, streams that break off, workers that leave.
+//! Turns that go wrong, driven on an adapter's real stores: models that never stop, streams that break off, workers that leave.
 
 use std::{
     collections::VecDeque,
@@ -30,17 +30,17 @@ use crate::{
 
 /// What a model does in one call.
 enum Answer {
-    /// Says these things, then nothing more: without a `Stop` the stream has broken off.
+    /// Says these things and ends: without a `Stop` the stream has broken off.
     Events(Vec<Result<ModelEvent, ModelError>>),
-    /// Says the same without end.
+    /// Repeats this event forever.
     Endless(ModelEvent),
-    /// Says these things, then keeps silent.
+    /// Says these things, then stays silent.
     Silent(Vec<ModelEvent>),
-    /// Says nothing before it is told to.
+    /// Says nothing until it is told to.
     Held(Arc<Notify>, Vec<ModelEvent>),
 }
 
-/// A model that goes by a list, and remembers what it was asked.
+/// A model that works through a list of answers and records what it was asked.
 #[derive(Default)]
 struct Scripted {
     answers: Mutex<VecDeque<Answer>>,
@@ -86,7 +86,7 @@ impl ChatModel for Scripted {
     }
 }
 
-/// The world's time, but waits of a minute and more end when they are told to.
+/// The world's time, but waits of a minute or more end only on demand.
 struct Alarm {
     env: Env,
     bell: Arc<Notify>,
@@ -111,7 +111,7 @@ impl Random for Alarm {
     }
 }
 
-/// A turn of the owner, and the model that answers it.
+/// A turn of the owner and the model that answers it.
 struct Play<'a> {
     world: &'a World,
     model: Arc<Scripted>,
@@ -162,7 +162,7 @@ impl<'a> Play<'a> {
         })
     }
 
-    /// Drives the waiting run to its end; the run and its reply.
+    /// Drives the queued run to its end and returns the run and its reply.
     async fn drive(&self) -> (Run, Option<Message>) {
         let claim = self.world.claim().await.expect("the run");
         let run = claim.run.id;
@@ -189,7 +189,7 @@ impl<'a> Play<'a> {
         page.expect("messages").items
     }
 
-    /// What the log takes as JSON.
+    /// The size of the log as JSON.
     async fn log_bytes(&self, run: &Run) -> usize {
         let page = self
             .world
@@ -230,7 +230,7 @@ impl<'a> Play<'a> {
             .push_back(answer);
     }
 
-    /// What the model was asked last.
+    /// The model's last request.
     fn asked(&self) -> Vec<ChatMessage> {
         let asked = self.model.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.last().expect("a call").messages.clone()
@@ -272,7 +272,7 @@ fn says(run: &Run, words: &str) -> bool {
     run.reason.as_ref().is_some_and(|reason| reason.contains(words))
 }
 
-/// A model that never stops ends its turn at a bound, with what was kept; nothing grows beyond it.
+/// A turn whose model never stops ends at a limit with what was kept; nothing grows beyond the limit.
 pub async fn models_without_end(world: &World) {
     let limits = TurnLimits {
         max_reply_bytes: 20_000,
@@ -295,7 +295,7 @@ pub async fn models_without_end(world: &World) {
     let (run, reply) = play.drive().await;
     assert_eq!(reply.map(|reply| reply.text.len()), Some(1_600));
     assert!(says(&run, "100 tokens"), "{:?}", run.reason);
-    // Calls of which there is no end: none is made, and nothing is kept of them.
+    // Endless calls: none is made, and none is kept.
     let call = Answer::Endless(remember(1));
     let play = Play::new(world, TurnLimits::default(), [call]).await;
     let (run, reply) = play.drive().await;
@@ -317,7 +317,7 @@ pub async fn models_without_end(world: &World) {
     assert_eq!(play.memories().await, 0);
 }
 
-/// A turn writes so many memories and no more, and makes so many calls.
+/// A turn's memories and tool calls are limited.
 pub async fn memories_and_calls_of_a_turn(world: &World) {
     let limits = TurnLimits {
         max_memories: 3,
@@ -347,7 +347,7 @@ pub async fn memories_and_calls_of_a_turn(world: &World) {
     assert!(says(&run, "8 tool calls"), "{:?}", run.reason);
 }
 
-/// The time of a turn ends it wherever it is, with what was kept.
+/// A turn that runs out of time ends wherever it is, with what was kept.
 pub async fn turns_take_their_time(world: &World) {
     let play = Play::new(world, TurnLimits::default(), [Answer::Silent(vec![text("Once upon")])]).await;
     let mut hints = world.stores.feed.subscribe(play.turn.run_id);
@@ -366,7 +366,7 @@ pub async fn turns_take_their_time(world: &World) {
     );
 }
 
-/// What a provider claims to have used is within reason, or no turn would be counted any more.
+/// Usage that a provider reports is capped, or no turn's usage could be counted any more.
 pub async fn incredible_usage(world: &World) {
     let usage = Usage {
         input_tokens: u64::MAX,
@@ -387,7 +387,7 @@ pub async fn incredible_usage(world: &World) {
     assert!(says(&run, "tokens"), "{:?}", run.reason);
 }
 
-/// A stream that breaks off for good leaves what it has written: the turn has failed and says why, its words can be continued.
+/// A stream that breaks off for good leaves what it has written: the turn has failed and says why, and its text can be continued.
 pub async fn streams_that_break_off(world: &World) {
     let gone = ModelFailure::Unreachable;
     let cases = [
@@ -419,7 +419,7 @@ pub async fn streams_that_break_off(world: &World) {
         assert_eq!(reply.text, format!("{kept}, it was."));
         assert_eq!(reply.ended.map(|ended| ended.reason), Some(None), "what went wrong is over");
     }
-    // Nothing was written: there is nothing to keep, and the message says why it has no reply.
+    // Nothing was written, so nothing is kept, and the message says why it has no reply.
     let play = Play::new(world, TurnLimits::default(), []).await;
     let (run, reply) = play.drive().await;
     assert_eq!((run.status, reply), (RunStatus::Failed, None));
@@ -435,7 +435,7 @@ pub async fn streams_that_break_off(world: &World) {
     assert_eq!(play.drive().await.0.status, RunStatus::Done);
 }
 
-/// Who goes on with a reply has before them what its tools gave, over several interruptions.
+/// A run that continues a reply reads the results of its tools, across several interruptions.
 pub async fn continuing_keeps_tool_results(world: &World) {
     let answers = [
         whole(vec![text("Let me note that."), remember(1)]),
@@ -471,7 +471,7 @@ pub async fn continuing_keeps_tool_results(world: &World) {
             "{asked:?}"
         );
     }
-    // A run that continues the reply holds its beginning: nothing is redacted under it, and afterwards nothing of it is left.
+    // A run that continues the reply holds its beginning: a redaction is refused meanwhile, and afterwards it removes all of it.
     let (memories, runs) = (&world.stores.memories, &world.stores.runs);
     let list = memories.list(&world.owner, MemoryFilter::default(), PageRequest::first(10));
     let memory = list.await.unwrap().items[0].id;
@@ -494,7 +494,7 @@ pub async fn continuing_keeps_tool_results(world: &World) {
     }
 }
 
-/// Runs that count how often a log is read.
+/// A run store that counts how often a log is read.
 struct Counted {
     runs: Arc<dyn RunStore>,
     read: Mutex<Vec<RunId>>,
@@ -525,8 +525,8 @@ impl RunStore for Counted {
     }
 }
 
-/// What tools gave an interrupted run takes a bounded part of the prompt that goes on from it: the newest results that fit, and one
-/// line for those before them. Its log is read once for all steps.
+/// An interrupted run's tool results take up a bounded part of the continuing prompt: the newest results that fit, and one line for
+/// the earlier ones. Its log is read once for all steps.
 pub async fn continuing_bounds_tool_results(world: &World) {
     let long = |number: usize| {
         ModelEvent::ToolCall(ToolCall {
@@ -591,7 +591,7 @@ pub async fn continuing_bounds_tool_results(world: &World) {
     assert_eq!(first, 1, "read once for the context and both calls");
 }
 
-/// A worker that leaves lets what is under way end within the grace it was given.
+/// A worker that leaves lets active runs finish within its grace period.
 pub async fn grace(world: &World) {
     let told = Arc::new(Notify::new());
     let held = Answer::Held(told.clone(), vec![text("Done."), ModelEvent::Stop(StopReason::End)]);
@@ -603,7 +603,7 @@ pub async fn grace(world: &World) {
     let leaving = async {
         while hints.recv().await.expect("a hint").last_seq < 3 {}
         shutdown.send_replace(true);
-        // The worker has seen it once it has nothing else to do.
+        // The worker has noticed once it has nothing else to do.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -612,7 +612,7 @@ pub async fn grace(world: &World) {
     futures::join!(working, leaving);
     let run = world.stores.runs.run(&world.owner, play.turn.run_id).await.unwrap().unwrap();
     assert_eq!((run.status, run.attempt), (RunStatus::Done, 1));
-    // One that is given none hands back at once, and the run loses nothing by it.
+    // Without a grace period it hands back at once, at no cost to the run.
     let told = Arc::new(Notify::new());
     let play = Play::new(world, TurnLimits::default(), [Answer::Held(told, vec![])]).await;
     let (shutdown, stopping) = watch::channel(false);

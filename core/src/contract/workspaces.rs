@@ -58,7 +58,7 @@ pub async fn members(world: &World) {
     assert!(rest.next_cursor.is_none());
 }
 
-/// Names can be changed by owners.
+/// Owners can change names.
 pub async fn names(world: &World) {
     let workspaces = &world.stores.workspaces;
     assert_refused(workspaces.rename(&world.member, "Mine").await, Refusal::OwnersOnly);

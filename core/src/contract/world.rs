@@ -1,4 +1,4 @@
-//! What the suites stand on: an adapter's harness, a clock and chance of their own, and a small world of people.
+//! What the suites build on: an adapter's harness, their own clock and randomness, and a small world of people.
 
 use std::{
     sync::{
@@ -31,14 +31,15 @@ use crate::{
 pub trait Harness: Send + Sync {
     /// The stores, made with [`TestEnv::env`].
     fn stores(&self) -> Stores;
-    /// The time and chance that the stores were given.
+    /// The time and randomness that the stores were given.
     fn env(&self) -> TestEnv;
-    /// Makes the account of somebody who was never invited, in the way of this deployment's sign-in; the address counts as proved.
+    /// Creates an account for somebody who was never invited, the way this deployment's sign-in does; the address counts as
+    /// verified.
     async fn account(&self, email: &str) -> UserId;
 }
 
-/// A clock that the test sets, and seeded chance. The clock moves on a millisecond each time it is read, so that nothing
-/// happens at the same time; `sleep` comes back at once, except that waits of five seconds and more (heartbeats) never end.
+/// A clock that the test sets, and seeded randomness. The clock advances by a millisecond each time it is read, so that no two
+/// things happen at the same time; `sleep` returns at once, except that waits of five seconds or more (heartbeats) never end.
 #[derive(Clone)]
 pub struct TestEnv {
     shared: Arc<Shared>,
@@ -62,7 +63,7 @@ impl TestEnv {
             }),
         }
     }
-    /// With a clock that moves only when it is moved.
+    /// With a clock that moves only on demand.
     #[must_use]
     pub fn standing_still(self) -> Self {
         self.shared.step.store(0, Ordering::SeqCst);
@@ -72,11 +73,11 @@ impl TestEnv {
     pub fn set(&self, millis: i64) {
         self.shared.millis.store(millis, Ordering::SeqCst);
     }
-    /// As the code under test takes it.
+    /// The environment for the code under test.
     pub fn env(&self) -> Env {
         Env::new(self.shared.clone(), self.shared.clone())
     }
-    /// Puts the clock forward.
+    /// Moves the clock forward.
     pub fn advance(&self, duration: Duration) {
         self.shared
             .millis
@@ -106,22 +107,22 @@ impl Random for Shared {
 pub struct World {
     /// The adapter's stores.
     pub stores: Stores,
-    /// Time and chance.
+    /// Time and randomness.
     pub env: Env,
-    /// To put the clock forward.
+    /// To move the clock forward.
     pub time: TestEnv,
     /// Owner of the first workspace.
     pub owner: Caller,
     /// Member of the first workspace.
     pub member: Caller,
-    /// Owner of the second workspace; no member of the first.
+    /// Owner of the second workspace; not a member of the first.
     pub stranger: Caller,
     /// The first workspace.
     pub workspace: Workspace,
 }
 
 impl World {
-    /// Peoples the harness's empty stores.
+    /// Populates the harness's empty stores.
     pub async fn new(harness: &dyn Harness) -> Self {
         let (stores, time) = (harness.stores(), harness.env());
         let env = time.env();
@@ -156,7 +157,7 @@ impl World {
         }
     }
 
-    /// What a first owner gives.
+    /// What a first owner provides.
     pub fn setup(token_hash: [u8; 32], email: &str) -> OwnerSetup {
         OwnerSetup {
             token_hash,
@@ -168,7 +169,7 @@ impl World {
         }
     }
 
-    /// An invitation of that address, with this byte as its token's hash.
+    /// An invitation for this address, with this byte as its token's hash.
     pub fn invitation(&self, token: u8, email: &str) -> NewInvitation {
         Self::invitation_to(&self.env, token, email)
     }
@@ -192,12 +193,12 @@ impl World {
             .expect("a companion")
     }
 
-    /// The companion acting for a person, in a run of no consequence.
+    /// The companion acting for a person, in an arbitrary run.
     pub async fn agent_of(&self, caller: &Caller) -> Caller {
         self.agent_in(caller, self.env.id()).await
     }
 
-    /// The companion acting for a person, in a run that is under way for as long as its claim lives: it may write memories.
+    /// The companion acting for a person, in a run that is active for as long as its claim lives: it may write memories.
     pub async fn agent_at_work(&self, caller: &Caller) -> (Claim, Caller) {
         let agent = self.companion(caller).await;
         let claim = super::memories::run_of(&self.stores, &self.env, caller, agent.id).await;
@@ -256,7 +257,7 @@ impl World {
         self.claim().await.expect("a run to claim")
     }
 
-    /// Ends a claimed run whose log stands at `last_seq` as done, with this reply.
+    /// Ends a claimed run whose log ends at `last_seq` as done, with this reply.
     pub async fn end(&self, claim: &Claim, last_seq: u64, reply: Option<&str>) {
         let settlement = Settlement {
             status: RunStatus::Done,
@@ -275,12 +276,12 @@ impl World {
             .expect("an end");
     }
 
-    /// Puts the clock beyond every lease. Where leases need no time, a run is lost when its claim was dropped before.
+    /// Moves the clock beyond every lease. Where leases do not expire, a run counts as lost if its claim was dropped before.
     pub fn outlive_leases(&self) {
         self.time.advance(LeasePolicy::default().duration + Duration::from_secs(1));
     }
 
-    /// As the simulator takes it.
+    /// The host for the simulator.
     pub fn host(&self) -> Host {
         let time = self.time.clone();
         Host {
@@ -292,7 +293,7 @@ impl World {
     }
 }
 
-/// Refused, and for this reason.
+/// Asserts a refusal for this reason.
 pub fn assert_refused<T: std::fmt::Debug>(result: StoreResult<T>, why: Refusal) {
     assert_eq!(result.as_ref().err().and_then(StoreError::refusal), Some(&why), "{result:?}");
 }

@@ -9,7 +9,7 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// A key for one purpose out of a key with full entropy, by HKDF-SHA-256. Different labels give unrelated keys.
+/// Derives a key for one purpose from a key with full entropy, by HKDF-SHA-256. Different labels give unrelated keys.
 pub fn derive_key(key: &[u8; 32], label: &str) -> Zeroizing<[u8; 32]> {
     let mut derived = Zeroizing::new([0; 32]);
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"duet.v1").extract(key);

@@ -11,12 +11,12 @@ use crate::{
     ids::{Id, WorkspaceId},
 };
 
-/// First byte of every sealed value: the form of what follows.
+/// First byte of every sealed value: the format of the rest.
 const FORM: u8 = 1;
 const VERSION_LEN: usize = 4;
 const HEADER_LEN: usize = 1 + VERSION_LEN + NONCE_LEN;
 
-/// Where a sealed value stands. It opens nowhere else: not in another row, column, table or workspace.
+/// Where a sealed value is stored. It opens nowhere else: not in another row, column, table or workspace.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// The workspace.
@@ -30,7 +30,7 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Unambiguous: the names are preceded by their lengths.
+    /// Unambiguous: each name is preceded by its length.
     fn associated_data(&self) -> Vec<u8> {
         let mut data = b"duet.field.v1".to_vec();
         data.extend_from_slice(self.workspace.uuid().as_bytes());
@@ -48,7 +48,7 @@ impl Place<'_> {
 pub struct MasterKey([u8; 32]);
 
 impl MasterKey {
-    /// From its bytes.
+    /// A master key from its bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -58,7 +58,7 @@ impl MasterKey {
         seal(&self.0, key.version, env.bytes(), &wrap_data(workspace), &key.bytes)
     }
 
-    /// Unwraps a stored data key. Only the workspace it was wrapped for gets it.
+    /// Unwraps a stored data key. It opens only for the workspace it was wrapped for.
     pub fn unwrap(&self, workspace: WorkspaceId, wrapped: &[u8]) -> Result<DataKey, CryptoError> {
         let version = version_of(wrapped)?;
         let mut bytes = open(&self.0, wrapped, &wrap_data(workspace))?;
@@ -67,7 +67,7 @@ impl MasterKey {
         Ok(DataKey { version, bytes: key? })
     }
 
-    /// Takes a wrapped data key over to another master key. The data key, and so every sealed value, stays as it is.
+    /// Rewraps a data key under another master key. The data key, and so every sealed value, stays as it is.
     pub fn rewrap(&self, env: &Env, workspace: WorkspaceId, wrapped: &[u8], new: &Self) -> Result<Vec<u8>, CryptoError> {
         new.wrap(env, workspace, &self.unwrap(workspace, wrapped)?)
     }
@@ -107,7 +107,7 @@ impl DataKey {
 pub struct DataKeys(Vec<DataKey>);
 
 impl DataKeys {
-    /// From the unwrapped keys, in any order.
+    /// Takes the unwrapped keys in any order.
     pub fn new(mut keys: Vec<DataKey>) -> Self {
         keys.sort_by_key(DataKey::version);
         Self(keys)
@@ -119,7 +119,7 @@ impl DataKeys {
         seal(&key.bytes, key.version, env.bytes(), &place.associated_data(), value)
     }
 
-    /// Opens a value that stands in its place.
+    /// Opens the value sealed for this place.
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let version = version_of(sealed)?;
         let key = self.0.iter().find(|key| key.version == version).ok_or(CryptoError::NoKey)?;
@@ -220,7 +220,7 @@ mod tests {
                 Place { table: "message", ..here },
                 Place { row: Uuid::from_u128(6), ..here },
                 Place { column: "speaker", ..here },
-                // The same letters, divided otherwise.
+                // The same letters, split differently.
                 Place { table: "memor", column: "ytext", ..here },
             ] {
                 prop_assert_eq!(keys.open(elsewhere, &sealed), Err(CryptoError::NotAuthentic));
@@ -265,7 +265,7 @@ mod tests {
         assert!(!wrapped.windows(32).any(|window| window == key.bytes));
     }
 
-    /// A rotation that is cut off at any point leaves every value readable.
+    /// A rotation interrupted at any point leaves every value readable.
     #[test]
     fn rotation_can_stop_anywhere() {
         let env = TestEnv::new(1).env();

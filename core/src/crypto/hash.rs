@@ -9,7 +9,7 @@ use crate::{
 /// A SHA-256.
 pub type Hash = [u8; 32];
 
-/// What stands before the first link of a chain.
+/// The predecessor of the first link of a chain.
 pub const GENESIS: Hash = [0; 32];
 
 /// The hash under which a secret with at least 128 random bits is stored.
@@ -17,12 +17,12 @@ pub fn token_hash(secret: &str) -> Hash {
     bytes(digest(&SHA256, secret.as_bytes()).as_ref())
 }
 
-/// The salted hash of an event's payload: it stays in the header when payload and salt are redacted, and then tells nothing.
+/// The salted hash of an event's payload: it stays in the header when payload and salt are redacted, and then reveals nothing.
 pub fn payload_hash(salt: &[u8], payload: &[u8]) -> Hash {
     Hasher::new("duet.event.payload.v1").field(salt).field(payload).end()
 }
 
-/// What an idempotency key was used for.
+/// The hash of the request that an idempotency key was used for.
 pub fn request_hash(parts: &[&[u8]]) -> Hash {
     parts
         .iter()
@@ -30,12 +30,12 @@ pub fn request_hash(parts: &[&[u8]]) -> Hash {
         .end()
 }
 
-/// The header of a run event, as its link covers it.
+/// The header of a run event that its link covers.
 #[derive(Clone, Copy, Debug)]
 pub struct EventFields {
     /// The run.
     pub run: RunId,
-    /// Its place.
+    /// Its place in the chain.
     pub seq: u64,
     /// Its kind.
     pub kind: EventKind,
@@ -57,14 +57,14 @@ pub fn event_hash(previous: &Hash, event: &EventFields) -> Hash {
         .end()
 }
 
-/// A row of the audit log, as its link covers it.
+/// The fields of an audit row that its link covers.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditFields<'a> {
     /// Its id.
     pub id: AuditId,
     /// Its workspace.
     pub workspace: WorkspaceId,
-    /// Its place.
+    /// Its place in the chain.
     pub seq: u64,
     /// Who.
     pub actor: UserId,

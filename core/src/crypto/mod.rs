@@ -17,7 +17,7 @@ pub enum CryptoError {
     /// Not in the form that [`DataKeys::seal`] or [`MasterKey::wrap`] gives.
     #[error("An encrypted value is not in a form that this version of Duet reads. Install a newer Duet, or restore a backup.")]
     Malformed,
-    /// Its data key is not at hand.
+    /// Its data key is not available.
     #[error("The data key of an encrypted value is missing. Restore a backup that has it.")]
     NoKey,
 }

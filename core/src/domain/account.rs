@@ -17,7 +17,7 @@ pub struct User {
     pub email: String,
     /// The name they go by.
     pub display_name: String,
-    /// When the account was made.
+    /// When the account was created.
     pub created_at: Timestamp,
 }
 
@@ -37,13 +37,13 @@ pub struct Session {
     pub id: SessionId,
     /// Whose it is.
     pub user_id: UserId,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// From then on it is refused.
+    /// It is refused from this time on.
     pub expires_at: Timestamp,
 }
 
-/// What the first person gives to become the owner of a fresh installation.
+/// What the first person provides to become the owner of a fresh installation.
 #[derive(Clone, Debug)]
 pub struct OwnerSetup {
     /// SHA-256 of the setup token that they presented.

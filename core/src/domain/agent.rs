@@ -80,11 +80,11 @@ pub struct Agent {
     pub memory_scopes: MemoryScopes,
     /// The tools it is offered, by name.
     pub tools: BTreeSet<String>,
-    /// Whether it takes part; at least one primary always does.
+    /// Whether it is active; at least one primary always is.
     pub active: bool,
     /// Counts edits, from 1; an edit names the version it started from.
     pub version: u32,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
@@ -98,7 +98,7 @@ pub struct AgentEdit {
     pub name: Option<String>,
     /// New instructions.
     pub prompt: Option<String>,
-    /// A new model; `Some(None)` (JSON `null`) goes back to the default.
+    /// A new model; `Some(None)` (JSON `null`) resets it to the default.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<ModelRef>)]
     pub model: Option<Option<ModelRef>>,
@@ -112,7 +112,7 @@ pub struct AgentEdit {
     pub active: Option<bool>,
 }
 
-/// Tells `"model": null` (reset) from an absent `model` (keep).
+/// Distinguishes `"model": null` (reset) from an absent `model` (keep).
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<ModelRef>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
@@ -121,7 +121,7 @@ impl AgentEdit {
     /// Longest prompt, in bytes.
     pub const MAX_PROMPT: usize = 32 * 1024;
 
-    /// Checks the edit by itself; the message says what to mend.
+    /// Checks the edit on its own; the message says what to fix.
     pub fn check(&self) -> Result<(), Refusal> {
         if let Some(name) = &self.name {
             let length = name.trim().chars().count();
@@ -155,7 +155,7 @@ impl AgentEdit {
     }
 }
 
-/// The two primary agents that a new workspace starts with: `(kind, prompt)`; both go by the companion's name.
+/// The two primary agents that a new workspace starts with: `(kind, prompt)`; both have the companion's name.
 pub const PRIMARY_AGENTS: [(AgentKind, &str); 2] = [
     (
         AgentKind::CompanionPrimary,

@@ -1,4 +1,4 @@
-//! The audit log: who did what to what, with which outcome. Append-only and hash-chained per workspace.
+//! The audit log: who did what to what, and with which outcome. Append-only and hash-chained per workspace.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,7 @@ pub struct AuditEntry {
 pub struct AuditHead {
     /// Its workspace.
     pub workspace_id: WorkspaceId,
-    /// An owner, as whom the log can be read.
+    /// An owner as whom the log can be read.
     pub owner: UserId,
     /// The last entry.
     pub seq: u64,
@@ -74,15 +74,15 @@ pub struct AuditHead {
     pub hash: String,
 }
 
-/// Where a workspace's audit log ended once, as it is kept outside the database: whoever owns the database can cut the log's end off
-/// and take the head along, or write it anew with all its hashes, but not what they cannot reach.
+/// Where a workspace's audit log ended at some time, kept outside the database: somebody who controls the database can cut off the
+/// log's end along with its head, or rewrite the log with all its hashes, but cannot change what is out of their reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
-    /// When it was written down.
+    /// When it was recorded.
     pub at: Timestamp,
     /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The last entry then.
+    /// The last entry at that time.
     pub seq: u64,
     /// That entry's hash, in hex.
     pub hash: String,

@@ -22,9 +22,9 @@ pub struct Conversation {
     pub agent_id: AgentId,
     /// Its title; made from the first message until renamed.
     pub title: String,
-    /// Out of the way, not deleted.
+    /// Hidden from the list, not deleted.
     pub archived: bool,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it last got a message.
     pub updated_at: Timestamp,
@@ -32,13 +32,13 @@ pub struct Conversation {
     pub active_run: Option<RunId>,
 }
 
-/// A change of a conversation: only what is `Some` changes.
+/// An edit of a conversation: only what is `Some` changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConversationEdit {
     /// A new title, 1 to 200 characters.
     pub title: Option<String>,
-    /// Archive or bring back.
+    /// Archive or unarchive.
     pub archived: Option<bool>,
 }
 
@@ -63,9 +63,9 @@ word_enum! {
 }
 
 word_enum! {
-    /// Whether a message is whole.
+    /// Whether a message is complete.
     MessageStatus {
-        /// Whole.
+        /// Complete.
         Complete = "complete",
         /// The person stopped it; the text so far is kept.
         Stopped = "stopped",
@@ -89,7 +89,7 @@ pub struct Message {
     pub ordinal: u64,
     /// Who wrote it.
     pub role: MessageRole,
-    /// Whether it is whole.
+    /// Whether it is complete.
     pub status: MessageStatus,
     /// Markdown as it was written; empty once redacted.
     pub text: String,
@@ -99,11 +99,11 @@ pub struct Message {
     pub run_id: Option<RunId>,
     /// The agent that wrote it.
     pub agent_id: Option<AgentId>,
-    /// How it came about (assistant messages).
+    /// How it was produced (assistant messages).
     pub trace: Option<MessageTrace>,
-    /// How that run ended, once it has: says what went wrong with a message that has no whole reply.
+    /// How that run ended, once it has; explains a message without a complete reply.
     pub ended: Option<RunEnd>,
-    /// What bounds its text: for a reply, the join of all that was put before the model.
+    /// The labels of its text; for a reply, the joined labels of all that the model was given to read.
     #[serde(default)]
     pub labels: Labels,
     /// When it was stored.
@@ -120,16 +120,16 @@ pub struct RunEnd {
 }
 
 impl Message {
-    /// Roughly how many bytes it is when it is sent.
+    /// Its approximate size in bytes when sent.
     pub fn weight(&self) -> usize {
         self.text.len() + self.trace.as_ref().map_or(0, MessageTrace::weight)
     }
 }
 
-/// What every reply of the built-in offline fallback begins with. It says so to readers of plain text, and is no part of the answer.
+/// Begins every reply of the built-in offline fallback. It tells readers of plain text and is not part of the answer.
 pub const OFFLINE_LABEL: &str = "(offline fallback: no model is configured)";
 
-/// How an assistant message came about. No text of memories or tool results, only references and counts.
+/// How an assistant message was produced. Contains no text of memories or tool results, only references and counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MessageTrace {
     /// The model that wrote it.
@@ -142,7 +142,7 @@ pub struct MessageTrace {
     pub cost_micros: Option<u64>,
     /// The tools that were called, in order.
     pub tools: Vec<ToolTrace>,
-    /// The memories that were put before the model.
+    /// The memories that the model was given to read.
     pub recalled: Vec<MemoryId>,
     /// The memories that were written.
     pub remembered: Vec<MemoryId>,
@@ -170,7 +170,7 @@ pub struct ToolTrace {
 }
 
 word_enum! {
-    /// How a tool call stands.
+    /// The status of a tool call.
     ToolStatus {
         /// It is running.
         Started = "started",
@@ -180,7 +180,7 @@ word_enum! {
         Failed = "failed",
         /// Policy, capability or the loop guard refused it; the model was told.
         Refused = "refused",
-        /// It may have acted, and nobody knows: a person has to look.
+        /// Whether it acted is unknown: a person has to look.
         Unknown = "unknown",
     }
 }
@@ -198,7 +198,7 @@ pub struct MessageHit {
     pub role: MessageRole,
     /// The part that matches, plain text, at most 240 characters.
     pub snippet: String,
-    /// What bounds its text.
+    /// The labels of its text.
     #[serde(default)]
     pub labels: Labels,
     /// When it was written.

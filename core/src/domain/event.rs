@@ -9,31 +9,31 @@ use crate::{
 };
 
 word_enum! {
-    /// The kind of an event: the `event:` of the stream, and what may be known of an event whose payload was redacted.
-    /// Workers name the kinds that they know when they claim, and are given no run that has another: an event that older
-    /// workers cannot read gets a kind of its own.
+    /// The kind of an event: the `event:` field of the stream, and what is still known of an event whose payload was redacted.
+    /// Workers name the kinds they know when they claim, and get no run with any other kind, so an event that older workers cannot
+    /// read gets its own kind.
     EventKind {
         /// The run began.
         Started = "started",
-        /// What was put before the model.
+        /// What the model was given to read.
         Context = "context",
         /// A model call began.
         Model = "model",
         /// A piece of the reply's text.
         Delta = "delta",
-        /// A model call ended well.
+        /// A model call succeeded.
         Reply = "reply",
         /// A model call failed.
         Retry = "retry",
-        /// A tool call moved.
+        /// A tool call started or ended.
         Tool = "tool",
-        /// A bound of the turn was reached.
+        /// A limit of the turn was reached.
         Limit = "limit",
         /// A person asked to stop.
         Cancel = "cancel",
         /// A worker took over from one that was lost.
         Recovered = "recovered",
-        /// The run ended well, was stopped, or was interrupted.
+        /// The run completed, was stopped, or was interrupted.
         Done = "done",
         /// The run ended with an error.
         Error = "error",
@@ -54,12 +54,12 @@ pub enum RunEvent {
         reply_id: MessageId,
         /// The text that the reply starts with, when an interrupted or stopped one is continued.
         prefix: String,
-        /// The run that wrote that text: what its tools gave goes before the model again.
+        /// The run that wrote that text; the model reads its tool results again.
         #[serde(default)]
         continues: Option<RunId>,
         /// Bounds.
         limits: TurnLimits,
-        /// What bounds the prefix.
+        /// The prefix's labels.
         #[serde(default)]
         labels: Labels,
     },
@@ -67,7 +67,7 @@ pub enum RunEvent {
     Context {
         /// The model that will be asked.
         model: ModelRef,
-        /// Where it computes: decided which memories may be in the prompt.
+        /// Where it computes: this decided which memories may be in the prompt.
         locality: Locality,
         /// Earlier messages of the conversation, oldest first.
         history: Vec<MessageId>,
@@ -75,7 +75,7 @@ pub enum RunEvent {
         recalled: Vec<MemoryId>,
         /// Whether recall had to do without vectors.
         text_only_recall: bool,
-        /// The join of what bounds it.
+        /// The joined labels of all of it.
         #[serde(default)]
         labels: Labels,
     },
@@ -93,7 +93,7 @@ pub enum RunEvent {
         /// The text.
         text: String,
     },
-    /// The model call ended well. Its text is the sum of its deltas.
+    /// The model call succeeded. Its text is the concatenation of its deltas.
     ModelReplied {
         /// The step.
         step: u32,
@@ -106,8 +106,8 @@ pub enum RunEvent {
         /// Why it stopped.
         stop: StopReason,
     },
-    /// The model call failed. What it had written in this attempt is void when there is another attempt; after the last one the
-    /// longest that an attempt had written is kept.
+    /// The model call failed. Text from this attempt is discarded if another attempt follows; after the last one, the longest text
+    /// of any attempt is kept.
     ModelFailed {
         /// The step.
         step: u32,
@@ -120,11 +120,11 @@ pub enum RunEvent {
         /// How long the provider asked to wait, in milliseconds.
         retry_after_ms: Option<u64>,
     },
-    /// A bound of the turn was reached: what has come by then is kept, and nothing follows but the end.
+    /// A limit of the turn was reached: what has arrived so far is kept, and only the end follows.
     LimitReached {
         /// Which one, as a sentence.
         message: String,
-        /// Tokens used by the model call that was given up, as far as its provider has told.
+        /// Tokens used by the abandoned model call, as far as its provider reported them.
         usage: Usage,
         /// Their cost in micro-US-dollars, where the price is known.
         cost_micros: Option<u64>,
@@ -149,14 +149,14 @@ pub enum RunEvent {
         step: u32,
         /// The call's id.
         call_id: String,
-        /// How.
+        /// How it ended.
         status: ToolStatus,
-        /// What the model is told. References memories as `{"memory": id}` where recalled text would stand.
+        /// What the model is told. References memories as `{"memory": id}` where recalled text would be.
         output: ToolOutput,
     },
     /// A person asked to stop. Written by the request, not by the driver.
     CancelRequested {
-        /// Who.
+        /// Who asked.
         by: UserId,
     },
     /// A worker took over the log from one that was lost.
@@ -178,7 +178,8 @@ pub enum RunEvent {
 }
 
 impl RunEvent {
-    /// What the run has read by this event: whoever stores it joins this to the run's labels in the same transaction.
+    /// The labels of what the run read with this event; the store joins them to the run's labels in the transaction that appends
+    /// it.
     pub fn labels(&self) -> Labels {
         match self {
             Self::Started { labels, .. } | Self::Context { labels, .. } => *labels,
@@ -218,8 +219,8 @@ impl RunEvent {
         }
     }
 
-    /// Whether an effect has its outcome with this event: the run has come further than its claim. What a worker can write again
-    /// and again without getting anywhere is no progress.
+    /// Whether this event is the outcome of an effect, so that the run has advanced since its claim. Events that a worker can write
+    /// repeatedly without getting anywhere are not progress.
     pub fn is_progress(&self) -> bool {
         match self {
             Self::Context { .. }
@@ -244,7 +245,7 @@ word_enum! {
     EffectClass {
         /// Changes nothing, or writes under an idempotency key: simply repeated.
         Repeatable = "repeatable",
-        /// Acts on the outside world: started and without an outcome, it goes to a person and is not repeated.
+        /// Acts on the outside world: a call that started but has no outcome is left to a person and not repeated.
         Effect = "effect",
     }
 }
@@ -261,20 +262,20 @@ pub struct ToolCall {
     pub arguments: serde_json::Value,
 }
 
-/// What a tool gave.
+/// A tool's result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ToolOutput {
-    /// What the model reads. Where `memories` is not empty, the driver puts the memories' current text after it.
+    /// What the model reads. The driver appends the current text of `memories`, if any.
     pub text: String,
-    /// Memories that belong to the output, by id: their text is fetched when the prompt is built, so that what was
-    /// redacted since, or may not leave this machine, is not in it.
+    /// Memories that belong to the output, by id: their text is fetched when the prompt is built, so that memories redacted since,
+    /// or not allowed to leave this machine, are left out.
     pub memories: Vec<MemoryId>,
     /// Of those, the ones that this call wrote.
     pub remembered: Vec<MemoryId>,
     /// Messages that belong to the output, by id, for the same reason.
     #[serde(default)]
     pub messages: Vec<MessageId>,
-    /// The join of what bounds all of it.
+    /// The joined labels of all of it.
     #[serde(default)]
     pub labels: Labels,
 }
@@ -286,23 +287,23 @@ word_enum! {
         End = "end",
         /// It wants tools called.
         ToolUse = "tool_use",
-        /// Its output limit.
+        /// It reached its output limit.
         Length = "length",
-        /// The provider held something back.
+        /// The provider withheld something.
         Filtered = "filtered",
     }
 }
 
 word_enum! {
-    /// What went wrong with a model call: decides whether it is repeated.
+    /// What went wrong with a model call; decides whether it is repeated.
     ModelFailure {
         /// Could not be reached, or the stream broke off.
         Unreachable = "unreachable",
-        /// Nothing came for too long.
+        /// Nothing arrived for too long.
         TimedOut = "timed_out",
         /// Too many requests, or overloaded.
         Busy = "busy",
-        /// What came was not the protocol.
+        /// The response did not follow the protocol.
         Malformed = "malformed",
         /// The key was refused.
         Unauthorized = "unauthorized",
@@ -310,7 +311,7 @@ word_enum! {
         UnknownModel = "unknown_model",
         /// The provider refused the request as it is (too long, not allowed).
         Rejected = "rejected",
-        /// More came than a turn may have, or for longer.
+        /// The reply exceeded a limit of the turn, in size or time.
         Limited = "limited",
     }
 }
@@ -326,25 +327,25 @@ impl ModelFailure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum RunOutcome {
-    /// The reply is whole.
+    /// The reply is complete.
     Completed,
     /// A person stopped it.
     Cancelled,
-    /// Duet went down in mid-reply.
+    /// Duet went down mid-reply.
     Interrupted,
     /// A limit of the turn ended it.
     Limited {
         /// Which one, as a sentence.
         message: String,
     },
-    /// The model could not be had, or not to its end: what it had written is kept as interrupted.
+    /// The model did not answer, or not to the end; any text it wrote is kept as interrupted.
     Failed {
         /// What kind of failure.
         failure: ModelFailure,
         /// What to do, as a sentence.
         message: String,
     },
-    /// A side effect started and nobody knows how it ended.
+    /// A side effect started and its outcome is unknown.
     NeedsReview {
         /// The tool.
         tool: String,
@@ -374,7 +375,7 @@ impl From<RunEvent> for NewEvent {
 pub struct StoredEvent {
     /// 1, 2, 3 … without gaps in the run.
     pub seq: u64,
-    /// What kind; known even when the payload is gone.
+    /// What kind; known even after the payload is redacted.
     pub kind: EventKind,
     /// What happened; `None` once redacted.
     pub event: Option<RunEvent>,
@@ -385,11 +386,11 @@ pub struct StoredEvent {
 /// A page of a run's log.
 #[derive(Clone, Debug)]
 pub struct EventPage {
-    /// The events after the asked-for `seq`, in order, without gaps.
+    /// The events after the requested `seq`, in order, without gaps.
     pub events: Vec<StoredEvent>,
     /// The run's newest `seq` when the page was read.
     pub last_seq: u64,
-    /// Whether the run had ended then, so that nothing follows `last_seq`.
+    /// Whether the run had ended by then, so that nothing follows `last_seq`.
     pub ended: bool,
 }
 
@@ -398,6 +399,6 @@ pub struct EventPage {
 pub struct EventHint {
     /// The run.
     pub run: crate::ids::RunId,
-    /// Its newest `seq` that this hint knows of.
+    /// The newest `seq` that this hint knows of.
     pub last_seq: u64,
 }

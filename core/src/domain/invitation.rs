@@ -12,15 +12,15 @@ use crate::{
 };
 
 word_enum! {
-    /// What has become of an invitation.
+    /// The status of an invitation.
     InvitationStatus {
         /// It can be accepted.
         Open = "open",
-        /// It was accepted; it works no more.
+        /// It was accepted and cannot be used again.
         Accepted = "accepted",
-        /// It was taken back, or replaced by a newer one for the same address.
+        /// It was revoked, or replaced by a newer one for the same address.
         Revoked = "revoked",
-        /// Its time is over.
+        /// It has expired.
         Expired = "expired",
     }
 }
@@ -30,30 +30,30 @@ word_enum! {
 pub struct Invitation {
     /// Its id.
     pub id: InvitationId,
-    /// The workspace that it lets into.
+    /// The workspace that it admits to.
     pub workspace_id: WorkspaceId,
     /// The address that it is for, in lower case; nobody else can accept it.
     pub email: String,
     /// The role that the guest will have.
     pub role: Role,
-    /// What has become of it, at the time of asking.
+    /// Its status at the time of asking.
     pub status: InvitationStatus,
-    /// Which owner made it.
+    /// The owner who created it.
     pub created_by: UserId,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// From then on it is refused.
+    /// It is refused from this time on.
     pub expires_at: Timestamp,
     /// When it was accepted.
     pub accepted_at: Option<Timestamp>,
-    /// By whom.
+    /// Who accepted it.
     pub accepted_by: Option<UserId>,
-    /// When it was taken back.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
 impl InvitationStatus {
-    /// What the times of an invitation mean at this moment. One that had expired before it was replaced stays expired.
+    /// The status that an invitation's times imply at this moment. An invitation that expired before it was replaced stays expired.
     pub fn of(
         accepted_at: Option<Timestamp>,
         revoked_at: Option<Timestamp>,
@@ -68,7 +68,7 @@ impl InvitationStatus {
         }
     }
 
-    /// Why an invitation that stands so cannot be accepted.
+    /// Why an invitation with this status cannot be accepted.
     pub fn refusal(self) -> Option<Refusal> {
         match self {
             Self::Open => None,
@@ -95,16 +95,16 @@ pub struct NewInvitation {
 }
 
 impl NewInvitation {
-    /// How long an invitation lasts when nothing else is said: a week.
+    /// The default lifetime: a week.
     pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-    /// The shortest.
+    /// The shortest lifetime.
     pub const SHORTEST: Duration = Duration::from_secs(3600);
-    /// The longest.
+    /// The longest lifetime.
     pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-    /// How many a workspace can have open.
+    /// The most open invitations per workspace.
     pub const MOST_OPEN: usize = 100;
 
-    /// Its address as it is stored, when address and lifetime are within their bounds.
+    /// The address as it is stored, if address and lifetime are valid.
     pub fn checked_email(&self) -> Result<String, Refusal> {
         if !(Self::SHORTEST..=Self::LONGEST).contains(&self.lifetime) {
             return Err(Refusal::InvitationLifetime);
@@ -113,24 +113,24 @@ impl NewInvitation {
     }
 }
 
-/// What an open invitation tells whoever holds its token.
+/// What an open invitation tells the holder of its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Invited {
     /// The name of the workspace.
     pub workspace_name: String,
     /// The address that it is for.
     pub email: String,
-    /// The role that they will have.
+    /// The role that the guest will have.
     pub role: Role,
-    /// The name of the owner who made it.
+    /// The name of the owner who created it.
     pub invited_by: String,
-    /// From then on it is refused.
+    /// It is refused from this time on.
     pub expires_at: Timestamp,
-    /// Whether that address has an account here: then they sign in to accept, else they make one.
+    /// Whether the address has an account here: if so, the guest signs in to accept; otherwise they create one.
     pub has_account: bool,
 }
 
-/// What somebody without an account gives to accept an invitation (built-in issuer).
+/// What somebody without an account provides to accept an invitation (built-in issuer).
 #[derive(Clone, Debug)]
 pub struct Newcomer {
     /// The name they go by.

@@ -39,11 +39,11 @@ pub struct ApiKey {
     pub prefix: String,
     /// What it may do.
     pub scopes: BTreeSet<KeyScope>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// From then on it is refused; `None` means that it does not expire.
+    /// It is refused from this time on; `None` means that it does not expire.
     pub expires_at: Option<Timestamp>,
-    /// When it last opened something, to within a minute.
+    /// When it was last used, to within a minute.
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
@@ -62,6 +62,6 @@ pub struct NewApiKey {
     pub secret_hash: [u8; 32],
     /// What it may do.
     pub scopes: BTreeSet<KeyScope>,
-    /// From then on it is refused.
+    /// It is refused from this time on.
     pub expires_at: Option<Timestamp>,
 }

@@ -1,5 +1,5 @@
-//! Labels (information flow): what is known of a text that bounds where it may go and what may come of it. Every message, memory,
-//! tool result and run has them; what is made of several texts has the join of theirs.
+//! Labels (information flow): what limits where a text may go and what may be made from it. Every message, memory, tool result and
+//! run has labels; a text made from several others has the join of their labels.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use super::{Egress, Locality, Taint, word_enum};
 use crate::refusal::Refusal;
 
 word_enum! {
-    /// One of the labels, as it is named where a person clears it.
+    /// One of the labels, by the name used to clear it.
     Label {
-        /// That untrusted text is among it; cleared, it is trusted.
+        /// The text contains untrusted text; once cleared, it is trusted.
         Integrity = "integrity",
-        /// That only local models may read it; cleared, any model may.
+        /// Only local models may read it; once cleared, any model may.
         Egress = "egress",
-        /// That it holds text that is field-encrypted; cleared, it does not.
+        /// It contains field-encrypted text; once cleared, it does not.
         Sensitive = "sensitive",
-        /// That another member's shared memory is among it; cleared, it counts as the person's own.
+        /// It contains another member's shared memory; once cleared, it counts as the person's own.
         Others = "others",
     }
 }
@@ -26,13 +26,13 @@ word_enum! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Labels {
-    /// Where it came from: once untrusted text is among it, all of it is untrusted.
+    /// Where it came from: if any part of it is untrusted, all of it is.
     pub integrity: Taint,
     /// Which models may read it.
     pub egress: Egress,
-    /// Whether it holds text that is field-encrypted where it is kept.
+    /// Whether it contains text that is field-encrypted in storage.
     pub sensitive: bool,
-    /// Whether another member's shared memory is among it: what is made of it is shared with nobody unless the person says so.
+    /// Whether it contains another member's shared memory: what is made from it is shared with nobody unless the person says so.
     pub others: bool,
 }
 
@@ -42,23 +42,23 @@ impl Labels {
     const SENSITIVE: u8 = 4;
     const OTHERS: u8 = 8;
 
-    /// Of what is made of both: the worse of each. Nothing gets better by it.
+    /// The labels of a text made from both: the stricter of each. A join never relaxes a label.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         Self::from_bits(self.bits() | other.bits())
     }
 
-    /// Of what is made of all of them.
+    /// The labels of a text made from all of them.
     pub fn of_all(all: impl IntoIterator<Item = Self>) -> Self {
         all.into_iter().fold(Self::default(), Self::join)
     }
 
-    /// Whether a model computing there may read it.
+    /// Whether a model with this locality may read it.
     pub fn allows(self, locality: Locality) -> bool {
         self.egress.allows(locality)
     }
 
-    /// The labels by which it is worse than a person's own words.
+    /// The labels that make it stricter than a person's own words.
     pub fn marks(self) -> BTreeSet<Label> {
         Label::ALL
             .iter()
@@ -67,7 +67,7 @@ impl Labels {
             .collect()
     }
 
-    /// Without these. Each of the others stays as it is, so it never gets worse by it.
+    /// The labels with these cleared. The others stay as they are, so clearing never makes anything stricter.
     #[must_use]
     pub fn without(self, cleared: &BTreeSet<Label>) -> Self {
         Self::from_bits(self.bits() & !bits_of(cleared))
@@ -78,7 +78,7 @@ impl Labels {
         self.join(other) == self
     }
 
-    /// As the databases keep it: one bit for each way of being worse, so that a join is an `or`.
+    /// As databases store them: one bit per label, so that a join is an `or`.
     pub fn bits(self) -> u8 {
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         bit(self.integrity == Taint::Untrusted, Self::UNTRUSTED)
@@ -87,7 +87,7 @@ impl Labels {
             | bit(self.others, Self::OTHERS)
     }
 
-    /// The same back. Bits that nobody knows are passed over.
+    /// The reverse of [`Labels::bits`]; unknown bits are ignored.
     pub fn from_bits(bits: u8) -> Self {
         let has = |bit: u8| bits & bit != 0;
         Self {
@@ -123,7 +123,7 @@ fn bits_of(labels: &BTreeSet<Label>) -> u8 {
     labels.iter().fold(0, |bits, label| bits | label.bit())
 }
 
-/// What a person says of a text that they know: that these labels do not hold of it. There is no way to make one worse by it.
+/// A person's statement that these labels do not apply to a text they know. It cannot make a label stricter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelEdit {
@@ -132,7 +132,7 @@ pub struct LabelEdit {
 }
 
 impl LabelEdit {
-    /// Checks it for a message.
+    /// Checks the edit for a message.
     pub fn check(&self) -> Result<(), Refusal> {
         match self.clear.is_empty() {
             true => Err(Refusal::NoLabel),
@@ -140,7 +140,7 @@ impl LabelEdit {
         }
     }
 
-    /// Checks it for a memory, which does not keep `others`: whose words it is, its person says.
+    /// Checks the edit for a memory, which stores no `others` label: it follows from whose memory it is.
     pub fn check_for_memory(&self) -> Result<(), Refusal> {
         if self.clear.contains(&Label::Others) {
             return Err(Refusal::NoLabelOfMemory);
@@ -148,12 +148,12 @@ impl LabelEdit {
         self.check()
     }
 
-    /// The labels to clear, as the databases know them.
+    /// The labels to clear, as databases store them.
     pub fn bits(&self) -> u8 {
         bits_of(&self.clear)
     }
 
-    /// Those of the labels to clear that a text with these labels has.
+    /// Those labels to clear that a text with these labels actually has.
     pub fn cleared_of(&self, labels: Labels) -> BTreeSet<Label> {
         &self.clear & &labels.marks()
     }

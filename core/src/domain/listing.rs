@@ -15,7 +15,7 @@ impl PageRequest {
     /// The largest page.
     pub const MAX: u32 = 200;
 
-    /// A page of messages ends where their texts and traces pass so many bytes together; one message is always in it.
+    /// A page of messages ends when their texts and traces exceed this many bytes together; it always has at least one message.
     pub const MAX_BYTES: usize = 1024 * 1024;
 
     /// The first page.
@@ -23,7 +23,7 @@ impl PageRequest {
         Self { cursor: None, limit }
     }
 
-    /// The limit within its bounds.
+    /// The limit, clamped to 1…[`PageRequest::MAX`].
     pub fn size(&self) -> usize {
         self.limit.clamp(1, Self::MAX) as usize
     }

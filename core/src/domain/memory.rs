@@ -11,7 +11,7 @@ use crate::{
 };
 
 word_enum! {
-    /// What kind of memory it is. The soul has a port of its own.
+    /// What kind of memory it is. The soul has its own port.
     MemoryDomain {
         /// Interactions and events.
         Episodic = "episodic",
@@ -27,25 +27,25 @@ word_enum! {
     Visibility {
         /// Every member.
         Shared = "shared",
-        /// Only the person whose memory it is; not even the owner otherwise.
+        /// Only the person whose memory it is, not even the workspace's owner.
         Private = "private",
     }
 }
 
 word_enum! {
-    /// Whether it counts as known.
+    /// Whether a memory counts as known.
     ReviewState {
         /// Recalled.
         Accepted = "accepted",
         /// Waits for a person's review; never recalled until accepted.
         Proposed = "proposed",
-        /// A person said no; kept so that it is not proposed again; never recalled.
+        /// Rejected by a person; kept so that it is not proposed again; never recalled.
         Rejected = "rejected",
     }
 }
 
 word_enum! {
-    /// Where its text came from, for the purpose of trust.
+    /// Whether its text comes from a trusted source.
     Taint {
         /// From a person.
         Trusted = "trusted",
@@ -85,7 +85,7 @@ impl Default for Egress {
 }
 
 impl Egress {
-    /// Whether text under this rule may be put before a model computing there.
+    /// Whether a model with this locality may read text under this rule.
     pub fn allows(self, locality: Locality) -> bool {
         matches!((self, locality), (Self::Any, _) | (Self::LocalOnly, Locality::Local))
     }
@@ -106,7 +106,7 @@ pub struct Provenance {
     pub user_id: Option<UserId>,
 }
 
-/// Where an episodic memory stands among others: recall scores it together with its neighbours and its conversation.
+/// An episodic memory's place among others: recall scores it together with its neighbours and its conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Position {
     /// The conversation (or imported thread).
@@ -138,7 +138,7 @@ pub struct Memory {
     pub egress: Egress,
     /// Where its text came from.
     pub taint: Taint,
-    /// Whether it counts.
+    /// Whether it counts as known.
     pub review: ReviewState,
     /// What it came from.
     pub provenance: Provenance,
@@ -146,13 +146,13 @@ pub struct Memory {
     pub position: Option<Position>,
     /// When it happened or was said.
     pub occurred_at: Timestamp,
-    /// Since when it holds.
+    /// When it began to hold.
     pub valid_from: Timestamp,
-    /// Until when it held; `None` while it holds.
+    /// When it stopped holding; `None` while it holds.
     pub valid_to: Option<Timestamp>,
-    /// The memory that took its place.
+    /// The memory that replaced it.
     pub superseded_by: Option<MemoryId>,
-    /// From then on it is gone (working memory).
+    /// It no longer exists from this time on (working memory).
     pub expires_at: Option<Timestamp>,
     /// When it was redacted.
     pub redacted_at: Option<Timestamp>,
@@ -161,7 +161,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What bounds its text, as this person's runs read it.
+    /// The labels of its text as this person's runs read it.
     pub fn labels(&self, reader: UserId) -> Labels {
         Labels {
             integrity: self.taint,
@@ -171,15 +171,15 @@ impl Memory {
         }
     }
 
-    /// Whether the caller may take its place by themselves: its author, or an owner. For everybody else, and for an agent where the
-    /// memory is not its person's, that is a proposal, on which these two decide.
+    /// Whether the caller may replace it directly: its author may, and so may an owner. From anybody else, or from an agent whose
+    /// person is not the author, a replacement is a proposal that the author or an owner decides on.
     pub fn may_be_replaced_by(&self, caller: &Caller) -> bool {
         self.user_id == caller.user || (caller.role == Role::Owner && caller.agent.is_none())
     }
 }
 
-/// A memory to be stored. The store fills in workspace, owner, agent and run from the caller; for an agent it forces
-/// `review = proposed` where [`review_on_write`] says so, whatever is asked here.
+/// A memory to be stored. The store fills in workspace, owner, agent and run from the caller. Where [`review_on_write`] says so, it
+/// forces an agent's memory to `review = proposed`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMemory {
     /// Its id. Storing the same id again returns the stored memory and changes nothing (idempotency of a replayed effect).
@@ -194,7 +194,7 @@ pub struct NewMemory {
     pub visibility: Visibility,
     /// Whether it is field-encrypted.
     pub sensitive: bool,
-    /// Which models may read it. A sensitive memory is stored as `local_only`, whatever is asked here: its owner may open it
+    /// Which models may read it. A sensitive memory is stored as `local_only`, whatever this says: its owner may open it
     /// afterwards, by an edit that is on record.
     pub egress: Egress,
     /// Where its text came from.
@@ -205,9 +205,9 @@ pub struct NewMemory {
     pub position: Option<Position>,
     /// When it happened or was said.
     pub occurred_at: Timestamp,
-    /// When it goes (required for working memory, refused for others).
+    /// When it expires (required for working memory, refused for others).
     pub expires_at: Option<Timestamp>,
-    /// The memory that this one takes the place of: it keeps its text and gets an end of validity.
+    /// The memory that this one replaces, which keeps its text and gets an end of validity.
     pub supersedes: Option<MemoryId>,
 }
 
@@ -216,7 +216,7 @@ impl NewMemory {
     pub const MAX_TEXT: usize = 16 * 1024;
     /// Longest name of a speaker, in bytes.
     pub const MAX_SPEAKER: usize = 1024;
-    /// Furthest place in a conversation, from 0 in both directions.
+    /// Largest ordinal in a conversation, in either direction from 0.
     pub const MAX_ORDINAL: u64 = 999_999_999_999_999_999;
 
     /// Which models may read it once it is stored.
@@ -224,7 +224,7 @@ impl NewMemory {
         if self.sensitive { Egress::LocalOnly } else { self.egress }
     }
 
-    /// Checks the memory by itself; the message says what to mend.
+    /// Checks the memory on its own; the message says what to fix.
     pub fn check(&self) -> Result<(), Refusal> {
         if self.text.trim().is_empty() {
             return Err(Refusal::MemoryEmpty);
@@ -255,7 +255,7 @@ impl NewMemory {
         }
     }
 
-    /// Checks that it is still there once it is stored; the message says what to mend.
+    /// Checks that it would not already have expired when stored; the message says what to fix.
     pub fn check_expiry(&self, now: Timestamp) -> Result<(), Refusal> {
         match self.expires_at {
             Some(at) if at <= now => Err(Refusal::ExpiryOver),
@@ -264,8 +264,8 @@ impl NewMemory {
     }
 }
 
-/// The review state of a fresh memory: what an agent writes from untrusted text waits for a person, except working memory that takes
-/// the place of nothing: no one mistakes it for knowledge, and it expires.
+/// The review state of a new memory. What an agent writes from untrusted text waits for a person, except working memory that
+/// replaces nothing: nobody mistakes that for knowledge, and it expires.
 pub fn review_on_write(by_agent: bool, taint: Taint, domain: MemoryDomain, supersedes: bool) -> ReviewState {
     let is_knowledge = domain != MemoryDomain::Working || supersedes;
     match (by_agent, taint) {
@@ -295,8 +295,8 @@ pub struct MemoryFilter {
     pub review: Option<ReviewState>,
     /// Also those that no longer hold, and redacted ones (as tombstones).
     pub history: bool,
-    /// Only what this memory took the place of: at most one, found without reading the history. It no longer holds, so it takes
-    /// `history` too.
+    /// Only the memory that this one replaced: at most one, found without reading the history. It no longer holds, so `history`
+    /// must be set too.
     pub superseded_by: Option<MemoryId>,
 }
 
@@ -305,7 +305,7 @@ pub struct MemoryFilter {
 pub struct Embedding {
     /// The embedder's id, such as `ollama/nomic-embed-text` or `builtin/lexical-v1`.
     pub model: EmbeddingModel,
-    /// The components; unit length (adapters may rely on it, [`Embedding::new`] sees to it).
+    /// The components; unit length (adapters may rely on it; [`Embedding::new`] ensures it).
     pub vector: Vec<f32>,
 }
 
@@ -345,7 +345,7 @@ impl Embedding {
     /// Longest vector that stores keep.
     pub const MAX_DIMENSIONS: usize = 8192;
 
-    /// Checks that the vector fits its model and a store; the message says what to mend.
+    /// Checks that the vector fits its model and a store; the message says what to fix.
     pub fn check(&self) -> Result<(), Refusal> {
         let length = self.vector.len();
         if length == 0 || length != self.model.dimensions as usize || length > Self::MAX_DIMENSIONS {
@@ -372,18 +372,18 @@ word_enum! {
     }
 }
 
-/// What makes a memory an answer at all: that it is among the best of what there is does not make it one. Recall by words and by
-/// both leaves out what has neither; a recall by vectors alone gives the nearest, however far they are.
+/// What a memory needs to count as an answer; being among the best available is not enough. Recall by words or by both signals
+/// leaves out memories that reach neither minimum; recall by vectors alone returns the nearest, however far away they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bar {
-    /// The share, from 0 to 1, of what the question's words tell that the memory has with its surroundings.
+    /// The least full-text score of a memory with its surroundings, as a share (0 to 1) of the ceiling for the question's words.
     pub words: f64,
-    /// Or the cosine.
+    /// The least cosine; reaching either minimum is enough.
     pub cosine: f32,
 }
 
 impl Bar {
-    /// No bar: whatever has a score.
+    /// No bar: everything with a score counts.
     pub const NONE: Self = Self {
         words: 0.0,
         cosine: -1.0,
@@ -401,11 +401,11 @@ pub struct RecallQuery {
     pub mode: RecallMode,
     /// How many to return, 1 to 100.
     pub limit: usize,
-    /// Only these domains, within the caller's scopes; `None` means all of those.
+    /// Only these domains, within the caller's scopes; `None` means all in scope.
     pub domains: Option<Vec<MemoryDomain>>,
-    /// Only what a model computing there may read.
+    /// Only memories that a model with this locality may read.
     pub locality: Locality,
-    /// What makes a memory an answer.
+    /// The bar that an answer must clear.
     pub bar: Bar,
     /// The time of asking, for recency and validity.
     pub now: Timestamp,
@@ -429,15 +429,15 @@ pub struct Recalled {
 pub struct RecallAnswer {
     /// Best first.
     pub items: Vec<Recalled>,
-    /// The signals that were really used: `fts` when a hybrid recall had no vector to go by.
+    /// The signals that were actually used: `fts` when a hybrid recall had no vector.
     pub mode: RecallMode,
 }
 
-/// How far the vectors of the current embedding model have come.
+/// How many memories have a vector of the current embedding model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EmbeddingProgress {
     /// Memories that have a vector of the model.
     pub embedded: u64,
-    /// Memories that should.
+    /// Memories that should have one.
     pub total: u64,
 }

@@ -1,4 +1,4 @@
-//! The domain, one file an aggregate. Plain data with its rules; no storage, no transport.
+//! The domain, one file per aggregate. Plain data with its rules; no storage, no transport.
 
 mod account;
 mod agent;

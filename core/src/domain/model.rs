@@ -1,4 +1,4 @@
-//! Models by name, what they used and what that cost.
+//! Models by name, their usage and its cost.
 
 use std::{fmt, str::FromStr};
 
@@ -77,7 +77,7 @@ impl fmt::Display for ModelRef {
 }
 
 word_enum! {
-    /// Where a model computes: decides whether `local_only` memories may reach it.
+    /// Where a model computes; decides whether `local_only` memories may reach it.
     Locality {
         /// On the owner's machine or network (loopback or private address, or in this process).
         Local = "local",
@@ -93,10 +93,10 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
-    /// Of the input, read from the provider's prompt cache.
+    /// Input tokens read from the provider's prompt cache.
     #[serde(default)]
     pub cached_input_tokens: u64,
-    /// Of the input, written to the provider's prompt cache.
+    /// Input tokens written to the provider's prompt cache.
     #[serde(default)]
     pub cache_write_tokens: u64,
 }
@@ -107,7 +107,7 @@ impl Usage {
         self.input_tokens.saturating_add(self.output_tokens)
     }
 
-    /// What a provider tells, within reason: no sum of it overflows.
+    /// The usage a provider reports, capped so that no sum of it overflows.
     #[must_use]
     pub fn within_reason(self) -> Self {
         const MOST: u64 = 1_000_000_000_000;

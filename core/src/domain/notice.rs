@@ -1,4 +1,4 @@
-//! Notices: what a person is told because it concerns what is theirs, for them to decide on.
+//! Notices: tell a person about something that concerns their own data and that they decide on.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +11,15 @@ use crate::{
 word_enum! {
     /// What a person decides about a notice.
     NoticeAction {
-        /// The replies that it names go, with the payloads of their runs.
+        /// The replies that it names are removed, with the payloads of their runs.
         Blank = "blank",
         /// They stay as they are.
         Dismiss = "dismiss",
     }
 }
 
-/// Somebody else redacted a memory that replies to this person recalled. The replies are theirs, so it is for them to say whether those
-/// go too.
+/// Somebody else redacted a memory that replies to this person recalled. The replies are theirs, so they decide whether to remove
+/// those too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Notice {
     /// Its id.
@@ -41,11 +41,11 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Replies that a notice names; deciding concerns all of them.
+    /// The most replies that a notice names; the decision applies to all of them.
     pub const MOST_REPLIES: usize = 50;
 }
 
-/// A reply that recalled what was redacted.
+/// A reply that recalled the redacted memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NoticedReply {
     /// Its run.

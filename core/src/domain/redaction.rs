@@ -18,7 +18,7 @@ pub struct RedactionReceipt {
     pub redacted_by: UserId,
     /// When.
     pub redacted_at: Timestamp,
-    /// Place by place, each of [`RedactionReceipt::PLACES`], also with 0.
+    /// One entry for each of [`RedactionReceipt::PLACES`], including those with 0.
     pub removed: Vec<RemovedFrom>,
 }
 
@@ -49,7 +49,7 @@ pub struct RemovedFrom {
     pub count: u64,
 }
 
-/// What has to stay redacted, by id alone: kept outside the data file too, so that it also holds for a restored older copy.
+/// What must stay redacted, by id alone. Also kept outside the data file, so that it applies to a restored older copy too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
     /// The redaction.
@@ -58,29 +58,29 @@ pub struct Tombstone {
     pub workspace_id: WorkspaceId,
     /// The memory.
     pub memory_id: MemoryId,
-    /// The messages whose text went with it.
+    /// The messages whose text was removed with it.
     pub messages: Vec<MessageId>,
-    /// The runs whose event payloads went with it.
+    /// The runs whose event payloads were removed with it.
     pub runs: Vec<RunId>,
     /// Who asked for it.
     pub redacted_by: UserId,
     /// When.
     pub redacted_at: Timestamp,
-    /// Who was told of the redaction; with the memory that was asked for alone.
+    /// Who was told of the redaction; recorded only for the memory that the request named.
     #[serde(default)]
     pub notices: Vec<Told>,
 }
 
-/// A notice that a redaction left.
+/// A notice that a redaction created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The notice.
     pub notice_id: NoticeId,
-    /// Whom it is to.
+    /// Its recipient.
     pub user_id: UserId,
 }
 
-/// What a person had removed by settling a notice: has to stay removed as what was redacted has, and is kept in the same place.
+/// What a person had removed by settling a notice. It must stay removed just as redacted text must, and is kept in the same place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blanked {
     /// The notice.
@@ -89,7 +89,7 @@ pub struct Blanked {
     pub workspace_id: WorkspaceId,
     /// Whose runs they are.
     pub user_id: UserId,
-    /// The runs whose replies and event payloads went.
+    /// The runs whose replies and event payloads were removed.
     pub runs: Vec<RunId>,
     /// When.
     pub blanked_at: Timestamp,

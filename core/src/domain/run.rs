@@ -12,7 +12,7 @@ use crate::{
 };
 
 word_enum! {
-    /// Where a run stands.
+    /// The status of a run.
     RunStatus {
         /// Waits for a worker.
         Queued = "queued",
@@ -24,7 +24,7 @@ word_enum! {
         Failed = "failed",
         /// A person stopped it.
         Cancelled = "cancelled",
-        /// Duet went down in mid-reply; the partial reply is kept and can be continued.
+        /// Duet went down mid-reply; the partial reply is kept and can be continued.
         Interrupted = "interrupted",
         /// A side effect's outcome is unknown: a person has to look.
         NeedsReview = "needs_review",
@@ -57,7 +57,7 @@ pub struct Run {
     pub reply_id: MessageId,
     /// The agent that answers.
     pub agent_id: AgentId,
-    /// Where it stands.
+    /// Its status.
     pub status: RunStatus,
     /// How often a worker has claimed it.
     pub attempt: u32,
@@ -65,23 +65,24 @@ pub struct Run {
     pub last_seq: u64,
     /// Why it failed or was parked: one sentence for people.
     pub reason: Option<String>,
-    /// The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse.
+    /// The joined labels of all that it has read. Its events record each addition; this outlives their redaction and only gets
+    /// stricter.
     #[serde(default)]
     pub labels: Labels,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it last moved.
+    /// When it last changed.
     pub updated_at: Timestamp,
 }
 
 impl Run {
-    /// Why a run is parked whose log cannot be read.
+    /// The reason recorded when a run is parked because its log cannot be read.
     pub fn unreadable(seq: u64) -> String {
         format!("The record of this run cannot be read (event {seq}). Have the message answered again.")
     }
 }
 
-/// Bounds of one turn. Recorded in its first event, so that a replay knows them.
+/// Limits of one turn, recorded in its first event so that a replay knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TurnLimits {
     /// Model calls in one turn; the last is made without tools so that it must answer.
@@ -104,7 +105,7 @@ pub struct TurnLimits {
     pub max_calls: u32,
     /// Memories that the turn may write.
     pub max_memories: u32,
-    /// Seconds of work on the turn; the time that it waits for a worker does not count.
+    /// Seconds of work on the turn; time spent waiting for a worker does not count.
     pub max_seconds: u32,
 }
 
@@ -139,8 +140,8 @@ pub struct NewTurn {
     pub reply_id: MessageId,
     /// What the person wrote, 1 to [`NewTurn::MAX_TEXT`] bytes.
     pub text: String,
-    /// A key that the client repeats when it repeats the request: the same key with the same text gives the first
-    /// answer again, with another text a conflict.
+    /// A key that the client resends when it repeats the request: the same key with the same text gives the first answer again;
+    /// with another text it is a conflict.
     pub idempotency_key: Option<String>,
     /// Bounds.
     pub limits: TurnLimits,
@@ -163,7 +164,7 @@ impl NewTurn {
         }
     }
 
-    /// Checks the text; the message says what to mend.
+    /// Checks the text; the message says what to fix.
     pub fn check(&self) -> Result<(), Refusal> {
         if self.text.trim().is_empty() {
             return Err(Refusal::MessageEmpty);
@@ -181,14 +182,14 @@ impl NewTurn {
 word_enum! {
     /// How to answer a message once more.
     RetryMode {
-        /// Anew; a partial reply gives way to the new one.
+        /// From scratch; the new reply replaces a partial one.
         Restart = "restart",
         /// From where the interrupted or stopped reply ends.
         Continue = "continue",
     }
 }
 
-/// Another run for a message that is there already (C6: the turn can be retried).
+/// Another run for an existing message (C6: the turn can be retried).
 #[derive(Clone, Debug)]
 pub struct RetryTurn {
     /// The person's message to answer.
@@ -197,7 +198,7 @@ pub struct RetryTurn {
     pub run_id: RunId,
     /// The id that a new reply will have; continuing keeps the old reply's id.
     pub reply_id: MessageId,
-    /// Anew or onwards.
+    /// From scratch or from where the reply ends.
     pub mode: RetryMode,
     /// Bounds.
     pub limits: TurnLimits,
@@ -214,7 +215,7 @@ pub struct TurnReceipt {
     pub reply_id: MessageId,
 }
 
-/// A run claimed by a worker: what it needs to go on.
+/// A run claimed by a worker, with all it needs to continue.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The run.
@@ -223,8 +224,8 @@ pub struct Claim {
     pub role: super::Role,
     /// Fresh for this claim; every write carries it.
     pub lease: LeaseToken,
-    /// Kept for as long as somebody works on the run. A store whose workers all live in this process sees by it that a run was
-    /// dropped, and needs no clock; another one goes by the lease's time.
+    /// Held for as long as somebody works on the run. A store whose workers all live in this process uses it to see that a run was
+    /// dropped, and needs no clock; other stores rely on the lease's expiry.
     pub hold: Arc<()>,
     /// The whole log so far, in order.
     pub log: Vec<StoredEvent>,
@@ -233,18 +234,18 @@ pub struct Claim {
 /// Why a worker gives a run back unfinished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandBack {
-    /// The worker leaves. This costs the run nothing, however often it happens.
+    /// The worker is leaving. This costs the run nothing, however often it happens.
     Leaving,
-    /// The worker cannot go on with this run. The claim counts as one without progress, so that this does not go round for ever.
+    /// The worker cannot continue this run. The claim counts as one without progress, so that this does not repeat forever.
     Stuck,
 }
 
 /// How long leases hold and how often a run is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeasePolicy {
-    /// A lease without a heartbeat ends after this, where several processes share the store.
+    /// How long a lease lasts without a heartbeat, where several processes share the store.
     pub duration: Duration,
-    /// After so many claims in a row without progress the run is parked.
+    /// The number of claims in a row without progress after which the run is parked.
     pub max_attempts: u32,
 }
 
@@ -257,7 +258,7 @@ impl Default for LeasePolicy {
     }
 }
 
-/// How a run ends: the last events, the final status and what becomes of the reply, all in one transaction.
+/// How a run ends: its last events, its final status and its reply, all in one transaction.
 #[derive(Clone, Debug)]
 pub struct Settlement {
     /// The final status.
@@ -273,15 +274,15 @@ pub struct Settlement {
 /// An assistant message as a run leaves it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// Whether it is whole.
+    /// Whether it is complete.
     pub status: MessageStatus,
-    /// The whole text, with what an earlier run had written when it was continued.
+    /// The whole text, including what an earlier run wrote if this one continued it.
     pub text: String,
-    /// How it came about.
+    /// How it was produced.
     pub trace: MessageTrace,
 }
 
-/// What appending gave: where the new events stand, and what others (a person's cancel) had appended before them.
+/// The result of an append: the new events as stored, and those that others (a person's cancel) appended before them.
 #[derive(Clone, Debug, Default)]
 pub struct Appended {
     /// Events between the writer's `after` and its own first one, in order.

@@ -36,7 +36,7 @@ impl Soul {
         }
     }
 
-    /// Checks lengths; the message says what to mend.
+    /// Checks lengths; the message says what to fix.
     pub fn check(&self) -> Result<(), Refusal> {
         for (name, text) in [
             ("identity", &self.identity),

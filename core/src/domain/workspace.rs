@@ -21,18 +21,18 @@ word_enum! {
     }
 }
 
-/// A workspace: people, agents and memories that belong together and never meet another workspace's.
+/// A workspace: people, agents and memories that belong together, isolated from every other workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Workspace {
     /// Its id.
     pub id: WorkspaceId,
     /// Its name.
     pub name: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// A workspace as one of its members sees it in the list of theirs.
+/// A workspace as it appears in a member's list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Membership {
     /// The workspace.
@@ -52,11 +52,11 @@ pub struct Member {
     pub display_name: String,
     /// Their role here.
     pub role: Role,
-    /// Since when.
+    /// When they joined.
     pub joined_at: Timestamp,
 }
 
-/// Names that people give have 1 to 80 characters, without the white space around them; `what` is what is named.
+/// Checks that a name has 1 to 80 characters, not counting surrounding white space; `what` is the thing being named.
 pub fn check_name(name: &str, what: Named) -> Result<(), Refusal> {
     let length = name.trim().chars().count();
     if (1..=80).contains(&length) {
@@ -95,7 +95,7 @@ pub struct StarterAgent {
 }
 
 impl Starter {
-    /// For a companion of this name, which both primaries bear.
+    /// For a companion with this name, which both primaries share.
     pub fn new(env: &Env, companion: &str) -> Self {
         let name = companion.trim();
         let agents = PRIMARY_AGENTS.iter().map(|(kind, prompt)| StarterAgent {

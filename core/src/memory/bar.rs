@@ -1,5 +1,5 @@
-//! From which cosine on vectors of a model say that two texts have to do with each other. Every model has its own usual height, also
-//! for texts that have nothing to do with each other, so it is measured: with questions and facts of which none belongs to another.
+//! The least cosine at which a model's vectors say that two texts are related. Every model has its own baseline, even for unrelated
+//! texts, so the bar is measured: with questions and facts that all have nothing to do with each other.
 
 use crate::domain::Embedding;
 
@@ -27,10 +27,10 @@ pub(super) const FACTS: [&str; 8] = [
     "Her thesis compares medieval coins.",
 ];
 
-/// How many standard deviations above the usual a cosine has to be. With 3, one in some hundred pairs of strangers passes.
+/// How many standard deviations above the baseline a cosine must be. With 3, one in several hundred unrelated pairs passes.
 const SPREADS: f64 = 3.0;
 
-/// The cosine that strangers rarely have, from the vectors of the two lists.
+/// The cosine that unrelated texts rarely reach, from the vectors of the two lists.
 pub(super) fn cosine(questions: &[Embedding], facts: &[Embedding]) -> f32 {
     let cosines: Vec<f64> = questions
         .iter()

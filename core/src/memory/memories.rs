@@ -19,14 +19,14 @@ use crate::{
     recall::embedding_text,
 };
 
-/// A question waits at most so long for its vector, then full text answers alone.
+/// How long a question waits for its vector before full text answers alone.
 const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A memory waits at most so long for its vector, then it is stored without and the backlog embeds it.
+/// How long a memory waits for its vector before it is stored without one and left to the backlog.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The share of a question's words from which they alone bring a memory to mind. Measured on the sets in `bench/data` (2026-11): 0.05
-/// keeps all evidence that was found before, 0.1 and more lose some of the second facts of a question about two.
+/// The share of a question's words at which words alone recall a memory unasked. Measured on the sets in `bench/data` (2026-11):
+/// 0.05 keeps all evidence that was found before; 0.1 and more lose some of the second facts for questions about two.
 const UNASKED_WORDS: f64 = 0.05;
 
 /// Texts embedded in one call of the backlog.
@@ -39,16 +39,16 @@ pub struct Memories {
     memories: Arc<dyn MemoryStore>,
     system: Arc<dyn SystemStore>,
     embedder: Option<Arc<dyn Embedder>>,
-    /// From which cosine on the embedder's vectors mean something; measured with the first question.
+    /// The least cosine at which the embedder's vectors mean something; measured with the first question.
     cosine: Arc<OnceLock<f32>>,
 }
 
-/// What is asked of memory, with what bounds it: a model's question may repeat what it has read.
+/// A question to memory with its labels: a model's question may repeat text that it has read.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// In words.
+    /// The question in words.
     pub text: &'a str,
-    /// What bounds the words.
+    /// The labels of the words.
     pub labels: Labels,
 }
 
@@ -67,24 +67,24 @@ impl<'a> From<&'a str> for Question<'a> {
 pub struct BacklogReport {
     /// Vectors stored.
     pub embedded: u64,
-    /// Texts that the embedder refused or answered wrongly; they stay in full text and are tried again later.
+    /// Texts that the embedder refused or answered wrongly; they stay in full text and are retried later.
     pub failed: u64,
     /// Why, for the first of them.
     pub problem: Option<String>,
 }
 
-/// What came of a batch of the backlog.
+/// The outcome of one batch of the backlog.
 #[derive(Default)]
 struct Batch {
     vectors: Vec<(WorkspaceId, MemoryId, Embedding)>,
-    /// What the embedder could not take though it works.
+    /// Memories whose text a working embedder refused.
     refused: Vec<(WorkspaceId, MemoryId)>,
     /// Whether the embedder does not work at all.
     away: bool,
 }
 
 impl Memories {
-    /// Over these ports; without an embedder everything goes by full text.
+    /// Memory over these ports; without an embedder, recall uses full text alone.
     pub fn new(
         env: Env,
         memories: Arc<dyn MemoryStore>,
@@ -105,13 +105,13 @@ impl Memories {
         self.embedder.as_ref().map(|embedder| embedder.model())
     }
 
-    /// The store itself, for what needs no vector: listing, editing, redacting.
+    /// The store itself, for operations that need no vector: listing, editing, redacting.
     pub fn store(&self) -> &dyn MemoryStore {
         &*self.memories
     }
 
-    /// Stores a memory with its vector. Without one when the embedder does not answer, or computes remotely and may not read
-    /// this text; the backlog makes up for the former. `Invalid` where the memory would have expired already.
+    /// Stores a memory with its vector, or without one when the embedder does not answer (the backlog catches up later) or is
+    /// remote and may not read this text. `Invalid` if the memory would already have expired.
     pub async fn remember(&self, caller: &Caller, memory: NewMemory) -> StoreResult<Memory> {
         memory.check()?;
         memory.check_expiry(self.env.now())?;
@@ -126,8 +126,8 @@ impl Memories {
         self.memories.remember(caller, memory, embedding).await
     }
 
-    /// The memories that answer a question best. Where there is no vector for the question, full text answers alone and the
-    /// answer says so in `mode`.
+    /// The memories that answer a question best. Without a vector for the question, full text answers alone and the answer says so
+    /// in `mode`.
     pub async fn recall(
         &self,
         caller: &Caller,
@@ -141,7 +141,7 @@ impl Memories {
             .await
     }
 
-    /// What comes to mind at something said without being asked for it: only what is about it, which may be nothing.
+    /// Recalls memories unasked for something that was said: only those about it, so possibly none.
     pub async fn recall_unasked(
         &self,
         caller: &Caller,
@@ -185,7 +185,7 @@ impl Memories {
             locality,
             bar: Bar {
                 words,
-                // Without a measure words alone decide: no cosine is as high.
+                // Without a measured bar words decide alone: no cosine is this high.
                 cosine: cosine.unwrap_or(f32::INFINITY),
             },
             now: self.env.now(),
@@ -193,7 +193,7 @@ impl Memories {
         self.memories.recall(caller, query).await
     }
 
-    /// The embedder's bar, measured when there is none yet.
+    /// The embedder's bar, measured on first use.
     async fn bar(&self, embedder: &dyn Embedder) -> Option<f32> {
         if let Some(cosine) = self.cosine.get() {
             return Some(*cosine);
@@ -213,7 +213,7 @@ impl Memories {
         }
     }
 
-    /// How far the vectors of the current embedder have come; `None` without an embedder.
+    /// The progress of the current embedder; `None` without an embedder.
     pub async fn progress(&self) -> StoreResult<Option<EmbeddingProgress>> {
         match &self.embedder {
             Some(embedder) => self
@@ -225,9 +225,9 @@ impl Memories {
         }
     }
 
-    /// Embeds what has no vector of the current model yet: memories written while the embedder was away, and all of them after
-    /// the model was changed. A text that the embedder refuses is put off and keeps nothing else from its vector. Returns when
-    /// nothing is left, or when the embedder does not work; call it again later.
+    /// Embeds memories that have no vector of the current model: those written while the embedder was unavailable, and all of them
+    /// after a change of model. A text that the embedder refuses is postponed and does not hold up the others. Returns when nothing
+    /// is left or the embedder does not work; call it again later.
     pub async fn embed_backlog(&self, progress: &(dyn Fn(EmbeddingProgress) + Send + Sync)) -> StoreResult<BacklogReport> {
         let mut report = BacklogReport::default();
         let Some(embedder) = &self.embedder else {
@@ -252,8 +252,8 @@ impl Memories {
         }
     }
 
-    /// Embeds a batch; where that fails, one text after the other, so that one that the embedder cannot take (too long, say) does
-    /// not keep the others from theirs.
+    /// Embeds a batch; if that fails, one text at a time, so that a text that the embedder refuses (too long, say) does not hold up
+    /// the others.
     async fn embed_batch(&self, embedder: &dyn Embedder, batch: &[Unembedded], report: &mut BacklogReport) -> Batch {
         let mut done = Batch::default();
         let texts: Vec<String> = batch.iter().map(|memory| memory.text.clone()).collect();
@@ -293,7 +293,7 @@ impl Memories {
         done
     }
 
-    /// Whether it is the text's fault: an embedder that works takes a plain word.
+    /// Tells a broken embedder from a bad text: a working embedder accepts a plain word.
     async fn works(&self, embedder: &dyn Embedder) -> bool {
         self.embed_all(embedder, &["hello".to_owned()]).await.is_ok()
     }
@@ -314,7 +314,7 @@ impl Memories {
         }
     }
 
-    /// One vector a text, or why there is none by then.
+    /// One vector per text, or why there is none in time.
     async fn embed_within(
         &self,
         embedder: &dyn Embedder,
@@ -335,8 +335,8 @@ impl Memories {
     }
 }
 
-/// Whether a text may be given to an embedder: local-only ones never leave this machine, and sensitive ones not for this, whatever
-/// their owner says of models.
+/// Whether an embedder may read a text: local-only texts never leave this machine, and sensitive ones never leave it for embedding,
+/// even if their owner lets remote models read them.
 fn may_read(embedder: &dyn Embedder, labels: Labels) -> bool {
     embedder.locality() == Locality::Local || (!labels.sensitive && labels.allows(Locality::Remote))
 }
@@ -350,7 +350,7 @@ fn labels_of(memory: &NewMemory) -> Labels {
     }
 }
 
-/// An embedder's answer, if it has one vector of its own model for each text.
+/// The embedder's answer, if it has one vector of its own model per text.
 fn whole(embedder: &dyn Embedder, embeddings: Vec<Embedding>, texts: usize) -> Result<Vec<Embedding>, EmbedError> {
     let model = embedder.model();
     if embeddings.len() != texts {

@@ -1,4 +1,4 @@
-//! What may happen: every tool call is decided here and nowhere else. Default deny: what no rule allows is denied.
+//! Policy: every tool call is decided here and nowhere else. Default deny: a call that no rule allows is denied.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 word_enum! {
-    /// What a tool does to the world, for the purpose of policy.
+    /// What a tool does, as the policy classifies it.
     ToolCategory {
         /// Reads memories.
         MemoryRead = "memory_read",
@@ -32,12 +32,12 @@ impl ToolCategory {
     }
 }
 
-/// May it happen?
+/// Whether a call may happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Yes.
     Allow,
-    /// Only after a person's yes.
+    /// Only after a person approves.
     Ask(Cow<'static, str>),
     /// No.
     Deny(Cow<'static, str>),
@@ -66,7 +66,7 @@ impl Policy {
         Self { rules }
     }
 
-    /// The policy of a fresh installation: memory and conversations of the person themselves; nothing else.
+    /// The policy of a fresh installation: the person's own memories and conversations, nothing else.
     pub fn starter() -> Self {
         let allow = |category| Rule {
             role: None,
@@ -80,8 +80,8 @@ impl Policy {
         ])
     }
 
-    /// Decides a call of `tool` by the caller's agent. An agent is bound by three things at once: the tool is among those it
-    /// was given, it has the capability, and a rule allows the category for the person's role.
+    /// Decides a call of `tool` by the caller's agent. Three things must all hold: the agent was given the tool, it has the
+    /// capability, and a rule allows the category for the person's role.
     pub fn decide(&self, caller: &Caller, tool: &str, category: ToolCategory, offered: bool) -> Decision {
         if !offered {
             return Decision::Deny(format!("the tool `{tool}` was not given to this agent").into());

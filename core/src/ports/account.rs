@@ -6,20 +6,20 @@ use crate::{
     ids::{SessionId, UserId},
 };
 
-/// People and sign-ins of the built-in issuer. It has no [`crate::Caller`]: it is what makes one.
+/// People and sign-ins of the built-in issuer. It takes no [`crate::Caller`], because it is where callers come from.
 #[async_trait]
 pub trait AccountStore: Send + Sync {
     /// Whether the installation still waits for its first owner.
     async fn needs_owner(&self) -> StoreResult<bool>;
 
-    /// Makes this the setup token, by its SHA-256; an earlier one stops working. `Conflict` once there is an owner.
+    /// Sets the setup token, by its SHA-256; an earlier one stops working. `Conflict` once there is an owner.
     async fn put_setup_token(&self, token_hash: [u8; 32]) -> StoreResult<()>;
 
-    /// Whether this is the setup token, by its SHA-256, which stays usable: `Denied` for a wrong one, `Conflict` once there is an owner.
+    /// Checks the setup token, by its SHA-256, without using it up: `Denied` for a wrong one, `Conflict` once there is an owner.
     async fn check_setup_token(&self, token_hash: [u8; 32]) -> StoreResult<()>;
 
-    /// Makes the first account, its workspace (as owner), the two primary agents and the starter soul, and uses the token
-    /// up: all or nothing. `Denied` for a wrong token, `Conflict` once there is an owner; of many callers one wins.
+    /// Creates the first account, its workspace (as owner), the two primary agents and the starter soul, and uses the token up: all
+    /// or nothing. `Denied` for a wrong token, `Conflict` once there is an owner; of many callers only one wins.
     async fn create_owner(&self, setup: OwnerSetup) -> StoreResult<(User, Workspace)>;
 
     /// The account of an email address, compared in lower case.
@@ -28,7 +28,7 @@ pub trait AccountStore: Send + Sync {
     /// Stores a sign-in by the SHA-256 of its secret.
     async fn create_session(&self, session: Session, secret_hash: [u8; 32]) -> StoreResult<()>;
 
-    /// The sign-in with that secret and its person, unless it is over.
+    /// The sign-in with this secret and its person, unless it has ended.
     async fn session(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(Session, User)>>;
 
     /// Ends one sign-in of this person; ended or unknown ones are left as they are.

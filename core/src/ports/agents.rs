@@ -16,8 +16,8 @@ pub trait AgentStore: Send + Sync {
     /// One agent.
     async fn agent(&self, caller: &Caller, id: AgentId) -> StoreResult<Option<Agent>>;
 
-    /// Applies an edit to the given version (owner only). `Stale` when the agent has another version by now, `Invalid` when
-    /// the edit is bad, `Conflict` when it would leave no primary active.
+    /// Applies an edit to the given version (owner only). `Stale` when the agent is now at another version, `Invalid` when the edit
+    /// is bad, `Conflict` when it would leave no primary active.
     async fn edit_agent(&self, caller: &Caller, id: AgentId, version: u32, edit: AgentEdit) -> StoreResult<Agent>;
 
     /// The soul as it is now.

@@ -9,7 +9,7 @@ use crate::{
 /// What a check of a hash chain found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChainCheck {
-    /// Every row is in its place; so many of them.
+    /// Every row is in its place; this is their number.
     Intact(u64),
     /// The first row that is missing, changed or out of order.
     Broken {
@@ -20,15 +20,15 @@ pub enum ChainCheck {
     },
 }
 
-/// The audit log. Stores write the entries of their own actions in the transaction of the action; this port adds those
-/// that no store sees, and reads.
+/// The audit log. Stores write the entries of their own actions in the transaction of the action; this port adds those that no
+/// store sees, and reads the log.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
-    /// Appends an entry; actor and time are the caller's and now.
+    /// Appends an entry; its actor is the caller and its time is now.
     async fn append(&self, caller: &Caller, entry: NewAuditEntry) -> StoreResult<AuditEntry>;
 
-    /// The entries, newest first (owner only). The cursor is the `seq` before which a page begins, so that a stretch of the log can be
-    /// asked for.
+    /// The entries, newest first (owner only). The cursor is the `seq` before which a page begins, so that any stretch of the log
+    /// can be requested.
     async fn entries(&self, caller: &Caller, page: PageRequest) -> StoreResult<ListPage<AuditEntry>>;
 
     /// Recomputes the workspace's audit chain and the chains of all its runs (owner only).

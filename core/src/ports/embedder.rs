@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::domain::{Embedding, EmbeddingModel, Locality};
 
-/// Whether a text is looked for or looked up: some models want to know.
+/// Whether a text is to be found or is the question: some models distinguish the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmbedPurpose {
     /// A memory to be found later.
@@ -14,10 +14,10 @@ pub enum EmbedPurpose {
 /// Why there is no vector.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
-    /// Try again later; recall goes on by full text alone.
+    /// Try again later; meanwhile recall uses full text alone.
     #[error("the embedder cannot be reached: {0}")]
     Unavailable(String),
-    /// It answered with something that is no embedding, or refused; a person has to look at the configuration.
+    /// It refused, or answered with something that is not an embedding; a person has to look at the configuration.
     #[error("the embedder does not work as configured: {0}")]
     Misconfigured(String),
 }
@@ -31,6 +31,6 @@ pub trait Embedder: Send + Sync {
     /// Where it computes: `local_only` texts are never given to a remote one.
     fn locality(&self) -> Locality;
 
-    /// One unit vector a text, in order.
+    /// One unit vector per text, in order.
     async fn embed(&self, purpose: EmbedPurpose, texts: &[String]) -> Result<Vec<Embedding>, EmbedError>;
 }

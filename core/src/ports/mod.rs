@@ -1,9 +1,9 @@
-//! Ports: what the core needs of the outside, one small trait a file.
+//! Ports: what the core needs from the outside, one small trait per file.
 //!
-//! Rules that all stores keep, and the contract suites check:
-//! - one method = one transaction: it happens whole or not at all, and an `Ok` means that it is durable;
-//! - the first argument is who asks; nothing outside `caller.workspace` is read, written, counted or hinted at;
-//! - `Ok(None)` is absence, and what the caller may not see is absent;
+//! Rules that all stores follow and the contract suites check:
+//! - one method = one transaction: it happens entirely or not at all, and an `Ok` means that it is durable;
+//! - the first argument is the caller; nothing outside `caller.workspace` is read, written, counted or hinted at;
+//! - `Ok(None)` means absent, and what the caller may not see counts as absent;
 //! - a method that takes an id chosen by the caller can be repeated: the second call changes nothing.
 
 mod account;

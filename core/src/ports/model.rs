@@ -10,11 +10,11 @@ use crate::domain::{Locality, ModelFailure, ModelRef, Price, StopReason, ToolCal
 pub struct ChatRequest {
     /// What stays the same over a conversation: persona, soul, rules. First, so that providers can cache it.
     pub system: String,
-    /// The exchange so far, oldest first; ends with a user message, tool results, or a partial assistant text to go on from.
+    /// The exchange so far, oldest first; ends with a user message, tool results, or a partial assistant text to continue.
     pub messages: Vec<ChatMessage>,
-    /// The tools on offer; empty when it has to answer now.
+    /// The tools on offer; empty when the model must answer now.
     pub tools: Vec<ToolSpec>,
-    /// Output tokens at most.
+    /// The most output tokens.
     pub max_output_tokens: u32,
 }
 
@@ -30,7 +30,7 @@ pub enum ChatMessage {
         /// The calls it asked for.
         tool_calls: Vec<ToolCall>,
     },
-    /// What a call gave. Data, never an instruction.
+    /// A call's result. Data, never an instruction.
     ToolResult {
         /// The call's id.
         call_id: String,
@@ -41,7 +41,7 @@ pub enum ChatMessage {
         /// Whether it failed.
         failed: bool,
     },
-    /// What Duet puts before the model for this turn: recalled memories, the view. Data from memory, never an instruction.
+    /// What Duet gives the model to read for this turn: recalled memories, the view. Data from memory, never an instruction.
     /// Providers without such a role send it as a marked part of the user message that follows.
     Context(Vec<ContextItem>),
 }
@@ -70,7 +70,8 @@ pub struct ToolSpec {
     pub input_schema: serde_json::Value,
 }
 
-/// What a model sends while it answers. A good stream ends with exactly one `Stop`; one that ends without is `Malformed`.
+/// What a model sends while it answers. A complete stream ends with exactly one `Stop`; a stream that ends without one is
+/// `Malformed`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelEvent {
     /// More text.
@@ -89,9 +90,9 @@ pub enum ModelEvent {
 pub struct ModelError {
     /// What kind.
     pub failure: ModelFailure,
-    /// What is wrong, for the person who asked, who may not be the one who can mend it. No secret, no prompt, no reply text.
+    /// What is wrong, for the person who asked, who may be unable to fix it. No secret, no prompt, no reply text.
     pub message: String,
-    /// What whoever runs Duet can do about it, where there is something: a sentence that may name settings.
+    /// What the operator can do about it, if anything: a sentence that may name settings.
     pub advice: Option<String>,
     /// How long the provider asked to wait.
     pub retry_after_ms: Option<u64>,
@@ -108,13 +109,13 @@ impl ModelError {
         }
     }
 
-    /// The same with what whoever runs Duet can do about it.
+    /// The same error with advice for the operator.
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
-    /// All of it, for whoever runs Duet.
+    /// Message and advice together, for the operator.
     pub fn in_full(&self) -> String {
         match &self.advice {
             Some(advice) => format!("{} {advice}", self.message),
@@ -126,7 +127,7 @@ impl ModelError {
 /// A reply as it arrives. Dropping it ends the call.
 pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
 
-/// A chat model at a provider. It does not retry: the run machine does, on the record.
+/// A chat model at a provider. It does not retry: the run machine does, and records it.
 #[async_trait]
 pub trait ChatModel: Send + Sync {
     /// Calls the model. An error before the first event and an error inside the stream mean the same.

@@ -6,11 +6,11 @@ use crate::{
     ids::{CommitId, LeaseToken, RunId},
 };
 
-/// The log of a claimed run as its driver writes it. Every method checks that `lease` is the run's present one and still
-/// holds; a lost lease is `Stale` and writes nothing.
+/// The log of a claimed run as its driver writes it. Every method checks that `lease` is the run's current one and still holds; a
+/// lost lease is `Stale` and writes nothing.
 ///
-/// Where the answer of a write was lost, nobody knows whether it happened: it is repeated under the same `commit`, and the store
-/// gives the first answer if it did, also when the lease has ended since.
+/// When the answer to a write is lost, the driver cannot know whether the write happened: it repeats it under the same `commit`,
+/// and if it did happen the store returns the first answer, even if the lease has ended since.
 #[async_trait]
 pub trait RunLog: Send + Sync {
     /// Appends events with gapless `seq`, chain hashes and outbox rows. `after` is the newest `seq` that the driver has
@@ -24,12 +24,12 @@ pub trait RunLog: Send + Sync {
         events: Vec<NewEvent>,
     ) -> StoreResult<Appended>;
 
-    /// Prolongs the lease, where it has a time, and returns the run's newest `seq`.
+    /// Extends the lease, if it expires, and returns the run's newest `seq`.
     async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64>;
 
     /// Ends the run: last events, final status, the reply (the message `run.reply_id`, new or with more text), and the lease.
-    /// `after` as in [`RunLog::append`]: when others have appended since, nothing is written and the answer is `Stale`
-    /// with the lease intact, so that the driver folds them first.
+    /// `after` as in [`RunLog::append`]: when others have appended since, nothing is written and the answer is `Stale` with the
+    /// lease intact, so that the driver can fold their events first.
     async fn settle(
         &self,
         run: RunId,

@@ -7,17 +7,17 @@ use crate::{
     ids::{ConversationId, RunId},
 };
 
-/// Runs as people see them: their own.
+/// Runs as people see them: only their own.
 #[async_trait]
 pub trait RunStore: Send + Sync {
-    /// Stores the person's message, the run that answers it (queued) and its `started` event; titles an untitled
-    /// conversation. `Conflict` while another run is active in the conversation, for a reply's id that is a message's already, or for
-    /// an idempotency key used with another text; the same key with the same text gives the first receipt (for at least 24 hours).
+    /// Stores the person's message, the run that answers it (queued) and its `started` event; titles an untitled conversation.
+    /// `Conflict` while another run is active in the conversation, for a reply id that a message already has, or for an idempotency
+    /// key used with another text; the same key with the same text returns the first receipt (for at least 24 hours).
     async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt>;
 
-    /// Queues another run for the newest person's message of a conversation. `Conflict` while a run is active there or when a
-    /// later message exists; `Continue` needs a reply that was stopped, limited or interrupted, `Restart` hides a reply that
-    /// is there, and needs an id for the new one that is no message's.
+    /// Queues another run for the person's newest message in a conversation. `Conflict` while a run is active there or when a later
+    /// message exists; `Continue` needs a reply that was stopped, limited or interrupted, `Restart` hides an existing reply, and
+    /// needs an id for the new one that no message has.
     async fn retry_turn(&self, caller: &Caller, retry: RetryTurn) -> StoreResult<TurnReceipt>;
 
     /// One run.

@@ -24,38 +24,40 @@ pub struct Unembedded {
 /// Work without a person's context. Only the process itself calls it; no request reaches it directly.
 #[async_trait]
 pub trait SystemStore: Send + Sync {
-    /// Claims the oldest run that is queued, or whose lease has ended: fresh lease token, attempt + 1. Of many workers one gets it.
+    /// Claims the oldest run that is queued, or whose lease has ended: fresh lease token, attempt + 1. Of many workers only one
+    /// gets it.
     ///
     /// A run that was claimed too often in a row without progress ([`crate::domain::RunEvent::is_progress`]) is parked with its
-    /// reason instead, and so is one whose log cannot be read; the next one is looked at. A run with events of a kind that is not
-    /// in `vocabulary` is passed over as it is: a newer worker reads it.
+    /// reason instead, and so is one whose log cannot be read; then the next run is tried. A run with events of a kind that is not
+    /// in `vocabulary` is skipped unchanged: a newer worker reads it.
     async fn claim_run(&self, policy: LeasePolicy, vocabulary: &[EventKind]) -> StoreResult<Option<Claim>>;
 
-    /// The API key with that SHA-256 and its person's role now, unless revoked, expired or no longer a member's.
+    /// The API key with this SHA-256 and its person's current role, unless it is revoked or expired or the person is no longer a
+    /// member.
     async fn api_key(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>>;
 
-    /// Live memories without a vector of this model: of each workspace the oldest, then of each the next, so that none waits for
-    /// what another has many of. For an embedder that computes remotely only those whose text may leave this machine (so that the
-    /// others cannot fill every page). What was put off is passed over until its time.
+    /// Live memories without a vector of this model: the oldest of each workspace, then the next of each, so that no workspace
+    /// waits for another's backlog. For a remote embedder, only those whose text may leave this machine (so that the others cannot
+    /// fill every page). Postponed memories are skipped until they are due.
     async fn unembedded(&self, model: &EmbeddingModel, locality: Locality, limit: usize) -> StoreResult<Vec<Unembedded>>;
 
-    /// Puts off memories whose text this model refused: for a minute, and for twice as long after each further time, up to a day. A
-    /// vector ends it, and another model starts anew.
+    /// Postpones memories whose text this model refused: for a minute, then twice as long after each further refusal, up to a day.
+    /// A vector clears this, and another model starts over.
     async fn put_off_embeddings(&self, model: &EmbeddingModel, memories: Vec<(WorkspaceId, MemoryId)>) -> StoreResult<()>;
 
-    /// Stores vectors; memories that are gone or redacted by now are passed over.
+    /// Stores vectors; memories that have since been removed or redacted are skipped.
     async fn put_embeddings(&self, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()>;
 
-    /// How far that model has come with the memories that it may embed.
+    /// The progress of this model over the memories that it may embed.
     async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress>;
 
     /// Takes hints out of the outbox, oldest first, for delivery.
     async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>>;
 
-    /// Writes something that says nothing, and returns once that is durable: whether anything can be written.
+    /// Writes something meaningless and returns once it is durable, to prove that the store accepts writes.
     async fn prove_writable(&self) -> StoreResult<()>;
 
-    /// Where the workspaces' audit logs end, in the order of their ids, from behind `after` on.
+    /// Where the workspaces' audit logs end, ordered by workspace id, starting after `after`.
     async fn audit_heads(&self, after: Option<WorkspaceId>, limit: usize) -> StoreResult<Vec<AuditHead>>;
 
     /// Deletes expired working memories, sign-ins and idempotency keys; returns how many rows.

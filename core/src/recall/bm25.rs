@@ -1,9 +1,9 @@
-/// How many documents there are, and how long they are together, in terms.
+/// How many documents there are, and their total length in terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Documents.
     pub documents: u64,
-    /// Terms of all of them.
+    /// Their total length in terms.
     pub length: u64,
 }
 
@@ -38,21 +38,21 @@ impl Bm25 {
         }
     }
 
-    /// How much a term tells: high for rare ones, never negative.
+    /// How informative a term is: high for rare ones, never negative.
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     pub fn rarity(&self, documents_with_term: u64) -> f64 {
         let with = (documents_with_term as f64).min(self.documents);
         (1.0 + (self.documents - with + 0.5) / (with + 0.5)).ln()
     }
 
-    /// The score of a term that stands `frequency` times in a document of that length.
+    /// The score of a term that occurs `frequency` times in a document of this length.
     pub fn score(&self, rarity: f64, frequency: u32, length: f64) -> f64 {
         let frequency = f64::from(frequency);
         let norm = 1.0 - self.length_share + self.length_share * length / self.average_length;
         rarity * frequency * (self.saturation + 1.0) / (frequency + self.saturation * norm)
     }
 
-    /// The most that a term of that rarity can add.
+    /// The most that a term of this rarity can add.
     pub fn ceiling(&self, rarity: f64) -> f64 {
         rarity * (self.saturation + 1.0)
     }

@@ -1,4 +1,4 @@
-//! An episodic memory is scored together with what surrounds it.
+//! Scores an episodic memory together with its surroundings.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use crate::{domain::Position, ids::ConversationId};
 
 /// The shares of its neighbours' full-text scores that a memory gets, by distance.
 ///
-/// Measured by hand on public long-conversation sets: plain BM25 found .60 of the evidence among the first ten; with 0.3 to 0.5
-/// of the next neighbours' scores and 0.3 of the conversation's, .69. The one after counts little: between a question and its
-/// answer there is often a word of surprise.
+/// Measured by hand on public long-conversation sets: plain BM25 found .60 of the evidence among the first ten; with 0.3 to 0.5 of
+/// the next neighbours' scores and 0.3 of the conversation's, .69. The one after that counts for little: an exclamation often comes
+/// between a question and its answer.
 pub(super) const NEIGHBOUR_SHARES: &[f64] = &[0.4, 0.15];
 
 /// The share of its conversation's own score that a memory gets.
@@ -21,11 +21,11 @@ pub(super) struct Scored {
     pub document: Document,
     /// Its own score by BM25, before its surroundings count.
     pub own: f64,
-    /// How often each term of the question stands in it, `(term, frequency)`.
+    /// How often each term of the question occurs in it, `(term, frequency)`.
     pub frequencies: Vec<(usize, u32)>,
 }
 
-/// The places next to these memories that are not among them.
+/// The places next to these memories that none of them occupies.
 pub(super) fn gaps<'a>(found: impl Iterator<Item = &'a Scored> + Clone) -> Vec<Position> {
     let known: std::collections::HashSet<Position> = found.clone().filter_map(|scored| scored.document.position).collect();
     let mut gaps: Vec<Position> = found
@@ -48,7 +48,7 @@ pub(super) fn neighbours(place: Position, reach: usize) -> impl Iterator<Item = 
     })
 }
 
-/// For each memory the sum of its shares of its neighbours' values; the value of a place is the greatest there.
+/// For each memory, the sum of its shares of its neighbours' values; the value of a place is the greatest one there.
 pub(super) fn neighbour_sums(documents: &[Document], values: &[f64], shares: &[f64]) -> Vec<f64> {
     let mut at: HashMap<Position, f64> = HashMap::new();
     for (document, &value) in documents.iter().zip(values) {

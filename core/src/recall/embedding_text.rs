@@ -1,6 +1,6 @@
 use crate::{clock::Timestamp, domain::MemoryDomain};
 
-/// The text that is embedded for a memory: what was said with who said it and on which day; a fact as it stands.
+/// The text that is embedded for a memory: an utterance with its speaker and day; a fact unchanged.
 ///
 /// The neighbouring turns are left out on purpose: they may be private, local-only or redacted later, and a vector carries
 /// traces of the text it was made from. Ranking adds the neighbours instead ([`super::rank`]).

@@ -4,9 +4,10 @@ use crate::domain::EmbeddingModel;
 
 /// How much the vectors of a model count beside full text, whose best possible score is 1.
 ///
-/// The built-in lexical embedder sees little that the words do not say: on two synthetic sets of conversations, weights of 0.1 and
-/// 0.25 took some of the answers that only neighbouring turns give away out of full text's first ten. So it never moves what words found; it adds, behind that,
-/// what shares no whole word with the question (another spelling, say): below every match of words, and above [`LEAST`].
+/// The built-in lexical embedder adds little to the words themselves: on two synthetic sets of conversations, weights of 0.1 and
+/// 0.25 pushed some answers that only neighbouring turns reveal out of full text's first ten. So it never reorders what words
+/// found; it only appends memories that share no whole word with the question (another spelling, say), below every match of words
+/// and above [`LEAST`].
 pub fn vector_weight(model: &EmbeddingModel, words_found_it: bool) -> f64 {
     match (model.id.starts_with("builtin/"), words_found_it) {
         (true, true) => 0.0,
@@ -15,11 +16,11 @@ pub fn vector_weight(model: &EmbeddingModel, words_found_it: bool) -> f64 {
     }
 }
 
-/// A score that is shown as 0.000 is none.
+/// A score that would be shown as 0.000 does not count.
 pub(super) const LEAST: f64 = 0.0005;
 
-/// A cosine on a scale from 0 to 1 on which "no nearer than anything else" is 0: every model has its own usual height.
-/// `floor` is the cosine of the last one of a full pool of nearest memories (of a pool not full, in proportion).
+/// Scales a cosine to 0…1, where 0 means "no nearer than anything else": every model has its own baseline. `floor` is the cosine of
+/// the last memory in a full pool of nearest ones (in proportion, if the pool is not full).
 pub fn calibrate(cosine: f64, floor: f64) -> f64 {
     if floor >= 1.0 {
         return 0.0;
@@ -27,14 +28,14 @@ pub fn calibrate(cosine: f64, floor: f64) -> f64 {
     ((cosine - floor) / (1.0 - floor)).clamp(0.0, 1.0)
 }
 
-/// Full text on a scale from 0 to 1. `ceiling` is what a memory would score that says nothing but the question's words:
-/// a question of which little is found does not make the little it found a perfect match.
+/// Scales a full-text score to 0…1. `ceiling` is the score of a memory that says nothing but the question's words: if little of a
+/// question is found, that little does not become a perfect match.
 pub(super) fn normalise(score: f64, best: f64, ceiling: f64) -> f64 {
     let scale = best.max(ceiling * 0.5);
     if scale > 0.0 { score / scale } else { 0.0 }
 }
 
-/// Up to 2 % more for what happened lately: decides between near equals, with a half-life of 90 days.
+/// Up to 2 % more for recent memories: decides between near ties, with a half-life of 90 days.
 pub(super) fn recency(age_millis: i64) -> f64 {
     const HALF_LIFE: f64 = 90.0 * 86_400_000.0;
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds")]

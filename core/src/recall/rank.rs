@@ -14,16 +14,16 @@ use super::{
     fusion,
 };
 
-/// So many of the best full-text matches are looked at together with their surroundings.
+/// How many of the best full-text matches are scored together with their surroundings.
 pub const TEXT_POOL: usize = 400;
 
-/// So many candidates each signal brings to the fusion (or twice the limit, where that is more).
+/// How many candidates each signal contributes to the fusion (or twice the limit, if that is more).
 pub const NEAREST_POOL: usize = 50;
 
-/// The best matches whose neighbours become candidates too, even if they share no word with the question.
+/// How many of the best matches contribute their neighbours as candidates, even ones that share no word with the question.
 pub const WIDENED: usize = 60;
 
-/// How far from such a match its neighbours stand at most.
+/// The greatest distance between such a match and its neighbours.
 pub const NEIGHBOUR_REACH: usize = NEIGHBOUR_SHARES.len();
 
 /// The share of each next neighbour's calibrated cosine that a candidate gets.
@@ -32,17 +32,17 @@ const VECTOR_NEIGHBOUR_SHARES: &[f64] = &[0.1];
 /// One place in a ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ranked {
-    /// The backend's handle of the memory.
+    /// The backend's handle for the memory.
     pub memory: i64,
     /// Its id.
     pub id: MemoryId,
-    /// What it is ordered by.
+    /// The score it is ordered by.
     pub score: f64,
     /// Its cosine, where vectors took part and it has one.
     pub cosine: Option<f32>,
-    /// Its full-text score with its surroundings, where words matched.
+    /// Its full-text score including its surroundings, where words matched.
     pub text: Option<f64>,
-    /// The share of what the question's words tell that this is.
+    /// Its full-text score as a share of the ceiling for the question's words.
     pub share: f64,
 }
 
@@ -54,11 +54,11 @@ impl Ranked {
     }
 }
 
-/// What full text says of a question.
+/// The full-text ranking for a question.
 struct TextRanking {
     /// Best first.
     found: Vec<(Document, f64)>,
-    /// What a memory could score at most by itself.
+    /// The most that a memory can score on its own.
     ceiling: f64,
 }
 
@@ -71,11 +71,11 @@ pub fn nearest_count(mode: RecallMode, limit: usize) -> usize {
     }
 }
 
-/// Ranks what `source` holds for a question and returns at most `limit` that clear the bar, best first; equal scores by id.
-/// `terms` are the question's ([`super::query_terms`]), `model` the one that made the question's vector.
+/// Ranks the memories in `source` for a question and returns at most `limit` that clear the bar, best first; equal scores by id.
+/// `terms` are the question's ([`super::query_terms`]); `model` made the question's vector.
 ///
-/// `Vector` orders by cosine alone, `Fts` by words alone; `Hybrid` adds to the full-text score, brought to 0…1, the
-/// calibrated cosine times the weight of its model. Reciprocal rank fusion was measured worse than BM25 alone.
+/// `Vector` orders by cosine alone, `Fts` by words alone; `Hybrid` adds the full-text score, scaled to 0…1, and the calibrated
+/// cosine times its model's weight. Reciprocal rank fusion measured worse than BM25 alone.
 pub fn rank<S: RecallSource + ?Sized>(
     source: &mut S,
     terms: &[String],
@@ -107,7 +107,7 @@ fn age(now: Timestamp, document: &Document) -> i64 {
     now.millis().saturating_sub(document.occurred_at.millis())
 }
 
-/// The share of what could be scored.
+/// The score as a share of the ceiling.
 fn share(score: f64, ceiling: f64) -> f64 {
     if ceiling > 0.0 { score / ceiling } else { 0.0 }
 }
@@ -207,7 +207,7 @@ fn fused<S: RecallSource + ?Sized>(
         .collect())
 }
 
-/// BM25 of every memory that shares a term with the question; the best of them with shares of their surroundings.
+/// BM25 of every memory that shares a term with the question; the best also get shares of their surroundings' scores.
 fn text_ranking<S: RecallSource + ?Sized>(source: &mut S, terms: &[String]) -> Result<TextRanking, S::Error> {
     let bm25 = Bm25::memories(source.totals()?);
     let mut own: HashMap<i64, (f64, Vec<(usize, u32)>)> = HashMap::new();
@@ -304,11 +304,11 @@ mod tests {
         recall::{Conversation, Conversations, Posting, Totals, index_terms, query_terms},
     };
 
-    /// Memories in a list; the place is the handle.
+    /// Memories in a list; the index is the handle.
     #[derive(Clone, Debug, Default)]
     struct Shelf {
         texts: Vec<(String, Option<Position>, f32)>,
-        /// Whether postings come in the other order.
+        /// Whether postings come in reverse order.
         backwards: bool,
     }
 
@@ -470,7 +470,7 @@ mod tests {
             }
             let words = shelf.handles("red tea house", RecallMode::Fts);
             let both: Vec<i64> = shelf.handles("red tea house", RecallMode::Hybrid).into_iter().filter(|memory| words.contains(memory)).collect();
-            // Equal vectors move a memory by its neighbours' share at most, and only where it has a place.
+            // With equal vectors, a memory moves by its neighbours' share at most, and only if it has a position.
             if shelf.texts.iter().all(|(_, position, _)| position.is_none()) {
                 prop_assert_eq!(both, words);
             }

@@ -9,30 +9,30 @@ use super::Totals;
 /// An occurrence of a term, as the full-text index keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posting {
-    /// The backend's handle of the memory.
+    /// The backend's handle for the memory.
     pub memory: i64,
-    /// How often the term stands in it.
+    /// How often the term occurs in it.
     pub frequency: u32,
     /// How many terms it has.
     pub length: u32,
 }
 
-/// Where a term stands.
+/// Where a term occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TermPostings {
-    /// In how many memories.
+    /// How many memories contain it.
     pub documents: u64,
-    /// In which. A backend that finds the best matches itself leaves out those of memories that are not among the question's
-    /// [`super::TEXT_POOL`] best by their own score (equals: the smaller handle first).
+    /// Its occurrences. A backend that finds the best matches itself leaves out memories that are not among the question's
+    /// [`super::TEXT_POOL`] best by their own score (ties: smaller handle first).
     pub postings: Vec<Posting>,
 }
 
 /// What ranking needs to know of a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// The backend's handle of the memory.
+    /// The backend's handle for the memory.
     pub memory: i64,
-    /// Its id: decides between equals.
+    /// Its id; breaks ties.
     pub id: MemoryId,
     /// Its place in a conversation.
     pub position: Option<Position>,
@@ -43,18 +43,18 @@ pub struct Document {
 /// How long a conversation is, counted over the memories that the caller may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conversation {
-    /// Which.
+    /// Its id.
     pub id: ConversationId,
-    /// Terms of its memories together.
+    /// Number of terms in all of its memories.
     pub length: u64,
 }
 
 /// The conversations that have a memory in the full-text index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversations {
-    /// How many there are, and how long all of them are together.
+    /// How many there are, and their total length.
     pub totals: Totals,
-    /// Those that were asked for.
+    /// The requested ones.
     pub asked: Vec<Conversation>,
 }
 
@@ -73,13 +73,13 @@ pub trait RecallSource {
     /// These memories; those that may not be recalled now (expired) are left out.
     fn documents(&mut self, memories: &[i64]) -> Result<Vec<Document>, Self::Error>;
 
-    /// The memories at these places, as far as there are any.
+    /// The memories at these places, if any.
     fn at(&mut self, places: &[Position]) -> Result<Vec<Document>, Self::Error>;
 
-    /// The counters of all conversations, and of these by themselves.
+    /// The counters of all conversations, and of each of these.
     fn conversations(&mut self, asked: &[ConversationId]) -> Result<Conversations, Self::Error>;
 
-    /// The `count` memories whose vectors are nearest to the question's, nearest first (equals: smaller id first), with cosines.
+    /// The `count` memories whose vectors are nearest to the question's, nearest first (ties: smaller id first), with cosines.
     fn nearest(&mut self, count: usize) -> Result<Vec<(Document, f32)>, Self::Error>;
 
     /// The exact cosines of these memories; `None` for one without a vector.

@@ -8,10 +8,10 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::stop_words::STOP_WORDS;
 
-/// A question is searched for by at most this many different terms: its first ones.
+/// The most distinct terms that a question is searched by: its first ones.
 pub const MAX_QUERY_TERMS: usize = 64;
 
-/// Longest term, in characters; what is beyond is cut off (base64, hashes).
+/// Longest term, in characters; the rest is cut off (base64, hashes).
 const MAX_TERM: usize = 40;
 
 thread_local! {
@@ -64,7 +64,7 @@ pub fn index_terms(speaker: Option<&str>, text: &str) -> (BTreeMap<String, u32>,
     (frequencies, length)
 }
 
-/// What a question is searched for: its different terms, in order, at most [`MAX_QUERY_TERMS`].
+/// What a question is searched by: its distinct terms, in order, at most [`MAX_QUERY_TERMS`].
 pub fn query_terms(question: &str) -> Vec<String> {
     let mut seen = Vec::new();
     for term in terms(question) {

@@ -1,4 +1,4 @@
-//! One claimed run on its way: its state, its lease, and how an effect becomes events.
+//! Driving one claimed run: its state, its lease, and how an effect becomes events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ use crate::{
     ports::Stores,
 };
 
-/// How often a store that cannot answer is tried again before the run is handed back.
+/// How often a store that cannot answer is tried before the run is handed back.
 const STORE_ATTEMPTS: u32 = 5;
 
-/// One claimed run on its way.
+/// A claimed run being driven.
 pub(super) struct Drive<'a> {
     pub(super) driver: &'a Driver,
     pub(super) run: Run,
@@ -39,12 +39,12 @@ pub(super) struct Drive<'a> {
     _hold: Arc<()>,
     caller: Caller,
     pub(super) state: TurnState,
-    /// The runs that this one goes on from, as a model that computes there may read them.
+    /// The runs that this one continues, as a model with this locality may read them.
     earlier: Option<(Locality, Arc<[TurnState]>)>,
     /// Whether the log shows that an earlier claim had begun to work.
     resumed: bool,
     pub(super) newest: watch::Receiver<u64>,
-    /// Comes back when the turn has taken its time.
+    /// Resolves when the turn's time is up.
     pub(super) time: Shared<BoxFuture<'static, ()>>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    /// Where the model computes that it speaks with.
+    /// Where its model computes.
     pub(super) fn locality(&self) -> Locality {
         self.caller.agent.as_ref().map_or(Locality::Remote, |acting| acting.locality)
     }
@@ -134,7 +134,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Appends events and folds them, with what others had appended before them.
+    /// Appends events and folds them, after any that others appended first.
     pub(super) async fn append(&mut self, events: Vec<NewEvent>) -> Result<(), DriveError> {
         let (log, run, lease, after) = (&self.stores().run_log, self.run.id, self.lease, self.state.last_seq);
         let commit = self.commit();
@@ -150,7 +150,7 @@ impl<'a> Drive<'a> {
         self.driver.parts.env.id()
     }
 
-    /// Asks a store that cannot answer a few times more.
+    /// Retries a few times while the store cannot answer.
     pub(super) async fn insist<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, DriveError>
     where
         F: Future<Output = StoreResult<T>>,
@@ -168,7 +168,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Folds what others have appended, when there is news; `true` when the run has to finish.
+    /// Folds events that others have appended, if any; `true` when the run has to finish.
     pub(super) async fn catch_up(&mut self) -> Result<bool, DriveError> {
         if *self.newest.borrow_and_update() > self.state.last_seq {
             self.append(Vec::new()).await?;
@@ -176,7 +176,7 @@ impl<'a> Drive<'a> {
         Ok(self.state.is_finishing())
     }
 
-    /// Waits for `work`, unless the person stops the run first: then `None`.
+    /// Waits for `work`; `None` if the person stops the run first.
     pub(super) async fn unless_cancelled<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, DriveError> {
         let work = work.fuse();
         pin_mut!(work);
@@ -189,7 +189,7 @@ impl<'a> Drive<'a> {
                     }
                 }
             }
-            // `work` goes on meanwhile: one that stood still in the middle of a call would keep its connection to the store.
+            // Keep polling `work` meanwhile: suspended in the middle of a call, it would hold on to its connection to the store.
             let mut finished = None;
             let stops = {
                 let caught_up = self.catch_up().fuse();
@@ -209,7 +209,8 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Where the turn's model computes: what its context was gathered for, or a stricter place. A model that is not there may be anywhere.
+    /// Where the turn's model computes: where its context was gathered for, or stricter. A model that cannot be found counts as
+    /// remote.
     fn locality(&self, agent: &Agent) -> Locality {
         let gathered = self.state.context.as_ref().map(|context| context.locality);
         match (gathered, self.model(agent)) {
@@ -218,7 +219,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// The agent and soul as they are now; `None` when the agent is gone or was switched off.
+    /// The agent and soul as they are now; `None` when the agent is missing or switched off.
     pub(super) async fn speaker(&self) -> Result<Option<Speaker>, DriveError> {
         let (agents, caller, id) = (&self.stores().agents, &self.caller, self.run.agent_id);
         let (agent, soul) = futures::try_join!(self.insist(|| agents.agent(caller, id)), self.insist(|| agents.soul(caller)))?;
@@ -239,7 +240,7 @@ impl<'a> Drive<'a> {
         }))
     }
 
-    /// The runs that this one goes on from: read once, and again only for a model that computes elsewhere.
+    /// The runs that this one continues: read once, and again only when the model's locality changes.
     pub(super) async fn earlier(&mut self, speaker: &Speaker) -> Result<Arc<[TurnState]>, DriveError> {
         let locality = speaker.locality();
         if let Some((_, earlier)) = self.earlier.as_ref().filter(|(read_for, _)| *read_for == locality) {
@@ -285,7 +286,7 @@ impl<'a> Drive<'a> {
                 }
                 Ok(())
             }
-            // Either the lease is lost, which this finds out, or somebody appended: fold it, then decide again.
+            // Either the lease is lost, which this call reports, or somebody appended: fold that, then decide again.
             Err(DriveError::LostLease) => self.append(Vec::new()).await,
             Err(error) => Err(error),
         }

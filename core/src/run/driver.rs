@@ -1,5 +1,5 @@
-//! The driver: performs a claimed run's effects against the ports. Whatever happens is appended to the log before it is
-//! acted on, under the claim's lease; a lost lease ends the drive at once, and nothing it does afterwards is written.
+//! The driver: performs a claimed run's effects against the ports. Every outcome is appended to the log under the claim's lease
+//! before the driver acts on it; a lost lease ends the drive at once, and nothing is written afterwards.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// What a driver works with.
 pub struct DriverParts {
-    /// Time and chance.
+    /// Time and randomness.
     pub env: Env,
     /// The stores.
     pub stores: Stores,
@@ -35,16 +35,16 @@ pub struct DriverParts {
     pub policy: Arc<Policy>,
     /// Lease times.
     pub lease: LeasePolicy,
-    /// Where it is said what to do about a model that fails.
+    /// Where advice about a failing model goes.
     pub advice: Advice,
 }
 
-/// Where [`ModelError::advice`](crate::ports::ModelError::advice) goes. It names settings, which only whoever runs Duet can change.
+/// Where [`ModelError::advice`](crate::ports::ModelError::advice) goes. It names settings, which only the operator can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
-    /// To the log: whoever chats may be somebody else.
+    /// To the log: the person chatting may not be the operator.
     Logged,
-    /// To whoever chats, who runs Duet: a command on the file itself, for example.
+    /// To the person chatting, who is the operator: a command on the file itself, for example.
     Told,
 }
 
@@ -55,7 +55,7 @@ pub struct Driver {
     pub(super) memories: Memories,
 }
 
-/// Why a drive ended before its run did. The run goes on in another claim.
+/// Why a drive ended before its run did. The run continues under another claim.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// Another worker has the run.
@@ -76,7 +76,7 @@ impl From<StoreError> for DriveError {
 }
 
 impl Driver {
-    /// A driver of these parts.
+    /// A driver made of these parts.
     pub fn new(parts: DriverParts) -> Self {
         let memories = Memories::new(
             parts.env.clone(),
@@ -104,7 +104,7 @@ impl Driver {
         let to_end = drive.to_end().fuse();
         let alive = self.keep_lease(run, lease, &news).fuse();
         let listen = async {
-            // A lagging or closed feed costs nothing but promptness: the heartbeat sees the log's newest seq too.
+            // A lagging or closed feed only costs promptness: the heartbeat also sees the log's newest seq.
             while let Ok(hint) = hints.recv().await {
                 raise(&news, hint.last_seq);
             }
@@ -119,7 +119,7 @@ impl Driver {
         }
     }
 
-    /// Renews the lease at a third of its time, for as long as it can.
+    /// Renews the lease every third of its duration, for as long as it can.
     async fn keep_lease(&self, run: RunId, lease: LeaseToken, news: &watch::Sender<u64>) -> DriveError {
         loop {
             self.parts.env.sleep(self.parts.lease.duration / 3).await;

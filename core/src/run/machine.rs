@@ -1,7 +1,7 @@
 //! The run machine: `step(state, event) -> (state, effects)`. No I/O, no async, no time.
 //!
-//! The state after any log is the fold of [`step`] over it. One effect is outstanding at a time; it is part of the
-//! state's phase, so recovery is: fold the log, then perform [`TurnState::outstanding`].
+//! The state after any log is the fold of [`step`] over it. One effect is outstanding at a time; it is part of the state's phase,
+//! so recovery means folding the log and then performing [`TurnState::outstanding`].
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub enum Effect {
         step: u32,
         /// The attempt, from 1.
         attempt: u32,
-        /// Whether tools are offered; the last step has to answer without.
+        /// Whether tools are offered; the last step must answer without them.
         with_tools: bool,
     },
     /// Wait, then try the model again. Outcome: `RetryDue`.
@@ -42,7 +42,7 @@ pub enum Effect {
         /// The call.
         call: ToolCall,
     },
-    /// Tell the model that a call was not made, without making it. Outcome: `ToolFinished`.
+    /// End a call without making it, and tell the model why. Outcome: `ToolFinished`.
     RefuseTool {
         /// The step whose reply asked for it.
         step: u32,
@@ -57,12 +57,12 @@ pub enum Effect {
     Finish {
         /// How it ends.
         outcome: RunOutcome,
-        /// The reply to store: its status, when there is text to keep.
+        /// The status of the reply to store; `None` when there is no text to keep.
         reply: Option<MessageStatus>,
     },
 }
 
-/// What was put before the model.
+/// What the model was given to read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContextRefs {
     /// The model.
@@ -73,7 +73,7 @@ pub struct ContextRefs {
     pub history: Vec<MessageId>,
     /// Recalled memories, best first.
     pub recalled: Vec<MemoryId>,
-    /// The join of what bounds it.
+    /// The joined labels of all of it.
     pub labels: Labels,
 }
 
@@ -84,20 +84,20 @@ pub struct Step {
     pub attempt: u32,
     /// The text of that attempt.
     pub text: String,
-    /// The longest text of an attempt before it that failed.
+    /// The longest text of an earlier, failed attempt.
     earlier: String,
     /// The calls it asked for.
     pub calls: Vec<Call>,
 }
 
-/// A tool call and how it stands.
+/// A tool call and its progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// What was asked.
+    /// The call as the model asked for it.
     pub call: ToolCall,
     /// Set once it may have run.
     pub started: Option<EffectClass>,
-    /// Its end.
+    /// Its result, once it has ended.
     pub result: Option<(ToolStatus, ToolOutput)>,
 }
 
@@ -108,19 +108,19 @@ enum Phase {
     New,
     /// [`Effect::AssembleContext`] is outstanding.
     Context,
-    /// The present step's model call is outstanding; `called` once the driver has begun it.
+    /// The current step's model call is outstanding; `called` once the driver has begun it.
     Model { called: bool },
     /// The wait before another attempt is outstanding.
     Retry { delay: Duration },
-    /// The present step's call of that index is outstanding; `lost` once it may have acted and its outcome cannot be known.
+    /// The current step's call at `index` is outstanding; `lost` when it may have acted and its outcome cannot be known.
     Tool { index: usize, lost: bool },
-    /// The end is decided and has to be recorded.
+    /// The outcome is decided but not yet recorded.
     Finish { outcome: RunOutcome },
-    /// Nothing follows.
+    /// The run has ended.
     Ended { outcome: RunOutcome },
 }
 
-/// All that is known of a turn: the fold of its events.
+/// Everything known about a turn: the fold of its events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TurnState {
     phase: Phase,
@@ -130,9 +130,9 @@ pub struct TurnState {
     pub limits: TurnLimits,
     /// Text that the reply starts with.
     pub prefix: String,
-    /// The run that wrote it.
+    /// The run that wrote the prefix.
     pub continues: Option<RunId>,
-    /// What bounds that text.
+    /// The prefix's labels.
     pub prefix_labels: Labels,
     /// What the model was given.
     pub context: Option<ContextRefs>,
@@ -140,13 +140,13 @@ pub struct TurnState {
     pub steps: Vec<Step>,
     /// Tokens used.
     pub usage: Usage,
-    /// Cost in micro-US-dollars; `None` once a call's price was not known.
+    /// Cost in micro-US-dollars; `None` once the price of a call is unknown.
     pub cost_micros: Option<u64>,
     /// The `seq` of the newest folded event.
     pub last_seq: u64,
-    /// How long the log shows work on the turn: without the time before a worker took it, or took it over.
+    /// Time worked on the turn according to the log, without the waits for a worker to claim it or take it over.
     pub worked: Duration,
-    /// When that work was last heard of.
+    /// When the log last showed work.
     heard: Option<Timestamp>,
     cancelled: bool,
 }
@@ -173,12 +173,12 @@ impl Default for TurnState {
 }
 
 impl TurnState {
-    /// The state after a whole log. Events whose payload was redacted are passed over: only ended runs lose payloads.
+    /// The state after a whole log. Events whose payload was redacted are skipped: only ended runs lose payloads.
     pub fn replay<'a>(log: impl IntoIterator<Item = &'a StoredEvent>) -> Self {
         log.into_iter().fold(Self::default(), |state, stored| fold(state, stored).0)
     }
 
-    /// The reply's text so far: what was continued, then every step's text.
+    /// The reply's text so far: the continued prefix, then every step's text.
     pub fn text(&self) -> String {
         std::iter::once(self.prefix.as_str())
             .chain(self.steps.iter().map(|step| step.text.as_str()))
@@ -198,7 +198,7 @@ impl TurnState {
         matches!(self.phase, Phase::Finish { .. } | Phase::Ended { .. })
     }
 
-    /// What bounds all that has reached the model in this turn, and from there on all that it writes.
+    /// The joined labels of all that the model has read in this turn, which also apply to all that it writes from here on.
     pub fn labels(&self) -> Labels {
         let context = self.context.as_ref().map(|context| context.labels);
         let read = self.results().map(|(_, output)| output.labels);
@@ -277,7 +277,7 @@ impl TurnState {
             RunOutcome::Cancelled => Some(MessageStatus::Stopped),
             RunOutcome::Interrupted => Some(MessageStatus::Interrupted),
             RunOutcome::Limited { .. } => Some(MessageStatus::Limited),
-            // What an earlier run had written stays as it is; what this one adds can be continued.
+            // Text from an earlier run keeps its status; text that this run added can be continued.
             RunOutcome::Failed { .. } => {
                 let written = self.steps.iter().any(|step| !step.text.trim().is_empty());
                 written.then_some(MessageStatus::Interrupted)
@@ -294,7 +294,7 @@ impl TurnState {
         self.phase = Phase::Finish { outcome };
     }
 
-    /// Ends at a bound with what there is. Without a word of a reply there is nothing to be done with: that is a failure.
+    /// Ends the turn at a limit, keeping the text so far; without any text the turn has failed.
     fn limited(&mut self, message: String) {
         self.keep_longest();
         let outcome = match self.text().trim().is_empty() {
@@ -307,7 +307,7 @@ impl TurnState {
         self.finish(outcome);
     }
 
-    /// No attempt follows: the present step has the longest text that one of its attempts has written.
+    /// After the last attempt, the current step keeps the longest text that any of its attempts wrote.
     fn keep_longest(&mut self) {
         if let Some(present) = self.steps.last_mut() {
             let earlier = std::mem::take(&mut present.earlier);
@@ -317,12 +317,12 @@ impl TurnState {
         }
     }
 
-    /// Tool calls that the models have asked for so far.
+    /// Tool calls that models have asked for so far.
     pub fn calls(&self) -> usize {
         self.steps.iter().map(|step| step.calls.len()).sum()
     }
 
-    /// Memories that the tools have written so far.
+    /// Memories that tools have written so far.
     pub fn remembered(&self) -> usize {
         self.results().map(|(_, output)| output.remembered.len()).sum()
     }
@@ -340,7 +340,7 @@ impl TurnState {
         }
     }
 
-    /// Goes on to the next model call, unless the person has asked to stop or the tokens are used up.
+    /// Moves on to the next model call, unless the person has asked to stop or the tokens are used up.
     fn next_step(&mut self) {
         if self.cancelled {
             self.finish(RunOutcome::Cancelled);
@@ -361,7 +361,7 @@ impl TurnState {
         }
     }
 
-    /// Goes on to the present step's first call without a result, or to the next step.
+    /// Moves on to the current step's first call without a result, or to the next step.
     fn next_call(&mut self) {
         let next = self
             .present()
@@ -373,7 +373,7 @@ impl TurnState {
         }
     }
 
-    /// What was under way when a worker was lost is not: a model call is made again, a tool call too unless it may have acted.
+    /// Resets work in progress after a worker was lost: a model call is repeated, and so is a tool call unless it may have acted.
     fn forget_progress(&mut self) {
         let class = match self.phase {
             Phase::Tool { index, .. } => self
@@ -403,7 +403,7 @@ impl TurnState {
     }
 }
 
-/// Folds a stored event; a redacted one only counts.
+/// Folds a stored event; a redacted one advances only `last_seq` and the clock.
 pub fn fold(mut state: TurnState, stored: &StoredEvent) -> (TurnState, Vec<Effect>) {
     state.last_seq = stored.seq;
     state.hear(stored);
@@ -413,9 +413,8 @@ pub fn fold(mut state: TurnState, stored: &StoredEvent) -> (TurnState, Vec<Effec
     }
 }
 
-/// One step of the fold. The effects are those that this event calls for; while an effect is under way, the events that
-/// report on its progress call for nothing. An event that does not fit the state (a late outcome of something given up)
-/// changes nothing.
+/// One step of the fold. Returns the effects that this event triggers; events that only report progress of an effect under way
+/// trigger none. An event that does not fit the state (a late outcome of abandoned work) changes nothing.
 pub fn step(mut state: TurnState, event: &RunEvent) -> (TurnState, Vec<Effect>) {
     let before = state.outstanding();
     let redo = apply(&mut state, event);
@@ -426,7 +425,7 @@ pub fn step(mut state: TurnState, event: &RunEvent) -> (TurnState, Vec<Effect>) 
     (state, effects)
 }
 
-/// Changes the state; `true` when the outstanding effect has to be performed again.
+/// Applies the event; `true` when the outstanding effect has to be performed again.
 fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
     if matches!(state.phase, Phase::Ended { .. }) {
         return false;
@@ -477,7 +476,7 @@ fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
             }
         }
         RunEvent::Delta { text, .. } => {
-            // Text that was on its way when the person asked to stop has been shown: it stays part of the reply.
+            // Text already in flight when the person asked to stop has been shown, so it stays part of the reply.
             let open = matches!(
                 state.phase,
                 Phase::Model { called: true }
@@ -542,7 +541,7 @@ fn apply(state: &mut TurnState, event: &RunEvent) -> bool {
             state.cancelled = true;
             let tool_runs = matches!(state.phase, Phase::Tool { index, lost: false }
                 if state.present().and_then(|step| step.calls.get(index)).is_some_and(|call| call.started.is_some()));
-            // A tool that has begun is let finish, so that its outcome is known and recorded.
+            // A tool that has started may finish, so that its outcome is known and recorded.
             if !tool_runs && !state.is_finishing() {
                 state.finish(RunOutcome::Cancelled);
             }
@@ -582,7 +581,7 @@ fn model_replied(state: &mut TurnState, tool_calls: &[ToolCall], usage: &Usage, 
             .collect();
     }
     match stop {
-        // In the last step no tools are offered; calls that come all the same end the turn there.
+        // The last step offers no tools; if the model calls some anyway, the turn ends here.
         _ if !tool_calls.is_empty() && state.steps.len() >= state.limits.max_steps as usize => state.next_step(),
         _ if !tool_calls.is_empty() => state.next_call(),
         StopReason::Length => state.limited("The reply reached the model's output limit.".into()),
@@ -621,7 +620,7 @@ fn model_failed(state: &mut TurnState, attempt: u32, failure: ModelFailure, mess
     }
 }
 
-/// Nobody waits longer than this for a reply to begin; a provider that asks for more gets a clean error instead.
+/// The longest wait before another attempt; when a provider asks for more, the run fails with a clear error instead.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Half a second, doubled with each attempt, up to eight seconds; at least what the provider asked for.

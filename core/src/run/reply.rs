@@ -1,4 +1,4 @@
-//! A model's reply on its way in: context, call, retries, text coalesced into events.
+//! Receiving a model's reply: context, call, retries, text coalesced into events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ use crate::{
     ports::{ChatModel, ModelError, ModelEvent, ModelStream},
 };
 
-/// After text was appended, what follows waits until this much has come …
+/// After an append, further text is held back until this much has arrived …
 const COALESCE_CHARS: usize = 256;
-/// … or for so long. Text that comes after a pause does not wait: a person sees the first word when it is there.
+/// … or for this long. Text that arrives after a pause is not held back: a person sees the first word at once.
 const COALESCE_TIME: Duration = Duration::from_millis(50);
-/// Bytes of text that a token stands for at most: more than this for each token that was asked for is more than was asked for,
-/// whatever the provider says that it used. In no language are tokens half as long on average.
+/// The most bytes of text per token. A reply longer than this for each requested token exceeds the request, whatever usage the
+/// provider reports. No language averages half as many bytes per token.
 const TOKEN_BYTES: u32 = 16;
 
 impl Drive<'_> {
@@ -37,12 +37,12 @@ impl Drive<'_> {
             Ok(found) => found,
             Err(error) => return self.model_failed(1, 1, error).await,
         };
-        // What is continued was perhaps read for a model that computes here.
+        // The continued reply may have been written from text that only a local model may read.
         let locality = speaker.locality();
         if !self.state.labels().allows(locality) {
             return self.model_failed(1, 1, stays_here()).await;
         }
-        // A run stays as closed as it was, also where its person has since opened the reply.
+        // A run keeps its restrictions even if its person has since cleared labels of the reply.
         let earlier = match self.earlier(&speaker).await {
             Err(DriveError::Store(StoreError::NotFound(_))) => return self.model_failed(1, 1, stays_here()).await,
             found => found?,
@@ -66,7 +66,8 @@ impl Drive<'_> {
             Ok(found) => found,
             Err(error) => return self.model_failed(step, attempt, error).await,
         };
-        // What this turn has read was for a model that computes here; an answer can be continued, or a model be moved, elsewhere.
+        // The turn may have read text for local models only, and its model may have become remote since (a continued reply, a moved
+        // model).
         let locality = speaker.locality();
         if !self.state.labels().allows(locality) {
             return self.model_failed(step, attempt, stays_here()).await;
@@ -109,7 +110,7 @@ impl Drive<'_> {
         }
     }
 
-    /// Takes a reply in, coalescing its text into events.
+    /// Receives a reply, coalescing its text into events.
     async fn receive(
         &mut self,
         step: u32,
@@ -132,11 +133,11 @@ impl Drive<'_> {
             Some(Err(error)) => return self.model_failed(step, attempt, error).await,
             None => return self.out_of_time().await,
         };
-        // A reply that is continued goes on where it stopped, in mid-word if need be: only this run's own steps are set apart.
+        // A continued reply resumes where it stopped, mid-word if need be: only this run's own steps are separated by a blank line.
         let before = if step > 1 { self.state.text() } else { String::new() };
         let mut incoming = Incoming::new(before, Room::of(&self.state));
         let env = self.driver.parts.env.clone();
-        // Runs while text has to wait for company.
+        // Runs while text is held back for coalescing.
         let mut window: Option<BoxFuture<'_, ()>> = None;
         loop {
             let mut closing = match &mut window {
@@ -145,7 +146,7 @@ impl Drive<'_> {
             }
             .fuse();
             let next = futures::select_biased! {
-                // First: a model that never stops must not keep the others from being looked at.
+                // Polled first: a model that never stops must not starve the other branches.
                 () = time.clone().fuse() => {
                     let limit = out_of_time(&self.state);
                     let events = incoming.limited(step, limit, model);
@@ -231,7 +232,7 @@ impl Drive<'_> {
             .await
     }
 
-    /// Ends a turn that takes too long, where no model call is under way.
+    /// Ends a turn that takes too long while no model call is under way.
     pub(super) async fn out_of_time(&mut self) -> Result<(), DriveError> {
         let limit = RunEvent::LimitReached {
             message: out_of_time(&self.state),
@@ -272,15 +273,15 @@ fn out_of_time(state: &TurnState) -> String {
     format!("This reply took all of its {} seconds.", state.limits.max_seconds)
 }
 
-/// What may still come in one model call.
+/// How much one model call may still produce.
 struct Room {
     limits: TurnLimits,
-    /// Bytes of text, by the bound of the reply and by that of its tokens.
+    /// Bytes of text, by the limit on the reply and by the limit on its tokens.
     reply: usize,
     tokens: usize,
     /// Bytes of tool calls.
     arguments: usize,
-    /// Tool calls, by the bound of the turn.
+    /// Tool calls, by the limit on the turn.
     calls: usize,
 }
 
@@ -298,7 +299,7 @@ impl Room {
     }
 }
 
-/// A reply on its way in.
+/// A reply being received.
 struct Incoming {
     buffer: String,
     calls: Vec<ToolCall>,
@@ -324,7 +325,7 @@ impl Incoming {
         }
     }
 
-    /// Takes text in, or its beginning where it is more than the turn may have: then with the sentence that says so.
+    /// Adds text. When it exceeds a limit of the turn, adds as much as fits and returns the sentence that says so.
     fn push(&mut self, text: &str) -> Result<(), String> {
         if text.is_empty() {
             return Ok(());
@@ -354,7 +355,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Takes a tool call in, unless it is more than the turn may have.
+    /// Adds a tool call, unless it exceeds a limit of the turn.
     fn call(&mut self, call: ToolCall) -> Result<(), String> {
         let limits = &self.room.limits;
         if self.calls.len() >= self.room.calls {
@@ -378,7 +379,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// What has come by a bound of the turn, and that it was reached. Calls that came with it are not made.
+    /// The events for a reply that reached a limit of the turn: its remaining text and the limit. Its tool calls are dropped.
     fn limited(&mut self, step: u32, message: String, model: &dyn ChatModel) -> Vec<NewEvent> {
         debug!(%message, step, "a bound of the turn is reached");
         let mut events = self.flushed(step);

@@ -1,4 +1,4 @@
-//! A tool call: policy, the record that it began, the call, the record of its end.
+//! A tool call: the policy decision, the record that it started, the call, the record of its outcome.
 
 use super::{drive::Drive, driver::DriveError};
 use crate::{
@@ -31,7 +31,7 @@ impl Drive<'_> {
             .policy
             .decide(&speaker.caller, &call.name, entry.category, offered)
         {
-            // What the model writes into the call may repeat what it has read.
+            // The call's arguments may repeat text that the model has read.
             Decision::Allow if entry.category == ToolCategory::External && !self.state.labels().allows(Locality::Remote) => {
                 Some("Refused: this turn has read text that may not leave the person's own machines.".to_owned())
             }
@@ -82,7 +82,7 @@ impl Drive<'_> {
         let (status, output) = match entry.call(&context, call.arguments).await {
             Ok(output) => (ToolStatus::Succeeded, output),
             Err(ToolError::Tell(reason)) => (ToolStatus::Failed, told(reason)),
-            // Nothing was written; the run goes on from here in another claim.
+            // Nothing was written; the run continues from here under another claim.
             Err(ToolError::Store(error)) => return Err(DriveError::Store(error)),
         };
         self.finish_tool(step, call.id, status, output).await

@@ -15,19 +15,19 @@ use crate::{
 
 /// How long an idle worker waits before it looks for runs whose lease has ended.
 const POLL: Duration = Duration::from_secs(1);
-/// How long running turns may go on after a shutdown was asked for, where the platform gives no more.
+/// How long running turns may continue after a shutdown request, where the platform allows no more.
 const GRACE: Duration = Duration::from_secs(3);
 
 impl Driver {
-    /// Claims and drives runs, at most `concurrency` at once, until `shutdown` turns true. Then it claims no more, lets what is
-    /// under way finish within `grace`, and hands the rest back. `wake` says that a run was queued; without it the next
-    /// poll finds the run.
+    /// Claims and drives runs, at most `concurrency` at once, until `shutdown` turns true. Then it claims no more, lets active runs
+    /// finish within `grace`, and hands the rest back. `wake` signals that a run was queued; without it the next poll finds the
+    /// run.
     pub async fn work(&self, shutdown: watch::Receiver<bool>, wake: Arc<Notify>, concurrency: usize, grace: Duration) {
         self.claim_and_drive(shutdown, wake, concurrency, false, grace).await;
     }
 
-    /// The same, but ends as soon as there is no run to claim and none under way. Returns whether it ended so; not when
-    /// `shutdown` came first: then something may be left for another worker. The end takes up to [`Self::SHUTDOWN`].
+    /// Like [`Self::work`], but ends as soon as there is no run to claim and none under way. Returns `true` if it ended that way,
+    /// `false` if `shutdown` came first and runs may be left for another worker. Shutting down takes up to [`Self::SHUTDOWN`].
     pub async fn work_off(&self, shutdown: watch::Receiver<bool>, concurrency: usize) -> bool {
         self.claim_and_drive(shutdown, Arc::new(Notify::new()), concurrency, true, GRACE)
             .await
@@ -84,7 +84,7 @@ impl Driver {
         }
         drop(drives);
         let done = ended.lock().map(|ended| ended.clone()).unwrap_or_default();
-        // Each is held until it is given back: a run that was merely dropped would count as lost.
+        // Each run is held until it is handed back: one that was merely dropped would count as lost.
         for (run, lease, _hold) in held.into_iter().filter(|(run, lease, _)| !done.contains(&(*run, *lease))) {
             match self.parts.stores.run_log.hand_back(run, lease, HandBack::Leaving).await {
                 Ok(()) => info!(%run, "handed back"),
@@ -94,8 +94,8 @@ impl Driver {
         false
     }
 
-    /// Claims a run while the others go on: one that stood still in the middle of a call would keep its connection, and where
-    /// connections are few the claim would wait for just that one.
+    /// Claims a run while polling the others: a drive suspended in the middle of a call would hold on to its connection, and where
+    /// connections are few the claim could be waiting for exactly that one.
     async fn claim(&self, drives: &mut FuturesUnordered<BoxFuture<'_, ()>>) -> StoreResult<Option<Claim>> {
         let mut claim = self.parts.stores.system.claim_run(self.parts.lease, EventKind::ALL).fuse();
         loop {
@@ -124,7 +124,7 @@ impl Driver {
     }
 }
 
-/// The end of the next drive; never, while there is none.
+/// Resolves when the next drive ends; never resolves while there is none.
 async fn next_ended(drives: &mut FuturesUnordered<BoxFuture<'_, ()>>) {
     if drives.next().await.is_none() {
         std::future::pending::<()>().await;

@@ -1,5 +1,5 @@
-//! The tool registry: every entry is `{name, description, input_schema, handler}`; adding a tool is adding an entry.
-//! Handlers are typed; the erasure is private. Whether a call may happen is the policy's business, not the handler's.
+//! The tool registry: every entry is `{name, description, input_schema, handler}`; to add a tool, add an entry. Handlers are typed;
+//! the erasure is private. The policy decides whether a call may happen, not the handler.
 
 mod recall;
 mod remember;
@@ -30,7 +30,7 @@ pub use search_conversations::SearchConversationsTool;
 pub struct ToolContext<'a> {
     /// The acting agent, on behalf of a person.
     pub caller: &'a Caller,
-    /// Time and chance.
+    /// Time and randomness.
     pub env: &'a Env,
     /// The stores.
     pub stores: &'a Stores,
@@ -44,18 +44,18 @@ pub struct ToolContext<'a> {
     pub conversation: ConversationId,
     /// The person's message that is being answered.
     pub message: MessageId,
-    /// Where the model that asks computes.
+    /// Where the calling model computes.
     pub locality: Locality,
-    /// Memories that the model has in front of it already.
+    /// Memories that are already in the model's prompt.
     pub recalled: &'a [MemoryId],
-    /// What bounds all that the model has read in this turn, and so all that it asks for.
+    /// The joined labels of all that the model has read in this turn, which also apply to its arguments.
     pub labels: Labels,
 }
 
 /// Why a tool gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// The model is told, and may do better.
+    /// The model is told, and may try again.
     #[error("{0}")]
     Tell(String),
     /// The store cannot answer now: the run waits and tries again.
@@ -81,14 +81,14 @@ pub trait Tool: Send + Sync + 'static {
     type Input: DeserializeOwned + JsonSchema + Send;
     /// Its name, as the model calls it.
     const NAME: &'static str;
-    /// What it is for, to the model.
+    /// What it is for, as told to the model.
     const DESCRIPTION: &'static str;
-    /// For the policy.
+    /// Its category, for the policy.
     const CATEGORY: ToolCategory;
     /// Whether it may be repeated after a crash.
     const CLASS: EffectClass;
 
-    /// Runs it.
+    /// Runs the tool.
     async fn call(&self, context: &ToolContext<'_>, input: Self::Input) -> Result<ToolOutput, ToolError>;
 }
 
@@ -96,7 +96,7 @@ pub trait Tool: Send + Sync + 'static {
 pub struct Entry {
     /// What the model sees.
     pub spec: ToolSpec,
-    /// For the policy.
+    /// Its category, for the policy.
     pub category: ToolCategory,
     /// Whether it may be repeated after a crash.
     pub class: EffectClass,
@@ -104,7 +104,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Checks the arguments and runs the tool. Arguments that do not fit are told to the model with the reason.
+    /// Checks the arguments and runs the tool. Invalid arguments are reported to the model with the reason.
     pub async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError> {
         self.handler.call(context, arguments).await
     }
@@ -158,7 +158,7 @@ impl ToolRegistry {
         self
     }
 
-    /// The tool of that name.
+    /// The tool with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Entry>> {
         self.entries.get(name)
     }

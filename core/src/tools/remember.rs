@@ -66,7 +66,8 @@ impl Tool for RememberTool {
         }
         let now = context.env.now();
         let labels = context.labels;
-        // Neither another member's words nor a stranger's make this person's known to others: that takes their own yes.
+        // Another member's words or untrusted text cannot get a memory shared on this person's behalf: that takes their own
+        // consent.
         let kept_private = input.shared && (labels.others || labels.integrity == Taint::Untrusted);
         let memory = NewMemory {
             id,
@@ -119,7 +120,7 @@ impl Tool for RememberTool {
 }
 
 impl RememberTool {
-    /// The accepted memory that says the same already: recalled text is never stored again as new.
+    /// The accepted memory that already says the same: recalled text is never stored again as new.
     async fn known(&self, context: &ToolContext<'_>, input: &RememberInput, own: MemoryId) -> Result<Option<Memory>, ToolError> {
         let near = context
             .memories
@@ -140,7 +141,7 @@ impl RememberTool {
     }
 }
 
-/// Whether two statements are the same but for case, spacing and punctuation.
+/// Whether two statements are the same apart from case, spacing and punctuation.
 fn same_statement(a: &str, b: &str) -> bool {
     fn words(text: &str) -> impl Iterator<Item = String> {
         text.unicode_words().map(str::to_lowercase)

@@ -1,4 +1,4 @@
-//! Workers and streams are cut off again and again until the runs have ended.
+//! Workers and streams are cut off repeatedly until the runs have ended.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use super::turns::{gapless, installed, whole_log};
 
-/// A small generator, so that a seed that failed can be tried again.
+/// A small random generator, so that a failing seed can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -21,7 +21,7 @@ impl Dice {
     }
 }
 
-/// The numbers that a text counts.
+/// The numbers in a counting text.
 fn numbers(text: &str) -> Vec<u32> {
     text.split(|c: char| !c.is_ascii_digit())
         .filter_map(|word| word.parse().ok())
@@ -54,7 +54,7 @@ async fn functions_are_cut_at_random_until_all_runs_have_ended() {
                     () = tokio::time::sleep(pause) => {
                         platform.cut(if dice.next(3) > 0 { "worker" } else { "stream" });
                         cuts += 1;
-                        // The schedule comes more often than in life, as everything here is quicker.
+                        // The schedule runs more often than in production, because everything here is faster.
                         platform.schedule();
                     }
                 }
@@ -72,7 +72,7 @@ async fn functions_are_cut_at_random_until_all_runs_have_ended() {
     assert!(cuts >= rounds && attempts != "1", "{cuts} cuts, {attempts} attempts at most");
 }
 
-/// No event is missing or doubled, and no text.
+/// No event or text is missing or duplicated.
 fn check(seed: u64, log: &[Event]) {
     gapless(log);
     let text = text_of(log);

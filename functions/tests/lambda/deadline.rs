@@ -1,4 +1,4 @@
-//! Invocations that run out of time: they end by themselves before the platform would cut them, and others go on.
+//! Invocations that run out of time: they end before the platform would cut them, and others continue.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn a_worker_hands_back_before_its_time_is_up_and_another_goes_on() {
     let database = EmptyDatabase::fresh().await;
     let (mut platform, ada) = installed(&database, |platform| {
         platform.set("DUET_MODELS__OFFLINE__PAUSE_MS", "100");
-        // Longer than this test: only a run that was handed back is taken up.
+        // Longer than this test: only a run that was handed back can be claimed.
         platform.set("DUET_WORKER__LEASE_SECONDS", "600");
     })
     .await;
@@ -24,7 +24,7 @@ async fn a_worker_hands_back_before_its_time_is_up_and_another_goes_on() {
     let said = ada.say(&talk, "count to 200").await;
     let run = said["run_id"].as_str().unwrap();
 
-    // A stream ends in order before its own deadline, and goes on from its last id.
+    // A stream ends cleanly before its own deadline, and resumes from its last id.
     let mut stream = ada.at(&platform.url("stream")).follow(run, None).await;
     let mut first = Vec::new();
     while let Some(event) = stream.next().await {

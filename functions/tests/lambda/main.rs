@@ -1,5 +1,5 @@
-//! The three functions under Lambda's real runtime interface, as the emulator of `cargo-lambda` serves it, on a real Postgres. What the
-//! emulator lacks of the platform (deadlines, the service that takes invocations, the schedule) stands in `platform.rs` and says so.
+//! The three functions under Lambda's real runtime interface, as served by the emulator of `cargo-lambda`, on a real Postgres. What
+//! the emulator lacks (deadlines, the invocation service, the schedule) is in `platform.rs`, labelled as such.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 

@@ -24,7 +24,7 @@ async fn postgres_may_restart_in_the_middle_of_a_run() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     postgres.start_again();
     while stream.next().await.is_some() {}
-    // Whatever the worker made of it: the schedule, which comes again and again, finds what is left.
+    // Whatever the worker made of it, the recurring schedule finds what is left.
     let log = {
         let log = whole_log(&platform, &ada, run);
         tokio::pin!(log);

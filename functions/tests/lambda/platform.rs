@@ -1,5 +1,5 @@
-//! A stand-in for Lambda around the emulator of `cargo-lambda`, which serves the runtime interface and function URLs for real. It adds
-//! what the emulator has not: deadlines, the service that takes asynchronous invocations, and instances that are started again.
+//! A stand-in for Lambda around the emulator of `cargo-lambda`, which really serves the runtime interface and function URLs. It adds
+//! what the emulator lacks: deadlines, the service for asynchronous invocations, and restarted instances.
 
 use std::{
     collections::HashMap,
@@ -30,10 +30,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The page's address that browsers come from.
+/// The origin of the browsers' page.
 const ORIGIN: &str = "http://duet.test";
 
-/// What becomes of asynchronous invocations.
+/// What happens to asynchronous invocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// They are delivered.
@@ -50,19 +50,19 @@ struct Shared {
     timeouts: Mutex<HashMap<String, Duration>>,
     fate: Mutex<Fate>,
     invoked: Mutex<Vec<Value>>,
-    /// Functions that have reported an error, one entry an error.
+    /// Functions that have reported an error, one entry per error.
     failures: Mutex<Vec<String>>,
-    /// Milliseconds by which the tightest answer came before its deadline.
+    /// The smallest time left before a deadline among all answers, in milliseconds.
     tightest: AtomicU64,
-    /// What each instance is at: the event's id, and its deadline.
+    /// The event in progress of each instance: its id and its deadline.
     under_way: Mutex<HashMap<String, (String, u64)>>,
     over: AtomicBool,
 }
 
-/// The platform with one installation on it.
+/// The platform with one installation.
 pub struct Platform {
     shared: Arc<Shared>,
-    /// Where functions find the runtime interface, and the service that takes invocations.
+    /// The address of the runtime interface and of the invocation service.
     address: SocketAddr,
     env: Vec<(String, String)>,
     instances: Vec<Instance>,
@@ -74,9 +74,9 @@ pub struct Platform {
 /// One process of a function, started again when it ends.
 struct Instance {
     function: String,
-    /// By which it is told from others.
+    /// Identifies the instance.
     number: String,
-    /// The process that runs now, to be killed.
+    /// The running process, to be killed.
     process: Arc<Mutex<Option<Child>>>,
     keeper: JoinHandle<()>,
 }
@@ -87,10 +87,10 @@ fn now() -> u64 {
 }
 
 impl Platform {
-    /// With a migrated database, by the server's URL; nothing runs yet.
+    /// On a migrated database, given by the server's URL; nothing runs yet.
     pub async fn start(database: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The emulator wants to stand in a package, and knows the functions that are named as its programs.
+        // The emulator has to run in a package, and knows only functions that are programs of it.
         let mut manifest = String::from("[package]\nname = \"stand-in\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n");
         for function in ["api", "stream", "worker", "broken", "lame"] {
             manifest.push_str(&format!("[[bin]]\nname = \"{function}\"\npath = \"none.rs\"\n"));
@@ -142,18 +142,18 @@ impl Platform {
         }
     }
 
-    /// With this in every function's environment from now on.
+    /// Sets a variable in the environment of every function started from now on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// How long an invocation of a function may take.
+    /// Sets the time limit for an invocation of a function.
     pub fn time_out(&self, function: &str, after: Duration) {
         self.shared.timeouts.lock().unwrap().insert(function.to_owned(), after);
     }
 
-    /// What becomes of asynchronous invocations from now on.
+    /// Decides what happens to asynchronous invocations from now on.
     pub fn let_invocations_be(&self, fate: Fate) {
         *self.shared.fate.lock().unwrap() = fate;
     }
@@ -163,17 +163,17 @@ impl Platform {
         self.shared.invoked.lock().unwrap().clone()
     }
 
-    /// Which functions have reported an error, as they do for a panic.
+    /// The functions that have reported an error, as they do for a panic.
     pub fn failures(&self) -> Vec<String> {
         self.shared.failures.lock().unwrap().clone()
     }
 
-    /// By how much the tightest answer came before its deadline.
+    /// The smallest time left before a deadline among all answers.
     pub fn tightest(&self) -> Duration {
         Duration::from_millis(self.shared.tightest.load(Ordering::SeqCst))
     }
 
-    /// Starts instances of a function by the name of its program.
+    /// Starts instances of the function with its program's name.
     pub fn run(&mut self, function: &str, instances: usize) {
         self.run_as(function, function, instances);
     }
@@ -226,14 +226,14 @@ impl Platform {
         }
     }
 
-    /// Cuts all instances of a function off, as the platform does: without a word. New ones start.
+    /// Cuts all instances of a function off without notice, as the platform does. New ones start.
     pub fn cut(&self, function: &str) {
         for instance in self.instances.iter().filter(|instance| instance.function == function) {
             if let Some(child) = instance.process.lock().unwrap().as_mut() {
-                // One that has just ended is cut already.
+                // It may have just ended.
                 let _ = child.start_kill();
             }
-            // The platform says for a process that has gone that its event failed.
+            // For a dead process, the platform reports that its event failed.
             if let Some((id, _)) = self.shared.under_way.lock().unwrap().remove(&instance.number) {
                 let url = format!(
                     "{}/.rt/{function}/2018-06-01/runtime/invocation/{id}/error",
@@ -242,14 +242,14 @@ impl Platform {
                 let said = serde_json::json!({"errorType": "Runtime.ExitError", "errorMessage": "killed", "stackTrace": []});
                 let request = self.shared.http.post(url).body(said.to_string());
                 tokio::spawn(async move {
-                    // An answer that has begun cannot be taken back: then this is refused.
+                    // An answer that has begun cannot be withdrawn: then this is refused.
                     let _ = request.send().await;
                 });
             }
         }
     }
 
-    /// What a schedule sends, as it is delivered.
+    /// Delivers what the schedule sends.
     pub fn schedule(&self) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
@@ -270,7 +270,7 @@ impl Platform {
         format!("{}/lambda-url/{function}", self.shared.emulator)
     }
 
-    /// Nobody yet, at the function `api`.
+    /// A browser without a sign-in, at the function `api`.
     pub fn browser(&self) -> Browser {
         Browser::new(&self.url("api")).from_origin(ORIGIN)
     }
@@ -281,7 +281,7 @@ impl Drop for Platform {
         self.shared.over.store(true, Ordering::SeqCst);
         for instance in &self.instances {
             instance.keeper.abort();
-            // Dropped, a process is killed.
+            // Dropping a process kills it.
             *instance.process.lock().unwrap() = None;
         }
         self.server.abort();
@@ -320,7 +320,7 @@ async fn emulator(folder: &Path) -> (std::process::Child, u16) {
     panic!("the emulator does not listen");
 }
 
-/// The runtime interface: the emulator's, with the deadline that the platform would tell.
+/// The emulator's runtime interface, with the deadline that the platform would send.
 async fn runtime(
     State(shared): State<Arc<Shared>>,
     Route((function, instance, rest)): Route<(String, String, String)>,
@@ -332,7 +332,7 @@ async fn runtime(
     if rest.ends_with("/error") {
         shared.failures.lock().unwrap().push(function.clone());
     }
-    // A stream begins its answer early; what counts there is when the body ends, which the test looks at itself.
+    // A stream begins its answer early; what counts is the end of its body, which the test checks itself.
     if answering && !parts.headers.contains_key("lambda-runtime-function-response-mode") {
         let under_way = shared.under_way.lock().unwrap().get(&instance).cloned();
         if let Some((_, deadline)) = under_way {
@@ -368,7 +368,7 @@ async fn runtime(
     (status, headers, Body::from_stream(answer.bytes_stream())).into_response()
 }
 
-/// The service that takes asynchronous invocations: it looks at how it is asked, answers at once, and delivers afterwards.
+/// The service for asynchronous invocations: checks the request, answers at once, and delivers afterwards.
 async fn invoke(State(shared): State<Arc<Shared>>, Route(function): Route<String>, headers: HeaderMap, body: String) -> Response {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     assert_eq!(header("x-amz-invocation-type"), "Event");
@@ -390,7 +390,7 @@ async fn invoke(State(shared): State<Arc<Shared>>, Route(function): Route<String
 }
 
 impl Shared {
-    /// Delivers an event. One that fails is delivered again, twice; nobody hears of it in the end.
+    /// Delivers an event. A failing event is redelivered twice, and then dropped silently.
     async fn deliver(&self, function: &str, body: String) {
         for _ in 0..3 {
             match self.post(function, body.clone()).await {

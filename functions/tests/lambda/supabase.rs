@@ -1,4 +1,4 @@
-//! The functions over a Supabase project: people by its Auth and Data API, runs over the database. The project is the stand-in of
+//! The functions on a Supabase project: people through its Auth and Data API, runs over the database. The project is the stand-in of
 //! `supabase/testbed`.
 
 use duet_api::testing::text_of;

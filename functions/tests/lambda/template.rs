@@ -1,4 +1,4 @@
-//! What must hold of the SAM template, whoever edits it. The template was also put through AWS's own translator and linter by hand.
+//! Invariants of the SAM template. It was also checked by hand with AWS's own translator and linter.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use duet_api::config::{Backend, Config, Sources};
 
 const TEMPLATE: &str = include_str!("../../../deploy/lambda/template.yaml");
 
-/// The lines that are indented below a line with this key, without the indentation of the first.
+/// The lines indented below a line with this key, without the indentation of the first.
 fn below<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     let depth = |line: &str| line.len() - line.trim_start().len();
     let mut lines = text
@@ -33,7 +33,7 @@ fn function(name: &str) -> String {
     below(TEMPLATE, &format!("{name}Function")).join("\n")
 }
 
-/// The settings that a function gets, with what the stack fills in; a Supabase project's, or a plain Postgres'.
+/// The settings of a function, with the stack's values filled in, for a Supabase project or a plain Postgres.
 fn settings(name: &str, supabase: bool) -> (Config, BTreeMap<String, String>) {
     let mut env = variables(&below(TEMPLATE, "Globals").join("\n"));
     env.extend(variables(&function(name)));
@@ -77,7 +77,7 @@ fn each_function_gets_settings_that_the_program_takes() {
         assert_eq!(config.database.connections, connections, "{name}");
         assert_eq!(config.log.format, duet_api::config::LogFormat::Json, "{name}");
         assert_eq!(env.contains_key("DUET_WORKER_FUNCTION"), name != "Stream", "{name}");
-        // Names without a section are aliases, or read by the functions themselves; anything else would be passed over in silence.
+        // Names without a section are aliases, or read by the functions themselves; anything else would be silently ignored.
         let known: Vec<&str> = duet_api::config::ALIASES.iter().map(|(alias, _)| *alias).collect();
         for name in env.keys().filter(|name| !name.contains("__")) {
             let own = ["DUET_WORKER_FUNCTION", "DUET_DATABASE_URL", "DUET_MASTER_KEY"];

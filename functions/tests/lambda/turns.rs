@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::platform::{Fate, Platform};
 
-/// The schema in the database of the owner's URL, and a setup token.
+/// Applies the schema to the database of the owner's URL; returns a setup token.
 pub async fn migrated(owner: String) -> String {
     let (token, hash) = duet_api::auth::setup::new_token(&duet_api::testing::env());
     let url = duet_supabase::connect::Database::from_url("the test", &owner.into()).unwrap();
@@ -25,7 +25,7 @@ pub async fn installed(database: &EmptyDatabase, prepare: impl FnOnce(&mut Platf
     installed_at(database, &database.url("duet_worker"), prepare).await
 }
 
-/// The same, with the functions coming to the database by this URL.
+/// The same, with the functions connecting to the database by this URL.
 async fn installed_at(database: &EmptyDatabase, url: &str, prepare: impl FnOnce(&mut Platform)) -> (Platform, Browser) {
     let token = migrated(database.url("postgres")).await;
     let mut platform = Platform::start(url).await;
@@ -36,13 +36,13 @@ async fn installed_at(database: &EmptyDatabase, url: &str, prepare: impl FnOnce(
     (platform, ada)
 }
 
-/// The seqs of frames, which have no gap and no double.
+/// Checks that the frames' seqs have no gaps and no duplicates.
 pub fn gapless(events: &[Event]) {
     let ids: Vec<u64> = events.iter().filter_map(|event| event.id).collect();
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
 }
 
-/// Waits until a run has ended, by its whole log as the function `stream` tells it; for minutes, which only ends what hangs.
+/// Waits until a run has ended, following its whole log through the function `stream`; the timeout of minutes only ends a hang.
 pub async fn whole_log(platform: &Platform, ada: &Browser, run: &str) -> Vec<Event> {
     let reader = ada.at(&platform.url("stream"));
     let whole = async {
@@ -54,7 +54,7 @@ pub async fn whole_log(platform: &Platform, ada: &Browser, run: &str) -> Vec<Eve
                     all.push(event);
                 }
             }
-            // What was cut within an event comes again with it.
+            // An event that was cut off is sent again.
             let upto = all.iter().rposition(|event| event.id.is_some()).map_or(0, |last| last + 1);
             all.truncate(upto);
             let ended = |event: &Event| event.data["type"] == "RUN_FINISHED" || event.data["type"] == "RUN_ERROR";
@@ -103,7 +103,7 @@ async fn a_turn_goes_through_the_three_functions() {
         "{reply}"
     );
 
-    // From any point on, and whole at once from the function that cannot stream.
+    // From any point on, and all at once from the function that cannot stream.
     let middle = events.len() / 2;
     let from = events[..middle].iter().rev().find_map(|event| event.id).unwrap();
     let upto = events.iter().rposition(|event| event.id == Some(from)).unwrap();
@@ -115,7 +115,7 @@ async fn a_turn_goes_through_the_three_functions() {
         .unwrap();
     assert_eq!(future.status(), StatusCode::UNPROCESSABLE_ENTITY);
 
-    // `stream` only reads; both refuse strangers and pages of other origins.
+    // `stream` only reads; both reject strangers and pages of other origins.
     let write = ada
         .at(&platform.url("stream"))
         .request(Method::POST, "{ws}/conversations", Some(&json!({})))

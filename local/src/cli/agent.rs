@@ -20,10 +20,10 @@ pub enum AgentCommand {
     List,
     /// Show an agent: what it may do, and its instructions
     Show {
-        /// The agent: its kind, its name where only one has it, or its id or the beginning of it
+        /// The agent: its kind, its name if no other has it, or its id or the beginning of it
         agent: String,
     },
-    /// Change an agent; what is not named stays
+    /// Change an agent; anything not named stays as it is
     Edit(EditArgs),
 }
 
@@ -34,7 +34,7 @@ pub enum AgentCommand {
     duet agent edit companion_primary --prompt - < prompt.md\n  \
     duet agent edit executor_primary --inactive")]
 pub struct EditArgs {
-    /// The agent: its kind, its name where only one has it, or its id or the beginning of it
+    /// The agent: its kind, its name if no other has it, or its id or the beginning of it
     agent: String,
     /// A new name
     #[arg(long)]
@@ -48,16 +48,16 @@ pub struct EditArgs {
     /// Go back to the default model
     #[arg(long)]
     default_model: bool,
-    /// What it may do, with commas: read_memory, write_memory, run_tool, delegate, external_action
+    /// What it may do, separated by commas: read_memory, write_memory, run_tool, delegate, external_action
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     capabilities: Option<Vec<String>>,
-    /// The tools it is offered, with commas
+    /// The tools it is offered, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     tools: Option<Vec<String>>,
-    /// Let it take part
+    /// Activate it
     #[arg(long, conflicts_with = "inactive")]
     active: bool,
-    /// Let it rest; one primary agent always stays active
+    /// Deactivate it; one primary agent always stays active
     #[arg(long)]
     inactive: bool,
 }
@@ -158,7 +158,7 @@ async fn show(connection: &Connection, output: Output, name: &str) -> Outcome {
     output.raw(&text)
 }
 
-/// The edit as the API takes it, without the version.
+/// The edit in the API's form, without the version.
 fn edit_body(args: &EditArgs) -> Outcome<Value> {
     let mut body = json!({});
     if let Some(name) = &args.name {
@@ -215,7 +215,7 @@ async fn change(connection: &Connection, output: Output, name: &str, mut edit: V
     }
 }
 
-/// The agent of that kind, unmistakable name, or id.
+/// Finds an agent by kind, unique name or id.
 fn pick<'a>(agents: &'a [Agent], name: &str) -> Outcome<&'a Agent> {
     let named = |agent: &&Agent| agent.kind.as_str() == name || agent.name == name;
     let mut found: Vec<&Agent> = agents.iter().filter(named).collect();

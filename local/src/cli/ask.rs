@@ -15,7 +15,7 @@ use super::{
     reply::{self, Reply, Step},
 };
 
-/// How many recalled memories are named after a reply.
+/// How many recalled memories are listed after a reply.
 const SOURCES: usize = 5;
 
 /// Options of `duet ask`.
@@ -36,10 +36,10 @@ pub struct AskArgs {
     /// Conversation to speak in: an id or its beginning, `last`, or `new`
     #[arg(long, short, value_name = "ID", default_value = "new")]
     conversation: String,
-    /// Go on with a reply that was interrupted or stopped (in the last conversation unless one is named)
+    /// Continue a reply that was interrupted or stopped (in the last conversation unless one is named)
     #[arg(long = "continue", conflicts_with_all = ["text", "again"])]
     go_on: bool,
-    /// Have the last message answered once more (in the last conversation unless one is named)
+    /// Answer the last message again (in the last conversation unless one is named)
     #[arg(long, conflicts_with = "text")]
     again: bool,
     /// Write each event as a line of JSON, as it happens
@@ -83,12 +83,12 @@ async fn turn(connection: &Connection, output: Output, args: &AskArgs, text: Opt
     drop(followed);
     shown.end()?;
     tell(connection, output, args, &conversation, &receipt, &reply).await?;
-    // What cannot be looked at is not promised.
+    // If this cannot be checked, promise nothing.
     let kept = reply.error.is_some() && can_continue(connection, &conversation).await.unwrap_or(false);
     verdict(&reply, stopped, kept)
 }
 
-/// Says the text in the conversation asked for.
+/// Sends the text to the requested conversation.
 async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &str) -> Outcome<(String, TurnReceipt)> {
     let client = &connection.client;
     let (conversation, made) = match args.conversation.as_str() {
@@ -109,7 +109,7 @@ async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &s
     match client.post(&format!("{path}/messages"), &json!({"text": text})).await {
         Ok(receipt) => Ok((conversation, receipt)),
         Err(failure) => {
-            // What was made for a message that is refused would stay without any; a failure of the way says nothing of the message.
+            // A conversation made for a refused message would stay empty. A connection failure says nothing about the message.
             if made && matches!(failure, Failure::Say(Exit::Usage | Exit::Refused, _)) {
                 client.remove(&path).await?;
             }
@@ -118,7 +118,7 @@ async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &s
     }
 }
 
-/// Answers the last message of a conversation once more, or goes on with its reply.
+/// Answers the last message of a conversation again, or continues its reply.
 async fn retry(connection: &Connection, args: &AskArgs) -> Outcome<(String, TurnReceipt)> {
     let name = if args.conversation == "new" {
         "last"
@@ -149,7 +149,7 @@ async fn interrupted(connection: &Connection, conversation: &str) -> Outcome<boo
         .is_some_and(|message| message.status == MessageStatus::Interrupted))
 }
 
-/// Whether the newest reply is a part that can be continued.
+/// Whether the newest reply is partial and can be continued.
 async fn can_continue(connection: &Connection, conversation: &str) -> Outcome<bool> {
     let messages = newest(connection, conversation).await?;
     Ok(messages.first().is_some_and(|message| {
@@ -219,7 +219,7 @@ impl Shown {
     }
 }
 
-/// The words and the JSON after a reply.
+/// Prints the notes or the JSON that follow a reply.
 async fn tell(
     connection: &Connection,
     output: Output,
@@ -257,7 +257,7 @@ async fn tell(
         .take(SOURCES)
         .filter_map(Value::as_str)
     {
-        // A memory redacted meanwhile is no reason to fail.
+        // A memory redacted in the meantime is not an error.
         if let Ok(memory) = connection
             .client
             .get::<Memory>(&connection.path(&format!("/memories/{id}")))

@@ -20,13 +20,13 @@ use super::{
 pub enum AuditCommand {
     /// List what was done, newest first
     List {
-        /// At most so many
+        /// At most this many
         #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
         limit: usize,
     },
-    /// Recompute the hash chains of the audit log and of every run; fails where one is broken
+    /// Recompute the hash chains of the audit log and of every run; fails if one is broken
     Verify {
-        /// Also check the log against the anchors that `[audit] anchors` has had written to this file
+        /// Also check the log against the anchors that `[audit] anchors` has written to this file
         #[arg(long, value_name = "FILE")]
         anchors: Option<PathBuf>,
     },
@@ -105,7 +105,7 @@ async fn verify(connection: &Connection, output: Output, file: Option<&Path>) ->
     )))
 }
 
-/// What became of the anchors of this workspace.
+/// The result of checking this workspace's anchors.
 struct Anchored {
     held: usize,
     unreadable: usize,

@@ -36,7 +36,7 @@ pub struct MemoryArgs {
     dataset: PathBuf,
 }
 
-/// Codes of vectors in memory while measuring.
+/// Memory for vector codes while measuring, in bytes.
 const CACHE: usize = 256 << 20;
 
 pub async fn run(global: &Global, output: Output, command: BenchCommand) -> Outcome {
@@ -56,7 +56,7 @@ pub async fn run(global: &Global, output: Output, command: BenchCommand) -> Outc
     };
     let measured = quality::measure(&jsonl, &folder.join("bench.db"), &env, embedder, CACHE, &progress).await;
     bar.finish_and_clear();
-    // What cannot be removed is encrypted with a key that nobody has any more.
+    // Anything left behind is encrypted with a key that no longer exists.
     let _ = std::fs::remove_dir_all(&folder);
     let report = measured.map_err(|error| Failure::failed(format!("{}.", format!("{error:#}").trim_end_matches('.'))))?;
     if output.json {
@@ -70,7 +70,7 @@ fn bar(output: Output) -> ProgressBar {
     if output.quiet {
         return ProgressBar::hidden();
     }
-    // Hidden by itself where the standard error is no terminal.
+    // Hides itself when standard error is not a terminal.
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{msg:>8} {wide_bar} {pos}/{len}") {
         bar.set_style(style);

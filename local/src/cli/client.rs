@@ -1,5 +1,5 @@
 //! The HTTP API as the commands use it: through the running server, or through the same router inside this process.
-//! Either way the commands are signed in as the owner by a session cookie, as a browser is.
+//! Either way, commands are signed in as the owner by a session cookie, like a browser.
 
 use axum::{
     Router,
@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use super::exit::{Exit, Failure, Outcome};
 
-/// Where requests inside the process pretend to go; nothing listens there.
+/// Base URL of requests within the process; nothing listens there.
 const INSIDE: &str = "http://localhost";
 
 /// How the API is reached.
@@ -27,13 +27,13 @@ enum Transport {
     Inside(Router),
 }
 
-/// A client of the API, signed in where it has the secret of a session.
+/// A client of the API, signed in if it has a session's secret.
 pub struct Client {
     transport: Transport,
     session: Option<SecretString>,
 }
 
-/// An answer whose status is not yet judged.
+/// A response whose status has not been checked yet.
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
@@ -60,13 +60,13 @@ impl Client {
         }
     }
 
-    /// Sends a request and returns the answer as it comes.
+    /// Sends a request and returns the response unchecked.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Outcome<Answer> {
         let mut all: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         all.push(("sec-fetch-site", "same-origin".into()));
         all.push(("x-duet-csrf", "1".into()));
         if let Some(session) = &self.session {
-            // Which of the names counts is the server's: that under TLS, or the other.
+            // The server decides which name counts: the one used under TLS, or the other.
             let secret = session.expose_secret();
             all.push(("cookie", format!("duet_session={secret}; __Host-duet_session={secret}")));
         }
@@ -126,7 +126,7 @@ impl Client {
         self.send(Method::GET, path, None, &[]).await?.json().await
     }
 
-    /// `GET` of a list that comes whole: bare, or as `{items}`.
+    /// `GET` of an unpaged list: bare, or as `{items}`.
     pub async fn list<T: DeserializeOwned>(&self, path: &str) -> Outcome<Vec<T>> {
         let mut answer: Value = self.get(path).await?;
         let items = if answer.is_array() { answer } else { answer["items"].take() };
@@ -143,7 +143,7 @@ impl Client {
         self.send(Method::PATCH, path, Some(body), &[]).await?.json().await
     }
 
-    /// `DELETE` of what is answered without a body.
+    /// `DELETE` whose answer has no body.
     pub async fn remove(&self, path: &str) -> Outcome {
         self.send(Method::DELETE, path, None, &[]).await?.bytes().await.map(drop)
     }

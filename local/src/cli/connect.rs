@@ -22,10 +22,10 @@ use duet_sqlite::LocalStore;
 
 use crate::runtime;
 
-/// How long a command waits for another one to be done with the file.
+/// How long a command waits for another one to release the file.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often, and how many times, a run that was left behind is looked at.
+/// How often, and how many times, a run left behind is checked.
 const SETTLE_STEP: Duration = Duration::from_millis(50);
 const SETTLE_STEPS: u32 = 200;
 
@@ -33,7 +33,7 @@ const SETTLE_STEPS: u32 = 200;
 pub const NO_OWNER: &str =
     "Duet has no owner yet. Finish the set-up in the browser (`duet serve` prints the link), or use `duet init`.";
 
-/// A way to the data, for one command.
+/// One command's access to the data.
 pub struct Connection {
     /// The API, as the owner.
     pub client: Client,
@@ -44,13 +44,13 @@ pub struct Connection {
 /// What a command does with the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It only reads: a file that cannot be written will do.
+    /// Only reads: a read-only file will do.
     Read,
     /// It may write.
     Write,
 }
 
-/// Reaches the data, and the workspace to work in.
+/// Connects to the data and picks the workspace.
 pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outcome<Connection> {
     let mut settings = settings::read(global, &[])?;
     if !settings.data.exists() {
@@ -66,7 +66,7 @@ pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outco
             (Client::server(inside::http()?, &runtime.url, runtime.session), None)
         }
         Reached::File(opened) => {
-            // Links that are handed out lead to where the server will be.
+            // Links handed out must lead to where the server will be.
             let server = &mut settings.config.server;
             server.public_url.get_or_insert_with(|| format!("http://{}", server.bind));
             let inside = Inside::start(&settings, opened, Advice::Told).await?;
@@ -94,7 +94,7 @@ pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outco
     }
 }
 
-/// The server with its sign-in for commands; right after the set-up the server needs a moment to make one.
+/// The server once it has a sign-in for commands; right after set-up it needs a moment to make one.
 async fn signed_in(settings: &Settings, found: runtime::Runtime) -> Outcome<runtime::Runtime> {
     let mut found = Some(found);
     for _ in 0..20 {
@@ -111,11 +111,11 @@ async fn signed_in(settings: &Settings, found: runtime::Runtime) -> Outcome<runt
 pub enum Reached {
     /// A server holds it.
     Server(runtime::Runtime),
-    /// It is ours.
+    /// This process has opened it.
     File(inside::Opened),
 }
 
-/// The server that holds the data file, or the file itself; waits a while for another command to be done with it.
+/// Finds the server that holds the data file, or opens the file; waits a while for another command to release it.
 pub async fn server_or_file(settings: &Settings, output: Output, purpose: Purpose) -> Outcome<Reached> {
     let step = Duration::from_millis(50);
     let mut waited = Duration::ZERO;
@@ -142,7 +142,7 @@ pub async fn server_or_file(settings: &Settings, output: Output, purpose: Purpos
 }
 
 impl Connection {
-    /// The workspace named, or the person's first.
+    /// The named workspace, or the person's first.
     async fn workspace_of(client: &Client, global: &Global) -> Outcome<String> {
         let memberships: Vec<Membership> = client.list("/v1/workspaces").await?;
         let found = match &global.workspace {
@@ -208,7 +208,7 @@ impl Connection {
         Ok(items)
     }
 
-    /// The whole id of one of the `things` (`conversations`, `memories`), given whole or by a beginning that only one has.
+    /// The full id of one of the `things` (`conversations`, `memories`), given in full or by a beginning that only one has.
     pub async fn whole_id(&self, things: &str, given: &str) -> Outcome<String> {
         if let Some(whole) = ids::whole(given) {
             return Ok(whole);
@@ -220,7 +220,7 @@ impl Connection {
         ids::only(self.client.list(&path).await?, things, given)
     }
 
-    /// The id of the conversation named: an id or its beginning, or `last`.
+    /// The id of the named conversation: an id or its beginning, or `last`.
     pub async fn conversation(&self, name: &str) -> Outcome<String> {
         if name != "last" {
             let id = self.whole_id("conversations", name).await?;
@@ -234,15 +234,15 @@ impl Connection {
         Ok(latest.id.to_string())
     }
 
-    /// Has runs driven by this process when no server does it.
+    /// Drives runs in this process when no server does.
     pub fn drive(&mut self) {
         if let Some(inside) = &mut self.inside {
             inside.drive();
         }
     }
 
-    /// Waits for a run that an earlier process left unfinished in this conversation: whoever drives runs brings it to its end
-    /// at once. Through a server it may also be a reply that is being written; that one is not waited for.
+    /// Waits for a run that an earlier process left unfinished in this conversation; the driver ends it at once. Through a server
+    /// it may also be a reply that is still being written, which is not waited for.
     pub async fn settle(&self, conversation: &str) -> Outcome {
         let path = self.path(&format!("/conversations/{conversation}"));
         let steps = if self.inside.is_some() {
@@ -260,7 +260,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Lets go of the data file, if this command had opened it.
+    /// Releases the data file if this command opened it.
     pub async fn close(self) {
         if let Some(inside) = self.inside {
             inside.close().await;

@@ -22,10 +22,10 @@ use super::{
 pub enum ConversationCommand {
     /// List conversations, latest first
     List {
-        /// The archived ones instead
+        /// Only archived ones
         #[arg(long)]
         archived: bool,
-        /// At most so many
+        /// At most this many
         #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
         limit: usize,
     },
@@ -34,13 +34,13 @@ pub enum ConversationCommand {
         /// Its id or the beginning of it, or `last`
         #[arg(default_value = "last")]
         id: String,
-        /// The last so many messages
+        /// How many of the newest messages
         #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
         limit: usize,
     },
     /// Write a whole conversation as a file
     Export(ExportArgs),
-    /// Give a conversation another title
+    /// Give a conversation a new title
     Rename {
         /// Its id or the beginning of it, or `last`
         id: String,
@@ -48,7 +48,7 @@ pub enum ConversationCommand {
         #[arg(required = true, value_name = "TITLE")]
         title: Vec<String>,
     },
-    /// Put a conversation out of the way, or bring it back
+    /// Archive a conversation, or bring it back
     Archive {
         /// Its id or the beginning of it, or `last`
         id: String,
@@ -56,13 +56,13 @@ pub enum ConversationCommand {
         #[arg(long)]
         undo: bool,
     },
-    /// Trust messages although text from outside is among them, or clear another of their labels
+    /// Trust messages that contain text from outside, or clear another of their labels
     Trust(TrustArgs),
     /// Delete a conversation with all its messages, for good; what was remembered from it stays
     Delete {
         /// Its id or the beginning of it, or `last`
         id: String,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
@@ -85,7 +85,7 @@ pub struct TrustArgs {
     /// Which label to clear; can be given several times
     #[arg(long = "label", value_enum, default_value = "integrity", value_name = "LABEL")]
     labels: Vec<Marked>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -93,13 +93,13 @@ pub struct TrustArgs {
 /// Labels that a message can have.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Marked {
-    /// Text from a tool, a document or an import is among it
+    /// It contains text from a tool, a document or an import
     Integrity,
     /// Only local models may read it
     Egress,
-    /// Text of a sensitive memory is among it
+    /// It contains text of a sensitive memory
     Sensitive,
-    /// Another member's memory is among it
+    /// It contains another member's memory
     Others,
 }
 
@@ -114,7 +114,7 @@ impl Marked {
     }
 }
 
-/// What a message with this label is called.
+/// How a message with this label is described.
 fn mark(label: Label) -> &'static str {
     match label {
         Label::Integrity => "untrusted",
@@ -124,12 +124,12 @@ fn mark(label: Label) -> &'static str {
     }
 }
 
-/// Forms of an export.
+/// Export formats.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// To read
+    /// For reading
     Markdown,
-    /// To process
+    /// For processing
     Json,
 }
 
@@ -139,10 +139,10 @@ enum Format {
 pub struct ExportArgs {
     /// Its id or the beginning of it, or `last`
     id: String,
-    /// In which form
+    /// The format
     #[arg(long, value_enum, default_value = "markdown")]
     format: Format,
-    /// Into this file instead of the standard output; it must not exist yet
+    /// Write to this file instead of the standard output; it must not exist yet
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -193,7 +193,7 @@ async fn list(connection: &Connection, output: Output, archived: bool, limit: us
     output.table(["ID", "LATEST", "TITLE"], &rows, "There are no conversations.")
 }
 
-/// What a conversation is called in a sentence.
+/// How a sentence names a conversation.
 fn title(conversation: &Conversation) -> String {
     match conversation.title.as_str() {
         "" => "The conversation without a title".to_owned(),
@@ -259,7 +259,7 @@ async fn trust(connection: &Connection, output: Output, args: &TrustArgs) -> Out
         return Err(Failure::failed("Nothing was changed. Say yes to the question, or use --yes."));
     }
     let mut cleared: Vec<Message> = Vec::with_capacity(messages.len());
-    // From the oldest on, as they were written.
+    // Oldest first, as they were written.
     for message in messages.iter().rev() {
         let path = connection.path(&format!("{path}/{}/labels", message.id));
         cleared.push(connection.client.post(&path, &json!(edit)).await?);
@@ -327,7 +327,7 @@ async fn export(connection: &Connection, output: Output, args: &ExportArgs) -> O
         if !std::io::stdout().is_terminal() {
             return copy(&mut parts, |bytes| std::io::Write::write_all(&mut out, bytes).map_err(closed)).await;
         }
-        // Gathered, because a part may end within a character.
+        // Collected first, because a chunk may end within a character.
         let mut whole = Vec::new();
         copy(&mut parts, |bytes| {
             whole.extend_from_slice(bytes);
@@ -348,7 +348,7 @@ async fn export(connection: &Connection, output: Output, args: &ExportArgs) -> O
     })
     .await;
     if let Err(failure) = copied {
-        // A part would pass for the whole.
+        // A partial file would pass for the whole conversation.
         std::fs::remove_file(file).map_err(refused)?;
         return Err(failure);
     }
@@ -356,7 +356,7 @@ async fn export(connection: &Connection, output: Output, args: &ExportArgs) -> O
     Ok(())
 }
 
-/// Hands the parts of an answer on as they come.
+/// Copies the chunks of a response as they arrive.
 async fn copy(
     parts: &mut (impl Stream<Item = Result<Bytes, String>> + Unpin),
     mut write: impl FnMut(&[u8]) -> Outcome,

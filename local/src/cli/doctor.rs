@@ -1,4 +1,4 @@
-//! `duet doctor`: looks at everything that Duet needs, and says how to mend what is wrong.
+//! `duet doctor`: checks everything that Duet needs, and says how to fix what is wrong.
 
 use std::{
     collections::BTreeSet,
@@ -31,9 +31,9 @@ use duet_sqlite::LocalStore;
 
 use crate::{key_source, runtime};
 
-/// How long a model or embedder may take to show a sign of life.
+/// How long a model or embedder may take to respond.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Below so much free space the disk is worth a word.
+/// Less free space than this gets a warning.
 const LITTLE_SPACE: u64 = 512 << 20;
 
 /// Options of `duet doctor`.
@@ -47,13 +47,13 @@ pub struct DoctorArgs {
     /// Do not call the models and the embedder
     #[arg(long)]
     no_network: bool,
-    /// Also read every page of the data file and check it; takes a while for a large one
+    /// Also read and check every page of the data file; takes a while for a large one
     #[arg(long)]
     deep: bool,
     /// Copy what can be read of a damaged data file into this new one, and list what cannot
     #[arg(long, value_name = "NEW_FILE", conflicts_with_all = ["no_network", "deep"])]
     salvage: Option<PathBuf>,
-    /// Go on without the changes that the data file has lost (Duet refuses to start then, and says what is missing)
+    /// Continue without the changes that the data file has lost (otherwise Duet refuses to start, and says what is missing)
     #[arg(long, conflicts_with_all = ["no_network", "deep", "salvage"])]
     accept_loss: bool,
 }
@@ -235,8 +235,8 @@ fn space(_: &Path) -> Check {
     Check::ok("disk space", "not checked on this platform")
 }
 
-/// Key, cipher, extensions and lock: by opening the file, or by asking the server that has it. Returns the models that agents of an
-/// open file name.
+/// Checks key, cipher, extensions and lock by opening the file, or by asking the server that has it. Returns the models that the
+/// agents of an open file name.
 async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) -> BTreeSet<ModelRef> {
     let none = BTreeSet::new();
     if let Some(running) = runtime::find(&settings.data) {
@@ -291,7 +291,7 @@ async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) -> BTree
     none
 }
 
-/// The models that agents name, in the owner's workspaces.
+/// The models named by agents in the owner's workspaces.
 async fn named_models(stores: &Stores, owner: UserId) -> StoreResult<BTreeSet<ModelRef>> {
     let mut named = BTreeSet::new();
     for membership in stores.workspaces.memberships(owner).await? {
@@ -302,7 +302,7 @@ async fn named_models(stores: &Stores, owner: UserId) -> StoreResult<BTreeSet<Mo
     Ok(named)
 }
 
-/// Where the key lies, for a file that someone else has open. The file is there, so no key is made.
+/// Where the key is, for a file that another process has open. The file exists, so no key is made.
 fn key(settings: &Settings) -> Check {
     let env = duet_api::machine::system();
     let setting = settings.config.data.key.as_deref();
@@ -316,7 +316,7 @@ fn key(settings: &Settings) -> Check {
     }
 }
 
-/// What the open file says of itself.
+/// What the open file reports about itself.
 fn inspect(store: &Arc<LocalStore>, checks: &mut Vec<Check>) {
     match store.inspect() {
         Ok(found) => {
@@ -333,7 +333,7 @@ fn inspect(store: &Arc<LocalStore>, checks: &mut Vec<Check>) {
     }
 }
 
-/// Every page against its code.
+/// Checks every page against its code.
 async fn pages(store: &LocalStore) -> Check {
     const FIX: &str = "Stop Duet and restore the newest backup, or copy what can be read with `duet doctor --salvage NEW_FILE`.";
     match store.check_pages().await {

@@ -1,15 +1,15 @@
-//! Ids as people type them: whole, or a beginning that only one has.
+//! Ids as people type them: in full, or a beginning that only one has.
 
 use duet_core::ids::{IdPrefix, MemoryId};
 
 use super::exit::{Failure, Outcome};
 
-/// The id, where it is a whole one, as ids are written.
+/// The id in canonical form, if it was given in full.
 pub fn whole(given: &str) -> Option<String> {
     given.parse::<MemoryId>().ok().map(|id| id.to_string())
 }
 
-/// Those of `all` that begin so.
+/// The ids in `all` that begin like this.
 pub fn begun(all: impl IntoIterator<Item = String>, given: &str) -> Vec<String> {
     let Ok(prefix) = given.parse::<IdPrefix>() else {
         return Vec::new();
@@ -19,7 +19,7 @@ pub fn begun(all: impl IntoIterator<Item = String>, given: &str) -> Vec<String> 
     all.into_iter().filter(|id| (&low..=&high).contains(&id)).collect()
 }
 
-/// The only one of the `things` found for what was given, or what to do about none or several.
+/// The only match among the `things`, or what to do about none or several.
 pub fn only(found: Vec<String>, things: &str, given: &str) -> Outcome<String> {
     match &found[..] {
         [one] => Ok(one.clone()),

@@ -55,7 +55,7 @@ pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
         .or_else(|| args.email.split('@').next())
         .unwrap_or_default();
     let workspace = global.workspace.as_deref().unwrap_or("Home");
-    // First, so that what is refused leaves no file and no key behind.
+    // First, so that a refused password leaves no file and no key behind.
     password::check(&password).map_err(Failure::usage)?;
     stored(email_address(&args.email).map_err(Into::into))?;
     for (name, what) in [

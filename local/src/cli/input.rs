@@ -16,7 +16,7 @@ pub fn text(words: &[String], what: &str, limit: usize) -> Outcome<String> {
     }
 }
 
-/// [`text`], with something in it.
+/// [`text`], which must not be empty.
 pub fn something(words: &[String], what: &str, limit: usize) -> Outcome<String> {
     let text = text(words, what, limit)?;
     match text.trim().is_empty() {
@@ -27,7 +27,7 @@ pub fn something(words: &[String], what: &str, limit: usize) -> Outcome<String> 
     }
 }
 
-/// How many of something are asked for: at least one.
+/// Parses a count of at least one.
 pub fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("Ask for at least 1.".to_owned()),

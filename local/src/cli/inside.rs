@@ -27,16 +27,16 @@ use super::{
 };
 use crate::key_source::{self, Located};
 
-/// A sign-in of a command lasts as long at most, should the command be killed before it signs out.
+/// A command's sign-in lasts at most this long, in case the command is killed before it signs out.
 const SIGN_IN: Duration = Duration::from_secs(24 * 3600);
-/// How long a reply that is under way may go on once the command ends.
+/// How long a reply in progress may continue once the command ends.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The open data file with the key that opened it.
 pub struct Opened {
     /// The file.
     pub store: Arc<LocalStore>,
-    /// Its key, and where that was found.
+    /// Its key, and where the key was found.
     pub key: Located,
 }
 
@@ -44,7 +44,7 @@ pub struct Opened {
 pub enum OpenFailure {
     /// Another process has it.
     InUse(String),
-    /// It can at most be read.
+    /// It can only be read.
     ReadOnly(Failure),
     /// Anything else.
     Other(Failure),
@@ -59,7 +59,7 @@ impl From<OpenFailure> for Failure {
     }
 }
 
-/// Finds the key and opens the data file; both are made when they are not there.
+/// Finds the key and opens the data file; creates both if they do not exist.
 pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
     let (options, key) = options(settings)?;
     let store = LocalStore::open(options)?;
@@ -69,7 +69,7 @@ pub fn open(settings: &Settings) -> Result<Opened, OpenFailure> {
     })
 }
 
-/// Opens a data file that [`open`] refused as one that can at most be read.
+/// Opens a data file that [`open`] refused as read-only.
 pub fn open_to_read(settings: &Settings) -> Result<Opened, OpenFailure> {
     let (options, key) = options(settings)?;
     let store = LocalStore::open_to_read(options)?;
@@ -79,7 +79,7 @@ pub fn open_to_read(settings: &Settings) -> Result<Opened, OpenFailure> {
     })
 }
 
-/// What opening takes: the key with it. A key is made where there is no data file, unless its log is there.
+/// The options to open with, including the key. A key is made if there is no data file, unless the file's log exists.
 pub fn options(settings: &Settings) -> Result<(OpenOptions, Located), OpenFailure> {
     LocalStore::check_place(&settings.data)?;
     let env = duet_api::machine::system();
@@ -109,7 +109,7 @@ impl From<OpenError> for OpenFailure {
     }
 }
 
-/// The exit code of a refusal to open.
+/// The exit code for a refusal to open.
 fn exit_of(error: &OpenError) -> Exit {
     match error {
         OpenError::WrongKey(_) => Exit::Refused,
@@ -137,7 +137,7 @@ pub fn embedder(settings: &Settings, http: &reqwest::Client) -> Outcome<Arc<dyn 
     duet_api::embedders::from_config(&settings.config.embedder, http.clone()).map_err(|error| Failure::usage(sentence(&error)))
 }
 
-/// The HTTP client for everything outside.
+/// The HTTP client for all outgoing requests.
 pub fn http() -> Outcome<reqwest::Client> {
     duet_api::http::client().map_err(|error| Failure::failed(sentence(&error)))
 }
@@ -146,7 +146,7 @@ fn sentence(error: &anyhow::Error) -> String {
     format!("{}.", format!("{error:#}").trim_end_matches('.'))
 }
 
-/// What a store's refusal means for a command.
+/// Turns a store's refusal into a command's failure.
 pub fn stored<T>(result: Result<T, StoreError>) -> Outcome<T> {
     result.map_err(|error| {
         let exit = match error {
@@ -162,7 +162,7 @@ pub fn stored<T>(result: Result<T, StoreError>) -> Outcome<T> {
 
 /// Duet inside this process.
 pub struct Inside {
-    /// What handlers reach.
+    /// The state that handlers share.
     pub state: AppState,
     /// The environment of this process.
     pub env: Env,
@@ -171,16 +171,16 @@ pub struct Inside {
     tasks: Option<Tasks>,
 }
 
-/// A sign-in of the owner, made because this process holds the file's key.
+/// The owner's sign-in, made because this process holds the file's key.
 pub struct SignIn {
     user: UserId,
     session: Session,
-    /// What proves it.
+    /// The secret that proves it.
     pub secret: SecretString,
 }
 
 impl Inside {
-    /// Puts the parts together over an open file and signs in its owner, if there is one.
+    /// Assembles Duet over an open file and signs in its owner, if there is one.
     pub async fn start(settings: &Settings, opened: Opened, advice: Advice) -> Outcome<Self> {
         let env = duet_api::machine::system();
         let http = http()?;
@@ -225,7 +225,7 @@ impl Inside {
         self.sign_in.is_some()
     }
 
-    /// Makes a sign-in of the owner; `None` while there is no owner.
+    /// Signs in the owner; `None` while there is no owner.
     async fn sign_in(&self) -> Outcome<Option<SignIn>> {
         match stored(self.opened.store.owner().await)? {
             Some(user) => stored(sign_in(&self.state, user).await).map(Some),
@@ -243,18 +243,18 @@ impl Inside {
         duet_api::router::router(self.state.clone(), None)
     }
 
-    /// Has runs driven, and memories embedded, by this process.
+    /// Drives runs and embeds memories in this process.
     pub fn drive(&mut self) {
         if self.tasks.is_none() {
             self.tasks = Some(Tasks::start(&self.state, GRACE));
         }
     }
 
-    /// Signs out, stops what this process drives, and lets go of the file.
+    /// Signs out, stops this process's tasks, and releases the file.
     pub async fn close(self) {
         match self.tasks {
             Some(tasks) => tasks.stop().await,
-            // What cannot be written has not moved; its heads may be those of an older copy.
+            // The heads of a read-only file have not moved, and may be those of an older copy.
             None if self.opened.store.can_write() => duet_api::anchors::once(&self.state).await,
             None => {}
         }
@@ -264,7 +264,7 @@ impl Inside {
     }
 }
 
-/// Makes a sign-in of this person.
+/// Signs in this person.
 pub async fn sign_in(state: &AppState, user: UserId) -> Result<SignIn, StoreError> {
     let env = state.env();
     let secret = secret::random(env);
@@ -293,7 +293,7 @@ impl SignIn {
         self.session.id
     }
 
-    /// Whether it is good for at least another half of its time.
+    /// Whether at least half of its lifetime is left.
     pub async fn is_good(&self, state: &AppState) -> bool {
         let fresh = self.session.expires_at.since(state.env().now()) > SIGN_IN / 2;
         let known = state

@@ -18,7 +18,7 @@ use super::{
 pub enum KeysCommand {
     /// Make a key and print its secret, once
     Create(CreateArgs),
-    /// List your keys, with the revoked ones
+    /// List your keys, including revoked ones
     List,
     /// Revoke a key at once and for good
     Revoke {
@@ -37,7 +37,7 @@ enum Scope {
     MemoryRead,
     /// Write, edit and redact memories
     MemoryWrite,
-    /// What only owners do
+    /// What only owners may do
     Admin,
 }
 
@@ -45,12 +45,12 @@ enum Scope {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  duet keys create editor --scope chat --scope memory_read --days 90")]
 pub struct CreateArgs {
-    /// What you call it
+    /// A name for it
     name: String,
     /// What it may be used for; may be given several times
     #[arg(long, value_enum, required = true)]
     scope: Vec<Scope>,
-    /// Expires after so many days (default: never)
+    /// Expires after this many days (default: never)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: Option<u32>,
 }

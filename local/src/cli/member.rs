@@ -12,7 +12,7 @@ use super::{
     output::{Output, brief, local_day, local_time},
 };
 
-/// Most rows of a list.
+/// Most rows in a list.
 const MOST: usize = 10_000;
 
 /// `duet member …`.
@@ -22,9 +22,9 @@ pub enum MemberCommand {
     List,
     /// Invite somebody and print the link to pass on, once
     Invite(InviteArgs),
-    /// List the invitations, with those that are over
+    /// List the invitations, including those that are over
     Invitations,
-    /// Take an invitation back, at once and for good
+    /// Revoke an invitation, at once and for good
     Revoke {
         /// Its id, or the beginning of it
         id: String,
@@ -72,7 +72,7 @@ pub struct InviteArgs {
     /// The role that they will have
     #[arg(long, value_enum, default_value_t)]
     role: MemberRole,
-    /// For how many days the link works
+    /// How many days the link works
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=30))]
     days: u32,
 }
@@ -173,7 +173,7 @@ async fn revoke(connection: &Connection, output: Output, id: &str) -> Outcome {
     }
 }
 
-/// The member of that address or id.
+/// The member with that address or id.
 async fn pick(connection: &Connection, who: &str) -> Outcome<Member> {
     let wanted = who.trim().to_lowercase();
     let mut members = members(connection).await?;

@@ -36,17 +36,17 @@ pub enum MemoryCommand {
     Accept(DecideArgs),
     /// Reject proposals: they are never recalled, and kept so that they are not proposed again
     Reject(DecideArgs),
-    /// Trust a memory although it came from outside, or clear another of its labels
+    /// Trust a memory that came from outside, or clear another of its labels
     Trust(TrustArgs),
     /// Remove a memory's text everywhere it went, for good, and print the receipt
     Redact {
         /// Its id, or the beginning of it
         id: String,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
-    /// List replies of yours that recalled what somebody redacted, or decide about them
+    /// List your replies that recalled what somebody redacted, or decide about them
     Notices(NoticeArgs),
 }
 
@@ -73,7 +73,7 @@ pub struct TrustArgs {
     /// Which label to clear; can be given several times
     #[arg(long = "label", value_enum, default_value = "integrity", value_name = "LABEL")]
     labels: Vec<Marked>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -85,7 +85,7 @@ enum Marked {
     Integrity,
     /// Only local models may read it
     Egress,
-    /// Its text is encrypted by itself and kept out of the full-text index
+    /// Its text is encrypted separately and kept out of the full-text index
     Sensitive,
 }
 
@@ -135,16 +135,16 @@ enum Review {
     Accepted,
     /// Waiting for a person
     Proposed,
-    /// Refused by a person
+    /// Rejected by a person
     Rejected,
 }
 
 /// How to search.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
-    /// Words alone
+    /// Words only
     Fts,
-    /// Vectors alone
+    /// Vectors only
     Vector,
     /// Both
     Hybrid,
@@ -167,19 +167,19 @@ pub struct AddArgs {
     /// Every member of the workspace sees it (default: only you)
     #[arg(long)]
     shared: bool,
-    /// Encrypt its text by itself and keep it out of the full-text index
+    /// Encrypt its text separately and keep it out of the full-text index
     #[arg(long)]
     sensitive: bool,
-    /// Never put it before a model that is not on your machine or network
+    /// Never show it to a model that is not on your machine or network
     #[arg(long)]
     local_only: bool,
-    /// When it happened: a date such as 2026-05-01, or a time such as 2026-05-01T14:00Z (without the Z, of your time zone)
+    /// When it happened: a date such as 2026-05-01, or a time such as 2026-05-01T14:00Z (without the Z, in your time zone)
     #[arg(long, value_parser = times::given, value_name = "TIME")]
     occurred_at: Option<Timestamp>,
-    /// When it goes (working memories only)
+    /// When it expires (working memories only)
     #[arg(long, value_parser = times::given, value_name = "TIME")]
     expires_at: Option<Timestamp>,
-    /// The memory whose place it takes, by its id or the beginning of it; that one is kept as history
+    /// The memory it replaces, by its id or the beginning of it; the old one is kept as history
     #[arg(long, value_name = "ID")]
     supersedes: Option<String>,
 }
@@ -193,10 +193,10 @@ pub struct ListArgs {
     /// Only this state of review
     #[arg(long, value_enum)]
     review: Option<Review>,
-    /// Also what no longer holds, and redacted memories
+    /// Also memories that no longer hold, and redacted ones
     #[arg(long)]
     history: bool,
-    /// At most so many
+    /// At most this many
     #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
     limit: usize,
 }
@@ -208,7 +208,7 @@ pub struct SearchArgs {
     /// What to look for; `-` reads the standard input
     #[arg(required = true, value_name = "TEXT")]
     text: Vec<String>,
-    /// At most so many (1 to 100)
+    /// At most this many (1 to 100)
     #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100), value_name = "COUNT")]
     limit: u32,
     /// By words, vectors, or both
@@ -380,7 +380,7 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
     output.raw(&text)
 }
 
-/// Accepts or rejects memories; none where an id is not that of one.
+/// Accepts or rejects memories; changes none if an id matches no memory.
 async fn decide(connection: &Connection, output: Output, given: &[String], review: ReviewState) -> Outcome {
     let mut ids = Vec::with_capacity(given.len());
     for id in given {
@@ -428,7 +428,7 @@ async fn trust(connection: &Connection, output: Output, args: &TrustArgs) -> Out
     Ok(())
 }
 
-/// What a memory's labels say, as the end of a sentence.
+/// Describes a memory's labels, as the end of a sentence.
 fn standing(memory: &Memory) -> String {
     let trust = match memory.taint {
         Taint::Trusted => "trusted",
@@ -465,7 +465,7 @@ async fn redact(connection: &Connection, output: Output, id: &str, yes: bool) ->
     Ok(())
 }
 
-/// A place of a receipt, as people call it.
+/// A place on a receipt, in plain words.
 fn in_words(place: &str) -> &str {
     match place {
         "full_text" => "full-text entries",

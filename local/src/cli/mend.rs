@@ -1,4 +1,4 @@
-//! `duet doctor --salvage` and `--accept-loss`: what can be done with a data file that is not whole.
+//! `duet doctor --salvage` and `--accept-loss`: what can be done with a damaged or incomplete data file.
 
 use std::path::Path;
 
@@ -65,7 +65,7 @@ fn list(output: Output, salvaged: &Salvaged) -> Outcome {
     }
 }
 
-/// Goes on without the changes that the file has lost.
+/// Continues without the changes that the file has lost.
 pub fn accept_loss(settings: &Settings, output: Output) -> Outcome {
     if !settings.data.exists() {
         LocalStore::check_place(&settings.data).map_err(inside::OpenFailure::from)?;

@@ -1,4 +1,4 @@
-//! The `duet` command line: one command a file. Data goes to the standard output, words to the standard error.
+//! The `duet` command line: one file per command. Data goes to standard output, messages to standard error.
 
 mod agent;
 mod ask;
@@ -58,7 +58,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// The block of the help that they stand in.
+/// The heading of the global options in the help.
 const GLOBAL: &str = "Global options";
 
 /// Options that every command takes.
@@ -76,7 +76,7 @@ pub struct Global {
     /// Write data as JSON
     #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
-    /// Say nothing beside the data and errors
+    /// Print nothing but data and errors
     #[arg(long, short, global = true, help_heading = GLOBAL)]
     quiet: bool,
 }
@@ -110,7 +110,7 @@ enum Command {
     /// Measure Duet
     #[command(subcommand)]
     Bench(bench::BenchCommand),
-    /// Check this machine and the data file, and say how to mend what is wrong
+    /// Check this machine and the data file, and say how to fix what is wrong
     Doctor(doctor::DoctorArgs),
     /// See the configuration in use
     #[command(subcommand)]
@@ -129,7 +129,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors; clap knows which stream each belongs to.
+            // Help and version are not errors; clap knows which stream each belongs to.
             let code = if error.use_stderr() {
                 exit::Exit::Usage.into()
             } else {
@@ -147,8 +147,9 @@ pub fn main() -> ExitCode {
         outlive_file_size_limit()?;
         dispatch(cli).await
     });
-    // The threads of the data file end with the last task that holds it: exiting before them, they would use a cipher that the exit
-    // has put away (seen as a protection fault). Blocked reads (standard input) must not keep a finished command alive for long.
+    // The data file's threads end with the last task that holds it. Exiting before them would leave them using a cipher that the
+    // exit has already torn down (seen as a protection fault). Blocked reads (standard input) must not keep a finished command
+    // alive for long.
     runtime.shutdown_timeout(LAST_TASKS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -156,8 +157,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A write past the process's limit of file sizes gives an error, which is told like that of a full disk; left alone, the signal that
-/// comes with it ends the process. Listening once is enough: the listener's place stays taken.
+/// Makes a write past the process's file size limit an error, reported like a full disk; by default, the signal that comes with
+/// it ends the process. Listening once is enough: the handler stays installed.
 #[cfg(unix)]
 fn outlive_file_size_limit() -> Outcome {
     use tokio::signal::unix::{SignalKind, signal};

@@ -15,16 +15,16 @@ use super::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  duet memory notices\n  duet memory notices --blank 0198…")]
 pub struct NoticeArgs {
-    /// Remove the replies of this notice, by its id or the beginning of it, for good
+    /// Remove the replies of this notice, named by its id or the beginning of it, for good
     #[arg(long, value_name = "ID", conflicts_with = "dismiss")]
     blank: Option<String>,
-    /// Leave the replies of this notice, by its id or the beginning of it, as they are
+    /// Keep the replies of this notice, named by its id or the beginning of it
     #[arg(long, value_name = "ID")]
     dismiss: Option<String>,
 }
 
 impl NoticeArgs {
-    /// What is decided, about which notice.
+    /// The decision, and the notice it is about.
     pub fn decision(&self) -> Option<(&str, NoticeAction)> {
         match (&self.blank, &self.dismiss) {
             (Some(id), _) => Some((id, NoticeAction::Blank)),
@@ -34,7 +34,7 @@ impl NoticeArgs {
     }
 }
 
-/// Most notices that are listed.
+/// Most notices listed.
 const MOST_NOTICES: usize = 1_000;
 
 pub async fn run(connection: &Connection, output: Output, args: &NoticeArgs) -> Outcome {
@@ -69,7 +69,7 @@ pub async fn run(connection: &Connection, output: Output, args: &NoticeArgs) -> 
     output.table(["ID", "REDACTED", "REPLIES", "CONVERSATIONS"], &rows, "There are no notices.")
 }
 
-/// The whole id of an open notice; one that is whole already may be of a settled one.
+/// The full id of an open notice; an id given in full may also be that of a settled one.
 async fn whole_id(connection: &Connection, given: &str) -> Outcome<String> {
     if let Some(whole) = ids::whole(given) {
         return Ok(whole);

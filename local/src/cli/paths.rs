@@ -1,4 +1,4 @@
-//! Where things lie (XDG base directories).
+//! Where files are (XDG base directories).
 
 use std::{
     env,
@@ -15,7 +15,7 @@ pub fn default_data() -> Option<PathBuf> {
     Some(base("XDG_DATA_HOME", ".local/share")?.join("duet").join("duet.db"))
 }
 
-/// The folder of the configuration file, for what lies beside it.
+/// The folder of the configuration file, for files kept beside it.
 pub fn config_folder(config: Option<&Path>) -> Option<PathBuf> {
     match config {
         Some(path) => path.parent().map(Path::to_owned),

@@ -1,4 +1,4 @@
-//! A run's event stream as text: follows it to its end, picking up where a broken stream left off.
+//! A run's event stream as text: follows it to its end, resuming where a broken stream left off.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use super::{
     exit::{Failure, Outcome},
 };
 
-/// How often a broken stream is taken up again before the command gives up.
+/// How often a broken stream is resumed before the command gives up.
 const RECONNECTS: u32 = 6;
 
-/// What has become of a reply so far.
+/// A reply as received so far.
 #[derive(Debug, Default)]
 pub struct Reply {
-    /// Its text as it stands.
+    /// Its text so far.
     pub text: String,
-    /// What was put before the model: `{model, offline, recalled, …}`.
+    /// What the model was given: `{model, offline, recalled, …}`.
     pub context: Value,
     /// The tools called, by name, with their status.
     pub tools: Vec<Value>,
@@ -28,20 +28,20 @@ pub struct Reply {
     pub remembered: Vec<String>,
     /// The end: the `result` of `RUN_FINISHED`.
     pub result: Option<Value>,
-    /// The sentence of `RUN_ERROR`, with its code.
+    /// The message of `RUN_ERROR`, with its code.
     pub error: Option<(String, String)>,
 }
 
-/// What an event means for someone who watches.
+/// What an event means to someone watching.
 #[derive(Debug, PartialEq)]
 pub enum Step {
     /// More text.
     Text(String),
-    /// The text so far is void; it starts again with this.
+    /// The text so far is void; the reply starts over from this.
     Again {
         /// Why.
         message: String,
-        /// What still stands.
+        /// The text that remains.
         text: String,
     },
     /// A tool is called.
@@ -53,7 +53,7 @@ pub enum Step {
 }
 
 impl Reply {
-    /// Takes in one event's data.
+    /// Applies one event's data.
     pub fn take(&mut self, data: &Value) -> Step {
         let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
         match data["type"].as_str().unwrap_or_default() {
@@ -99,7 +99,7 @@ impl Reply {
         }
     }
 
-    /// Whether the stream has come to its end.
+    /// Whether the stream has ended.
     pub fn ended(&self) -> bool {
         self.result.is_some() || self.error.is_some()
     }
@@ -119,7 +119,7 @@ pub async fn follow(client: &Client, run: &str, mut watch: impl FnMut(&Value, &S
                         let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
                         let step = reply.take(&data);
                         watch(&data, &step)?;
-                        // Of several objects that one event becomes, the last carries the id.
+                        // If an event becomes several objects, the last one carries the id.
                         if let Ok(seq) = event.id.parse::<u64>() {
                             after = after.max(seq);
                         }
@@ -183,7 +183,7 @@ mod tests {
         assert!(reply.ended());
     }
 
-    /// A server that breaks its stream off after each event, so that each is fetched by its own request.
+    /// A server that drops its stream after each event, so that each one takes its own request.
     #[tokio::test]
     async fn a_broken_stream_is_taken_up_where_it_ended() {
         let log = [

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::runtime::{self, Runtime, RuntimeFile};
 
-/// How often the commands' sign-in is looked after.
+/// How often the commands' sign-in is checked.
 const LOOK: Duration = Duration::from_secs(3);
 /// The same while there is no owner yet.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
@@ -38,13 +38,13 @@ pub struct ServeArgs {
     /// Address and port to listen on (default: 127.0.0.1:7717, this machine only)
     #[arg(long, value_name = "ADDRESS:PORT")]
     bind: Option<SocketAddr>,
-    /// The URL under which browsers reach Duet, when it is another one (a reverse proxy, a host name)
+    /// The URL at which browsers reach Duet, if it differs from the address (a reverse proxy, a host name)
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 }
 
 pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
-    // Listening for the signal begins before anyone is told where Duet is: whoever was told may send it.
+    // Listen for the signal before announcing where Duet is: anyone who has been told may send it.
     let stop = listen::stop_signal()?;
     let address = args.bind.map(|address| address.to_string());
     let flags: Vec<(&str, String)> = [("server.bind", address), ("server.public_url", args.public_url)]
@@ -88,7 +88,7 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     stored(store.close().await)
 }
 
-/// Opens the file; a command that has it for a moment is waited for.
+/// Opens the file; waits for a command that holds it briefly.
 async fn open(settings: &Settings) -> Outcome<inside::Opened> {
     for _ in 0..40 {
         match inside::open(settings) {
@@ -109,7 +109,7 @@ async fn setup_token(inside: &Inside) -> Outcome<Option<String>> {
     Ok(Some(token))
 }
 
-/// Tells where Duet is: data to the standard output, the rest beside it.
+/// Announces where Duet is: data to standard output, the rest to standard error.
 fn announce(output: Output, settings: &Settings, inside: &Inside, url: &str, setup_token: Option<&str>) -> Outcome {
     let setup_url = setup_token.map(|token| format!("{url}/setup#token={token}"));
     if output.json {
@@ -134,7 +134,7 @@ fn announce(output: Output, settings: &Settings, inside: &Inside, url: &str, set
     Ok(())
 }
 
-/// A server that was killed left its sign-in behind: it ends now.
+/// Ends the sign-in that a killed server left behind.
 async fn end_stale_sign_in(inside: &Inside, stale: Option<Runtime>) {
     let Some(session) = stale.and_then(|runtime| runtime.session) else {
         return;
@@ -145,7 +145,7 @@ async fn end_stale_sign_in(inside: &Inside, stale: Option<Runtime>) {
     }
 }
 
-/// Keeps the runtime file true: a sign-in for the commands as soon as there is an owner, renewed before it ends, and again
+/// Keeps the runtime file current: a sign-in for the commands as soon as there is an owner, renewed before it expires and again
 /// after "sign out everywhere".
 struct Keeper {
     task: tokio::task::JoinHandle<()>,
@@ -171,7 +171,7 @@ impl Keeper {
         let file = Arc::new(file);
         let mut first = None;
         if let Some(user) = stored(inside.store().owner().await)? {
-            // Before anyone is told where Duet is, so that commands get in at once.
+            // Before the announcement, so that commands get in at once.
             renew(&inside.state, user, &mut first, &file, &mut runtime).await;
         }
         let sign_in = Arc::new(tokio::sync::Mutex::new(first));
@@ -209,7 +209,7 @@ impl Keeper {
     }
 }
 
-/// Makes a new sign-in, tells it to the commands, and ends the one before.
+/// Makes a new sign-in, hands it to the commands, and ends the previous one.
 async fn renew(
     state: &duet_api::state::AppState,
     user: UserId,

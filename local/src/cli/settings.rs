@@ -14,17 +14,17 @@ use super::{
 /// The settings of this invocation.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// All of them.
+    /// The whole configuration.
     pub config: Config,
     /// The data file.
     pub data: PathBuf,
-    /// The folder for what lies beside the configuration.
+    /// The folder for files kept beside the configuration.
     pub config_folder: Option<PathBuf>,
 }
 
 /// Reads the settings: file, environment, flags.
 pub fn read(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> {
-    // A file that is named has to be there; the default one need not.
+    // A file that is named must exist; the default one need not.
     let file = global
         .config
         .clone()
@@ -41,7 +41,7 @@ pub fn read(global: &Global, flags: &[(&str, String)]) -> Outcome<Settings> {
     let data = config.data.path.clone().or_else(paths::default_data).ok_or_else(|| {
         Failure::usage("There is no home folder to keep the data file in. Name a file with --data, or set HOME.")
     })?;
-    // What cannot be resolved is refused when the file is opened, with its reason.
+    // A path that cannot be resolved is refused, with its reason, when the file is opened.
     let data = files::resolve(&data).unwrap_or(data);
     let config_folder = paths::config_folder(global.config.as_deref()).or_else(|| data.parent().map(Into::into));
     Ok(Settings {

@@ -1,18 +1,18 @@
--- The foundation: people, workspaces, agents, conversations, runs with their events, keys and the audit log.
--- Ids are 16 bytes (UUIDv7), times milliseconds since 1970 UTC. Every key of a tenant's row starts with its workspace, and
--- so does every foreign key: a row cannot refer to another workspace's.
+-- The foundation: people, workspaces, agents, conversations, runs with their events, keys and the audit log. Ids are 16 bytes
+-- (UUIDv7), times milliseconds since 1970 UTC. Primary and foreign keys of a tenant's rows start with the workspace, so that a row
+-- cannot refer to another workspace's.
 
 CREATE TABLE installation (
     id               INTEGER PRIMARY KEY CHECK (id = 1),
     setup_token_hash BLOB,
     owner_since      INTEGER,
-    proved_at        INTEGER -- when somebody last found out whether anything can be written
+    proved_at        INTEGER -- when a write was last proved possible
 ) STRICT;
 INSERT INTO installation (id) VALUES (1);
 
--- What the mark beside the file is compared with: how often the writer has committed, and whether it has closed the file in an
--- orderly way since. A file that has counted less than its mark has lost commits that were acknowledged. `base` is what the file has
--- counted at least without its log: an older one is not what the log belongs to.
+-- Compared with the mark file beside this one: how often the writer has committed, and whether it has closed the file cleanly since.
+-- A file with fewer commits than its mark has lost acknowledged ones. `base` is the least count of the file without its log: an older
+-- file is not the one that the log belongs to.
 CREATE TABLE file_state (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
     file    BLOB NOT NULL CHECK (length(file) = 16), -- which file the mark belongs to
@@ -105,17 +105,16 @@ CREATE TABLE conversation (
     last_ordinal INTEGER NOT NULL DEFAULT 0,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
-    deleted_at   INTEGER, -- the row stays, because its runs refer to it; it holds no text then
+    deleted_at   INTEGER, -- the row stays, because its runs refer to it, but holds no text
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id),
     CHECK (deleted_at IS NULL OR title = '')
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX conversation_by_user ON conversation (workspace_id, user_id, archived, updated_at DESC, id DESC);
 
--- Labels are bits, so that the labels of what is made of several texts are all of theirs: 1 untrusted, 2 for local models only,
--- 4 sensitive, 8 with another member's shared memory in it.
--- `row` is the full-text index's name for a message; user_id is its conversation's, so that a search needs no join to know
--- whose it is.
+-- Labels are bits, so that text made of several texts carries the union of their labels: 1 untrusted, 2 for local models only, 4
+-- sensitive, 8 contains another member's shared memory. `row` is the full-text index's name for a message; user_id is its
+-- conversation's, so that a search can check ownership without a join.
 CREATE TABLE message (
     row             INTEGER PRIMARY KEY,
     workspace_id    BLOB NOT NULL,
@@ -140,7 +139,8 @@ CREATE TABLE message (
 ) STRICT;
 CREATE INDEX message_by_parent ON message (workspace_id, parent_id) WHERE parent_id IS NOT NULL;
 
--- Messages as whoever asks may have them: an agent whose model computes elsewhere does not read text for local models only, but that it is there.
+-- Messages as the caller may see them: an agent whose model runs elsewhere sees that text for local models only exists, but not the
+-- text.
 CREATE VIEW message_shown AS
     SELECT row, workspace_id, id, conversation_id, user_id, ordinal, role, status,
            CASE WHEN labels & 2 = 0 OR duet_locality() = 'local' THEN text ELSE '' END AS text,
@@ -150,7 +150,7 @@ CREATE VIEW message_shown AS
     FROM message;
 
 -- Full text over messages. The index holds no copy of the text, and with secure-delete a removed text leaves no trace in its
--- segments. `owner` is one token for workspace and person, so that a search only ever walks the asker's own entries.
+-- segments. `owner` is one token for workspace and person, so that a search only walks the caller's own entries.
 CREATE VIEW message_searchable (row, owner, text) AS
     SELECT row, lower(hex(workspace_id)) || lower(hex(user_id)), text FROM message;
 CREATE VIRTUAL TABLE message_fts USING fts5 (
@@ -177,10 +177,10 @@ CREATE TRIGGER message_unindexed AFTER DELETE ON message BEGIN
     VALUES ('delete', old.row, lower(hex(old.workspace_id)) || lower(hex(old.user_id)), old.text);
 END;
 
--- last_seq and last_hash are the head of the run's event chain: a log whose tail was cut does not end there. stalls counts claims
--- without progress. commit_id names the worker's newest write, commit_seq its first event: a write that is repeated because its
--- answer was lost is known by them. A lease has no time: it holds while its claim lives in the process that has the file. A run
--- outlives its messages, which go with a deleted conversation.
+-- last_seq and last_hash are the head of the run's event chain: a truncated log does not end there. stalls counts claims without
+-- progress. commit_id is the worker's newest write and commit_seq its first event; they identify a write that is repeated because its
+-- answer was lost. A lease has no time: it holds while its claim lives in the process that has the file. A run outlives its messages,
+-- which are deleted with their conversation.
 CREATE TABLE run (
     workspace_id    BLOB NOT NULL,
     id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -205,7 +205,7 @@ CREATE TABLE run (
     FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversation (workspace_id, id),
     FOREIGN KEY (workspace_id, agent_id) REFERENCES agent (workspace_id, id)
 ) STRICT, WITHOUT ROWID;
--- A run answers a message of its own conversation. No foreign key says so, because the message goes before the run does.
+-- A run answers a message of its own conversation. Not a foreign key, because the message is deleted before the run.
 CREATE TRIGGER run_answers_its_message BEFORE INSERT ON run
 WHEN NOT EXISTS (SELECT 1 FROM message m WHERE m.workspace_id = new.workspace_id AND m.id = new.message_id
                  AND m.conversation_id = new.conversation_id AND m.user_id = new.user_id) BEGIN
@@ -239,7 +239,7 @@ CREATE TRIGGER run_event_kept BEFORE DELETE ON run_event BEGIN
     SELECT raise(ABORT, 'events are append-only');
 END;
 
--- Redaction empties payload and salt; the row stays, so that a payload that went missing otherwise shows.
+-- Redaction empties payload and salt; the row stays, so that a payload lost in any other way is noticed.
 CREATE TABLE run_event_payload (
     workspace_id BLOB NOT NULL,
     run_id       BLOB NOT NULL,
@@ -324,7 +324,7 @@ CREATE TRIGGER audit_entry_kept BEFORE DELETE ON audit_entry BEGIN
     SELECT raise(ABORT, 'the audit log is append-only');
 END;
 
--- The head of a workspace's audit chain: a log whose tail was cut does not end there.
+-- The head of a workspace's audit chain: a truncated log does not end there.
 CREATE TABLE audit_head (
     workspace_id BLOB PRIMARY KEY REFERENCES workspace (id),
     seq          INTEGER NOT NULL,

@@ -1,7 +1,6 @@
--- Memories: what is remembered, its full-text postings and its vectors.
--- Only what may be recalled (accepted, valid, not redacted: `live`) has postings and vectors, so that ranking never meets
--- anything else. Keys are small integers because postings and codes repeat them; ids are unique in their workspace only, so that
--- a taken id tells nothing about another workspace.
+-- Memories, their full-text postings and vectors. Only memories that may be recalled (accepted, valid, not redacted: `live`) have
+-- postings and vectors, so that ranking never meets anything else. Keys are small integers because postings and codes repeat them;
+-- ids are unique only within their workspace, so that a taken id reveals nothing about another workspace.
 
 CREATE TABLE embedding_model (
     key        INTEGER PRIMARY KEY,
@@ -10,8 +9,8 @@ CREATE TABLE embedding_model (
     UNIQUE (id, dimensions)
 ) STRICT;
 
--- Memories that the same people may see in the same way. Postings, counters and codes stand under their class: what a caller may
--- not see is never read, and never counted.
+-- Memories with the same audience. Postings, counters and codes are keyed by class: what a caller may not see is never read and never
+-- counted.
 CREATE TABLE memory_class (
     key          INTEGER PRIMARY KEY,
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
@@ -52,7 +51,7 @@ CREATE TABLE memory_content (
     user_id            BLOB NOT NULL REFERENCES user (id),
     text               TEXT,    -- null when sealed or redacted
     sealed             BLOB,    -- the text of a sensitive memory, encrypted for this row
-    terms              TEXT,    -- its index terms with frequencies as JSON, to take it out of the index exactly as it was put in
+    terms              TEXT,    -- its index terms with frequencies as JSON, to remove it from the index exactly as it was added
     speaker            TEXT,
     sensitive          INTEGER NOT NULL CHECK (sensitive IN (0, 1)),
     taint              TEXT NOT NULL,
@@ -72,8 +71,8 @@ CREATE TABLE memory_content (
 ) STRICT;
 CREATE INDEX memory_content_by_message ON memory_content (from_message) WHERE from_message IS NOT NULL;
 
--- What an agent writes is no better than what its run has read, and is written in a run that is under way (`duet_run()` is null but
--- for agents).
+-- An agent's memory carries the labels of everything its run has read, and is written while that run is running (`duet_run()` is null
+-- except for agents).
 CREATE TRIGGER memory_content_of_a_run BEFORE INSERT ON memory_content
 WHEN duet_run() IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM run r JOIN memory m ON m.key = new.memory JOIN memory_class k ON k.key = m.class
@@ -95,7 +94,7 @@ BEGIN
     SELECT raise(ABORT, 'a sensitive memory is for local models until its owner opens it');
 END;
 
--- Memories' texts as whoever asks may have them: not for an agent whose model computes elsewhere, where they are for local models only.
+-- Memory texts as the caller may see them: an agent whose model runs elsewhere does not see those for local models only.
 CREATE VIEW memory_content_shown AS
     SELECT c.* FROM memory_content c
     WHERE duet_locality() = 'local'
@@ -110,7 +109,7 @@ CREATE TABLE memory_term (
     PRIMARY KEY (class, term, memory)
 ) STRICT, WITHOUT ROWID;
 
--- Counters of conversations, for the conversation's own score.
+-- Per-conversation counters, for the conversation's own score.
 CREATE TABLE memory_thread (
     class           INTEGER NOT NULL,
     conversation_id BLOB NOT NULL,
@@ -119,10 +118,10 @@ CREATE TABLE memory_thread (
     PRIMARY KEY (class, conversation_id)
 ) STRICT, WITHOUT ROWID;
 
--- The vectors of one workspace by one model. `generation` counts changes; a code's `seq` is the generation it came with, so that
--- a cache knows what it lacks. Codes up to `bits_seq` are in the bit index as well, centred on `mean`.
+-- One workspace's vectors by one model. `generation` counts changes; a code's `seq` is the generation it was added in, so that a
+-- cache knows what it lacks. Codes up to `bits_seq` are also in the bit index, centred on `mean`.
 CREATE TABLE memory_partition (
-    key          INTEGER PRIMARY KEY AUTOINCREMENT, -- caches name it after it is gone
+    key          INTEGER PRIMARY KEY AUTOINCREMENT, -- caches still use it after the row is deleted
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
     model        INTEGER NOT NULL REFERENCES embedding_model (key),
     generation   INTEGER NOT NULL DEFAULT 0,
@@ -133,7 +132,7 @@ CREATE TABLE memory_partition (
     UNIQUE (workspace_id, model)
 ) STRICT;
 
--- The vectors themselves: the truth. One row fits a page of 8 KB with 1,536 dimensions.
+-- The vectors themselves: the source of truth. One row fits a page of 8 KB at 1,536 dimensions.
 CREATE TABLE memory_vector (
     key       INTEGER PRIMARY KEY AUTOINCREMENT,
     memory    INTEGER NOT NULL UNIQUE REFERENCES memory (key),
@@ -142,7 +141,7 @@ CREATE TABLE memory_vector (
     vector    BLOB NOT NULL -- little-endian f32, unit length
 ) STRICT;
 
--- One byte a dimension, with the scale and the measured error that make bounds on the cosine provable.
+-- One byte per dimension, with the scale and the measured error that make bounds on the cosine provable.
 CREATE TABLE memory_code (
     partition  INTEGER NOT NULL,
     seq        INTEGER NOT NULL,
@@ -156,8 +155,8 @@ CREATE TABLE memory_code (
     PRIMARY KEY (partition, seq)
 ) STRICT, WITHOUT ROWID;
 
--- Memories whose text an embedder refused: passed over until `retry_at`, by that model alone. No foreign key: for one, SQLite looks
--- into this table with each memory that an agent stores, and an agent does not read it.
+-- Memories whose text an embedder refused: skipped until `retry_at`, for that model only. No foreign key: with one, SQLite would read
+-- this table for each memory that an agent stores, and an agent may not read it.
 CREATE TABLE memory_refusal (
     memory     INTEGER PRIMARY KEY,
     model      TEXT NOT NULL,
@@ -166,7 +165,7 @@ CREATE TABLE memory_refusal (
     retry_at   INTEGER NOT NULL
 ) STRICT;
 
--- Codes that are gone, for caches to follow.
+-- Removed codes, for caches to follow.
 CREATE TABLE memory_code_gone (
     partition  INTEGER NOT NULL,
     generation INTEGER NOT NULL,
@@ -174,14 +173,14 @@ CREATE TABLE memory_code_gone (
     PRIMARY KEY (partition, generation)
 ) STRICT, WITHOUT ROWID;
 
--- Ids of memories that were deleted: what names one of them means the old one.
+-- Ids of deleted memories: a reference to one of them means the old memory.
 CREATE TABLE memory_gone (
     workspace_id BLOB NOT NULL,
     memory_id    BLOB NOT NULL CHECK (length(memory_id) = 16),
     PRIMARY KEY (workspace_id, memory_id)
 ) STRICT, WITHOUT ROWID;
 
--- What must stay redacted, also after an older copy of this file is restored.
+-- What must stay redacted, even after an older copy of this file is restored.
 CREATE TABLE memory_tombstone (
     workspace_id BLOB NOT NULL,
     memory_id    BLOB NOT NULL CHECK (length(memory_id) = 16),
@@ -200,8 +199,8 @@ CREATE TRIGGER memory_tombstone_kept BEFORE DELETE ON memory_tombstone BEGIN
     SELECT raise(ABORT, 'a redaction stays');
 END;
 
--- Told to a person: somebody else redacted a memory that replies to them recalled. Which replies those are, the mentions of the events
--- say; `tombstone` says what went by the person's decision, as JSON of ids only.
+-- Tells a person that somebody else redacted a memory that replies to them recalled. The events' mentions say which replies;
+-- `tombstone` says what the person's decision removed, as JSON of ids only.
 CREATE TABLE notice (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
     id           BLOB NOT NULL CHECK (length(id) = 16),

@@ -1,4 +1,4 @@
--- Invitations: how people come into a workspace. Only the SHA-256 of the token in a link is kept.
+-- Invitations: how people join a workspace. Only the SHA-256 of the token in a link is kept.
 
 CREATE TABLE invitation (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
@@ -16,6 +16,6 @@ CREATE TABLE invitation (
     CHECK ((accepted_at IS NULL) = (accepted_by IS NULL)),
     CHECK (accepted_at IS NULL OR revoked_at IS NULL)
 ) STRICT, WITHOUT ROWID;
--- An address has one invitation to a workspace that can still be accepted.
+-- An address has at most one open invitation to a workspace.
 CREATE UNIQUE INDEX invitation_pending ON invitation (workspace_id, email) WHERE accepted_at IS NULL AND revoked_at IS NULL;
 CREATE INDEX invitation_by_time ON invitation (workspace_id, created_at, id);

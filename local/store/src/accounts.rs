@@ -19,7 +19,7 @@ use super::{
     workspaces,
 };
 
-/// The accounts on the file.
+/// The accounts in the file.
 pub struct LocalAccounts(pub(super) Db);
 
 fn owned(conn: &Connection) -> DbResult<bool> {
@@ -54,7 +54,7 @@ pub fn make(tx: &Connection, env: &Env, email: &str, display_name: &str, passwor
     Ok(made)
 }
 
-/// The account of an address in lower case.
+/// The account with this address, given in lower case.
 pub fn by_email(conn: &Connection, email: &str) -> DbResult<Option<User>> {
     let mut statement = conn.prepare_cached("SELECT * FROM user WHERE email = ?1")?;
     Ok(statement.query_row([email], user).optional()?)
@@ -144,7 +144,7 @@ impl AccountStore for LocalAccounts {
     async fn create_session(&self, session: Session, secret_hash: [u8; 32]) -> StoreResult<()> {
         self.0
             .write(move |tx| {
-                // The same sign-in again changes nothing; its id with another secret or person is a clash.
+                // Repeating the same sign-in changes nothing; its id with another secret or person is a conflict.
                 let known: Option<(UserId, [u8; 32])> = tx
                     .query_row(
                         "SELECT user_id, secret_hash FROM session WHERE id = ?1",

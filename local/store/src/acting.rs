@@ -1,5 +1,5 @@
-//! The agent whose job runs on a connection: the schema's triggers and views ask `duet_run()` and `duet_locality()` for it, so that
-//! what it may write and read is decided in the file, whatever the code above intends.
+//! The agent whose job runs on a connection. The schema's triggers and views ask `duet_run()` and `duet_locality()` for it, so
+//! the file itself decides what the agent may write and read, whatever the code above intends.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ pub struct Acting {
 }
 
 impl Acting {
-    /// The agent that this caller is, if it is one.
+    /// The agent that is this caller, if it is one.
     pub fn of(caller: &Caller) -> Option<Self> {
         caller.agent.as_ref().map(|acting| Self {
             run: acting.run.uuid().into_bytes(),
@@ -24,11 +24,11 @@ impl Acting {
 }
 
 thread_local! {
-    /// Whose job this thread does. A job and all statements of it run on one thread.
+    /// The agent whose job this thread runs. A job and all its statements run on one thread.
     static ACTING: Cell<Option<Acting>> = const { Cell::new(None) };
 }
 
-/// Does a job as this agent, or as nobody.
+/// Runs a job as this agent, or as nobody.
 pub fn during<T>(acting: Option<Acting>, work: impl FnOnce() -> T) -> T {
     struct Done;
     impl Drop for Done {
@@ -41,8 +41,8 @@ pub fn during<T>(acting: Option<Acting>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Gives a connection both functions. On one of agents nothing is known of a job that no agent has: it works in no run, and its
-/// model may be anywhere. On the others no run acts, and text stays here.
+/// Registers both functions on a connection. On an agents' connection, a job without an agent is in no run, and its model may be
+/// anywhere. On the others no run acts, and text stays here.
 pub fn register(conn: &Connection, agents: bool) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("duet_run", 0, flags, move |_| {

@@ -19,7 +19,7 @@ use super::{
     rows::{blob, id, json, time, to_json, word},
 };
 
-/// The agents on the file.
+/// The agents in the file.
 pub struct LocalAgents(pub(super) Db);
 
 fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
@@ -46,7 +46,7 @@ fn find(conn: &Connection, workspace: WorkspaceId, id: AgentId) -> DbResult<Opti
     Ok(statement.query_row(params![blob(workspace), blob(id)], agent).optional()?)
 }
 
-/// The agent that answers where none is named: the active companion, else the active executor.
+/// The agent that answers when none is named: the active companion, else the active executor.
 pub fn answering(conn: &Connection, workspace: WorkspaceId) -> DbResult<Option<AgentId>> {
     let mut statement = conn.prepare_cached(
         "SELECT id FROM agent WHERE workspace_id = ?1 AND active = 1 AND kind IN ('companion_primary', 'executor_primary')
@@ -55,7 +55,7 @@ pub fn answering(conn: &Connection, workspace: WorkspaceId) -> DbResult<Option<A
     Ok(statement.query_row([blob(workspace)], |row| id(row, "id")).optional()?)
 }
 
-/// Whether an agent is there, and active.
+/// Whether an agent exists, and is active.
 pub fn is_active(conn: &Connection, workspace: WorkspaceId, id: AgentId) -> DbResult<Option<bool>> {
     let mut statement = conn.prepare_cached("SELECT active FROM agent WHERE workspace_id = ?1 AND id = ?2")?;
     Ok(statement
@@ -80,7 +80,7 @@ fn newest_soul(conn: &Connection, workspace: WorkspaceId) -> DbResult<SoulVersio
         .ok_or_else(|| StoreError::NotFound("the workspace").into())
 }
 
-/// The names of what an edit changes; the content stays out of the audit log.
+/// The names of the fields that an edit changes; their content stays out of the audit log.
 fn changed(edit: &AgentEdit) -> Vec<&'static str> {
     [
         ("name", edit.name.is_some()),

@@ -1,4 +1,4 @@
-//! The audit log: a hash chain a workspace, with its head kept apart.
+//! The audit log: one hash chain per workspace, with its head kept apart.
 
 use async_trait::async_trait;
 use duet_core::{
@@ -18,10 +18,10 @@ use super::{
     rows::{self, blob, count, id, int, json, opt_blob, opt_id, time, word},
 };
 
-/// Who did it, for [`record`].
+/// Who acted, for [`record`].
 #[derive(Clone, Copy, Debug)]
 pub struct Who {
-    /// Where.
+    /// The workspace.
     pub workspace: WorkspaceId,
     /// The person.
     pub user: UserId,
@@ -30,7 +30,7 @@ pub struct Who {
 }
 
 impl Who {
-    /// A person by themselves.
+    /// A person acting without an agent.
     pub fn person(workspace: WorkspaceId, user: UserId) -> Self {
         Self {
             workspace,
@@ -50,7 +50,7 @@ impl From<&Caller> for Who {
     }
 }
 
-/// An entry for something that was done.
+/// An entry for a completed action.
 pub fn done(action: &str, target: String, details: serde_json::Value) -> NewAuditEntry {
     NewAuditEntry {
         action: action.to_owned(),
@@ -60,13 +60,13 @@ pub fn done(action: &str, target: String, details: serde_json::Value) -> NewAudi
     }
 }
 
-/// [`record`] of what an agent may have done, on the connection that it was done on.
+/// [`record`] for what may be an agent's action, on the connection that performed it.
 pub fn record_for(tx: &Connection, env: &Env, caller: &Caller, entry: NewAuditEntry) -> DbResult<AuditEntry> {
     authorizer::recording(|| record(tx, env, caller.into(), entry))
 }
 
-/// Appends an entry in the transaction of the action that it tells of. Its statements are not cached: [`record_for`] runs
-/// them on connections that must not keep them.
+/// Appends an entry in the transaction of the action it describes. Its statements are not cached: [`record_for`] runs them on
+/// connections that must not keep them.
 pub fn record(tx: &Connection, env: &Env, who: Who, entry: NewAuditEntry) -> DbResult<AuditEntry> {
     let workspace = blob(who.workspace);
     let head: Option<(u64, Hash)> = tx
@@ -141,7 +141,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
     })
 }
 
-/// The first place where the audit chain of a workspace does not hold, or how many rows hold.
+/// The first broken place in a workspace's audit chain, or how many rows hold.
 fn verify_entries(conn: &Connection, workspace: WorkspaceId) -> DbResult<ChainCheck> {
     let broken = |seq| {
         Ok(ChainCheck::Broken {
@@ -155,7 +155,7 @@ fn verify_entries(conn: &Connection, workspace: WorkspaceId) -> DbResult<ChainCh
     while let Some(row) = rows.next()? {
         let (seq, stored): (u64, Hash) = (count(row, "seq")?, row.get("chain_hash")?);
         let (action, target, details): (String, String, String) = (row.get("action")?, row.get("target")?, row.get("details")?);
-        // A row that cannot even be read was changed by somebody.
+        // A row that cannot even be read has been tampered with.
         let (Ok(outcome), Ok(at)) = (word::<AuditOutcome>(row, "outcome"), time(row, "at")) else {
             return broken(seq);
         };
@@ -183,7 +183,7 @@ fn verify_entries(conn: &Connection, workspace: WorkspaceId) -> DbResult<ChainCh
         .prepare_cached("SELECT seq, hash FROM audit_head WHERE workspace_id = ?1")?
         .query_row([blob(workspace)], |row| Ok((count(row, "seq")?, row.get("hash")?)))
         .optional()?;
-    // Every workspace has at least the entry of its making.
+    // Every workspace has at least the entry of its creation.
     if head == Some((last, previous)) && last > 0 {
         Ok(ChainCheck::Intact(last))
     } else {
@@ -191,7 +191,7 @@ fn verify_entries(conn: &Connection, workspace: WorkspaceId) -> DbResult<ChainCh
     }
 }
 
-/// The audit log on the file.
+/// The audit log in the file.
 pub struct LocalAudit(pub(super) Db);
 
 #[async_trait]

@@ -1,5 +1,5 @@
-//! What an agent's connection may touch: SQLite asks at every statement's preparation, so that what is not listed here
-//! cannot be done by an agent's code path at all, whatever the code above intends.
+//! What an agent's connection may touch. SQLite asks when it prepares a statement, so an agent's code path cannot do anything
+//! that is not listed here, whatever the code above intends.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ use rusqlite::{
     hooks::{AuthAction, AuthContext, Authorization},
 };
 
-/// Tables that an agent's connection cannot read: secrets, what lets one act as a person, and what is not an agent's business.
+/// Tables that an agent's connection cannot read: secrets, what lets one act as a person, and what agents have no business with.
 pub const AGENT_UNREADABLE: &[&str] = &[
     "api_key",
     "audit_entry",
@@ -25,7 +25,7 @@ pub const AGENT_UNREADABLE: &[&str] = &[
     "workspace_key",
 ];
 
-/// Columns with text that an agent's connection reads through a view alone, as `(table, column, view)`: the view leaves out what may
+/// Text columns that an agent's connection reads only through a view, as `(table, column, view)`: the view leaves out what must
 /// not reach the agent's model.
 pub const AGENT_READS_THROUGH: &[(&str, &str, &str)] = &[
     ("message", "text", "message_shown"),
@@ -35,7 +35,7 @@ pub const AGENT_READS_THROUGH: &[(&str, &str, &str)] = &[
     ("memory_content", "speaker", "memory_content_shown"),
 ];
 
-/// Tables into which an agent may insert rows. Everything else that is written inside a run goes through the driver's port.
+/// Tables into which an agent may insert rows. Everything else written inside a run goes through the driver's port.
 pub const AGENT_INSERTS: &[&str] = &[
     "embedding_model",
     "memory",
@@ -69,13 +69,13 @@ pub const AGENT_UPDATES: &[(&str, &str)] = &[
 pub const AGENT_DELETES: &[&str] = &["memory_code", "memory_term", "memory_vector"];
 
 thread_local! {
-    /// Whether the store is writing the audit entry of what an agent has just done, on this thread.
+    /// Whether this thread is writing the audit entry of an agent's action.
     static RECORDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets `work` write an audit entry on an agent's connection: the entry belongs into the transaction of the agent's action,
-/// and an agent's code path must not reach the log by itself. The statements of `work` must not be cached: a prepared
-/// statement is not asked about again.
+/// Lets `work` write an audit entry on an agent's connection: the entry belongs in the transaction of the agent's action, and an
+/// agent's code path must not reach the log on its own. The statements of `work` must not be cached: SQLite does not ask again
+/// about a prepared statement.
 pub fn recording<T>(work: impl FnOnce() -> T) -> T {
     struct Done;
     impl Drop for Done {
@@ -88,7 +88,7 @@ pub fn recording<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// What writing an audit entry, and counting the commit that it is in, needs.
+/// What it takes to write an audit entry and to count its commit.
 fn records(action: AuthAction<'_>) -> bool {
     match action {
         AuthAction::Read { table_name, .. } => ["audit_head", "file_state"].contains(&table_name),
@@ -107,7 +107,7 @@ pub fn narrow(conn: &Connection) -> rusqlite::Result<()> {
     conn.authorizer(Some(|context: AuthContext<'_>| decide(context.action, context.accessor)))
 }
 
-/// Whether a column may be read in the innermost view or trigger that a statement goes through.
+/// Whether a column may be read in the innermost view or trigger that a statement runs through.
 fn reads(table: &str, column: &str, through: Option<&str>) -> bool {
     let view = AGENT_READS_THROUGH
         .iter()
@@ -123,7 +123,7 @@ fn decide(action: AuthAction<'_>, through: Option<&str>) -> Authorization {
         AuthAction::Insert { table_name } => AGENT_INSERTS.contains(&table_name),
         AuthAction::Update { table_name, column_name } => AGENT_UPDATES.contains(&(table_name, column_name)),
         AuthAction::Delete { table_name } => AGENT_DELETES.contains(&table_name),
-        // FTS5 asks for this one before each read.
+        // FTS5 asks for this pragma before each read.
         AuthAction::Pragma {
             pragma_name: "data_version",
             pragma_value: None,

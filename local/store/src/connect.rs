@@ -1,4 +1,4 @@
-//! How a connection is made: key first, then proof that the cipher is at work, then the settings that all share.
+//! How a connection is made: the key first, then proof that the cipher works, then the settings that all connections share.
 
 use std::{
     cell::Cell,
@@ -17,23 +17,23 @@ use zeroize::Zeroizing;
 use super::{acting, authorizer, db::Db, error::DbError, lock::Identity, mark, open::OpenError};
 use crate::{files, key::FileKey};
 
-/// Page size of new files: vectors of 1,536 single-precision numbers fit without overflow chains getting long.
+/// Page size of new files: vectors of 1,536 single-precision numbers fit without long overflow chains.
 pub const PAGE_SIZE: u32 = 8192;
 
-/// What differs from SQLCipher's own choices: the page size, and SHA-256 for the pages' authentication. Most processors of the last
-/// years have instructions for it; checking a page takes a third of the time that SHA-512 takes (2026-11, two thirds of a warm recall
-/// went there). Whoever opens the file by other means says this after the key.
+/// Where we differ from SQLCipher's defaults: the page size, and SHA-256 for page authentication. Most recent processors have
+/// instructions for it, and checking a page takes a third of the time that SHA-512 takes (2026-11, when two thirds of a warm
+/// recall went there). Anyone who opens the file by other means must run this after the key.
 pub const CIPHER_SETTINGS: &str = "PRAGMA cipher_page_size = 8192; PRAGMA cipher_hmac_algorithm = HMAC_SHA256;";
 
-/// The log goes into the file after so many pages, a megabyte: what is only in the log is what a damaged log can lose.
+/// The log is checkpointed after this many pages, a megabyte: a damaged log can lose only what is not in the file yet.
 const DUE: i32 = 128;
 
 thread_local! {
-    /// How many pages the log held after the last commit of this thread.
+    /// How many pages the log held after this thread's last commit.
     static LOGGED: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Whether the log, as the last commit of this thread left it, should go into the file.
+/// Whether the log, as this thread's last commit left it, is due to go into the file.
 pub fn log_is_due() -> bool {
     LOGGED.get() >= DUE
 }
@@ -57,13 +57,13 @@ pub enum Access {
 pub struct Connector {
     path: PathBuf,
     key: FileKey,
-    /// Whether the file cannot change while it is open: it is read without locks and without a log.
+    /// Whether the file cannot change while it is open: it is then read without locks and without a log.
     immutable: bool,
-    /// Which file this process has locked; unknown before.
+    /// The file that this process has locked; unset before it locks one.
     locked: OnceLock<Identity>,
-    /// Held while commits are made and marked, or the log is emptied: between a commit and its mark the log has to stay.
+    /// Held while commits are made and marked, or while the log is emptied: the log has to stay between a commit and its mark.
     turn: Mutex<()>,
-    /// How many checkpoints were asked for, and up to which of them the log has been emptied.
+    /// How many checkpoints were requested, and up to which of them the log has been emptied.
     asked: AtomicU64,
     emptied: AtomicU64,
 }
@@ -82,7 +82,7 @@ impl Connector {
         }
     }
 
-    /// For a file that nobody can write to while it is open, and that has no log. It gives readers only.
+    /// For a file without a log that nobody can write to while it is open. Gives readers only.
     pub fn immutable(path: PathBuf, key: FileKey) -> Self {
         Self {
             immutable: true,
@@ -102,7 +102,7 @@ impl Connector {
 
     /// Remembers which file this process has locked.
     pub fn watch(&self, locked: Identity) {
-        // The first stays: there is one lock, of one file.
+        // The first one stays: there is one lock, on one file.
         let _ = self.locked.set(locked);
     }
 
@@ -118,7 +118,7 @@ impl Connector {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a connection go at the end. Where the path leads elsewhere by now, the log stays as it is: it belongs to what was moved.
+    /// Closes a connection at the end. If the path now leads elsewhere, the log stays as it is: it belongs to the file that was moved.
     pub fn let_go(&self, conn: Connection) {
         if !self.is_in_place()
             && let Err(error) = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -133,7 +133,7 @@ impl Connector {
         Self::immutable(self.path.clone(), self.key.clone()).connect(Access::Read)
     }
 
-    /// A key for the check sums of a file that lies beside the data file.
+    /// A key for the checksums of a file kept beside the data file.
     pub fn sums(&self, label: &str) -> hmac::Key {
         hmac::Key::new(hmac::HMAC_SHA256, &*derive_key(self.key.bytes(), label))
     }
@@ -143,8 +143,8 @@ impl Connector {
         self.opened(access, false)
     }
 
-    /// The same, leaving the log as it is when the connection closes: until the file is known to be whole, what is there may be all
-    /// that there is of it.
+    /// The same, but closing the connection leaves the log as it is: until the file is known to be whole, the log may hold all
+    /// that is left of it.
     pub fn connect_keeping_log(&self, access: Access) -> Result<Connection, OpenError> {
         self.opened(access, true)
     }
@@ -173,12 +173,12 @@ impl Connector {
         Ok(conn)
     }
 
-    /// Empties the write-ahead log, so that what was removed from the file is not in it either. `done` is what has happened by now.
-    /// Where somebody reads an older state for longer than a connection waits, the log keeps what they read: that is an error, and
-    /// [`Connector::owes_checkpoint`] until one succeeds.
+    /// Empties the write-ahead log, so that what was removed from the file is not in the log either. `done` says what has already
+    /// happened. If somebody reads an older state for longer than a connection waits, the log keeps what they read: that is an
+    /// error, and [`Connector::owes_checkpoint`] holds until a checkpoint succeeds.
     pub async fn checkpoint(self: &Arc<Self>, db: &Db, done: &str) -> StoreResult<()> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        // The lock on the file goes with the last `Db`: not before this connection.
+        // The file's lock is released with the last `Db`, which must not happen before this connection closes.
         let (connector, db) = (Arc::clone(self), db.clone());
         let emptied = tokio::task::spawn_blocking(move || -> Result<bool, DbError> {
             let _db = db;
@@ -220,7 +220,7 @@ impl Connector {
             tracing::warn!(%error, "a setting of the cipher was refused");
         }
         if access == Access::Salvage {
-            // Otherwise a file that is shorter than it says is refused as a whole.
+            // Otherwise a file that is shorter than its header says is refused as a whole.
             quiet(conn, "PRAGMA writable_schema = ON");
         }
         conn.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))
@@ -246,7 +246,7 @@ impl Connector {
             Access::Write | Access::AgentWrite => {
                 quiet(conn, "PRAGMA journal_mode = WAL");
                 quiet(conn, "PRAGMA journal_size_limit = 67108864");
-                // Instead of SQLite's own way to do it: the writer has to know when everything is in the file.
+                // Replaces SQLite's own checkpointing: the writer has to know when everything is in the file.
                 conn.wal_hook(Some(|_, pages| {
                     LOGGED.set(pages);
                     Ok(())
@@ -263,14 +263,14 @@ impl Connector {
     }
 }
 
-/// Puts the whole log into the file and empties it; whether that could be done. Waits for readers and the writer as long as the
-/// connection does for any lock.
+/// Puts the whole log into the file and empties it; returns whether that succeeded. Waits for readers and the writer as long as
+/// the connection waits for any lock.
 pub fn empty_log(conn: &Connection) -> rusqlite::Result<bool> {
     let busy: i64 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     Ok(busy == 0)
 }
 
-/// A connection to no file, to see what this build can do.
+/// A connection to no file, to see what this build supports.
 pub fn without_file() -> Result<Connection, OpenError> {
     register_vectors();
     let path = Path::new("SQLCipher");
@@ -322,7 +322,7 @@ mod tests {
 
     use super::*;
 
-    /// Plain SQLite does not know the pragma and answers with nothing.
+    /// Plain SQLite does not know the pragma and returns nothing.
     #[test]
     fn a_library_that_does_not_encrypt_is_refused() {
         let conn = without_file().unwrap();

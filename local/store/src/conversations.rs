@@ -24,13 +24,13 @@ use super::{
     search,
 };
 
-/// The conversations on the file.
+/// The conversations in the file.
 pub struct LocalConversations {
     pub(super) db: Db,
     pub(super) connector: Arc<Connector>,
 }
 
-/// Whose conversations are looked at.
+/// Whose conversations are meant.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
     /// The workspace.
@@ -67,7 +67,7 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
     })
 }
 
-/// A conversation that this person sees.
+/// A conversation that this person can see.
 pub fn find(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<Option<Conversation>> {
     let mut statement = conn.prepare_cached(&format!(
         "{CONVERSATION} AND c.workspace_id = ?1 AND c.id = ?2 AND c.user_id = ?3"
@@ -77,17 +77,17 @@ pub fn find(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<Opt
         .optional()?)
 }
 
-/// The same, where it has to be there.
+/// The same, but it must exist.
 pub fn require(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<Conversation> {
     find(conn, owner, id)?.ok_or_else(|| StoreError::NotFound("the conversation").into())
 }
 
-/// Messages with how the runs that they name ended.
+/// Messages, with the outcome of the run that each one names.
 pub const MESSAGE: &str = "SELECT m.*, (SELECT json_object('status', r.status, 'reason', r.reason) FROM run r
                                   WHERE r.workspace_id = m.workspace_id AND r.id = m.run_id
                                   AND r.status NOT IN ('queued', 'running')) AS ended FROM message_shown m";
 
-/// A message out of a row of [`MESSAGE`].
+/// A message from a row of [`MESSAGE`].
 pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: id(row, "id")?,
@@ -106,7 +106,7 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-/// A message that this person sees, also one that gave way to a retry.
+/// A message that this person can see, even one replaced by a retry.
 pub fn find_message(conn: &Connection, owner: Owner, id: MessageId) -> DbResult<Option<Message>> {
     Ok(row_of_message(conn, owner, id)?)
 }
@@ -120,8 +120,8 @@ fn row_of_message(conn: &Connection, owner: Owner, id: MessageId) -> rusqlite::R
         .optional()
 }
 
-/// A page of a conversation's messages, from the place `from` on (`?3`) in `order`. Rows are read one by one, so that no more of a
-/// conversation is in memory than the page takes.
+/// A page of a conversation's messages, from the place `from` (`?3`) on, in `order`. Rows are read one by one, so that no more of
+/// a conversation is in memory than the page takes.
 fn page_of_messages(
     conn: &Connection,
     owner: Owner,
@@ -301,7 +301,7 @@ impl ConversationStore for LocalConversations {
         caller.require_person("delete a conversation")?;
         let (owner, env) = (Owner::from(caller), self.db.env().clone());
         self.db.write(move |tx| deletion::delete(tx, &env, owner, id)).await?;
-        // The log of the file still holds what was written before.
+        // The file's log still holds the deleted text.
         self.connector.checkpoint(&self.db, "The conversation is deleted.").await
     }
 

@@ -30,9 +30,9 @@ pub struct Db {
     parts: Arc<Parts>,
 }
 
-/// The threads and what they hold; when the last [`Db`] is gone, queued work is finished and the file closed.
+/// The threads and what they hold; dropping the last [`Db`] finishes queued work and closes the file.
 pub struct Parts {
-    /// The writer; none where the file can only be read.
+    /// The writer; `None` if the file can only be read.
     pub writer: Option<Writer>,
     /// The readers.
     pub readers: Option<Readers>,
@@ -42,15 +42,15 @@ pub struct Parts {
     pub threads: Vec<JoinHandle<()>>,
     /// Time and randomness.
     pub env: Env,
-    /// Runs that are worked on.
+    /// Runs being worked on.
     pub leases: Leases,
-    /// Keeps other processes out; let go of last.
+    /// Keeps other processes out; released last.
     pub _lock: FileLock,
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        // The relay may have ended by itself.
+        // The relay may have ended already.
         let _ = self.relay.send(Signal::Stop);
         self.writer = None;
         self.readers = None;
@@ -64,7 +64,7 @@ impl Drop for Parts {
 }
 
 impl Db {
-    /// From its threads.
+    /// Builds the handle from its threads.
     pub fn new(parts: Parts) -> Self {
         Self { parts: Arc::new(parts) }
     }
@@ -79,7 +79,7 @@ impl Db {
         self.parts.writer.is_some()
     }
 
-    /// Runs that are worked on.
+    /// Runs being worked on.
     pub fn leases(&self) -> &Leases {
         &self.parts.leases
     }
@@ -93,7 +93,7 @@ impl Db {
         self.readers()?.read(Actor::Person, job).await
     }
 
-    /// Writes as a person, or as the process: in a savepoint of its own, which an `Err` takes back.
+    /// Writes as a person, or as the process: in its own savepoint, which an `Err` rolls back.
     pub async fn write<T, F>(&self, job: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -102,8 +102,8 @@ impl Db {
         self.writer()?.write(Actor::Person, job).await
     }
 
-    /// [`Db::read`]; when an agent asks, on a connection that cannot see secrets, and only while it is switched on and its person is in the
-    /// workspace.
+    /// [`Db::read`]; for an agent, on a connection that cannot see secrets, and only while the agent is active and its person is
+    /// in the workspace.
     pub async fn read_for<T, F>(&self, caller: &Caller, job: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -118,7 +118,7 @@ impl Db {
             .await
     }
 
-    /// [`Db::write`]; when an agent asks, on a connection that can do what [`super::authorizer`] lists, and nothing else.
+    /// [`Db::write`]; for an agent, on a connection that can do only what [`super::authorizer`] lists.
     pub async fn write_for<T, F>(&self, caller: &Caller, job: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -158,7 +158,7 @@ fn read_only() -> StoreError {
     StoreError::unavailable("The data file is on a read-only medium, or may not be written: nothing can be stored.")
 }
 
-/// What an agent needs to be at work: itself, switched on, and its person in the workspace.
+/// What an agent needs to be at work: to be active, with its person in the workspace.
 #[derive(Clone, Copy)]
 struct Employment {
     workspace: WorkspaceId,
@@ -176,7 +176,7 @@ impl Employment {
     }
 }
 
-/// Refuses an agent that was switched off, or whose person has left.
+/// Refuses an agent that is inactive, or whose person has left.
 fn require_at_work(conn: &Connection, employment: Option<Employment>) -> DbResult<()> {
     let Some(Employment { workspace, user, agent }) = employment else {
         return Ok(());

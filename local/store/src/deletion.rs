@@ -1,4 +1,4 @@
-//! Deleting a conversation: its text goes from everywhere it stands, the chains of its runs stay whole.
+//! Deleting a conversation: its text is removed everywhere, and the chains of its runs stay whole.
 
 use duet_core::{
     Env,
@@ -40,7 +40,7 @@ pub fn delete(tx: &Connection, env: &Env, owner: Owner, conversation: Conversati
             tx.prepare_cached(sql)?.execute(params![workspace, run])?;
         }
     }
-    // Their full-text entries go by trigger.
+    // Triggers remove their full-text entries.
     let messages = tx.execute(
         "DELETE FROM message WHERE workspace_id = ?1 AND conversation_id = ?2",
         params![workspace, named],

@@ -8,7 +8,7 @@ use duet_core::{
 };
 use rusqlite::{ErrorCode, ffi};
 
-/// An error inside a job: already a store error, or one of SQLite's that is mapped when the job answers.
+/// An error inside a job: a store error, or one of SQLite's that is mapped when the job answers.
 #[derive(Debug)]
 pub enum DbError {
     /// Decided by our own code.
@@ -59,7 +59,7 @@ impl From<DbError> for StoreError {
     }
 }
 
-/// What a constraint that a request can run into by itself says; every other one is a fault of ours.
+/// The refusal for a constraint that a request can violate; a violation of any other is our own bug.
 fn conflict(constraint: &str) -> Option<Refusal> {
     let taken = |what| Refusal::IdTaken { what };
     Some(match constraint {
@@ -76,12 +76,12 @@ fn conflict(constraint: &str) -> Option<Refusal> {
 }
 
 thread_local! {
-    /// Whether a connection of this thread has met something that it may not recover from.
+    /// Whether a connection of this thread has met an error that it may not recover from.
     static SPOILT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a connection that was used on this thread since the last call should be replaced: after a page has failed its check,
-/// SQLCipher fails everything on that connection, whole pages too.
+/// Whether a connection used on this thread since the last call should be replaced: once a page has failed its check, SQLCipher
+/// fails everything on that connection, even intact pages.
 pub fn take_spoilt() -> bool {
     SPOILT.replace(false)
 }
@@ -100,7 +100,7 @@ fn spoils(code: ErrorCode) -> bool {
     )
 }
 
-/// What is said when the file is not where it was.
+/// The message when the file is no longer where it was.
 pub const MOVED: &str =
     "The data file was moved away or replaced while Duet was using it; nothing was written. Put it back, or stop Duet.";
 
@@ -142,7 +142,7 @@ pub fn sqlite_error(error: &rusqlite::Error) -> StoreError {
 
 fn constraint(failure: &ffi::Error, message: &str) -> StoreError {
     let named = message.rsplit_once("failed: ").map_or(message, |(_, name)| name);
-    // An index is named as `index 'run_one_active'`.
+    // SQLite names an index as `index 'run_one_active'`.
     let bare = named.strip_prefix("index ").map_or(named, |index| index.trim_matches('\''));
     if let Some(refusal) = conflict(bare) {
         return refusal.into();
@@ -154,7 +154,7 @@ fn constraint(failure: &ffi::Error, message: &str) -> StoreError {
     Refusal::Clash.into()
 }
 
-/// An error without any stored text: codes, names of columns and types only.
+/// Describes an error without any stored text: only codes, column names and types.
 fn describe(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::SqliteFailure(failure, Some(message)) => format!("{} ({message})", failure.extended_code),

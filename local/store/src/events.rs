@@ -13,7 +13,7 @@ use super::{
     rows::{blob, count, int, opt_json, time, word},
 };
 
-/// Bytes of salt of a payload's hash.
+/// Bytes of salt in a payload's hash.
 const SALT: usize = 16;
 
 /// The end of a run's log: what the next event is chained to.
@@ -26,12 +26,12 @@ pub struct Head {
 }
 
 impl Head {
-    /// Of an empty log.
+    /// The head of an empty log.
     pub const EMPTY: Self = Self { seq: 0, hash: GENESIS };
 }
 
-/// Appends events after `head`, moves the run's head, joins what the events have read to the run's labels, and puts one hint into the
-/// outbox. The writer is alone, so that nobody else moves the head in between.
+/// Appends events after `head`, moves the run's head, adds the labels of what the events have read to the run's, and puts one
+/// hint into the outbox. There is only one writer, so nobody else moves the head in between.
 pub fn append(
     tx: &Connection,
     env: &Env,
@@ -123,7 +123,7 @@ pub fn after(conn: &Connection, workspace: WorkspaceId, run: RunId, after: u64, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The whole log for who folds it: all of it can be read, or the first `seq` that cannot.
+/// The whole log, for folding; or the first `seq` that cannot be read.
 pub fn log(conn: &Connection, workspace: WorkspaceId, run: RunId) -> DbResult<Result<Vec<StoredEvent>, u64>> {
     let mut statement = conn.prepare_cached(PAGE)?;
     let mut rows = statement.query(params![blob(workspace), blob(run), 0, i64::MAX])?;
@@ -146,7 +146,7 @@ fn strict(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     })
 }
 
-/// An event for its readers: one whose payload cannot be read is like a redacted one, and hides no other.
+/// An event for its readers: one whose payload cannot be read looks redacted, and hides no other.
 fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     strict(row).or_else(|_| {
         let (seq, kind): (_, EventKind) = (count(row, "seq")?, word(row, "kind")?);
@@ -160,7 +160,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     })
 }
 
-/// Whether the log has no event of another kind.
+/// Whether all events of the log are of these kinds.
 pub fn all_of(conn: &Connection, workspace: WorkspaceId, run: RunId, kinds: &[EventKind]) -> DbResult<bool> {
     let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
     let mut statement = conn.prepare_cached(
@@ -203,7 +203,7 @@ pub fn verify(conn: &Connection, workspace: WorkspaceId, run: RunId) -> DbResult
         let (salt, text): (Option<Vec<u8>>, Option<String>) = (row.get("salt")?, row.get("payload")?);
         let untouched = match (salt, text) {
             (Some(salt), Some(text)) => payload_hash(&salt, text.as_bytes()) == payload,
-            // Redacted: the row says so. A row that is not there was taken away.
+            // A redacted payload is marked in its row; a missing one was taken away.
             _ => !row.get::<_, bool>("gone")?,
         };
         let hash = event_hash(

@@ -18,7 +18,7 @@ pub fn private() -> OpenOptions {
     options
 }
 
-/// Makes a folder, and those above it, that only their owner may enter; folders that are there stay as they are.
+/// Creates a folder and its missing parents for their owner alone; existing folders stay as they are.
 pub fn private_folder(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -30,7 +30,7 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Whether others than the owner may read the file.
+/// Whether anyone but the owner may read the file.
 pub fn readable_by_others(file: &File) -> io::Result<bool> {
     #[cfg(unix)]
     {
@@ -43,8 +43,8 @@ pub fn readable_by_others(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The one path of a file that has several, over links: a file that is not there yet gets its folder's. A link that leads nowhere
-/// is an error, since making a file in its place would hide the one that it stands for.
+/// The one path of a file that links reach by several; for a file that does not exist yet, its name in its folder's one path. A
+/// dangling link is an error, since a file created in its place would hide the one it points to.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     match std::fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -69,7 +69,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Whether there is a file of that name with anything in it.
+/// Whether a file of that name exists and is not empty.
 pub fn has_content(path: &Path) -> io::Result<bool> {
     match std::fs::metadata(path) {
         Ok(found) => Ok(found.len() > 0),
@@ -78,8 +78,8 @@ pub fn has_content(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The first of the files with these suffixes that this process may not read and write, and why. It is asked without opening the
-/// file: closing it again would take away the locks that SQLite has on it.
+/// The first file with one of these suffixes that this process may not read and write, and why. Checked without opening the file:
+/// closing it again would drop SQLite's locks on it.
 pub fn blocked_beside(path: &Path, suffixes: &[&str]) -> Option<(PathBuf, String)> {
     let blocked = |path: &Path| match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => Some("it is a folder".to_owned()),
@@ -108,7 +108,7 @@ fn usable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Why this process may not write to the file, or to the folder that it is in.
+/// Why this process may not write to the file or its folder.
 pub fn unwritable(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     [path, folder.unwrap_or(Path::new("."))]
@@ -122,7 +122,7 @@ fn writable(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
 }
 
-/// Of a folder the mark says something else here.
+/// On a folder, the read-only attribute means something else here.
 #[cfg(not(unix))]
 fn writable(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path)? {
@@ -131,7 +131,7 @@ fn writable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// An absolute path as a URL of SQLite's.
+/// An absolute path as an SQLite URL.
 pub fn url(path: &Path) -> String {
     let mut url = String::from("file://");
     let bytes = path.as_os_str().as_encoded_bytes();
@@ -147,14 +147,14 @@ pub fn url(path: &Path) -> String {
     url
 }
 
-/// The path with something after its last name.
+/// The path with a suffix after its last name.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// Removes a file; one that is not there is fine.
+/// Removes a file; a missing one is fine.
 pub fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -24,7 +24,7 @@ use super::{
     workspaces,
 };
 
-/// The invitations on the file.
+/// The invitations in the file.
 pub struct LocalInvitations(pub(super) Db);
 
 fn invitation(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Invitation> {
@@ -68,7 +68,7 @@ fn open(conn: &Connection, token_hash: [u8; 32], now: Timestamp) -> DbResult<Inv
     }
 }
 
-/// Lets a guest in by an open invitation.
+/// Admits a guest by an open invitation.
 fn admit(tx: &Connection, env: &duet_core::Env, invitation: &Invitation, guest: UserId) -> DbResult<Membership> {
     let (workspace, now) = (invitation.workspace_id, env.now());
     if workspaces::role(tx, workspace, guest)?.is_some() {

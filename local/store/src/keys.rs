@@ -19,7 +19,7 @@ use super::{
     workspaces,
 };
 
-/// The API keys on the file.
+/// The API keys in the file.
 pub struct LocalKeys(pub(super) Db);
 
 fn key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
@@ -44,10 +44,10 @@ fn find(conn: &Connection, workspace: WorkspaceId, user: UserId, id: ApiKeyId) -
         .optional()?)
 }
 
-/// A key's use is noted to within a minute.
+/// A key's use is recorded to within a minute.
 const NOTED_EVERY: i64 = 60_000;
 
-/// The key with that hash and its person's role now, unless revoked, expired or no longer a member's; notes that it was used.
+/// The key with that hash and its person's current role, unless it is revoked, expired or no longer a member's; records its use.
 pub async fn look_up(db: &Db, secret_hash: [u8; 32]) -> StoreResult<Option<(ApiKey, Role)>> {
     let now = db.env().now();
     let found = db

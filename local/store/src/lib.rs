@@ -74,7 +74,7 @@ pub use self::{
     salvage::{Dropped, Gap, Salvaged},
 };
 
-/// Threads that read: more than cores, because a reader may wait for the disk.
+/// Reader threads: more than cores, because a reader may wait for the disk.
 const READERS: usize = 4;
 
 /// The data file of one Duet, open for this process alone. It stays open until this and all its stores are dropped.
@@ -87,7 +87,7 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the file, making it when it is not there, and starts its threads.
+    /// Opens the file, creating it if it does not exist, and starts its threads.
     pub fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let OpenOptions {
             path,
@@ -136,8 +136,8 @@ impl LocalStore {
         Ok(Self::over(db, feed, connector, vector_cache_bytes))
     }
 
-    /// Opens a file that [`LocalStore::open`] refused as [`OpenError::ReadOnly`], to read it. Nothing is made or changed; what would
-    /// write is refused, and sign-ins are kept by this process.
+    /// Opens for reading a file that [`LocalStore::open`] refused as [`OpenError::ReadOnly`]. Nothing is created or changed;
+    /// writes are refused, and sign-ins are kept in this process.
     pub fn open_to_read(options: OpenOptions) -> Result<Self, OpenError> {
         let OpenOptions {
             path,
@@ -183,8 +183,8 @@ impl LocalStore {
         self.db.can_write()
     }
 
-    /// Puts the log into the file and marks it as closed. What is written later opens it again. Without it, the same is tried when the
-    /// last store is dropped, where nobody hears how it went.
+    /// Puts the log into the file and marks it as closed. A later write opens it again. Without this call, the same is tried when
+    /// the last store is dropped, where nobody learns the result.
     pub async fn close(&self) -> StoreResult<()> {
         self.db.close().await
     }
@@ -216,8 +216,8 @@ impl LocalStore {
         }
     }
 
-    /// Whom the commands of this machine act as: the person who set this installation up while they own its first workspace, else
-    /// who has owned that for longest; nobody before the set-up.
+    /// Whom the commands of this machine act as: the person who set up this installation, while they own its first workspace;
+    /// else its owner of longest standing; nobody before set-up.
     pub async fn owner(&self) -> StoreResult<Option<UserId>> {
         self.db
             .read(|conn| {
@@ -232,12 +232,12 @@ impl LocalStore {
             .await
     }
 
-    /// A key for one purpose, derived from the file's: for what must stay the same as long as the file does.
+    /// A key for one purpose, derived from the file's key: for values that must stay the same as long as the file does.
     pub fn derived_key(&self, label: &str) -> Zeroizing<[u8; 32]> {
         derive_key(self.connector.key().bytes(), label)
     }
 
-    /// What the open file and its library say of themselves.
+    /// What the open file and its library report about themselves.
     pub fn inspect(&self) -> Result<Inspection, OpenError> {
         let conn = self.connector.connect(Access::Read)?;
         let failed = |error| OpenError::from_sqlite(self.connector.path(), error);
@@ -251,12 +251,12 @@ impl LocalStore {
         Inspection::of(&conn, bytes).map_err(failed)
     }
 
-    /// Whether a data file could be made at this path, or one is there: not where only its log is left.
+    /// Checks that a data file exists or could be created at this path: it could not where only its log is left.
     pub fn check_place(path: &std::path::Path) -> Result<(), OpenError> {
         open::is_missing(&open::resolve(path)?).map(|_| ())
     }
 
-    /// Goes on without what the file has lost, and puts it on record in every workspace; what that is, if anything.
+    /// Continues without what the file has lost, and records that in every workspace; returns the loss, if any.
     pub fn accept_loss(options: &OpenOptions) -> Result<Option<Loss>, OpenError> {
         let path = open::resolve(&options.path)?;
         let mut lock = FileLock::take(&path)?;
@@ -270,7 +270,7 @@ impl LocalStore {
         salvage::salvage(options, into)
     }
 
-    /// Reads every page and checks it against its code, then the structure; returns what is wrong. On a connection of its own: a
+    /// Reads every page and checks it against its code, then the structure; returns what is wrong. Uses its own connection: a
     /// page that fails spoils the one that reads it.
     pub async fn check_pages(&self) -> StoreResult<Vec<String>> {
         let (connector, db) = (Arc::clone(&self.connector), self.db.clone());
@@ -294,7 +294,7 @@ impl LocalStore {
             .map_err(|_| StoreError::unavailable("The pages could not be checked. The log says more."))
     }
 
-    /// Whether this build has what a data file needs, without one.
+    /// Whether this build has what a data file needs; needs no file itself.
     pub fn check_parts() -> Result<Inspection, OpenError> {
         let conn = connect::without_file()?;
         schema::check_parts(&conn)?;

@@ -1,5 +1,5 @@
-//! One process at a time has the data file: a lock beside it, which tells who, and one on the file itself, which holds under
-//! whatever other name or mount the file is reached.
+//! Only one process at a time has the data file: a lock beside it names the holder, and a lock on the file itself holds under any
+//! other name or mount of the file.
 
 use std::{
     fs::{File, TryLockError},
@@ -10,12 +10,12 @@ use std::{
 use super::open::OpenError;
 use crate::files;
 
-/// Which file it is, whatever it is called.
+/// Which file it is, under any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity(#[cfg(unix)] u64, #[cfg(unix)] u64);
 
 impl Identity {
-    /// That of the file to which the path leads now.
+    /// The identity of the file that the path leads to now.
     pub fn at(path: &Path) -> std::io::Result<Self> {
         Ok(Self::of(&std::fs::metadata(path)?))
     }
@@ -32,8 +32,8 @@ impl Identity {
     }
 }
 
-/// Holds the data file for this process until it is dropped. It has to outlive every connection: closing any descriptor of a file
-/// takes away the locks that SQLite has on it.
+/// Holds the data file for this process until dropped. It has to outlive every connection: closing any descriptor of a file drops
+/// SQLite's locks on it.
 #[derive(Debug)]
 pub struct FileLock {
     _beside: Option<File>,
@@ -67,7 +67,7 @@ impl FileLock {
         })
     }
 
-    /// Keeps writers out of a file that this process can only read, while others may read it too. Nothing is made for it.
+    /// Keeps writers out of a file that this process can only read; other readers are let in. Creates nothing.
     pub fn share(path: &Path) -> Result<Self, OpenError> {
         let failed = |error: std::io::Error| OpenError::from_io(path, &error);
         let beside = match File::open(files::beside(path, ".lock")) {
@@ -76,7 +76,7 @@ impl FileLock {
                 Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             },
-            // The lock on the file itself has to do.
+            // The lock on the file itself has to suffice.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => None,
             Err(error) => return Err(failed(error)),
         };
@@ -89,8 +89,8 @@ impl FileLock {
         Ok(lock)
     }
 
-    /// Takes the lock on the file itself, which is there by now, and refuses a file that has a second name: SQLite keeps the log
-    /// beside the name that it was given, so that each name would have its own. Returns which file it is.
+    /// Takes the lock on the file itself, which exists by now, and refuses a file that has a second name: SQLite keeps the log
+    /// beside the name it was given, so each name would have its own. Returns the file's identity.
     pub fn hold(&mut self, path: &Path) -> Result<Identity, OpenError> {
         let failed = |error: std::io::Error| OpenError::from_io(path, &error);
         let file = File::options().read(true).write(true).open(path).map_err(failed)?;
@@ -119,7 +119,7 @@ impl FileLock {
     }
 }
 
-/// Who has the lock, as far as its file tells.
+/// Who has the lock, as far as its file says.
 fn in_use(path: &Path, mut lock: File) -> OpenError {
     let mut text = String::new();
     // What cannot be read is left out of the message.
@@ -138,7 +138,7 @@ mod itself {
         os::{fd::AsRawFd, unix::fs::MetadataExt},
     };
 
-    /// A byte far behind those that SQLite locks, and behind any end of the file.
+    /// A byte far beyond those that SQLite locks, and beyond the end of any file.
     const PLACE: libc::off_t = libc::off_t::MAX - 1;
 
     /// Whom a lock keeps out.
@@ -150,8 +150,8 @@ mod itself {
         Exclusive,
     }
 
-    /// Locks the file for this descriptor; whether nobody else has. Of the kinds of locks, this one goes by the file and not by its
-    /// name, does not clash with SQLite's own, and stays when another descriptor of the file is closed.
+    /// Locks the file for this descriptor; returns whether that succeeded. Unlike other kinds of lock, this one belongs to the
+    /// file and not its name, does not clash with SQLite's own, and survives the closing of another descriptor.
     #[allow(unsafe_code)]
     pub fn lock(file: &File, kind: Lock) -> io::Result<bool> {
         let kind = match kind {
@@ -174,7 +174,7 @@ mod itself {
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EACCES) => Ok(false),
-            // Some file systems have no such locks: the one beside the file has to do there.
+            // Some file systems have no such locks: the one beside the file has to suffice there.
             Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK) => {
                 tracing::warn!(%error, "this file system cannot lock the data file itself; a second mount of it would not be noticed");
                 Ok(true)
@@ -202,7 +202,7 @@ mod itself {
         Exclusive,
     }
 
-    /// There is no lock here that SQLite's own would not clash with.
+    /// This platform has no lock that would not clash with SQLite's own.
     pub fn lock(_: &File, _: Lock) -> io::Result<bool> {
         Ok(true)
     }

@@ -1,14 +1,14 @@
-//! The mark beside the file: how many commits were acknowledged, told outside the log that may lose them.
+//! The mark beside the file: how many commits were acknowledged, recorded outside the log that may lose them.
 //!
-//! SQLite takes a log for what is left of it: a damaged or missing one ends early, and nobody hears of the commits behind. So the
-//! writer counts its commits in the file, and repeats the count here before it answers. A file that has counted less than its mark
-//! has lost something. The mark is not flushed each time: after a power cut it may lag behind, never be ahead.
+//! SQLite accepts whatever is left of a log: a damaged or missing one ends early, and the commits after that vanish in silence.
+//! So the writer counts its commits in the file, and repeats the count here before it answers. A file whose count is below its
+//! mark has lost something. The mark is not flushed each time: after a power cut it may lag behind, but it is never ahead.
 //!
-//! Without its mark, as after a copy of the data file alone, the file knows at least whether it was closed in an orderly way. If not,
-//! it needs a log. So does a file in use that has counted more than its mark: the mark is flushed before the log is emptied.
+//! Without its mark, as after a copy of the data file alone, the file still knows whether it was closed in an orderly way. If it
+//! was not, it needs a log. So does a file in use whose count is above its mark: the mark is flushed before the log is emptied.
 //!
-//! SQLite puts a log into whatever file stands beside it. So each commit also says what the file has counted by itself at least
-//! (`base`): the file that the log belongs to has counted no less without it.
+//! SQLite applies a log to whatever file is beside it. So each commit also records the least that the file has counted without
+//! the log (`base`): the file that the log belongs to has counted no less.
 
 use std::{
     fs::File,
@@ -32,7 +32,8 @@ use super::{
 };
 use crate::files;
 
-/// Each of the two places of a mark, written in turn: one that is cut off in writing leaves the other. A disk writes so much at once.
+/// Size of each of a mark's two slots. They are written in turn, so that a torn write leaves the other; a disk writes this much
+/// at once.
 const PLACE: usize = 512;
 
 /// The file that keeps the mark.
@@ -43,7 +44,7 @@ pub fn path(database: &Path) -> PathBuf {
 /// What is repeated in the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Of which file.
+    /// The file it is for.
     pub file: [u8; 16],
     /// Commits so far.
     pub commits: u64,
@@ -54,7 +55,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// What the open file says of itself now; whether it is closed, and what it has counted at least without its log.
+    /// What the open file says of itself now; whether it is closed, and the least it has counted without its log.
     fn of(conn: &Connection, at: Timestamp) -> rusqlite::Result<(Self, bool, u64)> {
         let entries = entries(conn)?;
         conn.query_row("SELECT file, commits, closed, base FROM file_state WHERE id = 1", [], |row| {
@@ -100,12 +101,12 @@ fn entries(conn: &Connection) -> rusqlite::Result<u64> {
     conn.query_row("SELECT coalesce(sum(seq), 0) FROM audit_head", [], |row| count_at(row, 0))
 }
 
-/// What an opened file lacks of what was acknowledged.
+/// The acknowledged changes that an opened file lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// How many commits at least; unknown without a mark.
+    /// At least this many commits; unknown without a mark.
     pub commits: Option<u64>,
-    /// How many entries of the audit logs at least.
+    /// At least this many entries of the audit logs.
     pub entries: u64,
     /// When the last of the commits was made.
     pub last: Option<Timestamp>,
@@ -127,17 +128,17 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// Which file it is without its log, and what it has counted.
+/// The file's identity and count without its log.
 pub struct Alone {
     file: [u8; 16],
     commits: u64,
 }
 
 impl Alone {
-    /// What the file says without its log; none where that cannot be read, as while the log was going into it.
+    /// What the file says without its log; `None` if that cannot be read, as while the log was being put into it.
     pub fn of(connector: &Connector) -> Option<Self> {
         let conn = connector.without_log().ok()?;
-        // What is compared has to be read with the log as well: a bad page of the file is not the log's fault.
+        // Reads what the comparison reads with the log too: if this fails, a bad page of the file is to blame, not the log.
         entries(&conn).ok()?;
         let asked = conn.query_row("SELECT file, commits FROM file_state WHERE id = 1", [], |row| {
             Ok(Self {
@@ -149,7 +150,7 @@ impl Alone {
     }
 }
 
-/// How the file stands to its mark.
+/// How the file compares with its mark.
 pub struct Standing {
     now: Record,
     closed: bool,
@@ -167,7 +168,7 @@ impl Standing {
         let (now, closed, base) = Record::of(conn, env.now()).map_err(|error| OpenError::from_sqlite(path, error))?;
         let beside = self::path(path);
         let found = read(&beside, &connector.sums(LABEL)).map_err(|error| OpenError::from_io(&beside, &error))?;
-        // Another file may have stood under this name; its mark says nothing about this one.
+        // The mark may be from another file of this name; then it says nothing about this one.
         let mark = found.filter(|mark| mark.file == now.file);
         let loss = match &mark {
             Some(mark) if mark.commits > now.commits => Some(Loss {
@@ -175,7 +176,7 @@ impl Standing {
                 entries: mark.entries.saturating_sub(now.entries),
                 last: Some(mark.at),
             }),
-            // Nor does it have the log that it needs when it is ahead of its mark.
+            // Nor does it have the log that it needs if it is ahead of its mark.
             mark if !closed && !had_log && mark.as_ref().is_none_or(|mark| mark.commits < now.commits) => Some(Loss {
                 commits: None,
                 entries: 0,
@@ -193,7 +194,7 @@ impl Standing {
         })
     }
 
-    /// Whether the log is not that of the file, which says this without it.
+    /// Whether the log belongs to another file; `alone` is what this file says without it.
     pub fn is_foreign_to(&self, alone: &Alone) -> bool {
         alone.file != self.now.file || alone.commits < self.base
     }
@@ -203,7 +204,7 @@ impl Standing {
         self.had_log
     }
 
-    /// Goes on from here: the writer's mark.
+    /// Continues from here: the writer's mark.
     pub fn mark(self, connector: &Connector, env: &Env) -> Mark {
         let commits = self.mark.map_or(0, |mark| mark.commits).max(self.now.commits);
         let path = self::path(connector.path());
@@ -225,7 +226,7 @@ impl Standing {
         }
     }
 
-    /// Goes on without what is missing: the file counts from its mark, and every workspace's audit log says what happened.
+    /// Continues without what is missing: the file counts on from its mark, and every workspace's audit log says what happened.
     pub fn accept(self, connector: &Connector, mut conn: Connection, env: &Env) -> Result<Option<Loss>, OpenError> {
         let failed = |error| OpenError::from_sqlite(connector.path(), error);
         let Some(loss) = self.loss.clone() else {
@@ -257,10 +258,10 @@ pub(super) fn owners(conn: &Connection) -> rusqlite::Result<Vec<(WorkspaceId, Us
         .collect()
 }
 
-/// What the mark's sums are for.
+/// The purpose of the mark's checksums.
 const LABEL: &str = "mark of the data file";
 
-/// The newer of the two places that holds a record of this key.
+/// The newer of the two slots that hold a record under this key.
 fn read(path: &Path, key: &hmac::Key) -> io::Result<Option<Record>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -271,7 +272,7 @@ fn read(path: &Path, key: &hmac::Key) -> io::Result<Option<Record>> {
     Ok(found.max_by_key(|record| record.commits))
 }
 
-/// Flushes the mark of the data file at `database`, before somebody else than the writer empties the log.
+/// Flushes the mark of the data file at `database`, before anyone but the writer empties the log.
 pub fn flush(database: &Path) {
     let flushed = File::options()
         .write(true)
@@ -282,7 +283,7 @@ pub fn flush(database: &Path) {
     }
 }
 
-/// The writer's hand on the mark.
+/// The writer's handle on the mark.
 pub struct Mark {
     file: Option<File>,
     /// The log of the data file.
@@ -290,24 +291,24 @@ pub struct Mark {
     key: hmac::Key,
     env: Env,
     last: Record,
-    /// What the file has counted at least without its log.
+    /// The least that the file has counted without its log.
     base: u64,
     /// Whether the file, with its log, says that it is closed.
     closed: bool,
-    /// Whether the file says without its log that it is in use.
+    /// Whether the file, without its log, says that it is in use.
     told: bool,
 }
 
 impl Mark {
-    /// Sees whether the log is empty, and the file therefore has everything by itself. Within a transaction, so that nobody empties it
-    /// meanwhile, and before that writes.
+    /// Checks whether the log is empty, so that the file alone has everything. Called within a transaction, so that nobody
+    /// empties the log meanwhile, and before that transaction writes.
     pub fn look(&mut self) {
         if files::has_content(&self.log).is_ok_and(|content| !content) {
             self.base = self.last.commits;
         }
     }
 
-    /// Counts a commit within it.
+    /// Counts a commit, within that commit.
     pub fn count(&self, conn: &Connection) -> rusqlite::Result<Record> {
         self.step(conn, false)
     }
@@ -329,7 +330,7 @@ impl Mark {
         })
     }
 
-    /// Repeats what has been committed. `conn` is the process's own connection.
+    /// Repeats in the mark what has been committed. `conn` is the process's own connection.
     pub fn set(&mut self, record: Record, conn: &Connection) {
         self.last = record;
         self.closed = false;
@@ -339,7 +340,7 @@ impl Mark {
             let all = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
                 Ok(row.get::<_, i64>(0)? == 0 && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
             });
-            // When a reader or a full disk is in the way, the next commit tries again.
+            // If a reader or a full disk is in the way, the next commit tries again.
             if all.unwrap_or(false) {
                 self.told = true;
                 self.base = self.last.commits;
@@ -347,7 +348,7 @@ impl Mark {
         }
     }
 
-    /// Says in the file that it is closed in an orderly way; afterwards the log may go.
+    /// Records in the file that it was closed in an orderly way; after that the log may be removed.
     pub fn close(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         if self.closed {
             return Ok(());
@@ -359,7 +360,7 @@ impl Mark {
             Ok(record)
         });
         if step.is_err() && !conn.is_autocommit() {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = conn.execute_batch("ROLLBACK");
         }
         self.last = step?;
@@ -406,7 +407,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whichever bit of either place flips, what is read is one of the two records, or nothing.
+        /// Whichever bit of either slot flips, reading gives one of the two records, or nothing.
         #[test]
         fn a_flipped_bit_never_makes_another_record(commits in 1_u64..1 << 40, bit in 0_usize..8 * (PLACE + 174)) {
             let record = |commits| Record { file: [3; 16], commits, entries: 2, at: Timestamp::from_millis(5) };

@@ -1,4 +1,4 @@
-//! How people leave a workspace, and change their role in it.
+//! Leaving a workspace, and changing roles in it.
 
 use duet_core::{
     Env, StoreError,
@@ -16,7 +16,7 @@ use super::{
     run_log, workspaces,
 };
 
-/// Refuses who is no owner by now: the caller's role was read before this transaction began.
+/// Refuses a caller who is no longer an owner: the caller's role was read before this transaction began.
 pub fn require_owner(conn: &Connection, who: Who, action: &'static str) -> DbResult<()> {
     match workspaces::role(conn, who.workspace, who.user)? {
         Some(Role::Owner) => Ok(()),
@@ -25,7 +25,7 @@ pub fn require_owner(conn: &Connection, who: Who, action: &'static str) -> DbRes
     }
 }
 
-/// The only owner stays one: nobody could invite, or make another.
+/// Keeps the only owner one: otherwise nobody could invite, or make another.
 fn keep_an_owner(tx: &Connection, workspace: WorkspaceId, user: UserId) -> DbResult<()> {
     let role = workspaces::role(tx, workspace, user)?.ok_or(StoreError::NotFound("the member"))?;
     let others = tx
@@ -37,7 +37,7 @@ fn keep_an_owner(tx: &Connection, workspace: WorkspaceId, user: UserId) -> DbRes
     Ok(())
 }
 
-/// Takes back the invitations by which somebody could come in again, or let others in, after they may not any more.
+/// Revokes the invitations by which a person could come back in, or let others in, once they no longer may.
 fn revoke_invitations(tx: &Connection, env: &Env, workspace: WorkspaceId, user: UserId) -> DbResult<()> {
     tx.execute(
         "UPDATE invitation SET revoked_at = ?3
@@ -48,7 +48,7 @@ fn revoke_invitations(tx: &Connection, env: &Env, workspace: WorkspaceId, user: 
     Ok(())
 }
 
-/// Ends a membership with all that it opens.
+/// Ends a membership and everything it gives access to.
 pub fn remove(tx: &Connection, env: &Env, who: Who, user: UserId) -> DbResult<()> {
     let workspace = who.workspace;
     let own = user == who.user;

@@ -1,4 +1,4 @@
-//! Opening the file: who may, with which key, and one clear sentence for each way in which it can fail.
+//! Opening the file: who may, with which key, and one clear sentence for each way it can fail.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use crate::{files, key::FileKey};
 
 /// What [`super::LocalStore::open`] needs.
 pub struct OpenOptions {
-    /// The data file; made when it is not there.
+    /// The data file; created if it does not exist.
     pub path: PathBuf,
     /// Its key.
     pub key: FileKey,
@@ -30,7 +30,7 @@ pub struct OpenOptions {
     pub vector_cache_bytes: usize,
 }
 
-/// Why the data file was not opened. Each says what to do.
+/// Why the data file was not opened. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
@@ -65,7 +65,7 @@ pub enum OpenError {
         "{0} is not a whole Duet data file: it was cut off, or it is another kind of file. Restore a backup, or choose another path."
     )]
     Truncated(PathBuf),
-    /// The file has gone and its log has not.
+    /// The file is gone but its log is not.
     #[error(
         "{path} is not there, but its log {log} is: it holds the newest changes of a file that was moved or deleted. Put the file back \
          beside its log; or, to begin with an empty file, move the log away."
@@ -76,7 +76,7 @@ pub enum OpenError {
         /// The log.
         log: PathBuf,
     },
-    /// The file has gone and what belongs to it has not.
+    /// The file is gone but something that belongs to it is not.
     #[error(
         "{path} is not there, but {beside}, which belongs to it, is. Put the file back; or, to begin with an empty file, move everything \
          away that is called `{name}.…`.", name = .path.file_name().unwrap_or_default().display()
@@ -84,10 +84,10 @@ pub enum OpenError {
     Gone {
         /// The file.
         path: PathBuf,
-        /// What is there.
+        /// What is still there.
         beside: PathBuf,
     },
-    /// The log is not that of the file.
+    /// The log does not belong to the file.
     #[error(
         "The log {log} belongs to another (newer) state of {path}, or to another file, and would destroy this one. Nothing was changed. \
          Put the file back that the log belongs to; or, to go on with this one, move the log away, and `{name}-shm` with it.",
@@ -99,16 +99,16 @@ pub enum OpenError {
         /// The log.
         log: PathBuf,
     },
-    /// The file is not where it was when it was opened.
+    /// The file is no longer where it was when it was opened.
     #[error("{0} was moved away or replaced while Duet was using it. Put it back, or stop Duet.")]
     Moved(PathBuf),
-    /// The pages are lost that say what is where.
+    /// The pages that say where everything is are lost.
     #[error(
         "{0} has lost its table of contents: the pages that say where everything is fail their check, and nothing behind them can be \
          found. Restore the newest backup."
     )]
     Unlisted(PathBuf),
-    /// Changes that were acknowledged are not there.
+    /// Acknowledged changes are missing.
     #[error(
         "{path} is not as Duet left it: {loss}. Its log (`-wal`) is damaged or gone, or an older copy stands in its place. Put back the \
          file and the log that belong together; or, to go on without what is missing, run `duet doctor --accept-loss`."
@@ -119,7 +119,7 @@ pub enum OpenError {
         /// What is missing.
         loss: Loss,
     },
-    /// A second name of the file.
+    /// The file has a second name.
     #[error(
         "{path} has {names} names (hard links), and each would get a log of its own, which destroys the file. Remove the other names, or \
          copy the file and use the copy."
@@ -130,7 +130,7 @@ pub enum OpenError {
         /// How many.
         names: u64,
     },
-    /// A link that leads nowhere.
+    /// A dangling link.
     #[error("{0} is a link to a file that is not there. Put that file back (is its disk mounted?), or remove the link.")]
     Dangling(PathBuf),
     /// A page fails its check.
@@ -153,10 +153,10 @@ pub enum OpenError {
     NotWritable {
         /// The file.
         path: PathBuf,
-        /// The system's word for it.
+        /// The system's reason.
         reason: String,
     },
-    /// The file is there and can at most be read.
+    /// The file exists but can only be read.
     #[error(
         "{path} is on a read-only medium, or you may not write to it and its folder ({reason}): nothing can be written. Commands that only \
          read, such as `duet memory list`, still work. Copy the file, with all `{name}*` beside it, to a folder of yours, and name the copy \
@@ -165,10 +165,10 @@ pub enum OpenError {
     ReadOnly {
         /// The file.
         path: PathBuf,
-        /// The system's word for it.
+        /// The system's reason.
         reason: String,
     },
-    /// The file can only be read, and what stands beside it has to be put into it first.
+    /// The file can only be read, and what is beside it has to be put into it first.
     #[error(
         "{path} cannot be read where it may not be written: {beside} holds {what}, which are not in the file yet. Copy the two, with all \
          that belongs to the file, to a folder of yours, and name the copy with --data."
@@ -176,7 +176,7 @@ pub enum OpenError {
     Behind {
         /// The file.
         path: PathBuf,
-        /// What stands beside it.
+        /// What is beside it.
         beside: PathBuf,
         /// What that holds.
         what: &'static str,
@@ -193,7 +193,7 @@ pub enum OpenError {
     /// No space.
     #[error("There is no space left for {0}. Free some disk space and start again.")]
     DiskFull(PathBuf),
-    /// The disk does not do what it should; SQLite does not always tell a full one from a broken one.
+    /// The disk fails; SQLite does not always tell a full one from a broken one.
     #[error(
         "{0} cannot be read or written: the disk is full, or reports an error. Free some disk space, check the disk, and start again."
     )]
@@ -225,7 +225,7 @@ impl OpenError {
         };
         match failure.code {
             ErrorCode::NotADatabase => Self::WrongKey(path),
-            // The second is what SQLCipher makes of a bad page among those that say what is where.
+            // The second is what SQLCipher reports for a bad page among those that say where everything is.
             ErrorCode::DatabaseCorrupt | ErrorCode::OutOfMemory => Self::Damaged(path),
             ErrorCode::DiskFull => Self::DiskFull(path),
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::InUse { path, pid: None },
@@ -270,8 +270,8 @@ impl OpenError {
     }
 }
 
-/// Opens the writing connection of the file at the connector's path, making or migrating it where needed. `lock` is the one beside
-/// the file.
+/// Opens the writing connection to the file at the connector's path, creating or migrating the file as needed. `lock` is the one
+/// beside the file.
 pub(super) fn open(connector: &Connector, lock: &mut FileLock, env: &Env) -> Result<(Connection, Mark), OpenError> {
     let path = connector.path();
     if is_missing(path)? {
@@ -290,7 +290,8 @@ pub(super) fn open(connector: &Connector, lock: &mut FileLock, env: &Env) -> Res
     let had_log = standing.had_log();
     let mut mark = standing.mark(connector, env);
     if had_log {
-        // What a run that was cut off left, maybe in the middle of a page. When there is no space, a later checkpoint does it.
+        // Puts in what an interrupted process left, maybe in the middle of a page. If there is no space, a later checkpoint does
+        // it.
         mark.write_through();
         match connect::empty_log(&conn) {
             Ok(true) => {}
@@ -302,7 +303,7 @@ pub(super) fn open(connector: &Connector, lock: &mut FileLock, env: &Env) -> Res
     Ok((conn, mark))
 }
 
-/// Opens a file that is there, without changing it or its log, and compares it with its mark.
+/// Opens an existing file without changing it or its log, and compares it with its mark.
 pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> Result<(Connection, Standing), OpenError> {
     let path = connector.path();
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
@@ -311,12 +312,12 @@ pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> 
         return Err(OpenError::Truncated(path.to_owned()));
     }
     connector.watch(lock.hold(path)?);
-    // SQLite would read without them, and refuse the first write with a word about the file.
+    // SQLite would read without them, and refuse the first write with an error about the file.
     if let Some((path, reason)) = files::blocked_beside(path, &["-wal", "-shm"]) {
         return Err(OpenError::NotWritable { path, reason });
     }
     let log = files::beside(path, "-wal");
-    // An empty one, which SQLite makes when it opens the file, is none.
+    // An empty log does not count: SQLite makes one when it opens the file.
     let had_log = files::has_content(&log).map_err(failed)?;
     inspect(path, found.len(), had_log)?;
     let alone = if had_log { Alone::of(connector) } else { None };
@@ -326,7 +327,7 @@ pub(super) fn examine(connector: &Connector, lock: &mut FileLock, env: &Env) -> 
     };
     match (look(connector, had_log, env), alone) {
         (Ok((_, standing)), Some(alone)) if standing.is_foreign_to(&alone) => Err(other_log()),
-        // The file can be read without its log and not with it: what is in there was not written for it.
+        // The file can be read without its log but not with it: the log was not written for it.
         (Err(OpenError::WrongKey(_) | OpenError::Damaged(_)), Some(_)) => Err(other_log()),
         (looked, _) => looked,
     }
@@ -342,7 +343,7 @@ fn look(connector: &Connector, had_log: bool, env: &Env) -> Result<(Connection, 
     Ok((conn, standing))
 }
 
-/// Refuses a file that this process cannot write, before anything is made beside it.
+/// Refuses a file that this process cannot write, before anything is created beside it.
 pub(super) fn require_writable(path: &Path) -> Result<(), OpenError> {
     if !path.try_exists().map_err(|error| OpenError::from_io(path, &error))? {
         return Ok(());
@@ -356,8 +357,8 @@ pub(super) fn require_writable(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Looks at a file that can only be read, and refuses one that is not all there without its log, its redactions or a step of the
-/// schema, none of which can be put into it. The connector is one of [`Connector::immutable`].
+/// Checks a file that can only be read, and refuses one that still needs its log, its redactions or a schema step, none of which
+/// can be put into it. The connector comes from [`Connector::immutable`].
 pub(super) fn examine_to_read(connector: &Connector, env: &Env) -> Result<(), OpenError> {
     let path = connector.path();
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
@@ -395,8 +396,8 @@ pub(super) fn examine_to_read(connector: &Connector, env: &Env) -> Result<(), Op
     }
 }
 
-/// Whether there is no file yet. One that has gone while its log, its mark or its redactions are still there is not missing but lost: a
-/// new file would take the name that they belong to.
+/// Whether there is no file yet. If its log, its mark or its redactions are still there, the file is not missing but lost: a new
+/// file would take the name that they belong to.
 pub(super) fn is_missing(path: &Path) -> Result<bool, OpenError> {
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
     if path.try_exists().map_err(failed)? {
@@ -422,7 +423,7 @@ pub(super) fn is_missing(path: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-/// The one path of the file, whatever links lead to it.
+/// The file's one path, whatever links lead to it.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     files::resolve(path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound && path.is_symlink() {
@@ -433,8 +434,8 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     })
 }
 
-/// Looks at the bytes for what SQLCipher would only call a wrong key. A last page that is not whole is what a full disk leaves of a
-/// log that was going into the file: the log still has the page.
+/// Checks the bytes for what SQLCipher would report only as a wrong key. A full disk leaves an incomplete last page when it stops
+/// a log going into the file: the log still has the page.
 fn inspect(path: &Path, length: u64, has_log: bool) -> Result<(), OpenError> {
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
     let mut head = [0; 16];
@@ -453,11 +454,11 @@ fn is_in_pages(length: u64) -> bool {
     length.is_multiple_of(u64::from(PAGE_SIZE))
 }
 
-/// Makes the file under another name and gives it its own once it is whole: a crash in between leaves no half file behind.
+/// Creates the file under another name and renames it once it is whole: a crash in between leaves no half file behind.
 pub(super) fn create(connector: &Connector) -> Result<(), OpenError> {
     let path = connector.path();
     let failed = |error: std::io::Error| OpenError::from_io(path, &error);
-    // What an earlier file of this name left would be taken for ours; there is nothing in it.
+    // Leftovers of an earlier file of this name would be taken for ours; there is nothing in them.
     for suffix in ["-wal", "-shm", "-journal"] {
         files::remove(&files::beside(path, suffix)).map_err(failed)?;
     }
@@ -469,7 +470,7 @@ pub(super) fn create(connector: &Connector) -> Result<(), OpenError> {
     let made = fill(&Connector::new(draft.clone(), connector.key().clone()), path);
     if made.is_err() {
         for suffix in ["", "-wal", "-shm", "-journal"] {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = files::remove(&files::beside(&draft, suffix));
         }
     }

@@ -12,14 +12,14 @@ use duet_core::{
 
 use super::accounts::{self, LocalAccounts};
 
-/// The accounts on the file, with sign-ins beside it.
+/// The accounts in the file, with sign-ins kept in memory.
 pub struct PassingSignIns {
     accounts: LocalAccounts,
     sessions: Mutex<Vec<(Session, [u8; 32])>>,
 }
 
 impl PassingSignIns {
-    /// With no sign-in yet; those on the file count as well.
+    /// With no sign-in yet; those in the file count as well.
     pub fn new(accounts: LocalAccounts) -> Self {
         Self {
             accounts,
@@ -27,7 +27,7 @@ impl PassingSignIns {
         }
     }
 
-    /// Ends those that match, and says how many.
+    /// Ends the matching sign-ins, and returns how many.
     fn end(&self, ends: impl Fn(&Session) -> bool) -> u64 {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let before = sessions.len();

@@ -1,4 +1,4 @@
-//! The pool of readers: threads with a connection each, which take jobs from one queue.
+//! The pool of readers: threads with their own connections, which take jobs from one queue.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,7 +19,7 @@ use super::{
 
 type Work = Box<dyn FnOnce(&mut Pair) + Send>;
 
-/// The two connections of a reader; each is opened when it is first needed.
+/// A reader's two connections; each is opened when first needed.
 struct Pair {
     connector: Arc<Connector>,
     person: Option<Connection>,
@@ -49,7 +49,7 @@ impl Pair {
     }
 }
 
-/// The way to the readers.
+/// The handle to the readers.
 #[derive(Clone)]
 pub struct Readers {
     queue: mpsc::Sender<Work>,
@@ -72,7 +72,7 @@ impl Readers {
                     .name(format!("duet-reader-{number}"))
                     .spawn(move || {
                         loop {
-                            // The lock is held while waiting: whoever has it takes the next job, the others queue for it.
+                            // The lock is held while waiting: its holder takes the next job, the others queue for it.
                             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
                             match job {
                                 Ok(job) => job(&mut pair),
@@ -106,7 +106,7 @@ impl Readers {
             if take_spoilt() {
                 *pair.slot(actor).0 = None;
             }
-            // The caller may have gone away.
+            // The caller may be gone.
             let _ = reply.send(outcome);
         });
         self.queue.send(work).map_err(|_| closed())?;

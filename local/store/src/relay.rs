@@ -1,7 +1,7 @@
-//! The outbox relay: after a commit that put hints into the outbox, it hands them to the live feed.
+//! The outbox relay: hands hints to the live feed after each commit that put some into the outbox.
 //!
-//! Delivery first, removal after: a hint can come twice, never not at all while the process lives. Rows are removed
-//! together, at most every quarter of a second, so that hints cost no flush of their own.
+//! Delivery first, removal after: while the process lives, a hint can come twice but is never lost. Rows are removed together, at
+//! most every quarter of a second, so that hints cost no flush of their own.
 
 use std::{
     sync::{Arc, mpsc},
@@ -48,7 +48,7 @@ pub fn start(
                     Ok(last) => delivered = last,
                     Err(error) => {
                         tracing::warn!(%error, "the outbox could not be read; readers go by the log");
-                        // After a damaged page the connection reads nothing any more.
+                        // After a damaged page the connection cannot read any more.
                         match connector.connect(Access::Read) {
                             Ok(fresh) => conn = fresh,
                             Err(error) => tracing::warn!(%error, "the relay's connection could not be replaced"),

@@ -1,4 +1,4 @@
-//! How typed values stand in columns: ids as 16 bytes, times as milliseconds, words as text, structures as JSON.
+//! How typed values are stored in columns: ids as 16 bytes, times as milliseconds, words as text, structures as JSON.
 
 use std::str::FromStr;
 
@@ -14,63 +14,63 @@ use rusqlite::{
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-/// An id as it is stored.
+/// An id as stored.
 pub fn blob(id: impl Id) -> [u8; 16] {
     id.uuid().into_bytes()
 }
 
-/// An optional id as it is stored.
+/// An optional id as stored.
 pub fn opt_blob<T: Id>(id: Option<T>) -> Option<[u8; 16]> {
     id.map(blob)
 }
 
-/// An id out of a column.
+/// An id from a column.
 pub fn id<T: Id>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     row.get::<_, [u8; 16]>(column)
         .map(|bytes| T::from_uuid(Uuid::from_bytes(bytes)))
 }
 
-/// An optional id out of a column.
+/// An optional id from a column.
 pub fn opt_id<T: Id>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
     row.get::<_, Option<[u8; 16]>>(column)
         .map(|bytes| bytes.map(|bytes| T::from_uuid(Uuid::from_bytes(bytes))))
 }
 
-/// A time out of a column.
+/// A time from a column.
 pub fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 
-/// An optional time out of a column.
+/// An optional time from a column.
 pub fn opt_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column)
         .map(|millis| millis.map(Timestamp::from_millis))
 }
 
-/// A word (an enum of the domain) out of a column.
+/// A word (an enum of the domain) from a column.
 pub fn word<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     text.parse().map_err(|_| conversion(row, column))
 }
 
-/// Labels out of a column.
+/// Labels from a column.
 pub fn labels(row: &Row<'_>, column: &str) -> rusqlite::Result<Labels> {
     row.get(column).map(Labels::from_bits)
 }
 
-/// An optional word out of a column.
+/// An optional word from a column.
 pub fn opt_word<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     text.map(|text| text.parse().map_err(|_| conversion(row, column))).transpose()
 }
 
-/// A structure out of a JSON column.
+/// A structure from a JSON column.
 pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text).map_err(|_| conversion(row, column))
 }
 
-/// An optional structure out of a JSON column.
+/// An optional structure from a JSON column.
 pub fn opt_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     text.map(|text| serde_json::from_str(&text).map_err(|_| conversion(row, column)))
@@ -82,12 +82,12 @@ pub fn to_json<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
     serde_json::to_string(value)
 }
 
-/// A count out of an integer column.
+/// A count from an integer column.
 pub fn count(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
 }
 
-/// A count out of the column at that place.
+/// A count from the column at that position.
 pub fn count_at(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
 }
@@ -97,19 +97,19 @@ pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Rows of a list that cannot be read. They keep nobody from the others: they are passed over, and how many were is reported.
+/// Rows of a list that cannot be read. They do not hide the others: they are skipped, and their number is reported.
 pub struct Unreadable {
     what: &'static str,
     count: u64,
 }
 
 impl Unreadable {
-    /// None yet, of these things.
+    /// Counts none yet; `what` says what the rows are.
     pub fn of(what: &'static str) -> Self {
         Self { what, count: 0 }
     }
 
-    /// What was read of a row; nothing of one that does not hold what it should. Other errors are not the row's.
+    /// The value of a row, or `None` if the row does not hold what it should. Other errors are not the row's.
     pub fn pass<T>(&mut self, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
         match read {
             Ok(read) => Ok(Some(read)),
@@ -139,8 +139,8 @@ impl Drop for Unreadable {
     }
 }
 
-/// A page of a list out of up to `size + 1` rows, without those that cannot be read: the one too many says that there is another
-/// page, which begins behind the last row of this one.
+/// A page of a list from up to `size + 1` rows, without those that cannot be read: the extra row says that there is another page,
+/// which begins after the last row of this one.
 pub fn page<T>(
     what: &'static str,
     mut rows: Rows<'_>,

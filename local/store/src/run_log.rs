@@ -27,19 +27,19 @@ use super::{
     runs, workspaces,
 };
 
-/// The driver's side of the runs on the file.
+/// The driver's side of the runs in the file.
 pub struct LocalRunLog(pub(super) Db);
 
-/// Why a run ends whose person has left.
+/// Why a run ends when its person has left.
 const LEFT: &str = "The person who started it is no longer a member of this workspace.";
 
-/// The claims that live. The file's lock proves that all workers are in this process, so that a lease needs no time: it holds until
-/// its claim is handed back or dropped, or the file is opened anew.
+/// The live claims. The file's lock proves that all workers are in this process, so a lease needs no time: it holds until its
+/// claim is handed back or dropped, or the file is opened again.
 #[derive(Clone, Default)]
 pub struct Leases(Arc<Mutex<HashMap<LeaseToken, Weak<()>>>>);
 
 impl Leases {
-    /// A lease that holds as long as what is returned.
+    /// Gives out a lease that holds as long as the returned value.
     fn give(&self, lease: LeaseToken) -> Arc<()> {
         let hold = Arc::new(());
         let mut leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ impl Leases {
     }
 }
 
-/// A run whose lease was found to hold.
+/// A run whose lease has been checked.
 struct Held {
     run: Run,
     head: Head,
@@ -83,7 +83,7 @@ fn held(tx: &Connection, leases: &Leases, run: RunId, lease: LeaseToken) -> DbRe
         .ok_or_else(|| Refusal::LeaseLost.into())
 }
 
-/// The run of this lease whose newest write this is, with the write's first event; a write that is repeated finds it, unless another
+/// The run of this lease if its newest write is this one, with the write's first event: a repeated write finds it, unless another
 /// worker has the run by now.
 fn committed(tx: &Connection, run: RunId, lease: LeaseToken, commit: CommitId) -> DbResult<Option<(Run, u64)>> {
     let mut statement =
@@ -94,7 +94,7 @@ fn committed(tx: &Connection, run: RunId, lease: LeaseToken, commit: CommitId) -
     Ok(found.optional()?)
 }
 
-/// The run that this very write ended; nobody has a lease of it any more.
+/// The run that this very write ended; nobody holds a lease of it any more.
 fn ended_by(tx: &Connection, run: RunId, commit: CommitId, status: RunStatus) -> DbResult<Option<Run>> {
     let mut statement = tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND commit_id = ?2 AND status = ?3")?;
     let found = statement.query_row(params![blob(run), blob(commit), status.as_str()], runs::run);
@@ -118,7 +118,7 @@ fn append(tx: &Connection, env: &Env, held: &Held, commit: CommitId, events: Vec
     events::append(tx, env, (held.run.workspace_id, held.run.id), held.head, events)
 }
 
-/// Events that others have appended after what the driver has folded.
+/// Events that others appended after what the driver has folded.
 fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredEvent>> {
     if after > held.head.seq {
         return Err(Refusal::NotFolded {
@@ -133,7 +133,7 @@ fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredE
     events::after(tx, held.run.workspace_id, held.run.id, after, usize::MAX)
 }
 
-/// Stores the reply, or more text of one that is there, with the labels of all that its run has read. What was redacted stays so.
+/// Stores the reply, or more text of an existing one, with the labels of everything its run has read. Redacted text stays redacted.
 fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbResult<()> {
     let trace = to_json(&reply.trace)?;
     let known = tx
@@ -183,7 +183,7 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
     Ok(())
 }
 
-/// Ends a run: no lease any more, and nothing may follow.
+/// Ends a run: it has no lease any more, and nothing may follow.
 fn end(tx: &Connection, run: &Run, status: RunStatus, reason: Option<&str>, now: Timestamp) -> DbResult<Run> {
     close(tx, (run.workspace_id, run.id), status, reason, now)?;
     let mut statement = tx.prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2")?;
@@ -204,7 +204,7 @@ fn close(
     Ok(())
 }
 
-/// Parks a run that nobody will drive any more; its log is closed, so that its readers know.
+/// Parks a run that nobody will drive any more, and closes its log so that its readers know.
 fn park(tx: &Connection, env: &Env, run: (WorkspaceId, RunId), head: Head, reason: &str) -> DbResult<()> {
     let finished = RunEvent::Finished {
         outcome: RunOutcome::Interrupted,
@@ -216,7 +216,7 @@ fn park(tx: &Connection, env: &Env, run: (WorkspaceId, RunId), head: Head, reaso
     close(tx, run, RunStatus::Parked, Some(reason), env.now())
 }
 
-/// Ends the unfinished runs of a person who is no member any more.
+/// Ends the unfinished runs of a person who is no longer a member.
 pub fn park_runs_of(tx: &Connection, env: &Env, workspace: WorkspaceId, user: UserId) -> DbResult<()> {
     let unfinished: Vec<(Run, Head)> = tx
         .prepare_cached(
@@ -230,10 +230,10 @@ pub fn park_runs_of(tx: &Connection, env: &Env, workspace: WorkspaceId, user: Us
     Ok(())
 }
 
-/// A run that waits, or whose worker was lost: what can be said of it before it is read.
+/// A run that waits or has lost its worker: what is known of it before it is read.
 struct Waiting {
     run: (WorkspaceId, RunId),
-    /// Its place among those that wait.
+    /// Its place in the queue.
     place: (i64, [u8; 16]),
     lease: Option<LeaseToken>,
     stalls: u32,
@@ -250,7 +250,7 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
     })
 }
 
-/// Claims the oldest run that waits, or whose worker was lost.
+/// Claims the oldest run that waits or has lost its worker.
 pub fn claim(
     tx: &Connection,
     env: &Env,
@@ -276,7 +276,7 @@ pub fn claim(
         let (person, log) = (person_of(tx, found.run)?, events::log(tx, workspace, run)?);
         let (person, head, log) = match (person, found.head, log) {
             (Some(person), Some(head), Ok(log)) => (person, head, log),
-            // It is ended alone, without a last event where its log does not say where it would stand.
+            // Only the run is ended, without a last event if its log does not say where that belongs.
             (_, head, log) => {
                 let seq = log.err().unwrap_or(0);
                 tracing::error!(%run, seq, "a run cannot be read; parking it");

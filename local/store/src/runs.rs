@@ -24,15 +24,15 @@ use super::{
     rows::{self, blob, count, id, labels, time, word},
 };
 
-/// The runs on the file.
+/// The runs in the file.
 pub struct LocalRuns(pub(super) Db);
 
-/// How long an idempotency key is known: longer than the promised 24 hours.
+/// How long an idempotency key is remembered: longer than the promised 24 hours.
 const KEY_MILLIS: i64 = 48 * 3_600_000;
-/// Events in one page at most.
+/// Most events in one page.
 const EVENTS: usize = 1_000;
 
-/// Refuses the id of a message, whosever it is, as that of a reply to come: the run could not be settled.
+/// Refuses the id of any existing message, whoever's it is, for a reply to come: the run could not be settled.
 fn refuse_taken(tx: &Connection, owner: Owner, reply: MessageId) -> DbResult<()> {
     let taken = tx
         .prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2")?
@@ -43,7 +43,7 @@ fn refuse_taken(tx: &Connection, owner: Owner, reply: MessageId) -> DbResult<()>
     }
 }
 
-/// A run out of a row.
+/// A run from a row.
 pub fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
         id: id(row, "id")?,
@@ -87,7 +87,7 @@ struct Beginning {
     agent: AgentId,
     prefix: String,
     continues: Option<RunId>,
-    /// Of the prefix.
+    /// Labels of the prefix.
     labels: Labels,
     limits: TurnLimits,
 }
@@ -141,7 +141,7 @@ fn queue(tx: &Connection, env: &Env, owner: Owner, beginning: Beginning) -> DbRe
     })
 }
 
-/// The agent that answers in a conversation now: its own, or the primary when that one was put to rest.
+/// The agent that answers in a conversation now: its own, or the primary if that one is inactive.
 fn answering(tx: &Connection, owner: Owner, agent: AgentId) -> DbResult<AgentId> {
     match agents::is_active(tx, owner.workspace, agent)? {
         Some(true) => Ok(agent),
@@ -243,7 +243,7 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
     Ok(receipt)
 }
 
-/// The reply to a message that is shown.
+/// The visible reply to a message.
 fn shown_reply(tx: &Connection, owner: Owner, message: MessageId) -> DbResult<Option<Message>> {
     let mut statement = tx.prepare_cached(&format!(
         "{} WHERE m.workspace_id = ?1 AND m.parent_id = ?2 AND m.superseded = 0 ORDER BY m.ordinal DESC LIMIT 1",
@@ -378,7 +378,7 @@ impl RunStore for LocalRuns {
         let reads = caller.agent.as_ref().map_or(Locality::Local, |acting| acting.locality);
         self.0
             .read_for(caller, move |conn| {
-                // A log holds the reply's text as it came, which is the message's.
+                // The log holds the reply's text as it came, so the run's labels must allow reading it.
                 let run = find(conn, owner, id)?
                     .filter(|run| run.labels.allows(reads))
                     .ok_or(StoreError::NotFound("the run"))?;

@@ -1,8 +1,8 @@
 //! Copies what can be read of a damaged file into a new one.
 //!
-//! Tables are read in the order of their keys. Where a page fails, the connection is replaced (it reads nothing any more), and the
-//! first key behind the page is looked for, in steps that double and are then halved: pages that are whole are read whole. What is
-//! derived from other rows is made again.
+//! Tables are read in key order. Where a page fails, the connection is replaced (it cannot read any more), and the first key
+//! after the page is searched for in steps that double and then halve, so that intact pages are read completely. Whatever is
+//! derived from other rows is rebuilt.
 
 use std::{
     collections::BTreeMap,
@@ -30,13 +30,13 @@ use crate::files;
 /// What was copied, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Salvaged {
-    /// Table by table, those with gaps and those without.
+    /// Every table, with gaps or without.
     pub tables: Vec<SalvagedTable>,
-    /// Rows that were left out because they refer to rows which are lost.
+    /// Rows left out because they refer to lost rows.
     pub dropped: Vec<Dropped>,
-    /// Rows that refer to rows which are lost, and were kept all the same: where nobody can sign in, the new file is there to be read.
+    /// Rows that refer to lost rows but were kept: if nobody can sign in, the new file is there only to be read.
     pub dangling: u64,
-    /// Whether somebody who owns a workspace can sign in.
+    /// Whether an owner of a workspace can sign in.
     pub owned: bool,
 }
 
@@ -63,9 +63,9 @@ pub struct SalvagedTable {
 /// A stretch of a table that could not be read, by its keys.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Gap {
-    /// The last key before it; none at the beginning.
+    /// The last key before it; `None` at the beginning.
     pub after: Option<String>,
-    /// The first key behind it; none at the end.
+    /// The first key after it; `None` at the end.
     pub before: Option<String>,
 }
 
@@ -76,7 +76,7 @@ impl Salvaged {
     }
 }
 
-/// What is made anew in the new file instead of being copied.
+/// Tables made anew in the new file instead of being copied.
 const NOT_COPIED: &[&str] = &["file_state"];
 
 /// See [`super::LocalStore::salvage`].
@@ -108,7 +108,7 @@ pub fn salvage(options: &OpenOptions, into: &Path) -> Result<Salvaged, OpenError
         Ok(salvaged)
     });
     if made.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = clear(&draft);
     }
     made
@@ -134,7 +134,7 @@ fn lock(path: &Path, options: &OpenOptions) -> Result<(FileLock, Connector), Ope
     Ok((lock, Connector::immutable(path.to_owned(), key)))
 }
 
-/// Removes what a salvage that was cut off left.
+/// Removes what an interrupted salvage left.
 fn clear(draft: &Path) -> Result<(), OpenError> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let left = files::beside(draft, suffix);
@@ -160,7 +160,7 @@ fn fill(source: &mut Source, draft: &Path, options: &OpenOptions) -> Result<Salv
     Ok(salvaged)
 }
 
-/// The wrapped key, where a passphrase protects it: the new file has the same.
+/// The wrapped key, if a passphrase protects it: the new file has the same.
 fn wrapped_key(database: &Path) -> PathBuf {
     files::beside(database, ".key")
 }
@@ -188,7 +188,7 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
     };
-    // Triggers keep what is added true to the rest; here the rest is copied too.
+    // Triggers keep new rows consistent with the rest; here the rest is copied too.
     let triggers = names("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")?;
     for (name, _) in &triggers {
         transaction.execute_batch(&format!("DROP TRIGGER \"{name}\""))?;
@@ -202,7 +202,8 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
         let table = Table::of(&transaction, name)?;
         salvaged.tables.push(source.copy(&table, &transaction)?);
     }
-    // A vector that is lost is computed again; a chain whose head is lost ends where its entries end; who has an owner is not set up anew.
+    // A lost vector is computed again; a chain that lost its head ends where its entries end; a file with an owner is not set up
+    // again.
     transaction.execute_batch(
         "UPDATE installation SET owner_since = (SELECT min(joined_at) FROM member WHERE role = 'owner') WHERE owner_since IS NULL;
          UPDATE memory SET embedded = NULL
@@ -215,7 +216,7 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
     salvaged.dropped = drop_dangling(&transaction, &all)?;
     salvaged.owned = is_owned(&transaction)?;
     if !salvaged.owned {
-        // Without the account, or the membership, everything would go with it.
+        // Without the account or the membership, everything would be dropped with it.
         salvaged.dropped.clear();
         transaction.execute_batch("ROLLBACK TO dropping")?;
     }
@@ -233,7 +234,7 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
     let details = serde_json::json!({"gaps": gaps, "dropped": dropped, "dangling": salvaged.dangling});
     for (workspace, owner) in mark::owners(&transaction)? {
         let entry = audit::done("file.salvaged", "file".to_owned(), details.clone());
-        // Entries behind a lost head have its place: then the gap is all that is told.
+        // If entries remain after a lost head, the new entry has no place; then the gap is all that is reported.
         match audit::record(&transaction, &options.env, Who::person(workspace, owner), entry) {
             Ok(_) => {}
             Err(error) => tracing::warn!(?error, "the audit log of a workspace could not be continued"),
@@ -243,7 +244,7 @@ fn copy(source: &mut Source, target: &mut Connection, options: &OpenOptions) -> 
     Ok(salvaged)
 }
 
-/// Whether somebody who owns a workspace has an account to sign in with.
+/// Whether an owner of a workspace has an account to sign in with.
 fn is_owned(conn: &Connection) -> rusqlite::Result<bool> {
     conn.prepare(
         "SELECT 1 FROM member m JOIN workspace w ON w.id = m.workspace_id JOIN user u ON u.id = m.user_id
@@ -252,7 +253,8 @@ fn is_owned(conn: &Connection) -> rusqlite::Result<bool> {
     .exists([])
 }
 
-/// What names a row of another table without a foreign key, as `(table, column, other table)`; the other is named by its `key`.
+/// Columns that name a row of another table without a foreign key, as `(table, column, other table)`; they hold the other row's
+/// `key`.
 const NAMES: &[(&str, &str, &str)] = &[
     ("memory_term", "memory", "memory"),
     ("memory_term", "class", "memory_class"),
@@ -264,7 +266,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("memory_refusal", "memory", "memory"),
 ];
 
-/// Leaves out rows that refer to rows which are lost, and what refers to those; a reference that may be empty is emptied instead.
+/// Leaves out rows that refer to lost rows, and what refers to those; a nullable reference is set to null instead.
 fn drop_dangling(conn: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<Dropped>> {
     let mut statements = Vec::new();
     for table in tables {
@@ -295,7 +297,7 @@ fn drop_dangling(conn: &Connection, tables: &[&str]) -> rusqlite::Result<Vec<Dro
     }
 }
 
-/// The foreign keys of a table: what empties one, where it may be empty, and the condition that what it refers to is lost.
+/// The foreign keys of a table: the assignment that empties one, if it is nullable, and the condition that its target is lost.
 fn references(conn: &Connection, table: &str) -> rusqlite::Result<Vec<(Option<String>, String)>> {
     let mut keys: BTreeMap<i64, Vec<(String, String, String, bool)>> = BTreeMap::new();
     let mut statement = conn.prepare(
@@ -327,11 +329,11 @@ fn references(conn: &Connection, table: &str) -> rusqlite::Result<Vec<(Option<St
     Ok(keys.into_values().map(reference).collect())
 }
 
-/// A table as it is copied.
+/// A table to copy.
 struct Table {
     name: String,
     columns: Vec<String>,
-    /// What its rows are sorted by.
+    /// The columns its rows are sorted by.
     keys: Vec<String>,
 }
 
@@ -387,7 +389,7 @@ impl Table {
             .collect::<Vec<_>>()
             .join(", ");
         let marks = vec!["?"; self.columns.len()].join(", ");
-        // The one row of the installation is there from the beginning.
+        // The installation's single row exists from the start.
         format!("INSERT OR REPLACE INTO \"{}\" ({columns}) VALUES ({marks})", self.name)
     }
 }
@@ -396,7 +398,7 @@ impl Table {
 #[derive(Clone)]
 struct Place {
     key: Vec<Value>,
-    /// Whether the row of this key is meant too.
+    /// Whether the row with this key is included.
     itself: bool,
 }
 
@@ -448,7 +450,7 @@ impl Source {
         Ok(done)
     }
 
-    /// Copies from the place on, as far as it can be read; the place moves along. What fails in the new file ends everything.
+    /// Copies from the place on, as far as rows can be read, and moves the place along. An error in the new file ends everything.
     fn read(
         &self,
         table: &Table,
@@ -487,12 +489,12 @@ impl Source {
         }
     }
 
-    /// The first key behind the damage that begins at the place. Steps go up from its key, in the last column first: a column whose
-    /// every step fails, or that has no steps, leaves it to the one before.
+    /// The first key after the damage that begins at the place. Steps go up from its key, in the last column first: if every step
+    /// of a column fails, or it has no steps, the column before it is tried.
     fn behind(&mut self, table: &Table, place: Option<&Place>) -> Result<Option<Vec<Value>>, DbError> {
         let start = place.map(|place| place.key.as_slice());
         for column in (0..table.keys.len()).rev() {
-            // Where nothing has been read yet, any key of the column's kind does to begin with.
+            // If nothing has been read yet, any key of the column's kind will do as a start.
             let kinds: Vec<Value> = match start {
                 Some(key) => vec![key[column].clone()],
                 None if column == 0 => vec![Value::Integer(i64::MIN), Value::Blob(vec![0; 16])],
@@ -508,8 +510,8 @@ impl Source {
         Ok(None)
     }
 
-    /// Doubles the step until something can be read, then halves what was stepped over. `None` when nothing can be read this way;
-    /// `Some(None)` when what can be read is that there are no more rows.
+    /// Doubles the step until something can be read, then halves what was skipped. `None` if nothing can be read this way;
+    /// `Some(None)` if what can be read is that there are no more rows.
     fn climb(&mut self, table: &Table, prefix: &[Value], first: &Value) -> Result<Option<Option<Vec<Value>>>, DbError> {
         let place = |step: u128| {
             let mut key = prefix.to_vec();
@@ -537,7 +539,7 @@ impl Source {
         Ok(Some(found))
     }
 
-    /// The first row from the place on: `None` when it cannot be read.
+    /// The first row from the place on; `None` if it cannot be read.
     fn probe(&mut self, table: &Table, place: &Place) -> Result<Option<Option<Vec<Value>>>, DbError> {
         let keys = table.keys.len();
         let ask = |conn: &Connection| -> rusqlite::Result<Option<Vec<Value>>> {
@@ -557,7 +559,7 @@ impl Source {
     }
 }
 
-/// A key column so many steps further; `None` past its end, or where it has no steps.
+/// A key column moved on by this many steps; `None` past its end, or if it has no steps.
 fn stepped(value: &Value, step: u128) -> Option<Value> {
     match value {
         Value::Integer(number) => {
@@ -577,7 +579,7 @@ fn shown(key: &[Value]) -> String {
     let one = |value: &Value| match ValueRef::from(value) {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Blob(bytes) => uuid::Uuid::from_slice(bytes).map_or_else(|_| hex::encode(bytes), |id| id.to_string()),
-        // A word of the index, or what a person chose: not to be told.
+        // A word of the index, or a person's own words: not to be shown.
         _ => "…".to_owned(),
     };
     key.iter().map(one).collect::<Vec<_>>().join(" ")

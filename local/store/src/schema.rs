@@ -1,4 +1,4 @@
-//! The schema: what it is made of and how it moves on.
+//! The schema: what it is made of and how it is migrated.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ const STEPS: &[M<'static>] = &[
 /// Newest schema version of this binary.
 pub const VERSION: usize = STEPS.len();
 
-/// Refuses to go on without the parts that the schema is built on.
+/// Refuses to continue without the parts that the schema is built on.
 pub fn check_parts(conn: &Connection) -> Result<(), OpenError> {
     let vectors: rusqlite::Result<String> = conn.query_row("SELECT vec_version()", [], |row| row.get(0));
     if vectors.is_err() {
@@ -63,7 +63,7 @@ pub fn check_version(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Refuses a schema that is older than this binary's, where it cannot be changed.
+/// Refuses a schema that is older than this binary's and cannot be changed.
 pub fn check_current(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     let found: i64 = conn
         .query_row("PRAGMA user_version", [], |row| row.get(0))

@@ -14,7 +14,7 @@ use super::{
     rows::{blob, id, labels, time, word},
 };
 
-/// Messages of this person that have all the words (the last one may be a beginning), newest first.
+/// Messages of this person that contain all the words (the last one may be a prefix), newest first.
 pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, size: usize) -> DbResult<ListPage<MessageHit>> {
     if words.is_empty() {
         return Ok(ListPage {

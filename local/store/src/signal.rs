@@ -1,4 +1,4 @@
-//! What the relay is told by those who write.
+//! What writers tell the relay.
 
 /// What wakes the relay.
 #[derive(Clone, Copy, Debug)]

@@ -59,7 +59,7 @@ impl SystemStore for LocalSystem {
         self.memories.embedding_progress(model, locality).await
     }
 
-    /// The store's own relay usually comes first; what it has not delivered yet is delivered here as well.
+    /// The store's own relay usually comes first; what it has not delivered yet is delivered here too.
     async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let hints: Vec<EventHint> = self

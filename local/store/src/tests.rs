@@ -1,4 +1,4 @@
-//! What only this adapter can show: jobs in groups, and the connection of agents.
+//! What only this adapter does: jobs in groups, and the connection of agents.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -27,7 +27,7 @@ fn open_with(path: &std::path::Path, env: duet_core::Env) -> LocalStore {
     .unwrap()
 }
 
-/// An agent that is switched on, of a workspace of one person.
+/// An active agent in one person's workspace.
 async fn acting(store: &LocalStore) -> Caller {
     let id = uuid::Uuid::nil();
     let hired = store.db.write(|conn| {
@@ -163,7 +163,7 @@ async fn the_audit_log_is_open_on_an_agents_connection_for_its_own_entry_alone()
     );
 }
 
-/// What an agent's connection may do with every table of the schema, cell by cell. A table that the page does not know fails it.
+/// What an agent's connection may do with every table of the schema, cell by cell. Fails on a table that the page does not know.
 #[tokio::test]
 async fn the_access_of_agents_is_as_published() {
     let folder = tempfile::tempdir().unwrap();
@@ -208,7 +208,7 @@ fn access(conn: &rusqlite::Connection, table: &str, columns: &[String]) -> Strin
     let allowed = |sql: String| match conn.prepare(&sql) {
         Ok(_) => true,
         Err(error) => {
-            // Views and the inner tables of the full-text index are not written to, whoever asks.
+            // Nobody writes to views or to the inner tables of the full-text index.
             let message = error.to_string();
             let refused = ["not authorized", "prohibited", "is a view", "may not be modified"];
             assert!(refused.iter().any(|word| message.contains(word)), "{sql}: {message}");
@@ -234,7 +234,7 @@ fn access(conn: &rusqlite::Connection, table: &str, columns: &[String]) -> Strin
     )
 }
 
-/// What is redacted has left the log too, or it is said that it has not: while somebody reads an older state, the log keeps its text.
+/// Redacted text leaves the log too, or an error says that it has not: while somebody reads an older state, the log keeps its text.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_cannot_be_emptied_is_told_and_emptied_later() {
     const WORD: &str = "chanterelle";

@@ -20,7 +20,7 @@ use super::{
     rows::{blob, id, time, to_json, word},
 };
 
-/// The workspaces on the file.
+/// The workspaces in the file.
 pub struct LocalWorkspaces(pub(super) Db);
 
 /// Makes a workspace with its owner, its two primary agents and the starter soul.

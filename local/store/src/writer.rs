@@ -1,9 +1,9 @@
 //! The one writer: a thread that owns both writing connections and commits jobs in groups.
 //!
-//! A commit costs a flush to the disk whether it holds one job or a hundred, so all jobs that wait when the writer comes
-//! round share one. Each runs in a savepoint of its own: one that fails, or panics, takes back only itself. Nobody gets an
-//! answer before the commit has succeeded; if it does not, nobody's work is there and all are told so. A connection that has met a
-//! damaged page is replaced, so that it does not take what comes after down with it.
+//! A commit costs a flush to the disk whether it holds one job or a hundred, so all jobs waiting when the writer comes round
+//! share one. Each runs in its own savepoint: one that fails or panics rolls back only itself. Nobody gets an answer before the
+//! commit has succeeded; if it fails, nobody's work is kept and all are told so. A connection that has met a damaged page is
+//! replaced, so that it does not take later jobs down with it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -28,17 +28,17 @@ use super::{
 };
 use crate::files;
 
-/// Jobs that share one commit at most: bounds how long the first of them waits.
+/// Most jobs that share one commit: bounds how long the first of them waits.
 const GROUP: usize = 128;
 /// Jobs that may wait; beyond that, callers wait to enqueue.
 const QUEUE: usize = 1024;
 
-/// On whose behalf a job runs: which of the two connections it gets.
+/// On whose behalf a job runs, which decides between the two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// A person, or the process itself.
     Person,
-    /// An agent: the connection narrowed by [`super::authorizer`], which knows of it while the job runs.
+    /// An agent: the connection narrowed by [`super::authorizer`], which knows the agent while the job runs.
     Agent(Acting),
 }
 
@@ -56,7 +56,7 @@ impl Actor {
 trait Job: Send {
     /// Which connection it needs.
     fn actor(&self) -> Actor;
-    /// Does the work; whether to keep what it wrote.
+    /// Does the work; returns whether to keep what it wrote.
     fn run(&mut self, conn: &Connection) -> bool;
     /// Answers the caller.
     fn answer(self: Box<Self>, fate: Result<(), &rusqlite::Error>);
@@ -98,7 +98,7 @@ where
             (Err(error), _) => Err(not_committed(error)),
             (Ok(()), None) => Err(closed()),
         };
-        // The caller may have gone away; the work is done all the same.
+        // The caller may be gone; the work is done all the same.
         let _ = self.reply.send(outcome);
     }
 }
@@ -120,7 +120,7 @@ enum Order {
     Close(oneshot::Sender<StoreResult<()>>),
 }
 
-/// The way to the writer thread.
+/// The handle to the writer thread.
 #[derive(Clone)]
 pub struct Writer {
     queue: queue::Sender<Order>,
@@ -136,7 +136,7 @@ pub struct WriterParts {
     pub connector: Arc<Connector>,
     /// Counts the commits outside the log.
     pub mark: Mark,
-    /// Gets a message after each commit that put rows into the outbox.
+    /// Gets a message after each commit that adds rows to the outbox.
     pub outbox: mpsc::Sender<Signal>,
 }
 
@@ -150,7 +150,7 @@ impl Writer {
         Ok((Self { queue: sender }, thread))
     }
 
-    /// Runs `job` in a transaction and returns after that is durable.
+    /// Runs `job` in a transaction and returns once that is durable.
     pub async fn write<T, F>(&self, actor: Actor, job: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -161,7 +161,7 @@ impl Writer {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Puts the log into the file and marks it as closed, after what is queued.
+    /// Puts the log into the file and marks it as closed, after the queued jobs.
     pub async fn close(&self) -> StoreResult<()> {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Order::Close(reply)).await.map_err(|_| closed())?;
@@ -203,7 +203,7 @@ fn work(mut parts: WriterParts, mut orders: queue::Receiver<Order>) {
         let first = match first {
             Order::Job(job) => job,
             Order::Close(reply) => {
-                // Whoever asked may have gone away.
+                // The caller may be gone.
                 let _ = reply.send(close(&mut parts));
                 continue;
             }
@@ -240,7 +240,7 @@ fn work(mut parts: WriterParts, mut orders: queue::Receiver<Order>) {
     parts.connector.let_go(parts.agent);
 }
 
-/// Marks the file as closed and puts the whole log into it; or says where the newest changes are.
+/// Marks the file as closed and puts the whole log into it, or says where the newest changes are.
 fn close(parts: &mut WriterParts) -> StoreResult<()> {
     let _turn = parts.connector.turn();
     let path = parts.connector.path();
@@ -268,7 +268,7 @@ fn close(parts: &mut WriterParts) -> StoreResult<()> {
     }
 }
 
-/// Has the flag set when rows come into the outbox.
+/// Sets the flag when rows are added to the outbox.
 fn watch(conn: &Connection, hinted: &Arc<AtomicBool>) {
     let flag = Arc::clone(hinted);
     let watch = move |action: Action, _: &str, table: &str, _: i64| {
@@ -281,7 +281,7 @@ fn watch(conn: &Connection, hinted: &Arc<AtomicBool>) {
     }
 }
 
-/// A fresh connection in the place of one that a damaged page has spoilt.
+/// Replaces a connection that a damaged page has spoilt.
 fn replace(parts: &mut WriterParts, actor: Actor, hinted: &Arc<AtomicBool>) {
     let (old, access) = match actor {
         Actor::Person => (&mut parts.person, Access::Write),
@@ -315,7 +315,7 @@ fn commit(parts: &mut WriterParts, actor: Actor, waiting: &mut std::vec::IntoIte
         }
     };
     if fate.is_err() && !conn.is_autocommit() {
-        // What cannot even be rolled back is rolled back when the connection closes; the next BEGIN says so until then.
+        // If even the rollback fails, it happens when the connection closes; until then the next BEGIN reports it.
         let _ = conn.execute_batch("ROLLBACK");
     }
     let fate = fate.map(|counted| {
@@ -329,7 +329,7 @@ fn commit(parts: &mut WriterParts, actor: Actor, waiting: &mut std::vec::IntoIte
     }
 }
 
-/// Runs what waits and commits it; the count of the commit, where something was written.
+/// Runs the waiting jobs and commits them; returns the commit's count if anything was written.
 fn transaction(
     conn: &Connection,
     mark: &mut Mark,
@@ -352,14 +352,14 @@ fn transaction(
     Ok(counted)
 }
 
-/// Runs one job so that its failure takes back only what it wrote; whether it wrote something that stays.
+/// Runs one job so that its failure rolls back only what it wrote; returns whether it wrote something that stays.
 fn in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<bool> {
     conn.execute_batch("SAVEPOINT job")?;
     let before = conn.total_changes();
     let keep = job.run(conn);
     if conn.is_autocommit() {
-        // A full or failing disk makes SQLite roll back the whole transaction by itself: the jobs before this one are lost
-        // too and have to be told.
+        // A full or failing disk makes SQLite roll back the whole transaction: the jobs before this one are lost too and have to
+        // be told.
         return Err(rusqlite::Error::SqliteFailure(
             ffi::Error::new(ffi::SQLITE_ABORT_ROLLBACK),
             None,

@@ -1,4 +1,4 @@
-//! The encrypted file passes the suites that every adapter has to pass.
+//! The encrypted file passes the suites that every adapter must pass.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod on_file;

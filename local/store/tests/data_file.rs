@@ -19,7 +19,7 @@ use duet_core::{
 };
 use duet_sqlite::{LocalStore, OpenError, OpenOptions, key::FileKey};
 
-/// A text that is nowhere by chance.
+/// A text that does not occur by chance.
 const CANARY: &str = "xylophone-marmalade-7731";
 
 fn options(path: &Path, key: u8) -> OpenOptions {
@@ -181,7 +181,7 @@ async fn nothing_that_was_written_can_be_read_from_the_disk() {
             file.display()
         );
     }
-    // The same look finds the text where it is: in a file that was not encrypted.
+    // The same search finds the text where it must be: in a file that was not encrypted.
     let plain = folder.path().join("plain");
     let conn = rusqlite::Connection::open(&plain).unwrap();
     conn.execute_batch("CREATE TABLE t (x)").unwrap();
@@ -328,7 +328,7 @@ async fn cut_off_and_damaged_files_are_noticed() {
     fs::write(&copy, &whole[..whole.len() / 2 / 8192 * 8192]).unwrap();
     assert!(matches!(refused(&copy, 1), OpenError::Damaged(_)), "cut at a page");
 
-    // A flipped bit in any page is noticed: at opening, or when the pages are checked.
+    // A flipped bit in any page is noticed: on opening, or when the pages are checked.
     for page in 0..whole.len() / 8192 {
         fs::write(&copy, &whole).unwrap();
         let mut file = fs::OpenOptions::new().read(true).write(true).open(&copy).unwrap();

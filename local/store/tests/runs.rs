@@ -1,4 +1,4 @@
-//! Runs on the file: its lock makes leases without a time, and damage to one run costs that run alone.
+//! Runs in the file: its lock makes leases independent of time, and damage to one run affects only that run.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod on_file;
@@ -23,7 +23,7 @@ fn delta(text: &str) -> NewEvent {
     .into()
 }
 
-/// A laptop that sleeps, or a clock that is set: whoever works on a run still has it, and nobody takes it away.
+/// When a laptop sleeps or a clock is set, a run's worker still has it, and nobody takes it away.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_step_of_the_clock_ends_a_lease() {
     let file = fresh().await;
@@ -46,7 +46,7 @@ async fn no_step_of_the_clock_ends_a_lease() {
     log.append(claim.run.id, claim.lease, last, world.env.id(), vec![delta("back")])
         .await
         .unwrap();
-    // Dropped without a word, it is free at once: no clock has to run for that.
+    // When the claim is dropped, the run is free at once: no clock has to run for that.
     let (run, lease) = (claim.run.id, claim.lease);
     drop(claim);
     let next = world.claim().await.expect("free again");
@@ -55,7 +55,7 @@ async fn no_step_of_the_clock_ends_a_lease() {
     assert!(matches!(late, Err(StoreError::Stale(_))), "{late:?}");
 }
 
-/// A run that cannot be read ends with its reason and keeps nobody waiting; what of its log can be read is shown.
+/// A run that cannot be read ends with its reason and keeps nobody waiting; the readable part of its log is shown.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_cannot_be_read_is_parked_alone() {
     const SPOILS: [&str; 4] = [

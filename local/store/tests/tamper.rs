@@ -1,4 +1,4 @@
-//! Somebody who has the key edits the file: the logs refuse it, and what is forced is found by `verify`.
+//! Somebody who has the key edits the file: the logs refuse it, and `verify` finds what is forced.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::path::{Path, PathBuf};

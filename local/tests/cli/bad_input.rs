@@ -1,4 +1,4 @@
-//! What goes wrong is told in one sentence that says what to do, with the documented exit code, and nothing is lost.
+//! Every failure is reported in one sentence that says what to do, with the documented exit code, and nothing is lost.
 
 use std::{
     fs,
@@ -20,14 +20,14 @@ fn lived_in() -> Home {
     home
 }
 
-/// What was there is there still.
+/// Everything is still there.
 #[track_caller]
 fn nothing_lost(home: &Home) {
     let memories = home.run(["memory", "list", "--json"]).json();
     assert_eq!(memories[0]["text"], "My bike is red.", "{memories}");
 }
 
-/// The data file with the log beside it, which is there still when a process ended before it had put everything into the file.
+/// The data file and its log, which remains when a process ends before it has put everything into the file.
 struct Kept(Vec<(PathBuf, Vec<u8>)>);
 
 impl Kept {
@@ -48,7 +48,7 @@ impl Kept {
         &self.0.iter().find(|(path, _)| *path == home.data()).unwrap().1
     }
 
-    /// Puts them back, in the place of what stands there now.
+    /// Puts them back, replacing what is there now.
     fn put_back(self, home: &Home) {
         Self::take(home);
         for (path, bytes) in self.0 {
@@ -166,7 +166,7 @@ fn runtime_file_of_a_dead_server_misleads_nobody() {
 #[test]
 fn full_disk() {
     let home = lived_in();
-    // A limit on the size of files is what a full disk looks like to a process: writes fail.
+    // To a process, a limit on file size looks like a full disk: writes fail.
     let script = format!(
         "ulimit -f 1; trap '' XFSZ; exec {} memory add 'This does not fit: {}'",
         env!("CARGO_BIN_EXE_duet"),
@@ -452,7 +452,7 @@ fn unknown_things() {
 }
 
 impl crate::harness::Done {
-    /// Naming an unknown model is refused at once, or the reply says so; either way with a sentence about the model.
+    /// An unknown model is refused at once, or the reply says so; either way in a sentence about the model.
     #[track_caller]
     fn code_is_not_zero_or_the_reply_fails(self, home: &Home) {
         if self.code != 0 {

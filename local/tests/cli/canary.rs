@@ -1,5 +1,5 @@
 //! Nothing that a person says, and no secret, is readable in any file: not in the data file, its journal or shared memory,
-//! not in temporary files, not in logs at their most talkative, while the server runs, after a crash, and after the end.
+//! not in temporary files, not in logs at their most verbose, while the server runs, after a crash, and after the end.
 
 use std::{
     collections::BTreeSet,
@@ -42,11 +42,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The forms in which a text could lie somewhere.
+/// The forms in which a text could be stored.
 fn forms(text: &str) -> Vec<Vec<u8>> {
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let mut forms = vec![text.as_bytes().to_vec(), utf16, hex::encode(text).into_bytes()];
-    // Base64 of a text within another depends on where it begins; the inner part is the same.
+    // The Base64 of a text within another depends on where it begins; the inner part is the same.
     for lead in 0..3 {
         let padded = [&b"\0\0\0"[..lead], text.as_bytes()].concat();
         let encoded = BASE64.encode(padded);
@@ -55,7 +55,7 @@ fn forms(text: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-/// `word in file` for each word that lies readable in a file. One pass a file, by the forms' first bytes.
+/// `word in file` for each word that is readable in a file. One pass per file, by the forms' first bytes.
 fn leaks(home: &Path, words: &[&str], except: &[&Path]) -> Vec<String> {
     let mut starts: Vec<Vec<(Vec<u8>, &str)>> = vec![Vec::new(); 256];
     for word in words {

@@ -123,7 +123,7 @@ fn redacting_without_a_terminal_needs_yes() {
     assert!(home.run(["memory", "list"]).ok().contains("Keep me."));
 }
 
-/// A person opens what is marked, a memory and a reply that was made of it: each label by itself, on record, after a yes.
+/// A person clears the labels of a memory and of a reply made from it: one at a time, on record, after a yes.
 #[test]
 fn labels_are_cleared_by_their_person() {
     let home = Home::new();
@@ -225,7 +225,7 @@ fn nothing_said_leaves_no_conversation() {
     assert_eq!(home.run(["conversation", "list", "--json"]).json(), serde_json::json!([]));
 }
 
-/// Conversations get another title, go out of the way, come back, and go for good.
+/// Conversations are renamed, archived, brought back, and deleted for good.
 #[test]
 fn conversations_are_renamed_archived_and_deleted() {
     let home = Home::new();
@@ -262,7 +262,7 @@ fn conversations_are_renamed_archived_and_deleted() {
     }
 }
 
-/// An id may be cut short wherever one is taken, as long as only one begins so.
+/// An id may be shortened wherever one is taken, as long as only one begins like that.
 #[test]
 fn ids_may_be_cut_short() {
     let home = Home::new();
@@ -360,7 +360,7 @@ fn times_are_those_of_the_place_and_help_has_its_blocks() {
     assert_eq!(said.len(), 1, "one column: {help}");
 }
 
-/// What an agent said stands under its name, and where two have one name the choice is shown.
+/// What an agent said appears under its name, and if two share a name the choice is shown.
 #[test]
 fn agents_go_by_their_names() {
     let home = Home::new();
@@ -550,7 +550,7 @@ fn memory_quality_of_a_data_set_is_measured_and_mistakes_in_it_are_named() {
     assert!(!home.data().exists(), "it is measured in a file of its own");
 }
 
-/// Where browsers come over TLS, the commands of the server's own machine still get in: its cookie has another name there, and pages
+/// Where browsers come over TLS, commands on the server's own machine still get in: its cookie has another name there, and pages
 /// without TLS are refused.
 #[test]
 fn commands_work_where_browsers_come_over_tls() {

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use crate::harness::{Browser, Home};
 
-/// Whoever holds them, the owner gets in, the file can be written, and replies are written.
+/// However many connections are held, the owner gets in, the file can be written, and replies are written.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_gets_in_however_many_connections_are_held() {
     let home = Home::new();

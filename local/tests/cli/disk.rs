@@ -1,4 +1,4 @@
-//! The disk under the program: full in the middle of a page, a log that is damaged or without its file, a second name of the file.
+//! Trouble with the disk: full in the middle of a page, a log that is damaged or without its file, a second name of the file.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,7 @@ fn texts(home: &Home) -> BTreeSet<String> {
     listed.as_array().unwrap().iter().map(text).collect()
 }
 
-/// Adds a memory in a process whose files may not grow past so many bytes.
+/// Adds a memory in a process whose files may not grow past this many bytes.
 fn add_within(home: &Home, bytes: u64, text: &str) -> Done {
     let duet = home.command(["memory", "add", text]);
     let mut shell = Command::new("sh");
@@ -270,7 +270,7 @@ fn a_damaged_page_is_left_behind_by_salvage() {
     home.run(["doctor", "--salvage", name]).refused(5, &["already"]);
 }
 
-/// A home whose data folder nobody may write to, as on a read-only medium. What a superuser may not write is asked of another user.
+/// A home whose data folder cannot be written, as on a read-only medium. A superuser could write to it, so another user is asked.
 struct Shelf<'a> {
     home: &'a Home,
     user: Option<u32>,
@@ -293,7 +293,7 @@ impl<'a> Shelf<'a> {
                 .status()
                 .unwrap();
             assert!(owned.success());
-            // Where the build lies, that user may not be able to go.
+            // That user may not be able to reach the build folder.
             fs::copy(env!("CARGO_BIN_EXE_duet"), shelf.program()).unwrap();
         }
         shelf.allow(0o400, 0o500);
@@ -407,7 +407,7 @@ fn a_log_beside_a_file_that_cannot_be_written_is_not_passed_over() {
     drop(shelf);
     fs::remove_file(beside(&home, "-wal")).unwrap();
 
-    // What was redacted since is not shown by an older copy.
+    // An older copy does not show what was redacted since.
     let older = fs::read(home.data()).unwrap();
     let id = home.run(["memory", "list", "--json"]).json()[0]["id"]
         .as_str()
@@ -449,7 +449,7 @@ async fn a_log_whose_end_was_cut_off_does_not_bear_out_its_anchors() {
     let said = home.run(["audit", "verify", "--anchors", name]).ok();
     assert!(said.contains("intact") && said.contains("hold"), "{said}");
 
-    // Whoever owns the machine puts an older state back, with everything that lies beside it; the chain holds.
+    // The machine's owner restores an older state, with everything beside it; the chain holds.
     fs::write(home.data(), older).unwrap();
     fs::remove_file(beside(&home, ".mark")).unwrap();
     fs::write(home.config(), CONFIG).unwrap();

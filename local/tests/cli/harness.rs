@@ -1,4 +1,4 @@
-//! A home of its own for the binary, a server that is stopped again, and a browser-like HTTP client.
+//! A separate home for the binary, a server that stops again, and a browser-like HTTP client.
 
 use std::{
     ffi::OsStr,
@@ -49,7 +49,7 @@ impl Home {
         self.path().join("config/duet/duet.key")
     }
 
-    /// The binary with nothing of the caller's environment but these folders.
+    /// The binary with nothing from the caller's environment but these folders.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
         command
@@ -66,7 +66,7 @@ impl Home {
         command
     }
 
-    /// Runs the binary to its end.
+    /// Runs the binary to completion.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Done {
         Done::from(self.command(args).output().unwrap())
     }
@@ -75,7 +75,7 @@ impl Home {
     pub fn run_with<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Done {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // A command that refuses before reading closes the pipe: that is for it to say.
+        // A command that refuses before reading closes the pipe, and says so itself.
         let _ = stdin.write_all(input);
         drop(stdin);
         Done::from(child.wait_with_output().unwrap())
@@ -108,7 +108,7 @@ impl Home {
         self.served(self.command(args))
     }
 
-    /// Starts a server under a limit of the system's, as `ulimit` takes it.
+    /// Starts a server under a system limit, as `ulimit` takes it.
     #[cfg(unix)]
     pub fn serve_limited(&self, limit: &str) -> Served {
         let plain = self.command(["serve", "--json", "--bind", "127.0.0.1:0"]);
@@ -168,7 +168,7 @@ impl From<Output> for Done {
 }
 
 impl Done {
-    /// Its standard output; it must have gone well.
+    /// Its standard output; it must have succeeded.
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "out: {}\nerr: {}", self.out, self.err);
@@ -180,7 +180,7 @@ impl Done {
         let out = self.ok();
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
     }
-    /// It must have been refused with this code, with one line on the standard error that holds these words.
+    /// It must have been refused with this code, and one line on standard error that contains these words.
     #[track_caller]
     pub fn refused(self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
@@ -234,7 +234,7 @@ impl Drop for Served {
     }
 }
 
-/// A browser's way to the API: a cookie, and the headers of the page.
+/// A browser's access to the API: a cookie, and the page's headers.
 pub struct Browser {
     http: reqwest::Client,
     url: String,
@@ -276,7 +276,7 @@ impl Browser {
         browser
     }
 
-    /// Takes up an invitation, as `duet member invite --json` tells it, and signs in.
+    /// Accepts an invitation, as printed by `duet member invite --json`, and signs in.
     pub async fn join(url: &str, invited: &Value, name: &str) -> Self {
         let mut browser = Self::new(url);
         let body = json!({"token": invited["token"], "display_name": name, "password": PASSWORD});
@@ -316,7 +316,7 @@ impl Browser {
         request.send().await.unwrap()
     }
 
-    /// JSON of a path; `{ws}` stands for the workspace's.
+    /// JSON of a path; `{ws}` is replaced by the workspace's path.
     pub async fn get(&self, path: &str) -> Value {
         let response = self.request(Method::GET, path, None).await;
         let status = response.status();
@@ -341,7 +341,7 @@ impl Browser {
         answer
     }
 
-    /// A page address, asked for as a browser does.
+    /// A page address, requested as a browser does.
     pub async fn page(&self, path: &str) -> Response {
         let request = self
             .http

@@ -1,7 +1,7 @@
-//! `kill -9` at any moment: what was acknowledged is there, nothing is torn, every run comes to its end.
+//! `kill -9` at any moment: what was acknowledged is there, nothing is torn, every run ends.
 //!
-//! Ten moments by default, a hundred with `cargo xtask test --long` (`DUET_TEST_LONG=1`), as many as one likes with
-//! `DUET_TEST_KILLS`; the simulator in the core covers the steps one by one.
+//! Ten moments by default, a hundred with `cargo xtask test --long` (`DUET_TEST_LONG=1`), any number with `DUET_TEST_KILLS`; the
+//! simulator in the core covers the single steps.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::harness::{Browser, Home};
 /// Short leases: a lost worker's runs are taken over within seconds.
 const CONFIG: &str = "[models.offline]\npause_ms = 15\n[worker]\nlease_seconds = 3\n[limits]\nsign_in_per_minute = 10000\nsign_in_per_address_per_minute = 10000\n";
 
-/// A small generator, so that a seed that failed can be tried again.
+/// A small generator, so that a failed seed can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -62,12 +62,12 @@ async fn acknowledged_writes_survive_kill_9_at_any_moment() {
         all.messages.append(&mut acknowledged.messages);
         all.runs.append(&mut acknowledged.runs);
     }
-    // What was there after its own crash is there after all the later ones.
+    // What survived its own crash survives all the later ones.
     check(&home, "at the end", &all).await;
     assert!(!all.memories.is_empty() && !all.runs.is_empty());
 }
 
-/// Writes without end: memories and turns; what is acknowledged is noted.
+/// Writes memories and turns endlessly, and records what is acknowledged.
 async fn write(ada: &Browser, seed: u64, acknowledged: &mut Acknowledged) {
     let talk = ada.conversation().await;
     let mut dice = Dice(seed ^ 0xd0e7);
@@ -94,7 +94,7 @@ async fn write(ada: &Browser, seed: u64, acknowledged: &mut Acknowledged) {
     }
 }
 
-/// Starts again and looks for everything.
+/// Restarts, and checks that everything is there.
 async fn check(home: &Home, when: &str, acknowledged: &Acknowledged) {
     let server = home.serve();
     let ada = Browser::sign_in(&server.url).await;

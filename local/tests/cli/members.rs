@@ -88,7 +88,7 @@ async fn a_guest_comes_in_by_the_link_and_is_removed() {
     assert_eq!(server.stop().code(), Some(0));
 }
 
-/// The machine's commands act as an owner also after the first one has left.
+/// The machine's commands still act as an owner after the first one has left.
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_go_on_when_the_first_owner_leaves() {
     let home = Home::new();

@@ -116,7 +116,7 @@ async fn notices_go_by_the_beginning_of_their_id_and_by_local_time() {
     assert_eq!(server.stop().code(), Some(0));
     home.run(["memory", "notices", "--blank", &id(&notices[1])[..35]]).ok();
     assert_eq!(open(), json!([]));
-    // The first decision stands, and is told to whoever has the whole id.
+    // The first decision stands, and is shown to anyone with the full id.
     let again = home.run(["memory", "notices", "--blank", &id(&notices[0]), "--json"]).json();
     assert_eq!(again["settled"], "dismiss");
 }

@@ -1,4 +1,4 @@
-//! What a new person does: set up, tell it three facts, lose power in mid-reply, start again, go on, ask.
+//! What a new person does: set up, tell it three facts, lose power mid-reply, start again, continue, ask.
 
 use std::process::{Child, ChildStdout};
 
@@ -95,7 +95,7 @@ async fn three_facts_a_power_cut_and_an_answer_with_its_source() {
     assert_eq!(verified["intact"], true, "{verified}");
 }
 
-/// Reads what a command writes until these words are there; its output, still open.
+/// Reads a command's output until these words appear; returns the output, still open.
 fn read_until(child: &mut Child, words: &str) -> ChildStdout {
     let mut seen = String::new();
     let mut out = child.stdout.take().unwrap();
@@ -131,7 +131,7 @@ fn control_c_stops_the_reply_and_keeps_what_was_written() {
     let home = Home::with_config(SLOW);
     home.init();
     let mut asked = home.command(["ask", "count to 200"]).spawn().unwrap();
-    // Its output is kept open: a command whose reader has gone ends otherwise.
+    // Its output is kept open: otherwise the command would end when its reader is gone.
     let _out = read_until(&mut asked, "5,");
     let pid = asked.id().to_string();
     assert!(

@@ -1,4 +1,4 @@
-//! The web app as the binary serves it, or the plain word that this build has none.
+//! The web app as the binary serves it, or the plain notice that this build has none.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use reqwest::Method;
@@ -21,7 +21,7 @@ async fn shell_assets_and_policy() {
     let (status, policy, shell) = page;
     assert_eq!(status, 200);
     assert!(!policy.contains("unsafe"), "{policy}");
-    // Each inline script of the shell is allowed by its hash, and no more hashes are there than scripts.
+    // Each inline script of the shell is allowed by its hash, and there are no more hashes than scripts.
     let scripts: Vec<&str> = shell
         .split("<script")
         .skip(1)
@@ -36,7 +36,7 @@ async fn shell_assets_and_policy() {
     }
     let listed = policy.split("; ").find(|part| part.starts_with("script-src")).unwrap();
     assert_eq!(listed.matches("sha256-").count(), scripts.len());
-    // The assets that it names are there, and never change.
+    // The assets it names exist, and never change.
     for name in shell.split('"').filter(|text| text.starts_with("/assets/")) {
         let response = browser.request(Method::GET, name, None).await;
         assert_eq!(response.status(), 200, "{name}");

@@ -1,4 +1,4 @@
-//! Every table, every command, every actor: what the database does against what `matrix.txt` says.
+//! Every table, every command, every actor: compares what the database does with `matrix.txt`.
 
 use anyhow::Result;
 
@@ -32,7 +32,7 @@ pub async fn access(stage: &mut Stage, tables: &[Table], report: &mut Report) ->
                 report: &mut *report,
             };
             attack.select(&select).await?;
-            // What a role was granted does not depend on who has it.
+            // Grants belong to roles, so one actor per role is enough.
             if matches!(actor, Actor::Anon | Actor::Member | Actor::Agent | Actor::Worker) {
                 attack.columns(&columns).await?;
             }
@@ -103,7 +103,7 @@ impl Attack<'_> {
         Ok(())
     }
 
-    /// A grant on one column is one, too.
+    /// A grant on one column is a grant, too.
     async fn columns(&mut self, columns: &[String]) -> Result<()> {
         let granted = self.cell("select").reach != Reach::Refused;
         let table = self.table.name.clone();
@@ -125,7 +125,7 @@ impl Attack<'_> {
             let granted = self
                 .attempt(&format!("update {table} set {column} = default where false"))
                 .await?;
-            // Not that it failed, but that it was permission that was missing: generated columns fail for everybody.
+            // Checks for a missing privilege, not for failure: writing generated columns fails for everybody.
             if granted.denied() == allowed {
                 let state = if allowed { "is refused" } else { "is granted" };
                 self.differs("update", format!("of {column} {state}"));
@@ -168,14 +168,14 @@ impl Attack<'_> {
         let outcome = self
             .attempt(&format!("insert into {} default values", self.table.name))
             .await?;
-        // An empty row fails for other reasons where inserting is granted.
+        // Where inserting is granted, an empty row fails for other reasons.
         if outcome.denied() != refused {
             self.differs("insert", if refused { "is granted" } else { "is refused" });
         }
         Ok(())
     }
 
-    /// The columns that may be said of a row that is put in: asked as the host, because a column that is always made cannot be tried.
+    /// The columns that an insert may set: checked as the host, because generated columns cannot be tried.
     async fn insertable(&mut self, columns: &[String]) -> Result<()> {
         let refused = self.cell("insert").reach == Reach::Refused;
         let (table, role) = (self.table.name.clone(), self.actor.role());

@@ -14,11 +14,11 @@ use crate::{
     words::Place,
 };
 
-/// Finds cases that end otherwise than they say.
+/// Finds cases with an unexpected result.
 pub async fn cases(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
     let there = catalogue::tables(stage).await?;
     let digest = Digest::of(tables, &there);
-    // The platform's tables are made by nobody but a superuser; where it is real they are there, and are not the tests' to fill.
+    // Only a superuser can create the platform's tables; on a real platform they exist, and are not the tests' to fill.
     let plays = |file: &str| chosen(file) && (file != "platform" || stage.host() == Host::Superuser);
     let files: Vec<_> = cases::FILES.iter().filter(|(file, _)| plays(file)).collect();
     for (file, text) in files {
@@ -35,7 +35,7 @@ pub async fn cases(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) ->
     Ok(())
 }
 
-/// Plays a case; what differs first.
+/// Plays a case; returns the first difference.
 async fn play(stage: &mut Stage, digest: &Digest, case: &Case, report: &mut Report) -> Result<Option<String>> {
     let first = case.steps.iter().find_map(|step| match &step.who {
         Who::Actor(actor, _) => Some(*actor),

@@ -1,5 +1,5 @@
-//! What is written once, tried out: nobody changes or empties it, its owner neither; and where somebody takes the triggers away first, the
-//! chains tell, whichever column, row or end they touched.
+//! Tries to change rows that are written once: nobody can change or empty them, not even their owner; and after the triggers are
+//! dropped, the chains reveal the change, whichever column, row or end was touched.
 
 use anyhow::Result;
 use sqlx::Row;
@@ -14,7 +14,7 @@ use crate::{
 const FIXED: &str = "fixed";
 const CHAINS: &str = "chains";
 
-/// Tables of rows that are written once.
+/// Tables whose rows are written once.
 const WRITTEN_ONCE: [&str; 5] = [
     "duet.audit_entry",
     "duet.run_event",
@@ -36,7 +36,7 @@ pub async fn fixed(stage: &mut Stage, report: &mut Report) -> Result<()> {
             .collect();
         changes.push((format!("delete from {table} t where"), "true".to_owned()));
         if table == "duet.run_event_payload" {
-            // Nothing but a whole redaction, which is not taken back.
+            // Only a complete redaction is allowed, and it cannot be undone.
             let whole = "set payload = null, salt = null, redacted_at = now()";
             changes.extend(
                 [
@@ -54,7 +54,7 @@ pub async fn fixed(stage: &mut Stage, report: &mut Report) -> Result<()> {
         }
         let mut attempts: Vec<String> = changes.iter().map(|(change, rows)| row_by_row(table, change, rows)).collect();
         attempts.push(format!("truncate {table} cascade"));
-        // As the owner of the schema, and as whoever takes on the actors: for one of them grants do not count.
+        // As the owner of the schema, and as the connection's own role: grants do not bind one of them.
         for role in ["postgres", "none"] {
             stage.begin(Actor::Anon).await?;
             stage.run(&format!("set local role {role}")).await?;
@@ -71,7 +71,7 @@ pub async fn fixed(stage: &mut Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A change of each row by itself: what holds back one holds back all. Raises what the triggers raise where every row was held back.
+/// Changes each row separately: one protected row would protect all. Raises the triggers' error if every row was protected.
 fn row_by_row(table: &str, change: &str, rows: &str) -> String {
     format!(
         "do $rows$
@@ -92,10 +92,10 @@ fn row_by_row(table: &str, change: &str, rows: &str) -> String {
     )
 }
 
-/// Finds forgeries that the chains do not tell.
+/// Finds forgeries that the chains do not reveal.
 pub async fn chains(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let mut attempts = Vec::new();
-    // Of a chain the first row, one in the middle and the last.
+    // The first, a middle and the last row of a chain.
     let links = [
         ("duet.audit_entry", "t.workspace_id = {ws}", "t.seq"),
         ("duet.run_event", "t.workspace_id = {ws} and t.run_id = {my:run}", "t.seq"),
@@ -158,7 +158,7 @@ pub async fn chains(stage: &mut Stage, report: &mut Report) -> Result<()> {
     for attempt in attempts {
         report.tried += 1;
         stage.begin(Actor::Owner).await?;
-        // As somebody does who has the database: what holds rows to each other goes as well.
+        // Like somebody who has the whole database: drops the constraints that tie rows together, too.
         for table in ["audit_entry", "run_event", "run_event_payload"] {
             stage.run(&format!("alter table duet.{table} disable trigger user")).await?;
         }
@@ -177,7 +177,7 @@ pub async fn chains(stage: &mut Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Takes the foreign keys off the logs, so that rows go one by one.
+/// Drops the foreign keys of the logs, so that rows can be deleted one by one.
 const LOOSE: &str = "do $$
     declare
         key record;
@@ -190,7 +190,7 @@ const LOOSE: &str = "do $$
     end;
     $$";
 
-/// For each column of a table, another value than the one that is there.
+/// For each column of a table, a value that differs from the current one.
 async fn forgeries(stage: &mut Stage, table: &str, but: &[&str]) -> Result<Vec<(String, String)>> {
     let columns = stage
         .table(&format!(

@@ -1,5 +1,5 @@
-//! Hostile claims and settings: whatever else a token says, and whatever settings are there, somebody sees no more than who they are lets
-//! them see; and a token that names nobody lets its bearer see nothing.
+//! Hostile claims and settings: whatever else a token says, and whatever settings exist, actors see no more than their identity
+//! allows; and a token that names nobody shows its bearer nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
 
 const CHECK: &str = "claims";
 
-/// What a token says beside who it is, in the place of `…`; the victim's words are filled in. The last `sub` of a token counts.
+/// Additional claims of a token, in the place of `…`; the victim's placeholders are filled in. The last `sub` of a token counts.
 const BESIDE: &[&str] = &[
     r#""role": "service_role""#,
     r#""role": "postgres""#,
@@ -59,7 +59,7 @@ const NOBODY: &[&str] = &[
     "{\"sub\": \"{me}",
 ];
 
-/// Settings that a person may come with; the victim's words are filled in.
+/// Settings that a person may bring; the victim's placeholders are filled in.
 const SETTINGS: &[(&str, &str)] = &[
     ("request.jwt.claim.sub", "{me}::text"),
     ("request.jwt.claim.role", "'service_role'"),
@@ -85,7 +85,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("row_security", "'off'"),
 ];
 
-/// Settings that an agent may come with in the place of its own.
+/// Settings that an agent may bring instead of its own.
 const AGENT_SETTINGS: &[(&str, &str)] = &[
     ("duet.workspace_id", "''"),
     ("duet.workspace_id", "'x'"),
@@ -112,13 +112,13 @@ const AGENT_SETTINGS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What somebody is under some settings.
+/// An actor under some settings.
 struct Disguise {
     settings: Vec<(String, String)>,
     nobody: bool,
 }
 
-/// Finds disguises that help.
+/// Finds disguises that work.
 pub async fn claims(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
     let there = catalogue::tables(stage).await?;
     let tables: Vec<&Table> = tables.iter().filter(|table| there.contains(&table.name)).collect();
@@ -195,13 +195,13 @@ pub async fn claims(stage: &mut Stage, tables: &[Table], report: &mut Report) ->
     Ok(())
 }
 
-/// All of an actor.
+/// All disguises of an actor.
 fn disguises(actor: Actor) -> Vec<Disguise> {
     let mut disguises = Vec::new();
     let claims = "request.jwt.claims".to_owned();
     for victim in actor.victims() {
         let email = format!("{}@example.test", victim.person);
-        // A text with the victim's words in it as an expression.
+        // A text with the victim's placeholders filled in, as an expression.
         let text = |template: &str| {
             let mut quoted = template.replace('\'', "''").replace("{email}", &email);
             for word in ["{ws}", "{me}", "{the:agent}", "{my:session}"] {
@@ -228,14 +228,14 @@ fn disguises(actor: Actor) -> Vec<Disguise> {
         }
         let settings = if actor.is_agent() { AGENT_SETTINGS } else { SETTINGS };
         for (name, value) in settings {
-            // An agent that is none of the workspace's, or is in no workspace, is nobody there.
+            // An agent that is not of the workspace, or has no workspace, is nobody there.
             let own = value.contains("{the:agent}") && victim.workspace == actor.place().workspace;
             disguises.push(Disguise {
                 settings: vec![((*name).to_owned(), victim.fill(value))],
                 nobody: actor.is_agent() && matches!(*name, "duet.agent_id" | "duet.workspace_id") && !own,
             });
         }
-        // All that makes an agent, at once, and by a person.
+        // All settings that make an agent, at once, brought by a person.
         if !actor.is_agent() {
             let all = SETTINGS
                 .iter()

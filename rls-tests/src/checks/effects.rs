@@ -1,5 +1,5 @@
-//! What calls that succeed change: the tables that `calls.txt` says and no others, with the entries in the audit log that it says, in the
-//! name of whoever called. What is refused changes nothing.
+//! The changes of successful calls: exactly the tables that `calls.txt` lists, with the audit entries it lists, in the caller's name.
+//! Refused calls change nothing.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ const CALLERS: [Actor; 7] = [
     Actor::Scoped,
 ];
 
-/// Entries that were made in this act, with who is said to have made them.
+/// Entries made in this act, with their recorded actor.
 const ENTRIES: &str = "select e.action || ' ' || e.outcome || case
         when e.actor = {me} and (e.agent_id is not null) = {agent} and (not {agent} or e.agent_id = {the:agent}) then ''
         else ' in the name of somebody else' end
@@ -81,7 +81,7 @@ pub async fn effects(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) 
     Ok(())
 }
 
-/// Whether the call did what it says, all of it.
+/// Whether the call had exactly its declared effects.
 fn look(
     call: &Call,
     actor: Actor,

@@ -1,5 +1,5 @@
-//! Hostile arguments for every function that people or agents may execute, made from its signature: nothing changes but what
-//! `matrix.txt` allows under `call`, and no error is one of the database's own troubles.
+//! Hostile arguments for every function that people or agents may execute, generated from its signature: nothing changes except what
+//! `matrix.txt` allows under `call`, and no error is an internal one of the database.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ const WORLD: &str = include_str!("../../world.sql");
 /// What holds whatever is called.
 const INVARIANTS: &str = include_str!("../../invariants.sql");
 
-/// Who attacks with everything. What the others may less, `matrix`, `cases` and `tells` look at.
+/// Who attacks with everything. `matrix`, `cases` and `tells` cover the lesser rights of the others.
 const ATTACKERS: [Actor; 7] = [
     Actor::Stranger,
     Actor::ExMember,
@@ -32,8 +32,8 @@ const ATTACKERS: [Actor; 7] = [
     Actor::Scoped,
 ];
 
-/// Finds changes that should not be, answers that tell what others wrote, and errors of the wrong kind. `chosen` says which functions
-/// are attacked, `attacker` who does it: one of them by name, or all.
+/// Finds forbidden changes, answers that reveal what others wrote, and errors of the wrong kind. `chosen` selects the functions,
+/// `attacker` the actor by name, or all.
 pub async fn hostile(
     stage: &mut Stage,
     tables: &[Table],
@@ -97,7 +97,7 @@ struct World {
 }
 
 impl World {
-    /// Looks at an answer.
+    /// Inspects an answer.
     fn read(&self, attack: &str, outcome: &Outcome, report: &mut Report) {
         let answer = match outcome {
             Outcome::Rows(rows) => rows.join("\n"),
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Ends an act, and looks at what it changed.
+    /// Ends an act, and inspects its changes.
     async fn end(&mut self, stage: &mut Stage, through: &str, report: &mut Report) -> Result<()> {
         stage.step_back().await?;
         let after = stage.rows(&self.digest).await?;
@@ -126,8 +126,8 @@ impl World {
     }
 }
 
-/// One call prepares what another does: all functions with one and the same id, twice over. Ids of one kind of thing are tried as ids of
-/// every other; those of things in a certain state where things of that kind belong.
+/// One call prepares for another: all functions with the same id, twice over. Ids of one kind are tried as ids of every other; ids of
+/// things in a certain state are tried where things of that kind belong.
 async fn sequels(
     stage: &mut Stage,
     functions: &[Function],
@@ -177,7 +177,7 @@ async fn sequels(
     Ok(())
 }
 
-/// Whether a word of world.sql stands for an id.
+/// Whether a placeholder of world.sql stands for an id.
 fn is_id(word: &str) -> bool {
     !["{bytes", "{name", "{mark", "{limits"]
         .iter()
@@ -192,7 +192,7 @@ pub(super) fn may(function: &Function, actor: Actor) -> bool {
     }
 }
 
-/// For each table, what stands in the rows that the actor's calls must leave alone.
+/// For each table, the content of the rows that the actor's calls must leave alone.
 fn digest(tables: &[&Table], actor: Actor) -> String {
     let parts: Vec<String> = tables
         .iter()
@@ -205,7 +205,7 @@ fn digest(tables: &[&Table], actor: Actor) -> String {
             )
         })
         .collect();
-    // What is private stays as it is, also where an owner may turn a shared row into a private one.
+    // Private memories stay as they are, even where an owner may make a shared one private.
     let private = words::words_of(WORLD)
         .into_iter()
         .filter(|word| word.starts_with("{my:secret"));
@@ -221,7 +221,7 @@ fn digest(tables: &[&Table], actor: Actor) -> String {
         "select 'duet.memory(private) ' || md5(string_agg(t::text, '' order by t.id)) from duet.memory t where (t.workspace_id, t.id) in ({})",
         secrets.join(", ")
     );
-    // Nobody becomes an owner by themselves, or makes others less, where they are none: one's own row may go, but not be promoted.
+    // In a workspace that the actor does not own, the set of owners stays: nobody promotes themselves or demotes others.
     let elsewhere: Vec<String> = words::WORKSPACES
         .iter()
         .filter(|name| !actor.owned().contains(name))
@@ -239,13 +239,13 @@ fn digest(tables: &[&Table], actor: Actor) -> String {
         .join(" union all ")
 }
 
-/// Refusals: of the value (0A000: an infinite time as a number), of a rule, of permission, of size, of a repeat; and what functions raise
-/// for broken requests.
+/// Refusals: of the value (0A000: an infinite time as a number), of a rule, of permission, of size, of a repeat; and what functions
+/// raise for broken requests.
 fn allowed(code: &str) -> bool {
     ["22", "23", "54", "PT4"].iter().any(|class| code.starts_with(class)) || matches!(code, "42501" | "40001" | "0A000")
 }
 
-/// A call of a function that nobody has described.
+/// A call of a function that has no description.
 pub(super) fn improvised(function: &Function) -> Call {
     let arguments = function.arguments.iter().map(|(name, kind)| {
         let value = match kind.as_str() {
@@ -281,7 +281,7 @@ pub(super) fn improvised(function: &Function) -> Call {
     }
 }
 
-/// A text that such an argument may well take.
+/// A plausible text for such an argument.
 fn likely(name: &str) -> &'static str {
     let known = [
         ("query", "'mark'"),
@@ -306,7 +306,7 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
     let own = actor.place();
     let mut attacks = Vec::new();
     for (number, mut call) in call.variants().into_iter().enumerate() {
-        // What one makes must not be there already when the next is tried.
+        // Ids are fresh for each statement, so that no attempt finds what an earlier one created.
         let fresh = format!("{{new:{}_", "v".repeat(number));
         for (_, value) in call.arguments.iter_mut().filter(|_| number > 0) {
             *value = value.replace("{new:", &fresh);
@@ -332,12 +332,12 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
     }
     let mut seen = BTreeSet::new();
     attacks.retain(|attack| seen.insert(attack.clone()));
-    // What concerns the actor themselves comes last: who has left a workspace can no longer attack it from within.
+    // Attacks on the actor themselves come last: having left a workspace, they could no longer attack it from within.
     attacks.sort_by_key(|attack| attack.contains(&words::person_id(own.person)));
     attacks
 }
 
-/// What does not fit, by type. Types of Duet's own and of extensions get nothing but null.
+/// Unsuitable values, by type. Types of Duet's own and of extensions get only null.
 pub(super) fn values(kind: &str, victim: Place) -> Vec<String> {
     let fixed: &[&str] = match kind {
         "uuid" => &[

@@ -1,5 +1,5 @@
-//! Rows that somebody puts into a table by themselves, where they may put any: each column in turn as somebody else's. What goes in has to
-//! be theirs, by `matrix.txt`, and no more than their row lets them say. A row that takes the place of another has a rule of its own, so each
+//! Rows that actors insert directly, where they may insert any: each column in turn as somebody else's. Accepted rows have to be the
+//! actor's own by `matrix.txt`, and say no more than the actor's row allows. Superseding rows have a rule of their own, so each row
 //! is tried as a proposal as well.
 
 use anyhow::Result;
@@ -27,7 +27,7 @@ const WRITERS: [Actor; 8] = [
     Actor::Bare,
 ];
 
-/// Finds rows that went in and are not the actor's to say.
+/// Finds accepted rows that the actor may not write.
 pub async fn inserts(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
     let there = catalogue::tables(stage).await?;
     for table in tables.iter().filter(|table| there.contains(&table.name)) {
@@ -53,7 +53,7 @@ pub async fn inserts(stage: &mut Stage, tables: &[Table], report: &mut Report) -
     Ok(())
 }
 
-/// Copies of rows with other ids, and with each value of each column that other rows have.
+/// Copies rows with new ids, and with each value of each column that other rows have.
 async fn forge(stage: &mut Stage, table: &Table, actor: Actor, report: &mut Report) -> Result<usize> {
     let name = &table.name;
     stage.begin(actor).await?;
@@ -65,7 +65,7 @@ async fn forge(stage: &mut Stage, table: &Table, actor: Actor, report: &mut Repo
             actor.role()
         ))
         .await?;
-    // Rows of everybody, as patterns: the actor's own, those of others, and what agents have written.
+    // Everybody's rows, as patterns: the actor's own, those of others, and those written by agents.
     let patterns = stage
         .rows(&format!(
             "select (to_jsonb(t) || jsonb_build_object('id', gen_random_uuid()) || {} || proposed.said)::text from {name} t
@@ -79,7 +79,7 @@ async fn forge(stage: &mut Stage, table: &Table, actor: Actor, report: &mut Repo
         .await?;
     let mut values: Vec<(String, String)> = Vec::new();
     for column in columns.iter().filter(|column| *column != "id") {
-        // Of what a row is about, all there is; of what it says, a little.
+        // Many values of columns that hold keys or ids, a few of the others.
         let found = stage
             .table(&format!(
                 "select coalesce(v, 'null')::text from (
@@ -126,7 +126,7 @@ async fn forge(stage: &mut Stage, table: &Table, actor: Actor, report: &mut Repo
             if theirs != ["true"] {
                 report.find(CHECK, format!("{} puts a row into {name} with {change}", actor.name()));
             }
-            // The same pattern again.
+            // Back to the unchanged pattern.
             stage.rollback().await?;
             stage.begin_as(actor).await?;
         }
@@ -135,7 +135,7 @@ async fn forge(stage: &mut Stage, table: &Table, actor: Actor, report: &mut Repo
     Ok(inserted)
 }
 
-/// What an agent's rows say of where they come from.
+/// The provenance that an agent's rows state.
 fn said_by(actor: Actor) -> String {
     let settings = actor.settings();
     let setting = |wanted: &str| {
@@ -150,7 +150,7 @@ fn said_by(actor: Actor) -> String {
     }
 }
 
-/// What proposals are to take the place of: what all see and what one sees, their own and another's.
+/// What proposals are to supersede: shared and private memories, their own and another's.
 const SUPERSEDED: &str = "{my:memory}, {my:secret}, {owner:memory}";
 
 /// The rows that are copied.

@@ -1,5 +1,5 @@
-//! What is held and waited for: a call with ids of what the actor may not see holds none of these rows, so that nobody is held up by a
-//! stranger, and it waits for nobody who holds them, so that no wait tells that something is there.
+//! Locks and waiting: a call with ids that the actor may not see locks none of these rows, so that no stranger can block anybody, and
+//! does not wait for their locks, so that no wait reveals their existence.
 
 use anyhow::Result;
 
@@ -25,10 +25,10 @@ const CALLERS: [Actor; 6] = [
     Actor::Demoted,
 ];
 
-/// Tables of which nobody in particular owns a row.
+/// Tables whose rows belong to nobody in particular.
 const NOBODYS: [&str; 2] = ["duet.installation", "duet.embedding_model"];
 
-/// Finds rows that are held and waits that tell. Needs a second connection: where there is none, nothing is seen.
+/// Finds locked rows and revealing waits. Needs a second connection: without one it finds nothing.
 pub async fn locks(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
     if stage.witness("select 1::text").await?.is_none() {
         return Ok(());
@@ -55,7 +55,7 @@ pub async fn locks(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) ->
     Ok(())
 }
 
-/// What has to be held while a call is under way: without it, two at once are each done as if the other was not.
+/// The locks that a call has to take: without them, two concurrent calls each act as if the other did not exist.
 async fn kept(stage: &mut Stage, calls: &[Call], report: &mut Report) -> Result<()> {
     for call in calls {
         for table in &call.holds {
@@ -84,14 +84,14 @@ async fn kept(stage: &mut Stage, calls: &[Call], report: &mut Report) -> Result<
     Ok(())
 }
 
-/// The calls with a victim's ids, as the victim would make them and one id after the other.
+/// The calls with a victim's ids, as the victim would make them and one id at a time.
 fn attacks(call: &Call, actor: Actor) -> Vec<String> {
     let mut attacks = Vec::new();
     for call in call.variants() {
         for victim in actor.victims() {
             let mut whole = call.clone();
             for (argument, value) in &mut whole.arguments {
-                // Who names another's secret, or an id that is to be made, has to know it.
+                // Naming another's secret, or an id yet to be created, requires knowing it.
                 if call.tells.contains(argument) {
                     *value = Place::NOWHERE.fill(value);
                 } else if call.tells_within.contains(argument) {
@@ -113,7 +113,7 @@ fn attacks(call: &Call, actor: Actor) -> Vec<String> {
     attacks
 }
 
-/// The rows that are nothing to the actor, with the number of those that somebody holds.
+/// The rows the actor has no rights to, with the number of those that are locked.
 fn others(tables: &[&Table], actor: Actor, lock: &str) -> Vec<(String, String, String)> {
     tables
         .iter()
@@ -130,7 +130,7 @@ fn others(tables: &[&Table], actor: Actor, lock: &str) -> Vec<(String, String, S
 }
 
 async fn held(stage: &mut Stage, tables: &[&Table], calls: &[&Call], actor: Actor, report: &mut Report) -> Result<()> {
-    // The conditions ask who is a member: as another transaction sees it, before what happened meanwhile.
+    // The conditions query memberships: as another transaction sees them, before what happened meanwhile.
     if !actor.meanwhile().is_empty() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
-//! What comes at once: the second of two calls waits for the first, or is told what it would be told after it. Whatever it reads before the
-//! first has ended, and acts on afterwards, it answers otherwise than one after the other.
+//! Concurrent calls: the second of two calls waits for the first, or gets the answer it would get after it. A call that acts on what
+//! it read before the first ended is answered differently than in sequence.
 //!
-//! Both calls are committed: nothing else is to be tried in that database afterwards.
+//! Both calls are committed, so nothing else can be tried in that database afterwards.
 
 use anyhow::Result;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const CHECK: &str = "races";
 
-/// Two calls, each as somebody, on what the host has made ready. They come in the order of the list, since what they do stays.
+/// Two calls by actors, on what the host has prepared. Races run in list order, since their effects stay.
 struct Race {
     what: &'static str,
     before: &'static str,
@@ -84,8 +84,8 @@ const RACES: &[Race] = &[
     },
 ];
 
-/// Finds calls that are answered otherwise at once than one after the other. Needs a second connection: where there is none, nothing is
-/// seen.
+/// Finds calls that are answered differently when concurrent than in sequence. Needs a second connection: without one it finds
+/// nothing.
 pub async fn races(stage: &mut Stage, report: &mut Report) -> Result<()> {
     if stage.witness("select 1::text").await?.is_none() {
         return Ok(());
@@ -118,7 +118,7 @@ pub async fn races(stage: &mut Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What comes of a call after another one, in an act that is taken back.
+/// The result of a call after another one, in an act that is rolled back.
 async fn after(stage: &mut Stage, first: Option<&(Actor, String)>, (actor, call): &(Actor, String)) -> Result<Outcome> {
     stage.begin(*actor).await?;
     if let Some((earlier, call)) = first {

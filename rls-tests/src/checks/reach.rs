@@ -1,5 +1,5 @@
-//! Who may execute what: `driver` is the server's alone, `private` people's and agents' only where their functions stand on it, and
-//! what a role may not execute it is refused when it tries.
+//! Who may execute what: `driver` is the server's alone, `private` is open to people and agents only where their functions depend on
+//! it, and a role that lacks a privilege is refused when it tries.
 
 use anyhow::Result;
 use sqlx::Row;
@@ -12,7 +12,7 @@ use crate::{
     suite::Report,
 };
 
-/// Finds functions in the wrong hands.
+/// Finds functions that the wrong role may execute.
 pub async fn reach(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let check = "reach";
     let mut all = Vec::new();
@@ -79,7 +79,7 @@ pub async fn reach(stage: &mut Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Every function of `private` and `driver` and whatever role there is, against `functions.txt`: by grants, and by what a role inherits.
+/// Compares every function of `private` and `driver` and every existing role with `functions.txt`, including inherited grants.
 async fn inner(stage: &mut Stage, report: &mut Report) -> Result<()> {
     let check = "reach";
     let mut declared = calls::inner()?;
@@ -119,7 +119,7 @@ async fn inner(stage: &mut Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Whether an actor's role may execute a function by its grants, as far as the actor may have any.
+/// Whether a function's grants let an actor's role execute it, within the schemas the actor may use at all.
 fn meant_for(function: &Function, actor: Actor) -> bool {
     match actor.column() {
         Actor::Anon => false,

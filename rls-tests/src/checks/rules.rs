@@ -1,4 +1,4 @@
-//! Rules that the catalogue has to keep: each a query in `rules/` whose rows are findings.
+//! Rules for the catalogue: each a query in `rules/` whose rows are findings.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ macro_rules! rules {
     ($($name:literal),+ $(,)?) => { [$(($name, include_str!(concat!("../../rules/", $name, ".sql")))),+] };
 }
 
-/// All rules: the folder has these and no more (a test compares).
+/// All rules, exactly those of the folder (a test compares).
 pub const RULES: &[(&str, &str)] = &rules![
     "01_row_level_security",
     "02_nobody_is_everybody",
@@ -31,7 +31,7 @@ pub const RULES: &[(&str, &str)] = &rules![
     "19_unique",
 ];
 
-/// Finds what breaks a rule.
+/// Finds violated rules.
 pub async fn rules(stage: &mut Stage, report: &mut Report) -> Result<()> {
     for (name, sql) in RULES {
         report.tried += 1;

@@ -1,5 +1,5 @@
-//! Nobody can silence others: after hostile arguments, everybody's lists, their recall and the server's backlog still answer, with what the
-//! server understands. One row that it does not would keep all from what is theirs.
+//! Nobody can silence others: after hostile arguments, everybody's lists, their recall and the server's backlog still answer, with
+//! what the server understands. A single row that it cannot parse would keep everybody from their own.
 
 use anyhow::Result;
 use duet_core::domain::{Agent, ApiKey, Conversation, Invitation, Member, Membership, Memory, Notice, Run, SoulVersion};
@@ -17,18 +17,18 @@ use crate::{
 
 const CHECK: &str = "silence";
 
-/// Whoever is in a workspace with others.
+/// Actors that share a workspace with others.
 const ATTACKERS: [Actor; 3] = [Actor::Member, Actor::Agent, Actor::Owner];
 
 /// Finds functions after which somebody gets no answer.
 ///
-/// `chosen` says which functions are called.
+/// `chosen` selects the functions.
 pub async fn silence(stage: &mut Stage, chosen: impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
     let declared = calls::declared()?;
     let mut functions = catalogue::functions(stage, "public").await?;
     functions.extend(catalogue::functions(stage, "private").await?);
     for actor in ATTACKERS {
-        // What stands behind the functions that a person calls is the same for every person.
+        // The functions behind a person's calls are the same for every person.
         let tried = |function: &&Function| {
             chosen(&function.name) && may(function, actor) && (function.schema == "public" || actor == Actor::Member)
         };
@@ -54,7 +54,7 @@ pub async fn silence(stage: &mut Stage, chosen: impl Fn(&str) -> bool, report: &
     Ok(())
 }
 
-/// Each argument in turn is what does not fit, and each field of an argument in JSON; where the call makes something, a new one each time.
+/// Makes each argument in turn unsuitable, and each field of a JSON argument; a call that creates something gets a new id each time.
 fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
     let own = actor.place();
     let mut call = call.clone();
@@ -62,7 +62,7 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
         if value.starts_with("{new:") {
             *value = "gen_random_uuid()".into();
         } else if name == "p_version" {
-            // Each change counts, and the next one has to know it.
+            // Each write increments the version, and the next one has to know it.
             *value = if call.name == "soul_write" {
                 "(select max(s.version)::int from duet.soul_version s where s.workspace_id = {ws})".into()
             } else {
@@ -95,7 +95,7 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
     attacks
 }
 
-/// What a field may be that somebody else makes up.
+/// What an attacker may put into a field.
 const FIELDS: [&str; 20] = [
     "'null'",
     "'true'",
@@ -119,7 +119,7 @@ const FIELDS: [&str; 20] = [
     "to_jsonb(repeat('x', 70000))",
 ];
 
-/// The fields of a sensible argument, and those of a memory that a sensible one leaves out.
+/// The fields of a sensible argument, and the fields of a memory that it omits.
 fn paths(sensible: &str) -> Vec<String> {
     let text = sensible.trim_matches('\'');
     let mut paths = Vec::new();
@@ -140,7 +140,7 @@ fn paths(sensible: &str) -> Vec<String> {
 fn below(place: &str, value: &Value, paths: &mut Vec<String>) {
     let inner: Vec<(String, &Value)> = match value {
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
-        // One of many that are alike.
+        // The first stands for all.
         Value::Array(items) => items.iter().take(1).map(|value| ("0".to_owned(), value)).collect(),
         _ => Vec::new(),
     };
@@ -151,7 +151,7 @@ fn below(place: &str, value: &Value, paths: &mut Vec<String>) {
     }
 }
 
-/// Whether an answer is what the server takes it for.
+/// Whether an answer is what the server expects.
 type Understood = fn(Value) -> bool;
 
 fn list<T: DeserializeOwned>(answer: Value) -> bool {
@@ -165,7 +165,7 @@ fn anything(_: Value) -> bool {
 const RECALL: &str = "select public.memory_recall_bundle({ws}, '{episodic,semantic,working}', true, '{memori,new}', 1000, 50, 2,
     'world-model', '[1' || repeat(',0', 599) || ']', 1000)::text";
 
-/// Of messages only whether they come: the traces of the world's are made up.
+/// Messages are only checked for arriving: the traces of the world's messages are made up.
 const PEOPLE_ASK: [(&str, Understood); 15] = [
     (
         "select public.memory_list({ws}, null, 'accepted', true, null, null, null, 200)::text",

@@ -1,5 +1,5 @@
-//! Whether an answer tells that something is there which the asker may not see, in another workspace or of another member: every call with
-//! such ids is answered as the same call with ids that are nowhere, one argument after the other and all together.
+//! Whether an answer reveals the existence of something that the caller may not see, in another workspace or of another member: every
+//! call with such ids has the same answer as with ids that do not exist, one argument at a time and all together.
 
 use std::collections::BTreeSet;
 
@@ -19,9 +19,9 @@ use crate::{
 const CHECK: &str = "tells";
 const WORLD: &str = include_str!("../../world.sql");
 
-/// Finds answers that differ. `chosen` says which functions are asked.
+/// Finds answers that differ. `chosen` selects the functions.
 pub async fn tells(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
-    // Every kind of id that the world has.
+    // Every kind of id in the world.
     let kinds: Vec<String> = words::words_of(WORLD)
         .into_iter()
         .filter(|word| !["{name", "{mark", "{limits"].iter().any(|kind| word.starts_with(kind)))
@@ -82,7 +82,7 @@ pub async fn tells(stage: &mut Stage, tables: &[Table], chosen: impl Fn(&str) ->
     Ok(())
 }
 
-/// Who asks. Whoever has left is as much a stranger as anybody, and what agents may less, `matrix` looks at.
+/// Who asks. A former member is a stranger like any other, and `matrix` covers the lesser rights of agents.
 const ASKERS: [Actor; 6] = [
     Actor::Stranger,
     Actor::ExMember,
@@ -92,8 +92,8 @@ const ASKERS: [Actor; 6] = [
     Actor::Demoted,
 ];
 
-/// What is asked, with the ids of a victim and with ids of nothing: all together where the victim is in a workspace that the actor is not
-/// in, and one argument after the other. In one's own workspace ids of what one may not see are tried alone.
+/// The questions, with a victim's ids and with ids that do not exist: all together if the victim is in a workspace that the actor is
+/// not in, and one argument at a time. In the actor's own workspace only single ids are tried.
 fn questions(
     call: &Call,
     types: &[(String, String)],
@@ -107,7 +107,7 @@ fn questions(
     let mut questions = Vec::new();
     for call in call.variants() {
         if !within {
-            // Arguments that may tell stay the actor's own.
+            // Arguments that may reveal something stay the actor's own.
             let mut whole = call.clone();
             for (argument, value) in &mut whole.arguments {
                 if call.tells.contains(argument) {
@@ -116,7 +116,7 @@ fn questions(
             }
             let whole = whole.statement("public", None);
             questions.push((call.name.clone(), victim.fill(&whole), Place::NOWHERE.fill(&whole)));
-            // All of it the victim's, with one more id that is there, where the sensible call makes something new.
+            // All arguments are the victim's, plus one more existing id where the sensible call creates something new.
             for (argument, value) in call.arguments.iter().filter(|(_, value)| value.starts_with("{new:")) {
                 for word in kinds
                     .iter()
@@ -131,7 +131,7 @@ fn questions(
                 }
             }
         }
-        // Words within an argument: in JSON, in a list.
+        // Placeholders inside an argument: in JSON, in a list.
         for (argument, value) in &call.arguments {
             if call.tells.contains(argument) || within && call.tells_within.contains(argument) {
                 continue;
@@ -155,7 +155,7 @@ fn questions(
             .find(|(name, _)| name == argument)
             .map_or("", |(_, value)| value);
         for word in kinds.iter().filter(|word| fits(kind, word)) {
-            // What is in a certain state is tried where things of its kind belong.
+            // Ids of things in a certain state are tried where things of that kind belong.
             let meant: Vec<String> = words::words_of(value)
                 .iter()
                 .map(|word| words::kind(word).to_owned())

@@ -1,5 +1,5 @@
-//! Whether the files of this suite say everything: a call with every argument and every field, and of each column that may hold a secret
-//! whether it does.
+//! Whether the files of this suite are complete: a call with every argument and every field, and a statement for each column that may
+//! hold a secret.
 
 use anyhow::Result;
 use sqlx::Row;
@@ -13,7 +13,7 @@ use crate::{
 
 const CHECK: &str = "whole";
 
-/// The fields that functions of `public` read of their arguments.
+/// The fields that functions of `public` read from their arguments.
 const FIELDS: &str = r"
     select p.proname::text, m[1], m[2]
     from pg_proc p, regexp_matches(pg_get_functiondef(p.oid), '(p_\w+) ->>? ''(\w+)''', 'g') m
@@ -26,7 +26,7 @@ const FIELDS: &str = r"
       and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
     order by 1, 2, 3";
 
-/// Columns that may hold what nobody is told.
+/// Columns that may hold secrets.
 const SECRETS: &str = r"
     select c.oid::regclass::text, a.attname::text
     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -34,7 +34,7 @@ const SECRETS: &str = r"
       and (a.atttypid = 'bytea'::regtype or a.attname ~ '(secret|token|password|hash|salt|signing)')
     order by 1, 2";
 
-/// Finds what they leave out.
+/// Finds what the files omit.
 pub async fn whole(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
     let calls = calls::declared()?;
     for call in &calls {
@@ -82,7 +82,7 @@ pub async fn whole(stage: &mut Stage, tables: &[Table], report: &mut Report) -> 
     Ok(())
 }
 
-/// Whether some call gives an argument a field that is something.
+/// Whether some call sets a field of an argument.
 fn given(call: &Call, argument: &str, field: &str) -> bool {
     let names = [format!("\"{field}\":"), format!("'{field}',")];
     call.arguments.iter().chain(&call.instead).any(|(name, value)| {

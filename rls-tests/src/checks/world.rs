@@ -44,11 +44,11 @@ pub async fn world(stage: &mut Stage, tables: &[Table], report: &mut Report) -> 
     states(stage, tables, report).await
 }
 
-/// Where rows have to be in every state, beside that every table has some: in two workspaces that have nothing to do with each other.
+/// Where rows are needed in every state, besides every table having some: in two unrelated workspaces.
 const EVERY_STATE: [Place; 2] = [Place::MEMBER, Place::STRANGER];
 
-/// The states that a table's columns know: each value that a check constraint lists, true and false, something and nothing, what is
-/// over and what is to come; with the column, and the condition that a row in it meets.
+/// The states of a table's columns: each value that a check constraint lists, true and false, set and null, past and future; with the
+/// column, and the condition for a row in that state.
 const STATES: &str = r"
     select format('%s with %I = %L', c.oid::regclass, a.attname, value), c.oid::regclass::text, a.attname::text,
            format(case when t.typname = '_text' then '%2$L = any (t.%1$I)' else 't.%1$I = %2$L' end, a.attname, value)
@@ -78,7 +78,7 @@ const STATES: &str = r"
     where c.relnamespace = 'duet'::regnamespace and c.relkind = 'r'
     order by 1";
 
-/// Finds states that no row of the world is in.
+/// Finds states that no row of the world has.
 async fn states(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Result<()> {
     stage.begin(Actor::Anon).await?;
     for row in stage.table(STATES).await? {
@@ -87,7 +87,7 @@ async fn states(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Res
         let Some(table) = tables.iter().find(|table| table.name == name) else {
             continue;
         };
-        // Of what an installation has once, two states cannot be had.
+        // A table with one row per installation cannot have two states.
         let Some(workspace) = table.workspace.as_ref().filter(|_| !table.stateless.contains(&column)) else {
             continue;
         };
@@ -110,7 +110,7 @@ async fn states(stage: &mut Stage, tables: &[Table], report: &mut Report) -> Res
     stage.rollback().await
 }
 
-/// The rows that a table needs so that an attack on it means something.
+/// The rows that make an attack on a table meaningful.
 fn wanted(table: &Table) -> Vec<(String, String)> {
     match (&table.workspace, &table.person) {
         (None, None) => vec![("any kind".into(), "true".into())],

@@ -1,4 +1,5 @@
-//! Tokens of the legacy shared secret: Auth itself says whether they are good. Its answer is kept for seconds, by the token's hash.
+//! Tokens of the legacy shared secret: Auth itself decides whether they are valid. Its answer is cached for seconds, by the token's
+//! hash.
 
 use std::{
     collections::HashMap,
@@ -16,12 +17,12 @@ use super::{
     client::{AuthClient, AuthError},
 };
 
-/// So long an answer is believed. A page makes a dozen requests at once, for which this is enough; a token whose sign-in was ended
+/// How long an answer is cached. A page makes a dozen requests at once, for which this is enough; a token whose sign-in has ended
 /// lives no longer than this.
 const BELIEVED: Duration = Duration::from_secs(10);
-/// Answers kept at most, good ones and bad ones apart: a flood of bad tokens pushes no good one out.
+/// Maximum number of cached answers, valid and invalid ones apart: a flood of bad tokens evicts no good one.
 const KEPT: usize = 4096;
-/// Questions at a time. More wait.
+/// Maximum number of concurrent requests to Auth. Further ones wait.
 const AT_ONCE: usize = 16;
 
 type Answers<T> = Mutex<HashMap<[u8; 32], (T, Timestamp)>>;
@@ -36,7 +37,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// With nothing asked yet.
+    /// Starts with an empty cache.
     pub fn new(client: Arc<AuthClient>, env: Env) -> Self {
         Self {
             client,
@@ -47,7 +48,7 @@ impl Asked {
         }
     }
 
-    /// Whose token it is, as Auth says.
+    /// The person whose token it is, according to Auth.
     pub async fn whose(&self, token: &SecretString) -> Result<Uuid, TokenError> {
         const REFUSED: TokenError = TokenError::NotValid("Supabase Auth refuses it");
         let hash = request_hash(&[token.expose_secret().as_bytes()]);
@@ -61,7 +62,7 @@ impl Asked {
         let Ok(_turn) = self.questions.acquire().await else {
             return Err(REFUSED);
         };
-        // The same token came before, while this one waited.
+        // The same token was checked while this request waited.
         if let Some(user) = kept(&self.good, &hash, self.env.now()) {
             return Ok(user);
         }

@@ -1,4 +1,4 @@
-//! What the claims of an access token of Supabase Auth have to be.
+//! The requirements on the claims of a Supabase Auth access token.
 
 use duet_core::{
     Timestamp,
@@ -11,12 +11,12 @@ use super::{TokenError, Verified};
 
 /// `aud` and `role` of every signed-in person.
 const AUTHENTICATED: &str = "authenticated";
-/// The clocks of Auth and of this machine differ by this much at most, in seconds.
+/// Maximum difference between the clocks of Auth and this machine, in seconds.
 const LEEWAY: i64 = 60;
-/// Supabase lets no token live longer, in seconds (a week).
+/// Supabase's maximum lifetime of a token, in seconds (a week).
 const LONGEST: i64 = 604_800;
 
-/// The claims that matter; Supabase adds others. Each may come once.
+/// The claims that matter; Supabase adds others. Each may appear once.
 #[derive(Deserialize)]
 pub struct Claims {
     pub iss: Option<String>,
@@ -32,7 +32,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Checks all but the issuer and the signature.
+    /// Checks everything except the issuer and the signature.
     pub fn check(&self, now: Timestamp) -> Result<Verified, TokenError> {
         if self.aud != AUTHENTICATED {
             return Err(TokenError::NotValid("audience"));
@@ -70,7 +70,7 @@ fn seconds(since_epoch: i64) -> Timestamp {
     Timestamp::from_millis(since_epoch.saturating_mul(1000))
 }
 
-/// Only the form that Supabase writes: what else the database would read as the same id is nobody's token.
+/// Accepts only the form that Supabase writes: other spellings that the database would read as the same id are rejected.
 fn uuid(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text).ok()?;
     (id.hyphenated().to_string() == text && !id.is_nil()).then_some(id)

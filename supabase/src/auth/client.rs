@@ -1,5 +1,5 @@
 //! The HTTP interface of Supabase Auth (`<project>/auth/v1`), as far as Duet uses it. Requests carry the publishable key as `apikey`
-//! and, where a person acts, that person's own token; nothing else of the project's.
+//! and, when a person acts, that person's own token; no other key of the project.
 //!
 //! Protocol: <https://supabase.com/docs/reference/self-hosting-auth> and the errors at <https://supabase.com/docs/guides/auth/debugging/error-codes>.
 
@@ -12,28 +12,28 @@ use uuid::Uuid;
 
 use super::{AuthSettings, jwks::KeySet};
 
-/// Largest answer that is read, in bytes.
+/// Maximum size of an answer, in bytes.
 const MOST_BYTES: usize = 256 * 1024;
-/// Which form of errors and answers is wanted.
+/// The API version, which fixes the form of errors and answers.
 const API_VERSION: (&str, &str) = ("x-supabase-api-version", "2024-01-01");
-/// What to wait when Auth says "too often" and not until when, in seconds.
+/// The wait when Auth says "too often" without saying how long, in seconds.
 const WAIT: u64 = 60;
 
 /// Why Auth did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// Address and password do not belong together.
+    /// Address and password do not match.
     #[error("Wrong email or password.")]
     Credentials,
     /// The address was not confirmed.
     #[error("This email address is not confirmed yet. Follow the link in the email that Supabase sent to it, then sign in.")]
     NotConfirmed,
-    /// The address may not sign up, or has. Which of the two is nobody else's business.
+    /// The address may not sign up, or already has an account. The caller is not told which.
     #[error(
         "This address cannot sign up: it needs an open invitation, or it already has an account. Ask an owner for an invitation, or sign in."
     )]
     MayNotSignUp,
-    /// The project takes no new people at all.
+    /// The project accepts no sign-ups at all.
     #[error(
         "The Supabase project does not allow sign-ups by email. Whoever runs it has to turn them on (Authentication, Sign In / Providers)."
     )]
@@ -41,13 +41,13 @@ pub enum AuthError {
     /// The password is too weak for the project's rules.
     #[error("This password is too weak for the Supabase project. Choose a longer one that you use nowhere else.")]
     WeakPassword,
-    /// An address that cannot be one.
+    /// Not a valid address.
     #[error("Supabase Auth does not accept this email address. Check it.")]
     BadAddress,
-    /// The sign-in is over, or the token was never good.
+    /// The sign-in has ended, or the token was never valid.
     #[error("The sign-in is over. Sign in again.")]
     SignedOut,
-    /// Too often; come back after so many seconds.
+    /// Too many requests; retry after this many seconds.
     #[error("Supabase Auth has had too many requests. Try again in {0} s.")]
     TooMany(u64),
     /// The gateway refuses the publishable key.
@@ -55,21 +55,21 @@ pub enum AuthError {
         "Supabase refuses the publishable key. Whoever runs this Duet has to check `supabase.url` and `supabase.publishable_key`; `duet-api check` says more."
     )]
     BadKey,
-    /// It cannot be reached, or cannot answer.
+    /// Auth cannot be reached, or cannot answer.
     #[error("Supabase Auth cannot be reached or cannot answer now ({0}). Try again shortly.")]
     Unavailable(&'static str),
-    /// It answers otherwise than it is documented to.
+    /// Auth does not answer as documented.
     #[error("Supabase Auth answers in a way that this Duet does not know ({0}). `duet-api check` says more.")]
     Foreign(&'static str),
 }
 
-/// What a sign-in gives.
+/// The result of a sign-in.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TokenPair {
     /// The access token.
     #[serde(deserialize_with = "secret")]
     pub access_token: SecretString,
-    /// What the next access token is had with, once.
+    /// Gets the next access token, once.
     #[serde(deserialize_with = "secret")]
     pub refresh_token: SecretString,
     /// How long the access token lasts, in seconds.
@@ -80,7 +80,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D:
     String::deserialize(deserializer).map(SecretString::from)
 }
 
-/// How a sign-up ended.
+/// The outcome of a sign-up.
 #[derive(Clone, Debug)]
 pub enum SignedUp {
     /// The person is signed in.
@@ -89,20 +89,20 @@ pub enum SignedUp {
     ToConfirm,
 }
 
-/// What the project lets people do (`/settings`).
+/// What the project allows (`/settings`).
 #[derive(Clone, Debug, Deserialize)]
 pub struct ProjectSettings {
-    /// Whether nobody new may sign up.
+    /// Whether sign-ups are disabled.
     #[serde(default)]
     pub disable_signup: bool,
     /// Whether addresses count as confirmed without proof.
     #[serde(default)]
     pub mailer_autoconfirm: bool,
-    /// Ways to sign in. Whatever lacks them is no Auth's answer.
+    /// Ways to sign in. An answer without them is not from Auth.
     pub external: External,
 }
 
-/// Ways to sign in, of which two matter.
+/// Ways to sign in; only two matter here.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct External {
     /// Email and password.
@@ -113,7 +113,7 @@ pub struct External {
     pub anonymous_users: bool,
 }
 
-/// An error in any of the forms that Auth and the gateway before it use.
+/// An error in any of the formats of Auth and the gateway in front of it.
 #[derive(Default, Deserialize)]
 struct Complaint {
     code: Option<Value>,
@@ -146,7 +146,7 @@ pub(super) fn endpoint(project: &Url, path: &str) -> Url {
 }
 
 impl AuthClient {
-    /// Nothing is asked yet.
+    /// Sends nothing yet.
     pub fn new(settings: AuthSettings) -> Self {
         Self { settings }
     }
@@ -189,7 +189,7 @@ impl AuthClient {
         self.tokens("/token?grant_type=password", &body, AuthError::Credentials).await
     }
 
-    /// `POST /token?grant_type=refresh_token`. The refresh token is good once.
+    /// `POST /token?grant_type=refresh_token`. A refresh token works once.
     pub async fn refresh(&self, refresh_token: &SecretString) -> Result<TokenPair, AuthError> {
         let body = json!({"refresh_token": refresh_token.expose_secret()});
         self.tokens("/token?grant_type=refresh_token", &body, AuthError::SignedOut)
@@ -211,7 +211,7 @@ impl AuthClient {
         }
     }
 
-    /// `POST /logout`: ends the sign-in of the token, or all sign-ins of its person. One that is over already is no error.
+    /// `POST /logout`: ends the token's sign-in, or all sign-ins of its person. A sign-in that has already ended is no error.
     pub async fn sign_out(&self, token: &SecretString, everywhere: bool) -> Result<(), AuthError> {
         let path = match everywhere {
             true => "/logout?scope=global",
@@ -227,7 +227,7 @@ impl AuthClient {
         }
     }
 
-    /// `GET /user`: whose token it is. [`AuthError::SignedOut`] when Auth does not take it.
+    /// `GET /user`: whose token it is. [`AuthError::SignedOut`] when Auth rejects it.
     pub async fn user(&self, token: &SecretString) -> Result<Uuid, AuthError> {
         #[derive(Deserialize)]
         struct Person {
@@ -249,7 +249,7 @@ impl AuthClient {
         }
     }
 
-    /// `GET /settings`: what the project lets people do.
+    /// `GET /settings`: what the project allows.
     pub async fn settings(&self) -> Result<ProjectSettings, AuthError> {
         let answer = send(self.request(Method::GET, "/settings")).await?;
         match answer.status {
@@ -259,7 +259,7 @@ impl AuthClient {
     }
 }
 
-/// An answer, read whole.
+/// An answer, fully read.
 struct Answer {
     status: StatusCode,
     retry_after: Option<u64>,
@@ -271,10 +271,10 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| AuthError::Foreign(what))
     }
 
-    /// What an answer that is no success means.
+    /// The error that an unsuccessful answer means.
     fn complaint(&self) -> AuthError {
         let complaint: Complaint = serde_json::from_slice(&self.body).unwrap_or_default();
-        // The status decides where the code says nothing, so that a new code is not taken for something else.
+        // The status decides when the code is unknown, so that a new code is not mistaken for another.
         match (complaint.code(), self.status) {
             (_, StatusCode::TOO_MANY_REQUESTS) => AuthError::TooMany(self.retry_after.unwrap_or(WAIT).max(1)),
             (_, status) if status.is_server_error() => AuthError::Unavailable("it is in trouble itself"),
@@ -295,7 +295,7 @@ impl Answer {
                 | "refresh_token_already_used",
                 _,
             ) => AuthError::SignedOut,
-            // The gateway before Auth complains in other words, or in none.
+            // The gateway in front of Auth reports errors in other words, or none.
             ("", StatusCode::UNAUTHORIZED) if about_the_key(&complaint) => AuthError::BadKey,
             (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => AuthError::SignedOut,
             (_, StatusCode::NOT_FOUND) => AuthError::Foreign("there is no Auth at `supabase.url`"),
@@ -338,7 +338,7 @@ async fn read(mut response: Response) -> Result<Vec<u8>, AuthError> {
     Ok(body)
 }
 
-/// In words without the address, which the error's own text has.
+/// A description without the address, which the error's own text contains.
 fn unreachable(error: &reqwest::Error) -> AuthError {
     AuthError::Unavailable(match () {
         () if error.is_timeout() => "it takes too long",

@@ -1,4 +1,4 @@
-//! The keys that a project publishes (`/auth/v1/.well-known/jwks.json`), kept for a while.
+//! The keys that a project publishes (`/auth/v1/.well-known/jwks.json`), cached.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,12 @@ use serde_json::Value;
 
 use super::{TokenError, client::AuthClient};
 
-/// So long the keys are used without asking again. Supabase's own caches keep them as long; a key that is to be used is published before.
+/// How long the keys are used without fetching them again. Supabase's own caches keep them as long; keys are published before they
+/// are used.
 const FRESH: Duration = Duration::from_secs(600);
-/// So long they are used when Auth does not answer: an outage signs nobody out, and a key that was taken back does not live for ever.
+/// How long the keys are used when Auth does not answer: an outage signs nobody out, and a revoked key does not live for ever.
 const STALE: Duration = Duration::from_secs(3600);
-/// Between two questions at least: tokens with made-up key ids make no traffic.
+/// Minimum time between two requests: tokens with made-up key ids cause no traffic.
 const PAUSE: Duration = Duration::from_secs(10);
 /// A project has two or three.
 const MOST_KEYS: usize = 32;
@@ -33,12 +34,12 @@ pub struct Key {
 #[derive(Default)]
 pub struct KeySet(HashMap<String, Arc<Key>>);
 
-/// What a published set is good for.
+/// What a published set can be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     /// Tokens can be checked with it.
     Keys(usize),
-    /// It is empty: tokens are of the legacy shared secret, and Auth is asked about each.
+    /// The set is empty: tokens use the legacy shared secret, and Auth is asked about each.
     Nothing,
 }
 
@@ -47,7 +48,7 @@ struct Set {
     keys: Vec<Value>,
 }
 
-/// A JSON Web Key (RFC 7517), as far as it matters.
+/// A JSON Web Key (RFC 7517), as far as needed.
 #[derive(Deserialize)]
 struct Entry {
     kty: String,
@@ -64,7 +65,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// The key, if it is a public one for signatures of the two kinds that Supabase makes.
+    /// The key, if it is a public one for one of the two signature algorithms that Supabase uses.
     fn key(&self) -> Option<Key> {
         let signs = self.purpose.as_deref().is_none_or(|purpose| purpose == "sig")
             && self
@@ -84,7 +85,7 @@ impl Entry {
                     decoding: DecodingKey::from_ec_components(self.x.as_ref()?, self.y.as_ref()?).ok()?,
                 })
             }
-            // 2048 to 8192 bits; the exponent is odd and more than one.
+            // 2048 to 8192 bits; the exponent is odd and greater than one.
             "RSA" if is("RS256") => {
                 let (modulus, exponent) = (bytes(&self.n)?, bytes(&self.e)?);
                 let sound = (256..=1024).contains(&modulus.len())
@@ -104,7 +105,7 @@ impl Entry {
 }
 
 impl KeySet {
-    /// Reads a set. Keys of other kinds are passed over; two of one name are none.
+    /// Reads a set. Keys of other kinds are skipped, and so are keys that share a name.
     pub fn read(text: &[u8]) -> Option<Self> {
         let set: Set = serde_json::from_slice(text).ok()?;
         let entries: Vec<Entry> = set
@@ -123,7 +124,7 @@ impl KeySet {
         Some(Self(keys))
     }
 
-    /// What it is good for.
+    /// What the set can be used for.
     pub fn published(&self) -> Published {
         match self.0.len() {
             0 => Published::Nothing,
@@ -135,9 +136,9 @@ impl KeySet {
 #[derive(Clone, Default)]
 struct State {
     keys: Arc<KeySet>,
-    /// When these keys were told.
+    /// When these keys were received.
     told_at: Option<Timestamp>,
-    /// When Auth was asked last, and whether it answered.
+    /// When Auth was last asked, and whether it answered.
     asked_at: Option<Timestamp>,
     failed: bool,
 }
@@ -158,12 +159,12 @@ pub struct Jwks {
     client: Arc<AuthClient>,
     env: Env,
     state: Mutex<State>,
-    /// Held by whoever asks: one question at a time.
+    /// Held while asking Auth: one request at a time.
     asking: tokio::sync::Mutex<()>,
 }
 
 impl Jwks {
-    /// With no keys yet.
+    /// Starts without keys.
     pub fn new(client: Arc<AuthClient>, env: Env) -> Self {
         Self {
             client,
@@ -177,7 +178,7 @@ impl Jwks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The key of that name; `None` when the project publishes none.
+    /// The key with that name; `None` if the project publishes none.
     pub async fn key(&self, kid: &str) -> Result<Option<Arc<Key>>, TokenError> {
         let now = self.env.now();
         let state = self.state();
@@ -188,7 +189,7 @@ impl Jwks {
             let usable = state.known(kid, now, STALE);
             match (self.asking.try_lock(), usable) {
                 (Ok(_alone), _) => self.ask(&state).await,
-                // Somebody asks already: who has a key that will do does not wait for a slow answer.
+                // Another request is under way: a caller with a usable key does not wait for a slow answer.
                 (Err(_), Some(key)) => return Ok(Some(key)),
                 (Err(_), None) => drop(self.asking.lock().await),
             }
@@ -197,7 +198,7 @@ impl Jwks {
         if let Some(key) = state.known(kid, now, STALE) {
             return Ok(Some(key));
         }
-        // Unknown to a set that Auth has just told, or could not have been asked for: without an answer nobody can tell.
+        // A set that Auth sent recently is conclusive; if the last request failed or the set is stale, the key may exist.
         match state.failed || state.age(now).is_none_or(|age| age >= STALE) {
             true => Err(TokenError::Unavailable(
                 "Supabase Auth does not tell its keys, so that nobody's access token can be checked. Try again shortly.".into(),
@@ -207,7 +208,7 @@ impl Jwks {
     }
 
     async fn ask(&self, before: &State) {
-        // Whoever held the lock before may have asked.
+        // The previous holder of the lock may have asked.
         if self.state().asked_at != before.asked_at {
             return;
         }

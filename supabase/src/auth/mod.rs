@@ -1,11 +1,11 @@
-//! Supabase Auth: signing people in, and knowing them again by their access tokens.
+//! Supabase Auth: signs people in, and recognises them by their access tokens.
 //!
-//! No secret of the project is needed for any of it. Tokens of asymmetric keys (ES256, RS256) are checked with the keys that the
-//! project publishes; tokens of the legacy shared secret (HS256) are shown to Auth itself, because whoever could check such a token
+//! None of this needs a secret of the project. Tokens with asymmetric keys (ES256, RS256) are verified with the keys that the project
+//! publishes; tokens with the legacy shared secret (HS256) are sent to Auth itself, because anyone who could verify such a token
 //! could forge one.
 //!
-//! A token stays what it is until it expires, whatever happens to its sign-in: [`SignIns::known`] asks the database whether the sign-in
-//! is still there.
+//! A token stays valid until it expires, whatever happens to its sign-in: [`SignIns::known`] asks the database whether the sign-in
+//! still exists.
 
 mod asked;
 mod claims;
@@ -33,39 +33,39 @@ use self::{jwks::Jwks, verify::Verifier};
 pub struct AuthSettings {
     /// The project's URL: `https://<ref>.supabase.co`.
     pub url: Url,
-    /// What its tokens have as `iss`; unset: `<url>/auth/v1`.
+    /// The expected `iss` of its tokens; unset: `<url>/auth/v1`.
     pub issuer: Option<String>,
-    /// The publishable (or legacy `anon`) key: it names the project to its gateway and allows nothing.
+    /// The publishable (or legacy `anon`) key: it identifies the project to its gateway and grants nothing.
     pub publishable_key: String,
-    /// Longest time for one request.
+    /// Timeout of one request.
     pub timeout: Duration,
     /// The process's HTTP client.
     pub client: reqwest::Client,
 }
 
-/// What a good access token says.
+/// The contents of a valid access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The person: `auth.users.id`.
     pub user: UserId,
     /// The sign-in: `auth.sessions.id`.
     pub session: Uuid,
-    /// When the token was made.
+    /// When the token was issued.
     pub issued_at: Timestamp,
-    /// From then on it is refused.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
-/// Why an access token does not let its bearer in.
+/// Why an access token is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It was good once.
+    /// It has expired.
     #[error("the access token has expired")]
     Expired,
-    /// It is not one of this project's; why is for the log, not for whoever sent it.
+    /// It is not one of this project's; the reason is for the log, not for the sender.
     #[error("the access token is not valid: {0}")]
     NotValid(&'static str),
-    /// It cannot be told now.
+    /// It cannot be verified at the moment.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -77,7 +77,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Nothing is asked of the project yet.
+    /// Sends nothing to the project yet.
     pub fn new(settings: AuthSettings, env: Env) -> Self {
         let issuer = settings
             .issuer
@@ -91,12 +91,12 @@ impl Auth {
         }
     }
 
-    /// What of Auth is called in a person's name.
+    /// The client for calls in a person's name.
     pub fn client(&self) -> &AuthClient {
         &self.client
     }
 
-    /// Checks everything about a token but whether its sign-in still lives.
+    /// Checks everything about a token except whether its sign-in still exists.
     pub async fn verify(&self, token: &SecretString) -> Result<Verified, TokenError> {
         self.verifier.verify(token).await
     }

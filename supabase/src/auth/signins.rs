@@ -1,4 +1,4 @@
-//! What the database knows of people who sign in at Supabase Auth.
+//! What the database knows about people who sign in at Supabase Auth.
 
 use std::sync::Arc;
 
@@ -15,23 +15,23 @@ use serde_json::json;
 use super::Verified;
 use crate::rpc::{self, Call, Identity, Rpc};
 
-/// A person whose sign-in lives.
+/// A person whose sign-in still exists.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Known {
     /// Their confirmed address.
     pub email: String,
     /// When they signed in.
     pub since: Timestamp,
-    /// Their account; nobody lets somebody in who has none.
+    /// Their account; people without one have not been admitted yet.
     pub account: Option<User>,
 }
 
-/// What the first person gives to become the owner.
+/// What the first person provides to become the owner.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// SHA-256 of the setup token that they presented.
     pub token_hash: [u8; 32],
-    /// The name they go by.
+    /// Their display name.
     pub display_name: String,
     /// Name of the first workspace.
     pub workspace_name: String,
@@ -47,7 +47,7 @@ pub struct SignIns {
 }
 
 impl SignIns {
-    /// `people` carries what persons call, `server` what the server itself calls.
+    /// `people` carries the calls of persons, `server` those of the server itself.
     pub fn new(people: Arc<dyn Rpc>, server: Arc<dyn Rpc>, env: Env) -> Self {
         Self { people, server, env }
     }
@@ -60,8 +60,8 @@ impl SignIns {
         rpc::ask(&*self.server, &Identity::Driver, call).await
     }
 
-    /// Makes this person the owner of an installation that has none, with a workspace and its starters. `Denied` for a wrong token or an
-    /// address that is not confirmed, `Conflict` once there is an owner; of many callers one wins.
+    /// Makes this person the owner of an installation that has none, with a workspace and its starter content. `Denied` for a wrong
+    /// token or an unconfirmed address, `Conflict` once there is an owner; of several concurrent callers one wins.
     pub async fn claim(&self, user: UserId, access_token: SecretString, claim: Claim) -> StoreResult<(User, Workspace)> {
         #[derive(Deserialize)]
         struct Made {

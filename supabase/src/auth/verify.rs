@@ -1,4 +1,4 @@
-//! The checks of an access token (RFC 7519, RFC 8725), from what costs nothing to what asks others.
+//! The checks of an access token (RFC 7519, RFC 8725), from the cheapest to those that ask Auth.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{TokenError, Verified, asked::Asked, claims::Claims, client::AuthClient, jwks::Jwks};
 
-/// Longest token that is looked at, in bytes; what people's metadata adds is in it.
+/// Maximum length of a token, in bytes; it includes people's metadata.
 const LONGEST: usize = 16 * 1024;
-/// `typ` of the tokens of Supabase Auth.
+/// `typ` of Supabase Auth's tokens.
 const TYPE: &str = "JWT";
 
-/// Checks access tokens of one project.
+/// Verifies the access tokens of one project.
 pub struct Verifier {
     issuer: String,
     jwks: Jwks,
@@ -32,7 +32,7 @@ impl Verifier {
         }
     }
 
-    /// Checks everything about a token but whether its sign-in still lives.
+    /// Checks everything about a token except whether its sign-in still exists.
     pub async fn verify(&self, token: &SecretString) -> Result<Verified, TokenError> {
         let text = token.expose_secret();
         if text.len() > LONGEST {
@@ -53,7 +53,7 @@ impl Verifier {
     async fn by_key(&self, text: &str, header: &Header) -> Result<Verified, TokenError> {
         let kid = header.kid.as_deref().ok_or(TokenError::NotValid("no key id"))?;
         let key = self.jwks.key(kid).await?.ok_or(TokenError::NotValid("unknown key"))?;
-        // The key says which algorithm it is for, not the token.
+        // The key decides the algorithm, not the token.
         if key.algorithm != header.alg {
             return Err(TokenError::NotValid("another key's algorithm"));
         }
@@ -66,7 +66,7 @@ impl Verifier {
         claims.check(self.env.now())
     }
 
-    /// What is wrong to begin with is not asked about. Auth vouches for tokens of its own only, so old ones without `iss` are fine.
+    /// Asks Auth only about tokens whose claims are right. Auth vouches only for its own tokens, so old ones without `iss` are fine.
     async fn by_asking(&self, token: &SecretString) -> Result<Verified, TokenError> {
         let claims: Claims = jsonwebtoken::dangerous::insecure_decode(token.expose_secret())
             .map_err(|_| TokenError::NotValid("claims"))?
@@ -83,7 +83,7 @@ impl Verifier {
     }
 }
 
-/// Nothing in the header but what Supabase writes: no key of the token's own, no extension that has to be understood.
+/// Accepts only header fields that Supabase writes: no embedded key, no critical extension.
 fn plain(header: &Header) -> Result<(), TokenError> {
     if header.typ.as_deref() != Some(TYPE) {
         return Err(TokenError::NotValid("type"));
@@ -105,7 +105,7 @@ fn plain(header: &Header) -> Result<(), TokenError> {
     }
 }
 
-/// Claims are checked by [`Claims`], more strictly and against this process's clock.
+/// [`Claims`] checks the claims, more strictly and against this process's clock.
 fn signature_alone(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();

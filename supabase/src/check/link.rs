@@ -1,4 +1,4 @@
-//! What lies between this process and the database: nothing, a pooler that keeps sessions, or one that does not.
+//! What is between this process and the database: nothing, a pooler that keeps sessions, or one that does not.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::connect::{ConnectError, Database};
 /// How long a notification may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const CHANNEL: &str = "duet_check";
-/// Remembered by a session, if there is one.
+/// A setting that a session remembers, if there is one.
 const MARK: &str = "duet.probe";
 
 /// Whether a connection is one session of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// What one transaction leaves in the session, the next finds: a direct connection, or a pooler in session mode.
+    /// A transaction sees what the previous one left in the session: a direct connection, or a pooler in session mode.
     Session,
-    /// Each transaction may be in another session.
+    /// Each transaction may run in another session.
     Transaction,
 }
 
-/// Finds out by two transactions. A pooler with a free session gives back the one that was used last, so another connection takes
-/// that one away in between.
+/// Finds out with two transactions. A pooler reuses the free session that was used last, so another connection occupies that one in
+/// between.
 pub async fn pooling(database: &Database) -> Result<Pooling, ConnectError> {
     let mut asking = database.connect().await?;
     let mut between = database.connect().await?;
@@ -47,7 +47,7 @@ async fn probe(asking: &mut PgConnection, between: &mut PgConnection) -> Result<
     let seen_elsewhere = mark(&mut holding, None).await?;
     let after = mark(asking, None).await?;
     if seen_elsewhere.1 == "left here" {
-        // Nothing stays behind in a session that others will use.
+        // Leaves nothing behind in a session that others will use.
         mark(&mut holding, Some("")).await?;
     }
     holding.commit().await?;
@@ -58,7 +58,7 @@ async fn probe(asking: &mut PgConnection, between: &mut PgConnection) -> Result<
     Ok(if kept { Pooling::Session } else { Pooling::Transaction })
 }
 
-/// Reads the mark, after setting it, and which backend answers.
+/// Reads the mark, after setting it, and the answering backend's pid.
 async fn mark(connection: &mut PgConnection, set: Option<&str>) -> Result<(i32, String), sqlx::Error> {
     let query = match set {
         Some(value) => sqlx::query_as("select pg_backend_pid(), set_config($1, $2, false)")
@@ -66,14 +66,14 @@ async fn mark(connection: &mut PgConnection, set: Option<&str>) -> Result<(i32, 
             .bind(value.to_owned()),
         None => sqlx::query_as("select pg_backend_pid(), coalesce(current_setting($1, true), '')").bind(MARK),
     };
-    // In a transaction, or a savepoint of the one that is open: see `alone!`.
+    // In a transaction, or a savepoint of an open one: see `alone!`.
     let mut transaction = connection.begin().await?;
     let marked = query.persistent(false).fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(marked)
 }
 
-/// What the ordinary URL leads through. Duet works with either.
+/// Describes the route of the ordinary URL. Duet works with either.
 pub async fn describe(database: &Database) -> Finding {
     const NAME: &str = "url";
     match pooling(database).await {
@@ -83,7 +83,7 @@ pub async fn describe(database: &Database) -> Finding {
     }
 }
 
-/// What live hints need of the direct URL.
+/// Checks what live hints need from the direct URL.
 pub async fn direct(database: &Database, direct: &Database) -> Vec<Finding> {
     const NAME: &str = "direct url";
     const FIX: &str = "Set `database.direct_url` to the database's own address, not its pooler's (on Supabase: port 5432). Until then hints \
@@ -111,7 +111,7 @@ pub async fn direct(database: &Database, direct: &Database) -> Vec<Finding> {
     vec![link, heard]
 }
 
-/// Listens on the direct URL to what the ordinary one notifies: both have to lead to the same database.
+/// Listens on the direct URL for a notification sent on the ordinary one: both have to reach the same database.
 async fn hear(database: &Database, direct: &Database) -> Result<bool, sqlx::Error> {
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(direct.options());
     let mut listener = PgListener::connect_with(&pool).await?;
@@ -119,7 +119,7 @@ async fn hear(database: &Database, direct: &Database) -> Result<bool, sqlx::Erro
     let sender = PgPoolOptions::new()
         .max_connections(1)
         .connect_lazy_with(database.options().statement_cache_capacity(0));
-    // A word of this check's own, so that another check at the same time is not taken for it.
+    // Unique to this check, so that a concurrent check is not mistaken for it.
     let mut transaction = sender.begin().await?;
     let word: String = sqlx::query_scalar("select gen_random_uuid()::text")
         .persistent(false)

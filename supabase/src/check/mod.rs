@@ -1,14 +1,14 @@
-//! What has to hold of a database before Duet serves from it. Everything is looked up with the server's own powerless login.
+//! What has to hold for a database before Duet serves from it. Everything is checked with the server's own powerless login.
 
-/// A look in a transaction of its own. Outside of one, a transaction pooler may hand a query's text to one session and its execution to
-/// another, which then executes the text of somebody else.
+/// Runs a query in its own transaction. Without one, a transaction pooler may prepare a statement in one session and execute it in
+/// another, which then executes somebody else's statement.
 macro_rules! alone {
     ($connection:expr, $inside:ident => $look:expr) => {
         async {
             let mut transaction = $connection.begin().await?;
             let $inside = &mut *transaction;
             let found = $look.await;
-            // What failed is taken back by this.
+            // Rolls back after a failure.
             transaction.commit().await?;
             found
         }
@@ -31,7 +31,7 @@ use crate::{
     migrate::{Applied, SchemaVersion},
 };
 
-/// How a check ended.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -39,16 +39,16 @@ pub enum Verdict {
     Ok,
     /// Duet works, but not as well as it could.
     Warning,
-    /// It has to be mended.
+    /// It has to be fixed.
     Problem,
 }
 
-/// One check and what it found.
+/// One check with its result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
-    /// How it ended.
+    /// The outcome.
     pub verdict: Verdict,
     /// What was found.
     pub found: String,
@@ -76,7 +76,7 @@ impl Finding {
             fix: Some(fix.into()),
         }
     }
-    /// To be mended.
+    /// To be fixed.
     pub fn problem(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             verdict: Verdict::Problem,
@@ -88,7 +88,7 @@ impl Finding {
 /// What to run after most problems.
 const MIGRATE: &str = "Run `duet-api migrate` of this version with the owner's URL.";
 
-/// Looks at everything. Without a connection there is nothing to look at.
+/// Runs all checks of the database. Fails without a connection.
 pub async fn inspect(database: &Database, direct: &Database) -> Result<Vec<Finding>, ConnectError> {
     let mut connection = database.connect().await?;
     let mut findings = vec![alone!(connection, inside => reached(database, inside)).map_err(|error| database.explain(&error))?];
@@ -139,14 +139,14 @@ pub async fn inspect(database: &Database, direct: &Database) -> Result<Vec<Findi
     Ok(findings)
 }
 
-/// Looks at a Supabase project as well: its Auth, its Data API, and what the database needs for them.
+/// Also checks a Supabase project: its Auth, its Data API, and what the database needs for them.
 pub async fn inspect_project(project: &AuthSettings, database: &Database) -> Result<Vec<Finding>, ConnectError> {
     let mut findings = project::inspect(project, database).await;
     findings.extend(project::of_database(database, &mut database.connect().await?).await);
     Ok(findings)
 }
 
-/// What must hold before a process serves; the sentence says what does not.
+/// Checks what must hold before a process serves; the sentence says what does not.
 pub async fn before_serving(database: &Database) -> Result<(), Refusal> {
     let mut connection = database.connect().await?;
     let failed = |error: sqlx::Error| Refusal::Connect(database.explain(&error));
@@ -172,15 +172,15 @@ pub enum Refusal {
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The database or the project is not as it must be.
+    /// The database or the project is not set up as required.
     #[error("{0}")]
     Unfit(String),
-    /// The project does not answer now.
+    /// The project does not answer at the moment.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// A look-up that failed is a problem of that check.
+/// A failed query is a problem of its check.
 fn looked(database: &Database, name: &'static str, result: Result<Finding, sqlx::Error>) -> Finding {
     result.unwrap_or_else(|error| Finding::problem(name, database.explain(&error).to_string(), MIGRATE))
 }

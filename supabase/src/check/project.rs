@@ -1,4 +1,4 @@
-//! What has to hold of a Supabase project: its Auth, its Data API, and that database and project belong together.
+//! What has to hold for a Supabase project: its Auth, its Data API, and that database and project belong together.
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -10,15 +10,15 @@ use crate::{
     connect::Database,
 };
 
-/// Where the settings of a project are to be had.
+/// Where to find a project's settings.
 const WHERE: &str =
     "Set `supabase.url` and `supabase.publishable_key` to what the project's page shows under Project Settings, API Keys.";
-/// A function that people may call and that the Data API has to know; nobody in particular is refused.
+/// A function that the Data API has to know and any signed-in person may call.
 const KNOWN: &str = "workspace_memberships";
 /// Schemas that the Data API must not serve.
 const HIDDEN: [&str; 3] = ["duet", "private", "driver"];
 
-/// Looks at everything of the project, and at what the database needs for it.
+/// Checks the project, and what the database needs for it.
 pub async fn inspect(settings: &AuthSettings, database: &Database) -> Vec<Finding> {
     let client = AuthClient::new(settings.clone());
     let mut findings = Vec::new();
@@ -30,7 +30,7 @@ pub async fn inspect(settings: &AuthSettings, database: &Database) -> Vec<Findin
             ));
             findings.push(sign_up(&told));
         }
-        // What else there is to look at needs the same address and key.
+        // All other checks need the same address and key.
         Err(error) => {
             findings.push(refused(settings, &error));
             return findings;
@@ -43,7 +43,7 @@ pub async fn inspect(settings: &AuthSettings, database: &Database) -> Vec<Findin
     findings
 }
 
-/// What the database needs for people who sign in at Auth.
+/// Checks what the database needs for people who sign in at Auth.
 pub async fn of_database(database: &Database, connection: &mut PgConnection) -> Vec<Finding> {
     vec![
         looked(database, "sign-ins", alone!(connection, inside => sign_ins(inside))),
@@ -51,7 +51,7 @@ pub async fn of_database(database: &Database, connection: &mut PgConnection) -> 
     ]
 }
 
-/// What must hold before a process serves; the sentence says what does not.
+/// Checks what must hold before a process serves; the sentence says what does not.
 pub async fn before_serving(settings: &AuthSettings, database: &Database) -> Result<(), Refusal> {
     let told = AuthClient::new(settings.clone()).settings().await;
     if let Err(error) = told {
@@ -101,7 +101,7 @@ fn refused(settings: &AuthSettings, error: &AuthError) -> Finding {
     }
 }
 
-/// Whether invited people can sign up, and nobody without an address.
+/// Whether invited people can sign up, and nobody can without an address.
 fn sign_up(told: &ProjectSettings) -> Finding {
     const NAME: &str = "sign-up";
     if told.disable_signup || !told.external.email {
@@ -147,7 +147,7 @@ async fn keys(client: &AuthClient) -> Finding {
     }
 }
 
-/// What the Data API answers to somebody who is not signed in.
+/// The Data API's answer to an anonymous caller.
 async fn ask(settings: &AuthSettings, function: &str, schema: &str) -> Result<(StatusCode, String), AuthError> {
     let mut url = settings.url.clone();
     url.set_path(&format!("{}/rest/v1/rpc/{function}", url.path().trim_end_matches('/')));
@@ -229,8 +229,8 @@ async fn schemas(settings: &AuthSettings) -> Finding {
     }
 }
 
-/// Whether database and project are the same one, as far as their names tell. Where they do not, a wrong pair shows by every sign-in being
-/// unknown to the database: nobody is let in.
+/// Whether database and project belong together, as far as their names tell. Where they do not, a wrong pair fails closed: the
+/// database knows none of the sign-ins, so nobody gets in.
 fn same(settings: &AuthSettings, database: &Database) -> Finding {
     const NAME: &str = "same project";
     let Some(project) = host(settings).strip_suffix(".supabase.co") else {
@@ -265,7 +265,7 @@ fn same(settings: &AuthSettings, database: &Database) -> Finding {
     }
 }
 
-/// Whether the database can see which sign-ins live.
+/// Whether the database can see which sign-ins still exist.
 async fn sign_ins(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "sign-ins";
     let there: bool =
@@ -296,7 +296,7 @@ async fn sign_ins(connection: &mut PgConnection) -> Result<Finding, sqlx::Error>
     }
 }
 
-/// Whether Auth may ask the hook. Whether it does, only the project's page shows.
+/// Whether Auth may call the hook. Only the project's dashboard shows whether it does.
 async fn hook(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "sign-up hook";
     let may: Option<bool> = sqlx::query_scalar(

@@ -1,30 +1,30 @@
-//! Whether hints of runs get to Supabase Realtime, where the database has it.
+//! Whether hints about runs reach Supabase Realtime, if the database has it.
 
 use serde::Deserialize;
 use sqlx::{PgConnection, types::Json};
 
 use super::{Finding, MIGRATE};
 
-/// What `driver.realtime_state` answers.
+/// The answer of `driver.realtime_state`.
 #[derive(Deserialize)]
 struct State {
-    /// Realtime's tables and functions are there.
+    /// Realtime's tables and functions exist.
     here: bool,
     /// Runs send hints.
     trigger: bool,
-    /// Whoever may see a run may join its topic.
+    /// Everyone who may see a run may join its topic.
     policy: bool,
-    /// Row level security of Realtime's messages is on.
+    /// Row level security is on for Realtime's messages.
     secured: bool,
-    /// A hint sent for the look was there.
+    /// A test hint arrived.
     arrives: bool,
-    /// Policies by which others than the server could send.
+    /// Policies that let others than the server send.
     senders: Vec<String>,
-    /// Tables of Duet's that are published, past every function.
+    /// Published tables of Duet, which bypass every function.
     published: Vec<String>,
 }
 
-/// Realtime swallows what goes wrong when a hint is sent, so one is sent and looked for.
+/// Realtime swallows errors when a hint is sent, so this sends one and looks for it.
 pub async fn state(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "realtime";
     let Json(answer): Json<serde_json::Value> = sqlx::query_scalar("select driver.realtime_state()")

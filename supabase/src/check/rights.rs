@@ -1,11 +1,11 @@
-//! Who the login is, and what everybody else may do. The catalogue shows all of it to every login.
+//! The rights of the login, and of everybody else. The catalogue shows all of it to every login.
 
 use sqlx::PgConnection;
 
 use super::{Finding, MIGRATE};
 use crate::migrate;
 
-/// Neither superuser nor past row level security, and nobody else's login.
+/// The login is `duet_worker`, neither superuser nor exempt from row level security.
 pub async fn login(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "login";
     const FIX: &str =
@@ -26,7 +26,7 @@ pub async fn login(connection: &mut PgConnection) -> Result<Finding, sqlx::Error
     Ok(Finding::problem(NAME, format!("the login `{who}` {power}"), FIX))
 }
 
-/// The login may become `authenticated` and `duet_agent`, and has neither's rights before it does.
+/// The login may assume `authenticated` and `duet_agent`, and has neither's rights before it does.
 pub async fn memberships(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "memberships";
     let rows: Vec<(String, bool, bool, bool)> = sqlx::query_as(
@@ -62,7 +62,7 @@ pub async fn memberships(connection: &mut PgConnection) -> Result<Finding, sqlx:
     ))
 }
 
-/// Nobody makes temporary objects, whose names functions would find before all others.
+/// Nobody may create temporary objects, whose names functions would resolve before all others.
 pub async fn temporary(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "temporary";
     let (database, able): (String, Vec<String>) = sqlx::query_as(
@@ -89,7 +89,7 @@ pub async fn temporary(connection: &mut PgConnection) -> Result<Finding, sqlx::E
     ))
 }
 
-/// The vector extension, where the functions look for it.
+/// The vector extension is in the schema where the functions expect it.
 pub async fn vector(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "pgvector";
     let found: Option<(String, String)> = sqlx::query_as(
@@ -114,7 +114,7 @@ pub async fn vector(connection: &mut PgConnection) -> Result<Finding, sqlx::Erro
     })
 }
 
-/// Every table of Duet's schema is behind row level security.
+/// Every table of Duet's schema has row level security.
 pub async fn row_security(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "row security";
     let rows: Vec<(String, bool)> = sqlx::query_as(
@@ -136,7 +136,7 @@ pub async fn row_security(connection: &mut PgConnection) -> Result<Finding, sqlx
     })
 }
 
-/// Nobody who is not signed in has a right on a table.
+/// Anonymous callers have no rights on tables.
 pub async fn tables(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "table grants";
     let open: Vec<String> = sqlx::query_scalar(
@@ -165,14 +165,14 @@ pub async fn tables(connection: &mut PgConnection) -> Result<Finding, sqlx::Erro
     ))
 }
 
-/// Nobody who is not signed in may call a function of Duet, and all of them are there.
+/// Anonymous callers may not call functions of Duet, and all functions exist.
 pub async fn functions(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "functions";
     let mut open = Vec::new();
     let mut missing = Vec::new();
     let mut count = 0;
     for schema in ["public", "private", "driver"] {
-        // In `public` there may be functions of others; what theirs allow is theirs.
+        // `public` may contain functions of others, whose grants are not Duet's concern.
         let own: Vec<String> = migrate::functions(schema).into_iter().collect();
         let rows: Vec<(String, String, bool)> = sqlx::query_as(
             "select p.proname::text, p.oid::regprocedure::text, exists (
@@ -208,7 +208,7 @@ pub async fn functions(connection: &mut PgConnection) -> Result<Finding, sqlx::E
     Ok(Finding::ok(NAME, format!("{count}, none open to PUBLIC or anon")))
 }
 
-/// What only the server may call, only the server may call, and it may.
+/// Only the server may call the functions of `driver`, and it may call all of them.
 pub async fn driver(connection: &mut PgConnection) -> Result<Finding, sqlx::Error> {
     const NAME: &str = "server's own";
     let rows: Vec<(String, bool, bool)> = sqlx::query_as(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
-/// An argument with the type that the function declares.
+/// An argument with its declared type.
 #[derive(Clone)]
 pub enum Arg {
     /// `uuid`
@@ -32,7 +32,7 @@ pub enum Arg {
 }
 
 impl Arg {
-    /// As PostgREST takes it.
+    /// The form that PostgREST takes.
     pub fn json(&self) -> Value {
         match self {
             Self::Uuid(value) => json!(value),
@@ -48,7 +48,7 @@ impl Arg {
         }
     }
 
-    /// The type that Postgres is told.
+    /// The type declared to Postgres.
     pub(super) fn sql_type(&self) -> Type {
         match self {
             Self::Uuid(_) => Type::UUID,
@@ -65,7 +65,7 @@ impl Arg {
     }
 }
 
-/// The type alone: drivers write what they send to their logs, and arguments hold what people say.
+/// Prints only the type: drivers log what they send, and arguments contain people's text.
 impl fmt::Debug for Arg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.sql_type().name())
@@ -95,7 +95,7 @@ impl ToSql for Arg {
     to_sql_checked!();
 }
 
-/// `timestamptz` on the wire: microseconds since 2000-01-01 UTC. Far-off times end at the last that fits.
+/// `timestamptz` on the wire: microseconds since 2000-01-01 UTC. Times out of range saturate.
 fn micros(time: Timestamp) -> i64 {
     const EPOCH_MILLIS: i64 = 946_684_800_000;
     (time.millis() - EPOCH_MILLIS).saturating_mul(1000)

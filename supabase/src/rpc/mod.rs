@@ -1,4 +1,4 @@
-//! Calls of the database's functions, by whichever transport.
+//! Calls of the database's functions, over either transport.
 
 mod arg;
 mod postgrest;
@@ -21,7 +21,7 @@ pub use self::{
     wire::{WireRpc, WireSettings},
 };
 
-/// As whom a function is called. It decides the database role, and with it the grants and policies that bind the call.
+/// Who calls a function. Determines the database role, and with it the grants and policies that apply.
 #[derive(Clone, Debug)]
 pub enum Identity {
     /// A person: role `authenticated`, functions in `public`.
@@ -31,28 +31,28 @@ pub enum Identity {
         /// Their own token, which PostgREST needs.
         access_token: Option<SecretString>,
     },
-    /// An agent for a person: role `duet_agent`, functions in `public`.
+    /// An agent acting for a person: role `duet_agent`, functions in `public`.
     Agent(Box<AgentIdentity>),
     /// The server itself: role `duet_worker`, functions in `driver`.
     Driver,
 }
 
-/// What the database is told of an agent at work. It narrows these by what the agent's row says.
+/// What the database is told about a working agent. It narrows this by the agent's row.
 #[derive(Clone, Debug)]
 pub struct AgentIdentity {
     /// The person.
     pub user: UserId,
-    /// Where.
+    /// The workspace.
     pub workspace: WorkspaceId,
     /// The agent.
     pub agent: AgentId,
     /// The run that it works in.
     pub run: RunId,
-    /// What it may do at most.
+    /// The most that it may do.
     pub capabilities: Vec<Capability>,
-    /// What it may see at most.
+    /// The most that it may see.
     pub memory_scopes: MemoryScopes,
-    /// Where its model computes.
+    /// Where its model runs.
     pub locality: Locality,
 }
 
@@ -76,7 +76,7 @@ impl From<&Caller> for Identity {
     }
 }
 
-/// One call: a function, its named arguments, and the words for its refusals.
+/// One call: a function, its named arguments, and the wording of its refusals.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The function's name, without its schema.
@@ -87,7 +87,7 @@ pub struct Call {
     pub what: &'static str,
     /// What is refused when the answer is "denied", as a verb phrase.
     pub action: &'static str,
-    /// Whether a second call with the same arguments changes nothing: then it is tried again when the connection breaks.
+    /// Whether repeating the call changes nothing: then it is retried when the connection breaks.
     pub repeatable: bool,
 }
 
@@ -103,7 +103,7 @@ impl Call {
         }
     }
 
-    /// A call that only reads, or that changes nothing the second time.
+    /// A call that only reads, or changes nothing when repeated.
     pub fn repeatable(function: &'static str) -> Self {
         Self {
             repeatable: true,
@@ -111,14 +111,14 @@ impl Call {
         }
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, name: &'static str, value: impl Into<Arg>) -> Self {
         self.arguments.push((name, value.into()));
         self
     }
 
-    /// With an id as argument.
+    /// Adds an id as argument.
     #[must_use]
     pub fn id(self, name: &'static str, id: impl Id) -> Self {
         self.arg(name, id.uuid())
@@ -140,11 +140,11 @@ impl Call {
 /// A transport.
 #[async_trait]
 pub trait Rpc: Send + Sync {
-    /// Calls a function in one transaction of its own and returns its answer as the function gave it.
+    /// Calls a function in its own transaction and returns the function's answer.
     async fn call(&self, identity: &Identity, call: &Call) -> StoreResult<Value>;
 }
 
-/// Calls a function and takes its answer apart: `ok` as `T`, `refused` as the error that it names.
+/// Calls a function and unpacks its answer: `ok` as `T`, `refused` as the error that it names.
 pub async fn ask<T: DeserializeOwned>(rpc: &dyn Rpc, identity: &Identity, call: Call) -> StoreResult<T> {
     let mut answer = rpc.call(identity, &call).await?;
     if let Some(refused) = answer.get("refused") {
@@ -158,7 +158,7 @@ pub async fn ask<T: DeserializeOwned>(rpc: &dyn Rpc, identity: &Identity, call: 
         return Err(mismatch());
     };
     serde_json::from_value(ok).map_err(|error| {
-        // Where it does not fit is named by serde; the data itself is not in the message.
+        // serde names the position of the mismatch; the message does not contain the data.
         tracing::error!(function = call.function, line = error.line(), column = error.column(), category = ?error.classify(), "a database function's answer has another shape");
         mismatch()
     })
@@ -177,7 +177,7 @@ fn refusal(refused: &Value, call: &Call) -> StoreError {
     }
 }
 
-/// An answer of the database that this version of Duet does not know.
+/// The error for an answer that this version of Duet does not know.
 pub(crate) fn mismatch() -> StoreError {
     StoreError::unavailable(
         "The database answers in a way that this Duet does not know. Run `duet-api migrate` of the same version, then `duet-api check`.",

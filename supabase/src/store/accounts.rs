@@ -1,4 +1,4 @@
-//! People and sign-ins of the built-in issuer.
+//! The built-in issuer's people and sign-ins.
 
 use async_trait::async_trait;
 use duet_core::{

@@ -15,7 +15,7 @@ use crate::rpc::Call;
 /// The agents in the database.
 pub struct Agents(pub(super) Contract);
 
-/// An edit with only what it changes: `"model": null` resets, an absent `model` stays.
+/// An edit with only the changed fields: `"model": null` resets the model, an absent `model` leaves it.
 fn changes(edit: AgentEdit) -> Value {
     let AgentEdit {
         name,
@@ -39,7 +39,7 @@ fn changes(edit: AgentEdit) -> Value {
     Value::Object(given.collect::<Map<_, _>>())
 }
 
-/// A version as the database counts them; one beyond its range is nobody's.
+/// A version as the database's integer; one out of range matches nothing.
 fn version(version: u32) -> i32 {
     i32::try_from(version).unwrap_or(i32::MAX)
 }

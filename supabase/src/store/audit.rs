@@ -15,7 +15,7 @@ use crate::rpc::Call;
 /// The audit log in the database.
 pub struct Audit(pub(super) Contract);
 
-/// The first row that does not hold, or how many rows hold.
+/// The first invalid row, or the number of valid rows.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Verified {

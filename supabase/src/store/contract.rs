@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::rpc::{self, Call, Identity, Rpc};
 
-/// The way to the functions, and which transport serves whom.
+/// The access to the functions, and which transport serves whom.
 #[derive(Clone)]
 pub struct Contract {
     pub people: Arc<dyn Rpc>,
@@ -19,7 +19,7 @@ impl Contract {
     pub async fn as_caller<T: DeserializeOwned>(&self, caller: &Caller, call: Call) -> StoreResult<T> {
         let identity = Identity::from(caller);
         let rpc = match identity {
-            // Without a token (built-in issuer, API keys, the run driver) PostgREST would not know the person.
+            // Without a token (built-in issuer, API keys, the run driver) PostgREST would not recognise the person.
             Identity::Person {
                 access_token: Some(_), ..
             } => &self.people,
@@ -28,7 +28,7 @@ impl Contract {
         rpc::ask(&**rpc, &identity, call).await
     }
 
-    /// As a person before there is a caller.
+    /// As a person, before there is a caller.
     pub async fn as_user<T: DeserializeOwned>(&self, user: UserId, call: Call) -> StoreResult<T> {
         let identity = Identity::Person {
             user,
@@ -43,7 +43,7 @@ impl Contract {
     }
 }
 
-/// Where a list that is ordered by time and id goes on.
+/// Where a list ordered by time and id continues.
 pub fn moment(request: &PageRequest) -> StoreResult<(Option<Timestamp>, Option<Uuid>)> {
     let place = cursor::moment(request.cursor.as_deref())?;
     Ok(place
@@ -51,7 +51,7 @@ pub fn moment(request: &PageRequest) -> StoreResult<(Option<Timestamp>, Option<U
         .unzip())
 }
 
-/// A page's size as an argument; the function asks for one row more.
+/// A page's size as an argument; the function fetches one row more.
 pub fn limit(request: &PageRequest) -> i32 {
     count(request.size())
 }

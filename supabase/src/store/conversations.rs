@@ -25,7 +25,7 @@ struct Messages {
     more: bool,
 }
 
-/// A message that was found, with the part of its text that is searched.
+/// A search hit, with the searchable part of its text.
 #[derive(Deserialize)]
 struct Found {
     conversation_id: ConversationId,
@@ -38,7 +38,7 @@ struct Found {
 }
 
 impl Conversations {
-    /// A page by that function, whose argument `from` is the place where the page before ended.
+    /// A page from the given function, whose argument `from` is where the previous page ended.
     async fn page_of_messages(
         &self,
         function: &'static str,

@@ -1,4 +1,4 @@
-//! Events as the database gives them: the payload stays the JSON text that was hashed.
+//! Events in the database's form: the payload stays the JSON text that was hashed.
 
 use duet_core::{
     Env, StoreResult, Timestamp,
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::rpc;
 
-/// Bytes of salt of a payload's hash.
+/// Length of the salt of a payload's hash, in bytes.
 const SALT: usize = 16;
 
 /// An event of the log.
@@ -36,7 +36,7 @@ impl Event {
     }
 }
 
-/// The events for their readers: one whose payload cannot be read is like a redacted one, and hides no other.
+/// The events for readers: an unreadable payload is treated like a redacted one, and hides no other event.
 pub fn stored(events: Vec<Event>) -> Vec<StoredEvent> {
     let readable = |event: Event| {
         let parsed = event.parsed().unwrap_or_else(|_| {
@@ -48,7 +48,7 @@ pub fn stored(events: Vec<Event>) -> Vec<StoredEvent> {
     events.into_iter().map(readable).collect()
 }
 
-/// The whole log for who folds it: all of it can be read, or the first `seq` that cannot.
+/// The whole log for folding: either all of it is readable, or the first `seq` that is not.
 pub fn log(events: Vec<Event>) -> Result<Vec<StoredEvent>, u64> {
     let strict = |event: Event| match event.parsed() {
         Ok(parsed) => Ok(event.stored(parsed)),
@@ -57,7 +57,7 @@ pub fn log(events: Vec<Event>) -> Result<Vec<StoredEvent>, u64> {
     events.into_iter().map(strict).collect()
 }
 
-/// Events as `private.append_events` takes them, each with fresh salt.
+/// Events in the form that `private.append_events` takes, each with a fresh salt.
 pub fn appendable(env: &Env, events: &[NewEvent]) -> StoreResult<Value> {
     let one = |new: &NewEvent| {
         let payload = serde_json::to_string(&new.event).map_err(|_| rpc::mismatch())?;

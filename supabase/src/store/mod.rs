@@ -40,7 +40,7 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// `people` carries what persons call, `server` what agents and the server itself call (always sqlx).
+    /// `people` carries the calls of persons, `server` those of agents and the server itself (always over Postgres' own protocol).
     pub fn new(people: Arc<dyn Rpc>, server: Arc<dyn Rpc>, env: Env) -> Self {
         Self {
             contract: contract::Contract { people, server, env },
@@ -49,7 +49,7 @@ impl PostgresStore {
         }
     }
 
-    /// With the key that wraps the workspaces' keys of sensitive memories; without it, sensitive memories are refused.
+    /// Sets the key that wraps the workspaces' keys of sensitive memories; without it, sensitive memories are refused.
     #[must_use]
     pub fn sealing_with(self, master: MasterKey) -> Self {
         Self {
@@ -58,15 +58,15 @@ impl PostgresStore {
         }
     }
 
-    /// With live hints from and to other processes, by notifications of the database over a connection of their own, which has
-    /// to be a direct one. To be called on the runtime on which the process serves.
+    /// Enables live hints from and to other processes, by database notifications on a connection of their own, which has to be
+    /// direct. Call it on the runtime that the process serves on.
     #[must_use]
     pub fn listening(self, connect: PgConnectOptions) -> Self {
         let feed = Arc::new(LiveFeed::listening(self.contract.clone(), connect));
         Self { feed, ..self }
     }
 
-    /// What access tokens are signed with, the same for every process of an installation: the database keeps it.
+    /// The signing key of access tokens, the same for every process of an installation; stored in the database.
     pub async fn signing_key(&self) -> StoreResult<Zeroizing<[u8; 32]>> {
         let candidate: [u8; 32] = self.contract.env.bytes();
         let call = Call::repeatable("signing_key").arg("p_candidate", candidate);
@@ -76,13 +76,13 @@ impl PostgresStore {
         Ok(key)
     }
 
-    /// Tells the database what a turn may cost at most: whoever calls its functions past the server gets no further.
+    /// Tells the database the limits of a turn, so that callers who bypass the server cannot exceed them.
     pub async fn set_turn_limits(&self, limits: &TurnLimits) -> StoreResult<()> {
         let call = Call::repeatable("set_turn_limits").arg("p_limits", json!(limits));
         self.contract.as_driver(call).await
     }
 
-    /// As the rest of Duet takes them.
+    /// The stores as the ports of the core.
     pub fn stores(&self) -> Stores {
         let contract = || self.contract.clone();
         let memories = Arc::new(memory::Memories::new(contract(), self.master.clone()));

@@ -1,4 +1,4 @@
-//! What [`duet_core::recall`] ranks, prefetched by one call.
+//! The data that [`duet_core::recall`] ranks, prefetched in one call.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -70,7 +70,7 @@ impl Cosines {
     }
 }
 
-/// Everything that ranking may read for one question. A memory's handle is its place among the documents.
+/// Everything that ranking may read for one query. A memory's handle is its index among the documents.
 pub struct Prefetched {
     totals: Totals,
     postings: HashMap<String, TermPostings>,
@@ -82,7 +82,7 @@ pub struct Prefetched {
 }
 
 impl Prefetched {
-    /// From the answer for these terms.
+    /// Unpacks the answer for these terms.
     pub fn new(bundle: Bundle, terms: &[String]) -> Self {
         let Bundle { documents, postings, .. } = bundle;
         let documents = (0..)

@@ -1,9 +1,9 @@
 //! Live hints, in this process and between processes.
 //!
-//! Who appends here is heard here at once. The relay then empties the outbox, many hints at a time, and that notifies the other
-//! processes (`driver.take_outbox`; a notification in every append would have appends wait for each other). It listens for
-//! their notifications on a connection of its own. Where notifications do not arrive (the connection broke, or a pooler stands
-//! in between) it asks every second for the heads of the runs that somebody here waits for.
+//! Appends by this process reach its own listeners at once. The relay then empties the outbox, many hints at a time, which notifies
+//! the other processes (`driver.take_outbox`; a notification in every append would make appends wait for each other). It listens for
+//! their notifications on a connection of its own. If notifications do not arrive (the connection broke, or there is a pooler in
+//! between), it polls the heads of the runs that have listeners here every second.
 
 use std::{
     sync::{
@@ -32,14 +32,14 @@ use crate::rpc::Call;
 
 /// The channel of the notifications: the run's id and its newest `seq`.
 const CHANNEL: &str = "duet_run";
-/// How often the outbox is looked at without being told, and how long the listener waits before it connects again.
+/// How often the outbox is polled, and the pause before the listener reconnects.
 const POLL: Duration = Duration::from_secs(1);
-/// The first hint goes out at once; those of the next while are gathered for one notification.
+/// The first hint is sent at once; further ones within this time are combined into one notification.
 const GATHER: Duration = Duration::from_millis(50);
-/// Hints taken out of the outbox at a time.
+/// Maximum number of hints taken from the outbox at a time.
 const BATCH: usize = 1024;
 
-/// The feed of one process and, where it listens, the task that feeds it. The task ends with the last of its stores.
+/// The feed of one process and, if it listens, the task that feeds it. The task ends with the last of its stores.
 #[derive(Default)]
 pub struct LiveFeed {
     feed: Arc<Feed>,
@@ -63,7 +63,7 @@ impl EventFeed for LiveFeed {
 }
 
 impl LiveFeed {
-    /// A feed that listens, in a task on the present runtime.
+    /// A feed that listens, in a task on the current runtime.
     pub fn listening(contract: Contract, connect: PgConnectOptions) -> Self {
         let feed = Arc::new(Feed::default());
         let grown = Arc::new(Notify::new());
@@ -83,13 +83,13 @@ impl LiveFeed {
         }
     }
 
-    /// What this process has appended.
+    /// Announces what this process has appended.
     pub fn appended(&self, run: RunId, last_seq: u64) {
         self.feed.send(EventHint { run, last_seq });
         self.grown.notify_one();
     }
 
-    /// Takes hints out of the outbox and passes them on.
+    /// Takes hints from the outbox and passes them on.
     pub async fn take_outbox(&self, contract: &Contract, limit: usize) -> StoreResult<Vec<EventHint>> {
         take_outbox(contract, &self.feed, limit).await
     }
@@ -177,7 +177,7 @@ impl Relay {
         }
     }
 
-    /// Tells those who wait how far their runs are.
+    /// Tells listeners how far their runs are.
     async fn catch_up(&self) {
         let runs: Vec<_> = self.feed.listened().into_iter().map(Id::uuid).collect();
         if runs.is_empty() {

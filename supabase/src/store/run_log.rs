@@ -1,4 +1,4 @@
-//! Runs as the driver writes them: under a lease, which the database checks in every call.
+//! Runs as the driver writes them: under a lease, which the database checks on every call.
 
 use std::sync::Arc;
 
@@ -32,12 +32,12 @@ struct Written {
     at: Timestamp,
 }
 
-/// A model may write U+0000, which Postgres cannot store in a text: the mark for what could not be shown stands for it.
+/// A model may write U+0000, which Postgres cannot store in a text: the replacement character takes its place.
 fn storable(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 
-/// The same for all texts of a structure.
+/// The same for all texts in a JSON value.
 fn storable_value(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(storable(&text)),
@@ -51,7 +51,7 @@ fn storable_value(value: Value) -> Value {
     }
 }
 
-/// A call under a lease. All but a hand-back may be repeated: writes are known by their commit.
+/// A call under a lease. All but a hand-back may be repeated: writes are identified by their commit.
 fn held(function: &'static str, run: RunId, lease: LeaseToken) -> Call {
     Call::repeatable(function).of("the run").id("p_run", run).id("p_lease", lease)
 }

@@ -26,7 +26,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Queues a run; its first event is there with it.
+    /// Queues a run together with its first event.
     async fn queue(&self, caller: &Caller, call: Call) -> StoreResult<TurnReceipt> {
         let receipt: TurnReceipt = self.contract.as_caller(caller, call).await?;
         self.feed.appended(receipt.run_id, 1);

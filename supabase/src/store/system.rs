@@ -39,7 +39,7 @@ struct Claimed {
 }
 
 impl Claimed {
-    /// As the domain has it; the first event that cannot be read, or 0 where it is the run itself.
+    /// Converts it to the domain's type, or returns the first unreadable event, or 0 if the run itself is unreadable.
     fn read(self) -> Result<Claim, u64> {
         let log: Vec<Event> = serde_json::from_value(self.log).map_err(|_| 0_u64)?;
         Ok(Claim {
@@ -94,7 +94,7 @@ impl SystemStore for System {
             let run: RunId = serde_json::from_value(claimed.run["id"].clone()).map_err(|_| rpc::mismatch())?;
             match claimed.read() {
                 Ok(claim) => return Ok(Some(claim)),
-                // It is ended alone; the next one may be as good as ever.
+                // Only this run is ended; the next one may be fine.
                 Err(seq) => {
                     tracing::error!(%run, seq, "a run cannot be read; parking it");
                     let call = Call::new("park_run")
@@ -130,7 +130,7 @@ impl SystemStore for System {
         self.memories.embedding_progress(model, locality).await
     }
 
-    /// The store's own relay usually comes first; what it has not delivered yet is delivered here as well.
+    /// The store's own relay usually comes first; this delivers what it has not delivered yet.
     async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>> {
         self.feed.take_outbox(&self.contract, limit).await
     }

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::Pg
 
 use super::{SHIM, run, server_url};
 
-/// The roles, as the first migration makes them.
+/// The roles, as the first migration creates them.
 const ROLES: &str = "do $$ begin
         if not exists (select from pg_roles where rolname = 'duet_agent') then
             create role duet_agent nologin noinherit nobypassrls;
@@ -24,18 +24,18 @@ pub struct EmptyDatabase {
 }
 
 impl EmptyDatabase {
-    /// One on the server of the tests.
+    /// Creates one on the test server.
     ///
     /// # Panics
-    /// When there is no server to be had, with the sentence that says how to get one.
+    /// Without a server, with a sentence that says how to get one.
     pub async fn fresh() -> Self {
         Self::on(&server_url()).await
     }
 
-    /// One on this server, by its superuser's URL.
+    /// Creates one on this server, given by its superuser's URL.
     ///
     /// # Panics
-    /// When the server does not answer.
+    /// If the server does not answer.
     pub async fn on(server: &str) -> Self {
         let server = PgConnectOptions::from_str(server).expect("a Postgres URL");
         let mut admin = server.connect().await.expect("the test server answers");
@@ -44,7 +44,8 @@ impl EmptyDatabase {
             .await
             .expect("a name");
         run(&mut admin, &format!("create database {name}")).await;
-        // The shim and the migrations make roles, which all databases of a server share: here they are there, as beside another Duet.
+        // The shim and the migrations create roles, which all databases of a server share: here they already exist, as beside another
+        // Duet.
         run(&mut admin, "select pg_advisory_lock(7262847)").await;
         let database = Self { server, name };
         database.sql("supabase_admin", SHIM).await;
@@ -59,17 +60,17 @@ impl EmptyDatabase {
         &self.name
     }
 
-    /// Its URL for a login, which has no password.
+    /// Its URL for a login without a password.
     pub fn url(&self, user: &str) -> String {
         self.url_at(user, &format!("{}:{}", self.server.get_host(), self.server.get_port()))
     }
 
-    /// The same by way of a pooler at `HOST:PORT`, or with `USER:PASSWORD` as the login.
+    /// The same through a pooler at `HOST:PORT`, or with `USER:PASSWORD` as the login.
     pub fn url_at(&self, user: &str, address: &str) -> String {
         format!("postgres://{user}@{address}/{}", self.name)
     }
 
-    /// `HOST:PORT` of the server.
+    /// The server's `HOST:PORT`.
     pub fn address(&self) -> String {
         format!("{}:{}", self.server.get_host(), self.server.get_port())
     }
@@ -82,17 +83,17 @@ impl EmptyDatabase {
     /// Runs statements as this login.
     ///
     /// # Panics
-    /// When they fail.
+    /// If they fail.
     pub async fn sql(&self, user: &str, statements: &str) {
         let mut connection = self.connect(user).await;
         run(&mut connection, statements).await;
         connection.close().await.expect("closed");
     }
 
-    /// One value that a query answers, as text, past row level security.
+    /// A query's single value as text, bypassing row level security.
     ///
     /// # Panics
-    /// When the query fails.
+    /// If the query fails.
     pub async fn value(&self, query: &str) -> String {
         let mut connection = self.connect("supabase_admin").await;
         let text = AssertSqlSafe(format!("select ({query})::text"));

@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode before a test's server.
+//! PgBouncer in transaction mode in front of a test's server.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use std::{
 
 use super::{EmptyDatabase, tool};
 
-/// A running PgBouncer. It ends when this is dropped.
+/// A running PgBouncer. Dropping this stops it.
 pub struct Pooler {
     process: Child,
     port: u16,
@@ -20,10 +20,10 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// One before the server of a database that shares this many connections among all who come.
+    /// Starts one in front of a database's server, with this many connections shared by all clients.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn start(database: &EmptyDatabase, connections: u32) -> Self {
         let program = tool::tool("pgbouncer");
         let port = TcpListener::bind("127.0.0.1:0")
@@ -38,24 +38,24 @@ impl Pooler {
             .map(|(host, port)| (host.to_owned(), port.to_owned()))
             .expect("an address");
         let (config, list) = (folder.join("pgbouncer.ini"), folder.join("users"));
-        // As poolers are set up that nobody adapted to Duet: no parameter of a session is ignored or kept.
+        // A configuration that nobody adapted to Duet: no session parameter is ignored or kept.
         let settings = format!(
             "[databases]\n* = host={host} port={server_port}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {list}\n\
              pool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 200\nserver_reset_query_always = 0\n",
             list = list.display()
         );
-        // Without passwords a login goes on to the server only where the list names it.
+        // Without passwords, only logins in this list are passed on to the server.
         let users = "\"duet_worker\" \"\"\n\"postgres\" \"\"\n";
         fs::write(&config, settings).expect("settings");
         fs::write(&list, users).expect("a list of logins");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("a folder for another user");
         let mut command = Command::new(&program);
-        // Its own libraries lie beside it where it was only unpacked.
+        // If it was only unpacked, its own libraries are next to it.
         if let Some(beside) = program.parent().filter(|folder| !folder.starts_with("/usr")) {
             command.env("LD_LIBRARY_PATH", beside);
         }
-        // It refuses to run as root and gives its rights up by itself when it is told for whom.
+        // It refuses to run as root, but drops its privileges if told to which user.
         if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
             command.args(["-u", "nobody"]);
         }
@@ -85,12 +85,12 @@ impl Pooler {
         panic!("PgBouncer does not listen: {}", self.log());
     }
 
-    /// `HOST:PORT` where it listens.
+    /// The `HOST:PORT` on which it listens.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(Path::new(&self.folder).join("log")).unwrap_or_default()
     }

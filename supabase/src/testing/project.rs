@@ -1,8 +1,8 @@
-//! A Supabase project to test against: a real one where the environment names it, else a stand-in over a test's database.
+//! A Supabase project to test against: a real one if the environment names it, else a stand-in over a test's database.
 //!
 //! The stand-in is `@supabase/lite`, Supabase's own alpha implementation of Auth and the Data API (`supabase/testbed/README.md` says
-//! how it differs from production). What forges tokens, sets the clock or starts from an empty installation runs on the stand-in
-//! alone, because nobody can do that to a real project.
+//! how it differs from production). Tests that forge tokens, set the clock or start from an empty installation run only on the
+//! stand-in, because nobody can do that to a real project.
 
 use std::{
     env,
@@ -30,10 +30,10 @@ const URL: &str = "DUET_TEST_SUPABASE_URL";
 /// Its publishable key.
 const KEY: &str = "DUET_TEST_SUPABASE_PUBLISHABLE_KEY";
 
-/// What the stand-in printed that `cargo xtask test` started for all tests; without it, each test process starts one.
+/// The output of the stand-in that `cargo xtask test` started for all tests; without it, each test process starts one.
 const SERVED: &str = "DUET_TEST_SUPABASE_SERVED";
 
-/// A project and how to be somebody in it.
+/// A project, and how to act as somebody in it.
 #[derive(Clone)]
 pub struct SupabaseProject {
     /// Its base URL.
@@ -43,7 +43,7 @@ pub struct SupabaseProject {
     jwt_secret: Option<String>,
 }
 
-/// What the stand-in prints when it listens.
+/// The stand-in's output once it listens.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Served {
@@ -52,17 +52,17 @@ struct Served {
     jwt_secret: String,
 }
 
-/// A stand-in of this process; it ends when its standard input does, so with this process at the latest.
+/// A stand-in of this process; it ends when its standard input closes, so with this process at the latest.
 struct Server {
     served: Served,
     _node: Option<Child>,
 }
 
 impl SupabaseProject {
-    /// The real project that the environment names, if it names one.
+    /// The real project that the environment names, if any.
     ///
     /// # Panics
-    /// When the URL is none, or its key is missing.
+    /// If the URL is invalid, or its key is missing.
     pub fn named() -> Option<Self> {
         let url = env::var(URL).ok().filter(|url| !url.is_empty())?;
         let publishable_key =
@@ -74,7 +74,7 @@ impl SupabaseProject {
         })
     }
 
-    /// The stand-in over a database of the test server that was made ready for it.
+    /// The stand-in over a database of the test server that was prepared for it.
     pub(super) async fn serving(server: &str, database: &str) -> Self {
         static SERVER: OnceCell<Server> = OnceCell::const_new();
         let served = &SERVER.get_or_init(async || Server::find(server)).await.served;
@@ -90,12 +90,12 @@ impl SupabaseProject {
     /// The transport to it.
     ///
     /// # Panics
-    /// When its URL or key is refused.
+    /// If its URL or key is refused.
     pub fn rpc(&self, env: Env) -> PostgrestRpc {
         PostgrestRpc::new(self.settings(), env).expect("a project's settings")
     }
 
-    /// How to reach its Data API.
+    /// The settings of its Data API.
     pub fn settings(&self) -> PostgrestSettings {
         PostgrestSettings {
             url: self.url.clone(),
@@ -105,7 +105,7 @@ impl SupabaseProject {
         }
     }
 
-    /// A token of a person, as if they had signed in, in a sign-in that has their own id.
+    /// A token of a person, as if they had signed in; the sign-in has the person's own id.
     ///
     /// # Panics
     /// On a real project, which keeps its signing key to itself.
@@ -115,7 +115,7 @@ impl SupabaseProject {
         }))
     }
 
-    /// A token with any claims, signed as the project signs.
+    /// A token with any claims, signed like the project's own.
     ///
     /// # Panics
     /// On a real project.
@@ -127,10 +127,10 @@ impl SupabaseProject {
         format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)).into()
     }
 
-    /// Signs a new person up by the Auth API and returns who they are, with their access token.
+    /// Signs a new person up through the Auth API and returns their id and access token.
     ///
     /// # Panics
-    /// When the project does not let them in at once.
+    /// If the project does not let them in at once.
     pub async fn sign_up(&self, email: &str) -> (UserId, SecretString) {
         #[derive(Deserialize)]
         struct Session {
@@ -175,7 +175,7 @@ impl Server {
     }
 }
 
-/// Makes a database ready to be copied and served.
+/// Prepares a database for being copied and served.
 pub(super) fn prepare(database: &str) {
     let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/postgres/shim.sql");
     let status = serve(&["--postgres", database, "--prepare", "--after"])
@@ -200,11 +200,11 @@ fn serve(arguments: &[&str]) -> Command {
     node
 }
 
-/// The one client of a test process.
+/// The single client of a test process.
 fn client() -> Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     let client = CLIENT.get_or_init(|| {
-        // A second call finds the provider installed: that is the same one.
+        // A second call fails because the same provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         #[expect(clippy::disallowed_methods, reason = "this is the one client of the process")]
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());

@@ -1,4 +1,5 @@
-//! A test's database behind a Data API: what persons call goes over PostgREST, the rest by sqlx, as with `DUET_BACKEND=supabase`.
+//! A test's database behind a Data API: persons' calls use PostgREST, the rest Postgres' own protocol, as with
+//! `DUET_BACKEND=supabase`.
 
 use std::sync::Arc;
 
@@ -20,9 +21,9 @@ use crate::{
     store::PostgresStore,
 };
 
-/// A database of one test with its project.
+/// A database for one test with its project.
 pub struct ServedDatabase {
-    /// The database below.
+    /// The underlying database.
     pub database: TestDatabase,
     /// The stand-in over it.
     pub project: SupabaseProject,
@@ -30,15 +31,15 @@ pub struct ServedDatabase {
 }
 
 impl ServedDatabase {
-    /// Makes one.
+    /// Creates one.
     ///
     /// # Panics
-    /// When there is no server to be had, with the sentence that says how to get one.
+    /// Without a server, with a sentence that says how to get one.
     pub async fn fresh() -> Self {
         Self::telling(TestEnv::new(1)).await
     }
 
-    /// One whose stores and database go by this clock.
+    /// One whose stores and database follow this clock.
     ///
     /// # Panics
     /// As [`ServedDatabase::fresh`].
@@ -46,7 +47,7 @@ impl ServedDatabase {
         Self::make(time, async |url| url).await
     }
 
-    /// One that is reached by way of another address, which `proxy` makes for its own.
+    /// One that is reached through another address, which `proxy` derives from its own.
     ///
     /// # Panics
     /// As [`ServedDatabase::fresh`].
@@ -77,10 +78,10 @@ impl ServedDatabase {
 }
 
 impl ServedDatabase {
-    /// Has Auth let a person in no longer, as its dashboard would.
+    /// Bans a person in Auth, as its dashboard would.
     ///
     /// # Panics
-    /// When there is no such person.
+    /// If there is no such person.
     pub async fn ban(&self, email: &str) {
         let banned = sqlx::query("update auth.users set banned_until = now() + interval '1 hour' where email = $1")
             .bind(email)
@@ -103,7 +104,7 @@ impl Harness for ServedDatabase {
 
     async fn account(&self, email: &str) -> UserId {
         let id = self.database.account(email).await;
-        // Whom Auth knows, with a confirmed address.
+        // A person known to Auth, with a confirmed address.
         sqlx::query("insert into auth.users (id, email, email_confirmed_at) values ($1, $2, now())")
             .bind(id.uuid())
             .bind(email)
@@ -114,8 +115,8 @@ impl Harness for ServedDatabase {
     }
 }
 
-/// Signs in whoever comes as a person: the suites, which know nothing of tokens, are then served over the Data API as the web
-/// app's users are.
+/// Signs in every person who makes a call: the suites, which know nothing of tokens, are then served over the Data API like the web
+/// app's users.
 struct SigningIn {
     people: Arc<PostgrestRpc>,
     server: Arc<WireRpc>,
@@ -123,11 +124,11 @@ struct SigningIn {
     auth: PgConnectOptions,
 }
 
-/// What only a recent sign-in may do.
+/// Calls that require a recent sign-in.
 const ASKING_FOR_A_RECENT_SIGN_IN: [&str; 3] = ["key_create", "invitation_create", "workspace_change_role"];
 
 impl SigningIn {
-    /// Lets Auth know the sign-in of this person's tokens, and that it has just begun: what is made by a recent one alone asks for it.
+    /// Records the sign-in of this person's tokens in Auth as just begun, for the calls that require a recent one.
     async fn sign_in(&self, user: UserId) {
         let mut auth = self.auth.connect().await.expect("the database answers");
         for statement in [

@@ -1,4 +1,4 @@
-//! A Postgres of one test's own: to be stopped and started, or one that asks for passwords.
+//! A Postgres for a single test: one that can be stopped and started, or one that requires passwords.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use super::tool::xtask;
 
-/// A server that nobody else uses. It stops, and its data goes, when this is dropped or the test ends in whatever way.
+/// A server that nobody else uses. It stops, and its data is deleted, when this is dropped or the test ends in any way.
 pub struct OwnServer {
     keeper: Child,
     words: Option<ChildStdin>,
@@ -16,18 +16,18 @@ pub struct OwnServer {
 }
 
 impl OwnServer {
-    /// Starts one that asks nobody for a password.
+    /// Starts one that requires no passwords.
     ///
     /// # Panics
-    /// As all of these: when the server does not do as it is told.
+    /// Like all of these: if the server does not do as told.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// Starts one that asks every login for a password (SCRAM), but the superuser's and the owner's.
+    /// Starts one that requires a password (SCRAM) from every login except the superuser's and the owner's.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn with_passwords() -> Self {
         Self::with(&["--passwords"])
     }
@@ -48,22 +48,22 @@ impl OwnServer {
             answers,
             url: String::new(),
         };
-        // What is said before is about fetching Postgres.
+        // Earlier output is about fetching Postgres.
         while !server.url.starts_with("postgres://") {
             server.url = server.answer();
         }
         server
     }
 
-    /// Where it listens, as its superuser.
+    /// Its URL, as its superuser.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Stops it: connections are cut.
+    /// Stops it, which cuts its connections.
     ///
     /// # Panics
-    /// When it does not stop.
+    /// If it does not stop.
     pub fn stop(&mut self) {
         self.say("stop");
         assert_eq!(self.answer(), "stopped");
@@ -72,7 +72,7 @@ impl OwnServer {
     /// Starts it again, on the same port and with its data.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn start_again(&mut self) {
         self.say("start");
         assert_eq!(self.answer(), self.url);
@@ -93,7 +93,7 @@ impl OwnServer {
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        // The end of its input is the end of the server.
+        // Closing its input ends the server.
         drop(self.words.take());
         if let Err(error) = self.keeper.wait() {
             eprintln!("The keeper of Postgres cannot be waited for: {error}.");

@@ -1,5 +1,5 @@
-//! Programs that tests start: named by the environment (`cargo xtask test` does that), else fetched by `xtask`, which stands beside
-//! the tests in the target folder.
+//! Programs that tests start: named by the environment (`cargo xtask test` does that), else fetched by `xtask`, which is next to the
+//! tests in the target folder.
 
 use std::{
     path::PathBuf,
@@ -21,10 +21,10 @@ pub(super) fn xtask() -> PathBuf {
         .expect("`xtask` is not built: run `cargo xtask test --only rust`, or `cargo build --package xtask` first")
 }
 
-/// Where a tool is, by the name that `xtask fetch` knows it by.
+/// The path of a tool, given by its name in `xtask fetch`.
 ///
 /// # Panics
-/// When it is not to be had; `xtask` has said why.
+/// If it is not available; `xtask` has said why.
 pub fn tool(name: &str) -> PathBuf {
     let variable = format!("DUET_TEST_{}", name.to_uppercase().replace('-', "_"));
     if let Some(named) = std::env::var_os(variable).filter(|named| !named.is_empty()) {

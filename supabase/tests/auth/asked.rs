@@ -1,4 +1,4 @@
-//! Tokens of the legacy shared secret: Auth is asked, what is wrong to begin with is not, and answers are kept for seconds.
+//! Tokens of the legacy shared secret: Auth is asked only about plausible ones, and answers are cached for seconds.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,7 +13,7 @@ fn legacy(claims: &Value) -> String {
 }
 
 impl Project {
-    /// A token that the server says is good.
+    /// A token that the server considers valid.
     fn known(&self, claims: &Value) -> SecretString {
         let token = legacy(claims);
         self.known
@@ -38,17 +38,17 @@ async fn auth_is_asked_once_in_ten_seconds() {
     }
     assert_eq!(project.counters.users(), 1);
     assert_eq!(project.counters.key_sets(), 0, "no key is needed for it");
-    // Signed out: seen within ten seconds.
+    // Signed out: noticed within ten seconds.
     project.forget();
     project.time.advance(Duration::from_secs(9));
     assert!(auth.verify(&token).await.is_ok());
     project.time.advance(Duration::from_secs(1));
     assert!(matches!(auth.verify(&token).await, Err(TokenError::NotValid(_))));
     assert_eq!(project.counters.users(), 2);
-    // The refusal is kept as well.
+    // The refusal is cached as well.
     assert!(auth.verify(&token).await.is_err());
     assert_eq!(project.counters.users(), 2);
-    // An old token has no issuer; Auth vouches for its own alone.
+    // An old token has no issuer; Auth vouches only for its own.
     let token = project.known(&with(&project.claims(), "iss", json!(null)));
     assert!(auth.verify(&token).await.is_ok());
 }
@@ -120,7 +120,7 @@ async fn auth_in_trouble_refuses_nobody_for_good() {
             "{status} {body}: {verdict:?}"
         );
     }
-    // And nothing of it was kept.
+    // And nothing of it was cached.
     let good = project.known(&project.claims());
     assert!(auth.verify(&good).await.is_ok());
 }

@@ -1,4 +1,4 @@
-//! What `duet-api check` says of a project, and that it sees each fault that is planted in one.
+//! What `duet-api check` reports about a project, and that it finds each planted fault.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn told() -> Value {
     json!({"external": {"email": true, "anonymous_users": false}, "disable_signup": false, "mailer_autoconfirm": false})
 }
 
-/// A project that is in order.
+/// A project without faults.
 async fn sound() -> Project {
     let project = Project::start(Keys::Publish(vec![Ec::new().jwk("one")])).await;
     project.tell(SETTINGS, 200, told());

@@ -1,5 +1,5 @@
-//! Whether the list of bad tokens would notice: a verifier of the tests' own that leaves one check out lets something of it through, one that
-//! leaves out none does not.
+//! Whether the list of bad tokens would notice a hole: a verifier that omits one check accepts some of them, one that omits none does
+//! not.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
@@ -10,7 +10,7 @@ use crate::{
     vectors::{World, bad_tokens},
 };
 
-/// What can be left out.
+/// The checks that can be omitted.
 const HOLES: [&str; 13] = [
     "aud",
     "iss",
@@ -38,14 +38,14 @@ fn number(value: &Value, hole: &str) -> Option<i64> {
     }
 }
 
-/// A plain verifier of tokens of asymmetric keys, but for the hole.
+/// A simple verifier of tokens with asymmetric keys, except for the hole.
 fn accepts(world: &World, token: &str, hole: &str) -> Option<()> {
     let check = |name: &str, holds: bool| (hole == name || holds).then_some(());
     let parts: Vec<&str> = token.split('.').collect();
     let [head, body, signature] = parts[..] else { return None };
     let (header, claims) = (part(head)?, part(body)?);
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-    // Each claim once, and no more text than a token has.
+    // Each claim once, and no token that is too long.
     for name in ["exp", "sub", "role", "iss"] {
         (text.matches(&format!("\"{name}\":")).count() <= 1 + usize::from(name == "role" || name == "sub")).then_some(())?;
     }
@@ -97,7 +97,7 @@ fn accepts(world: &World, token: &str, hole: &str) -> Option<()> {
 async fn each_check_that_is_left_out_lets_a_bad_token_through() {
     let world = World::new().await;
     let mut tokens = bad_tokens(&world);
-    // The last letter of these carries bits that no byte has: what is told apart by them is the same signature.
+    // The last letter of these contains bits outside any byte: they are the same signature.
     tokens.retain(|(name, _)| !name.starts_with("signature's"));
     let through = |hole: &str| -> Vec<&str> {
         tokens

@@ -1,4 +1,4 @@
-//! A stand-in for Supabase Auth: keys to sign with, and a server on this machine that publishes them and knows whose an HS256 token is.
+//! A stand-in for Supabase Auth: signing keys, and a server on this machine that publishes them and knows the owners of HS256 tokens.
 
 use std::{
     collections::HashMap,
@@ -28,11 +28,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The time of the tests' clock at its beginning, in seconds.
+/// The initial time of the tests' clock, in seconds.
 pub const NOW: i64 = 1_790_000_000;
 pub const USER: &str = "0199d6a0-0000-7000-8000-0000000000aa";
 pub const SESSION: &str = "0199d6a0-0000-7000-8000-0000000000bb";
-/// The shared secret of the legacy tokens: this server's alone, no setting takes it.
+/// The shared secret of the legacy tokens: known only to this server; no setting contains it.
 pub const SECRET: &[u8] = b"the shared secret that only Auth has";
 pub const KEY: &str = "sb_publishable_test";
 
@@ -69,13 +69,13 @@ impl Ec {
         let message = format!("{}.{}", part(header), part(claims));
         format!("{message}.{}", self.sign(&message))
     }
-    /// What an attacker takes for a secret: the published point.
+    /// What an attacker might use as a secret: the published point.
     pub fn public(&self) -> Vec<u8> {
         self.0.public_key().as_ref().to_vec()
     }
 }
 
-/// An RSA key; made for these tests, good for nothing else.
+/// An RSA key, made for these tests and used nowhere else.
 pub struct Rsa(RsaKeyPair);
 
 impl Rsa {
@@ -129,20 +129,20 @@ pub fn with(object: &Value, field: &str, value: Value) -> Value {
     object
 }
 
-/// What the server does when it is asked for keys.
+/// How the server responds to a request for keys.
 #[derive(Clone)]
 pub enum Keys {
     /// Publishes these.
     Publish(Vec<Value>),
     /// Answers with this status and body.
     Answer(u16, String),
-    /// Answers after so long.
+    /// Answers after this delay.
     Slowly(Duration, Vec<Value>),
     /// Breaks the connection.
     Break,
 }
 
-/// What happened at the server.
+/// What happened on the server.
 #[derive(Default)]
 pub struct Counters {
     pub key_sets: AtomicUsize,
@@ -164,9 +164,9 @@ impl Counters {
 pub struct Project {
     pub url: String,
     pub keys: Arc<Mutex<Keys>>,
-    /// What else it answers, by path and the schema that is asked for.
+    /// Its other answers, by path and requested schema.
     pub answers: Arc<Mutex<HashMap<String, (u16, Value)>>>,
-    /// Whose tokens are good; what `GET /user` answers for them.
+    /// The valid tokens, with the answers of `GET /user` for them.
     pub known: Arc<Mutex<HashMap<String, (u16, Value)>>>,
     pub counters: Arc<Counters>,
     pub time: TestEnv,
@@ -199,7 +199,7 @@ impl Project {
         project
     }
 
-    /// Answers there (path, and the schema where one is asked for) with this from now on.
+    /// Sets the answer for a path (and schema, if one is requested) from now on.
     pub fn tell(&self, asked: &str, status: u16, body: Value) {
         self.answers.lock().unwrap().insert(asked.to_owned(), (status, body));
     }
@@ -208,7 +208,7 @@ impl Project {
         *self.keys.lock().unwrap() = keys;
     }
 
-    /// What Duet has of it.
+    /// Duet's view of it.
     pub fn auth(&self) -> Auth {
         self.auth_within(Duration::from_secs(5))
     }
@@ -236,7 +236,7 @@ impl Project {
     }
 }
 
-/// A client for this machine alone.
+/// A client for this machine only.
 #[expect(
     clippy::disallowed_methods,
     reason = "these tests have no process around them that would configure one"

@@ -1,4 +1,4 @@
-//! How the published keys are had: kept, asked for again when a new name turns up, not too often, and what happens when they cannot be had.
+//! How the published keys are fetched: cached, refetched for an unknown name, rate-limited, and what happens during an outage.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::issuer::*;
 
 fn token(project: &Project, key: &Ec, kid: &str) -> SecretString {
     let mut claims = project.claims();
-    // Longer than these tests' clock goes.
+    // Longer than these tests' clock runs.
     claims["exp"] = json!(NOW + 100_000);
     key.token(&header("ES256", kid), &claims).into()
 }
@@ -58,7 +58,7 @@ async fn a_new_key_is_found_at_once_and_an_old_one_ends() {
         auth.verify(&token(&project, &old, "old")).await,
         Err(TokenError::NotValid("unknown key"))
     );
-    // The same name for another key: the old key's tokens end with it.
+    // The same name with another key: the old key's tokens become invalid.
     project.time.advance(Duration::from_secs(601));
     project.publish(Keys::Publish(vec![old.jwk("new")]));
     assert!(auth.verify(&token(&project, &old, "new")).await.is_ok());
@@ -107,7 +107,7 @@ async fn without_keys_nobody_is_refused_for_good() {
         let token = token(&project, &key, "one");
         let verdict = auth.verify(&token).await;
         assert!(unavailable(&verdict), "{verdict:?}");
-        // Not asked again at once, and as soon as it answers all is well.
+        // Not asked again at once, but as soon as it answers all is well.
         assert!(unavailable(&auth.verify(&token).await));
         assert_eq!(project.counters.key_sets(), 1);
         project.publish(Keys::Publish(vec![key.jwk("one")]));
@@ -127,7 +127,7 @@ async fn an_outage_signs_nobody_out_for_an_hour() {
     project.time.advance(Duration::from_secs(3599));
     assert!(auth.verify(&token_one).await.is_ok());
     assert_eq!(project.counters.key_sets(), 2, "asked, in vain");
-    // A name that is not known may be a new key's: that is not said to be wrong now.
+    // An unknown name may be a new key's, so it is not rejected as invalid now.
     assert!(unavailable(&auth.verify(&token(&project, &key, "two")).await));
     project.time.advance(Duration::from_secs(2));
     assert!(
@@ -143,7 +143,7 @@ async fn who_has_a_key_that_will_do_does_not_wait_for_a_slow_answer() {
     let auth = project.auth_within(Duration::from_secs(300));
     let token = token(&project, &key, "one");
     assert!(auth.verify(&token).await.is_ok());
-    // Slower than the test waits: whoever asks is still asking when all others have their answer.
+    // Slower than the test waits: the request for keys is still pending when all others have their answer.
     project.publish(Keys::Slowly(Duration::from_secs(300), vec![key.jwk("one")]));
     project.time.advance(Duration::from_secs(700));
     let mut all: futures::stream::FuturesUnordered<_> = (0..20).map(|_| auth.verify(&token)).collect();
@@ -151,7 +151,7 @@ async fn who_has_a_key_that_will_do_does_not_wait_for_a_slow_answer() {
         let verdict = futures::StreamExt::next(&mut all).await.expect("another one");
         assert!(verdict.is_ok(), "all but the one who asks");
     }
-    // The one who asks has no answer yet, but it has asked.
+    // This caller has no answer yet, but has asked.
     let asked = async {
         while project.counters.key_sets() < 2 {
             tokio::task::yield_now().await;
@@ -162,7 +162,7 @@ async fn who_has_a_key_that_will_do_does_not_wait_for_a_slow_answer() {
     assert!(matches!(first, futures::future::Either::Left(_)), "it was answered");
 }
 
-/// Of a set with one key in it, whether a token of that key is taken.
+/// Whether a token is accepted with a set of only this key.
 async fn takes(jwk: Value, token: impl Fn(&Project) -> String) -> bool {
     let project = Project::start(Keys::Publish(vec![json!("no key"), json!({}), jwk])).await;
     let auth: Auth = project.auth();
@@ -215,10 +215,10 @@ async fn only_public_signature_keys_of_the_two_kinds_are_used() {
             "{field} = {value}"
         );
     }
-    // A published shared secret, should anybody be so careless, is nobody's key.
+    // A published shared secret, should anybody be so careless, is not used.
     let oct = json!({"kty": "oct", "alg": "HS256", "kid": "k", "k": "c2VjcmV0"});
     assert!(!takes(oct, |project| hs256(b"secret", &header("HS256", "k"), &project.claims())).await);
-    // Two keys of one name: neither.
+    // Two keys with one name: neither is used.
     let other = Ec::new();
     let project = Project::start(Keys::Publish(vec![ec.jwk("k"), other.jwk("k")])).await;
     let auth = project.auth();

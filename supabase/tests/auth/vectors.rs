@@ -1,4 +1,4 @@
-//! Tokens that have to be refused, one a line, each a good token with one thing wrong; and the good ones, which are not.
+//! Tokens that must be rejected, one per line, each a valid token with one flaw; and valid ones that must not.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use duet_core::ids::{Id, UserId};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::issuer::*;
 
-/// A project with a key of each kind, and tokens of it.
+/// A project with a key of each kind, and its tokens.
 pub struct World {
     pub project: Project,
     pub ec: Ec,
@@ -29,7 +29,7 @@ impl World {
     }
 }
 
-/// Claims with one thing wrong.
+/// Claims with one flaw.
 fn bad_claims(claims: &Value) -> Vec<(String, Value)> {
     let mut bad = Vec::new();
     for field in ["iss", "aud", "sub", "role", "session_id", "iat", "exp"] {
@@ -88,7 +88,7 @@ fn bad_claims(claims: &Value) -> Vec<(String, Value)> {
     bad
 }
 
-/// Headers with one thing wrong.
+/// Headers with one flaw.
 fn bad_headers(good: &Value) -> Vec<(String, Value)> {
     let mut bad = Vec::new();
     for typ in [
@@ -124,7 +124,7 @@ fn bad_headers(good: &Value) -> Vec<(String, Value)> {
     bad
 }
 
-/// `(what is wrong, the token)`.
+/// `(the flaw, the token)`.
 pub fn bad_tokens(world: &World) -> Vec<(String, String)> {
     let claims = world.claims();
     let good_header = header("ES256", "ec");
@@ -146,7 +146,7 @@ pub fn bad_tokens(world: &World) -> Vec<(String, String)> {
         bad.push((format!("alg {alg}, signed by ES256"), world.ec.token(&header, &claims)));
         bad.push((format!("alg {alg}, no signature"), format!("{}.{body}.", part(&header))));
     }
-    // The published key taken for a shared secret, in all the forms it is had in.
+    // The published key used as a shared secret, in all its forms.
     let jwk = world.ec.jwk("ec").to_string();
     for (name, secret) in [
         ("the point", world.ec.public()),
@@ -270,7 +270,7 @@ async fn a_token_is_good_until_it_expires_and_then_says_so() {
     assert!(auth.verify(&token).await.is_ok(), "a clock that is a little behind");
     world.project.time.set((NOW - 600) * 1000);
     assert_eq!(auth.verify(&token).await, Err(TokenError::NotValid("not yet valid")));
-    // Whether a forged token has expired is not told.
+    // A forged token is not reported as expired.
     world.project.time.set((NOW + 9999) * 1000);
     let forged = SecretString::from(Ec::new().token(&header("ES256", "ec"), &world.claims()));
     assert!(matches!(auth.verify(&forged).await, Err(TokenError::NotValid(_))));
@@ -280,12 +280,12 @@ async fn a_token_is_good_until_it_expires_and_then_says_so() {
 async fn a_token_of_another_project_is_refused_whoever_it_names() {
     let (here, there) = (World::new().await, World::new().await);
     let auth = here.project.auth();
-    // As it is; with this project's issuer; and with this project's key name as well.
+    // Unchanged; with this project's issuer; and with this project's key name as well.
     for claims in [there.claims(), here.claims()] {
         let token = SecretString::from(there.es256(&claims));
         assert!(matches!(auth.verify(&token).await, Err(TokenError::NotValid(_))));
     }
-    // The other way about: this project's key, the other's issuer.
+    // The other way round: this project's key, the other's issuer.
     let token = SecretString::from(here.es256(&there.claims()));
     assert_eq!(auth.verify(&token).await, Err(TokenError::NotValid("issuer")));
 }

@@ -1,5 +1,5 @@
-//! A labelled stand-in for what stands before PostgREST: an HTTP/1.1 server of the test's own, which answers as it is told and
-//! keeps what it was sent.
+//! A labelled stand-in for what is in front of PostgREST: an HTTP/1.1 server of the test's own, which answers as told and records the
+//! requests.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,22 +13,22 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Answered with a status, headers and a body.
+    /// An answer with a status, headers and a body.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// The connection ends without an answer.
+    /// The connection closes without an answer.
     Cut,
-    /// The answer begins and the connection ends.
+    /// The answer begins, then the connection closes.
     CutAnswer,
-    /// No answer ever.
+    /// No answer, ever.
     Silence,
     /// An answer that begins and never ends.
     Drip,
-    /// An answer of so many bytes in chunks, without a length.
+    /// An answer of this many bytes in chunks, without a length.
     Chunks(usize),
-    /// An answer that announces so many bytes.
+    /// An answer that announces this many bytes.
     Announced(usize),
 }
 
@@ -48,10 +48,10 @@ pub struct Request {
     pub body: Value,
 }
 
-/// The server. Its last act goes on for ever.
+/// The server. It repeats its last act for ever.
 #[derive(Clone)]
 pub struct Gateway {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
 }
@@ -63,7 +63,7 @@ impl Gateway {
         Self::on(listener, acts)
     }
 
-    /// On a port that is known already.
+    /// On a given listener.
     pub fn on(listener: TcpListener, acts: impl IntoIterator<Item = Act>) -> Self {
         let gateway = Self {
             address: listener.local_addr().expect("an address"),
@@ -79,7 +79,7 @@ impl Gateway {
         gateway
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn seen(&self) -> Vec<Request> {
         self.seen.lock().expect("no panic before").clone()
     }
@@ -97,14 +97,14 @@ async fn serve(stream: TcpStream, acts: Arc<Mutex<VecDeque<Act>>>, seen: Arc<Mut
             }
             next
         };
-        // Who hangs up early is looked at by the test.
+        // A client that hangs up early is the test's concern.
         if perform(stream.get_mut(), act).await != Some(true) {
             return;
         }
     }
 }
 
-/// Whether the connection goes on; none where it broke.
+/// Whether the connection continues; `None` if it broke.
 async fn perform(stream: &mut TcpStream, act: Act) -> Option<bool> {
     match act {
         Act::Answer(status, headers, body) => {

@@ -11,7 +11,7 @@ use duet_core::{
 };
 use sqlx::PgConnection;
 
-/// Peoples a fresh database. `time` is its clock, `owner` a connection past row level security.
+/// Populates a fresh database. `time` is its clock, `owner` a connection that bypasses row level security.
 pub async fn of(database: impl Harness + 'static, mut owner: PgConnection, time: TestEnv) -> World {
     let people = duet_core::contract::World::new(&database).await;
     let agent: AgentId = people.env.id();

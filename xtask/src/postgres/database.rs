@@ -1,4 +1,4 @@
-//! Databases of a test server: made for one purpose, dropped afterwards.
+//! Databases of a test server: created for one purpose, dropped afterwards.
 
 use std::{
     io::Write,
@@ -18,7 +18,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Makes an empty one on a server.
+    /// Creates an empty one on a server.
     pub fn create(server: &str, purpose: &str) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -30,19 +30,19 @@ impl Database {
         })
     }
 
-    /// Where it is, as the server's superuser.
+    /// Its URL, as the server's superuser.
     pub fn url(&self) -> Result<String> {
         with_database(&self.server, &self.name)
     }
 
-    /// Where it is, with another role put on from the start: the superuser may, whatever that role's password is.
+    /// Its URL, with another role assumed from the start: the superuser may do that, whatever that role's password is.
     pub fn url_as(&self, role: &str) -> Result<String> {
         let url = self.url()?;
         let separator = if url.contains('?') { '&' } else { '?' };
         Ok(format!("{url}{separator}options=-c%20role%3D{role}"))
     }
 
-    /// Runs statements and returns what the last one answers.
+    /// Runs statements and returns the last one's result.
     pub fn sql(&self, statements: &str) -> Result<String> {
         sql(&self.url()?, statements)
     }
@@ -96,12 +96,12 @@ fn psql(url: &str) -> Result<Command> {
     psql.current_dir(place::root()).stdin(Stdio::null());
     psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
     psql.args(["--set", "ON_ERROR_STOP=1", "--dbname", url]);
-    // Notices tell that something was there already.
+    // Notices say that something already exists.
     psql.env("PGOPTIONS", "--client-min-messages=warning");
     Ok(psql)
 }
 
-/// What a failing client said is the error.
+/// A failing client's output is the error.
 fn output(mut psql: Command, what: &str) -> Result<String> {
     let output = psql.output().context("Cannot start psql.")?;
     if !output.status.success() {
@@ -110,7 +110,7 @@ fn output(mut psql: Command, what: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The address of another database of the same server.
+/// The URL of another database on the same server.
 fn with_database(url: &str, name: &str) -> Result<String> {
     let (before, parameters) = url.split_once('?').map_or((url, None), |(before, rest)| (before, Some(rest)));
     let (scheme, rest) = before

@@ -1,5 +1,5 @@
-//! The process that a test server belongs to. It starts it, says where it listens, and when its standard input ends, it
-//! stops it and removes its files. Whoever wanted the server may have been killed by then.
+//! The process that owns a test server. It starts the server, prints its address, and when standard input ends, it stops the server
+//! and removes its files. The process that wanted the server may have been killed by then.
 
 use std::{
     fs::{self, File},
@@ -22,20 +22,20 @@ use super::{
 const SUPERUSER: &str = "supabase_admin";
 /// How often a free port is tried: another program may take it before Postgres does.
 const ATTEMPTS: usize = 5;
-/// How often and how long the keeper looks whether something has happened.
+/// The polling interval.
 const LOOK: Duration = Duration::from_millis(20);
-/// 60 seconds: recovery of nothing takes one; a machine that is busy compiling takes longer.
+/// 60 seconds: an empty recovery takes one; a machine that is busy compiling takes longer.
 const LOOKS: usize = 3000;
 
-/// Who may come without a password where passwords are asked for; the rest is left to the server's own file.
+/// Who may log in without a password when passwords are required; the rest is left to the server's own file.
 const PASSWORDS: &str = "\
 host all supabase_admin 127.0.0.1/32 trust
 host all postgres 127.0.0.1/32 trust
 host all all 127.0.0.1/32 scram-sha-256
 ";
 
-/// Starts a server, prints its address on one line, and keeps it until standard input ends. A line `stop` stops it, `start`
-/// starts it again where it was; each is answered with a line.
+/// Starts a server, prints its address on one line, and keeps it running until standard input ends. A line `stop` stops it, `start`
+/// starts it again on the same port; each is answered with a line.
 pub fn keep(install: &Path, bin: &Path, passwords: bool, options: &Options) -> Result<ExitCode> {
     let mut cluster = Cluster::new(install, bin, options)?;
     if passwords {
@@ -75,7 +75,7 @@ pub fn keep(install: &Path, bin: &Path, passwords: bool, options: &Options) -> R
     Ok(ExitCode::SUCCESS)
 }
 
-/// The lines of standard input; the channel closes when that has ended. An error is an end as well.
+/// The lines of standard input; the channel closes at its end. An error counts as the end.
 fn words() -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -91,7 +91,7 @@ fn words() -> Receiver<String> {
 
 /// A cluster in a temporary folder of its own, and its server.
 struct Cluster {
-    /// Nothing once it was removed.
+    /// `None` once it was removed.
     folder: Option<tempfile::TempDir>,
     programs: PathBuf,
     user: Option<User>,
@@ -99,7 +99,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Makes an empty cluster.
+    /// Creates an empty cluster.
     fn new(install: &Path, bin: &Path, options: &Options) -> Result<Self> {
         let user = User::instead_of_root()?;
         let made = tempfile::Builder::new().prefix("duet-postgres-").tempdir();
@@ -107,7 +107,7 @@ impl Cluster {
         user::give(folder.path(), user)?;
         let mut programs = install.join(bin);
         if !user::can_start(&programs.join("initdb"), user) {
-            // The programs find their libraries beside them: the whole folder moves.
+            // The programs expect their libraries next to them, so the whole folder is copied.
             let copy = folder.path().join("install");
             user::copy_for(user, install, &copy)?;
             programs = copy.join(bin);
@@ -135,14 +135,14 @@ impl Cluster {
             .unwrap_or_default()
     }
 
-    /// One of Postgres's programs, as the right user, with its words in the log.
+    /// One of Postgres's programs, run as the right user, with its output in the log.
     fn program(&self, name: &str) -> Result<Command> {
         let log = self.path("log");
         let log = File::options().create(true).append(true).open(&log);
         let log = log.context("Cannot write Postgres's log.")?;
         let mut command = Command::new(self.programs.join(name));
         command.current_dir(self.path("")).stdin(Stdio::null());
-        // A locale or a service that the caller's environment names is none of this cluster's.
+        // The caller's locale and connection settings do not apply to this cluster.
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -166,7 +166,7 @@ impl Cluster {
             "UTF8",
             "--data-checksums",
         ]);
-        // The same order of text everywhere, whatever the machine's C library thinks.
+        // The same text order everywhere, independent of the machine's C library.
         initdb.args(["--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]);
         if !options.durable {
             initdb.arg("--no-sync");
@@ -178,7 +178,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts the server and waits until it takes connections. Returns its port.
+    /// Starts the server and waits until it accepts connections. Returns its port.
     fn start(&mut self, options: &Options) -> Result<u16> {
         for _ in 0..ATTEMPTS {
             let port = match options.port {
@@ -211,7 +211,7 @@ impl Cluster {
             "log_timezone=UTC".to_owned(),
         ];
         if let Some(megabytes) = options.shared_buffers_mb {
-            // What else a server has that is set up for its machine: checkpoints that are rare, and a planner that knows of the cache.
+            // Further settings of a server tuned for its machine: rare checkpoints, and a planner that knows the cache size.
             settings.push(format!("effective_cache_size={}MB", 2 * megabytes));
             settings.push("max_wal_size=2GB".to_owned());
         }
@@ -223,7 +223,7 @@ impl Cluster {
         arguments
     }
 
-    /// Waits until the server says in its lock file that it is ready. When it ends instead, returns how.
+    /// Waits until the server's lock file says that it is ready. If the server exits instead, returns its status.
     fn wait_until_ready(&mut self) -> Result<Option<ExitStatus>> {
         let lock = self.path("data/postmaster.pid");
         for _ in 0..LOOKS {
@@ -231,7 +231,7 @@ impl Cluster {
                 self.server = None;
                 return Ok(Some(status));
             }
-            // The eighth line is the state; until the server wrote it, the file is short or missing.
+            // The eighth line is the state; until the server has written it, the file is short or missing.
             let lines = fs::read_to_string(&lock).unwrap_or_default();
             if lines.lines().nth(7).is_some_and(|state| state.trim() == "ready") {
                 return Ok(None);
@@ -252,12 +252,12 @@ impl Cluster {
         }
     }
 
-    /// Stops the server: connections are cut, what was committed is written.
+    /// Stops the server: cuts connections, keeps what was committed.
     fn stop(&mut self) -> Result<()> {
         let Some(mut server) = self.server.take() else {
             return Ok(());
         };
-        // SIGINT is Postgres's fast shutdown. A process that this one has not waited for keeps its number.
+        // SIGINT is Postgres's fast shutdown. A process that has not been waited for keeps its number.
         let asked = Command::new("kill").args(["-INT", &server.id().to_string()]).status();
         if !asked.is_ok_and(|status| status.success()) {
             server.kill().context("Cannot stop Postgres.")?;
@@ -296,7 +296,7 @@ impl Drop for Cluster {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on now.
+/// A port of 127.0.0.1 that is free now.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("No free port on 127.0.0.1.")?;
     Ok(listener.local_addr().context("A listener without an address.")?.port())

@@ -1,4 +1,4 @@
-//! A real Postgres with pgvector for tests and development: its own data, its own port, gone when it is no longer needed.
+//! A real Postgres with pgvector for tests and development: its own data, its own port, removed when no longer needed.
 
 mod database;
 #[cfg(unix)]
@@ -17,7 +17,7 @@ use clap::Args;
 
 pub use database::Database;
 
-/// Names a server to test against instead of one that is started here.
+/// The URL of a server to test against instead of starting one here.
 pub const URL: &str = "DUET_TEST_POSTGRES_URL";
 
 /// Options of `postgres`.
@@ -34,8 +34,8 @@ pub struct Options {
     pub port: Option<u16>,
 }
 
-/// A running server. It stops, and its data goes, when this is dropped or when this process ends in whatever way: the server
-/// belongs to a second process, the keeper, which waits for the end of a pipe that only this process holds.
+/// A running server. It stops, and its data is deleted, when this is dropped or this process ends in any way: the server belongs to a
+/// second process, the keeper, which waits for the end of a pipe that only this process holds.
 #[derive(Debug)]
 pub struct Server {
     keeper: Child,
@@ -43,7 +43,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Fetches Postgres when it is not there yet, makes an empty cluster and starts it.
+    /// Fetches Postgres if missing, creates an empty cluster and starts it.
     pub fn start(options: &Options) -> Result<Self> {
         if cfg!(not(unix)) {
             bail!("Postgres is started on Linux and macOS only. Start one with pgvector yourself and name it in {URL}.");
@@ -60,7 +60,7 @@ impl Server {
         if let Some(port) = options.port {
             keeper.args(["--port", &port.to_string()]);
         }
-        // Ctrl-C in the terminal is for the commands; the keeper tidies up after them.
+        // Ctrl-C in the terminal is for the commands; the keeper cleans up after them.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut keeper, 0);
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -80,12 +80,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens, as its superuser `supabase_admin`.
+    /// Its URL, as its superuser `supabase_admin`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has exited on its own.
     #[cfg(unix)]
     fn ended(&mut self) -> Result<bool> {
         Ok(self.keeper.try_wait().context("Cannot look after Postgres.")?.is_some())
@@ -101,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-/// The server that the tests use: the one that the environment names, else one that lives as long as this value.
+/// The server for the tests: the one named by the environment, else one that lives as long as this value.
 pub enum Tested {
     /// Named by the environment.
     Named(String),
@@ -110,7 +110,7 @@ pub enum Tested {
 }
 
 impl Tested {
-    /// Finds out which, and starts one when none is named.
+    /// Uses the named server, or starts one.
     pub fn new() -> Result<Self> {
         match env::var(URL) {
             Ok(url) if !url.is_empty() => Ok(Self::Named(url)),
@@ -119,7 +119,7 @@ impl Tested {
         }
     }
 
-    /// Where it listens.
+    /// Its URL.
     pub fn url(&self) -> &str {
         match self {
             Self::Named(url) => url,
@@ -185,10 +185,10 @@ pub fn keep(_: &KeeperOptions) -> Result<ExitCode> {
     bail!("Postgres is started on Linux and macOS only.")
 }
 
-/// Names this program to tests, which start servers of their own with it (those that are stopped, or that ask for passwords).
+/// The path of this program for tests that start servers of their own with it (servers that are stopped, or that require passwords).
 pub const KEEPER: &str = "DUET_TEST_XTASK";
 
-/// This program, for as long as this process runs. A build during the tests may replace the file that it was started from.
+/// This program, as long as this process runs. A build during the tests may replace its file.
 pub fn keeper_program() -> Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") {
         return Ok(format!("/proc/{}/exe", std::process::id()).into());
@@ -196,7 +196,7 @@ pub fn keeper_program() -> Result<std::path::PathBuf> {
     env::current_exe().context("Cannot find this program's own file.")
 }
 
-/// This very program. A build during the tests may have replaced the file that it was started from; Linux still finds it.
+/// This program's executable. A build during the tests may have replaced its file; Linux still finds it.
 fn own_program() -> Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") {
         return Ok("/proc/self/exe".into());

@@ -1,4 +1,4 @@
-//! Postgres refuses to run as root: who it runs as then.
+//! The user that Postgres runs as, since it refuses to run as root.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The user that owns nothing, on every Linux and macOS.
+/// The unprivileged user of every Linux and macOS.
 const NOBODY: &str = "nobody";
 
-/// Another user than root, when this runs as root.
+/// A user to run as instead of root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
     uid: u32,
@@ -20,7 +20,7 @@ pub struct User {
 }
 
 impl User {
-    /// Nobody when this process is root's; none when it is not.
+    /// The user `nobody` if this process runs as root; else `None`.
     pub fn instead_of_root() -> Result<Option<Self>> {
         if id(&["-u"])? != 0 {
             return Ok(None);
@@ -31,7 +31,7 @@ impl User {
     }
 }
 
-/// Has a command run as this user.
+/// Makes a command run as this user.
 pub fn run_as(command: &mut Command, user: Option<User>) {
     if let Some(User { uid, gid }) = user {
         command.uid(uid).gid(gid);
@@ -48,7 +48,7 @@ pub fn give(path: &Path, user: Option<User>) -> Result<()> {
     }
 }
 
-/// Whether this user can start a program: the folders above it may be closed to others.
+/// Whether this user can start a program: parent folders may be closed to others.
 pub fn can_start(program: &Path, user: Option<User>) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").current_dir("/");
@@ -61,7 +61,7 @@ pub fn can_start(program: &Path, user: Option<User>) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Copies a folder with all that is in it for this user.
+/// Copies a folder with its contents for this user.
 pub fn copy_for(user: Option<User>, from: &Path, to: &Path) -> Result<()> {
     fs::create_dir(to).with_context(|| format!("Cannot make {}.", to.display()))?;
     give(to, user)?;

@@ -1,4 +1,4 @@
-//! The real Supabase command line against one database, without its telemetry.
+//! The real Supabase CLI against one database, without its telemetry.
 
 use std::process::{Command, Output, Stdio};
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::place;
 
-/// The command line with the address of a database.
+/// The CLI with the address of a database.
 pub struct Cli {
     program: std::path::PathBuf,
     home: std::path::PathBuf,
     remote: String,
 }
 
-/// A row of the history: what the folder has, what the database has; empty where one of them lacks it.
+/// A row of the migration history: the versions in the folder and in the database; empty where missing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Migration {
     /// The version in the folder.
@@ -24,7 +24,7 @@ pub struct Migration {
 }
 
 impl Migration {
-    /// One that both have.
+    /// A migration that both have.
     pub fn applied(version: String) -> Self {
         Self {
             local: version.clone(),
@@ -33,19 +33,19 @@ impl Migration {
     }
 }
 
-/// What an advisor found.
+/// A finding of an advisor.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Advice {
     /// `INFO`, `WARN` or `ERROR`.
     pub level: String,
     /// The lint's name.
     pub name: String,
-    /// Where, and what.
+    /// The place and the finding.
     pub detail: String,
 }
 
 impl Advice {
-    /// More than a remark.
+    /// Whether it is more than a remark.
     pub fn matters(&self) -> bool {
         self.level != "INFO"
     }
@@ -61,7 +61,7 @@ impl Cli {
         })
     }
 
-    /// Applies what the database lacks; the names of the applied files.
+    /// Applies the missing migrations; returns the names of the applied files.
     pub fn push(&self) -> Result<Vec<String>> {
         let answer = self.answer(&["db", "push", "--yes"])?;
         pushed(&answer)
@@ -73,11 +73,11 @@ impl Cli {
         history(&answer)
     }
 
-    /// The official lints of security and performance; everything they find.
+    /// The official lints of security and performance, with all their findings.
     pub fn advisors(&self) -> Result<Vec<Advice>> {
         let arguments = ["db", "advisors", "--type", "all", "--level", "info", "--fail-on", "warn"];
         let output = self.run(&arguments)?;
-        // It fails when something is found, and then says what.
+        // It fails if there are findings, and then prints them.
         let advice = serde_json::from_slice(&output.stdout).ok().and_then(|answer| advice(&answer));
         match advice {
             Some(advice) if output.status.success() != advice.iter().any(Advice::matters) => Ok(advice),
@@ -85,7 +85,7 @@ impl Cli {
         }
     }
 
-    /// Checks the bodies of functions; what is wrong with one is an error.
+    /// Checks the bodies of functions; a flaw is an error.
     pub fn lint(&self) -> Result<()> {
         let arguments = ["db", "lint", "--schema", "public,private,driver", "--fail-on", "error"];
         self.answer(&arguments).map(|_| ())
@@ -101,13 +101,13 @@ impl Cli {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Output> {
-        // The address may hold a password: it is not shown.
+        // The address may contain a password, so it is not shown.
         println!("$ supabase {}", arguments.join(" "));
         let mut cli = Command::new(&self.program);
         cli.arg("--workdir").arg(place::root()).args(arguments);
         cli.arg(&self.remote).args(["--output-format", "json"]);
         cli.current_dir(place::root()).stdin(Stdio::null());
-        // Its own folder: nobody's login or settings take part, and nothing is told to anyone.
+        // A home of its own: nobody's login or settings are used, and nothing is reported.
         cli.env("SUPABASE_HOME", &self.home).env("SUPABASE_NO_KEYRING", "1");
         cli.env("SUPABASE_TELEMETRY_DISABLED", "1").env("DO_NOT_TRACK", "1");
         cli.env("SUPABASE_NO_UPDATE_NOTIFIER", "1");

@@ -1,5 +1,5 @@
-//! What Supabase's own tools say about the product: its command line applies the migrations and runs the official lints, and
-//! its implementation of Auth and the Data API serves a database to the tests.
+//! Checks the product with Supabase's own tools: the CLI applies the migrations and runs the official lints, and the implementation
+//! of Auth and the Data API serves a database to the tests.
 
 mod cli;
 mod served;
@@ -25,16 +25,16 @@ const SEED: &str = "supabase/seed.sql";
 /// The owner of the schema on Supabase: no superuser.
 const OWNER: &str = "postgres";
 
-/// What a project's Realtime makes in the database.
+/// What a project's Realtime creates in the database.
 const REALTIME: &str = "supabase/testbed/realtime.sql";
 
-/// The columns of Auth's tables that Duet's functions name.
+/// The columns of Auth's tables that Duet's functions use.
 const AUTH_TABLES: &str = "
     create table auth.users (id uuid, email text, email_confirmed_at timestamptz, deleted_at timestamptz, is_anonymous boolean,
                              banned_until timestamptz);
     create table auth.sessions (id uuid, user_id uuid, created_at timestamptz, not_after timestamptz);";
 
-/// Holes that the advisors must see, each with the name of its lint: advisors that find nothing here would find nothing there.
+/// Holes that the advisors must find, each with the name of its lint: otherwise a clean result means nothing.
 const HOLES: [(&str, &str); 2] = [
     (
         "rls_disabled_in_public",
@@ -46,12 +46,12 @@ const HOLES: [(&str, &str); 2] = [
     ),
 ];
 
-/// The folder of Supabase's packages and of what serves a database with them.
+/// The folder with Supabase's packages and the server that uses them.
 pub fn folder() -> PathBuf {
     place::root().join("supabase/testbed")
 }
 
-/// Installs Supabase's packages, unless that was done already.
+/// Installs Supabase's packages, unless already done.
 pub fn install() -> Result<()> {
     npm::install(&folder())
 }
@@ -66,7 +66,7 @@ pub fn check() -> Result<Output> {
     Ok(output)
 }
 
-/// Applies the migrations to an empty database as `supabase db push` does it for people, and looks at what came of it.
+/// Applies the migrations to an empty database with `supabase db push`, as people do, and checks the result.
 fn migrations(server: &str) -> Result<()> {
     let files = migration_files()?;
     let database = Database::create(server, "migrations")?;
@@ -94,11 +94,11 @@ fn migrations(server: &str) -> Result<()> {
     println!("ok     the history is that of the folder");
 
     let seed = fs::read_to_string(place::root().join(SEED)).with_context(|| format!("Cannot read {SEED}."))?;
-    // Taken back: the password of a role is the whole server's.
+    // Rolled back: a role's password belongs to the whole server.
     database.script(&format!("begin; {seed} rollback;"))?;
     println!("ok     {SEED} runs");
 
-    // The advisors look from above, as the dashboard's do.
+    // The advisors run as the superuser, as in the dashboard.
     let above = Cli::new(database.url()?)?;
     let advice = above.advisors()?;
     tell(&advice);
@@ -119,7 +119,7 @@ fn migrations(server: &str) -> Result<()> {
     Ok(())
 }
 
-/// What matters one by one, remarks by their number: a new database has as many unused indexes as indexes.
+/// Prints the important findings one by one and counts the remarks: a new database has as many unused indexes as indexes.
 fn tell(advice: &[Advice]) {
     let mut remarks = BTreeMap::new();
     for Advice { level, name, detail } in advice.iter().filter(|advice| advice.matters()) {
@@ -140,17 +140,17 @@ fn lint(database: &Database, cli: &Cli) -> Result<()> {
         println!("       `supabase db lint` was left out: this server has no plpgsql_check");
         return Ok(());
     }
-    // What functions name that every project has.
+    // Objects that functions refer to and every project has.
     database.script(AUTH_TABLES)?;
     database.file(REALTIME)?;
-    // The tool makes it as `postgres`, who may do that on hosted Supabase alone.
+    // The tool creates it as `postgres`, who may do that only on hosted Supabase.
     database.sql("create extension if not exists plpgsql_check")?;
     cli.lint()?;
     println!("ok     `supabase db lint` finds no error");
     Ok(())
 }
 
-/// The names of the migrations, in their order.
+/// The names of the migrations, in order.
 fn migration_files() -> Result<Vec<String>> {
     let folder = place::root().join("supabase/migrations");
     let entries = fs::read_dir(&folder).with_context(|| format!("Cannot read {}.", folder.display()))?;

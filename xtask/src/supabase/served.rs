@@ -9,17 +9,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::{place, supabase};
 
-/// What tells tests where it listens.
+/// The variable that tells tests its address.
 pub const SERVED: &str = "DUET_TEST_SUPABASE_SERVED";
 
-/// A running stand-in; it ends with this value, or with this process: its standard input does.
+/// A running stand-in; it ends with this value, or with this process, which closes its standard input.
 pub struct Served {
     node: Child,
     line: String,
 }
 
 impl Served {
-    /// Starts it over a server, as its superuser.
+    /// Starts it for a server, given by its superuser's URL.
     pub fn start(postgres: &str) -> Result<Self> {
         supabase::install()?;
         let mut node = Command::new("node");
@@ -40,7 +40,7 @@ impl Served {
         Ok(served)
     }
 
-    /// Where it listens and with which keys, as tests take it.
+    /// Its address and keys, in the form that tests expect.
     pub fn line(&self) -> &str {
         &self.line
     }

@@ -1,9 +1,9 @@
-//! Who may know whom: web features never import each other, and the packages' dependencies point to the core.
+//! Allowed dependencies: web features never import each other, and the packages' dependencies point to the core.
 
 use super::{Tree, links::beside};
 
-/// The folders of the packages, and the packages of ours that each may depend on. Which of the databases' libraries a package may use
-/// stands in `deny.toml`.
+/// The packages' folders, with the workspace packages that each may depend on. `deny.toml` says which database libraries a package
+/// may use.
 const PACKAGES: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("api", &["duet-core", "duet-supabase"]),
@@ -20,7 +20,7 @@ const PACKAGES: [(&str, &[&str]); 10] = [
     ("xtask", &[]),
 ];
 
-/// One sentence a border that is crossed.
+/// One sentence for each violation.
 pub fn check(tree: &Tree) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, text) in tree.texts(&[".ts", ".tsx"]) {
@@ -44,7 +44,7 @@ pub fn check(tree: &Tree) -> Vec<String> {
             ));
             continue;
         };
-        // Tests may look from above: a dependency of tests alone is none of the product.
+        // Tests may depend on higher layers: a dev-dependency is not part of the product.
         let mut of_product = true;
         for (index, line) in text.lines().enumerate() {
             if line.starts_with('[') {

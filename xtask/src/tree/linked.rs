@@ -1,9 +1,9 @@
-//! What each program links: a program for one file no Postgres, a program for Postgres no SQLite.
+//! What each program links: no Postgres in the single-file program, no SQLite in the Postgres program.
 
 use super::Tree;
 use crate::command;
 
-/// A package, the features that its program is built with, and the crates that must not get into it.
+/// A package, the features of its program, and the crates that must not be linked.
 const PROGRAMS: [(&str, &str, &[&str]); 3] = [
     (
         "duet-local",
@@ -29,7 +29,7 @@ const PROGRAMS: [(&str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// One sentence for each crate that has no business in a program.
+/// One sentence for each crate that must not be in a program.
 pub fn check(tree: &Tree) -> Vec<String> {
     let mut problems = Vec::new();
     for (package, features, banned) in PROGRAMS {

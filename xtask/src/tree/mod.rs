@@ -1,4 +1,4 @@
-//! Rules about the files of the checkout that no compiler knows.
+//! Rules about the checkout's files that no compiler checks.
 
 mod borders;
 mod linked;
@@ -38,7 +38,7 @@ impl Tree {
         })
     }
 
-    /// Files whose name ends like one of these, with their text. Files that are not UTF-8 are left out.
+    /// Files whose names have one of these endings, with their text. Skips files that are not UTF-8.
     fn texts<'a>(&'a self, endings: &'a [&str]) -> impl Iterator<Item = (&'a str, String)> {
         self.files
             .iter()
@@ -51,7 +51,7 @@ impl Tree {
     }
 }
 
-/// A rule: one sentence for each place that breaks it.
+/// A rule: one sentence for each violation.
 type Rule = fn(&Tree) -> Vec<String>;
 
 /// Applies all rules.
@@ -96,7 +96,7 @@ pub mod fixture {
 
     use super::Tree;
 
-    /// A tree of these files; it is there as long as the folder is kept.
+    /// A tree of these files; it exists as long as the folder is kept.
     pub fn tree(files: &[(&str, &str)]) -> (Tree, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
         for (name, text) in files {

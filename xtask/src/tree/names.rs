@@ -1,8 +1,8 @@
-//! What belongs to one machine or one network stays out of the files.
+//! Keeps names of one machine or one network out of the files.
 
 use super::Tree;
 
-/// Put together here, so that this file does not break its own rule.
+/// Assembled here, so that this file does not break its own rule.
 fn forbidden() -> Vec<String> {
     let host = |name: &str, domain: &str| format!("{name}.{domain}");
     vec![
@@ -17,7 +17,7 @@ fn forbidden() -> Vec<String> {
     ]
 }
 
-/// One sentence a line that names one.
+/// One sentence for each line that contains one.
 pub fn check(tree: &Tree) -> Vec<String> {
     let forbidden = forbidden();
     let mut problems = Vec::new();
@@ -31,7 +31,7 @@ pub fn check(tree: &Tree) -> Vec<String> {
     problems
 }
 
-/// Whether the word is in the line, and not as the end of a longer path such as `node_modules/x` + a folder.
+/// Whether the line contains the word, and not as the end of a longer path such as `node_modules/x` + a folder.
 fn stands_alone(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(index, _)| {
         !word.starts_with('/') || !line[..index].ends_with(|before: char| before.is_alphanumeric() || "_-.})".contains(before))

@@ -1,10 +1,10 @@
-//! ARCHITECTURE.md and the decision records name files and folders; they have to be there.
+//! Files and folders named in ARCHITECTURE.md and the decision records have to exist.
 
 use std::path::Path;
 
 use super::Tree;
 
-/// One sentence a path that does not exist.
+/// One sentence for each path that does not exist.
 pub fn check(tree: &Tree) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, text) in tree.texts(&[".md"]) {
@@ -20,7 +20,7 @@ pub fn check(tree: &Tree) -> Vec<String> {
     problems
 }
 
-/// What stands in backticks and looks like a path of the checkout: it starts with one of its folders.
+/// Backticked text that looks like a path of the checkout: it starts with one of its folders.
 fn named(text: &str) -> Vec<&str> {
     const FOLDERS: [&str; 11] = [
         "api/",

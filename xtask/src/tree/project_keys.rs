@@ -1,14 +1,14 @@
-//! No program that answers requests knows a key of a Supabase project that would pass row level security by.
+//! No program that answers requests knows a Supabase key that bypasses row level security.
 
 use super::Tree;
 
-/// Where the request programs' code is.
+/// The code of the programs that answer requests.
 const CODE: [&str; 5] = ["api/", "core/src/", "functions/", "supabase/src/", "local/src/"];
 
-/// What only tests have (feature `testing` of the package): a stand-in's tokens are forged there.
+/// Code only for tests (feature `testing` of the package): a stand-in's tokens are forged there.
 const TESTING: &str = "supabase/src/testing";
 
-/// What names such a key or what only such a key opens, in lower case with `_` for `-`.
+/// Names of such keys and of what only they open, in lower case with `_` for `-`.
 const WORDS: [&str; 7] = [
     "service_role_key",
     "supabase_service",
@@ -19,14 +19,14 @@ const WORDS: [&str; 7] = [
     "pg_meta",
 ];
 
-/// One sentence for each place.
+/// One sentence for each occurrence.
 pub fn check(tree: &Tree) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, text) in tree.texts(&[".rs", ".toml", ".yaml"]) {
         if !CODE.iter().any(|folder| name.starts_with(folder)) || name.contains("/tests/") || name.starts_with(TESTING) {
             continue;
         }
-        // Tests look for these words themselves.
+        // Tests contain these words themselves.
         let product = text.split("#[cfg(test)]").next().unwrap_or_default();
         for (index, line) in product.lines().enumerate() {
             let line = line.to_lowercase().replace('-', "_");

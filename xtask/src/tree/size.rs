@@ -4,7 +4,7 @@ use super::Tree;
 
 const LINES: usize = 800;
 
-/// One sentence a file that is too long. Generated files are not read by people.
+/// One sentence for each file that is too long. Generated files are exempt, because nobody reads them.
 pub fn check(tree: &Tree) -> Vec<String> {
     tree.texts(&[".rs", ".ts", ".tsx", ".mjs", ".css", ".sql"])
         .filter(|(name, _)| !name.contains(".gen."))

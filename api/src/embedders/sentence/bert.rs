@@ -95,7 +95,7 @@ struct Layer {
 pub(super) struct Bert {
     words: Array2<f32>,
     positions: Array2<f32>,
-    /// All texts are of the first segment.
+    /// The segment embedding: all texts are of the first segment.
     segment: Array1<f32>,
     norm: Norm,
     layers: Vec<Layer>,
@@ -104,7 +104,7 @@ pub(super) struct Bert {
 }
 
 impl Bert {
-    /// Takes the weights; the error names the one that is missing or of another shape.
+    /// Reads the weights; the error names the one that is missing or has another shape.
     pub fn read(weights: &Weights<'_>, shape: &Shape) -> Result<Self, String> {
         let width = shape.hidden_size;
         if shape.num_attention_heads == 0 || !width.is_multiple_of(shape.num_attention_heads) || width == 0 {

@@ -56,8 +56,8 @@ struct Limits {
 }
 
 impl SentenceTransformer {
-    /// Reads `config.json`, `tokenizer.json` and `model.safetensors`, and where they are there `modules.json`,
-    /// `1_Pooling/config.json` and `sentence_bert_config.json`. The error says which file to mend.
+    /// Reads `config.json`, `tokenizer.json` and `model.safetensors`, and if present `modules.json`, `1_Pooling/config.json` and
+    /// `sentence_bert_config.json`. The error says which file to fix.
     pub fn load(folder: &Path, config: &EmbedderConfig) -> Result<Self, String> {
         let shape: Shape = read(folder, "config.json")?.ok_or_else(|| missing(folder, "config.json"))?;
         let at = folder.display();
@@ -170,7 +170,7 @@ impl Embedder for SentenceTransformer {
         };
         let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
         let (inner, model) = (self.inner.clone(), self.model.clone());
-        // Milliseconds of arithmetic a text: not on the threads that serve requests.
+        // Milliseconds of arithmetic per text: not on the threads that serve requests.
         let computed = tokio::task::spawn_blocking(move || -> Result<Vec<Embedding>, String> {
             texts
                 .iter()

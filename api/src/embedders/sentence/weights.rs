@@ -1,4 +1,4 @@
-//! Reads `model.safetensors`: a length, a JSON header with each tensor's type, shape and place, then the bytes.
+//! Reads `model.safetensors`: a length, a JSON header with each tensor's type, shape and position, then the bytes.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The tensors of a file. Nothing in it is trusted: every place and size is checked.
+/// The tensors of a file. Nothing in it is trusted: every position and size is checked.
 pub(super) struct Weights<'a> {
     tensors: HashMap<String, Tensor>,
     data: &'a [u8],

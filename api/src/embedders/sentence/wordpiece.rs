@@ -1,4 +1,4 @@
-//! BERT's way to cut a text into tokens: cleaned, split at spaces and punctuation, each word into its longest known pieces.
+//! BERT's tokenizer: text is cleaned and split at spaces and punctuation, and each word into its longest known pieces.
 
 use std::collections::HashMap;
 
@@ -66,7 +66,7 @@ impl WordPiece {
             first: token("[CLS]")?,
             last: token("[SEP]")?,
             lowercase,
-            // Unset means: as for lower case.
+            // Unset means the same as `lowercase`.
             strip_accents: flag("strip_accents").unwrap_or(lowercase),
             prefix: file.model.continuing_subword_prefix,
             vocabulary: file.model.vocab,
@@ -78,7 +78,7 @@ impl WordPiece {
         self.vocabulary.values().copied().max().unwrap_or(0)
     }
 
-    /// The tokens of a text between the first and the last, `limit` in all at most.
+    /// The tokens of a text, enclosed by the first and the last special token, at most `limit` in all.
     pub fn tokens(&self, text: &str, limit: usize) -> Vec<u32> {
         let mut tokens = vec![self.first];
         for word in self.words(text) {
@@ -146,7 +146,7 @@ fn is_format(c: char) -> bool {
     matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
 }
 
-/// ASCII punctuation and symbols, and the punctuation of other scripts as far as it is common.
+/// ASCII punctuation and symbols, and the common punctuation of other scripts.
 fn is_punctuation(c: char) -> bool {
     c.is_ascii_punctuation()
         || matches!(c,
@@ -155,7 +155,7 @@ fn is_punctuation(c: char) -> bool {
             | '！'..='＃' | '％'..='＊' | '，'..='／' | '：' | '；' | '？' | '＠' | '［'..='］' | '＿' | '｛' | '｝' | '｟'..='･')
 }
 
-/// Han characters stand alone.
+/// Whether a character is Han; each of those is a word of its own.
 fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{4E00}'..='\u{9FFF}' | '\u{3400}'..='\u{4DBF}' | '\u{20000}'..='\u{2CEAF}' | '\u{F900}'..='\u{FAFF}' | '\u{2F800}'..='\u{2FA1F}')
 }

@@ -8,7 +8,7 @@ use super::words::{content, is_property, plain, telling};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Item<'a> {
     pub text: &'a str,
-    /// Date and speaker, where known.
+    /// Date and speaker, if known.
     pub note: &'a str,
     pub untrusted: bool,
 }
@@ -23,8 +23,8 @@ impl<'a> From<&'a ContextItem> for Item<'a> {
     }
 }
 
-/// The statements in the result of `recall`: lines of the form `- [id] (note) text`, the note after the
-/// mark of an untrusted source where it is one.
+/// The statements in the result of `recall`: lines of the form `- [id] (note) text`, with the note after the mark of an untrusted
+/// source if there is one.
 pub(super) fn items_of_result(result: &str) -> Vec<Item<'_>> {
     result
         .lines()
@@ -44,9 +44,9 @@ pub(super) fn items_of_result(result: &str) -> Vec<Item<'_>> {
 /// How well a statement fits a question.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Fit {
-    /// Share of the question's words that it has, things counting double.
+    /// Share of the question's words that it contains; things count double.
     coverage: f32,
-    /// Whether it is surely about the same thing.
+    /// Whether it is certainly about the same thing.
     sure: bool,
 }
 
@@ -62,7 +62,7 @@ fn fit(question: &[String], item: &str) -> Option<Fit> {
     if matched.is_empty() || coverage <= 0.5 {
         return None;
     }
-    // "What is my name?" has no thing in it: then the statement must speak of the person, not of "my dog".
+    // "What is my name?" contains no thing: then the statement must speak of the person, not of "my dog".
     let things = matched.iter().any(|word| !is_property(word));
     let before = statement
         .iter()
@@ -74,19 +74,19 @@ fn fit(question: &[String], item: &str) -> Option<Fit> {
     })
 }
 
-/// Equal, or one the longer form of the other (`labrador`, `labradors`), for words long enough.
+/// Equal, or one a longer form of the other (`labrador`, `labradors`), for words long enough.
 fn same(a: &str, b: &str) -> bool {
     a == b || (a.len().min(b.len()) >= 5 && (a.starts_with(b) || b.starts_with(a)))
 }
 
-/// The statements that answer a question, best first, and whether they surely do.
+/// The statements that answer a question, best first, and whether they certainly do.
 fn ranked<'a>(question: &str, items: &[Item<'a>]) -> (Vec<Item<'a>>, bool) {
     let words = content(question);
     let mut fits: Vec<(Fit, &Item<'a>)> = items
         .iter()
         .filter_map(|item| Some((fit(&words, item.text)?, item)))
         .collect();
-    // Stable: items arrive best first from recall, which decides between equals.
+    // Stable: items arrive from recall best first, which decides ties.
     fits.sort_by(|(a, _), (b, _)| b.sure.cmp(&a.sure).then(b.coverage.total_cmp(&a.coverage)));
     let Some((top, _)) = fits.first().copied() else {
         return (Vec::new(), false);
@@ -98,7 +98,7 @@ fn ranked<'a>(question: &str, items: &[Item<'a>]) -> (Vec<Item<'a>>, bool) {
     (chosen.take(3).collect(), top.sure)
 }
 
-/// The best answer among what was recalled, if one surely fits.
+/// The best answer among what was recalled, if one certainly fits.
 pub(super) fn best<'a>(question: &str, recalled: &'a [ContextItem]) -> Option<Item<'a>> {
     let items: Vec<Item<'a>> = recalled.iter().map(Item::from).collect();
     let (chosen, sure) = ranked(question, &items);
@@ -126,7 +126,7 @@ pub(super) fn is_overview(question: &str) -> bool {
         && content(question).is_empty()
 }
 
-/// What to search memory for; `None` when the question has no word to go by.
+/// What to search memory for; `None` if the question has no usable word.
 pub(super) fn search_words(question: &str) -> Option<String> {
     let words = telling(question);
     if words.is_empty() { None } else { Some(words.join(" ")) }
@@ -187,7 +187,7 @@ fn quote(item: &Item<'_>) -> String {
     format!("“{}” ({origin}{note})", item.text.trim())
 }
 
-/// Sentences that hold for one value at a time: what stands before these words is what they are about.
+/// Sentences that hold one value at a time: what precedes these words is their subject.
 const SINGLE: &[&str] = &[
     "is called",
     "is named",
@@ -202,7 +202,7 @@ const SINGLE: &[&str] = &[
     "address is",
 ];
 
-/// The remembered statement that a new one makes outdated: same beginning up to one of the words that take one value.
+/// The remembered statement that a new one makes outdated: both begin the same, up to one of the words that hold one value.
 pub(super) fn outdated_by<'a>(statement: &str, recalled: &'a [ContextItem]) -> Option<&'a ContextItem> {
     let subject = single_valued(statement)?;
     recalled
@@ -215,15 +215,15 @@ fn single_valued(statement: &str) -> Option<String> {
     let words: Vec<String> = plain(statement)
         .into_iter()
         .filter(|word| !matches!(word.as_str(), "now" | "actually" | "today" | "currently"))
-        // One spelling, so that the other one means the same thing.
+        // One spelling for both, since they mean the same.
         .map(|word| word.replace("favourite", "favorite").replace("colour", "color"))
         .collect();
-    // Who moved lives elsewhere now.
+    // Someone who moved now lives elsewhere.
     let joined = words.join(" ").replace("i moved to", "i live in");
     SINGLE.iter().find_map(|mark| {
         let at = joined.find(mark)?;
         let end = match *mark {
-            // "My favourite colour is red": the subject goes on to the verb.
+            // "My favourite colour is red": the subject extends to the verb.
             "favorite" => joined[at..].find(" is ").map(|length| at + length)?,
             mark => at + mark.len(),
         };

@@ -1,5 +1,5 @@
-//! `offline/rules`: answers by rules when no language model is configured. It keeps what a person tells it, finds it
-//! again and quotes it with its source; everything else it says plainly it cannot do. Every reply begins with [`LABEL`].
+//! `offline/rules`: answers by rules when no language model is configured. It stores what a person tells it, finds it again and
+//! quotes it with its source; it says plainly that it cannot do anything else. Every reply begins with [`LABEL`].
 //!
 //! It is deterministic: the same request gives the same reply, so a reply that was cut off can be continued exactly.
 
@@ -24,7 +24,7 @@ use super::prompt;
 
 pub use duet_core::domain::OFFLINE_LABEL as LABEL;
 
-/// Most memories that one message is turned into.
+/// Most memories made from one message.
 const MAX_FACTS: usize = 12;
 
 /// The rule-based model.
@@ -75,7 +75,7 @@ fn events(request: &ChatRequest) -> Vec<ModelEvent> {
         StopReason::ToolUse
     };
     events.extend(calls.into_iter().map(ModelEvent::ToolCall));
-    // Nothing is read or written by a language model, so nothing is counted.
+    // No language model reads or writes anything, so nothing is counted.
     events.push(ModelEvent::Usage(Usage::default()));
     events.push(ModelEvent::Stop(stop));
     events
@@ -95,7 +95,7 @@ fn words_with_spaces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What the present turn holds.
+/// The content of the current turn.
 struct Turn<'a> {
     said: &'a str,
     recalled: &'a [ContextItem],
@@ -200,7 +200,7 @@ fn facts(sentences: &[Sentence]) -> impl Iterator<Item = &Sentence> {
         .take(MAX_FACTS)
 }
 
-/// What is still missing of a reply that began with `partial`.
+/// What a reply that began with `partial` still lacks.
 fn rest_of(partial: &str, whole: &str) -> String {
     match whole.strip_prefix(partial) {
         Some(rest) => rest.to_owned(),
@@ -212,7 +212,7 @@ fn rest_of(partial: &str, whole: &str) -> String {
     }
 }
 
-/// The reply's whole text. `kept` says that facts count as stored although no result shows it (a continued reply).
+/// The reply's whole text. With `kept`, facts count as stored although no result shows it (a continued reply).
 fn full_text(turn: &Turn<'_>, sentences: &[Sentence], request: &ChatRequest, kept: bool) -> String {
     let mut parts = vec![LABEL.to_owned()];
     let told: Vec<&Sentence> = facts(sentences).collect();

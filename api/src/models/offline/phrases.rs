@@ -1,11 +1,11 @@
-//! Word lists by which sentences are told apart.
+//! Word lists that tell sentences apart.
 
-/// After these a full stop ends no sentence.
+/// A full stop after one of these does not end a sentence.
 pub(super) const ABBREVIATIONS: &[&str] = &[
     "mr", "mrs", "ms", "dr", "st", "prof", "e.g", "i.e", "etc", "vs", "no", "approx",
 ];
 
-/// Said before what is meant.
+/// Said before the actual statement.
 pub(super) const POLITE: &[&str] = &[
     "please",
     "hey",
@@ -27,7 +27,7 @@ pub(super) const POLITE: &[&str] = &[
     "will you",
 ];
 
-/// Asks to remember what follows.
+/// Ask to remember what follows.
 pub(super) const KEEP: &[&str] = &[
     "remember that",
     "remember this",

@@ -1,4 +1,4 @@
-//! Cuts a message into sentences and sees what each is.
+//! Splits a message into sentences and classifies each.
 
 use super::{
     phrases::{ABBREVIATIONS, ABOUT_ME, AUXILIARIES, HEADINGS, KEEP, POLITE, QUESTION_WORDS, VERBS},
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Thanks,
     /// Goodbye.
     Farewell,
-    /// "Forget …": not done by rules.
+    /// "Forget …": the rules do not do this.
     Forget,
     /// "I am fine": not worth keeping.
     SmallTalk,
@@ -43,7 +43,7 @@ pub(super) enum Told {
     Event,
 }
 
-/// A sentence; a statement's text is what is to be kept.
+/// A sentence; the text of a statement is what to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sentence {
     pub text: String,
@@ -66,7 +66,7 @@ pub(super) fn read(message: &str) -> Vec<Sentence> {
     let mut sentences = Vec::new();
     let mut announced = false;
     for text in split(message) {
-        // "Please remember the following. …" speaks of what follows.
+        // "Please remember the following. …" refers to what follows.
         let follows = std::mem::replace(&mut announced, announces(&text));
         if announced {
             sentences.push(Sentence {
@@ -87,8 +87,8 @@ pub(super) fn read(message: &str) -> Vec<Sentence> {
     sentences
 }
 
-/// "I live in Lyon, my cat is called Miso and I work at a bakery." says three things. A clause is one of its own when it
-/// begins with the speaker and states something, and so does what stands before it.
+/// "I live in Lyon, my cat is called Miso and I work at a bakery." makes three statements. A clause is separate if it begins with
+/// the speaker and states something, and the text before it does too.
 fn clauses(statement: &str) -> Vec<String> {
     let mut clauses = Vec::new();
     let mut rest = statement;
@@ -179,7 +179,7 @@ fn announces(sentence: &str) -> bool {
         && (text.contains("remember") || text.contains("note") || text.contains("keep in mind"))
 }
 
-/// Takes leading phrases off, with the punctuation and space after them.
+/// Removes leading phrases, with the punctuation and space after them.
 fn without<'a>(mut text: &'a str, phrases: &[&str]) -> &'a str {
     'again: loop {
         for phrase in phrases {
@@ -192,7 +192,7 @@ fn without<'a>(mut text: &'a str, phrases: &[&str]) -> &'a str {
     }
 }
 
-/// The text after a phrase that it begins with, whatever the case.
+/// The text after a leading phrase, whatever its case.
 fn strip_phrase<'a>(text: &'a str, phrase: &str) -> Option<&'a str> {
     let start = text.get(..phrase.len())?;
     let start = start.replace('’', "'");
@@ -408,7 +408,7 @@ fn asks(joined: &str, first: &str) -> bool {
         "name my",
         "name the",
     ];
-    // "When I was young, I lived in Lyon." tells something, so these words count only with a verb after them.
+    // "When I was young, I lived in Lyon." states something, so these words count only with a verb after them.
     let subordinate =
         matches!(first, "when" | "while") && joined.split(' ').nth(1).is_some_and(|word| matches!(word, "i" | "we" | "my"));
     (is_question_word(first) || AUXILIARIES.contains(&first)) && !subordinate
@@ -445,7 +445,7 @@ fn states(words: &[String]) -> bool {
     words.len() >= 3 && !vague.contains(&first) && (about_me || words.iter().skip(1).any(|word| VERBS.contains(&word.as_str())))
 }
 
-/// A statement as it is kept: from a capital letter to a full stop.
+/// A statement in the form that is kept: from a capital letter to a full stop.
 fn keep(text: &str) -> Sentence {
     let text = text.trim().trim_matches(['"', '“', '”']).trim();
     let mut letters = text.chars();

@@ -1,4 +1,4 @@
-//! Words as the rules compare them: lower case, without filler, stemmed, with a few words for the same thing made one.
+//! Words as the rules compare them: lower case, without filler, stemmed, with some synonyms merged.
 
 use std::collections::BTreeSet;
 
@@ -109,7 +109,7 @@ const FILLER: &[&str] = &[
     "ll",
 ];
 
-/// Words of one meaning, as far as remembered statements and questions go; the first stands for all.
+/// Words with the same meaning, as far as remembered statements and questions go; the first one represents all.
 const SAME: &[&[&str]] = &[
     &["name", "named", "called", "names"],
     &[
@@ -135,7 +135,7 @@ const SAME: &[&[&str]] = &[
     &["phone", "telephone", "mobile"],
 ];
 
-/// Words that name a property rather than a thing: matching them alone does not say that two sentences are about the same.
+/// Words that name a property rather than a thing: sharing only these does not make two sentences about the same thing.
 const PROPERTIES: &[&str] = &[
     "name", "live", "work", "like", "hate", "birthday", "colour", "age", "old", "kind", "type", "sort", "day", "date", "time",
     "year", "number", "phone", "mean", "want", "need", "drink", "eat", "food",
@@ -163,7 +163,7 @@ pub(super) fn content(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The words that are no filler, as written but in lower case. "Where" counts when nothing else does.
+/// The words that are not filler, as written but in lower case. "Where" counts when nothing else does.
 pub(super) fn telling(text: &str) -> Vec<String> {
     let words: Vec<String> = plain(text)
         .into_iter()

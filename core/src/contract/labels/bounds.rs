@@ -1,4 +1,4 @@
-//! What the stores themselves see to, whatever an agent says of itself and of what it writes.
+//! What the stores themselves enforce, whatever an agent claims about itself and about what it writes.
 
 use super::{answered, local_only, untrusted};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// A run under way that has read text with these labels, and its agent.
+/// An active run that has read text with these labels, and its agent.
 async fn at_work(world: &World, read: Labels) -> (Claim, Caller) {
     let claim = world.claimed().await;
     let result = RunEvent::ToolFinished {
@@ -35,7 +35,7 @@ async fn at_work(world: &World, read: Labels) -> (Claim, Caller) {
     (claim, agent)
 }
 
-/// An agent that calls its text trusted, open and for everybody writes by the labels of its run all the same.
+/// An agent that calls its text trusted, open and shared still writes with the labels of its run.
 pub async fn an_agent_writes_no_better_than_its_run(world: &World) {
     let memories = &world.stores.memories;
     let others = Labels {
@@ -80,7 +80,7 @@ pub async fn an_agent_writes_no_better_than_its_run(world: &World) {
     assert!(memories.remember(&agent, sealed, None).await.unwrap().sensitive);
 }
 
-/// An agent writes in a run of its own that is under way, and in no other.
+/// An agent writes only in an active run of its own.
 pub async fn an_agent_writes_in_its_run_alone(world: &World) {
     let memories = &world.stores.memories;
     let (claim, agent) = at_work(world, Labels::default()).await;
@@ -102,8 +102,7 @@ pub async fn an_agent_writes_in_its_run_alone(world: &World) {
     );
 }
 
-/// To an agent whose model computes elsewhere, the stores give no text that stays here: of a message it sees that there is one, of
-/// a memory not even that.
+/// The stores give an agent with a remote model no local-only text: it sees that a message exists, and not even that of a memory.
 pub async fn an_agent_elsewhere_reads_what_may_leave(world: &World) {
     let memories = &world.stores.memories;
     let hidden = NewMemory {
@@ -165,7 +164,7 @@ pub async fn an_agent_elsewhere_reads_what_may_leave(world: &World) {
                 mode: *mode,
                 limit: 9,
                 domains: None,
-                // Whatever it asks for.
+                // No matter what it asks for.
                 locality: Locality::Local,
                 bar: Bar::NONE,
                 now: world.env.now(),

@@ -1,4 +1,4 @@
-//! A person says that a label does not hold: what that changes, who may say it, and what stays.
+//! A person clears a label: what that changes, who may do it, and what stays.
 
 use serde_json::{Value, json};
 
@@ -49,8 +49,8 @@ async fn on_record(world: &World) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// What an untrusted text left on a conversation goes when its person says so, for the turns that follow. Of the runs that read it,
-/// it stays on record.
+/// When a person clears the label that an untrusted text left on a conversation, later turns no longer have it. The runs that read
+/// the text keep it on record.
 pub async fn a_conversation_is_trusted_again(world: &World) {
     let (memories, conversations) = (&world.stores.memories, &world.stores.conversations);
     let outside = NewMemory {
@@ -120,7 +120,7 @@ pub async fn a_conversation_is_trusted_again(world: &World) {
     assert_eq!(on_record(world).await, expected, "by ids and names alone");
 }
 
-/// What is named gets better, and nothing else changes; what is not there is passed over, and not on record.
+/// Only the named labels are cleared; labels that are not set are ignored and not recorded.
 pub async fn each_label_is_cleared_by_itself(world: &World) {
     let conversations = &world.stores.conversations;
     let conversation = world.conversation(&world.owner).await;
@@ -149,13 +149,13 @@ pub async fn each_label_is_cleared_by_itself(world: &World) {
     let nothing = conversations.clear_labels(&world.owner, reply, LabelEdit::default()).await;
     assert!(matches!(nothing, Err(StoreError::Invalid(_))), "{nothing:?}");
 
-    // Its beginning's tools and sources stand before the model again.
+    // The model reads the tools and sources of the reply's beginning again.
     let talk = Talk::new(world, &world.owner).await;
     let (run, reply) = talk.retry(receipt.message_id, RetryMode::Continue).await;
     assert_eq!((run.labels, reply.unwrap().labels), (all, all));
 }
 
-/// A text that was for local models only goes to others once its person opens it.
+/// A text for local models only reaches remote ones once its person opens it.
 pub async fn a_cleared_text_may_leave(world: &World) {
     let talk = Talk::new(world, &world.owner).await;
     let receipt = answered(
@@ -180,7 +180,7 @@ pub async fn a_cleared_text_may_leave(world: &World) {
     assert!(talk.asked(Locality::Remote).contains("It is Tangerine"));
     assert_eq!(run.labels, Labels::default());
 
-    // What a reply read before it broke off stays closed: it is not gone on with elsewhere, and that is said.
+    // What a reply read before it broke off stays closed: it is not continued elsewhere, and the run says so.
     let broken = answered(world, talk.conversation, local_only(), MessageStatus::Interrupted, "It was").await;
     world
         .stores
@@ -193,7 +193,7 @@ pub async fn a_cleared_text_may_leave(world: &World) {
     assert!(run.reason.unwrap().contains("may not leave"));
 }
 
-/// Not by an agent, nor by anybody else; not while a run has to do with it, and not once its text is gone.
+/// Not by an agent or anybody else; not while a run writes or answers it, and not once its text is removed.
 pub async fn a_message_is_cleared_by_its_person_alone(world: &World) {
     let conversations = &world.stores.conversations;
     let conversation = world.conversation(&world.owner).await;
@@ -265,7 +265,7 @@ async fn found(world: &World, mode: RecallMode, locality: Locality) -> Vec<Memor
     answer.items.into_iter().map(|item| item.memory.id).collect()
 }
 
-/// Each by itself: a memory that is opened is stored and found as others are, for whom its other labels let.
+/// Each label separately: an opened memory is stored and found like any other, as far as its other labels allow.
 pub async fn labels_of_a_memory_are_cleared(world: &World) {
     let memories = &world.stores.memories;
     let marked = NewMemory {
@@ -326,7 +326,7 @@ pub async fn labels_of_a_memory_are_cleared(world: &World) {
     let expected = ["sensitive", "egress", "integrity"].map(|label| (target.clone(), json!({"labels": [label]})));
     assert_eq!(on_record(world).await, expected, "what it had, and once");
 
-    // Several at once; and its place in the index is the one that it would have had.
+    // Several at once; its place in the index is the one that it would have had.
     let twin = NewMemory {
         sensitive: true,
         ..fact(&world.env, "The alarm code was 0815")
@@ -344,7 +344,8 @@ pub async fn labels_of_a_memory_are_cleared(world: &World) {
     assert_eq!(found(world, RecallMode::Fts, Locality::Local).await, [marked.id]);
 }
 
-/// Its author, or an owner where it is shared; the seal is its author's. An agent clears nothing, and what it proposed waits on.
+/// By its author, or by an owner if it is shared; only its author unseals it. An agent clears nothing, and its proposal still
+/// waits.
 pub async fn a_memory_is_cleared_by_who_may_edit_it(world: &World) {
     let memories = &world.stores.memories;
     let marked = || NewMemory {
@@ -417,7 +418,7 @@ pub async fn a_memory_is_cleared_by_who_may_edit_it(world: &World) {
         .unwrap();
     assert_eq!((trusted.taint, trusted.review), (Taint::Trusted, ReviewState::Proposed));
 
-    // Whoever unseals a text brings it: not where somebody has agreed to it, or is about to.
+    // The author of a replacement cannot unseal it, whether somebody has accepted it or has yet to decide.
     let old = memories
         .remember(&world.owner, fact(&world.env, "Meet at noon"), None)
         .await

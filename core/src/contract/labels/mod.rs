@@ -1,4 +1,4 @@
-//! Labels on both sides of the ports: what the stores keep, and what a turn makes of it.
+//! Labels on both sides of the ports: what the stores keep, and what turns do with it.
 
 mod bounds;
 mod clearing;
@@ -45,7 +45,7 @@ fn gathered(labels: Labels) -> RunEvent {
     }
 }
 
-/// Answers a message by hand: what was read had these labels; the reply is left as `status`.
+/// Answers a message by hand: the run has read text with these labels, and its reply is left as `status`.
 async fn answered(world: &World, conversation: ConversationId, read: Labels, status: MessageStatus, text: &str) -> TurnReceipt {
     let receipt = world.ask(&world.owner, conversation, "Please").await;
     let claim = world.claim().await.expect("a run");
@@ -77,7 +77,7 @@ async fn answered(world: &World, conversation: ConversationId, read: Labels, sta
     receipt
 }
 
-/// A run has the labels of all that it has read, and its reply has them too; what it read later never takes any away.
+/// A run has the labels of all that it has read, and so does its reply; reading more never removes any.
 pub async fn kept_with_runs_and_replies(world: &World) {
     let conversation = world.conversation(&world.owner).await;
     let receipt = world.ask(&world.owner, conversation.id, "Please").await;
@@ -143,7 +143,7 @@ pub async fn kept_with_runs_and_replies(world: &World) {
     assert_eq!(hits[0].labels, all);
 }
 
-/// A reply that is continued brings its labels into the run that continues it, and keeps them whatever that one reads.
+/// A continued reply brings its labels into the run that continues it, and keeps them whatever that run reads.
 pub async fn kept_when_a_reply_is_continued(world: &World) {
     let conversation = world.conversation(&world.owner).await;
     let receipt = answered(world, conversation.id, untrusted(), MessageStatus::Interrupted, "Once upon").await;
@@ -180,8 +180,8 @@ pub async fn sensitive_stays_here_until_its_owner_opens_it(world: &World) {
 
 const CANARY: &str = "Tangerine";
 
-/// A text for local models only is in nothing that leaves: not by history, not by continuing, not by search or recall, not by what
-/// was derived from it, and not by an embedder.
+/// A text for local models only never leaves: not through history, continuing, search, recall, text derived from it, or an
+/// embedder.
 pub async fn local_text_reaches_nobody_elsewhere(world: &World) {
     let mut talk = Talk::new(world, &world.owner).await;
     talk.embedding(Locality::Local);
@@ -198,7 +198,7 @@ pub async fn local_text_reaches_nobody_elsewhere(world: &World) {
         talk.memories().remember(&world.owner, memory).await.unwrap();
     }
 
-    // Here, everything is read, said and derived.
+    // Locally, everything is read, said and derived.
     talk.script(vec![
         calls(&[
             (
@@ -223,7 +223,7 @@ pub async fn local_text_reaches_nobody_elsewhere(world: &World) {
         .unwrap();
     assert_eq!((derived.egress, derived.sensitive), (Egress::LocalOnly, true));
 
-    // Elsewhere, nothing of it.
+    // Remotely, none of it.
     talk.thinks(Locality::Remote).await;
     talk.embedding(Locality::Remote);
     talk.script(vec![
@@ -249,7 +249,7 @@ pub async fn local_text_reaches_nobody_elsewhere(world: &World) {
     );
     talk.memories().embed_backlog(&|_| {}).await.unwrap();
 
-    // A model here may ask about it; an embedder elsewhere is not told.
+    // A local model may ask about it; a remote embedder never sees it.
     talk.thinks(Locality::Local).await;
     talk.script(vec![
         calls(&[("recall", json!({"query": "Tangerine vault"}))]),
@@ -258,7 +258,7 @@ pub async fn local_text_reaches_nobody_elsewhere(world: &World) {
     let (run, _) = talk.turn("Look again").await;
     assert_eq!(run.status, RunStatus::Done);
 
-    // A reply that holds it is not continued elsewhere.
+    // A reply that contains it is not continued remotely.
     talk.conversation = world.conversation(&world.owner).await.id;
     let receipt = answered(
         world,
@@ -299,7 +299,8 @@ async fn listed(world: &World) -> Vec<Memory> {
     page.expect("listed").items
 }
 
-/// Untrusted text in the first turn leaves only proposals in every later one of the conversation, also when it is long out of sight.
+/// After untrusted text in the first turn, every later turn of the conversation can only make proposals, even long after the text
+/// is out of sight.
 pub async fn untrusted_text_leaves_only_proposals(world: &World) {
     let outside = NewMemory {
         taint: Taint::Untrusted,
@@ -342,7 +343,7 @@ pub async fn untrusted_text_leaves_only_proposals(world: &World) {
     assert!(listed(world).await.iter().all(|memory| memory.text != "Ana pays to 999"));
 }
 
-/// Another member's shared memory does not share what this person says: not in its turn, and not in later ones.
+/// Reading another member's shared memory never shares what this person says, neither in that turn nor in later ones.
 pub async fn others_words_share_nothing(world: &World) {
     let theirs = fact(&world.env, "Everything Ana says about gifts belongs to everybody");
     world.stores.memories.remember(&world.member, theirs, None).await.unwrap();
@@ -368,7 +369,7 @@ pub async fn others_words_share_nothing(world: &World) {
     assert_eq!(visibility("Ben gets a bow, too", &all), Some(Visibility::Private));
 }
 
-/// What stands in a memory is one item of a tool's result, however it is written.
+/// A memory's text is one item of a tool's result, however it is written.
 pub async fn a_memory_forges_no_other(world: &World) {
     let forged = NewMemory {
         domain: MemoryDomain::Episodic,
@@ -384,7 +385,7 @@ pub async fn a_memory_forges_no_other(world: &World) {
     talk.script(vec![calls(&[("recall", json!({"query": "plumber"}))]), says("He came.")]);
     talk.turn("Hello").await;
     let asked = talk.asked(Locality::Local);
-    // As `Debug` writes a text: a break of the line is `\n`.
+    // `Debug` writes a line break as `\n`.
     assert_eq!(asked.matches("\\n- [").count(), 1, "{asked}");
     assert_eq!(asked.matches(&format!("] ({UNTRUSTED_MARK}")).count(), 1, "{asked}");
 }

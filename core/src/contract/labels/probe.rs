@@ -1,4 +1,4 @@
-//! Models and an embedder that keep what they were given, and a driver around them.
+//! Models and an embedder that record what they were given, and a driver around them.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -26,7 +26,7 @@ use crate::{
     tools::{Tool, ToolContext, ToolError, ToolRegistry},
 };
 
-/// A model that keeps what it is asked, and says what it was told to, else one word.
+/// A model that records what it is asked and says what it was told to, or else one word.
 struct Probe {
     locality: Locality,
     asked: Mutex<Vec<ChatRequest>>,
@@ -97,7 +97,7 @@ impl ModelDirectory for Models {
     }
 }
 
-/// Finds everything alike, and keeps what it was given.
+/// Finds everything alike, and records what it was given.
 struct Vectors {
     locality: Locality,
     given: Mutex<Vec<String>>,
@@ -123,7 +123,7 @@ impl Embedder for Vectors {
     }
 }
 
-/// A tool that sends a text away, and keeps what it sent.
+/// A tool that sends a text away, and records what it sent.
 struct Post(Arc<Mutex<Vec<String>>>);
 
 #[derive(Deserialize, JsonSchema)]
@@ -149,7 +149,7 @@ impl Tool for Post {
     }
 }
 
-/// A person who talks to the companion of their workspace, by a model here or elsewhere.
+/// A person who talks to their workspace's companion, through a local or a remote model.
 pub(super) struct Talk<'a> {
     pub world: &'a World,
     pub person: Caller,
@@ -163,7 +163,7 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// In a new conversation; the agent may do everything with memories.
+    /// Starts a new conversation; the agent may do everything with memories.
     pub async fn new(world: &'a World, person: &Caller) -> Self {
         let conversation = world.conversation(person).await;
         let vectors = |locality| {
@@ -197,12 +197,12 @@ impl<'a> Talk<'a> {
         ToolRegistry::companion().with(Post(self.posted.clone()))
     }
 
-    /// With vectors made there from now on.
+    /// Uses an embedder with this locality from now on.
     pub fn embedding(&mut self, locality: Locality) {
         self.embeds = Some(locality);
     }
 
-    /// Has the agent think there from now on.
+    /// Gives the agent a model with this locality from now on.
     pub async fn thinks(&self, locality: Locality) {
         let model = format!("{locality}/probe").parse().expect("a model's name");
         self.edit(AgentEdit {
@@ -218,7 +218,7 @@ impl<'a> Talk<'a> {
         agents.edit_agent(owner, agent.id, agent.version, edit).await.expect("edited");
     }
 
-    /// What the models say next, one a call, wherever they compute.
+    /// What the models say next, one reply per call, wherever they compute.
     pub fn script(&self, replies: Vec<Vec<ModelEvent>>) {
         for probe in [&self.local, &self.remote] {
             *locked(&probe.script) = replies.iter().cloned().collect();
@@ -231,7 +231,7 @@ impl<'a> Talk<'a> {
         Some(found.clone())
     }
 
-    /// Memories with the embedder of the moment.
+    /// Memories with the current embedder.
     pub fn memories(&self) -> Memories {
         let stores = &self.world.stores;
         Memories::new(
@@ -242,7 +242,7 @@ impl<'a> Talk<'a> {
         )
     }
 
-    /// Says something and drives the run that answers to its end.
+    /// Says something and drives the answering run to its end.
     pub async fn turn(&self, text: &str) -> (Run, Option<Message>) {
         let receipt = self.world.ask(&self.person, self.conversation, text).await;
         self.drive(receipt).await
@@ -299,7 +299,7 @@ impl<'a> Talk<'a> {
         (run, replies.pop())
     }
 
-    /// All that a model there was asked so far, as text.
+    /// All that models with this locality were asked so far, as text.
     pub fn asked(&self, locality: Locality) -> String {
         let probe = match locality {
             Locality::Local => &self.local,
@@ -313,7 +313,7 @@ impl<'a> Talk<'a> {
         locked(&self.posted).join("\n")
     }
 
-    /// All that an embedder there was given so far.
+    /// All that embedders with this locality were given so far.
     pub fn embedded(&self, locality: Locality) -> String {
         let given = self.vectors.iter().filter(|vectors| vectors.locality == locality);
         given.map(|vectors| locked(&vectors.given).join("\n")).collect()

@@ -16,7 +16,7 @@ use crate::{
 };
 
 rules! {
-    /// The same texts in both: nothing crosses, and neither scores nor order of the one move when the other fills.
+    /// The same texts in both workspaces: nothing crosses, and filling one changes neither scores nor order in the other.
     async fn workspaces_never_meet(w) {
         for text in ["The red house by the lake", "A red bicycle", "Lake swimming on Sundays"] {
             let embedding = vector("m", &[1.0, text.len() as f32, 3.0]);
@@ -44,7 +44,7 @@ rules! {
         assert!(matches!(w.memories.edit(&w.carl, mine[0], MemoryEdit::default()).await, Err(StoreError::NotFound(_))));
     }
 
-    /// Not even the owner of the workspace sees, counts or moves them.
+    /// Not even the workspace's owner sees or changes them, and they do not affect anybody else's scores.
     async fn private_memories_are_their_owners_alone(w) {
         let shared = w.remember(&w.anna, fact(&w.env, "The wifi password is on the fridge")).await;
         let before = w.ask(&w.anna, "wifi").await;
@@ -60,7 +60,7 @@ rules! {
         assert_eq!(w.memories.receipt(&w.anna, private.id).await.expect("read"), None);
     }
 
-    /// Domains and private memories outside an agent's scopes are not there for it, to read or to write.
+    /// Domains and private memories outside an agent's scopes do not exist for it, to read or to write.
     async fn agents_see_and_write_within_their_scopes(w) {
         let both = [Capability::ReadMemory, Capability::WriteMemory];
         let semantic = agent_of(&w, &w.anna, &both, &[MemoryDomain::Semantic], false);
@@ -109,7 +109,7 @@ rules! {
         assert_eq!(ids(&w.memories.recall(&w.anna, remote).await.expect("an answer")), [local.id]);
     }
 
-    /// M9: readable by who may see them, absent from full text.
+    /// Sensitive memories are readable by those who may see them, absent from full text.
     async fn sensitive_memories_are_found_by_vector_only(w) {
         let secret = NewMemory { sensitive: true, ..fact(&w.env, "The alarm code is 4711") };
         let secret = w.memories.remember(&w.anna, secret, Some(vector("m", &[0.5, 0.5]))).await.expect("stored");
@@ -131,7 +131,7 @@ rules! {
         assert_eq!(w.memories.edit(&w.anna, bens.id, accept).await.expect("edited").review, ReviewState::Accepted);
     }
 
-    /// Making a shared memory private takes it, its words and its vector from the others.
+    /// Making a shared memory private hides it, its words and its vector from the others.
     async fn a_restricted_memory_moves_out_of_sight(w) {
         let diary = w.memories.remember(&w.ben, fact(&w.env, "Dear diary, the violin"), Some(vector("m", &[0.2, 0.8]))).await.expect("stored");
         let before = w.memories.recall(&w.anna, w.query("violin", Some(vector("m", &[0.2, 0.8])), RecallMode::Hybrid)).await.expect("an answer");

@@ -12,7 +12,7 @@ use crate::{
     ports::{EmbedError, EmbedPurpose, Embedder},
 };
 
-/// Refuses every call with a text that says so, in one of two ways.
+/// Refuses every call that has a text asking for it, in one of two ways.
 struct Choosy;
 
 #[async_trait]
@@ -65,7 +65,7 @@ async fn waiting(w: &World, limit: usize) -> Vec<MemoryId> {
 }
 
 rules! {
-    /// M3: a question by another model meets no vectors until the memories are embedded again.
+    /// A question embedded by another model finds no vectors until the memories are embedded again.
     async fn models_are_never_mixed_and_a_change_re_embeds(w) {
         let stored = w.memories.remember(&w.anna, fact(&w.env, "Mint grows on the balcony"), Some(vector("old", &[1.0, 0.0]))).await.expect("stored");
         let bare = w.remember(&w.anna, fact(&w.env, "Basil does not")).await;
@@ -107,7 +107,7 @@ rules! {
         assert!(local.iter().any(|memory| memory.text.contains("Sensitive") && memory.egress == Egress::LocalOnly));
     }
 
-    /// A page of texts that the embedder refuses keeps nobody else's from their vectors, in this pass or the next ones.
+    /// A page of texts that the embedder refuses does not keep other texts from their vectors, in this pass or later ones.
     async fn refused_texts_keep_nothing_from_its_vector(w) {
         for number in 0..70 {
             let word = if number % 2 == 0 { "Refused" } else { "Breaks" };
@@ -128,7 +128,7 @@ rules! {
         assert_eq!(memories(&w, Choosy).embed_backlog(&|_| {}).await.expect("a pass").failed, 70, "and tried again");
     }
 
-    /// That the embedder does not work is nobody's fault: as soon as it does, all are embedded.
+    /// A broken embedder postpones nothing: as soon as it works, everything is embedded.
     async fn a_broken_embedder_puts_nothing_off(w) {
         let stored = w.remember(&w.anna, fact(&w.env, "Mint grows on the balcony")).await;
         let report = memories(&w, Broken).embed_backlog(&|_| {}).await.expect("a pass");
@@ -137,7 +137,7 @@ rules! {
         assert_eq!(memories(&w, Choosy).embed_backlog(&|_| {}).await.expect("a pass").embedded, 1);
     }
 
-    /// Each time for longer; a vector or another model forgets it.
+    /// Longer each time; a vector or another model clears it.
     async fn what_is_put_off_comes_back(w) {
         let one = w.remember(&w.anna, fact(&w.env, "One")).await;
         let two = w.remember(&w.anna, fact(&w.env, "Two")).await;
@@ -166,7 +166,7 @@ rules! {
         w.memories.redact(&w.anna, one.id, w.env.id()).await.expect("redacted");
     }
 
-    /// A workspace with many memories to embed does not come before all others.
+    /// A workspace with many memories to embed does not get ahead of all others.
     async fn the_backlog_is_fair_between_workspaces(w) {
         let mut annas = Vec::new();
         for number in 0..5 {

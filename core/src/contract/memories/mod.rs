@@ -18,7 +18,7 @@ use crate::{
     ports::{MemoryStore, Stores, SystemStore},
 };
 
-/// Declares public checks; `w` is a [`World`] of their own.
+/// Declares public checks; `w` is a fresh [`World`] for each.
 macro_rules! rules {
     ($($(#[$doc:meta])* async fn $name:ident($world:ident) $body:block)+) => {$(
         $(#[$doc])*
@@ -52,11 +52,11 @@ pub struct World {
     pub ben: Caller,
     /// Owner of the second workspace.
     pub carl: Caller,
-    /// An agent of the first workspace that may do everything with memories; the rules have it do less.
+    /// An agent of the first workspace that may do everything with memories; the rules restrict it.
     pub agent: AgentId,
-    /// Of each person of the first workspace, the run that the agent works in: [`run_of`].
+    /// For each person of the first workspace, the run that the agent works in: [`run_of`].
     pub runs: BTreeMap<UserId, Claim>,
-    /// What has to stay alive meanwhile (a folder, say).
+    /// Keeps something alive meanwhile (a folder, say).
     pub keep: Box<dyn Send + Sync>,
 }
 
@@ -114,7 +114,7 @@ macro_rules! memory_contract {
     )+};
 }
 
-/// A model of few dimensions.
+/// A model with this id and few dimensions.
 pub fn model(id: &str, dimensions: u32) -> EmbeddingModel {
     EmbeddingModel {
         id: id.to_owned(),
@@ -122,7 +122,7 @@ pub fn model(id: &str, dimensions: u32) -> EmbeddingModel {
     }
 }
 
-/// A direction of a model.
+/// A vector of the model with this direction.
 pub fn vector(id: &str, components: &[f32]) -> Embedding {
     Embedding::new(model(id, u32::try_from(components.len()).unwrap_or(0)), components.to_vec()).expect("a direction")
 }
@@ -177,7 +177,7 @@ fn agent_of(w: &World, person: &Caller, capabilities: &[Capability], domains: &[
     })
 }
 
-/// A run of this person that is under way for as long as its claim lives, and in which the agent works: an agent writes in no other.
+/// A run of this person, active for as long as its claim lives, in which the agent works: an agent can write in no other.
 pub async fn run_of(stores: &Stores, env: &Env, person: &Caller, agent: AgentId) -> Claim {
     let conversation = stores.conversations.create(person, env.id(), Some(agent), None).await;
     let turn = NewTurn::new(env, conversation.expect("a conversation").id, "Go on");

@@ -1,4 +1,4 @@
-//! Taking the place of what somebody else remembered.
+//! Replacing somebody else's memory.
 
 use super::{World, agent_of, fact};
 use crate::contract::world::assert_refused;
@@ -26,7 +26,8 @@ async fn replacing(w: &World, caller: &Caller, old: &Memory, text: &str) -> Memo
 }
 
 rules! {
-    /// A member's new text for another's shared memory waits for its author or an owner; what it would replace holds until then.
+    /// A member's new text for another's shared memory waits for its author or an owner; the memory it would replace holds until
+    /// then.
     async fn superseding_anothers_memory_is_a_proposal(w) {
         let annas = w.remember(&w.anna, fact(&w.env, "The gate code is 4711")).await;
         let proposed = replacing(&w, &w.ben, &annas, "The gate code is 0815").await;
@@ -51,7 +52,7 @@ rules! {
         assert_eq!(w.found(&w.ben, "bins").await, [owners.id]);
     }
 
-    /// Whose memory it is decides on what an owner's agent would put in its place, and on nothing else of it.
+    /// The author of a memory decides whether an owner's agent may replace it, and nothing else about the proposal.
     async fn an_author_decides_on_what_takes_the_place_of_theirs(w) {
         let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
         let bens = w.remember(&w.ben, fact(&w.env, "The boiler is serviced in May")).await;
@@ -67,7 +68,7 @@ rules! {
         assert_eq!(w.found(&w.anna, "boiler").await, [second.id]);
     }
 
-    /// What its author has made private since is nobody else's to replace, an owner's neither.
+    /// A memory that its author has since made private can be replaced by nobody else, not even an owner.
     async fn what_has_become_private_is_not_replaced(w) {
         let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
         let bens = w.remember(&w.ben, fact(&w.env, "The spare key is under the stone")).await;
@@ -78,7 +79,7 @@ rules! {
         assert_eq!(w.found(&w.ben, "spare key").await, [bens.id]);
     }
 
-    /// Nor does a passing note of an agent take the place of knowledge by itself, where untrusted text is in it.
+    /// An agent's working memory that contains untrusted text does not replace knowledge without review.
     async fn untrusted_notes_take_the_place_of_nothing(w) {
         let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
         let known = w.remember(&w.anna, fact(&w.env, "The account number is 111")).await;

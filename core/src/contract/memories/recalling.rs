@@ -27,7 +27,7 @@ rules! {
         assert!(answer.items[0].score > answer.items[1].score && answer.items[0].text_score.is_some());
     }
 
-    /// The answer without a common word stands next to the question that has them.
+    /// The answer shares no word with the query but stands next to the question that does.
     async fn neighbours_and_conversation_lift_an_episode(w) {
         let (here, there) = (w.env.id::<ConversationId>(), w.env.id::<ConversationId>());
         w.remember(&w.anna, turn(&w.env, here, 1, "Good morning")).await;
@@ -44,7 +44,7 @@ rules! {
         assert!(place(answer.id) > 0 && place(lone.id) > 0);
     }
 
-    /// Top k against a comparison with every vector, for narrow and wide models, again while memories come and go.
+    /// The top k match a comparison with every vector, for narrow and wide models, even as memories come and go.
     async fn vectors_rank_exactly_like_a_full_comparison(w) {
         let mut random = ChaCha8Rng::seed_from_u64(7);
         for (id, dimensions) in [("narrow", 24), ("wide", 640)] {
@@ -72,7 +72,7 @@ rules! {
         }
     }
 
-    /// When most vectors are not for the asker, the full number of results still comes back.
+    /// Even when the caller may not see most vectors, the full number of results comes back.
     async fn filters_leave_enough_results(w) {
         let mut random = ChaCha8Rng::seed_from_u64(8);
         for dimensions in [16, 600] {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 rules! {
-    /// M8 as far as memories go: the text is nowhere, a tombstone stays, the receipt is the first one's.
+    /// M8 as far as memories go: the text is nowhere, a tombstone stays, and repeating returns the first receipt.
     async fn redaction_takes_everything_and_can_be_repeated(w) {
         let old = w.memories.remember(&w.anna, fact(&w.env, "Canary lives in Bonn"), Some(vector("m", &[1.0, 0.0]))).await.expect("stored");
         let other = w.remember(&w.carl, fact(&w.env, "Canary is a bird")).await;
@@ -46,7 +46,7 @@ rules! {
         assert!(w.system.unembedded(&model("m", 2), Locality::Local, 9).await.expect("read").iter().all(|m| m.memory == other.id));
     }
 
-    /// A redaction has an id of its own among those of whoever redacts: notices and receipts are found by it.
+    /// A redaction's id is unique per person: notices and receipts are found by it.
     async fn a_redaction_id_is_used_once(w) {
         let first = w.remember(&w.anna, fact(&w.env, "Canary lives in Bonn")).await;
         let second = w.remember(&w.anna, fact(&w.env, "Canary sings")).await;
@@ -60,8 +60,8 @@ rules! {
         w.memories.redact(&w.ben, bens.id, redaction).await.expect("nothing is told of others' ids");
     }
 
-    /// Naming a memory is no way to have it emptied: the text is followed only where it was in fact replaced, and only into what the
-    /// asker may redact.
+    /// Naming a memory as superseded does not get it emptied: redaction follows only actual replacements, and only into memories
+    /// that the caller may redact.
     async fn redaction_follows_only_what_it_replaced(w) {
         let kept = w.remember(&w.anna, fact(&w.env, "The canary is called Kiwi")).await;
         let over = |old: &Memory, text: &str| NewMemory { supersedes: Some(old.id), ..fact(&w.env, text) };
@@ -88,7 +88,7 @@ rules! {
         assert_eq!((text(&annas).await, text(&bens).await), (String::new(), String::new()), "an owner redacts any shared one");
     }
 
-    /// Members their own, owners any shared one; the refusal names the role.
+    /// Members redact their own, owners any shared one; the refusal names the role.
     async fn redaction_is_for_owners_of_a_memory(w) {
         let annas = w.remember(&w.anna, fact(&w.env, "Anna's fact")).await;
         let bens = w.remember(&w.ben, fact(&w.env, "Ben's fact")).await;

@@ -36,7 +36,7 @@ rules! {
         assert_eq!(w.memories.memories(&w.anna, &[stored.id]).await.expect("read"), [stored]);
     }
 
-    /// Replaying an effect gives the first memory, whatever comes with it.
+    /// Replaying an effect returns the first memory, whatever else the request contains.
     async fn the_same_id_changes_nothing(w) {
         let asked = fact(&w.env, "The bakery opens at seven");
         let first = w.remember(&w.anna, asked.clone()).await;
@@ -46,7 +46,7 @@ rules! {
         assert!(w.found(&w.anna, "something else").await.is_empty());
     }
 
-    /// Ids are unique within a workspace only: a taken id elsewhere can neither be noticed nor blocked.
+    /// Ids are unique within a workspace only: an id taken elsewhere is neither noticeable nor blocked.
     async fn an_id_of_another_workspace_is_free(w) {
         let asked = fact(&w.env, "Anna's secret garden");
         w.remember(&w.anna, asked.clone()).await;
@@ -56,7 +56,7 @@ rules! {
         assert_eq!(w.found(&w.carl, "garden balcony").await, [asked.id]);
     }
 
-    /// Read your writes, between other recalls that may have filled a cache.
+    /// Writes are readable at once, even between recalls that may have filled a cache.
     async fn what_is_written_is_found_at_once(w) {
         let mut random = ChaCha8Rng::seed_from_u64(9);
         for dimensions in [8, 520] {
@@ -95,7 +95,7 @@ rules! {
         assert!(matches!(w.memories.list(&w.anna, MemoryFilter::default(), foreign).await, Err(StoreError::Invalid(_))));
     }
 
-    /// Each says what to mend; nothing is stored.
+    /// Each says what to fix; nothing is stored.
     async fn bad_requests_are_refused_with_a_sentence(w) {
         let bad = [
             fact(&w.env, "  "),

@@ -1,4 +1,4 @@
-//! What holds: review, superseding, expiry.
+//! Validity: review, superseding, expiry.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 rules! {
-    /// M7, at the store: whatever the agent asks for.
+    /// M7, at the store: no matter what the agent asks for.
     async fn tainted_text_of_an_agent_waits_for_review(w) {
         let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
         let tainted = NewMemory { taint: Taint::Untrusted, ..fact(&w.env, "The invoice account is 999") };
@@ -45,7 +45,7 @@ rules! {
         assert_eq!(listed.items.iter().map(|m| m.id).collect::<Vec<_>>(), [proposed.id]);
     }
 
-    /// M6: the old fact keeps its text, gets an end and a successor, and is recalled no more.
+    /// The old fact keeps its text, gets an end and a successor, and is no longer recalled.
     async fn superseded_facts_are_history(w) {
         let old = w.memories.remember(&w.anna, fact(&w.env, "Ben lives in Bonn"), Some(vector("m", &[1.0, 0.1]))).await.expect("stored");
         (w.set_time)(w.env.now().millis() + 1_000);
@@ -71,7 +71,7 @@ rules! {
         assert!(matches!(w.memories.remember(&w.anna, late, None).await, Err(StoreError::Conflict(_))));
     }
 
-    /// A private memory in place of a shared one would take it from the others.
+    /// A private memory that replaced a shared one would take it away from the others.
     async fn only_the_like_supersedes_the_like(w) {
         let shared = w.remember(&w.anna, fact(&w.env, "The key is under the mat")).await;
         let private = NewMemory { supersedes: Some(shared.id), visibility: Visibility::Private, ..fact(&w.env, "The key is in the safe") };
@@ -79,7 +79,7 @@ rules! {
         assert_eq!(w.found(&w.anna, "key").await, [shared.id]);
     }
 
-    /// Until a person accepts it, what it would replace holds.
+    /// Until a person accepts it, the memory it would replace still holds.
     async fn a_proposal_supersedes_when_it_is_accepted(w) {
         let agent = agent_of(&w, &w.anna, &[Capability::ReadMemory, Capability::WriteMemory], MemoryDomain::ALL, true);
         let old = w.remember(&w.anna, fact(&w.env, "The train leaves at eight")).await;
@@ -94,7 +94,7 @@ rules! {
         assert_eq!(w.memories.list(&w.anna, before, PageRequest::first(9)).await.expect("listed").items[0].id, old.id);
     }
 
-    /// From its time on it is gone for everyone; the sweep deletes it.
+    /// From its expiry on it is absent for everyone; the sweep deletes it.
     async fn working_memories_expire_and_are_swept(w) {
         let until = w.env.now().plus(std::time::Duration::from_secs(60));
         let note = NewMemory { domain: MemoryDomain::Working, expires_at: Some(until), ..fact(&w.env, "Compare three hotels") };
@@ -109,7 +109,7 @@ rules! {
         assert!(w.system.sweep().await.expect("swept") >= 1);
         assert_eq!(w.system.sweep().await.expect("swept"), 0);
         assert_eq!(w.found(&w.anna, "hotels").await, [kept.id]);
-        // What names it (a log, a reply) means the old one: nobody gets its id for something else.
+        // References to it (in a log, in a reply) mean the old memory: nobody can reuse its id.
         for caller in [&w.anna, &w.ben] {
             let again = NewMemory { id: note.id, ..fact(&w.env, "Another thing") };
             assert!(matches!(w.memories.remember(caller, again, None).await, Err(StoreError::Conflict(_))));

@@ -24,7 +24,7 @@ use crate::{
 enum At {
     Nothing,
     Blow(usize),
-    /// Loses the answer of that write of the run's log, and of its repetition.
+    /// Loses the answer to this write of the run's log, and to its repetition.
     Lose(usize),
     Call(usize, Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
 }
@@ -64,7 +64,7 @@ impl Fuse {
     pub fn written(&self) -> usize {
         self.written.load(Ordering::SeqCst)
     }
-    /// Counts a write; whether its answer gets lost.
+    /// Counts a write and returns whether its answer gets lost.
     fn loses_answer(&self) -> bool {
         let here = self.written.fetch_add(1, Ordering::SeqCst) + 1;
         matches!(self.at, At::Lose(write) if here == write || here == write + 1)

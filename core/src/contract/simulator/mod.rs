@@ -1,13 +1,13 @@
-//! The crash simulator: plays seeded turns on an adapter's real stores, loses the driver at every point where a process
-//! can die, lets another claim go on, and compares with the same turn undisturbed.
+//! The crash simulator: plays seeded turns on an adapter's real stores, loses the driver at every point where a process can die,
+//! lets another claim continue, and compares the outcome with the undisturbed turn.
 //!
-//! What must hold, wherever it is cut:
-//! - the log is that of an undisturbed turn once the marks of recovery are taken out, and so is the reply;
-//! - except that a reply cut while it was being written ends as `interrupted` with exactly the text that the log shows, and
+//! What must hold wherever the crash happens:
+//! - apart from the marks of recovery, the log is that of an undisturbed turn, and so is the reply;
+//! - except that a reply interrupted while it was being written ends as `interrupted` with exactly the text that the log shows, and
 //!   continuing it gives the undisturbed text;
-//! - a tool of class `effect` is never run twice: cut while it ran, the run ends as `needs_review`;
-//! - what `remember` wrote is there once;
-//! - a write whose answer is lost with its connection is there once, and the turn goes on as if nothing had been.
+//! - a tool of class `effect` is never run twice: after a crash while it runs, the run ends as `needs_review`;
+//! - what `remember` wrote is stored once;
+//! - a write whose answer is lost with its connection is stored once, and the turn continues as if nothing had happened.
 
 mod fuse;
 mod model;
@@ -40,11 +40,11 @@ use crate::{
 pub struct Host {
     /// The adapter's stores.
     pub stores: Stores,
-    /// Time and chance of the adapter. `sleep` must come back without real waiting.
+    /// The adapter's time and randomness. `sleep` must return without real waiting.
     pub env: Env,
     /// An account that may own workspaces.
     pub user: UserId,
-    /// Puts the clock forward.
+    /// Moves the clock forward.
     pub advance: Box<dyn Fn(Duration) + Send + Sync>,
 }
 
@@ -64,8 +64,8 @@ struct Scene<'a> {
     bell: Arc<Bell>,
 }
 
-/// Plays the turn of one seed undisturbed, then once for every crash point, and panics where an outcome differs.
-/// Returns how many crash points there were.
+/// Plays the turn of one seed undisturbed, then once for every crash point, and panics if an outcome differs. Returns how many
+/// crash points there were.
 pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
     let script = Arc::new(Script::seeded(seed));
     let calm = Scene::open(host, &script).await;
@@ -79,7 +79,7 @@ pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
         let fuse = Fuse::blowing_at(point);
         if !scene.drive(&fuse).await {
             (host.advance)(LeasePolicy::default().duration + Duration::from_secs(1));
-            // Lost after the last commit there is nothing left to recover.
+            // A driver lost after the last commit leaves nothing to recover.
             let ended = scene.seen().await.run.status.is_final();
             assert!(
                 scene.drive(&Fuse::counting()).await != ended,
@@ -94,7 +94,7 @@ pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
 }
 
 /// Plays the turn of one seed and breaks the connection after each write of its log, so that the answer is lost and the write is
-/// repeated: nothing may be there twice.
+/// repeated: nothing may be stored twice.
 pub async fn lose_answers_at_every_write(host: &Host, seed: u64) {
     let script = Arc::new(Script::seeded(seed));
     let calm = Scene::open(host, &script).await;
@@ -149,7 +149,7 @@ pub async fn cancel_at_every_step(host: &Host, seed: u64) {
     }
 }
 
-/// What can be seen of a turn afterwards.
+/// What is visible of a turn afterwards.
 struct Seen {
     run: Run,
     log: Vec<StoredEvent>,
@@ -206,7 +206,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Claims the waiting run and drives it; `false` when the fuse blew first and the driver was lost.
+    /// Claims the queued run and drives it; `false` when the fuse blew first and the driver was lost.
     async fn drive(&self, fuse: &Arc<Fuse>) -> bool {
         let stores = fused(&self.host.stores, fuse);
         let model = ScriptedModel {
@@ -319,7 +319,7 @@ impl<'a> Scene<'a> {
                 assert_eq!(reply.status, MessageStatus::Interrupted, "{place}");
                 assert_eq!(reply.text, shown_text(&seen.log), "{place}: the reply is not what was shown");
                 let whole = text_of(expected.reply.as_ref());
-                // All of it, when only the record of its end was lost.
+                // The whole reply, if only the record of its end was lost.
                 assert!(whole.starts_with(&reply.text), "{place}: not a part of the whole reply");
                 self.go_on(reply.id, &whole, place).await;
             }
@@ -339,7 +339,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Continues an interrupted reply: it keeps its id and becomes whole.
+    /// Continues an interrupted reply: it keeps its id and is completed.
     async fn go_on(&self, reply: MessageId, whole: &str, place: &str) {
         let env = &self.host.env;
         let retry = RetryTurn {
@@ -375,8 +375,8 @@ fn text_of(reply: Option<&Message>) -> String {
     reply.map(|reply| reply.text.clone()).unwrap_or_default()
 }
 
-/// The reply's text as a reader of the log has it: what a failed attempt had written is void, unless the person had
-/// stopped the run by then and keeps what was shown.
+/// The reply's text as a reader of the log sees it: text of a failed attempt is discarded, unless the person had stopped the run by
+/// then and keeps what was shown.
 fn shown_text(log: &[StoredEvent]) -> String {
     let mut prefix = String::new();
     let mut steps: Vec<String> = Vec::new();
@@ -426,7 +426,7 @@ fn story(log: &[StoredEvent]) -> Vec<String> {
                     .collect();
                 format!("reply {step} {stop} {}", calls.join(" "))
             }
-            // What a failed attempt had written is void, however much of it had come.
+            // Text of a failed attempt is discarded, however much of it had arrived.
             RunEvent::ModelFailed {
                 step, attempt, failure, ..
             } => {

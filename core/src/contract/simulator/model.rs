@@ -1,4 +1,4 @@
-//! A model that says what the script has for the step it is asked for, with a crash point before every piece.
+//! A model that says what the script has for the current step, with a crash point before every piece.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl ModelDirectory for ScriptedModels {
 }
 
 impl ScriptedModel {
-    /// How many attempts of this step the log has as failed: the script fails by the record, so that a crash changes nothing.
+    /// How many failed attempts of this step the log has: the script fails by the log, so that a crash changes nothing.
     async fn failed(&self, step: usize) -> usize {
         let page = self.runs.events(&self.caller, self.run, 0, 10_000).await.expect("events");
         let failed = |event: &RunEvent| matches!(event, RunEvent::ModelFailed { step: of, .. } if *of as usize == step);
@@ -125,7 +125,7 @@ impl ChatModel for ScriptedModel {
     }
 }
 
-/// Comes back at the next poll.
+/// Resolves at the next poll.
 async fn yield_once() {
     let mut yielded = false;
     futures::future::poll_fn(|context| {

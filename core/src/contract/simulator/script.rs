@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct ScriptStep {
     /// Attempts that fail first, each after some of the text.
     pub failures: usize,
-    /// The text, in the pieces in which it comes.
+    /// The text, in the pieces in which it arrives.
     pub pieces: Vec<String>,
     /// The calls that follow.
     pub calls: Vec<ToolCall>,

@@ -28,10 +28,10 @@ pub struct Turn {
     /// Who said it.
     #[serde(default)]
     pub speaker: Option<String>,
-    /// When, RFC 3339 or a date.
+    /// When it was said, RFC 3339 or a date.
     #[serde(default)]
     pub time: Option<String>,
-    /// What.
+    /// What was said.
     pub text: String,
 }
 
@@ -84,7 +84,7 @@ pub fn parse(jsonl: &str) -> Result<(Vec<Turn>, Vec<Question>), String> {
     Ok((turns, questions))
 }
 
-/// What one answer was worth.
+/// The marks of one answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Marks {
     /// The share of the evidence among the first 5.
@@ -93,7 +93,7 @@ pub struct Marks {
     pub recall_10: f64,
     /// … the first 20.
     pub recall_20: f64,
-    /// One over the place of the first evidence; 0 without.
+    /// One over the rank of the first evidence; 0 if there is none.
     pub reciprocal_rank: f64,
 }
 
@@ -132,9 +132,9 @@ pub struct Summary {
     pub recall_20: f64,
     /// Mean reciprocal rank.
     pub mrr: f64,
-    /// Median time of an answer in milliseconds.
+    /// Median answer time in milliseconds.
     pub p50_ms: f64,
-    /// 95th percentile of it.
+    /// 95th percentile of the answer time in milliseconds.
     pub p95_ms: f64,
 }
 
@@ -186,7 +186,7 @@ fn summarise(marks: &[(Marks, f64)]) -> Summary {
     }
 }
 
-/// The value below which `percent` of a sorted list lie (nearest rank); 0 for an empty one.
+/// The percentile of a sorted list by nearest rank; 0 for an empty list.
 pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or(0.0)

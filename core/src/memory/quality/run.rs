@@ -1,4 +1,4 @@
-//! Ingests a data set's turns through the ordinary store and asks its questions by the ordinary recall.
+//! Ingests a data set's turns through the ordinary store and asks its questions through the ordinary recall.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,19 +18,19 @@ use crate::{
     memory::Memories,
 };
 
-/// A pause after which what is said belongs to another conversation: scored by itself, as a sitting of its own.
+/// A pause after which turns belong to another conversation, scored as a separate sitting.
 const PAUSE: Duration = Duration::from_secs(3 * 3600);
 
-/// Writes under way at a time; they share commits.
+/// Concurrent writes; they share commits.
 const WRITES: usize = 64;
 
-/// The name of what comes to mind without being asked for, among the modes.
+/// The name of unasked recall among the modes.
 const UNASKED: &str = "unasked";
 
-/// So many of an answer to a question that is not about anything there are counted: as many as a turn recalls.
+/// How many memories are counted in the answer to an off-topic question: as many as a turn recalls.
 const LOOKED_AT: usize = 8;
 
-/// What a run of a data set gave.
+/// The result of running a data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The embedder's model.
@@ -39,15 +39,15 @@ pub struct Report {
     pub turns: usize,
     /// Questions with evidence.
     pub questions: usize,
-    /// By mode and category.
+    /// Summaries by mode and category.
     pub modes: BTreeMap<String, BTreeMap<String, Summary>>,
-    /// By mode: how many of the first eight come at questions without evidence, on average; the fewer the better.
+    /// By mode: how many memories, of at most eight, are recalled for questions without evidence, on average; fewer is better.
     pub off_topic: BTreeMap<String, f64>,
     /// Whether `hybrid` found at least as much among the first ten as `fts` in every category.
     pub hybrid_at_least_fts: bool,
 }
 
-/// How far a run is: `(done, total)` of a step with a name.
+/// Reports a run's progress: `(step, done, total)`.
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Send + Sync);
 
 /// Runs a data set. All conversations go into the caller's workspace, which should be empty. `elapsed` is a running clock for latencies.
@@ -167,7 +167,7 @@ async fn ingest<'a>(
     Ok(ids)
 }
 
-/// Where a conversation of the data set stands while it is ingested.
+/// A conversation of the data set while it is being ingested.
 struct Sitting<'a> {
     conversation: ConversationId,
     ordinal: i64,

@@ -1,4 +1,4 @@
-//! Putting a memory into the full-text index and among the vectors, and taking it out again.
+//! Adds a memory to the full-text index and the vectors, and takes it out again.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     rows::blob,
 };
 
-/// The class of memories with this owner (`None`: shared), made when it is not there.
+/// The class of memories with this owner (`None`: shared), created if it does not exist.
 pub fn class(
     conn: &Connection,
     workspace: WorkspaceId,
@@ -47,7 +47,7 @@ pub fn add_text(conn: &Connection, memory: i64, class: i64, speaker: Option<&str
     count(conn, memory, class, 1, i64::from(length))
 }
 
-/// Takes a memory out of the full-text index, exactly as it was put in; returns how many postings it had.
+/// Takes a memory out of the full-text index exactly as it was put in; returns how many postings it had.
 pub fn remove_text(conn: &Connection, memory: i64) -> DbResult<u64> {
     let found = conn
         .prepare_cached(
@@ -77,7 +77,7 @@ pub fn remove_text(conn: &Connection, memory: i64) -> DbResult<u64> {
     Ok(removed)
 }
 
-/// Counts a memory in or out.
+/// Adds a memory to the counts, or subtracts it.
 fn count(conn: &Connection, memory: i64, class: i64, documents: i64, length: i64) -> DbResult<()> {
     conn.prepare_cached("UPDATE memory_class SET documents = documents + ?2, length = length + ?3 WHERE key = ?1")?
         .execute(params![class, documents, length])?;
@@ -97,7 +97,7 @@ fn count(conn: &Connection, memory: i64, class: i64, documents: i64, length: i64
     Ok(())
 }
 
-/// Stores a memory's vector with its code; one of another model gives way. Not for a memory that is not live.
+/// Stores a memory's vector with its code, replacing one of another model. Not for a memory that is not live.
 pub fn add_vector(conn: &Connection, memory: i64, embedding: &Embedding) -> DbResult<()> {
     let (workspace, class, expires_at) = conn
         .prepare_cached("SELECT workspace_id, class, expires_at FROM memory WHERE key = ?1 AND live = 1")?
@@ -148,16 +148,16 @@ pub fn add_vector(conn: &Connection, memory: i64, embedding: &Embedding) -> DbRe
 pub enum Bits {
     /// At once.
     Now,
-    /// By the next upkeep; until then the entry leads nowhere.
+    /// By the next upkeep; until then the entry points nowhere.
     Later,
 }
 
-/// What was removed of a vector.
+/// What was removed along with a vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemovedVector {
     /// Float rows.
     pub vectors: u64,
-    /// Codes of one byte a dimension.
+    /// Codes of one byte per dimension.
     pub codes: u64,
     /// Entries of the bit index.
     pub bits: u64,

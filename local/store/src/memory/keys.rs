@@ -20,7 +20,7 @@ pub struct FieldKeys {
 }
 
 impl FieldKeys {
-    /// The master key is derived from the file's, which is not in the file.
+    /// The master key is derived from the file's key, which is not in the file.
     pub fn new(db: Db, key: &FileKey) -> Self {
         Self {
             db,
@@ -29,7 +29,7 @@ impl FieldKeys {
         }
     }
 
-    /// The keys of a workspace, made when there are none yet.
+    /// The keys of a workspace, created if there are none yet.
     pub async fn of(&self, workspace: WorkspaceId) -> StoreResult<DataKeys> {
         if let Some(keys) = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner).get(&workspace) {
             return Ok(keys.clone());
@@ -44,7 +44,7 @@ impl FieldKeys {
             let now = env.now();
             self.db
                 .write(move |conn| {
-                    // Of two that come at once the first one's key counts.
+                    // If two come at once, the first one's key counts.
                     conn.execute(
                         "INSERT OR IGNORE INTO workspace_key (workspace_id, version, wrapped, created_at) VALUES (?1, 1, ?2, ?3)",
                         params![blob(workspace), first, now.millis()],

@@ -1,4 +1,4 @@
-//! Labels past every handler: plain SQL on the connection of an agent.
+//! Labels below every handler: plain SQL on an agent's connection.
 
 use duet_core::{
     caller::ActingAgent,
@@ -24,7 +24,7 @@ struct Scene {
     store: LocalStore,
     anna: Caller,
     agent: duet_core::ids::AgentId,
-    /// Runs are under way for as long as their claims live.
+    /// Runs stay under way as long as their claims live.
     claims: std::sync::Mutex<Vec<Claim>>,
     _folder: tempfile::TempDir,
 }
@@ -73,13 +73,13 @@ impl Scene {
             .await
     }
 
-    /// One text that an agent reads by hand.
+    /// One text that an agent reads with its own SQL.
     async fn read(&self, agent: &Caller, sql: &'static str) -> StoreResult<Option<String>> {
         let job = move |conn: &rusqlite::Connection| Ok(conn.prepare(sql)?.query_row([], |row| row.get(0)).optional()?);
         self.store.db.read_for(agent, job).await
     }
 
-    /// A memory that an agent writes by hand, under the class of another one, and what it says of it.
+    /// Writes a memory as an agent would with its own SQL, in the class of another memory; `says` is its taint and review.
     async fn write(&self, agent: &Caller, like: MemoryId, says: [&'static str; 2], run: RunId) -> StoreResult<()> {
         let (workspace, id, user, acting): (_, MemoryId, _, _) =
             (agent.workspace, self.store.db.env().id(), agent.user, self.agent);

@@ -47,7 +47,7 @@ pub struct LocalMemories {
 }
 
 impl LocalMemories {
-    /// On this file, with so many bytes for vector codes in memory.
+    /// Opens the store on this file, with this many bytes for vector codes in memory.
     pub fn new(db: Db, connector: Arc<Connector>, vector_cache_bytes: usize) -> Self {
         Self {
             keys: FieldKeys::new(db.clone(), connector.key()),
@@ -77,7 +77,7 @@ impl LocalMemories {
         system::embedding_progress(&self.db, model, locality).await
     }
 
-    /// Deletes expired working memories and keeps the bit index up; the memory part of
+    /// Deletes expired working memories and maintains the bit index; the memory part of
     /// [`SystemStore::sweep`](duet_core::ports::SystemStore::sweep).
     pub async fn sweep(&self) -> StoreResult<u64> {
         let swept = system::sweep(&self.db, self.db.env().now()).await?;
@@ -184,7 +184,7 @@ impl MemoryStore for LocalMemories {
     async fn clear_labels(&self, caller: &Caller, id: MemoryId, edit: LabelEdit) -> StoreResult<Memory> {
         caller.require_person("clear this memory's labels")?;
         edit.check_for_memory()?;
-        // The keys are at hand outside of the transaction alone.
+        // The keys are only at hand outside the transaction.
         let opened = match edit.clear.contains(&Label::Sensitive) {
             true => self.memories(caller, &[id]).await?.pop().map(|memory| memory.text),
             false => None,
@@ -194,7 +194,7 @@ impl MemoryStore for LocalMemories {
             .db
             .write(move |conn| {
                 let (stored, cleared) = write::clear_labels(conn, &asking, id, &edit, opened.as_deref(), env.now())?;
-                // Repeating it changes nothing, and is no second action.
+                // Repeating it changes nothing, and is not a second action.
                 if !cleared.is_empty() {
                     let details = serde_json::json!({ "labels": cleared });
                     let entry = audit::done("memory.clear_label", format!("memory:{id}"), details);
@@ -241,7 +241,7 @@ impl MemoryStore for LocalMemories {
             .db
             .write(move |conn| {
                 let (receipt, tombstones) = redact::redact(conn, &asking, id, redaction, &env, &cache)?;
-                // Repeating it changes nothing, and is no second action.
+                // Repeating it changes nothing, and is not a second action.
                 if !tombstones.is_empty() {
                     let details = serde_json::json!({"receipt": receipt.id, "memories": tombstones.len()});
                     let entry = audit::done("memory.redact", format!("memory:{id}"), details);
@@ -253,7 +253,7 @@ impl MemoryStore for LocalMemories {
         let again = tombstones.is_empty();
         let entries: Vec<_> = tombstones.into_iter().map(Entry::Redacted).collect();
         tombstones::append(&self.connector, &entries).map_err(|error| redact::unwritten("The memory is redacted", &error))?;
-        // Asked again, after the log could not be emptied, it is emptied now.
+        // When asked again after the log could not be emptied, empty it now.
         if !again || self.connector.owes_checkpoint() {
             self.connector.checkpoint(&self.db, "The memory is redacted.").await?;
         }
@@ -266,7 +266,7 @@ impl MemoryStore for LocalMemories {
             .read_for(caller, move |conn| match rows::find(conn, &asking, id, now)? {
                 Some(_) => redact::receipt(conn, &asking, id),
                 None => {
-                    // After an older copy was restored there may be a tombstone without its memory.
+                    // A restored older copy may have a tombstone without its memory.
                     let own = conn
                         .prepare_cached(
                             "SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2

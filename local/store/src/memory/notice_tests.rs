@@ -1,4 +1,4 @@
-//! Notices and redactions where an older copy of the file comes back, and where several come at once.
+//! Notices and redactions when an older copy of the file comes back, and when several happen at once.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ impl OnFile {
         Self { path, time, store }
     }
 
-    /// Closes the file with all that keeps it open, and opens it again; with what `meanwhile` does to it.
+    /// Closes the file with everything that keeps it open, lets `meanwhile` change it, and opens it again.
     fn reopened(self, world: World, meanwhile: impl FnOnce(&Path)) -> (Self, World) {
         let Self { path, time, store } = self;
         let World {
@@ -92,7 +92,7 @@ impl Harness for OnFile {
     }
 }
 
-/// What a person blanked stays so, and who was told is told again, whichever older copy comes back.
+/// What a person blanked stays blank, and whoever was told is told again, whichever older copy comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn notices_hold_for_older_copies() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,14 +149,14 @@ async fn notices_hold_for_older_copies() {
         );
     }
 
-    // Where a crash kept it from the list beside the file, the file has it, and writes it there.
+    // If a crash kept it out of the list beside the file, the file has it, and writes it there.
     let lines = |path: &Path| std::fs::read_to_string(tombstones::sidecar(path)).unwrap().lines().count();
     assert_eq!(lines(&file.path), 3);
     let (file, _) = file.reopened(world, |path| std::fs::remove_file(tombstones::sidecar(path)).unwrap());
     assert_eq!(lines(&file.path), 3);
 }
 
-/// Redactions at once are all in the file beside the data file, each line with the sum over the one before.
+/// Concurrent redactions are all recorded beside the data file, each line with the sum over the one before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn redactions_at_once_are_all_written_down() {
     const MANY: usize = 24;

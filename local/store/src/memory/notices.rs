@@ -1,4 +1,4 @@
-//! Notices: others decide whether their replies go with what somebody redacted.
+//! Notices: other people decide whether their replies are removed along with what somebody redacted.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use crate::{
     rows::{self, blob, id, opt_time, opt_word, time},
 };
 
-/// Who else is to be told: everybody whose runs name one of these memories.
+/// Who else must be told: everybody whose runs name one of these memories.
 pub fn concerned(conn: &Connection, caller: &Caller, env: &Env, memories: &[MemoryId]) -> DbResult<Vec<Told>> {
     let workspace = blob(caller.workspace);
     let mut people: BTreeSet<UserId> = BTreeSet::new();
@@ -44,7 +44,8 @@ pub fn concerned(conn: &Connection, caller: &Caller, env: &Env, memories: &[Memo
     Ok(told.collect())
 }
 
-/// Leaves the notices of a redaction. An older copy of the file may lack people of that time: it has none of their replies either.
+/// Leaves the notices of a redaction. An older copy of the file may lack people of that time, but then it has none of their
+/// replies either.
 pub fn leave(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
     let mut leave = conn.prepare_cached(
         "INSERT OR IGNORE INTO notice (workspace_id, id, user_id, memory_id, redaction_id, redacted_by, created_at)
@@ -65,7 +66,7 @@ pub fn leave(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
     Ok(())
 }
 
-/// What people had removed by their notices.
+/// What people removed by their notices.
 pub fn blanked(conn: &Connection) -> DbResult<Vec<Blanked>> {
     let mut statement = conn.prepare("SELECT tombstone FROM notice WHERE tombstone IS NOT NULL")?;
     let found = statement.query_map([], |row| row.get::<_, String>(0))?;
@@ -76,7 +77,7 @@ pub fn blanked(conn: &Connection) -> DbResult<Vec<Blanked>> {
     Ok(blanked)
 }
 
-/// Whether the file has one of these runs: an older copy may be from before them.
+/// Whether the file has one of these runs: an older copy may predate them.
 pub fn is_there(conn: &Connection, blanked: &Blanked) -> DbResult<bool> {
     let mut run = conn.prepare_cached("SELECT 1 FROM run WHERE workspace_id = ?1 AND id = ?2")?;
     for id in &blanked.runs {
@@ -116,7 +117,7 @@ fn mark_blanked(conn: &Connection, blanked: &Blanked) -> DbResult<()> {
     Ok(())
 }
 
-/// A notice; its replies are still to be looked up.
+/// A notice, without its replies, which are looked up later.
 fn notice(row: &Row<'_>) -> rusqlite::Result<Notice> {
     Ok(Notice {
         id: id(row, "id")?,
@@ -130,7 +131,7 @@ fn notice(row: &Row<'_>) -> rusqlite::Result<Notice> {
     })
 }
 
-/// The runs of a notice's person (`told`) that name what its redaction took, as far as their conversations are there.
+/// The runs of a notice's person (`told`) that name what was redacted, if their conversations still exist.
 const NOTICED: &str = "memory_tombstone t
      JOIN run_event_mention n ON n.workspace_id = t.workspace_id AND n.memory_id = t.memory_id
      JOIN run r ON r.workspace_id = n.workspace_id AND r.id = n.run_id
@@ -159,7 +160,7 @@ fn replies(conn: &Connection, caller: &Caller, notice: NoticeId) -> DbResult<Vec
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// The runs that go with these replies: a run that continues one keeps its beginning, and names no memory for it.
+/// The runs that are removed with these replies: a run that continues one contains its beginning, and names no memory for it.
 fn runs(conn: &Connection, caller: &Caller, notice: NoticeId) -> DbResult<BTreeSet<RunId>> {
     let mut statement = conn.prepare_cached(&format!(
         "SELECT b.id FROM run b WHERE b.workspace_id = ?1 AND b.user_id = ?3 AND b.reply_id IN (
@@ -181,7 +182,7 @@ fn find(conn: &Connection, caller: &Caller, id: NoticeId) -> DbResult<Notice> {
     Ok(notice)
 }
 
-/// Settles a notice; with what was removed by it.
+/// Settles a notice; returns it with what that removed.
 fn settle(
     conn: &Connection,
     caller: &Caller,
@@ -237,7 +238,7 @@ impl NoticeStore for LocalMemories {
         let (millis, before) = cursor::moment(request.cursor.as_deref())?.unwrap_or((i64::MAX, [0xff; 16]));
         self.db
             .read(move |conn| {
-                // One whose replies have all gone with their conversations asks for nothing.
+                // A notice whose replies were all deleted with their conversations asks for nothing.
                 let mut statement = conn.prepare_cached(&format!(
                     "SELECT told.* FROM notice told
                      WHERE told.workspace_id = ?1 AND told.user_id = ?2 AND told.settled IS NULL AND (told.created_at, told.id) < (?3, ?4)

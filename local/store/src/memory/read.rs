@@ -18,7 +18,7 @@ use crate::{
     rows::{Unreadable, blob, id, int, opt_blob, page, time},
 };
 
-/// These memories, in the order asked for, as far as the caller sees them; one that cannot be read is `None`.
+/// These memories, in the order asked for, as far as the caller can see them; one that cannot be read is `None`.
 pub fn memories(conn: &Connection, caller: &Caller, ids: &[MemoryId], now: Timestamp) -> DbResult<Vec<Option<Stored>>> {
     let mut unreadable = Unreadable::of("memories");
     let mut found = Vec::with_capacity(ids.len());
@@ -31,7 +31,7 @@ pub fn memories(conn: &Connection, caller: &Caller, ids: &[MemoryId], now: Times
     Ok(found)
 }
 
-/// Ids that begin like this, as far as the caller sees the memories.
+/// Ids that begin like this, of memories that the caller can see.
 pub fn ids(conn: &Connection, caller: &Caller, prefix: IdPrefix, now: Timestamp) -> DbResult<Vec<MemoryId>> {
     let mut statement = conn.prepare_cached(&format!(
         "{SELECT} WHERE {} AND m.id BETWEEN ?5 AND ?6 ORDER BY m.id LIMIT ?7",
@@ -66,7 +66,7 @@ pub fn list(
         None => (i64::MAX, vec![0xff; 17]),
     };
     let review = filter.review.unwrap_or(ReviewState::Accepted);
-    // The successor's row knows whose place it took, or is to take once it is accepted.
+    // The successor's row knows which memory it replaced, or will replace once it is accepted.
     let predecessor = match filter.superseded_by {
         Some(_) => {
             "c.superseded_by = ?11 AND m.key = (SELECT s.supersedes FROM memory s WHERE s.workspace_id = ?1 AND s.id = ?11)"
@@ -104,13 +104,13 @@ fn parse_cursor(cursor: &str) -> DbResult<(i64, Vec<u8>)> {
     parts.ok_or_else(|| Refusal::Cursor.into())
 }
 
-/// What a recall found, in order, with the ranking's figures.
+/// The result of a recall, in order, with the ranking's figures.
 pub struct Recalled {
     /// The memories with their places.
     pub items: Vec<(Stored, Ranked)>,
     /// The signals that were used.
     pub mode: RecallMode,
-    /// Codes to be loaded behind the answer.
+    /// Codes to load in the background after answering.
     pub load: Option<Load>,
 }
 
@@ -149,7 +149,7 @@ pub fn recall(conn: &Connection, caller: &Caller, query: RecallQuery, cache: &Ar
 }
 
 /// The classes of memories that a recall may find: the caller's workspace, visibility and scopes, the domains asked for, and what
-/// may reach a model computing there.
+/// may reach a model that computes there.
 fn classes(conn: &Connection, caller: &Caller, query: &RecallQuery) -> DbResult<Vec<i64>> {
     let mut statement = conn.prepare_cached(
         "SELECT key, domain, egress FROM memory_class WHERE workspace_id = ?1 AND (owner = x'' OR (owner = ?2 AND ?3)) ORDER BY key",

@@ -25,14 +25,14 @@ use crate::{
     rows::{blob, id},
 };
 
-/// What goes, by id.
+/// What is removed, by id.
 struct Extent {
     memories: Vec<MemoryId>,
     messages: BTreeSet<MessageId>,
     runs: BTreeSet<RunId>,
 }
 
-/// How much went, place by place.
+/// How much was removed, place by place.
 #[derive(Default)]
 pub struct Removed {
     memory: u64,
@@ -76,7 +76,7 @@ impl Removed {
     }
 }
 
-/// Redacts a memory and those whose place it took. Returns the receipt, and the tombstones that are new.
+/// Redacts a memory and those it replaced. Returns the receipt, and the tombstones that are new.
 pub fn redact(
     conn: &Connection,
     caller: &Caller,
@@ -92,7 +92,7 @@ pub fn redact(
         return Ok((receipt, Vec::new()));
     }
     let workspace = blob(caller.workspace);
-    // Whoever decides on a notice decides on what it names, and on nothing that was added to it later.
+    // A decision on a notice covers what the notice names, and nothing that was added later.
     let mut used =
         conn.prepare_cached("SELECT 1 FROM memory_tombstone WHERE workspace_id = ?1 AND redaction_id = ?2 AND redacted_by = ?3")?;
     if used.exists(params![workspace, blob(redaction), blob(caller.user)])? {
@@ -103,7 +103,7 @@ pub fn redact(
         return Err(Refusal::ReplyKnowsMemory { run }.into());
     }
     let mut removed = Removed::default();
-    // An owner redacts for everybody, others what is their own.
+    // An owner redacts for everybody, others only what is their own.
     let whose = (caller.role != Role::Owner).then_some(caller.user);
     erase(conn, workspace, &extent, whose, now, cache, &mut removed)?;
 
@@ -128,7 +128,7 @@ pub fn redact(
             runs: extent.runs.iter().copied().collect(),
             redacted_by: caller.user,
             redacted_at: now,
-            // With the first one: the memory that was asked for.
+            // Notices go with the first one: the memory that was asked for.
             notices: std::mem::take(&mut told),
         };
         notices::leave(conn, &tombstone)?;
@@ -139,7 +139,7 @@ pub fn redact(
     Ok((receipt, tombstones))
 }
 
-/// The receipt of a memory that the caller sees.
+/// The receipt of a memory that the caller can see.
 pub fn receipt(conn: &Connection, caller: &Caller, memory: MemoryId) -> DbResult<Option<RedactionReceipt>> {
     let mut statement = conn.prepare_cached("SELECT receipt FROM memory_tombstone WHERE workspace_id = ?1 AND memory_id = ?2")?;
     let found: Option<String> = statement
@@ -148,8 +148,8 @@ pub fn receipt(conn: &Connection, caller: &Caller, memory: MemoryId) -> DbResult
     Ok(found.map(|json| serde_json::from_str(&json)).transpose()?)
 }
 
-/// Follows the text: the memories whose place this one took, as far as the caller may redact them, the messages they came from, the
-/// runs that wrote or knew them. Of messages and runs the caller's own, or everybody's where an owner asks.
+/// Follows the text: the memories that this one replaced, as far as the caller may redact them, the messages they came from, and
+/// the runs that wrote or knew them. Messages and runs are the caller's own, or everybody's if an owner asks.
 fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
     let workspace = blob(caller.workspace);
     let (me, everybody) = (blob(caller.user), caller.role == Role::Owner);
@@ -162,7 +162,7 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
     while let Some(Stored { memory, supersedes, .. }) = next {
         extent.memories.push(memory.id);
         let author = blob(memory.user_id);
-        // A message of another person cannot be named as the source to have it emptied.
+        // Naming another person's message as the source must not empty it.
         let mut own = conn.prepare_cached(
             "SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3 AND (?4 OR user_id = ?5)",
         )?;
@@ -182,9 +182,9 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
                 extent.messages.insert(message);
             }
         }
-        // What names the memory may quote it. Mentions are written with the events; payloads are looked through as well, so that
-        // one event without its mention does not keep the text: those of its author's runs alone, because a person chooses the id of
-        // a memory, and could choose one that other people's runs name for another reason.
+        // Runs that name the memory may quote it. Mentions are written with the events; payloads are searched as well, so that an
+        // event without its mention does not keep the text. Only those of the author's runs are searched: a person chooses a
+        // memory's id, and could choose one that other people's runs name for another reason.
         let mut knew = conn.prepare_cached(
             "SELECT r.id FROM run_event_mention n JOIN run r ON r.workspace_id = n.workspace_id AND r.id = n.run_id
              WHERE n.workspace_id = ?1 AND n.memory_id = ?2 AND (?5 OR r.user_id = ?6)
@@ -202,7 +202,7 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
         let replaced = supersedes.map(|key| rows::by_key(conn, key)).transpose()?;
         next = replaced.filter(|old| old.memory.superseded_by == Some(memory.id) && write::is_own(caller, old));
     }
-    // A run that continues a reply keeps its beginning, and names no memory for it.
+    // A run that continues a reply contains its beginning, and names no memory for it.
     let mut same_reply = conn.prepare_cached(
         "SELECT b.id FROM run a JOIN run b ON b.workspace_id = a.workspace_id AND b.reply_id = a.reply_id
          WHERE a.workspace_id = ?1 AND a.id = ?2 AND (?3 OR b.user_id = ?4)",
@@ -216,7 +216,7 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
     Ok(extent)
 }
 
-/// One of these runs that still goes on: its reply may yet quote the text.
+/// One of these runs that is still active: its reply may yet quote the text.
 pub fn active(conn: &Connection, caller: &Caller, runs: &BTreeSet<RunId>) -> DbResult<Option<RunId>> {
     let mut statement = conn.prepare_cached("SELECT status FROM run WHERE workspace_id = ?1 AND id = ?2")?;
     for run in runs {
@@ -273,8 +273,8 @@ fn erase(
     erase_runs(conn, workspace, &extent.runs, whose, now, removed)
 }
 
-/// Empties what these runs wrote: their replies, the payloads of their events, and the hints about them. A run of somebody else than
-/// the person that it is done for is left as it is, however it came among them; nobody named stands for everybody.
+/// Empties what these runs wrote: their replies, the payloads of their events, and the hints about them. A run of anyone but the
+/// named person is left as it is, however it got among them; if nobody is named, everybody's are emptied.
 pub fn erase_runs(
     conn: &Connection,
     workspace: [u8; 16],
@@ -295,7 +295,7 @@ pub fn erase_runs(
         match found {
             Some((_, user)) if whose.is_some_and(|whose| whose != user) => continue,
             Some((reply, user)) => removed.replies += blank(conn, workspace, reply, Some(user))?,
-            // The run was deleted; what is left of its log goes.
+            // The run was deleted; what is left of its log is removed.
             None => {}
         }
         removed.event_payloads += conn.execute(
@@ -309,7 +309,7 @@ pub fn erase_runs(
     Ok(())
 }
 
-/// A request's hash would confirm a guess of its text. The key stays taken: sent again, the request does not bring the text back.
+/// A request's hash would confirm a guess of its text. The key stays taken: sending the request again does not bring the text back.
 fn forget_request(conn: &Connection, workspace: [u8; 16], column: &'static str, id: [u8; 16]) -> DbResult<u64> {
     let forgotten = conn.execute(
         &format!(
@@ -321,8 +321,8 @@ fn forget_request(conn: &Connection, workspace: [u8; 16], column: &'static str, 
     Ok(forgotten as u64)
 }
 
-/// Empties a message; its full-text entries go by trigger.
-/// Empties a message; `whose` bounds it to one person's, since a run can name a reply that somebody else's message has become.
+/// Empties a message; triggers remove its full-text entries. `whose` limits it to one person's messages, since a run can name a
+/// reply id that somebody else's message now has.
 fn blank(conn: &Connection, workspace: [u8; 16], message: MessageId, whose: Option<UserId>) -> DbResult<u64> {
     Ok(conn.execute(
         "UPDATE message SET text = '', status = 'redacted'
@@ -331,7 +331,7 @@ fn blank(conn: &Connection, workspace: [u8; 16], message: MessageId, whose: Opti
     )? as u64)
 }
 
-/// Takes the title off a conversation where it was made from this message.
+/// Removes a conversation's title if it was made from this message.
 fn untitle(conn: &Connection, workspace: [u8; 16], message: MessageId) -> DbResult<u64> {
     let found = conn
         .query_row(
@@ -357,7 +357,7 @@ fn untitle(conn: &Connection, workspace: [u8; 16], message: MessageId) -> DbResu
     Ok(changed as u64)
 }
 
-/// Stores a tombstone; whether it is new.
+/// Stores a tombstone; returns whether it is new.
 fn bury(conn: &Connection, tombstone: &Tombstone, receipt: &RedactionReceipt) -> DbResult<bool> {
     let stored = conn.execute(
         "INSERT OR IGNORE INTO memory_tombstone (workspace_id, memory_id, redaction_id, redacted_by, redacted_at, tombstone, receipt)
@@ -375,8 +375,8 @@ fn bury(conn: &Connection, tombstone: &Tombstone, receipt: &RedactionReceipt) ->
     Ok(stored > 0)
 }
 
-/// Makes file and sidecar agree when the file is opened: redacts again what an older copy of the file brought back, and writes
-/// down what a crash kept from the sidecar. Returns how much was removed again.
+/// Makes file and sidecar agree when the file is opened: redacts again what an older copy of the file brought back, and writes to
+/// the sidecar what a crash kept out of it. Returns how much was removed again.
 pub fn reconcile(conn: &mut Connection, connector: &Connector) -> DbResult<u64> {
     let beside = tombstones::read(connector)?;
     let transaction = conn.transaction()?;
@@ -397,12 +397,12 @@ pub fn reconcile(conn: &mut Connection, connector: &Connector) -> DbResult<u64> 
     Ok(again)
 }
 
-/// Whether the file has all that its sidecar has: an older copy has not, and would show what was removed since.
+/// Whether the file has everything in its sidecar: an older copy does not, and would show what was removed since.
 pub fn is_reconciled(conn: &Connection, connector: &Connector) -> DbResult<bool> {
     Ok(lost(conn, &tombstones::read(connector)?, &inside(conn)?)?.is_empty())
 }
 
-/// What is written beside the file and not in it; but for what somebody blanked of whom the file knows no run.
+/// What the sidecar has and the file does not, except what was blanked in runs that the file does not know.
 fn lost<'a>(conn: &Connection, beside: &'a [Entry], inside: &[Entry]) -> DbResult<Vec<&'a Entry>> {
     let known: BTreeSet<_> = inside.iter().map(key).collect();
     let mut lost = Vec::new();
@@ -415,7 +415,7 @@ fn lost<'a>(conn: &Connection, beside: &'a [Entry], inside: &[Entry]) -> DbResul
     Ok(lost)
 }
 
-/// What the file says of what must stay removed.
+/// What the file says must stay removed.
 fn inside(conn: &Connection) -> DbResult<Vec<Entry>> {
     let mut inside = Vec::new();
     let mut statement = conn.prepare("SELECT tombstone FROM memory_tombstone")?;
@@ -426,7 +426,7 @@ fn inside(conn: &Connection) -> DbResult<Vec<Entry>> {
     Ok(inside)
 }
 
-/// A run that was under way in an older copy must not go on with the text.
+/// Stops runs that were under way in an older copy: they must not go on with the text.
 pub fn stop(conn: &Connection, workspace: [u8; 16], runs: &BTreeSet<RunId>) -> DbResult<()> {
     for run in runs {
         conn.execute(
@@ -451,7 +451,7 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
         conn,
         workspace,
         &extent,
-        // Whose they are was decided when it was redacted.
+        // Whose they are was decided when the memory was redacted.
         None,
         tombstone.redacted_at,
         &VectorCache::new(0),
@@ -468,7 +468,7 @@ fn reapply(conn: &Connection, tombstone: &Tombstone) -> DbResult<()> {
     notices::leave(conn, tombstone)
 }
 
-/// What an entry is found again by: the memory, or the notice.
+/// What identifies an entry: the memory, or the notice.
 fn key(entry: &Entry) -> (WorkspaceId, Option<MemoryId>, Option<NoticeId>) {
     match entry {
         Entry::Redacted(tombstone) => (tombstone.workspace_id, Some(tombstone.memory_id), None),
@@ -476,7 +476,7 @@ fn key(entry: &Entry) -> (WorkspaceId, Option<MemoryId>, Option<NoticeId>) {
     }
 }
 
-/// What a failed write of the sidecar means, and what is `done` nonetheless.
+/// The error for a failed write of the sidecar; `done` says what happened nonetheless.
 pub fn unwritten(done: &str, error: &std::io::Error) -> StoreError {
     StoreError::unavailable(format!(
         "{done}, but the list of redactions beside the data file could not be written ({error}). Free some space or mend \

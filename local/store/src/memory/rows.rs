@@ -22,7 +22,7 @@ pub const SELECT: &str = "SELECT m.key, m.workspace_id, m.id, m.live, m.conversa
      FROM memory m JOIN memory_class k ON k.key = m.class JOIN memory_content_shown c ON c.memory = m.key";
 
 /// What a caller may see, as a condition on [`SELECT`] with `?1` the workspace, `?2` the person, `?3` whether private ones count,
-/// `?4` the time. An agent sees only what holds, and in its domains (which are words of ours, so they need no binding).
+/// `?4` the time. An agent sees only memories that hold, in its domains (which are our own words, so they need no binding).
 pub fn visible(caller: &Caller) -> String {
     let mut condition = String::from(
         "m.workspace_id = ?1 AND (k.owner = x'' OR (k.owner = ?2 AND ?3)) AND (m.expires_at IS NULL OR m.expires_at > ?4)",
@@ -44,12 +44,12 @@ pub fn sees_private(caller: &Caller) -> bool {
     caller.agent.as_ref().is_none_or(|agent| agent.memory_scopes.private)
 }
 
-/// Where what the caller reads may go at most.
+/// How far what the caller reads may travel.
 pub fn reads(caller: &Caller) -> Locality {
     caller.agent.as_ref().map_or(Locality::Local, |agent| agent.locality)
 }
 
-/// Whether the caller's scopes have this domain.
+/// Whether the caller's scopes include this domain.
 pub fn sees_domain(caller: &Caller, domain: MemoryDomain) -> bool {
     caller
         .agent
@@ -63,7 +63,7 @@ pub struct Stored {
     pub key: i64,
     /// Whether it may be recalled.
     pub live: bool,
-    /// The one that it supersedes, or will when it is accepted.
+    /// The memory that it supersedes, or will once it is accepted.
     pub supersedes: Option<i64>,
     /// The memory, without a sealed text.
     pub memory: Memory,
@@ -116,12 +116,12 @@ pub fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-/// One memory that the caller sees.
+/// One memory that the caller can see.
 pub fn find(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
     Ok(row_of(conn, caller, id, now)?)
 }
 
-/// [`find`], for those who pass over what cannot be read.
+/// [`find`], for callers that skip what cannot be read.
 pub fn row_of(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> rusqlite::Result<Option<Stored>> {
     let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE {} AND m.id = ?5", visible(caller)))?;
     let found = params![
@@ -134,23 +134,23 @@ pub fn row_of(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) 
     statement.query_row(found, stored).optional()
 }
 
-/// One memory by its key, whoever asks; none where its text may not reach them.
+/// One memory by its key, whoever asks; `None` where its text may not reach them.
 pub fn find_key(conn: &Connection, key: i64) -> DbResult<Option<Stored>> {
     Ok(row_of_key(conn, key)?)
 }
 
-/// [`find_key`], for those who pass over what cannot be read.
+/// [`find_key`], for callers that skip what cannot be read.
 pub fn row_of_key(conn: &Connection, key: i64) -> rusqlite::Result<Option<Stored>> {
     let mut statement = conn.prepare_cached(&format!("{SELECT} WHERE m.key = ?1"))?;
     statement.query_row([key], stored).optional()
 }
 
-/// The same, where it has to be there.
+/// The same, but it must exist.
 pub fn by_key(conn: &Connection, key: i64) -> DbResult<Stored> {
     find_key(conn, key)?.ok_or_else(|| StoreError::NotFound("the memory").into())
 }
 
-/// Where the text of a sensitive memory stands.
+/// Where the text of a sensitive memory is stored.
 pub fn place(workspace: WorkspaceId, memory: MemoryId) -> Place<'static> {
     Place {
         workspace,
@@ -160,7 +160,7 @@ pub fn place(workspace: WorkspaceId, memory: MemoryId) -> Place<'static> {
     }
 }
 
-/// Opens what is sealed. One that cannot be read keeps nobody from the others: it is passed over and reported.
+/// Opens what is sealed. A memory that cannot be read does not hide the others: it is skipped and reported.
 pub async fn open<T>(keys: &FieldKeys, stored: Vec<(Stored, T)>) -> Vec<(Memory, T)> {
     let mut memories = Vec::with_capacity(stored.len());
     for (stored, with) in stored {
@@ -173,13 +173,13 @@ pub async fn open<T>(keys: &FieldKeys, stored: Vec<(Stored, T)>) -> Vec<(Memory,
     memories
 }
 
-/// [`open`] of memories by themselves.
+/// [`open`] for memories alone.
 pub async fn open_all(keys: &FieldKeys, stored: Vec<Stored>) -> Vec<Memory> {
     let stored = stored.into_iter().map(|stored| (stored, ())).collect();
     open(keys, stored).await.into_iter().map(|(memory, ())| memory).collect()
 }
 
-/// Opens one, and says why it cannot be read.
+/// Opens one, or says why it cannot be read.
 pub async fn open_one(keys: &FieldKeys, stored: Stored) -> StoreResult<Memory> {
     let Stored { mut memory, sealed, .. } = stored;
     if let Some(sealed) = sealed {

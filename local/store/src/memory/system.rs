@@ -34,14 +34,14 @@ fn readable(locality: Locality) -> &'static str {
 
 fn model_key(conn: &Connection, model: &EmbeddingModel) -> DbResult<i64> {
     let mut statement = conn.prepare_cached("SELECT key FROM embedding_model WHERE id = ?1 AND dimensions = ?2")?;
-    // No key is 0: a model that has no vector yet leaves everything to be embedded.
+    // No key is 0: if a model has no vector yet, everything is still to be embedded.
     Ok(statement
         .query_row(params![model.id, model.dimensions], |row| row.get(0))
         .optional()?
         .unwrap_or(0))
 }
 
-/// Keys of memories without a vector of this model: of each workspace the oldest, then of each the next.
+/// Keys of memories without a vector of this model: the oldest of each workspace first, then the next of each.
 fn waiting(conn: &Connection, model: &EmbeddingModel, locality: Locality, now: Timestamp, limit: usize) -> DbResult<Vec<i64>> {
     let key = model_key(conn, model)?;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -107,7 +107,7 @@ pub async fn unembedded(
             let is_read = |memory: &Memory| (memory.workspace_id, memory.id) == (*workspace, *id);
             !memories.iter().any(is_read)
         });
-        // What cannot be read cannot be embedded, and must not come first for ever.
+        // What cannot be read cannot be embedded, and must not stay first forever.
         let stuck = memories.is_empty() && !unreadable.is_empty();
         if !unreadable.is_empty() {
             put_off_embeddings(db, model, unreadable).await?;
@@ -127,7 +127,7 @@ pub async fn unembedded(
     }
 }
 
-/// Stores vectors; memories that are gone, superseded or redacted by now are passed over.
+/// Stores vectors; skips memories that are gone, superseded or redacted by now.
 pub async fn put_embeddings(db: &Db, embeddings: Vec<(WorkspaceId, MemoryId, Embedding)>) -> StoreResult<()> {
     for (_, _, embedding) in &embeddings {
         check(Some(embedding))?;
@@ -148,7 +148,7 @@ pub async fn put_embeddings(db: &Db, embeddings: Vec<(WorkspaceId, MemoryId, Emb
     .await
 }
 
-/// The first time that a memory is put off for, in milliseconds; it doubles up to a day.
+/// How long a memory is put off the first time, in milliseconds; it doubles up to a day.
 const FIRST_PUT_OFF: i64 = 60_000;
 const LONGEST_PUT_OFF: i64 = 86_400_000;
 
@@ -181,14 +181,14 @@ pub async fn put_off_embeddings(db: &Db, model: &EmbeddingModel, memories: Vec<(
     .await
 }
 
-/// Forgets that a memory was put off, if it was.
+/// Forgets that a memory was put off.
 pub fn forget_refusal(conn: &Connection, key: i64) -> DbResult<()> {
     conn.prepare_cached("DELETE FROM memory_refusal WHERE memory = ?1")?
         .execute([key])?;
     Ok(())
 }
 
-/// How many live memories have a vector of this model, of those that it may embed.
+/// How many of the live memories that this model may embed have a vector of it.
 pub async fn embedding_progress(db: &Db, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress> {
     let model = model.clone();
     db.read(move |conn| {
@@ -209,7 +209,7 @@ pub async fn embedding_progress(db: &Db, model: &EmbeddingModel, locality: Local
     .await
 }
 
-/// Deletes expired working memories and does the upkeep of the vector index; returns how many memories went.
+/// Deletes expired working memories and maintains the vector index; returns how many memories were deleted.
 pub async fn sweep(db: &Db, now: Timestamp) -> StoreResult<u64> {
     let mut swept = 0;
     loop {
@@ -224,7 +224,7 @@ pub async fn sweep(db: &Db, now: Timestamp) -> StoreResult<u64> {
     Ok(swept)
 }
 
-/// Removes partitions that no vector is left in, and models that nothing is embedded by.
+/// Removes partitions without vectors, and models that nothing is embedded by.
 fn forget_models(conn: &Connection) -> DbResult<()> {
     let mut empty = conn.prepare_cached(
         "SELECT p.key, m.dimensions FROM memory_partition p JOIN embedding_model m ON m.key = p.model
@@ -272,7 +272,7 @@ fn expire(conn: &Connection, now: Timestamp) -> DbResult<u64> {
     Ok(keys.len() as u64)
 }
 
-/// Refuses what no store can do with a vector.
+/// Refuses an embedding that no store can take.
 pub fn check(embedding: Option<&Embedding>) -> Result<(), StoreError> {
     Ok(embedding.map_or(Ok(()), Embedding::check)?)
 }

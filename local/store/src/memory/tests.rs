@@ -62,7 +62,7 @@ pub(super) fn open(path: &Path, env: &Env, cache: usize) -> LocalStore {
     LocalStore::open(options(path, env, cache)).unwrap()
 }
 
-/// The agent of every workspace here.
+/// The agent in every workspace here.
 pub(super) fn the_agent() -> AgentId {
     duet_core::ids::Id::from_uuid(uuid::Uuid::from_u128(0xa9))
 }
@@ -160,7 +160,7 @@ fn question(embedding: Embedding, env: &Env) -> RecallQuery {
     }
 }
 
-/// The bit index, the loading behind it and the cache after it all give the ten that a full comparison gives; also when most
+/// The bit index, the loading in the background and the cache after it all give the same ten as a full comparison; also when most
 /// vectors are another person's, when vectors come and go after the index was made, and when an agent asks.
 #[tokio::test(flavor = "multi_thread")]
 async fn cold_loading_and_warm_answers_agree() {
@@ -169,7 +169,7 @@ async fn cold_loading_and_warm_answers_agree() {
     let (env, _) = still();
     let path = folder.path().join("duet.db");
     let mut random = ChaCha8Rng::seed_from_u64(3);
-    // A direction that all share, as embeddings of one language do: without centring, signs would mostly agree.
+    // A direction that all share, as embeddings of one language do: without centring, most signs would agree.
     let common = direction(&mut random, "m", DIMENSIONS);
     let mut near_common = move || {
         let own = direction(&mut random, "m", DIMENSIONS);
@@ -261,7 +261,7 @@ async fn cold_loading_and_warm_answers_agree() {
                     assert_eq!(found, exact(embedding), "cache {cache}, round {round}");
                 }
             }
-            // The loading behind the first answers.
+            // Wait for the background loading after the first answers.
             while round == 0 && cache > 0 && store.memories.cache.bytes() == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -322,7 +322,7 @@ async fn story(store: &LocalStore, env: &Env, caller: &Caller, memory: MemoryId,
                         "INSERT INTO run_event (workspace_id, run_id, seq, kind, at, payload_hash, chain_hash) VALUES (?1, ?2, ?3, 'delta', 0, x'00', x'00')",
                         params![workspace, blob(*run), seq],
                     )?;
-                    // The second run names the memory in its context only, without a mention.
+                    // The second run names the memory only in its context, without a mention.
                     let payload = match (number, seq) {
                         (1, 1) => format!(r#"{{"type":"context","recalled":["{memory}"]}}"#),
                         (0 | 1, _) => format!(r#"{{"type":"delta","text":"{CANARY}"}}"#),
@@ -351,7 +351,7 @@ async fn story(store: &LocalStore, env: &Env, caller: &Caller, memory: MemoryId,
     }
 }
 
-/// Every place in the file that holds the words, by table: all columns of all tables, full-text and vector tables included.
+/// Every place in the file that contains the words, by table: all columns of all tables, including full-text and vector tables.
 async fn places(store: &LocalStore, words: &'static str) -> Vec<String> {
     store
         .db
@@ -478,7 +478,7 @@ async fn a_redacted_text_is_nowhere_and_stays_so_after_an_older_copy_is_restored
     let sidecar = std::fs::read_to_string(tombstones::sidecar(&path)).unwrap();
     assert!(!sidecar.contains(CANARY) && sidecar.contains(&id.to_string()));
 
-    // The older copy comes back, with the text in it; opening it redacts again.
+    // The older copy comes back with the text in it; opening it redacts again.
     std::fs::copy(&copy, &path).unwrap();
     let accepted = LocalStore::accept_loss(&options(&path, &env, 0)).unwrap();
     assert!(accepted.is_some(), "an older copy is seen to be one");
@@ -520,7 +520,7 @@ async fn a_sidecar_that_a_crash_cut_off_is_completed() {
     }
     let whole = std::fs::read_to_string(&sidecar).unwrap();
     assert_eq!(whole.lines().count(), 3);
-    // Cut off in the append, before that was counted.
+    // Cut off during the append, before it was counted.
     let cut = format!("{before}{}", &whole[before.len()..whole.len() - 30]);
     std::fs::write(&sidecar, cut).unwrap();
     drop(open(&path, &env, 0));
@@ -555,7 +555,7 @@ async fn a_memory_is_not_redacted_while_a_reply_that_knows_it_is_being_written()
     assert!(places(&store, CANARY).await.contains(&"memory_content".to_owned()));
 }
 
-/// Another person's message cannot be named as the source to have it emptied.
+/// Naming another person's message as the source does not empty it.
 #[tokio::test(flavor = "multi_thread")]
 async fn redaction_leaves_messages_of_others_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -575,7 +575,7 @@ async fn redaction_leaves_messages_of_others_alone() {
     assert!(places(&store, CANARY).await.contains(&"message".to_owned()));
 }
 
-/// Who gives a memory the id of something that another person's runs name cannot have those runs emptied.
+/// Giving a memory the id of something that another person's runs name does not empty those runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn redaction_leaves_runs_of_others_that_name_the_id_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -584,7 +584,7 @@ async fn redaction_leaves_runs_of_others_that_name_the_id_alone() {
     let [anna, ben, _] = populate(&store, &env).await;
     let id = env.id();
     story(&store, &env, &anna, id, "done").await;
-    // A run mentions memories alone; here the id is something else's.
+    // A run mentions only memories; here the id is something else's.
     let mentions = store
         .db
         .write(|conn| Ok(conn.execute("DELETE FROM run_event_mention", [])?))
@@ -608,7 +608,7 @@ async fn redaction_leaves_runs_of_others_that_name_the_id_alone() {
     }
 }
 
-/// Models that were tried once do not stay for ever; those in use do, and a cache of a partition that is gone answers nothing.
+/// Models that were tried once do not stay forever; those in use do, and a cache of a missing partition answers nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn models_without_vectors_are_forgotten() {
     let folder = tempfile::tempdir().unwrap();
@@ -663,7 +663,7 @@ async fn models_without_vectors_are_forgotten() {
     );
 }
 
-/// M9: the text of a sensitive memory is not in the file's tables, and its ciphertext opens in its own row only.
+/// The text of a sensitive memory is not in the file's tables, and its ciphertext opens in its own row only.
 #[tokio::test(flavor = "multi_thread")]
 async fn sensitive_text_is_sealed_to_its_row() {
     let folder = tempfile::tempdir().unwrap();
@@ -700,7 +700,7 @@ async fn sensitive_text_is_sealed_to_its_row() {
         memories.memories(&anna, &[two.id]).await,
         Err(StoreError::Unavailable(_))
     ));
-    // Nobody else's, and nothing else of theirs, is kept from them by it.
+    // It hides neither other people's memories nor any other memory of its person.
     assert_eq!(memories.memories(&anna, &[two.id, one.id]).await.unwrap().len(), 1);
     let listed = memories
         .list(&anna, MemoryFilter::default(), PageRequest::first(9))
@@ -722,7 +722,7 @@ async fn sensitive_text_is_sealed_to_its_row() {
     assert_eq!(embedded(9).await, [three.id]);
 }
 
-/// Whatever puts a run of somebody else among those that a redaction reaches, it is left as it is.
+/// Whatever puts somebody else's run among those that a redaction reaches, it is left as it is.
 #[tokio::test]
 async fn runs_of_others_are_not_erased() {
     let folder = tempfile::tempdir().unwrap();

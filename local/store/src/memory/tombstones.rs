@@ -1,8 +1,8 @@
-//! The tombstones beside the data file: what must stay redacted, also when an older copy of the file is put back.
+//! The tombstones beside the data file: what must stay redacted even if an older copy of the file is put back.
 //!
-//! One JSON object a line, ids only, followed by a sum under a key that is derived from the file's, over the line and the sum of the
-//! one before: a line that was changed, added or taken out is seen. The first line counts the others and repeats the sum of the last,
-//! under a sum of its own: it is written over in place after each append, so that an end that was cut off is seen too.
+//! One JSON object per line, ids only, followed by a sum over the line and the previous line's sum, under a key derived from the
+//! file's: a line that was changed, added or removed is noticed. The first line counts the others and repeats the last one's sum,
+//! under a sum of its own: it is overwritten in place after each append, so that a truncated end is noticed too.
 
 use std::{
     io::{Seek as _, SeekFrom, Write as _},
@@ -19,18 +19,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{connect::Connector, error::DbResult, files};
 
-/// A line of it.
+/// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Entry {
     /// What was redacted.
     Redacted(Tombstone),
-    /// What went by the decision of somebody who was told of it.
+    /// What was removed by the decision of somebody who was told of a redaction.
     Blanked(Blanked),
 }
 
 impl Entry {
-    /// What was redacted, if it is that.
+    /// The redaction, if it is one.
     pub fn redacted(&self) -> Option<&Tombstone> {
         match self {
             Self::Redacted(tombstone) => Some(tombstone),
@@ -38,7 +38,7 @@ impl Entry {
         }
     }
 
-    /// What was blanked, if it is that.
+    /// The blanking, if it is one.
     pub fn blanked(&self) -> Option<&Blanked> {
         match self {
             Self::Redacted(_) => None,
@@ -52,10 +52,10 @@ pub fn sidecar(database: &Path) -> PathBuf {
     files::beside(database, ".tombstones")
 }
 
-/// What the sums are for.
+/// The purpose of the sums.
 const LABEL: &str = "tombstones";
 
-/// What the file holds, and how far it is whole.
+/// What the sidecar holds, and how much of it is whole.
 struct Content {
     entries: Vec<Entry>,
     /// The sum of the last line.
@@ -78,8 +78,8 @@ fn sum(key: &hmac::Key, before: &str, json: &str) -> String {
     hex::encode(context.sign())
 }
 
-/// The lines up to the end, or the number of the first that was changed or is missing. What a crash kept from being counted is taken
-/// where it is whole; a last line that it cut off is passed over: its redaction is in the data file, and is written again.
+/// The lines up to the end, or the number of the first that was changed or is missing. A whole line that a crash kept from being
+/// counted is taken; a last line that a crash cut off is skipped: its redaction is in the data file, and is written again.
 fn parse(text: &[u8], key: &hmac::Key) -> Result<Content, usize> {
     let mut lines = text.split_inclusive(|byte| *byte == b'\n');
     let first = lines.next().and_then(|line| std::str::from_utf8(line).ok()).ok_or(1_usize)?;
@@ -116,7 +116,7 @@ fn parse(text: &[u8], key: &hmac::Key) -> Result<Content, usize> {
     }
 }
 
-/// Whether a first line is one, whatever it counts.
+/// Whether this is a valid first line, whatever it counts.
 fn is_head(line: &str, key: &hmac::Key) -> bool {
     let text = line.rsplit_once('\t').map_or("", |(text, _)| text);
     format!("{text}\t{}\n", sum(key, "head", text)) == line
@@ -130,7 +130,8 @@ fn load(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Each append goes on where the last one ended: two at once would write over each other. The file's lock keeps other processes out.
+/// Each append continues where the last one ended: two at once would overwrite each other. The file's lock keeps other processes
+/// out.
 static APPENDING: Mutex<()> = Mutex::new(());
 
 /// Appends tombstones, durably.
@@ -153,7 +154,7 @@ pub fn append(connector: &Connector, entries: &[Entry]) -> std::io::Result<()> {
     }
     let head = head(&key, count, &last);
     if found.is_none() {
-        // Whole from the beginning: an empty one, or half of one, is damaged.
+        // Written whole from the start: an empty or half-written one counts as damaged.
         let draft = files::beside(&path, ".new");
         let mut file = files::private().write(true).create(true).truncate(true).open(&draft)?;
         file.write_all(head.as_bytes())?;
@@ -225,7 +226,7 @@ mod tests {
     }
 
     proptest! {
-        /// A flipped bit is seen, wherever it is.
+        /// A flipped bit is noticed, wherever it is.
         #[test]
         fn a_flipped_bit_is_seen(seed in any::<proptest::sample::Index>(), bit in 0_u8..8) {
             let folder = tempfile::tempdir().unwrap();
@@ -242,7 +243,7 @@ mod tests {
             prop_assert!(said.contains("line"), "{}", said);
         }
 
-        /// Wherever the end is cut off, it is seen.
+        /// A cut-off end is noticed, wherever the cut is.
         #[test]
         fn an_end_that_is_cut_off_is_seen(seed in any::<proptest::sample::Index>()) {
             let folder = tempfile::tempdir().unwrap();
@@ -255,7 +256,7 @@ mod tests {
             prop_assert!(append(&connector, &tombstones(1)).is_err());
         }
 
-        /// Wherever a crash cuts off a line that is not counted yet, what was whole stays and what is appended follows.
+        /// Wherever a crash cuts off a line that is not counted yet, the whole lines stay and the next append follows them.
         #[test]
         fn a_line_that_is_cut_off_is_written_again(seed in any::<proptest::sample::Index>()) {
             let folder = tempfile::tempdir().unwrap();
@@ -276,7 +277,7 @@ mod tests {
             prop_assert_eq!(found.last().unwrap(), &all[2]);
         }
 
-        /// Lines cannot be taken out or change places.
+        /// Removed or swapped lines are noticed.
         #[test]
         fn a_line_that_is_taken_out_is_seen(gone in 0_usize..2) {
             let folder = tempfile::tempdir().unwrap();

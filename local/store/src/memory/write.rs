@@ -27,7 +27,7 @@ use crate::{
 pub struct Incoming {
     /// The memory.
     pub memory: NewMemory,
-    /// Its text for the row of a sensitive memory.
+    /// Its sealed text, for the row of a sensitive memory.
     pub sealed: Option<Vec<u8>>,
     /// Its vector.
     pub embedding: Option<Embedding>,
@@ -35,7 +35,7 @@ pub struct Incoming {
     pub now: Timestamp,
 }
 
-/// Stores a memory; the same id again returns what is stored.
+/// Stores a memory; repeating the id returns what is stored.
 pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incoming) -> DbResult<Stored> {
     let Incoming {
         memory,
@@ -117,15 +117,15 @@ pub fn remember(conn: &Connection, caller: &Caller, env: &Env, incoming: &Incomi
     rows::by_key(conn, key)
 }
 
-/// What becomes of a memory's own words about itself.
+/// What is kept of what a memory claims about itself.
 struct Kept {
     visibility: Visibility,
     egress: Egress,
     taint: Taint,
 }
 
-/// What an agent writes is no better than what its run has read, whatever it says; and it writes in a run that is under way. The
-/// schema's trigger refuses what does not keep to this.
+/// An agent's memory is trusted no more than what its run has read, whatever it claims, and is written in a run that is under
+/// way. The schema's trigger refuses anything else.
 fn within_run(conn: &Connection, caller: &Caller, memory: &NewMemory) -> DbResult<Kept> {
     let mut kept = Kept {
         visibility: memory.visibility,
@@ -159,7 +159,7 @@ fn within_run(conn: &Connection, caller: &Caller, memory: &NewMemory) -> DbResul
     Ok(kept)
 }
 
-/// What is stored under that id already.
+/// What is already stored under that id.
 fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) -> DbResult<Option<Stored>> {
     let key = params![blob(caller.workspace), blob(id)];
     let taken = conn
@@ -169,7 +169,7 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
         Ok(key) => {
             let taken = Refusal::IdTaken { what: Named::Memory };
             let stored = rows::find_key(conn, key)?.ok_or_else(|| taken.clone())?;
-            // Its own proposal is outside what an agent sees, but a replayed effect has to find it.
+            // An agent does not see its own proposal, but a replayed effect has to find it.
             let acting = caller.agent.as_ref().map(|acting| acting.agent);
             let own = acting.is_some()
                 && stored.memory.provenance.agent_id == acting
@@ -200,7 +200,7 @@ fn existing(conn: &Connection, caller: &Caller, id: MemoryId, now: Timestamp) ->
     }
 }
 
-/// An agent's run and agent are what they are, whatever is asked; a person's memory was written by no run.
+/// An agent's memory gets the agent's own run and id, whatever is asked; a person's memory was written by no run.
 fn provenance(caller: &Caller, asked: &Provenance) -> Provenance {
     Provenance {
         conversation_id: asked.conversation_id,
@@ -211,7 +211,7 @@ fn provenance(caller: &Caller, asked: &Provenance) -> Provenance {
     }
 }
 
-/// The memory that another one is to take the place of.
+/// The memory that another one is to replace.
 fn predecessor(conn: &Connection, caller: &Caller, id: MemoryId, visibility: Visibility, now: Timestamp) -> DbResult<Stored> {
     let old = rows::find(conn, caller, id, now)?.ok_or(StoreError::NotFound("the memory to supersede"))?;
     if old.memory.redacted_at.is_some() {
@@ -230,7 +230,7 @@ fn predecessor(conn: &Connection, caller: &Caller, id: MemoryId, visibility: Vis
     Ok(old)
 }
 
-/// Ends the validity of a memory in favour of another. Its text stays, for history; it is not recalled any more.
+/// Ends a memory's validity in favour of another. Its text stays as history, but is no longer recalled.
 fn supersede(conn: &Connection, old: &Stored, by: MemoryId, from: Timestamp, bits: Bits) -> DbResult<()> {
     index::remove_text(conn, old.key)?;
     index::remove_vector(conn, old.key, bits)?;
@@ -247,7 +247,7 @@ pub fn is_own(caller: &Caller, stored: &Stored) -> bool {
     own || (stored.memory.visibility == Visibility::Shared && caller.role == Role::Owner)
 }
 
-/// Refuses to change or redact a memory that is not the caller's own in this sense.
+/// Refuses to change or redact a memory that is not the caller's own in that sense.
 pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> DbResult<()> {
     match is_own(caller, stored) {
         true => Ok(()),
@@ -255,8 +255,8 @@ pub fn require_own(caller: &Caller, stored: &Stored, action: &'static str) -> Db
     }
 }
 
-/// Whether a person may make this change to a memory that they see. Whose memory a proposal would take the place of decides on it, or
-/// an owner; who proposed it does not.
+/// Whether a person may make this change to a memory they can see. A proposal is decided by the person whose memory it would
+/// replace, or by an owner; not by its proposer.
 fn require_edit(conn: &Connection, caller: &Caller, stored: &Stored, edit: &MemoryEdit) -> DbResult<()> {
     const ACTION: &str = "change this memory";
     let memory = &stored.memory;
@@ -301,7 +301,7 @@ pub fn edit(conn: &Connection, caller: &Caller, id: MemoryId, edit: &MemoryEdit,
     Ok(edited)
 }
 
-/// Refuses to change what has no text any more.
+/// Refuses to change a memory whose text is gone.
 fn require_text(stored: &Stored) -> DbResult<()> {
     match stored.memory.redacted_at {
         None => Ok(()),
@@ -309,7 +309,7 @@ fn require_text(stored: &Stored) -> DbResult<()> {
     }
 }
 
-/// Changes a memory while it is out of the index and no vector of it is there: everything that stands under its class moves with it.
+/// Changes a memory while it is out of the index and has no vector: everything stored under its class moves with it.
 fn changed(
     conn: &Connection,
     stored: &Stored,
@@ -338,7 +338,7 @@ fn changed(
     Ok(changed)
 }
 
-/// Clears labels, and tells which of them the memory had. `opened` is the text of a sensitive memory.
+/// Clears labels; returns which of them the memory had. `opened` is the text of a sensitive memory.
 pub fn clear_labels(
     conn: &Connection,
     caller: &Caller,
@@ -383,11 +383,11 @@ fn replaces_anothers(conn: &Connection, stored: &Stored) -> DbResult<bool> {
     Ok(old.is_some_and(|old| old.memory.user_id != stored.memory.user_id))
 }
 
-/// A proposal takes the place of what it was to supersede when it is accepted, unless something else did meanwhile.
+/// An accepted proposal replaces the memory it was to supersede, unless something else has in the meantime.
 fn supersede_on_acceptance(conn: &Connection, accepted: &Stored, visibility: Visibility) -> DbResult<()> {
     let Some(key) = accepted.supersedes else { return Ok(()) };
     let old = rows::by_key(conn, key)?;
-    // What is private is its person's alone, whatever was proposed while it was shared.
+    // A private memory is its person's alone, whatever was proposed while it was shared.
     let same_people = old.memory.visibility == visibility
         && (visibility == Visibility::Shared || old.memory.user_id == accepted.memory.user_id);
     if old.live && same_people {

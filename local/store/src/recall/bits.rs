@@ -1,7 +1,7 @@
-//! The bit index: one bit a dimension in sqlite-vec, for workspaces whose codes are not in memory.
+//! The bit index: one bit per dimension in sqlite-vec, for workspaces whose codes are not in memory.
 //!
-//! Bits are signs after taking off the mean of the partition's vectors: embeddings share a direction, and signs around zero
-//! would mostly agree. The index is filled behind the writes by [`maintain`]; what it does not have yet is searched by its codes.
+//! Bits are signs relative to the mean of the partition's vectors: embeddings share a direction, and most signs around zero would
+//! agree. [`maintain`] fills the index behind the writes; codes that are not in it yet are searched directly.
 
 use duet_core::StoreResult;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -9,19 +9,19 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{EXACT_DIMENSIONS, vectors};
 use crate::{db::Db, error::DbResult};
 
-/// Candidates that the bits bring for exact comparison. Measured on 10,000 × 1536: 100 found .88 of the true ten on hard
-/// data, 200 .9995, 400 all.
+/// Candidates that the bits yield for exact comparison. Measured on 10,000 × 1536: 100 found .88 of the true ten on hard data,
+/// 200 .9995, 400 all.
 const CANDIDATES: usize = 400;
-/// Codes that may wait for the index: searched directly, they cost less than the index itself.
+/// Codes that may wait for the index: searching them directly costs less than the index itself.
 const WAITING: i64 = 256;
-/// Codes indexed in one transaction.
+/// Codes indexed per transaction.
 const STEP: usize = 2_000;
 
 fn table(dimensions: usize) -> String {
     format!("memory_bits_{dimensions}")
 }
 
-/// The signs of a vector around a mean, eight a byte, lowest bit first; padded to whole bytes.
+/// The signs of a vector around a mean, eight per byte, lowest bit first; padded to whole bytes.
 fn bits_of(vector: impl Iterator<Item = f32>, mean: &[f32]) -> Vec<u8> {
     let mut bytes = vec![0u8; mean.len().div_ceil(8)];
     for (place, (x, m)) in vector.zip(mean).enumerate() {
@@ -32,7 +32,7 @@ fn bits_of(vector: impl Iterator<Item = f32>, mean: &[f32]) -> Vec<u8> {
     bytes
 }
 
-/// Keys of the vectors whose bits are nearest to the question's, among these classes.
+/// Keys of the vectors whose bits are nearest to the question's, within these classes.
 pub fn candidates(conn: &Connection, partition: i64, question: &[f32], classes: &[i64], count: usize) -> DbResult<Vec<i64>> {
     let mean: Vec<u8> = conn.query_row("SELECT mean FROM memory_partition WHERE key = ?1", [partition], |row| {
         row.get(0)
@@ -50,7 +50,7 @@ pub fn candidates(conn: &Connection, partition: i64, question: &[f32], classes: 
     Ok(keys.collect::<Result<_, _>>()?)
 }
 
-/// Takes a vector out of the index, if it is there; says whether it was.
+/// Takes a vector out of the index, if it is there; returns whether it was.
 pub fn remove(conn: &Connection, dimensions: usize, vector: i64) -> DbResult<bool> {
     if dimensions <= EXACT_DIMENSIONS || !exists(conn, dimensions)? {
         return Ok(false);
@@ -63,14 +63,14 @@ fn exists(conn: &Connection, dimensions: usize) -> DbResult<bool> {
     Ok(statement.exists([table(dimensions)])?)
 }
 
-/// Makes the table of these dimensions. Not a migration: dimensions are known when a model is first used.
+/// Creates the table for these dimensions. Not a migration: dimensions are known when a model is first used.
 fn create(conn: &Connection, dimensions: usize) -> DbResult<()> {
     if exists(conn, dimensions)? {
         return Ok(());
     }
     let name = table(dimensions);
-    // A small chunk wastes less on small partitions and takes inserts 70 times faster than the default of 1,024. sqlite-vec looks
-    // chunks up by partition without an index of its own: without this one, cost would grow with all workspaces together.
+    // A small chunk wastes less on small partitions and makes inserts 70 times faster than the default of 1,024. sqlite-vec looks
+    // up chunks by partition without an index of its own: without this one, the cost would grow with all workspaces together.
     conn.execute_batch(&format!(
         "CREATE VIRTUAL TABLE {name} USING vec0 (
              partition INTEGER PARTITION KEY, class INTEGER, bits BIT[{}], chunk_size=128
@@ -90,8 +90,8 @@ struct Due {
     mean_of: i64,
 }
 
-/// Brings the bit index up to date where enough codes wait, and centres a partition anew when it has grown fourfold. Returns how
-/// many codes were indexed.
+/// Updates the bit index if enough codes wait, and recentres a partition that has grown fourfold. Returns how many codes were
+/// indexed.
 pub async fn maintain(db: &Db) -> StoreResult<u64> {
     let mut indexed = 0;
     loop {
@@ -133,7 +133,7 @@ fn index(conn: &Connection, due: &Due) -> DbResult<u64> {
         _ => (mean(conn, due)?, 0, usize::MAX),
     };
     let name = table(due.dimensions);
-    // An agent's connection does not reach the bit index: what it superseded is taken out here.
+    // An agent's connection cannot reach the bit index: what the agent superseded is taken out here.
     conn.execute(
         &format!(
             "DELETE FROM {name} WHERE rowid IN (SELECT vector FROM memory_code_gone WHERE partition = ?1 AND generation > ?2)"

@@ -1,4 +1,4 @@
-//! The codes of one workspace by one model, in memory, and the search over them that is exact by proof.
+//! One workspace's codes by one model, in memory, and a search over them that is provably exact.
 
 use std::{cmp::Ordering, convert::Infallible};
 
@@ -7,10 +7,10 @@ use super::{
     simd,
 };
 
-/// One code with what a search has to know of its memory.
+/// One code with what a search needs to know about its memory.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The change that it came with.
+    /// The change it came with.
     pub seq: i64,
     /// Key of the vector's row.
     pub vector: i64,
@@ -18,7 +18,7 @@ pub struct Entry {
     pub memory: i64,
     /// Who may see it.
     pub class: i64,
-    /// From then on it is gone.
+    /// When it expires.
     pub expires_at: Option<i64>,
     /// The code.
     pub code: Code,
@@ -44,13 +44,13 @@ struct Meta {
     coarse: Coarse,
 }
 
-/// Codes, by columns, the upper nibbles of all apart from the lower ones: most searches are decided by the upper ones, and memory
-/// gives them no quicker than so many bytes a second.
+/// Codes in columns, with all upper nibbles apart from the lower ones: the upper ones decide most searches, and memory bandwidth
+/// limits how fast they can be read.
 #[derive(Debug)]
 pub struct Block {
     /// The change up to which this is complete.
     pub generation: i64,
-    /// Bytes of a code's half.
+    /// Bytes of half a code.
     width: usize,
     metas: Vec<Meta>,
     high: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// An empty one for vectors of so many dimensions.
+    /// An empty block for vectors of this many dimensions.
     pub fn new(dimensions: usize) -> Self {
         Self {
             generation: 0,
@@ -69,7 +69,7 @@ impl Block {
         }
     }
 
-    /// Room for so many more.
+    /// Reserves room for this many more.
     pub fn reserve(&mut self, count: usize) {
         self.metas.reserve_exact(count);
         self.high.reserve_exact(count * self.width);
@@ -93,7 +93,7 @@ impl Block {
         self.generation = self.generation.max(entry.seq);
     }
 
-    /// Takes the code of a vector out, if it is there.
+    /// Takes out the code of a vector, if it is there.
     pub fn remove(&mut self, vector: i64) {
         let Some(place) = self.metas.iter().position(|meta| meta.vector == vector) else {
             return;
@@ -114,21 +114,22 @@ impl Block {
         self.metas.len()
     }
 
-    /// Memory that it takes.
+    /// Memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
         self.high.capacity() + self.low.capacity() + self.metas.capacity() * size_of::<Meta>()
     }
 
-    /// Memory that so many codes will take.
+    /// Memory that this many codes will take, in bytes.
     pub fn bytes_for(dimensions: usize, count: usize) -> usize {
         count * (simd::padded(dimensions) + size_of::<Meta>())
     }
 
-    /// The `count` nearest of these classes that have not expired by `now`, and any that are exactly as near as the last of
-    /// them; nearest first. `exact` reads a vector's true cosine, `None` when its row is gone by now.
+    /// The `count` nearest of these classes that have not expired by `now`, and any that are exactly as near as the last of them;
+    /// nearest first. `exact` reads a vector's true cosine, or `None` if its row is gone by now.
     ///
-    /// A code's upper nibbles bound its cosine from above and below, the whole code does so more closely, and the vector itself is
-    /// the truth. Each is looked at only by falling bound, until no bound reaches what at least `count` others have for certain.
+    /// A code's upper nibbles bound its cosine from above and below, the whole code bounds it more closely, and the vector itself
+    /// is the truth. Each is examined in order of falling bound, until no bound reaches what at least `count` others have for
+    /// certain.
     pub fn nearest<E>(
         &self,
         question: &QuestionCode,
@@ -169,12 +170,12 @@ impl Block {
                 keep_with_equals(&mut near, count);
                 return Ok(near);
             }
-            // What is gone may have kept others out: once more without it.
+            // Vectors that are gone may have kept others out: search again without them.
             gone.extend(missing);
         }
     }
 
-    /// The upper bound of every code that may be found, by its upper nibbles.
+    /// The upper bound of every code that may be found, from its upper nibbles.
     fn coarse_bounds(&self, question: &QuestionCode, classes: &[i64], now: i64) -> Vec<(f32, u32)> {
         let mut bounds = Vec::with_capacity(self.metas.len());
         for (place, (meta, high)) in self.metas.iter().zip(self.high.chunks_exact(self.width)).enumerate() {
@@ -189,7 +190,7 @@ impl Block {
         bounds
     }
 
-    /// The upper bounds by whole codes, of those whose coarse bound reaches the lower bound of the `count`-th best.
+    /// The upper bounds from whole codes, for those whose coarse bound reaches the lower bound of the `count`-th best.
     fn fine_bounds(&self, question: &QuestionCode, mut coarse: Vec<(f32, u32)>, count: usize) -> Vec<(f32, u32)> {
         let mut fine: Vec<(f32, u32)> = Vec::new();
         let mut lowers: Vec<f32> = Vec::with_capacity(count + 1);
@@ -215,7 +216,7 @@ impl Block {
     }
 }
 
-/// Goes through bounds by falling value until `each` says no. They are put in order so many at a time: mostly the first lot is enough.
+/// Visits bounds by falling value until `each` says no. They are sorted in batches: usually the first one is enough.
 fn falling<E>(bounds: &mut [(f32, u32)], mut each: impl FnMut(f32, u32) -> Result<bool, E>) -> Result<(), E> {
     const LOT: usize = 256;
     let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0);
@@ -237,12 +238,12 @@ fn falling<E>(bounds: &mut [(f32, u32)], mut each: impl FnMut(f32, u32) -> Resul
     Ok(())
 }
 
-/// Nearest first; equals by key.
+/// Nearest first; ties by key.
 pub fn by_cosine(a: &Near, b: &Near) -> Ordering {
     b.cosine.total_cmp(&a.cosine).then(a.memory.cmp(&b.memory))
 }
 
-/// Cuts a sorted list after `count` and whatever is exactly as near as the last one kept.
+/// Truncates a sorted list to `count`, plus whatever is exactly as near as the last one kept.
 pub fn keep_with_equals(near: &mut Vec<Near>, count: usize) {
     if let Some(last) = count.checked_sub(1).and_then(|last| near.get(last)).map(|last| last.cosine) {
         near.truncate(near.partition_point(|other| other.cosine >= last));

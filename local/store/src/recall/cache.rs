@@ -1,4 +1,4 @@
-//! The codes of the workspaces that are being asked, within a byte budget.
+//! The codes of the workspaces being asked, within a byte budget.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,14 +9,14 @@ use tokio::sync::Semaphore;
 
 use super::block::Block;
 
-/// A cached block: searches share it, catching up takes it alone for a moment.
+/// A cached block: searches share it, catching up locks it exclusively for a moment.
 pub type Shared = Arc<RwLock<Block>>;
 
 /// Shared by all readers of one file.
 pub struct VectorCache {
     budget: usize,
     inner: Mutex<Inner>,
-    /// Loading reads and decrypts megabytes: one at a time leaves the other processor to answers.
+    /// Loading reads and decrypts megabytes: one at a time leaves the other processor for answers.
     pub loads: Semaphore,
 }
 
@@ -24,7 +24,7 @@ pub struct VectorCache {
 struct Inner {
     blocks: HashMap<i64, Cached>,
     loading: HashSet<i64>,
-    /// How often each partition was asked lately: decides who gets room when there is none left.
+    /// How often each partition was asked lately: decides who gets room when none is left.
     uses: HashMap<i64, u32>,
     asked: u32,
     clock: u64,
@@ -36,7 +36,7 @@ struct Cached {
     used: u64,
 }
 
-/// The right, and the duty, to load one partition; others that miss it meanwhile do not load it too.
+/// The right and the duty to load one partition; others that miss it meanwhile do not load it too.
 pub struct Wanted {
     cache: Arc<VectorCache>,
     /// Which partition.
@@ -63,14 +63,14 @@ impl VectorCache {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The block of a partition, if it is here. Counts as a use.
+    /// The block of a partition, if it is cached. Counts as a use.
     pub fn get(&self, partition: i64) -> Option<Shared> {
         let mut inner = self.lock();
         inner.clock += 1;
         let now = inner.clock;
         inner.asked += 1;
         *inner.uses.entry(partition).or_default() += 1;
-        // Halved now and then, so that what was busy yesterday makes room today.
+        // Halved now and then, so that partitions busy yesterday make room today.
         if inner.asked >= 1024 {
             inner.asked = 0;
             inner.uses.retain(|_, uses| {
@@ -83,8 +83,8 @@ impl VectorCache {
         Some(Arc::clone(&cached.block))
     }
 
-    /// Whether a partition that will take `bytes` should be loaded now, by the one who asks: not while somebody else does, not if
-    /// it is larger than the budget, and not in place of those that are asked more often.
+    /// Whether the caller should load a partition that will take `bytes` now: not while somebody else loads it, not if it exceeds
+    /// the budget, and not in place of partitions that are asked more often.
     pub fn want(self: &Arc<Self>, partition: i64, bytes: usize) -> Option<Wanted> {
         let mut inner = self.lock();
         if bytes > self.budget || inner.blocks.contains_key(&partition) || inner.loading.contains(&partition) {
@@ -109,7 +109,7 @@ impl VectorCache {
         })
     }
 
-    /// Keeps a block, and lets go of the least recently used ones until the budget holds.
+    /// Keeps a block, and evicts the least recently used ones until the budget holds.
     pub fn put(&self, partition: i64, block: Block) -> Shared {
         let bytes = block.bytes();
         let block = Arc::new(RwLock::new(block));
@@ -130,7 +130,7 @@ impl VectorCache {
         block
     }
 
-    /// Takes note that a block has grown.
+    /// Records that a block has grown.
     pub fn resized(&self, partition: i64, bytes: usize) {
         let mut inner = self.lock();
         if let Some(cached) = inner.blocks.get_mut(&partition) {
@@ -139,7 +139,7 @@ impl VectorCache {
         }
     }
 
-    /// Forgets a partition and says whether it was here.
+    /// Forgets a partition; returns whether it was cached.
     pub fn forget(&self, partition: i64) -> bool {
         self.lock().blocks.remove(&partition).is_some()
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::db::Db;
 
-/// The codes of a partition, to be read into the cache behind an answer that did without.
+/// The codes of a partition, to be loaded into the cache after an answer that did without them.
 pub struct Load {
     wanted: Wanted,
     partition: Partition,
@@ -14,7 +14,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Of this partition.
+    /// For this partition.
     pub fn new(wanted: Wanted, partition: Partition, dimensions: usize) -> Self {
         Self {
             wanted,

@@ -1,9 +1,9 @@
 //! Reading for a recall: postings, documents, and the nearest vectors in two stages.
 //!
-//! Float rows are the truth. Codes of one byte a dimension bound every cosine from both sides; a scan over them leaves a
-//! few vectors that could be among the nearest, and those are read and compared exactly ([`block`]). Codes come from a
-//! process cache with a byte budget ([`cache`]); where they are not there and the model is wide, the bit index answers while
-//! they are loaded behind it ([`bits`]).
+//! Float rows are the truth. Codes of one byte per dimension bound every cosine from both sides; a scan over them leaves a few
+//! vectors that could be among the nearest, and those are read and compared exactly ([`block`]). Codes come from a process-wide
+//! cache with a byte budget ([`cache`]); if they are not there and the model is wide, the bit index answers while they are loaded
+//! in the background ([`bits`]).
 
 mod bits;
 mod block;
@@ -21,5 +21,5 @@ pub use quantize::Code;
 pub use source::{Question, Source};
 pub use vectors::{bytes_of, vector_of};
 
-/// Models up to so many dimensions have no bit index: so few bits lose too much, and their codes are read quickly.
+/// Models up to this many dimensions have no bit index: so few bits lose too much, and their codes are read quickly.
 pub(super) const EXACT_DIMENSIONS: usize = 512;

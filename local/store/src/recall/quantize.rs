@@ -1,9 +1,9 @@
-//! One byte a dimension, and how far that is off.
+//! One byte per dimension, with a bound on the error.
 
 /// A vector as bytes: component `i` is about `scale × code[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Code {
-    /// What a step is worth.
+    /// The value of one step.
     pub scale: f32,
     /// Length of the difference to the true vector, rounded up.
     pub error: f32,
@@ -24,7 +24,7 @@ impl Code {
             .iter()
             .map(|x| (x / scale).round().clamp(-127.0, 127.0) as i8)
             .collect();
-        // The step that fits best: what is left then is at right angles to the code.
+        // The best-fitting step: what remains is then orthogonal to the code.
         let (mut along, mut steps) = (0.0f64, 0.0f64);
         for (x, c) in vector.iter().zip(&code) {
             along += f64::from(*x) * f64::from(*c);
@@ -60,17 +60,17 @@ pub fn lower(step: i8) -> u8 {
 /// A vector as nibbles: component `i` is about `scale × (16 × (nibble[i] − 8) + 7.5)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Coarse {
-    /// What a step is worth.
+    /// The value of one step.
     pub scale: f32,
-    /// Length of the difference to the [`Code`] that it was made from, rounded up; it is at right angles to the nibbles.
+    /// Length of the difference to the [`Code`] that it was made from, rounded up; it is orthogonal to the nibbles.
     pub error: f32,
 }
 
-/// What the middle of a nibble's bytes is above their first.
+/// The distance from the first of a nibble's byte values to their middle.
 const MIDDLE: f64 = 7.5;
 
 impl Coarse {
-    /// Of a code's upper nibbles, the code padded as in a block.
+    /// From a code's upper nibbles, the code padded as in a block.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "single precision, and an error rounded up on purpose"
@@ -94,14 +94,15 @@ impl Coarse {
     }
 }
 
-/// A question's vector in steps, coarse ones for the first look and finer ones, so that products with codes stay in 32-bit integers.
+/// A question's vector in steps, coarse for the first pass and finer for the second, so that products with codes stay in 32-bit
+/// integers.
 #[derive(Clone, Debug)]
 pub struct QuestionCode {
     coarse: Steps,
     fine: Steps,
     /// The coarse steps, padded with zeros to a whole number of [`super::simd::LANES`].
     pub coarse_steps: Vec<i8>,
-    /// Their sum, without the padding's part, which is zero.
+    /// Their sum; the padding adds nothing to it.
     coarse_sum: i32,
     /// The finer steps, padded likewise.
     pub fine_steps: Vec<i16>,
@@ -132,7 +133,7 @@ impl QuestionCode {
         }
     }
 
-    /// What the cosine is about, from the integer product with a code's upper nibbles, and how far it can be off. `code_error` is
+    /// The approximate cosine from the integer product with a code's upper nibbles, and how far off it can be. `code_error` is
     /// the [`Code`]'s own.
     #[inline]
     #[expect(clippy::cast_precision_loss, reason = "covered by the constant")]
@@ -146,9 +147,9 @@ impl QuestionCode {
 
     /// The same from the product with the whole code: much closer.
     ///
-    /// With question q = d + f and vector v = c + e (d, c as encoded): q·v = d·c + d·e + f·v, and v has length one. As e is at
-    /// right angles to c, only that part of d counts in d·e that is so too, whose square is at most |d|² − (d·c)² because c is no
-    /// longer than v. The constants cover single-precision rounding and vectors that are of unit length to within 1e-5 only.
+    /// With question q = d + f and vector v = c + e (d, c as encoded): q·v = d·c + d·e + f·v, and v has length one. As e is
+    /// orthogonal to c, only the part of d orthogonal to c counts in d·e; its square is at most |d|² − (d·c)² because c is no
+    /// longer than v. The constants cover single-precision rounding and vectors that are of unit length only to within 1e-5.
     #[inline]
     pub fn interval(&self, product: i32, scale: f32, error: f32) -> (f32, f32) {
         #[expect(clippy::cast_precision_loss, reason = "covered by the constant")]
@@ -181,7 +182,7 @@ impl Steps {
         (length, steps)
     }
 
-    /// The length of the part that is at right angles to what the question's product with is `estimate`.
+    /// The length of the part orthogonal to the vector whose product with the question is `estimate`.
     #[inline]
     fn across(self, estimate: f32) -> f32 {
         (self.length * self.length - estimate * estimate * (1.0 - 4e-5))
@@ -208,7 +209,7 @@ mod tests {
         fn the_true_cosine_is_within_both_intervals(
             a in prop::collection::vec(-1.0f32..1.0, 96), b in prop::collection::vec(-1.0f32..1.0, 96), near in 0.0f32..1.0,
         ) {
-            // Neighbours too, whose intervals are the narrowest.
+            // Near neighbours too: their intervals are the narrowest.
             let b: Vec<f32> = a.iter().zip(&b).map(|(a, b)| near * a + (1.0 - near) * b).collect();
             if let (Some(a), Some(b)) = (unit(&a), unit(&b)) {
                 let question = QuestionCode::of(&a);

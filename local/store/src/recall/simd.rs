@@ -1,4 +1,4 @@
-//! Products of vectors, by the vector instructions that this processor has, chosen at run time.
+//! Vector products, by the vector instructions that this processor has, chosen at run time.
 
 /// Codes are padded to a multiple of this.
 pub const LANES: usize = 64;
@@ -8,7 +8,7 @@ pub fn padded(dimensions: usize) -> usize {
     dimensions.next_multiple_of(LANES)
 }
 
-/// Four bits a dimension, two dimensions a byte: of each [`LANES`] dimensions the first half is in the low nibbles.
+/// Four bits per dimension, two dimensions per byte: of each [`LANES`] dimensions the first half is in the low nibbles.
 pub fn pack(nibbles: impl ExactSizeIterator<Item = u8>, into: &mut Vec<u8>) {
     let start = into.len();
     into.resize(start + nibbles.len() / 2, 0);
@@ -44,7 +44,7 @@ fn nibble_product_plain(question: &[i8], packed: &[u8]) -> i32 {
     products.map(|(step, nibble)| i32::from(*step) * i32::from(nibble)).sum()
 }
 
-/// Bytes times bytes, pairs of neighbours added by the multiplication itself (`vpmaddubsw`). A pair is at most 2 × 15 × 127, so the
+/// Bytes times bytes; the multiplication itself adds pairs of neighbours (`vpmaddubsw`). A pair is at most 2 × 15 × 127, so the
 /// four pairs of two rounds of both halves stay within 16 bits.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
@@ -85,7 +85,7 @@ fn nibble_product_avx2(question: &[i8], packed: &[u8]) -> i32 {
     lanes.iter().sum()
 }
 
-/// The product of a question's finer steps with a code of which `high` and `low` are the packed halves of each byte: the byte is
+/// The product of a question's finer steps with a code, whose bytes are split into the packed halves `high` and `low`: a byte is
 /// 16 × (high − 8) + low.
 #[inline]
 pub fn product(question: &[i16], high: &[u8], low: &[u8]) -> i32 {

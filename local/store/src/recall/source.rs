@@ -23,7 +23,7 @@ use crate::{
     rows::{blob, id, time},
 };
 
-/// Who asks for what: everything that narrows a recall.
+/// The question of one recall: everything that narrows it.
 pub struct Question {
     /// The classes that may be found.
     pub classes: Vec<i64>,
@@ -100,7 +100,7 @@ impl<'a> Source<'a> {
             .cache
             .want(partition.key, Block::bytes_for(vector.len(), partition.vectors));
         if vector.len() <= EXACT_DIMENSIONS || partition.bits_seq == 0 {
-            // Narrow or small: the codes are read at once, and kept where there is room.
+            // Narrow or small: the codes are read at once, and kept if there is room.
             let block = vectors::load_block(self.conn, partition, vector.len())?;
             return match wanted {
                 Some(wanted) => {
@@ -122,7 +122,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The bit index for what it has, the codes for what came since.
+    /// The bit index for what it has, the codes for anything newer.
     fn cold(&self, partition: Partition, vector: &[f32], count: usize) -> DbResult<Vec<Near>> {
         let mut recent = Block::new(vector.len());
         vectors::entries(self.conn, partition.key, partition.bits_seq, |entry| recent.push(entry))?;

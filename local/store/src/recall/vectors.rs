@@ -30,7 +30,7 @@ pub fn exact(conn: &Connection, question: &[f32], vector: i64) -> DbResult<Optio
         .optional()?)
 }
 
-/// The codes of a partition that came after `seq`, in order.
+/// The codes of a partition added after `seq`, in order.
 pub fn entries(conn: &Connection, partition: i64, seq: i64, mut each: impl FnMut(Entry)) -> DbResult<()> {
     let mut statement = conn.prepare_cached(
         "SELECT seq, vector, memory, class, expires_at, scale, error, code FROM memory_code WHERE partition = ?1 AND seq > ?2 ORDER BY seq",
@@ -65,7 +65,7 @@ pub fn entries(conn: &Connection, partition: i64, seq: i64, mut each: impl FnMut
 pub struct Partition {
     /// Its key.
     pub key: i64,
-    /// Changes so far.
+    /// How many changes there were so far.
     pub generation: i64,
     /// Vectors in it.
     pub vectors: usize,

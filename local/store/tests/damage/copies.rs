@@ -1,4 +1,4 @@
-//! A file, its log and its mark that do not belong together: put back singly, or moved while Duet runs.
+//! A file, its log and its mark that do not belong together: restored one by one, or moved while Duet runs.
 
 use std::{fs, path::Path};
 
@@ -44,7 +44,7 @@ async fn a_log_is_not_put_into_an_older_copy() {
     assert_eq!(readable(&open(&copy), &caller, &ids).await, ids.len());
 }
 
-/// Whenever the copy was made: with the log of a later moment it is whole, or refused.
+/// Whenever the copy was made: with a later log it is whole, or refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_under_a_later_log_is_whole_or_refused() {
     let (_folder, path, caller, ids) = closed_with(3).await;

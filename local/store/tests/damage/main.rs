@@ -1,5 +1,5 @@
-//! A data file that something has happened to: a full disk, a second name, a log that is damaged or gone, a bad page.
-//! What was acknowledged is there, or it is said that it is not.
+//! A data file after an accident: a full disk, a second name, a damaged or missing log, a bad page. What was acknowledged is
+//! there, or its loss is reported.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod copies;
@@ -103,7 +103,7 @@ fn killed(path: &Path) -> (tempfile::TempDir, PathBuf) {
     (folder, copy)
 }
 
-/// A file that was killed after `count` memories, the newest of them in the log alone; how many audit entries it has.
+/// A file that was killed after `count` memories, the newest of them only in the log; also returns how many audit entries it has.
 async fn killed_with_log(count: usize) -> (tempfile::TempDir, PathBuf, Caller, usize) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("duet.db");
@@ -178,7 +178,7 @@ async fn one_file_has_one_name() {
     assert!(matches!(refused(&path), OpenError::Linked { names: 2, .. }));
     fs::remove_file(&hard).unwrap();
 
-    // Another name and a single link, as a bind mount of the file alone gives: here the file moves while it is open.
+    // Another name and a single link, as when a bind mount holds the file alone: here the file moves while it is open.
     let store = open(&path);
     let moved = other.join("moved.db");
     fs::rename(&path, &moved).unwrap();
@@ -194,7 +194,7 @@ async fn one_file_has_one_name() {
     assert!(link.is_symlink(), "the link is not replaced by a file");
 }
 
-/// Flips a bit, cuts the log off or empties it; what is opened afterwards has everything, or says that it has not.
+/// Flips a bit, truncates the log or empties it; whatever opens afterwards has everything, or says that it does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_lost_something_never_opens_in_silence() {
     let (_folder, path, caller, written) = killed_with_log(30).await;
@@ -286,7 +286,7 @@ async fn a_copy_of_the_file_alone_is_known_to_lack_its_log() {
     LocalStore::accept_loss(&options(&copy)).unwrap().expect("a loss");
     drop(open(&copy));
 
-    // A file that was closed in an orderly way is whole by itself.
+    // A file that was closed in an orderly way is whole on its own.
     drop(open(&path));
     let closed = other.path().join("closed.db");
     fs::copy(&path, &closed).unwrap();
@@ -348,7 +348,7 @@ async fn a_bad_page_takes_only_what_is_on_it() {
         assert_eq!(found, readable(&store, &caller, &ids).await, "page {page}: the same again");
         partly += usize::from(found > 0 && found < ids.len());
         written += usize::from(store.stores().workspaces.rename(&caller, "Still here").await.is_ok());
-        // A write that meets the page does not spoil those after it.
+        // A write that meets the page does not spoil later ones.
         let env = TestEnv::new(9).env();
         let stored = store.stores().memories.remember(&caller, fact(&env, "Another"), None).await;
         if stored.is_err() && store.stores().workspaces.rename(&caller, "Still").await.is_ok() {
@@ -371,7 +371,7 @@ fn raw(path: &Path) -> Connection {
     conn
 }
 
-/// All of a list, two at a time.
+/// A whole list, two items at a time.
 async fn listed<T, F: Future<Output = StoreResult<ListPage<T>>>>(mut page: impl FnMut(PageRequest) -> F) -> Vec<T> {
     let (mut all, mut request) = (Vec::new(), PageRequest::first(2));
     loop {
@@ -389,7 +389,7 @@ async fn listed<T, F: Future<Output = StoreResult<ListPage<T>>>>(mut page: impl 
     }
 }
 
-/// One row that cannot be read keeps nobody from the others, wherever it stands in a list.
+/// A row that cannot be read does not hide the others, wherever it is in a list.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_read_is_passed_over() {
     let (_folder, path, caller, ids) = closed_with(6).await;
@@ -464,7 +464,7 @@ async fn a_row_that_cannot_be_read_is_passed_over() {
         id: "m".into(),
         dimensions: 2,
     };
-    // Also where those that cannot be read come first.
+    // Also if those that cannot be read come first.
     for limit in [1, 6] {
         let waiting = stores.system.unembedded(&model, Locality::Local, limit).await.unwrap();
         assert_eq!(waiting.len(), limit.min(4));

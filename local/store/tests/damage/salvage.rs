@@ -33,7 +33,7 @@ async fn what_can_be_read_is_salvaged() {
     }
     assert!(partly >= 3, "{partly}");
 
-    // A whole file is copied whole, and a file that is there is not overwritten.
+    // An intact file is copied whole, and an existing file is not overwritten.
     let into = beside(&path, ".saved");
     let salvaged = LocalStore::salvage(&options(&path), &into).unwrap();
     assert!(salvaged.is_whole(), "{salvaged:?}");
@@ -48,7 +48,7 @@ async fn what_can_be_read_is_salvaged() {
     drop(store);
     LocalStore::salvage(&options(&path), &into).unwrap_err();
 
-    // A file whose end is missing gives what it has.
+    // A truncated file gives what it has.
     let cut = path.with_file_name("cut.db");
     let bytes = fs::read(&path).unwrap();
     fs::write(&cut, &bytes[..bytes.len() - 4 * PAGE]).unwrap();
@@ -59,7 +59,7 @@ async fn what_can_be_read_is_salvaged() {
     assert!(readable(&open(&into), &caller, &ids).await > 0, "{salvaged:?}");
 }
 
-/// Whichever page is lost: the result takes new memories, or it is said that nobody can sign in to it.
+/// Whichever page is lost: the result takes new memories, or says that nobody can sign in to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_salvaged_works_or_is_said_not_to() {
     let (_folder, path, caller, ids) = closed_with(14).await;
@@ -109,7 +109,7 @@ async fn a_salvage_that_ends_early_leaves_no_file_of_that_name() {
     LocalStore::salvage(&options(&path), &into).unwrap_err();
     assert!(!into.exists());
     fs::remove_dir(&list).unwrap();
-    // What one that was killed leaves is replaced.
+    // What a killed salvage left is replaced.
     fs::write(beside(&into, ".draft"), [7; 3 * PAGE]).unwrap();
     fs::write(beside(&into, ".draft-wal"), [7; 3 * PAGE]).unwrap();
     LocalStore::salvage(&options(&path), &into).unwrap();

@@ -22,7 +22,7 @@ async fn a_tombstones_file_with_a_flipped_bit_is_named() {
     fs::write(&sidecar, &bytes).unwrap();
     let error = refused(&path).to_string();
     assert!(error.contains(".tombstones") && error.contains("line 2"), "{error}");
-    // The way out that the sentence names.
+    // The remedy that the message names.
     fs::remove_file(&sidecar).unwrap();
     drop(open(&path));
     assert_eq!(fs::read_to_string(&sidecar).unwrap().lines().count(), 3);

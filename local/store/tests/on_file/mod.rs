@@ -1,4 +1,4 @@
-//! A file of its own for each test, peopled as the contract suites want it.
+//! A separate file for each test, peopled as the contract suites want it.
 
 use async_trait::async_trait;
 use duet_core::{
@@ -10,7 +10,7 @@ use duet_sqlite::{LocalStore, OpenOptions, key::FileKey};
 
 const KEY: [u8; 32] = [11; 32];
 
-/// A file of its own in a folder of its own.
+/// A separate file in a separate folder.
 pub struct OnFile {
     pub store: LocalStore,
     pub time: TestEnv,
@@ -18,7 +18,7 @@ pub struct OnFile {
 }
 
 pub async fn fresh() -> OnFile {
-    // The simulator makes tens of thousands of commits; where there is a folder in memory they need not wait for a disk.
+    // The simulator makes tens of thousands of commits; in a memory-backed folder they need not wait for a disk.
     let memory = std::path::Path::new("/dev/shm");
     let folder = if memory.is_dir() {
         tempfile::tempdir_in(memory)
@@ -38,7 +38,7 @@ pub async fn fresh() -> OnFile {
 }
 
 impl OnFile {
-    /// A connection past the stores and their rules.
+    /// A connection that bypasses the stores and their rules.
     pub fn past_the_stores(&self) -> rusqlite::Connection {
         let conn = rusqlite::Connection::open(self.folder.path().join("duet.db")).unwrap();
         conn.pragma_update(None, "key", format!("x'{}'", hex::encode(KEY))).unwrap();
@@ -58,7 +58,7 @@ impl Harness for OnFile {
         self.time.clone()
     }
 
-    /// Written past the stores: without an invitation nobody makes an account.
+    /// Bypasses the stores: nobody makes an account without an invitation.
     async fn account(&self, email: &str) -> UserId {
         let id: UserId = self.time.env().id();
         let conn = self.past_the_stores();

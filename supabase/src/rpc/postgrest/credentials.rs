@@ -1,4 +1,4 @@
-//! What goes into the headers: a key that gives no rights, and the person's own token. Keys that give rights are refused here.
+//! The credentials in the headers: a key without rights, and the person's own token. Keys with rights are rejected here.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use duet_core::{
@@ -10,15 +10,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// Settings of the Data API that cannot be right, as a sentence that says what to set.
+/// Wrong settings of the Data API, as a sentence that says what to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSettings {
-    /// No URL of a project.
+    /// Not a project URL.
     #[error(
         "The URL of the Supabase project has to look like https://<project>.supabase.co, without user, password, query and fragment."
     )]
     Url,
-    /// A key that passes row level security.
+    /// A key that bypasses row level security.
     #[error(
         "The key given as the publishable key passes row level security (a secret or service_role key). Duet never uses such a key: take the project's publishable key (sb_publishable_…), and replace the secret key if it was written anywhere it does not belong."
     )]
@@ -30,17 +30,17 @@ pub enum InvalidSettings {
     NoKey,
 }
 
-/// The longest token that is passed on. Supabase's have one to two thousand characters; servers take headers of about 8 KiB.
+/// Maximum length of a token. Supabase's have one to two thousand characters; servers accept headers of about 8 KiB.
 const LONGEST_TOKEN: usize = 8 << 10;
 
-/// What is looked at in a token. Nothing is believed because of it: only the database, which knows the project's signature, decides.
+/// The claims that are checked in a token. They are not trusted: only the database, which knows the project's signing key, decides.
 #[derive(Deserialize)]
 struct Claims {
     role: Option<String>,
     sub: Option<Uuid>,
 }
 
-/// Where the functions are, with a slash at the end.
+/// The base URL of the functions, with a trailing slash.
 pub fn functions_url(base: &Url) -> Result<Url, InvalidSettings> {
     let plain = base.username().is_empty() && base.password().is_none() && base.query().is_none() && base.fragment().is_none();
     if !plain || !base.has_host() || !matches!(base.scheme(), "http" | "https") {
@@ -67,14 +67,14 @@ pub fn publishable_key(key: &str) -> Result<HeaderValue, InvalidSettings> {
     header(key).ok_or(InvalidSettings::NoKey)
 }
 
-/// The value of the header `Authorization`, or why this token is not passed on.
+/// The value of the header `Authorization`, or why this token is not sent.
 pub fn authorization(user: UserId, token: &SecretString) -> Result<HeaderValue, Refusal> {
     let token = token.expose_secret();
     let claims = (token.len() <= LONGEST_TOKEN)
         .then(|| claims(token))
         .flatten()
         .ok_or(Refusal::BadAccessToken)?;
-    // A token of another role or person is a mistake in the caller: it would act as someone else than was decided on.
+    // A token of another role or person is a bug in the caller: it would act as someone else than was authorised.
     if claims.role.as_deref() != Some("authenticated") {
         return Err(Refusal::BadAccessToken);
     }
@@ -84,7 +84,7 @@ pub fn authorization(user: UserId, token: &SecretString) -> Result<HeaderValue, 
     header(&format!("Bearer {token}")).ok_or(Refusal::BadAccessToken)
 }
 
-/// The claims of a token in compact form (RFC 7519), without a look at its signature.
+/// The claims of a compact token (RFC 7519), without verifying its signature.
 fn claims(token: &str) -> Option<Claims> {
     let mut parts = token.split('.');
     let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {

@@ -1,4 +1,4 @@
-//! What a request over the Data API can come to, and what that means for the caller.
+//! The outcomes of a request over the Data API, and what they mean for the caller.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::{
     rpc::{Call, mismatch},
 };
 
-/// Why there is no answer of the function.
+/// Why the function has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection was made: the request never left.
+    /// No connection was made: the request was never sent.
     NotSent,
     /// No answer in time. Whether it had an effect is unknown.
     TimedOut,
@@ -26,23 +26,24 @@ pub enum Failure {
     Malformed,
     /// Another status than 200.
     Refused {
-        /// Which.
+        /// The status.
         status: StatusCode,
-        /// The code in the body: PostgREST's own (`PGRST…`) or the database's SQLSTATE. Gateways give none.
+        /// The code in the body: PostgREST's own (`PGRST…`) or the database's SQLSTATE. Gateways send none.
         code: Option<String>,
-        /// How long the answer asks to wait.
+        /// The wait that the answer asks for.
         wait: Option<Duration>,
     },
 }
 
-/// The body of an error: <https://docs.postgrest.org/en/stable/references/errors.html>. Its message can hold values and is not read.
+/// The body of an error: <https://docs.postgrest.org/en/stable/references/errors.html>. Its message can contain values and is not
+/// read.
 #[derive(Deserialize)]
 struct Body {
     code: Option<String>,
 }
 
 impl Failure {
-    /// Of a request that got no answer, or not the whole of it.
+    /// For a request without a complete answer.
     pub fn of_transport(error: &reqwest::Error) -> Self {
         if error.is_connect() {
             Self::NotSent
@@ -53,15 +54,15 @@ impl Failure {
         }
     }
 
-    /// Of an answer that says no.
+    /// For an error answer.
     pub fn of_answer(status: StatusCode, wait: Option<Duration>, body: &[u8]) -> Self {
         let code = serde_json::from_slice(body).ok().and_then(|body: Body| body.code);
-        // Codes are looked up and logged: nothing else may pass for one.
+        // Codes are looked up and logged: anything else is dropped.
         let code = code.filter(|code| code.len() <= 10 && code.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         Self::Refused { status, code, wait }
     }
 
-    /// How long the answer asks to wait before the next try.
+    /// The wait that the answer asks for before the next try.
     pub fn asked_wait(&self) -> Option<Duration> {
         match self {
             Self::Refused { wait, .. } => *wait,
@@ -69,8 +70,8 @@ impl Failure {
         }
     }
 
-    /// Whether the database surely did nothing, so that any call may be tried again: the request did not leave, PostgREST had no
-    /// connection or no schema to run it with, or the transaction was taken back.
+    /// Whether the database certainly did nothing, so that any call may be retried: the request was not sent, PostgREST had no
+    /// connection or schema to run it with, or the transaction was rolled back.
     pub fn had_no_effect(&self) -> bool {
         match self {
             Self::NotSent => true,
@@ -81,7 +82,7 @@ impl Failure {
         }
     }
 
-    /// Whether it may well go better the next time. Not after a timeout: who is slow gets no second request to be slow with.
+    /// Whether a retry may well succeed. Not after a timeout: a slow server gets no second request.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::NotSent | Self::Broken => true,
@@ -99,7 +100,7 @@ impl Failure {
         }
     }
 
-    /// The error that callers see. The log gets function, status and code: bodies and arguments can hold text.
+    /// The error that callers see. The log gets function, status and code: bodies and arguments can contain people's text.
     pub fn store_error(&self, call: &Call) -> StoreError {
         let (kind, status, code) = match self {
             Self::NotSent => ("not sent", None, None),
@@ -155,7 +156,7 @@ fn refused(status: StatusCode, code: Option<&str>, wait: Option<Duration>, call:
     }
 }
 
-/// What a gateway before PostgREST means, which gives no code.
+/// The meaning of an error from a gateway in front of PostgREST, which sends no code.
 fn by_status(status: StatusCode, wait: Option<Duration>) -> StoreError {
     match status.as_u16() {
         200..=299 => mismatch(),
@@ -180,7 +181,7 @@ fn by_status(status: StatusCode, wait: Option<Duration>) -> StoreError {
     }
 }
 
-/// How long an answer asks to wait: `Retry-After` in seconds, or as a date, which is compared with the answer's own `Date` so that
+/// The wait that an answer asks for: `Retry-After` in seconds, or as a date, which is compared with the answer's own `Date` so that
 /// clocks need not agree (RFC 9110, 10.2.3).
 pub fn asked_wait(headers: &header::HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_again() {
-        // (status, code in the body) → (surely without effect, passing)
+        // (status, code in the body) → (certainly without effect, passing)
         for (status, code, no_effect, passing) in [
             (503, "PGRST000", true, true),
             (503, "PGRST001", false, true),

@@ -1,8 +1,8 @@
 //! Calls over the Data API of a Supabase project (PostgREST), as the person whose access token they carry.
 //!
-//! Requests are made with the process's own HTTP client and not with the crate `postgrest`: its last release (1.6.0, 2023) is tied
-//! to reqwest 0.11, which would be a second HTTP and TLS stack without our timeouts, and it panics on a token that is no header.
-//! The protocol is one `POST` (<https://docs.postgrest.org/en/stable/references/api/functions.html>).
+//! Requests use the process's own HTTP client and not the crate `postgrest`: its last release (1.6.0, 2023) depends on reqwest 0.11,
+//! which would be a second HTTP and TLS stack without our timeouts, and it panics on a token that is not a valid header. The protocol
+//! is one `POST` (<https://docs.postgrest.org/en/stable/references/api/functions.html>).
 
 mod credentials;
 mod failure;
@@ -26,9 +26,9 @@ use super::{Call, Identity, Rpc};
 pub struct PostgrestSettings {
     /// The project's base URL: `https://<project>.supabase.co`.
     pub url: Url,
-    /// Its publishable key (`sb_publishable_…`), or the older key of the role `anon`. It names the project and gives no rights.
+    /// Its publishable key (`sb_publishable_…`), or the older key of the role `anon`. It identifies the project and grants no rights.
     pub publishable_key: String,
-    /// Longest time for one request, with its answer.
+    /// Timeout of one request, including its answer.
     pub timeout: Duration,
     /// The process's HTTP client.
     pub client: Client,
@@ -43,8 +43,8 @@ impl std::fmt::Debug for PostgrestSettings {
     }
 }
 
-/// Calls as persons, each with their own token. Agents and the server itself are refused: they go by
-/// [`WireRpc`](super::WireRpc), because the Data API knows no role for them.
+/// Makes calls as persons, each with their own token. Agents and the server itself are rejected: they use
+/// [`WireRpc`](super::WireRpc), because the Data API has no role for them.
 pub struct PostgrestRpc {
     functions: Url,
     publishable_key: HeaderValue,
@@ -55,21 +55,21 @@ pub struct PostgrestRpc {
     tell_time: bool,
 }
 
-/// How often a call is tried when it surely had no effect, or when it failed and may be repeated.
+/// How often a call is tried when it certainly had no effect, or when it failed and may be repeated.
 const TRIES: u32 = 4;
 
-/// Longest wait that an answer may ask for before the next try; asked for more, the call fails and says so.
+/// Longest wait that an answer may ask for before the next try; beyond that the call fails and says so.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
-/// Largest answer that is read. Functions answer with pages and with one question's candidates, a few megabytes at most.
+/// Maximum size of an answer. Functions return pages and one query's candidates, a few megabytes at most.
 const LARGEST_ANSWER: usize = 32 << 20;
 
-/// The header in which tests tell a database their time; the functions of a shipped database do not look at it.
+/// The header in which tests tell a database their time; a shipped database ignores it.
 #[cfg(feature = "testing")]
 pub const TIME_HEADER: &str = "x-duet-test-now";
 
 impl PostgrestRpc {
-    /// Checks the settings; nothing is sent yet.
+    /// Checks the settings; sends nothing yet.
     pub fn new(settings: PostgrestSettings, env: Env) -> Result<Self, InvalidSettings> {
         Ok(Self {
             functions: credentials::functions_url(&settings.url)?,
@@ -82,7 +82,7 @@ impl PostgrestRpc {
         })
     }
 
-    /// Tells the database the time of this transport's clock with each call; a test's database listens to it.
+    /// Sends this transport's clock to the database with each call; only test databases read it.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn telling_time(self) -> Self {
@@ -113,11 +113,11 @@ impl PostgrestRpc {
         if status == StatusCode::OK {
             return serde_json::from_slice(&answer?).map_err(|_| Failure::Malformed);
         }
-        // An error that cannot be read is known by its status alone.
+        // An unreadable error is identified by its status alone.
         Err(Failure::of_answer(status, wait, &answer.unwrap_or_default()))
     }
 
-    /// How long to wait before the next try: longer each time, and by chance, so that many callers do not come back at once.
+    /// The pause before the next try: growing, and with jitter, so that many callers do not return at once.
     fn pause(&self, tried: u32) -> Duration {
         let longest: u64 = 25 << (2 * tried);
         let [chance] = self.env.bytes::<1>();

@@ -8,30 +8,30 @@ use crate::{
 /// Why a call has no answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// No connection came about, so nothing was sent.
+    /// No connection could be established, so nothing was sent.
     NoConnection(CannotConnect),
     /// All connections were in use for too long.
     NoneFree,
     /// The database answered with an error, or the connection broke.
     Database(tokio_postgres::Error),
-    /// The database's answer is no JSON.
+    /// The database's answer is not JSON.
     Answer,
-    /// The connection is there and says nothing.
+    /// The connection is open, but silent.
     Silent,
-    /// The process stops.
+    /// The process is shutting down.
     Stopping,
 }
 
-/// Why no connection came about.
+/// Why no connection could be established.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotConnect {
     /// The database refuses, or cannot be reached.
     #[error("{0}")]
     Database(#[from] tokio_postgres::Error),
-    /// There is somebody who does not answer.
+    /// The peer does not answer.
     #[error("no answer")]
     Silent,
-    /// The certificates that the URL names, or this machine's own, cannot be used.
+    /// The certificates of the URL, or this machine's own, cannot be used.
     #[error("{0}")]
     Certificates(String),
 }
@@ -50,8 +50,8 @@ impl Failure {
         }
     }
 
-    /// Whether the call surely changed nothing, and may do better a moment later: it was never sent, or the database took it back
-    /// and says "again". Who waited in vain for a free connection has waited long enough.
+    /// Whether the call certainly changed nothing, and may succeed a moment later: it was never sent, or the database rolled it back
+    /// and says "again". A caller that has waited in vain for a free connection has waited long enough.
     pub fn had_no_effect(&self) -> bool {
         match self {
             Self::NoConnection(CannotConnect::Database(_)) => self.code().is_none_or(error::says_connection_lost),
@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// Whether the connection broke, so that nobody knows what became of the call.
+    /// Whether the connection broke, so that the call's outcome is unknown.
     pub fn is_of_the_connection(&self) -> bool {
         match self {
             Self::Database(_) => self.code().is_none_or(error::says_connection_lost),
@@ -69,7 +69,7 @@ impl Failure {
         }
     }
 
-    /// What kind of failure, for the log.
+    /// The kind of failure, for the log.
     fn kind(&self) -> &'static str {
         match self {
             Self::NoConnection(CannotConnect::Certificates(_)) => "certificates",
@@ -83,7 +83,7 @@ impl Failure {
         }
     }
 
-    /// The error that callers see. Messages of the database stay behind: they can hold text.
+    /// The error that callers see. The database's messages are dropped: they can contain people's text.
     pub fn store_error(&self, call: &Call) -> StoreError {
         let constraint = match self {
             Self::Database(error) => error.as_db_error().and_then(|error| error.constraint()),

@@ -1,10 +1,10 @@
-//! Calls over connections of the powerless login `duet_worker`, by Postgres' own protocol.
+//! Calls over connections of the powerless login `duet_worker`, in Postgres' own protocol.
 //!
-//! A call is one transaction, and it is written whole before any answer is read: a message that begins it and takes on the role and
-//! the claims of the identity, the call with its bound arguments, and the commit. So it costs one round trip, and there is no moment
-//! at which it could be given up half-way: nothing of an identity outlives the transaction, and no transaction outlives its call.
-//! There is no other way to a connection. Statements are unnamed, so that a pooler in transaction mode is fine.
-//! Why this is not sqlx: `docs/adr/0009-a-call-is-one-round-trip.md`.
+//! A call is one transaction, written completely before any answer is read: a message that begins it and assumes the role and claims
+//! of the identity, the call with its bound arguments, and the commit. So it costs one round trip and cannot be abandoned half-way:
+//! nothing of an identity outlives the transaction, and no transaction outlives its call. There is no other way to a connection.
+//! Statements are unnamed, so that a pooler in transaction mode works. Why this is not sqlx:
+//! `docs/adr/0009-a-call-is-one-round-trip.md`.
 
 mod failure;
 mod pool;
@@ -27,17 +27,17 @@ use super::{Call, Identity, Rpc};
 /// How to reach the database as `duet_worker`.
 #[derive(Clone, Debug)]
 pub struct WireSettings {
-    /// Where, as whom.
+    /// Address and login.
     pub connect: PgConnectOptions,
-    /// Connections at most.
+    /// Maximum number of connections.
     pub connections: u32,
-    /// Longest time for one call.
+    /// Timeout of one call.
     pub statement_timeout: Duration,
     /// Longest wait for a free connection.
     pub acquire_timeout: Duration,
 }
 
-/// The transport of everybody who has no token of a Supabase project: agents, the server itself, API keys, and on a plain Postgres
+/// The transport for everybody without a token of a Supabase project: agents, the server itself, API keys, and on a plain Postgres
 /// every person.
 pub struct WireRpc {
     pool: Pool,
@@ -51,17 +51,17 @@ pub struct WireRpc {
 /// be repeated.
 const TRIES: u32 = 4;
 
-/// The database ends a call after its `statement_timeout`. A connection on which even that does not arrive is given up so much later.
+/// The database ends a call after its `statement_timeout`. A connection that stays silent is dropped this much later.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A value as SQL writes it, whatever `standard_conforming_strings` says. Names, ids, numbers and words of this crate's own
-/// types are all that is written this way; what people and models say is always bound.
+/// A value as an SQL literal, whatever `standard_conforming_strings` is. Only names, ids, numbers and words of this crate's own types
+/// are written this way; text from people and models is always bound.
 fn literal(value: &str) -> String {
     format!("E'{}'", value.replace('\\', r"\\").replace('\'', "''"))
 }
 
 impl WireRpc {
-    /// A pool that connects when it is first needed.
+    /// A pool that connects on first use.
     pub fn new(settings: WireSettings, env: Env) -> Self {
         Self {
             statement_timeout: settings.statement_timeout,
@@ -72,14 +72,14 @@ impl WireRpc {
         }
     }
 
-    /// Tells the database the time of this transport's clock with each call; a test's database listens to it.
+    /// Sends this transport's clock to the database with each call; only test databases read it.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn telling_time(self) -> Self {
         Self { tell_time: true, ..self }
     }
 
-    /// Ends the connections, at shutdown: those that are free at once, the others when their call has ended.
+    /// Closes the connections, at shutdown: free ones at once, the others when their call has ended.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -92,7 +92,7 @@ impl WireRpc {
             call: call.clone(),
         };
         let patience = self.statement_timeout + GRACE;
-        // In a task of its own: a call that is given up goes on to its end, and its connection is not given to anybody before.
+        // In its own task: an abandoned call continues to its end, and nobody gets its connection before.
         match tokio::spawn(transaction.carry(connection, patience)).await {
             Ok(answer) => answer,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -100,7 +100,7 @@ impl WireRpc {
         }
     }
 
-    /// Begins as nobody and takes on the identity: settings of this transaction alone.
+    /// Begins as nobody and assumes the identity, with settings of this transaction only.
     fn opening(&self, identity: &Identity) -> String {
         let mut settings: Vec<(&str, String)> = vec![("statement_timeout", self.statement_timeout.as_millis().to_string())];
         #[cfg(feature = "testing")]
@@ -126,7 +126,7 @@ impl WireRpc {
             }
             Identity::Driver => {}
         }
-        // The role comes last: what is set before it is set as `duet_worker`. Selected columns are evaluated in order.
+        // The role comes last: settings before it are made as `duet_worker`. Selected columns are evaluated in order.
         let columns: Vec<String> = settings
             .iter()
             .map(|(name, value)| format!("set_config({}, {}, true)", literal(name), literal(value)))
@@ -148,7 +148,7 @@ fn text(identity: &Identity, call: &Call) -> String {
     format!("select {schema}.{}({})", call.function, names.join(", "))
 }
 
-/// What is written for one call.
+/// What is sent for one call.
 struct Transaction {
     opening: String,
     text: String,
@@ -156,7 +156,7 @@ struct Transaction {
 }
 
 impl Transaction {
-    /// Writes it and waits for all answers. A connection that stays silent is ended: nobody knows what it will say.
+    /// Sends it and waits for all answers. A silent connection is closed: its state is unknown.
     async fn carry(self, connection: Connection, patience: Duration) -> Result<Value, Failure> {
         match tokio::time::timeout(patience, self.send(&connection)).await {
             Ok(answer) => answer,
@@ -174,13 +174,13 @@ impl Transaction {
             .iter()
             .map(|(_, argument)| (argument as &(dyn ToSql + Sync), argument.sql_type()))
             .collect();
-        // Each of them is written when it is first polled, and they are polled in this order.
+        // Each is written when first polled, and they are polled in this order.
         let (began, answered, ended) = futures::join!(
             connection.batch_execute(&self.opening),
             connection.query_typed_one(&self.text, &bound),
             connection.batch_execute("commit"),
         );
-        // After a failure the database refuses what follows in the transaction, and takes it back at `commit`: the first failure tells.
+        // After a failure the database refuses the rest of the transaction, and rolls it back at `commit`: the first failure counts.
         began?;
         let row = answered?;
         ended?;

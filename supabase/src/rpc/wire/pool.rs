@@ -26,21 +26,21 @@ use super::{
     tls,
 };
 
-/// How long a connection may take to come about.
+/// Timeout for establishing a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A connection is used for so long at most: what the database keeps for it does not grow for ever.
+/// Maximum lifetime of a connection, so that what the database caches for it does not grow for ever.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// A connection that nobody needed for so long ends.
+/// A connection unused for this long is closed.
 const IDLE: Duration = Duration::from_secs(10 * 60);
-/// How often it is looked for those.
+/// How often unused connections are looked for.
 const ROUNDS: Duration = Duration::from_secs(60);
-/// After so long a silence, by the clock on the wall, a connection is asked whether it still lives. One that breaks is known to be broken
-/// at once, but not in a process that the platform froze meanwhile.
+/// After this long without use, in wall-clock time, a connection is tested before it is used. A broken connection is noticed at once,
+/// except in a process that the platform froze meanwhile.
 const QUIET_MILLIS: i64 = 10_000;
-/// A peer that does not acknowledge what was sent, or that it still lives, for so long is gone.
+/// A peer that acknowledges neither data nor keepalives for this long is gone.
 const GONE: Duration = Duration::from_secs(30);
 
-/// A connection in use; it goes back when it is dropped.
+/// A connection in use; dropping it returns it to the pool.
 pub struct Connection(Object<Connector>);
 
 impl Deref for Connection {
@@ -52,7 +52,7 @@ impl Deref for Connection {
 }
 
 impl Connection {
-    /// Whether it still works, asked where it was silent for long.
+    /// Whether it still works; tests it if it was unused for long.
     async fn lives(&self, now: Timestamp) -> bool {
         let used = self.0.used.swap(now.millis(), Ordering::Relaxed);
         if now.millis().saturating_sub(used) <= QUIET_MILLIS {
@@ -62,13 +62,13 @@ impl Connection {
         matches!(answered, Ok(Ok(())))
     }
 
-    /// Ends it now, whatever it still has to say.
+    /// Closes it now, whatever is still pending.
     pub fn end(self) {
         Object::take(self.0).driver.abort();
     }
 }
 
-/// Connections, made when they are needed.
+/// Connections, created on demand.
 pub struct Pool {
     pool: managed::Pool<Connector>,
     rounds: AbortHandle,
@@ -81,7 +81,7 @@ impl Pool {
         };
         let pool = managed::Pool::builder(connector)
             .max_size(settings.connections as usize)
-            // The one used last is used next, so that those of a busy hour get idle and end.
+            // The one used last is used next, so that surplus ones from busy times become idle and close.
             .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(settings.acquire_timeout))
             .create_timeout(Some(PATIENCE))
@@ -103,7 +103,7 @@ impl Pool {
         }
     }
 
-    /// A connection that lives as far as is known.
+    /// A connection that is alive as far as is known.
     pub async fn connection(&self, now: Timestamp) -> Result<Connection, Failure> {
         loop {
             let connection = self.any().await?;
@@ -124,7 +124,7 @@ impl Pool {
         }
     }
 
-    /// Ends all connections; those in use when their call has ended, which is waited for a while.
+    /// Closes all connections; waits a while for those in use to finish their call.
     pub async fn close(&self) {
         self.rounds.abort();
         self.pool.close();
@@ -145,16 +145,16 @@ impl Drop for Pool {
     }
 }
 
-/// What the pool makes its connections with.
+/// What the pool creates its connections with.
 struct Connector {
     options: PgConnectOptions,
 }
 
-/// A connection and the task that reads and writes it. The task ends with the client, after what was sent has been answered.
+/// A connection and the task that reads and writes it. The task ends with the client, after everything sent has been answered.
 struct Link {
     client: Client,
     driver: AbortHandle,
-    /// When it was last used, in milliseconds of the clock on the wall.
+    /// When it was last used, in wall-clock milliseconds.
     used: AtomicI64,
 }
 
@@ -163,11 +163,11 @@ impl managed::Manager for Connector {
     type Error = CannotConnect;
 
     async fn create(&self) -> Result<Link, CannotConnect> {
-        // Certificates are read each time: renewed ones count without a restart.
+        // Certificates are read each time, so that renewed ones take effect without a restart.
         let (client, connection) = config(&self.options).connect(tls::connector(&self.options)?).await?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                // Its message can hold text.
+                // The message can contain people's text.
                 let code = error.code().map(|state| state.code().to_owned());
                 tracing::debug!(code, "a connection to the database ended");
             }
@@ -175,7 +175,7 @@ impl managed::Manager for Connector {
         Ok(Link {
             client,
             driver: driver.abort_handle(),
-            // It has just shown that it lives.
+            // A new connection has just shown that it is alive.
             used: AtomicI64::new(i64::MAX),
         })
     }
@@ -188,12 +188,12 @@ impl managed::Manager for Connector {
     }
 }
 
-/// The same place and login, as this protocol's library wants them.
+/// The same address and login, in the form of this protocol's library.
 fn config(options: &PgConnectOptions) -> Config {
     let mut config = Config::new();
     match options.get_socket() {
         Some(directory) => config.host_path(directory),
-        // As URLs have it, an IPv6 address stands in brackets.
+        // URLs put IPv6 addresses in brackets.
         None => config.host(options.get_host().trim_start_matches('[').trim_end_matches(']')),
     };
     config
@@ -212,7 +212,7 @@ fn config(options: &PgConnectOptions) -> Config {
     if let Some(settings) = options.get_options() {
         config.options(settings);
     }
-    // The options tell their password only as part of a URL.
+    // The options reveal their password only as part of a URL.
     if let Some(password) = options.to_url_lossy().password() {
         config.password(Cow::from(percent_decode_str(password)));
     }

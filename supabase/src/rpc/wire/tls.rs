@@ -1,6 +1,6 @@
-//! Encryption of the connections, by the `sslmode` of the URL as libpq has it
-//! (<https://www.postgresql.org/docs/current/libpq-ssl.html>): `prefer` and `require` encrypt and trust whoever answers, `verify-ca`
-//! wants a certificate of a known authority, `verify-full` one for this host.
+//! Encryption of the connections, by the URL's `sslmode` as in libpq (<https://www.postgresql.org/docs/current/libpq-ssl.html>):
+//! `prefer` and `require` encrypt and trust any peer, `verify-ca` requires a certificate of a known authority, `verify-full` one for
+//! this host.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -21,7 +21,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::CannotConnect;
 
-/// What encrypts a connection to this place.
+/// The TLS connector for this address.
 pub fn connector(options: &PgConnectOptions) -> Result<MakeRustlsConnect, CannotConnect> {
     Ok(MakeRustlsConnect::new(client_config(options)?))
 }
@@ -57,7 +57,7 @@ fn client_config(options: &PgConnectOptions) -> Result<ClientConfig, CannotConne
     }
 }
 
-/// Wants a certificate for this host by a known authority.
+/// Requires a certificate for this host by a known authority.
 fn signed(options: &PgConnectOptions, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, CannotConnect> {
     let authorities = authorities(named(options, "sslrootcert").as_deref())?;
     WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider)
@@ -73,7 +73,7 @@ fn authorities(root: Option<&str>) -> Result<RootCertStore, CannotConnect> {
                 store.add(certificate).map_err(|error| unusable("`sslrootcert`", &error))?;
             }
         }
-        // Those of the machine that cannot be read are left out, as everywhere; without any, all connections are refused.
+        // Unreadable certificates of the machine are skipped, as is usual; without any, all connections are refused.
         None => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     match store.is_empty() {
@@ -84,7 +84,7 @@ fn authorities(root: Option<&str>) -> Result<RootCertStore, CannotConnect> {
     }
 }
 
-/// A file or the PEM text itself that the URL names. The options tell it only as part of a URL, and there they call a file `file: …`.
+/// A file, or the PEM text itself, named in the URL. The options reveal it only as part of a URL, where a file is written `file: …`.
 fn named(options: &PgConnectOptions, parameter: &str) -> Option<String> {
     let url = options.to_url_lossy();
     let found = url.query_pairs().find(|(name, _)| name == parameter);
@@ -110,11 +110,11 @@ fn unusable(what: &str, error: &dyn std::fmt::Display) -> CannotConnect {
     CannotConnect::Certificates(format!("{what} cannot be used ({error})."))
 }
 
-/// Trusts more certificates than `verify-full` does, and still wants the peer to hold its certificate's key.
+/// Accepts more certificates than `verify-full` does, but still requires the peer to hold its certificate's key.
 #[derive(Debug)]
 struct Lenient {
     provider: Arc<CryptoProvider>,
-    /// The authorities of which one has to have signed, for whatever host; without them everybody is trusted.
+    /// The authorities, one of which must have signed, for any host; without them every certificate is accepted.
     known: Option<Arc<WebPkiServerVerifier>>,
 }
 
@@ -130,7 +130,7 @@ impl ServerCertVerifier for Lenient {
         let Some(known) = &self.known else {
             return Ok(ServerCertVerified::assertion());
         };
-        // The name is looked at last, when everything else holds.
+        // The name is checked last, after everything else.
         match known.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

@@ -11,7 +11,7 @@ use duet_core::{
 
 use crate::{rpc::Call, store::contract::Contract};
 
-/// The data keys of field encryption, unwrapped once and kept in memory. The database has them wrapped only.
+/// The data keys of field encryption, unwrapped once and kept in memory. The database holds only wrapped keys.
 pub struct FieldKeys {
     contract: Contract,
     master: Option<MasterKey>,
@@ -28,7 +28,7 @@ impl FieldKeys {
         }
     }
 
-    /// The keys of a workspace, as its member or as the server (`None`); the first one is made when there is none yet.
+    /// The keys of a workspace, as its member or as the server (`None`); creates the first one if there is none yet.
     pub async fn of(&self, caller: Option<&Caller>, workspace: WorkspaceId) -> StoreResult<DataKeys> {
         let Some(master) = &self.master else {
             return Err(StoreError::unavailable(

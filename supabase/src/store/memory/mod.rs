@@ -1,4 +1,4 @@
-//! Memories: sealed and split into terms here, kept, searched and guarded by the database, ranked by the core.
+//! Memories: sealed and split into terms here; stored, searched and guarded by the database; ranked by the core.
 
 mod keys;
 mod rows;
@@ -37,12 +37,12 @@ use crate::rpc::Call;
 pub struct Memories {
     contract: Contract,
     keys: FieldKeys,
-    /// Models that this process has named to the database, which keeps no vectors of others.
+    /// Models that this process has registered with the database, which keeps no vectors of others.
     named: Mutex<HashSet<EmbeddingModel>>,
 }
 
 impl Memories {
-    /// With the key that wraps the keys of sensitive memories, where there is one.
+    /// Takes the key that wraps the data keys of sensitive memories, if there is one.
     pub fn new(contract: Contract, master: Option<MasterKey>) -> Self {
         Self {
             keys: FieldKeys::new(contract.clone(), master),
@@ -51,7 +51,7 @@ impl Memories {
         }
     }
 
-    /// Names a model to the database, once.
+    /// Registers a model with the database, once.
     async fn name(&self, model: &EmbeddingModel) -> StoreResult<()> {
         if self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(model) {
             return Ok(());
@@ -67,7 +67,7 @@ impl Memories {
         Ok(())
     }
 
-    /// These memories, and how many of them are there and cannot be read.
+    /// Reads these memories; also returns how many exist but are unreadable.
     async fn read(&self, caller: &Caller, ids: Vec<MemoryId>) -> StoreResult<(Vec<Memory>, usize)> {
         let mut memories = Vec::with_capacity(ids.len());
         let mut found = 0;
@@ -85,7 +85,7 @@ impl Memories {
     }
 }
 
-/// Memories read in one call at most.
+/// Maximum number of memories read in one call.
 const READ: usize = 500;
 
 #[async_trait]
@@ -181,7 +181,7 @@ impl MemoryStore for Memories {
         const ACTION: &str = "clear this memory's labels";
         caller.require_person(ACTION)?;
         edit.check_for_memory()?;
-        // The database has no key to open a sealed text with.
+        // The database has no key to open a sealed text.
         let opened = match edit.clear.contains(&Label::Sensitive) {
             true => self.memories(caller, &[id]).await?.pop().filter(|memory| memory.sensitive),
             false => None,
@@ -243,7 +243,7 @@ impl MemoryStore for Memories {
         let model = query.embedding.as_ref().map(|embedding| &embedding.model);
         let Ok(ranked) = recall::rank(&mut source, &terms, model, mode, query.limit, &query.bar, query.now);
         let (memories, _) = self.read(caller, ranked.iter().map(|ranked| ranked.id).collect()).await?;
-        // What was redacted since ranking is not among them.
+        // Memories redacted since ranking are not among them.
         #[expect(clippy::cast_possible_truncation, reason = "scores are shown in single precision")]
         let items = ranked
             .into_iter()
@@ -273,7 +273,7 @@ impl MemoryStore for Memories {
     }
 
     async fn receipt(&self, caller: &Caller, id: MemoryId) -> StoreResult<Option<RedactionReceipt>> {
-        // What is redacted is not there for an agent.
+        // Redacted memories do not exist for an agent.
         if caller.agent.is_some() {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! Memories as the database's functions give and take them.
+//! Memories in the form that the database's functions return and accept.
 
 use duet_core::{
     Caller, StoreError, StoreResult, Timestamp,
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::keys::FieldKeys;
 
-/// A memory as it is stored; a sealed text is opened by [`open`].
+/// A stored memory; [`open`] opens sealed text.
 #[derive(Deserialize)]
 pub struct Stored {
     #[serde(flatten)]
@@ -22,7 +22,7 @@ pub struct Stored {
     sealed: Option<String>,
 }
 
-/// Where the text of a sensitive memory stands.
+/// The place of a sensitive memory's text, for encryption.
 fn place(workspace: WorkspaceId, memory: MemoryId) -> Place<'static> {
     Place {
         workspace,
@@ -32,7 +32,7 @@ fn place(workspace: WorkspaceId, memory: MemoryId) -> Place<'static> {
     }
 }
 
-/// A new memory, with its text sealed or with the terms that it is indexed under.
+/// A new memory, with its text sealed or with its index terms.
 pub async fn incoming(keys: &FieldKeys, caller: &Caller, env: &duet_core::Env, memory: &NewMemory) -> StoreResult<Value> {
     let (text, sealed, terms) = if memory.sensitive {
         let sealed = keys
@@ -63,13 +63,13 @@ pub async fn incoming(keys: &FieldKeys, caller: &Caller, env: &duet_core::Env, m
     }))
 }
 
-/// Rows as far as they are understood. One that is not keeps nobody from the others: it is passed over and reported.
+/// Parses rows as far as possible. An unreadable row must not hide the others: it is skipped and reported.
 fn understood(rows: Vec<Value>) -> Vec<Stored> {
     let read = |row: Value| {
         let id = row["id"].as_str().map(ToOwned::to_owned);
         match serde_json::from_value::<Stored>(row) {
             Ok(stored) => Some(stored),
-            // The parser's own message is left out: it can quote stored text.
+            // The parser's own message is dropped: it can quote stored text.
             Err(_) => {
                 tracing::warn!(memory = id, "a memory is not understood; it is passed over");
                 None
@@ -79,7 +79,7 @@ fn understood(rows: Vec<Value>) -> Vec<Stored> {
     rows.into_iter().filter_map(read).collect()
 }
 
-/// The memories in these rows, for a caller or for the server (`None`). One that cannot be read is passed over and reported.
+/// The memories in these rows, for a caller or for the server (`None`). An unreadable one is skipped and reported.
 pub async fn open(keys: &FieldKeys, caller: Option<&Caller>, rows: Vec<Value>) -> Vec<Memory> {
     let mut memories = Vec::with_capacity(rows.len());
     for stored in understood(rows) {
@@ -106,12 +106,12 @@ async fn unseal(keys: &FieldKeys, caller: Option<&Caller>, stored: Stored) -> St
     Ok(memory)
 }
 
-/// Opens one, and says why it cannot be read.
+/// Opens one memory, or says why it is unreadable.
 pub async fn open_one(keys: &FieldKeys, caller: &Caller, stored: Stored) -> StoreResult<Memory> {
     unseal(keys, Some(caller), stored).await
 }
 
-/// Where a list goes on after this row.
+/// Where a list continues after this row.
 pub fn place_in_list(row: &Value) -> String {
     let at = row["created_at"]
         .as_str()
@@ -120,18 +120,18 @@ pub fn place_in_list(row: &Value) -> String {
     cursor::after(at.millis(), named(row).map_or(MemoryId::from_uuid(Uuid::nil()), |(_, id)| id))
 }
 
-/// The workspace and the id of a row, whatever else is in it.
+/// The workspace and the id of a row, whatever its other contents.
 pub fn named(row: &Value) -> Option<(WorkspaceId, MemoryId)> {
     Some((row["workspace_id"].as_str()?.parse().ok()?, row["id"].as_str()?.parse().ok()?))
 }
 
-/// A vector as it travels.
+/// A vector in its text form.
 pub fn vector_text(embedding: &Embedding) -> String {
     let components: Vec<String> = embedding.vector.iter().map(f32::to_string).collect();
     format!("[{}]", components.join(","))
 }
 
-/// Refuses a vector that no store can keep.
+/// Rejects a vector that no store can keep.
 pub fn check(embedding: Option<&Embedding>) -> StoreResult<()> {
     Ok(embedding.map_or(Ok(()), Embedding::check)?)
 }

@@ -21,7 +21,7 @@ impl Memories {
             let mut unreadable: Vec<_> = rows.iter().filter_map(rows::named).collect();
             let memories = rows::open(&self.keys, None, rows).await;
             unreadable.retain(|named| memories.iter().all(|memory| (memory.workspace_id, memory.id) != *named));
-            // What cannot be read cannot be embedded, and must not come first for ever.
+            // An unreadable memory cannot be embedded, and must not stay at the head of the queue.
             let stuck = memories.is_empty() && !unreadable.is_empty();
             if !unreadable.is_empty() {
                 self.put_off_embeddings(model, unreadable).await?;
@@ -59,7 +59,7 @@ impl Memories {
         for (_, _, embedding) in &embeddings {
             rows::check(Some(embedding))?;
         }
-        // A batch is one transaction: of a size that locks its rows for a moment only.
+        // A batch is one transaction, small enough to lock its rows only for a moment.
         for batch in embeddings.chunks(BATCH) {
             let items: Vec<Value> = batch
                 .iter()
@@ -102,10 +102,10 @@ impl Memories {
     }
 }
 
-/// Vectors stored in one transaction.
+/// Number of vectors stored in one transaction.
 const BATCH: usize = 256;
 
-/// Memories swept in one transaction.
+/// Number of memories swept in one transaction.
 const STEP: i32 = 500;
 
 fn backlog(function: &'static str, model: &EmbeddingModel, locality: Locality) -> Call {
