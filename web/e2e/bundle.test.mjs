@@ -1,4 +1,4 @@
-// What is in the build, and how much of it a browser needs before it can show anything. Run after `npm run build`.
+// Checks what the build contains, and how much of it a browser needs before it can show anything. Run after `npm run build`.
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ const read = (file) => readFileSync(join(client, file), "utf8");
 const shell = read("_shell.html");
 const scripts = files.filter((file) => file.endsWith(".js"));
 
-/** A script with everything that it imports statically. */
+/** A script and everything it imports statically. */
 function closure(entries) {
   const seen = new Set();
   const visit = (file) => {
@@ -27,7 +27,7 @@ function closure(entries) {
 it("needs at most 180 KiB of script (gzip) for the shell together with the largest route", () => {
   const initial = [...shell.matchAll(/(?:src|href)="\/(assets\/[\w.$-]+\.js)"/g)].map(([, file]) => file);
   assert.ok(initial.length > 0);
-  // A route's chunks: its own and those of the layout around it; markdown is fetched while the messages are.
+  // A route's chunks: its own and those of its layout; markdown is fetched at the same time as the messages.
   const routes = scripts.filter((file) =>
     /assets\/(_app|_conversationId|chat|invite|members|setup|sign-in)-/.test(file),
   );

@@ -166,7 +166,7 @@ describe("talking with the companion", () => {
     await page.getByText("Not sent.").waitFor();
     await eventually(() => composer(page).inputValue(), "Are you there?");
     await assert.rejects(page.reload());
-    // The browser shows its error page a moment after it gave up; going elsewhere before would be interrupted by it.
+    // The browser shows its error page a moment after it gives up, which would interrupt an earlier navigation.
     await page.waitForURL(/^chrome-error:/);
     await duet.restart();
     await page.goto(duet.url);
@@ -191,7 +191,7 @@ describe("talking with the companion", () => {
       await eventually(() => page.getByRole("button", { name: "Try again" }).count(), 0);
       await page.reload();
       await failure.waitFor();
-      // What is being written meanwhile is another message.
+      // The message being written meanwhile is a different one.
       await composer(page).fill("Half a thought");
       await page.getByRole("button", { name: "Send again" }).click();
       await page.getByRole("button", { name: "Try again" }).waitFor();
@@ -220,7 +220,7 @@ describe("talking with the companion", () => {
       await page.getByRole("button", { name: "Send again" }).click();
       await eventually(() => said(page, "broken").count(), 2);
       await eventually(() => why.count(), 2);
-      // The newest can be continued, the older one sent again.
+      // The newest can be continued, an older one can be sent again.
       await page.getByRole("button", { name: "Continue" }).waitFor();
       await eventually(() => page.getByRole("button", { name: "Send again" }).count(), 1);
     },

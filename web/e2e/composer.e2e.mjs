@@ -3,7 +3,7 @@ import { describe } from "node:test";
 import { composer, eventually, replies, said, say, send, settled, writing } from "./support/browser.mjs";
 import { scenes } from "./support/scenes.mjs";
 
-/** Holds requests back until they are let go. */
+/** Holds requests back until they are released. */
 async function hold(page, pattern, method) {
   let release;
   const held = new Promise((resolve) => {
@@ -73,7 +73,7 @@ describe("the composer", () => {
       box.evaluate(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight < 100);
     await eventually(fromEnd, true);
     await page.getByRole("button", { name: "Latest" }).waitFor({ state: "detached" });
-    // Whoever reads on above is left alone.
+    // A reader further up is left alone.
     await box.evaluate((element) => element.scrollTo({ top: 0 }));
     await writing(page, "60,");
     assert.equal(await box.evaluate((element) => element.scrollTop), 0);
@@ -128,7 +128,7 @@ describe("the composer", () => {
     const ask = page.getByRole("button", { name: "Ask what it knows" });
     await ask.click();
     await eventually(() => composer(page).inputValue(), "What do you remember about me?");
-    // It is kept as what one types is, works again, and takes nothing away.
+    // Kept like typed text: it works again, and removes nothing.
     await page.reload();
     await eventually(() => composer(page).inputValue(), "What do you remember about me?");
     await composer(page).fill("");

@@ -13,7 +13,7 @@ describe("the list of conversations", () => {
     await item(page, text).hover();
     await actions(page, text).click();
   };
-  /** Two conversations, the page shown anew. */
+  /** Creates two conversations and reloads the page. */
   const two = async ({ page, duet }) => {
     await duet.talk("Tell me about lighthouses.");
     await duet.talk("Plans for the harbour festival.");

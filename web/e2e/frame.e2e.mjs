@@ -1,4 +1,4 @@
-// The frame around everything: the page stays where it is, whatever scrolls, and can be used by keyboard and at every size.
+// The frame around everything: the page itself never scrolls, and works by keyboard and at every size.
 import assert from "node:assert/strict";
 import { describe } from "node:test";
 import { eventually, lastReply, openBasis, phone, replies, say } from "./support/browser.mjs";
@@ -40,7 +40,7 @@ describe("the frame", () => {
     await stays(page);
     for (let count = 0; count < 60; count++) await page.keyboard.press("Tab");
     await stays(page);
-    // Whatever tries to scroll it finds nothing to scroll.
+    // Attempts to scroll the page have no effect.
     await page.evaluate(() => window.scrollTo(0, 3_000));
     await stays(page);
   });
@@ -63,7 +63,7 @@ describe("the frame", () => {
     { viewport: phone, touch: true },
   );
 
-  /** How much of the window the conversation has. */
+  /** The share of the window that the conversation has. */
   const share = (page) =>
     page.getByRole("region", { name: "Conversation" }).evaluate((box) => box.clientHeight / window.innerHeight);
 

@@ -18,12 +18,12 @@ import { scenes } from "./support/scenes.mjs";
 const screens = {
   desktop: { viewport: desktop },
   phone: { viewport: phone, touch: true },
-  // A window of 1280 × 800 at 400 %.
+  // Same as a window of 1280 × 800 at 400 %.
   zoomed: { viewport: { width: 320, height: 200 } },
 };
 const schemes = ["light", "dark"];
 
-/** Checks a page as it is now, and keeps a picture. */
+/** Checks the page in its current state, and keeps a screenshot. */
 async function look({ page }, name, size, scheme) {
   const where = `${name}, ${size}, ${scheme}`;
   await page.evaluate(() => document.fonts.ready);
@@ -34,7 +34,7 @@ async function look({ page }, name, size, scheme) {
 }
 
 const settings = "[models.offline]\npause_ms = 0\n";
-/** A conversation with most of what one has. */
+/** A conversation with most of the elements that occur. */
 async function chat({ page, duet }) {
   const place = await duet.talk(
     "My sister is called Maria and lives in Porto, by the river.",
@@ -49,7 +49,7 @@ async function chat({ page, duet }) {
 const drawer = async ({ page }) => {
   const button = page.getByRole("button", { name: "Conversations", exact: true });
   const list = page.getByRole("navigation", { name: "Conversations" });
-  // A page that was just loaded has neither for a moment.
+  // A page that has just loaded briefly has neither.
   await button.or(list).first().waitFor();
   if (await button.isVisible()) await button.click();
   await list.waitFor();
@@ -60,7 +60,7 @@ const basis = async (scene) => {
   await lastReply(scene.page).locator('[data-memory="recalled"]').first().getByText("Maria").waitFor();
 };
 
-/** Each screen: what leads to it. */
+/** Each screen, with the steps that lead to it. */
 const pages = {
   setup: [
     async ({ page, duet }) => {

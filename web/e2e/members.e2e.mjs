@@ -26,7 +26,7 @@ const openMembers = async (page) => {
   await page.getByRole("heading", { level: 1, name: "Members" }).waitFor();
   await people(page).first().waitFor();
 };
-/** Looks at a page in every size and scheme. */
+/** Checks a page in every size and scheme. */
 const look = async (page, name) => {
   for (const [size, viewport] of Object.entries({ phone, desktop })) {
     await page.setViewportSize(viewport);
@@ -39,20 +39,20 @@ const look = async (page, name) => {
     }
   }
 };
-/** Makes an invitation on the page of the members and gives its link. */
+/** Creates an invitation on the members page and returns its link. */
 const invite = async (page, email) => {
   await page.getByLabel("Guest’s email").fill(email);
   await page.getByRole("button", { name: "Create link" }).click();
   await page.getByText(`Send this link to ${email}`).waitFor();
   return page.getByLabel("Invitation link").inputValue();
 };
-/** A page of somebody who is not signed in. The browser reports every answer of 400 and above, also those that are provoked. */
+/** A page for somebody who is not signed in. The browser reports every status of 400 and above, including provoked ones. */
 const stranger = async (open) => {
   const opened = await open({ cookie: undefined });
   opened.watch.expect(/status of (401|404|409)/);
   return opened.page;
 };
-/** Invites the guest over the API, who makes an account; gives their page, in their first chat. */
+/** Invites the guest over the API, who creates an account; returns their page, in their first chat. */
 const joined = async ({ duet, open }) => {
   const { token } = await duet.call("POST", `${duet.home}/invitations`, { email: guest.email, role: "member" });
   const page = await stranger(open);
@@ -154,7 +154,7 @@ describe("members", () => {
     };
     await refused(`${duet.url}/invite`, "incomplete");
     await refused(`${duet.url}/invite#token=nothing`, "doesn’t exist");
-    // A reload asks for the same invitation.
+    // A reload looks up the same invitation.
     await refused(`${duet.url}/invite`, "doesn’t exist");
     await bea.goto("about:blank");
     await bea.goto(link);
@@ -181,7 +181,7 @@ describe("members", () => {
     const link = `${duet.url}/invite#token=${token}`;
     await bea.goto("about:blank");
     await bea.goto(link);
-    // Signed in still.
+    // Still signed in.
     await bea.getByRole("button", { name: `Join as ${guest.name}` }).waitFor();
     await look(bea, "invite-signed-in");
     await bea.evaluate(async () => {

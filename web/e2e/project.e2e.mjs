@@ -1,4 +1,4 @@
-// Duet on a Supabase project, in the browser: people sign up at the project, hints come by Realtime, and two people who share the
+// Duet on a Supabase project, in the browser: people sign up at the project, hints arrive by Realtime, and two people in the same
 // installation share nothing else.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -22,7 +22,7 @@ import {
 import { startOnProject } from "./support/project.mjs";
 import { refuseOnce } from "./support/stale.mjs";
 
-/** What a page's websockets said. */
+/** The messages of a page's websockets. */
 function hear(page) {
   const frames = [];
   page.on("websocket", (socket) => {
@@ -45,9 +45,9 @@ describe("on a Supabase project", () => {
   before(async () => {
     duet = await startOnProject();
     browser = await openBrowser();
-    // The first person, whom every test finds: they sign up at the project and become the owner.
+    // The first person, needed by every test: they sign up at the project and become the owner.
     await inPage(async ({ page, context, watch }) => {
-      // The wizard tries whether they have an account already.
+      // The wizard first tries to sign in, in case the account exists.
       watch.expect(/status of 400 .*\/auth\/v1\/token/);
       await setUp(page, duet);
       await checkAccessibility(page, "first chat on a project");
@@ -59,7 +59,7 @@ describe("on a Supabase project", () => {
     await duet?.stop();
   });
 
-  /** Runs with a page of its own, and checks it afterwards. */
+  /** Runs with its own page, and checks the page afterwards. */
   const inPage = async (body) => {
     const opened = await openPage(browser, duet.url, { others: [duet.project] });
     try {
@@ -74,7 +74,7 @@ describe("on a Supabase project", () => {
     await page.getByLabel("Password").fill(password);
     await page.getByRole("button", { name: "Sign in" }).click();
   };
-  /** A test whose page is the owner's, signed in. */
+  /** A test with the owner's page, signed in. */
   const test = (name, body) =>
     it(name, () =>
       inPage(async (scene) => {
@@ -175,7 +175,7 @@ describe("on a Supabase project", () => {
       const home = page.url();
       assert.doesNotMatch(await say(bea.page, "What is my brother called?"), /Otto/);
 
-      // Each has the other's address, and there is nothing at it.
+      // Each opens the other's address and finds nothing.
       watch.expect(/status of 404/);
       for (const [person, address] of [
         [bea.page, home],

@@ -4,7 +4,7 @@ import { eventually, lastReply, openBasis, phone, replies, said, say } from "./s
 import { scenes } from "./support/scenes.mjs";
 
 const box = (page) => page.getByRole("region", { name: "Conversation" });
-/** Where a message stands in the view. */
+/** The position of a message in the view. */
 const topOf = (message) => message.evaluate((element) => Math.round(element.getBoundingClientRect().top));
 
 describe("reading a conversation", () => {
@@ -27,7 +27,7 @@ describe("reading a conversation", () => {
       assert.notEqual(await page.locator("article.message").first().getAttribute("id"), id);
       const same = page.locator(`[id="${id}"]`);
       await eventually(async () => Math.abs((await topOf(same)) - before) <= 2, true);
-      // And with the last of them, whoever came by keyboard stays in the conversation.
+      // After the last page too, a keyboard user stays in the conversation.
       await earlier.focus();
       await page.keyboard.press("Enter");
       await said(page, "number 0,").waitFor();
@@ -147,7 +147,7 @@ describe("reading a conversation", () => {
         assert.equal(await direction(selector, 0), "rtl", selector);
       }
       for (const selector of ["ul", "table"]) assert.equal(await direction(selector, 1), "ltr", selector);
-      // One item in another language stands in its list; code is never turned around.
+      // One item in another language keeps its list's direction; code is never reversed.
       assert.equal(await direction("ul > li", 1), "rtl");
       assert.equal(await direction("pre", 0), "ltr");
       const start = (item) => item.evaluate((element) => getComputedStyle(element.parentElement).paddingRight);

@@ -83,7 +83,7 @@ describe("set-up", () => {
     await finish(page);
     await send(page, "Hello!");
     await settled(page);
-    // It cannot be done a second time.
+    // Set-up cannot be repeated.
     await page.goto(`${duet.url}/setup#token=${encodeURIComponent(duet.token)}`);
     await page.getByRole("heading", { name: owner.name }).waitFor();
     assert.equal(new URL(page.url()).pathname, "/chat");

@@ -10,7 +10,7 @@ const list = (page) => page.getByRole("navigation", { name: "Conversations" });
 const current = (page) => new URL(page.url()).searchParams.get("workspace");
 const writeTo = (page, name) => page.getByRole("textbox", { name: `Write to ${name}` });
 
-/** A second workspace with a companion of its own; gives the ids of both, and shows the first. */
+/** Creates a second workspace with its own companion, returns the ids of both, and shows the first. */
 async function second({ page, duet }) {
   const { id } = await duet.call("POST", "/v1/workspaces", { name: "Choir", companion_name: "Remy" });
   const first = duet.home.split("/").at(-1);

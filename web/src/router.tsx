@@ -13,7 +13,7 @@ export function getRouter() {
     defaultOptions: {
       queries: {
         staleTime: 2_000,
-        // What was not found or not allowed stays so; what was lost comes back by `onReturn`.
+        // Missing or forbidden things stay so; after an outage, `onReturn` retries.
         retry: (count, error) => error instanceof Problem && error.status >= 500 && count < 2,
         refetchOnReconnect: "always",
       },
@@ -30,12 +30,12 @@ export function getRouter() {
     scrollRestoration: false,
   });
   onReturn(() => void queries.invalidateQueries());
-  // What is not there may be so because the person is no member any more: the session says where they are one.
+  // A 404 may mean that the person is no longer a member: the session says where they are one.
   whenAbsent(() => void queries.invalidateQueries({ queryKey: sessionQuery.queryKey }));
   let leaving = false;
   whenSignedOut(() => {
     const here = router.state.location;
-    // Several requests may learn of it at once.
+    // Several requests may find out at once.
     if (leaving || here.pathname === "/sign-in" || here.pathname === "/setup") return;
     leaving = true;
     queries.clear();

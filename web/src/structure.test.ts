@@ -28,7 +28,7 @@ describe("the structure", () => {
     expect(imports(file).filter((path) => /^(features|routes)/.test(path))).toEqual([]);
   });
 
-  // Names for screen readers are placed absolutely: a scrolling area that does not hold them lets them lengthen the page.
+  // Names for screen readers are positioned absolutely: unless their scrolling area contains them, they lengthen the page.
   it.each(files.filter((file) => file.endsWith(".tsx")))(
     "%s scrolls only in what holds what is placed in it",
     (file) => {
@@ -36,7 +36,7 @@ describe("the structure", () => {
     },
   );
 
-  // What an effect returns is called as its clean-up: a value that an expression happens to have is not one.
+  // React calls an effect's return value as its clean-up, so an expression must not return some other value by accident.
   it.each(files.filter((file) => /\.tsx?$/.test(file) && !file.includes(".test.")))(
     "%s has effects that return nothing by accident",
     (file) => {

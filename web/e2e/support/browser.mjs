@@ -29,7 +29,7 @@ const flags = [
 export const desktop = { width: 1280, height: 800 };
 export const phone = { width: 390, height: 844 };
 
-/** Where screenshots go, for people to look at. */
+/** Where screenshots are stored. */
 export const screenshots = process.env.DUET_SCREENSHOTS ?? join(tmpdir(), "duet-screenshots");
 mkdirSync(screenshots, { recursive: true });
 
@@ -41,8 +41,8 @@ export async function openBrowser() {
 }
 
 /**
- * In the page: nothing moves or fades, so that what is measured is what stays; and the page itself never scrolls, at any time,
- * on any screen, nor does what scrolls inside it scroll sideways. What it tells goes to the console, where `watch` finds it.
+ * In the page: disables movement and fading, so that measurements are stable, and checks that the page itself never scrolls, at any
+ * time, on any screen, and that inner scrolling areas never scroll sideways. Findings go to the console, where `watch` reads them.
  */
 function guard() {
   const sheet = new CSSStyleSheet();
@@ -59,7 +59,7 @@ function guard() {
       if (all > seen) now = `what scrolls is ${all} wide in ${seen}`;
     }
     if (window.scrollY > 0 || document.body.scrollTop > 0) now = "scrolled away";
-    // Twice the same: not a window that is just changing its size.
+    // Seen twice in a row: not a window in the middle of a resize.
     if (now && now === before && !told.has(now)) {
       told.add(now);
       console.error(`the page does not fit its window: ${now}, at ${location.pathname}`);
@@ -74,10 +74,10 @@ function guard() {
 }
 
 /**
- * A page of a fresh profile. `watch.check()` fails if there was an error in the console, an uncaught error, a breach of the
+ * A page in a fresh profile. `watch.check()` fails on a console error, an uncaught error, a violation of the
  * content security policy, a page taller or wider than its window, or a request to anywhere but `origin` and `others`. With `touch` it
- * is a phone's, with `cookie` somebody is signed in. `watch.expect(pattern)` lets one kind of console error pass: the
- * browser reports each answer of 400 and above as one, also where the test provoked it.
+ * acts as a phone, with `cookie` somebody is signed in. `watch.expect(pattern)` allows one kind of console error: the
+ * browser reports each status of 400 and above as one, even when the test provoked it.
  */
 export async function openPage(
   browser,
@@ -130,7 +130,7 @@ export async function openPage(
 
 const axe = readFileSync(new URL("../../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 
-/** Fails if axe finds anything on the page as it is now. */
+/** Fails if axe finds a problem on the page in its current state. */
 export async function checkAccessibility(page, where) {
   await page.evaluate(axe);
   const violations = await page.evaluate(async () => {
@@ -143,7 +143,7 @@ export async function checkAccessibility(page, where) {
   assert.deepEqual(violations, [], `axe: ${where}`);
 }
 
-/** Fails if something that a finger may press on this page is smaller than 44 px in either direction. Links inside a text may be. */
+/** Fails if a touch target on this page is smaller than 44 px in either direction, except links inside text. */
 export async function checkTargets(page, where) {
   const small = await page.evaluate(() => {
     const pressed = "button, a[href], input, select, textarea, summary, label:has(input[type=radio]), [role=button]";
@@ -152,7 +152,7 @@ export async function checkTargets(page, where) {
       if (element.closest(".prose, p") && element.matches("a")) continue;
       if (element.matches(".sr-only, :disabled") || element.closest("[inert]") || !element.checkVisibility()) continue;
       const { width, height, bottom } = element.getBoundingClientRect();
-      // The link past the list is above the window until it has the focus.
+      // The skip link is above the window until it has the focus.
       if (bottom <= 0) continue;
       if (width < 43.5 || height < 43.5) {
         const name = element.getAttribute("aria-label") ?? element.textContent.trim();
@@ -166,7 +166,7 @@ export async function checkTargets(page, where) {
   assert.deepEqual(small, [], `too small for a finger: ${where}`);
 }
 
-/** Waits until `read` gives `expected`: what a page shows follows an action a moment later. */
+/** Waits until `read` returns `expected`: the page reacts to an action with a delay. */
 export async function eventually(read, expected, timeout = 10_000) {
   const until = Date.now() + timeout;
   for (;;) {
@@ -177,7 +177,7 @@ export async function eventually(read, expected, timeout = 10_000) {
   }
 }
 
-/** Goes through the wizard with a token that is already filled in or given. */
+/** Completes the wizard with a token that is already filled in or given. */
 export async function setUp(page, { url, token }) {
   await page.goto(`${url}/setup#token=${encodeURIComponent(token)}`);
   await fillYou(page);
@@ -196,22 +196,21 @@ export async function fillYou(page) {
 export const composer = (page) => page.getByRole("textbox", { name: /^Write to/ });
 export const replies = (page) => page.getByRole("article", { name: `${owner.companion} said` });
 export const lastReply = (page) => replies(page).last();
-/** The person's own messages, those with a text if one is given. */
+/** The person's own messages, or those with the given text. */
 export const said = (page, text) => {
   const all = page.getByRole("article", { name: "You said" });
   return text === undefined ? all : all.filter({ hasText: text });
 };
 
-/** Opens what a reply rests on. */
+/** Opens the sources of a reply. */
 export const openBasis = (reply) => reply.locator("footer").getByRole("button", { expanded: false }).click();
 
-/** Sends a message. */
 export async function send(page, text) {
   await composer(page).fill(text);
   await composer(page).press("Enter");
 }
 
-/** Waits until the newest reply is whole (or has another status) and gives its text. */
+/** Waits until the newest reply is whole (or has another status) and returns its text. */
 export async function settled(page, status = "complete", timeout = 60_000) {
   await page.locator(`article[data-status="${status}"]`).last().waitFor({ timeout });
   await page.getByRole("button", { name: "Send", exact: true }).waitFor({ timeout });
@@ -234,7 +233,7 @@ export async function say(page, text) {
   return settled(page);
 }
 
-/** Waits until the reply being written has some text. */
+/** Waits until the reply in progress has some text. */
 export async function writing(page, text) {
   await page.locator('article[data-status="writing"] .prose', { hasText: text }).waitFor({ timeout: 30_000 });
 }

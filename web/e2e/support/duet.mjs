@@ -1,4 +1,4 @@
-// Starts the real `duet` on a free port with a data folder of its own.
+// Starts the real `duet` on a free port with its own data folder.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -18,8 +18,8 @@ function binary() {
 }
 
 /**
- * A fresh installation, or one like `from`. `settings` is TOML for its configuration file. The offline model answers, with a
- * pause between words, so that there is something to watch.
+ * A fresh installation, or a copy of `from`. `settings` is TOML for its configuration file. The offline model answers, with a
+ * pause between words, so that streaming can be observed.
  */
 export async function startDuet({ settings = "", from } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "duet-web-"));
@@ -31,7 +31,7 @@ export async function startDuet({ settings = "", from } = {}) {
     HOME: folder,
     XDG_CONFIG_HOME: join(folder, "config"),
     XDG_DATA_HOME: join(folder, "data"),
-    // No keyring of the machine's: the key lies in the folder.
+    // Do not use the machine's keyring: the key is in the folder.
     DBUS_SESSION_BUS_ADDRESS: "unix:path=/nonexistent",
     DUET_KEY: undefined,
   };
@@ -72,11 +72,11 @@ export async function startDuet({ settings = "", from } = {}) {
     token: said.setup_token,
     setupUrl: said.setup_url,
     log: () => log,
-    /** As if the machine lost power: nothing is written any more. */
+    /** Like a power loss: nothing more is written. */
     kill: () => ended("SIGKILL"),
-    /** The same installation again, at the same address. */
+    /** Starts the same installation again, at the same address. */
     restart: () => start(host),
-    /** Ends it and leaves its folder. */
+    /** Stops it and keeps its folder. */
     async end() {
       await ended("SIGTERM");
       return folder;
@@ -90,7 +90,7 @@ export async function startDuet({ settings = "", from } = {}) {
 
 let prepared;
 
-/** Sets an installation up over the API, once for all tests of this process, and ends it: its folder and the owner's cookie. */
+/** Sets up an installation over the API, once for all tests of this process, and stops it: its folder and the owner's cookie. */
 async function prepare() {
   const duet = await startDuet();
   const answer = await fetch(`${duet.url}/v1/setup`, {
@@ -112,14 +112,14 @@ async function prepare() {
   return { folder, cookie };
 }
 
-/** The cookie of the sign-in that an answer began. */
+/** The session cookie that an answer set. */
 function sessionOf(answer) {
   const session = answer.headers.getSetCookie().find((cookie) => cookie.includes("duet_session="));
   const [name, value] = session.split(";")[0].split("=");
   return { name, value };
 }
 
-/** What somebody does over the API, and the path of their workspace. */
+/** A person's API calls, and the path of their workspace. */
 async function person(url, cookie) {
   const call = async (method, path, body, headers = {}) => {
     const answer = await fetch(url + path, {
@@ -141,7 +141,7 @@ async function person(url, cookie) {
   return { cookie, call, home: `/v1/workspaces/${workspaces[0].workspace.id}` };
 }
 
-/** An installation of its own that has its owner, and the cookie of their sign-in. */
+/** A separate installation with its owner, and the owner's session cookie. */
 export async function startWithOwner({ settings } = {}) {
   prepared ??= prepare();
   const { folder, cookie } = await prepared;
@@ -150,11 +150,11 @@ export async function startWithOwner({ settings } = {}) {
   return {
     ...duet,
     cookie,
-    /** Asks the API as the owner. */
+    /** Calls the API as the owner. */
     call,
     /** The path of the owner's workspace. */
     home,
-    /** Invites somebody who makes an account: what they do over the API, and their cookie. */
+    /** Invites somebody, who creates an account; returns their API calls and cookie. */
     async join({ email, name, password }) {
       const { token } = await call("POST", `${home}/invitations`, { email, role: "member" });
       const answer = await fetch(`${duet.url}/v1/invitations/accept`, {
@@ -165,7 +165,7 @@ export async function startWithOwner({ settings } = {}) {
       if (!answer.ok) throw new Error(`joining: ${answer.status} ${await answer.text()}`);
       return person(duet.url, sessionOf(answer));
     },
-    /** Says things in a new conversation, waits for each reply, and gives the page's address of the conversation. */
+    /** Sends messages in a new conversation, waits for each reply, and returns the conversation's page address. */
     async talk(...texts) {
       const conversation = await call("POST", `${home}/conversations`, {});
       for (const text of texts) {

@@ -1,10 +1,10 @@
-// A model whose answers a test writes: here in this process, as OpenAI-compatible servers speak.
+// A scripted model for tests: an OpenAI-compatible server in this process.
 import { once } from "node:events";
 import { createServer } from "node:http";
 
 /**
- * Starts it. `answer(question, count)` is called with the newest message of a person and how many requests came before; it gives the
- * text, or a list of pieces, or an async generator of them. `"break"` as a piece cuts the connection; `{ status }` in place of
+ * Starts it. `answer(question, count)` gets the person's newest message and the number of earlier requests; it returns the
+ * text, or a list of pieces, or an async generator of them. The piece `"break"` cuts the connection; `{ status }` instead of
  * an answer refuses the request.
  */
 export async function startModel(answer) {
@@ -28,7 +28,7 @@ export async function startModel(answer) {
       });
     for await (const piece of typeof given === "string" ? [given] : given) {
       if (piece === "break") return void response.destroy();
-      // Each piece is out before the next, so that a break does not take back what came before it.
+      // Each piece is sent before the next, so that a break does not discard earlier ones.
       await say([{ index: 0, delta: { content: piece }, finish_reason: null }]);
     }
     await say([{ index: 0, delta: {}, finish_reason: "stop" }]);
@@ -39,7 +39,7 @@ export async function startModel(answer) {
   await once(server, "listening");
   const url = `http://127.0.0.1:${server.address().port}/v1`;
   return {
-    /** What makes it known, and the model of all agents where `standard`. */
+    /** Configures it as a provider, and as the model of all agents if `standard`. */
     settingsFor: (standard) =>
       `${standard ? '[models]\ndefault = "test/scripted"\n' : ""}[models.providers.test]\nkind = "openai"\nbase_url = "${url}"\n`,
     stop: () => {

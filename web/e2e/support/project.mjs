@@ -1,5 +1,5 @@
-// Starts the real `duet-api` on a Supabase project of its own: Auth and Data API by Supabase's alpha implementation, Realtime by a
-// stand-in (supabase/testbed/README.md), the database real.
+// Starts the real `duet-api` on its own Supabase project: Auth and Data API from Supabase's alpha implementation, a stand-in for
+// Realtime (supabase/testbed/README.md), and a real database.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -14,7 +14,7 @@ function binary() {
   return process.env.DUET_API_BIN;
 }
 
-/** A fresh installation: its address, its setup token, its database. */
+/** A fresh installation: its address, setup token and database. */
 export async function startOnProject() {
   const database = await makeDatabase("e2e");
   const worker = database.urlAs("duet_worker");
@@ -46,7 +46,7 @@ export async function startOnProject() {
   const { url } = JSON.parse(line);
   return {
     url,
-    /** The project's own address. */
+    /** The project's address. */
     project: project.url,
     token,
     sql: database.sql,

@@ -1,14 +1,14 @@
-// A reply that recalled what somebody redacted since.
+// A reply that recalled a memory which was redacted afterwards.
 import { eventually, guest, lastReply } from "./browser.mjs";
 
-/** What leads to the page of the notices from the menu, while there is something to review. */
+/** The entry of the notices page in the menu, while there is something to review. */
 export const entry = (page) => page.getByRole("button", { name: "Notices To review" });
 
 export const banner = (page) => page.getByRole("link", { name: "Review these replies", includeHidden: true });
 
 /**
- * The guest shares a memory, replies to the owner recall it, and the guest redacts it. Leads the owner's page to the newest of these
- * conversations, and gives its address.
+ * The guest shares a memory, replies to the owner recall it, and the guest redacts it. Opens the newest of these
+ * conversations on the owner's page and returns its address.
  */
 export async function redacted({ duet, page }, replies = 1) {
   const bea = await duet.join(guest);

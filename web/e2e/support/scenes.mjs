@@ -1,15 +1,15 @@
-// Tests that need nothing of each other: each has an installation, a browser profile and a record of errors of its own.
+// Independent tests: each has its own installation, browser profile and record of errors.
 import { after, before, it } from "node:test";
 import { openBrowser, openPage, owner } from "./browser.mjs";
 import { startDuet, startWithOwner } from "./duet.mjs";
 import { startModel } from "./model.mjs";
 
 /**
- * Gives a function that declares tests, as `it` does. A test gets its installation `duet`, a `page` with its `context` and `watch`,
- * and `open` for more pages; at its end all of them are checked. Options, for all or for one:
- * `fresh`: nobody has set the installation up. `settings`: its configuration. `model`: what answers in place of
- * the offline model (support/model.mjs); with `standard: false` only those agents that name it. `at`: where the page begins (`null`: nowhere yet).
- * `signedIn: false`: nobody is. Others are those of `openPage`.
+ * Returns a function that declares tests, like `it`. A test gets its installation `duet`, a `page` with its `context` and `watch`,
+ * and `open` for more pages; all of them are checked at its end. Options, for all tests or one:
+ * `fresh`: the installation is not set up. `settings`: its configuration. `model`: answers in place of
+ * the offline model (support/model.mjs); with `standard: false` only for agents that name it. `at`: the first page (`null`: none yet).
+ * `signedIn: false`: nobody is signed in. Other options are those of `openPage`.
  */
 export function scenes(defaults = {}) {
   let browser;

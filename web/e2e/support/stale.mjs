@@ -1,6 +1,6 @@
-// A sign-in that is too long ago.
+// A sign-in that is too old.
 
-/** Answers the next request of that method and address as the API does where a sign-in is too long ago; later ones reach it. */
+/** Answers the next request with that method and address as the API does if the sign-in is too old; later ones reach the API. */
 export function refuseOnce(page, address, method) {
   let refused = false;
   return page.route(address, (route) => {

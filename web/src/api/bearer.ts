@@ -1,6 +1,6 @@
 /**
- * Where requests get their bearer token from in a deployment whose people sign in with Supabase Auth. Nowhere in the others: there a
- * cookie goes along by itself.
+ * The source of bearer tokens in a deployment whose people sign in with Supabase Auth. Other deployments have none: there the
+ * browser sends a cookie.
  */
 let source: (() => Promise<string | undefined>) | undefined;
 
@@ -8,7 +8,7 @@ export function bearerFrom(next: typeof source) {
   source = next;
 }
 
-/** The token of who is signed in now. */
+/** The token of the person who is signed in now. */
 export async function bearerToken(): Promise<string | undefined> {
   return source?.();
 }

@@ -3,14 +3,14 @@ import type { paths } from "./schema.gen";
 
 type Method = "get" | "post" | "patch" | "put" | "delete";
 
-/** The paths that know a method. */
+/** The paths that support a method. */
 type PathWith<M extends Method> = {
   [P in keyof paths]: paths[P] extends Record<M, { responses: unknown }> ? P : never;
 }[keyof paths];
 
 type Operation<M extends Method, P extends PathWith<M>> = paths[P] extends Record<M, infer O> ? O : never;
 
-/** The parameters in the path and the body are asked for exactly where the operation has them. */
+/** Path parameters and body, required exactly if the operation has them. */
 type PathOf<O> = O extends { parameters: { path: infer T } } ? { path: T } : { path?: undefined };
 type BodyOf<O> = O extends { requestBody: { content: { "application/json": infer T } } }
   ? { body: T }
@@ -19,7 +19,7 @@ type QueryOf<O> = O extends { parameters: { query?: infer T } } ? { query?: T } 
 
 type Json<R> = R extends { content: { "application/json": infer T } } ? T : undefined;
 
-/** What an operation answers when all went well. */
+/** The success answer of an operation. */
 type Answer<O> = O extends { responses: infer R } ? Json<R[keyof R & (200 | 201 | 202 | 204)]> : never;
 
 type Options<O> = Pick<Ask, "headers" | "signal" | "mayBeSignedOut"> & PathOf<O> & BodyOf<O> & QueryOf<O>;
@@ -29,7 +29,7 @@ function filled(template: string, parameters: Record<string, string> = {}): stri
   return template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(parameters[name] ?? ""));
 }
 
-/** Calls an operation of the API: path, parameters, body and answer are those of its description. */
+/** Calls an operation of the API, with path, parameters, body and answer typed by its description. */
 export function call<M extends Method, P extends PathWith<M>>(
   method: M,
   template: P,

@@ -28,7 +28,7 @@ export const invite = (workspace_id: string, body: { email: string; role: Role; 
   call("post", "/v1/workspaces/{workspace_id}/invitations", { path: { workspace_id }, body });
 export const revokeInvitation = (workspace: string, id: string) =>
   call("delete", "/v1/workspaces/{workspace_id}/invitations/{id}", one(workspace, id));
-/** The token goes in the body: an address would be kept in histories and logs. */
+/** The token is sent in the body, because addresses are kept in histories and logs. */
 export const lookUpInvitation = (token: string) =>
   call("post", "/v1/invitations/lookup", { body: { token }, mayBeSignedOut: true });
 export const acceptInvitation = (body: Acceptance) =>
@@ -76,7 +76,7 @@ export const getRun = (workspace: string, id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/runs/{id}", one(workspace, id));
 export const cancelRun = (workspace: string, id: string) =>
   call("post", "/v1/workspaces/{workspace_id}/runs/{id}/cancel", one(workspace, id));
-/** Where a run's events are streamed from. */
+/** The address of a run's event stream. */
 export const runEvents = (workspace: string, run: string, after: number) =>
   `/v1/workspaces/${workspace}/runs/${run}/events?after=${after}`;
 

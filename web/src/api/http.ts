@@ -4,10 +4,10 @@ import { noteLost, noteReached } from "./reachability";
 import type { components } from "./schema.gen";
 import { noteSignedOut } from "./signed-out";
 
-/** What went wrong, for the page to decide by: a code of the API, or of what the browser meets itself. */
+/** What went wrong, for the page to act on: a code of the API, or of a failure in the browser. */
 export type ProblemCode = components["schemas"]["ProblemCode"] | "unreachable" | "unknown" | "confirm_address";
 
-/** An answer of the API that is not what was asked for, or no answer at all (`status` 0). */
+/** An error answer of the API, or no answer at all (`status` 0). */
 export class Problem extends Error {
   constructor(
     readonly status: number,
@@ -28,13 +28,13 @@ export class Problem extends Error {
 
 type ProblemBody = { detail?: string; title?: string; code?: ProblemCode; errors?: unknown };
 
-/** Reads a problem+json answer; also makes sense of one that is not. */
+/** Reads a problem+json answer, or makes do with any other. */
 export async function problemOf(response: Response): Promise<Problem> {
   let body: ProblemBody = {};
   try {
     body = (await response.json()) as ProblemBody;
   } catch {
-    // A proxy's page, say: the status has to do.
+    // For instance a proxy's page: only the status is usable.
   }
   const wait = Number(response.headers.get("retry-after"));
   const detail = body.detail ?? body.title ?? `Something went wrong (status ${response.status}). Try again.`;
@@ -47,7 +47,7 @@ export async function problemOf(response: Response): Promise<Problem> {
   );
 }
 
-/** `errors` as `{field: sentence}`, whether it came as a list of `{field, detail}` or as an object. */
+/** `errors` as `{field: sentence}`, from either a list of `{field, detail}` or an object. */
 function fieldsOf(errors: unknown): Record<string, string> {
   if (Array.isArray(errors)) {
     return Object.fromEntries(
@@ -69,13 +69,13 @@ export type Ask = {
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
-  /** Leave a 401 to the caller: it is an answer, not the end of a sign-in. */
+  /** Leave a 401 to the caller: here it is an answer, not the end of a sign-in. */
   mayBeSignedOut?: boolean;
 };
 
 const LOST = "Duet can’t be reached. It may be restarting. Nothing you wrote is lost.";
 
-/** One request. Writes carry the header that no form on another site can send. */
+/** Makes one request. Writes carry the header that no form on another site can send. */
 export async function ask<T>(
   method: string,
   path: string,

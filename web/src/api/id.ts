@@ -1,4 +1,4 @@
-/** A UUIDv7, as the API takes for things that the client names. Works without a secure context, unlike `randomUUID`. */
+/** A UUIDv7, which the API accepts for things that the client names. Works without a secure context, unlike `randomUUID`. */
 export function newId(now = Date.now()): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   for (let i = 0; i < 6; i++) bytes[i] = Math.floor(now / 2 ** (8 * (5 - i))) & 0xff;

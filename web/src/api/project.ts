@@ -3,13 +3,13 @@ import { bearerFrom } from "./bearer";
 import { Problem } from "./http";
 import { hearFrom } from "./realtime";
 
-/** The Supabase project whose Auth signs people in, in a deployment that has one. */
+/** The Supabase project whose Auth signs people in, if the deployment has one. */
 type Project = { url: string; publishableKey: string };
 
 let project: Project | undefined;
 let client: Promise<GoTrueClient> | undefined;
 
-/** Says which project this deployment has, once that is known. */
+/** Sets this deployment's project, once it is known. */
 export function setProject(next: Project | undefined) {
   if (project?.url === next?.url) return;
   project = next;
@@ -21,7 +21,7 @@ export function setProject(next: Project | undefined) {
 /** Whether people sign in at a Supabase project rather than at Duet itself. */
 export const hasProject = () => project !== undefined;
 
-/** Its code comes when somebody signs in or has been. */
+/** Its code is loaded when somebody signs in or has signed in. */
 function auth(): Promise<GoTrueClient> {
   if (!project) throw new Error("This Duet has no Supabase project.");
   const { url, publishableKey } = project;
@@ -40,21 +40,20 @@ function auth(): Promise<GoTrueClient> {
   return client;
 }
 
-/** The access token, a new one when the old one is about to end. */
+/** The access token, renewed when it is about to expire. */
 async function token(): Promise<string | undefined> {
   const { data } = await (await auth()).getSession();
   return data.session?.access_token;
 }
 
-/** Signs in with email and password. */
 export async function signInAtProject(email: string, password: string) {
   const { error } = await (await auth()).signInWithPassword({ email, password });
   if (error) throw problem(error);
 }
 
 /**
- * Signs in, or signs up who is new. A new address may have to be confirmed first: that is told as a problem with the code
- * `confirm_address`, and the same call again goes on from there.
+ * Signs in, or signs up a new person. A new address may have to be confirmed first: that is reported as a problem with the code
+ * `confirm_address`, and calling this again continues from there.
  */
 export async function enterProject(email: string, password: string) {
   const project = await auth();
@@ -71,7 +70,7 @@ export async function enterProject(email: string, password: string) {
   if (!made.data.session) throw unconfirmed(email);
 }
 
-/** Ends this sign-in, or all of the person. */
+/** Ends this sign-in, or all of the person's sign-ins. */
 export async function signOutAtProject(everywhere: boolean) {
   const { error } = await (await auth()).signOut({ scope: everywhere ? "global" : "local" });
   if (error) throw problem(error);

@@ -1,8 +1,8 @@
 import { useSyncExternalStore } from "react";
 
 /**
- * Whether Duet can be reached. A request that got no answer says "lost"; from then on `/health` is asked with growing
- * pauses until it answers, and everyone who waits is told.
+ * Whether Duet can be reached. A request that got no answer reports "lost"; then `/health` is polled with growing
+ * pauses until it answers, and all subscribers are notified.
  */
 type State = "reached" | "lost";
 
@@ -36,13 +36,13 @@ function probe(pause: number) {
       const answer = await fetch("/health", { cache: "no-store", signal: AbortSignal.timeout(4000) });
       if (answer.ok) return noteReached();
     } catch {
-      // Still away.
+      // Still unreachable.
     }
     if (state === "lost") probe(Math.min(pause * 1.6, 5000));
   }, pause);
 }
 
-/** Calls back each time Duet is reached again after it was lost. */
+/** Calls back each time Duet is reachable again after an outage. */
 export function onReturn(callback: () => void): () => void {
   waiting.add(callback);
   return () => waiting.delete(callback);

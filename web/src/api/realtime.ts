@@ -1,39 +1,39 @@
 import type { RealtimeClient } from "@supabase/realtime-js";
 import { bearerToken } from "./bearer";
 
-/** How long a topic may take to be joined before the stream is read instead. */
+/** How long joining a topic may take before the stream is read instead. */
 const JOIN_MS = 4_000;
 
-/** Tells when to look at a topic. */
+/** Signals when to read the log of a topic. */
 export type Hearing = {
   /** Rejects when the topic cannot be heard, or no longer. */
   lost: Promise<never>;
   leave: () => void;
 };
 
-/** Joins a topic; resolves once it is joined, rejects when it cannot be. */
+/** Joins a topic; resolves once it is joined, rejects if that fails. */
 export type Hear = (topic: string, onHint: () => void) => Promise<Hearing>;
 
 let project: { url: string; publishableKey: string } | undefined;
 let client: Promise<RealtimeClient> | undefined;
 
-/** Names the Supabase project whose Realtime tells of runs. */
+/** Sets the Supabase project whose Realtime sends hints about runs. */
 export function hearFrom(next: typeof project) {
   project = next;
 }
 
-/** How hints are heard here; nothing where Duet's own streams tell everything. */
+/** The source of hints, or nothing in deployments that use only Duet's own streams. */
 export function hearing(): Hear | undefined {
   return project && hear;
 }
 
-/** One connection for all topics; its code comes with the first. */
+/** One connection for all topics; its code is loaded with the first. */
 function connect({ url, publishableKey }: NonNullable<typeof project>): Promise<RealtimeClient> {
   client ??= import("@supabase/realtime-js").then(
     ({ RealtimeClient }) =>
       new RealtimeClient(`${url.replace(/^http/, "ws").replace(/\/$/, "")}/realtime/v1`, {
         params: { apikey: publishableKey },
-        // Asked at each join and when a token is about to end.
+        // Called at each join and when a token is about to expire.
         accessToken: async () => (await bearerToken()) ?? null,
         timeout: JOIN_MS,
       }),
@@ -51,7 +51,7 @@ async function hear(topic: string, onHint: () => void): Promise<Hearing> {
   const lost = new Promise<never>((_, reject) => {
     lose = reject;
   });
-  // Nobody may be waiting when it is lost.
+  // Nobody may be awaiting it when it is lost.
   lost.catch(() => undefined);
   const leave = () => void realtime.removeChannel(channel);
   try {

@@ -9,7 +9,7 @@ export async function beginSession(email: string, password: string): Promise<Ses
   return getSession();
 }
 
-/** Ends this sign-in, or all of the person. */
+/** Ends this sign-in, or all of the person's sign-ins. */
 export async function endSession(everywhere: boolean): Promise<void> {
   await (hasProject() ? signOutAtProject(everywhere) : signOut(everywhere));
 }

@@ -1,4 +1,4 @@
-/** Who is told when the API says that the sign-in is over. The router sets this once. */
+/** Called when the API says that the sign-in is over. The router sets this once. */
 let tell: () => void = () => undefined;
 
 export function whenSignedOut(callback: () => void) {

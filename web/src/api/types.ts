@@ -1,6 +1,6 @@
 import type { components } from "./schema.gen";
 
-/** Names for the API's shapes; what they hold is generated from its description. */
+/** Names for the API's shapes, whose contents are generated from its description. */
 type Schemas = components["schemas"];
 
 export type ServerInfo = Schemas["ServerInfo"];
@@ -26,5 +26,5 @@ export type MemoryProvenance = Schemas["MemoryProvenance"];
 export type PersonalNotice = Schemas["Notice"];
 export type NoticeAction = Schemas["NoticeAction"];
 
-/** Tokens of a reply, as far as they are shown. */
+/** Token counts of a reply, as far as they are shown. */
 export type Usage = Pick<Schemas["Usage"], "input_tokens" | "output_tokens">;

@@ -41,7 +41,7 @@ function Shell({ children }: { children: ReactNode }) {
 
 function Root() {
   const { queries } = Route.useRouteContext();
-  // The shell is the same for every address, so the first render has to be the same too: the page comes after it.
+  // The shell is the same for every address, so the first render has to match it; the page comes after it.
   const [ready, setReady] = useState(false);
   useEffect(() => {
     setReady(true);

@@ -21,7 +21,7 @@ import { Frame } from "~/features/shell/Frame";
 import { chosen, keepChosen, naming, toName } from "~/features/workspaces/choice";
 import { Switcher } from "~/features/workspaces/Switcher";
 
-/** A new page: nothing of this person stays in the old one's memory. */
+/** Loads a new page, so that nothing of this person stays in the old page's memory. */
 function signedOut() {
   forgetSignIn();
   forgetDrafts();
@@ -34,7 +34,7 @@ export const Route = createFileRoute("/_app")({
   validateSearch: (search): Search => ({
     workspace: typeof search.workspace === "string" ? search.workspace : undefined,
   }),
-  // Every link stays in the workspace that the page shows.
+  // Every link stays in the page's workspace.
   search: { middlewares: [retainSearchParams<Search>(["workspace"])] },
   beforeLoad: async ({ context, location, search }) => {
     const config = await context.queries.ensureQueryData(configQuery);
@@ -43,7 +43,7 @@ export const Route = createFileRoute("/_app")({
     if (!session) throw redirect({ to: "/sign-in", search: { next: location.href }, replace: true });
     const membership = chosen(session.workspaces, search.workspace);
     if (!membership) throw redirect({ to: "/no-workspace", replace: true });
-    // The address says it, so that a reload, a link or a second tab shows the same.
+    // Put the workspace into the address, so that a reload, a link or a second tab shows the same.
     const name = toName(session.workspaces, membership);
     if (search.workspace !== name) throw redirect({ href: naming(location.href, name), replace: true });
     return { session, workspace: membership.workspace, role: membership.role };
@@ -55,7 +55,7 @@ function App() {
   const { session: entered, workspace } = Route.useRouteContext();
   const queries = useQueryClient();
   const router = useRouter();
-  // Newer than when the page was entered: somebody may have been removed since, or let in elsewhere.
+  // Newer than when the page was entered: the person may have been removed since, or admitted elsewhere.
   const session = useQuery(sessionQuery).data ?? entered;
   const gone = !session.workspaces.some((membership) => membership.workspace.id === workspace.id);
   const config = useSuspenseQuery(configQuery).data;

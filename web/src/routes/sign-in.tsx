@@ -9,7 +9,7 @@ type Search = { next?: string; ended?: boolean };
 
 export const Route = createFileRoute("/sign-in")({
   validateSearch: (search): Search => ({
-    // Only a place in this app; never another site.
+    // Only a path in this app, never another site.
     next: typeof search.next === "string" && /^\/(?![/\\])/.test(search.next) ? search.next : undefined,
     ended: search.ended === true ? true : undefined,
   }),

@@ -32,7 +32,7 @@ export function Button({
   );
 }
 
-/** A square button with an icon; its name is for those who do not see it, and for the tooltip. */
+/** A square button with an icon; its name serves as screen-reader label and tooltip. */
 export function IconButton({
   name,
   className = "",

@@ -2,7 +2,7 @@ import { type ComponentProps, type ReactNode, useId } from "react";
 
 type Props = ComponentProps<"input"> & { label: string; hint?: ReactNode; error?: string };
 
-/** A labelled input; hint and error are tied to it. */
+/** A labelled input, associated with its hint and error. */
 export function Field({ label, hint, error, ...rest }: Props) {
   const id = useId();
   const about = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ");

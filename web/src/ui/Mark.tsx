@@ -1,4 +1,4 @@
-/** The mark: two voices that cross. With `writing` they drift. */
+/** The mark: two crossing voices. With `writing` they drift. */
 export function Mark({ size = 28, writing = false }: { size?: number; writing?: boolean }) {
   return (
     <svg

@@ -7,7 +7,7 @@ const tones = {
   calm: "bg-accent-soft text-ink",
 };
 
-/** A sentence that matters now, with what can be done about it. */
+/** A sentence that matters now, with the available actions. */
 export function Notice({
   tone = "danger",
   children,

@@ -1,7 +1,7 @@
 import { type ReactNode, useId, useLayoutEffect, useRef, useState } from "react";
 
 type Props = {
-  /** What the panel is, for those who do not see it. */
+  /** What the panel is, for screen readers. */
   name: string;
   /** Renders the button; spread the given properties on it. */
   button: (props: {
@@ -10,15 +10,15 @@ type Props = {
     "aria-expanded": boolean;
     "aria-haspopup": "dialog";
   }) => ReactNode;
-  /** The panel; made only while it is open. */
+  /** The panel, created only while it is open. */
   children: (close: () => void) => ReactNode;
-  /** How wide it wants to be, in pixels. */
+  /** Preferred width, in pixels. */
   width?: number;
 };
 
 /**
- * A panel beside its button: the browser's own popover, so that Esc, a click elsewhere and the focus behave as people
- * are used to. On a phone it is a sheet at the bottom.
+ * A panel beside its button: the browser's own popover, so that Esc, clicking elsewhere and the focus behave as people
+ * expect. On a phone it is a sheet at the bottom.
  */
 export function Popover({ name, button, children, width = 320 }: Props) {
   const id = useId();
@@ -95,11 +95,11 @@ type MenuButtonProps = {
   children: ReactNode;
   onClick: () => void;
   tone?: "danger";
-  /** Whether it is the choice that holds now. */
+  /** Whether this is the current choice. */
   current?: boolean;
 };
 
-/** One entry of a menu in a popover. */
+/** An entry of a menu in a popover. */
 export function MenuButton({ children, onClick, tone, current }: MenuButtonProps) {
   return (
     <button

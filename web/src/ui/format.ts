@@ -3,7 +3,7 @@ const day = 86_400_000;
 /** Midnight before a time, in the reader's time zone. */
 const midnight = (time: Date) => new Date(time.getFullYear(), time.getMonth(), time.getDate()).getTime();
 
-/** The heading under which something of that time is listed. */
+/** The list heading for a time. */
 export function era(iso: string, now = new Date()): string {
   const days = Math.round((midnight(now) - midnight(new Date(iso))) / day);
   if (days <= 0) return "Today";
@@ -13,7 +13,7 @@ export function era(iso: string, now = new Date()): string {
   return "Earlier";
 }
 
-/** A time as one says it: "today at 14:05", "3 November 2026 at 14:05". */
+/** A time in words: "today at 14:05", "3 November 2026 at 14:05". */
 export function when(iso: string, now = new Date()): string {
   const time = new Date(iso);
   const days = Math.round((midnight(now) - midnight(time)) / day);
@@ -23,11 +23,11 @@ export function when(iso: string, now = new Date()): string {
   return `${time.toLocaleDateString(undefined, { day: "numeric", month: "long", year: "numeric" })} at ${clock}`;
 }
 
-/** How long to wait before another try. */
+/** How long to wait before retrying. */
 export const waiting = (seconds: number | undefined): string =>
   seconds ? `Wait ${counted(seconds, "second", "seconds")}, then try again.` : "Wait a moment, then try again.";
 
-/** A cost in micro-US-dollars; nothing is said of what costs nothing. */
+/** A cost in micro-US-dollars; empty if there is none. */
 export function cost(micros: number | null | undefined): string | undefined {
   if (!micros) return undefined;
   const dollars = micros / 1_000_000;
@@ -35,9 +35,7 @@ export function cost(micros: number | null | undefined): string | undefined {
   return `$${dollars.toFixed(dollars < 0.01 ? 4 : dollars < 1 ? 3 : 2)}`;
 }
 
-/** A number of things. */
 export const counted = (count: number, one: string, many: string): string =>
   `${count.toLocaleString()} ${count === 1 ? one : many}`;
 
-/** A number of tokens. */
 export const tokens = (count: number): string => counted(count, "token", "tokens");

@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 
 type Props = { size?: number; className?: string };
 
-/** Line icons on a 20-unit square. All are decoration: the control that holds one has a name of its own. */
+/** Line icons on a 20-unit square. All are decorative: the control around one has its own name. */
 function Icon({ size = 18, className, children }: Props & { children: ReactNode }) {
   return (
     <svg

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "react";
 
-/** Where a sign-in was refused: the password has the focus again, and the reason is in sight. */
+/** After a refused sign-in, the password has the focus again and the reason is in view. */
 export function useRefusal(problem: string | undefined) {
   const form = useRef<HTMLFormElement>(null);
   const notice = useRef<HTMLDivElement>(null);

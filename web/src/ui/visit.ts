@@ -5,5 +5,5 @@ declare module "@tanstack/react-router" {
   }
 }
 
-/** The state of a link that leads somewhere each time it is followed, also to where the page is already. */
+/** The state of a link that navigates each time it is followed, even to the current page. */
 export const visit = () => ({ visit: performance.now() });

@@ -11,9 +11,9 @@ import { useRefusal } from "~/ui/useRefusal";
 type Props = {
   onDone: (session: SessionAnswer) => void;
   returning?: boolean;
-  /** Said in place of the welcome, where the sign-in is a step of something else. */
+  /** Replaces the welcome if the sign-in is a step of something else. */
   heading?: ReactNode;
-  /** The address, where it is known. */
+  /** The email address, if it is known. */
   email?: string;
 };
 

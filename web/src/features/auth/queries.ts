@@ -3,19 +3,19 @@ import { getSession } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import type { SessionAnswer } from "~/api/types";
 
-/** Whether this browser has signed in before. Says nothing about who, and opens nothing: the cookie does that. */
+/** Whether this browser has signed in before. It says nothing about who and grants nothing: that is the cookie's part. */
 const MARK = "duet.signed-in";
 
 const marked = () => {
   try {
     return localStorage.getItem(MARK) !== null;
   } catch {
-    // No storage: the server knows.
+    // No storage: ask the server.
     return true;
   }
 };
 
-/** Who is signed in; `null` when nobody is. A browser that never signed in does not ask. */
+/** The signed-in person's session, or `null`. A browser that never signed in does not ask. */
 export const sessionQuery = queryOptions({
   queryKey: ["session"],
   queryFn: async (): Promise<SessionAnswer | null> => {
@@ -29,7 +29,7 @@ export const sessionQuery = queryOptions({
     }
   },
   staleTime: 5 * 60_000,
-  // A page that is left alone learns as well that its person was removed from the workspace.
+  // Lets an idle page notice that its person was removed from the workspace.
   refetchInterval: 30_000,
 });
 

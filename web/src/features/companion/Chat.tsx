@@ -22,9 +22,9 @@ import { useTarget } from "./useTarget";
 type Props = {
   workspace: string;
   conversationId: string;
-  /** A message to show first, of a search hit or a memory's source. */
+  /** The message to show first, from a search hit or a memory's source. */
   target?: string;
-  /** Changes each time the page is led to, also to the same message. */
+  /** Changes on each navigation to the page, even to the same message. */
   visit?: number;
   memories: (recalled: string[], remembered: string[]) => ReactNode;
   header: (title: string) => ReactNode;
@@ -78,7 +78,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
   const asked = state.messages.findLast((message) => message.role === "user");
   const answers = new Set(state.messages.map((message) => message.parent_id));
   const idle = !state.running && !state.live && !state.waiting;
-  // One list with one key a message: what was being written or sent stays the same element once it is stored.
+  // One list with one key per message, so that a message being written or sent keeps its element once it is stored.
   const rows: ReactNode[] = [];
   let offline = false;
   for (const [index, message] of state.messages.entries()) {
@@ -191,7 +191,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
   );
 }
 
-/** A reply, stored or being written: made here, so that what goes wrong with it goes wrong inside its own boundary. */
+/** A reply, stored or being written. It is created inside its own boundary, so that an error in it stays there. */
 function Answer({ view, ...rest }: Omit<ComponentProps<typeof Reply>, "reply"> & { view: () => ReplyView }) {
   return <Reply reply={view()} {...rest} />;
 }
@@ -236,7 +236,7 @@ const partial: Partial<Record<Message["status"], string>> = {
   limited: "This reply reached its limit.",
 };
 
-/** Below a reply that is not whole: why, and how to continue. Below an older one: why, and a way to ask once more. */
+/** Below an incomplete reply: the reason, and how to continue. Below an older one: the reason, and a way to ask again. */
 function Unfinished({
   message,
   question,
@@ -246,7 +246,7 @@ function Unfinished({
   onAgain,
 }: {
   message: Message;
-  /** What it answers; `text` is absent where that is further up than the page has read. */
+  /** The message that it answers; `text` is absent if the message is further up than the page has read. */
   question: { id: string; text?: string } | undefined;
   newest: boolean;
   busy: boolean;
@@ -291,7 +291,7 @@ const stuck: Record<string, string> = {
   parked: "Duet gave up on this reply after several attempts.",
 };
 
-/** Below a message that got no reply: why, and a way to try again. The newest is answered again; an older one is sent anew. */
+/** Below a message without a reply: the reason, and a way to try again. The newest is answered again; an older one is sent again. */
 function Unanswered({
   message,
   busy,

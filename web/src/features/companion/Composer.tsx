@@ -4,13 +4,13 @@ import { IconButton } from "~/ui/Button";
 import { ArrowUp, Stop } from "~/ui/icons";
 import { type Draft, emptyComposer, keepDraft, readDraft } from "./drafts";
 
-/** The server's limit of a message, in bytes. */
+/** The server's limit for a message, in bytes. */
 export const MAX_BYTES = 64 * 1024;
 
 type Props = {
   workspace: string;
   conversation?: string;
-  /** Who is written to, once that is known. */
+  /** The companion's name, once it is known. */
   name?: string;
   /** A reply is being written: the button stops it. */
   running: boolean;
@@ -19,7 +19,7 @@ type Props = {
   revision: number;
   onSend: (draft: Draft) => void;
   onStop: () => void;
-  /** A beginning that a person picked; a new object each time. */
+  /** A starter text that the person picked; a new object each time. */
   starter?: { text: string };
 };
 
@@ -46,8 +46,8 @@ export function Composer({
     setDraft(readDraft(workspace, conversation));
   }, [workspace, conversation, revision]);
 
-  // On a phone the keyboard would cover the conversation at once; elsewhere one can just start to type.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: again for each conversation.
+  // On a phone the keyboard would cover the conversation at once; elsewhere people can start typing right away.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs for each conversation.
   useEffect(() => {
     if (matchMedia("(pointer: fine)").matches) area.current?.focus({ preventScroll: true });
   }, [conversation]);
@@ -66,8 +66,8 @@ export function Composer({
     keepDraft(workspace, conversation, next);
   };
 
-  // What stands there already stays; the beginning follows on a line of its own.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: once each time that a beginning is picked.
+  // Keeps the existing text; the starter text follows on its own line.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs each time a starter text is picked.
   useEffect(() => {
     if (!starter) return;
     if (!draft.text.endsWith(starter.text)) {

@@ -1,12 +1,12 @@
 import { Component, type ReactNode } from "react";
 
 type Props = {
-  /** What is shown instead where the children cannot be. */
+  /** Shown if the children fail to render. */
   text: string;
   children: ReactNode;
 };
 
-/** Keeps what goes wrong while one message is shown to that message: its plain text stands there, and the page stays. */
+/** Confines a rendering error to its message: the message's plain text is shown instead, and the page stays. */
 export class Contained extends Component<Props, { broken: boolean }> {
   override state = { broken: false };
 
@@ -14,7 +14,7 @@ export class Contained extends Component<Props, { broken: boolean }> {
     return { broken: true };
   }
 
-  // A text that goes on or was mended gets another try.
+  // A text that grows or was corrected gets another try.
   override componentDidUpdate(before: Props) {
     if (this.state.broken && before.text !== this.props.text) this.setState({ broken: false });
   }

@@ -14,7 +14,7 @@ import { useStopKey } from "./useStopKey";
 
 type Props = {
   workspace: string;
-  /** What the person is called. */
+  /** The person's name. */
   person: string;
   onStarted: (conversation: string) => void;
   header: ReactNode;
@@ -31,11 +31,11 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
   const queries = useQueryClient();
   const agents = useQuery(agentsQuery(workspace));
   const name = agents.data?.items.find((agent) => agent.kind === "companion_primary")?.name;
-  // The client names the conversation, so that a request repeated after a lost answer makes no second one.
+  // The client chooses the conversation's id, so that repeating a request after a lost answer creates no second conversation.
   const [id] = useState(() => newId());
   const [problem, setProblem] = useState<Problem>();
   const [revision, setRevision] = useState(0);
-  /** What is on its way while the conversation is being made. */
+  /** The message in flight while the conversation is being created. */
   const [pending, setPending] = useState<string>();
   const busy = pending !== undefined;
   const stopping = useWishToStop(id);
@@ -49,7 +49,7 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
     beginSending(workspace, undefined, draft);
     try {
       const conversation = await createConversation(workspace, id).catch((error) => {
-        // The answer to an earlier try was lost, but the conversation was made.
+        // The answer to an earlier attempt was lost, but the conversation was created.
         if (error instanceof Problem && error.code === "id_taken") return getConversation(workspace, id);
         throw error;
       });

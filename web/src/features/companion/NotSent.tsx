@@ -3,7 +3,7 @@ import type { Problem } from "~/api/http";
 import { useReachability } from "~/api/reachability";
 import { Notice } from "~/ui/Notice";
 
-/** Says that a message could not be sent, where it would have appeared. */
+/** Says that a message could not be sent, in its place in the conversation. */
 export function NotSent({ problem }: { problem: Problem }) {
   const back = useReachability() === "reached" && problem.lost;
   const place = useRef<HTMLDivElement>(null);

@@ -7,12 +7,12 @@ import { Contained } from "./Contained";
 
 const Markdown = lazy(() => import("./markdown/Markdown"));
 
-/** What is shown of a reply, whether it is stored or being written. */
+/** The visible parts of a reply, stored or being written. */
 export type ReplyView = {
   id: string;
   text: string;
   status?: MessageStatus;
-  /** What the companion is doing now, while it writes. */
+  /** The companion's current activity, while it writes. */
   doing?: string;
   model?: string;
   offline: boolean;
@@ -28,7 +28,7 @@ type Props = {
   reply: ReplyView;
   name: string;
   memories: (recalled: string[], remembered: string[]) => ReactNode;
-  /** Whether it says that no language model wrote it: said where such replies begin, not at each. */
+  /** Whether to say that no language model wrote it: only at the first of such replies. */
   labelled: boolean;
   children?: ReactNode;
   marked?: boolean;
@@ -77,7 +77,7 @@ export function Reply({ reply, name, memories, labelled, children, marked }: Pro
   );
 }
 
-/** One quiet line below a reply: what it rests on, which opens, and what wrote it. */
+/** One quiet line below a reply: its sources, which open, and its model. */
 function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
   const [open, setOpen] = useState(false);
   const id = useId();
@@ -133,7 +133,7 @@ const toolNames: Record<string, string> = {
   search_conversations: "Searched conversations",
 };
 
-/** What is said of those that failed or were refused. */
+/** Shown for calls that failed or were refused. */
 const undone: Record<string, string> = {
   recall: "Could not look through memory",
   remember: "Could not save a memory",
@@ -165,12 +165,12 @@ function ToolLine({ name, status }: { name: string; status: ToolStatus }) {
   );
 }
 
-/** What wrote a reply, with how many tokens and at what price. */
+/** The model that wrote a reply, with its tokens and cost. */
 function originOf(reply: ReplyView): ReactNode[] {
   if (!reply.model) return [];
   const parts: ReactNode[] = [];
   const used = reply.usage ? reply.usage.input_tokens + reply.usage.output_tokens : 0;
-  // That no model wrote a reply is said once, where such replies begin.
+  // Said once, at the first reply that no model wrote.
   if (!reply.offline) {
     parts.push(reply.model);
     if (used > 0) {

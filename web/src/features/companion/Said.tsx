@@ -1,6 +1,6 @@
 import type { Message } from "~/api/types";
 
-/** The person's own words. */
+/** A message of the person. */
 export function Said({
   message,
   pending,

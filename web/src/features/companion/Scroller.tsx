@@ -7,9 +7,9 @@ type Props = {
   /** Changes whenever something was added at the end. */
   follow: string;
   ready: boolean;
-  /** Somewhere else than the end is being shown. */
+  /** A place other than the end is being shown. */
   held: boolean;
-  /** How often the person has sent something or asked for a reply here: each time the view goes to the end. */
+  /** How often the person has sent something or asked for a reply here; each time, the view moves to the end. */
   sent: number;
   more?: () => void;
   loadingMore: boolean;
@@ -20,14 +20,14 @@ const NEAR = 96;
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** The conversation's scrolling area: stays at the end while one reads along, and leaves the reader alone otherwise. */
+/** The conversation's scrolling area: stays at the end while the person reads along, and leaves the reader alone otherwise. */
 export function Scroller({ children, follow, ready, held, sent, more, loadingMore }: Props) {
   const box = useRef<HTMLElement>(null);
   const along = useRef(!held);
   const shape = useRef("");
-  /** The message at the top of the view and where it stands, so that what comes or grows above it does not move it. */
+  /** The message at the top of the view and its position, so that changes above do not move it. */
   const anchor = useRef<{ message: Element; top: number }>(undefined);
-  /** Where the view was last known to stand. Elsewhere means that the reader has just moved it, and it is theirs. */
+  /** The last known position of the view. If it differs, the reader has just scrolled, and their position wins. */
   const stood = useRef(0);
   const [away, setAway] = useState(false);
 
@@ -49,7 +49,7 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
     stood.current = box.current?.scrollTop ?? 0;
   }, [topOf]);
 
-  /** Puts the view back to where the reader left it. */
+  /** Restores the position where the reader left it. */
   const settle = useCallback(() => {
     const element = box.current;
     if (!element) return;
@@ -69,7 +69,7 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
     if (ready) settle();
   }, [follow, ready]);
 
-  // What changes heights otherwise (markdown that was loading, a line that was opened, a window made smaller) must not lose the place.
+  // Other height changes (markdown that loads, a line that opens, a smaller window) must not lose the place.
   useEffect(() => {
     const element = box.current;
     if (!element?.firstElementChild) return;
@@ -90,7 +90,7 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
     toEnd();
   }, [sent, toEnd]);
 
-  // The button goes away with the last page: whoever pressed it by keyboard stays where it was.
+  // The button disappears with the last page: a keyboard user stays where it was.
   const offered = useRef(false);
   useEffect(() => {
     if (offered.current && !more && document.activeElement === document.body)
@@ -110,7 +110,7 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
           const near = scrollHeight - scrollTop - clientHeight < NEAR;
           const same = shape.current === `${scrollHeight}/${clientHeight}`;
           shape.current = `${scrollHeight}/${clientHeight}`;
-          // Where the page moved because its shape changed, the reader did not move.
+          // The page moved because its shape changed; the reader did not scroll.
           if (!near && !same && along.current) return;
           along.current = near;
           noteAnchor();

@@ -4,7 +4,7 @@ import { beginSending, emptyComposer, endSending, forgetDrafts, keepDraft, moveD
 const kept: Record<string, string> = {};
 beforeEach(() => {
   for (const name of Object.keys(kept)) delete kept[name];
-  // Its keys are its entries, as `Object.keys` sees those of a real storage.
+  // Its keys are its entries, so `Object.keys` works as on a real storage.
   vi.stubGlobal(
     "sessionStorage",
     new Proxy(kept, {

@@ -9,7 +9,7 @@ export const agentsQuery = (workspace: string) =>
     staleTime: 5 * 60_000,
   });
 
-/** The model that an agent has of its own: that of one conversation, or the one that begins new ones. */
+/** The agent's own model: that of one conversation's agent, or of the agent that starts new ones. */
 export const modelOf = (agents: { items: Agent[] } | undefined, id: string | undefined): string | null | undefined =>
   agents?.items.find((agent) => (id ? agent.id === id : agent.kind === "companion_primary"))?.model;
 

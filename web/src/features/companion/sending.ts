@@ -4,7 +4,7 @@ import { Problem } from "~/api/http";
 import type { TurnReceipt } from "~/api/types";
 import { beginSending, type Draft, endSending } from "./drafts";
 
-/** A message on its way to the server, by conversation. It outlives the page that sent it: a new conversation gets one of its own. */
+/** Messages in flight to the server, by conversation. They outlive the page that sent them: a new conversation gets its own page. */
 export type Sending =
   | { text: string; state: "sending" | "sent"; receipt?: TurnReceipt }
   | { text: string; state: "failed"; problem: Problem };
@@ -12,7 +12,7 @@ export type Sending =
 const sendings = new Map<string, Sending>();
 const listeners = new Set<() => void>();
 
-/** Conversations whose reply is to stop as soon as there is a run that can be stopped. */
+/** Conversations whose reply is to be stopped as soon as it has a run. */
 const wishes = new Set<string>();
 
 function set(conversation: string, sending?: Sending) {
@@ -21,7 +21,7 @@ function set(conversation: string, sending?: Sending) {
   for (const tell of listeners) tell();
 }
 
-/** Sends a draft. The draft stays in storage until the server has taken it. */
+/** Sends a draft, which stays in storage until the server has accepted it. */
 export async function send(workspace: string, conversation: string, draft: Draft): Promise<void> {
   beginSending(workspace, conversation, draft);
   set(conversation, { text: draft.text, state: "sending" });
@@ -39,7 +39,7 @@ export async function send(workspace: string, conversation: string, draft: Draft
 
 export const forgetSending = (conversation: string) => set(conversation);
 
-/** Whether the reply to a message that is still on its way is to stop. */
+/** Whether to stop the reply to a message that is still in flight. */
 export function wishToStop(conversation: string, wished: boolean) {
   if (wished) wishes.add(conversation);
   else wishes.delete(conversation);

@@ -8,12 +8,12 @@ import { forgetSending, send, useSending, useWishToStop, wishToStop } from "./se
 import type { LiveReply } from "./stream/fold";
 import { useRun } from "./stream/useRun";
 
-/** A run that answers here: which message, and the id of its reply as far as it is known. */
+/** A run in progress here: the message it answers, and the id of its reply if known. */
 type Answering = { run: string; message?: string; reply?: string };
 
 /**
- * A conversation as it stands now: what is stored, the message on its way, and the reply being written. The live reply takes
- * the place of whatever is stored for the same message until the stored one is whole, so nothing shows twice or vanishes.
+ * A conversation in its current state: the stored messages, the message in flight, and the reply being written. The live reply
+ * replaces the stored one for the same message until that is complete, so nothing shows twice or vanishes.
  */
 export function useConversation(workspace: string, id: string) {
   const queries = useQueryClient();
@@ -25,7 +25,7 @@ export function useConversation(workspace: string, id: string) {
   const started = (receipt: TurnReceipt) =>
     setAnswering({ run: receipt.run_id, message: receipt.message_id, reply: receipt.reply_id });
 
-  // A message that was sent (perhaps from the page before this one) has its run.
+  // A message that was sent (perhaps from the previous page) has its run.
   const receipt = sending?.state === "sent" ? sending.receipt : undefined;
   useEffect(() => {
     if (!receipt) return;
@@ -33,7 +33,7 @@ export function useConversation(workspace: string, id: string) {
     queries.invalidateQueries({ queryKey: ["workspace", workspace, "conversations"] });
   }, [receipt, queries, workspace]);
 
-  // A run that was going on when the page was loaded, or that was started elsewhere.
+  // A run that was in progress when the page loaded, or that was started elsewhere.
   const active = conversation.data?.active_run ?? undefined;
   useEffect(() => {
     if (active) setAnswering((now) => (now?.run === active ? now : { run: active }));
@@ -48,7 +48,7 @@ export function useConversation(workspace: string, id: string) {
   const live = following?.reply;
   const ended = Boolean(live?.end || following?.problem);
 
-  // Once the run has ended, what is stored is the truth: fetch it, then let go of the live reply.
+  // Once the run has ended, the stored messages are the truth: fetch them, then drop the live reply.
   const endedRun = ended ? answering?.run : undefined;
   useEffect(() => {
     if (!endedRun) return;
@@ -102,7 +102,7 @@ export function useConversation(workspace: string, id: string) {
     conversation,
     stored,
     messages: shown,
-    /** A message that is not among the stored ones yet. */
+    /** A message that is not stored yet. */
     waiting:
       !waiting || waiting.state === "failed" ? undefined : { id: receipt?.message_id ?? "waiting", text: waiting.text },
     failure: sending?.state === "failed" ? sending.problem : undefined,
@@ -129,10 +129,10 @@ export function useConversation(workspace: string, id: string) {
 
 export type ConversationState = ReturnType<typeof useConversation>;
 
-/** What the companion is doing, as one says it. */
+/** The companion's current activity, in words. */
 export function doing(live: LiveReply): string {
   if (live.cancelRequested) return "stopping…";
-  // What to do about it is for when it has failed for good.
+  // The advice is shown only once it has failed for good.
   if (live.trouble) return `${live.trouble.split(/\.\s|\.$/)[0]} – trying again…`;
   const tool = live.tools.findLast((one) => one.status === "started");
   if (tool) {
@@ -145,7 +145,7 @@ export function doing(live: LiveReply): string {
   return live.text ? "" : "thinking…";
 }
 
-/** The message that a reply answers; its text where it is among those shown. */
+/** The message that a reply answers, with its text if it is among those shown. */
 export function questionOf(messages: Message[], reply: Message): { id: string; text?: string } | undefined {
   const parent = reply.parent_id;
   const among = parent

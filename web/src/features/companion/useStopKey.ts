@@ -1,6 +1,6 @@
 import { useEffect } from "react";
 
-/** Esc stops the reply, as long as no panel is open that takes Esc for itself. */
+/** Esc stops the reply, unless an open panel uses Esc. */
 export function useStopKey(running: boolean, stop: () => void) {
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {

@@ -8,8 +8,8 @@ type Pages = {
 };
 
 /**
- * Loads earlier messages until the one asked for is there, then brings it into view, anew with each `visit`: a link may be
- * followed a second time. Returns the message's id once it is there.
+ * Loads earlier messages until the requested one is there, then brings it into view, again with each `visit`, since a link may
+ * be followed twice. Returns the message's id once it is there.
  */
 export function useTarget(target: string | undefined, visit: number | undefined, pages: Pages): string | undefined {
   const shown = useRef<string>(undefined);

@@ -12,16 +12,16 @@ type Props = {
   conversation: Conversation;
   current: boolean;
   onGo?: () => void;
-  /** It has left this list. */
+  /** Called when it has left this list. */
   onMoved: (moved: MovedConversation) => void;
-  /** It is back in this list: it takes the focus and says so. */
+  /** It is back in this list: it takes the focus and announces itself. */
   onFocused?: () => void;
 };
 
 export function ConversationItem({ workspace, conversation, current, onGo, onMoved, onFocused }: Props) {
   const [renaming, setRenaming] = useState(false);
   const row = useRef<HTMLLIElement>(null);
-  // The field that had the focus is gone; whoever ended by keyboard is back at the menu.
+  // The field that had the focus is gone; a keyboard user returns to the menu.
   const [returns, setReturns] = useState(false);
   useEffect(() => {
     if (renaming || !returns) return;
@@ -120,7 +120,7 @@ export function ConversationItem({ workspace, conversation, current, onGo, onMov
 function Rename({ title, onEnd: end }: { title: string; onEnd: (title: string, byKeyboard: boolean) => void }) {
   const [text, setText] = useState(title);
   const ended = useRef(false);
-  // Going away blurs the input as well: only the first end counts.
+  // Leaving also blurs the input: only the first end counts.
   const onEnd = (next: string, byKeyboard: boolean) => {
     if (ended.current) return;
     ended.current = true;

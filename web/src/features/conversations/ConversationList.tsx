@@ -17,7 +17,7 @@ export function ConversationList({ workspace, current, onGo }: Props) {
   const [words, setWords] = useState("");
   const [archived, setArchived] = useState(false);
   const [moved, setMoved] = useState<MovedConversation>();
-  // One that an undoing brought back: the button that had the focus is gone.
+  // The conversation that an undo restored takes the focus: the button that had it is gone.
   const [back, setBack] = useState<string>();
   const asked = useDeferredValue(words.trim());
   const searchId = useId();

@@ -4,12 +4,12 @@ import { editConversation } from "~/api/endpoints";
 import { Button, IconButton } from "~/ui/Button";
 import { Close } from "~/ui/icons";
 
-/** A conversation that has just been archived, or restored. */
+/** A conversation that has just been archived or restored. */
 export type MovedConversation = { id: string; title: string; archived: boolean };
 
 type Props = { workspace: string; moved?: MovedConversation; onDone: () => void; onUndone: (id: string) => void };
 
-/** Says what became of a conversation that left the list, and takes it back. */
+/** Says what happened to a conversation that left the list, and offers to undo it. */
 export function Moved({ workspace, moved, onDone, onUndone }: Props) {
   const queries = useQueryClient();
   const undo = useMutation({

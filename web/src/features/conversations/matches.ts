@@ -1,12 +1,12 @@
-/** A part of a text, and whether it is what was searched for. */
+/** A part of a text, and whether it matches the search. */
 export type Part = { text: string; match: boolean };
 
-/** Lower case and without accents, one character for one, so that places in both agree. */
+/** Lower case without accents, with one character per character, so that positions in both agree. */
 const plain = (text: string) => [...text].map((letter) => [...letter.normalize("NFD").toLowerCase()][0] ?? letter);
 
 const inWord = (letter: string | undefined) => letter !== undefined && /[\p{L}\p{N}]/u.test(letter);
 
-/** A text cut where the searched words begin and end. A word counts where it begins a word of the text. */
+/** Splits a text at the searched words. A word matches at the start of a word of the text. */
 export function matches(text: string, query: string): Part[] {
   const letters = [...text];
   const folded = plain(text);

@@ -13,17 +13,17 @@ import { Notice } from "~/ui/Notice";
 const MIN_PASSWORD = 10;
 
 type Props = {
-  /** What stood behind `#token=` in the address. */
+  /** The part after `#token=` in the address. */
   token: string;
-  /** Who is signed in here. */
+  /** The person signed in here. */
   session: SessionAnswer | null;
   onAccepted: (membership: Membership) => void;
   onSignedOut: () => void;
-  /** The sign-in for that address, with a heading of this page. */
+  /** The sign-in for that address, with this page's heading. */
   signIn: (email: string, heading: ReactNode) => ReactNode;
 };
 
-/** What a link of an invitation opens: what it is about, and the way in. */
+/** The page of an invitation link: what the invitation is for, and how to accept it. */
 export function Accept({ token, session, onAccepted, onSignedOut, signIn }: Props) {
   const about = useQuery({
     queryKey: ["invitation", token],
@@ -86,7 +86,7 @@ function Stop({ children, onAgain }: { children: ReactNode; onAgain?: () => void
   );
 }
 
-/** With the account that was invited. */
+/** Accepts with the invited account. */
 function Join({
   token,
   name,
@@ -98,7 +98,7 @@ function Join({
   heading: ReactNode;
   onAccepted: (membership: Membership) => void;
 }) {
-  // The name is looked at where the person signed up elsewhere and has no account here yet.
+  // The name is used if the person signed up elsewhere and has no account here yet.
   const accept = useMutation({
     mutationFn: () => acceptInvitation({ token, display_name: name }),
     onSuccess: onAccepted,
@@ -157,7 +157,7 @@ function Newcomer({
   const accept = useMutation({
     mutationFn: async ({ display_name, password }: { display_name: string; password: string }) => {
       if (!hasProject()) return acceptInvitation({ token, display_name, password });
-      // The account is the project's; Duet lets it in.
+      // The account belongs to the project; Duet admits it.
       await enterProject(email, password);
       return acceptInvitation({ token, display_name });
     },

@@ -3,7 +3,7 @@ import { Button } from "~/ui/Button";
 
 type Props = {
   question: string;
-  /** What follows from it. */
+  /** The consequences. */
   detail: string;
   /** The verb on the button. */
   yes: string;
@@ -12,7 +12,7 @@ type Props = {
   onNo: () => void;
 };
 
-/** Asks again, at the place of the button that asked, before something that cannot be undone by oneself. */
+/** Asks for confirmation, in place of the button, before an action that the person cannot undo alone. */
 export function Confirm({ question, detail, yes, busy, onYes, onNo }: Props) {
   const id = useId();
   const no = useRef<HTMLButtonElement>(null);

@@ -4,15 +4,15 @@ import { Button } from "~/ui/Button";
 import { Notice } from "~/ui/Notice";
 
 type Props = {
-  /** The workspace that the person was in; absent when they are in none to begin with. */
+  /** The workspace that the person was in; absent if they were never in one. */
   workspace?: string;
-  /** Whether there are others to go to. */
+  /** Whether the person has other workspaces. */
   others: boolean;
   onOthers: () => void;
   onSignedOut: () => void;
 };
 
-/** Said where a membership has ended, in place of everything that belonged to it. */
+/** Shown after a membership has ended, in place of the workspace's content. */
 export function Gone({ workspace, others, onOthers, onSignedOut }: Props) {
   const [problem, setProblem] = useState<string>();
   const leave = async () => {

@@ -13,7 +13,7 @@ const endings: Record<Invitation["status"], string> = {
   expired: "expired",
 };
 
-/** The invitations that are out, and what became of the others. */
+/** Open invitations, and what became of the others. */
 export function Invitations({ workspace }: { workspace: string }) {
   const invitations = useInfiniteQuery(invitationsQuery(workspace));
   const all = invitations.data?.pages.flatMap((page) => page.items) ?? [];
@@ -65,7 +65,7 @@ function Open({ workspace, invitation }: { workspace: string; invitation: Invita
   const queries = useQueryClient();
   const revoke = useMutation({
     mutationFn: () => revokeInvitation(workspace, invitation.id),
-    // Also when it was accepted meanwhile: then both lists have changed.
+    // Also if it was accepted in the meantime: then both lists have changed.
     onSettled: () =>
       Promise.all([
         queries.invalidateQueries({ queryKey: ["workspace", workspace, "invitations"] }),

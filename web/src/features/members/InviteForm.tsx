@@ -17,7 +17,7 @@ const lifetimes = [
   { hours: 720, label: "30 days" },
 ];
 
-/** Makes an invitation; its link is shown once, and nowhere else. */
+/** Creates an invitation; its link is shown only once, and only here. */
 export function InviteForm({ workspace, email }: { workspace: string; email: string }) {
   const queries = useQueryClient();
   const form = useRef<HTMLFormElement>(null);
@@ -98,14 +98,14 @@ export function InviteForm({ workspace, email }: { workspace: string; email: str
 function Link({ made, onDone }: { made: CreatedInvitation; onDone: () => void }) {
   const field = useRef<HTMLInputElement>(null);
   const [copied, setCopied] = useState<boolean>();
-  // Of the address that this page has, whatever name the server thinks it is reached by.
+  // Uses this page's own address, whatever name the server believes it has.
   const link = `${window.location.origin}/invite#token=${made.token}`;
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(link);
       setCopied(true);
     } catch {
-      // No clipboard without TLS on some browsers: it is selected, so that the keyboard copies it.
+      // Some browsers have no clipboard without TLS: select the link, so that the keyboard can copy it.
       field.current?.select();
       setCopied(false);
     }

@@ -13,16 +13,16 @@ import { told, useRecentSignIn } from "./SignInAgain";
 
 type Props = {
   workspace: { id: string; name: string };
-  /** The person who looks at it. */
+  /** The person viewing the page. */
   me: { id: string; email: string };
   role: Role;
   header: ReactNode;
   onLeft: () => void;
 };
 
-/** Who is in the workspace; for owners also how people come into it and go. */
+/** The members of the workspace; owners can also invite and remove people. */
 export function Members({ workspace, me, role, header, onLeft }: Props) {
-  // The list knows a change of one's own role before the session does.
+  // The list learns of a change of one's own role before the session does.
   const { data } = useInfiniteQuery(membersQuery(workspace.id));
   const mine = data?.pages.flatMap((page) => page.items).find((member) => member.user_id === me.id);
   const owner = (mine?.role ?? role) === "owner";

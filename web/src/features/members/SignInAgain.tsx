@@ -7,20 +7,20 @@ import { waiting } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
 import { useRefusal } from "~/ui/useRefusal";
 
-/** The person did not sign in again, so what they asked for was not done. */
+/** The person did not sign in again, so their action was not carried out. */
 class Cancelled extends Error {}
 
-/** What to say of a problem; nothing where the person cancelled by themselves. */
+/** The message for a problem; none if the person cancelled. */
 export const told = (error: Error | null): Error | null => (error instanceof Cancelled ? null : error);
 
 /**
- * For what needs a recent sign-in. `recently` does it; where the sign-in is too long ago it asks for the password in `dialog`, signs in
- * in place and does it once more. Afterwards the focus is back where it was.
+ * For actions that need a recent sign-in. `recently` runs one; if the sign-in is too old, it asks for the password in `dialog`, signs in
+ * in place and runs the action once more. Afterwards the focus is back where it was.
  */
 export function useRecentSignIn(email: string) {
   const [asking, setAsking] = useState<{ end: (signedIn: boolean) => void }>();
   const back = useRef<HTMLElement>(undefined);
-  // The button that was pressed cannot be while its request is on its way.
+  // The pressed button is disabled while its request is in flight.
   useEffect(() => {
     const element = back.current;
     if (!element || asking || element.matches(":disabled")) return;
@@ -83,7 +83,7 @@ function SignInAgain({ email, onEnd }: { email: string; onEnd: (signedIn: boolea
           </p>
         </div>
         {problem && <Notice ref={notice}>{problem}</Notice>}
-        {/* For what keeps passwords: whose it is. */}
+        {/* For password managers: the account's address. */}
         <input type="email" name="email" autoComplete="username" value={email} readOnly hidden />
         <Field label="Password" name="password" type="password" autoComplete="current-password" required autoFocus />
         <div className="flex flex-wrap justify-end gap-2">

@@ -9,7 +9,7 @@ export const membersQuery = (workspace: string) =>
     getNextPageParam: (page) => page.next_cursor ?? undefined,
   });
 
-/** For owners alone. */
+/** For owners only. */
 export const invitationsQuery = (workspace: string) =>
   infiniteQueryOptions({
     queryKey: ["workspace", workspace, "invitations"],

@@ -7,7 +7,7 @@ import { Source } from "./Source";
 
 type Props = { workspace: string; me: string; recalled: string[]; remembered: string[] };
 
-/** The memories that a reply made, and those that it rests on, one a line; each opens to where it comes from. */
+/** The memories that a reply made or is based on, one per line; each opens to show its source. */
 export function MemoryLines({ workspace, me, recalled, remembered }: Props) {
   return (
     <>

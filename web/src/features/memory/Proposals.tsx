@@ -5,7 +5,7 @@ import { peopleQuery, proposalsQuery } from "./queries";
 import { Review } from "./Review";
 import { awaits, nameOf } from "./whose";
 
-/** What is suggested as a memory and waits for this person. */
+/** Suggested memories that wait for this person. */
 export function useProposals(workspace: string, me: string): Memory[] {
   const proposals = useQuery(proposalsQuery(workspace));
   return proposals.data?.items.filter((memory) => awaits(memory, me)) ?? [];

@@ -2,7 +2,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { reviewMemory } from "~/api/endpoints";
 import { Button } from "~/ui/Button";
 
-/** The decision about a memory that is suggested. */
+/** The decision about a suggested memory. */
 export function Review({ workspace, id }: { workspace: string; id: string }) {
   const queries = useQueryClient();
   const review = useMutation({

@@ -11,16 +11,16 @@ import { awaits, origin } from "./whose";
 
 type Props = {
   workspace: string;
-  /** Who looks. */
+  /** The person viewing it. */
   me: string;
   id: string;
-  /** The reply made the memory, rather than resting on it. */
+  /** The reply made the memory, rather than being based on it. */
   made?: boolean;
-  /** The person follows the link to the source. */
+  /** Called when the person follows the link to the source. */
   onGo: () => void;
 };
 
-/** "Why do you remember this?": what is remembered, since when, and where it comes from. */
+/** "Why do you remember this?": the memory, its date and its source. */
 export function Source({ workspace, me, id, made = false, onGo }: Props) {
   const answer = useQuery(provenanceQuery(workspace, id));
   const others = answer.data !== undefined && answer.data.memory.user_id !== me;

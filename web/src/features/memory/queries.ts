@@ -16,14 +16,14 @@ export const provenanceQuery = (workspace: string, id: string) =>
     staleTime: 60_000,
   });
 
-/** What is suggested as a memory and waits for somebody's decision, newest first. */
+/** Suggested memories that wait for a decision, newest first. */
 export const proposalsQuery = (workspace: string) =>
   queryOptions({
     queryKey: ["workspace", workspace, "memory", "proposals"],
     queryFn: () => listProposals(workspace),
   });
 
-/** Who a memory may be of: the names of the members. */
+/** The members' names, to say whose a memory is. */
 export const peopleQuery = (workspace: string) =>
   queryOptions({
     queryKey: ["workspace", workspace, "people"],

@@ -1,14 +1,14 @@
 import type { Member, Memory, MemoryProvenance } from "~/api/types";
 
-/** What a member is called. */
+/** A member's name. */
 export const nameOf = (people: Member[] | undefined, user: string): string =>
   people?.find((member) => member.user_id === user)?.display_name || "Another member";
 
-/** Whether a suggested memory may wait for this person: not where they are the one who suggests it to somebody else. */
+/** Whether a suggested memory may wait for this person: not if they suggested it to somebody else. */
 export const awaits = ({ review, user_id, provenance }: Memory, me: string): boolean =>
   review === "proposed" && (user_id !== me || Boolean(provenance.agent_id));
 
-/** Where a memory comes from, as a person says it: only what stands in a message was said. */
+/** Where a memory comes from, in words: only a memory from a message counts as said. */
 export function origin(
   { memory, message, conversation, agent }: MemoryProvenance,
   me: string,

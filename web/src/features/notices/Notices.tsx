@@ -11,11 +11,11 @@ import { noticesQuery } from "./queries";
 type Props = {
   workspace: string;
   header: ReactNode;
-  /** What else waits for the person, if anything does. */
+  /** Other items that wait for the person, if any. */
   first: ReactNode;
 };
 
-/** Replies that recalled what somebody redacted, for the person whose replies they are to decide about. */
+/** Replies that recalled a memory which was redacted, for the person who decides about them. */
 export function Notices({ workspace, header, first }: Props) {
   const notices = useInfiniteQuery(noticesQuery(workspace));
   const items = notices.data?.pages.flatMap((page) => page.items) ?? [];

@@ -11,7 +11,7 @@ type Props = {
   suggested: boolean;
 };
 
-/** Says that there is something to review, while there is. A window that is low leaves its room to the conversation: there the menu says so. */
+/** Says that there is something to review. A low window needs the room for the conversation: there only the menu says so. */
 export function NoticesBanner({ workspace, suggested }: Props) {
   const open = useOpen(workspace);
   if (!open && !suggested) return null;
@@ -25,7 +25,7 @@ export function NoticesBanner({ workspace, suggested }: Props) {
   );
 }
 
-/** The same beside an entry of a menu. */
+/** The same beside a menu entry. */
 export function NoticesMark({ workspace, suggested }: Props) {
   const open = useOpen(workspace);
   if (!open && !suggested) return null;

@@ -1,7 +1,7 @@
 import { infiniteQueryOptions } from "@tanstack/react-query";
 import { listNotices } from "~/api/endpoints";
 
-/** What the person has still to decide about. */
+/** The person's open decisions. */
 export const noticesQuery = (workspace: string) =>
   infiniteQueryOptions({
     queryKey: ["workspace", workspace, "notices"],

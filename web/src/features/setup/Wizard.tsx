@@ -11,7 +11,7 @@ import { entered, forgetEntered, keepEntered } from "./kept";
 import { forgetToken, onToken, tokenFromAddress } from "./token";
 
 const steps = ["Setup token", "You", "Your companion"] as const;
-/** Which step asks for a field, so that an error leads back to it. */
+/** The step that asks for each field, so that an error leads back to it. */
 const stepOf: Record<string, number> = {
   token: 0,
   display_name: 1,
@@ -24,7 +24,7 @@ const stepOf: Record<string, number> = {
 const MIN_PASSWORD = 10;
 const WRONG_TOKEN = "That setup token is wrong. Copy it again from where Duet printed it last.";
 
-/** All fields are asked for, also those that only a sign-in at Duet itself sends along. */
+/** Requires all fields, including those that only a sign-in at Duet itself sends. */
 type Form = Record<keyof SetupRequest, string>;
 
 export function Wizard({
@@ -78,7 +78,7 @@ export function Wizard({
     },
   });
 
-  /** Whether Duet takes the token; if not, the page says so where it is typed. */
+  /** Whether Duet accepts the token; if not, the page says so at its field. */
   const checked = async (token: string): Promise<boolean> => {
     try {
       await checkSetupToken(token.trim());
@@ -95,7 +95,7 @@ export function Wizard({
     }
   };
 
-  // One that came with the address, now or into the open page, was typed nowhere.
+  // A token from the address, now or pasted into the open page, was not typed anywhere.
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs once, when the page opens.
   useEffect(() => {
     if (form.token) void checked(form.token);
@@ -131,7 +131,7 @@ export function Wizard({
       if (project) await enterProject(email.trim(), password);
       const session = await setUp({
         ...rest,
-        // Address and password are the project's, where there is one.
+        // On a project, address and password belong to the project.
         ...(project ? {} : { email, password }),
         token: form.token.trim(),
         workspace_name: form.workspace_name.trim() || "Home",

@@ -1,6 +1,6 @@
 /**
- * What was entered before something is done, kept for this tab: a reload or the way back loses none of it. A password is never
- * among it.
+ * Form input before it is submitted, kept for this tab so that a reload or going back loses nothing. Passwords are never
+ * kept.
  */
 const place = (what: "setup" | "invitation") => `duet.entered.${what}`;
 
@@ -11,7 +11,7 @@ export function entered(what: "setup" | "invitation"): Record<string, string> {
       Object.entries(kept ?? {}).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
     );
   } catch {
-    // No storage, or not ours: there is nothing.
+    // No storage, or not our format: nothing is kept.
     return {};
   }
 }
@@ -20,7 +20,7 @@ export function keepEntered(what: "setup" | "invitation", fields: Record<string,
   try {
     sessionStorage.setItem(place(what), JSON.stringify(fields));
   } catch {
-    // Storage is full or forbidden: it is still in the page.
+    // Storage is full or forbidden: the page still has it.
   }
 }
 
@@ -28,6 +28,6 @@ export function forgetEntered(what: "setup" | "invitation") {
   try {
     sessionStorage.removeItem(place(what));
   } catch {
-    // There is no storage, so there is nothing in it.
+    // No storage, so nothing to remove.
   }
 }

@@ -2,7 +2,7 @@ import { queryOptions } from "@tanstack/react-query";
 import { getConfig } from "~/api/endpoints";
 import { setProject } from "~/api/project";
 
-/** What this installation is and whether it still waits for its owner. */
+/** This installation's settings, and whether it still needs an owner. */
 export const configQuery = queryOptions({
   queryKey: ["config"],
   queryFn: async () => {

@@ -9,14 +9,14 @@ type Props = {
   session: SessionAnswer;
   workspace: string;
   version: string;
-  /** What stands beside the entry of the notices. */
+  /** Shown beside the notices entry. */
   notices: ReactNode;
   onMembers: () => void;
   onNotices: () => void;
   onSignedOut: () => void;
 };
 
-/** Who is signed in, the theme, and the way out. */
+/** The signed-in person, the theme, and signing out. */
 export function Account({ session, workspace, version, notices, onMembers, onNotices, onSignedOut }: Props) {
   const [problem, setProblem] = useState<string>();
   const leave = async (everywhere: boolean) => {

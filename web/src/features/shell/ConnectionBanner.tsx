@@ -1,6 +1,6 @@
 import { useReachability } from "~/api/reachability";
 
-/** Says that Duet is away, until it is back. */
+/** Says that Duet is unreachable, until it is back. */
 export function ConnectionBanner() {
   const state = useReachability();
   return (

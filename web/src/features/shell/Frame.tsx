@@ -20,7 +20,7 @@ function useBeside(): boolean {
   );
 }
 
-/** The page around everything that needs a sign-in: the side panel beside the content, or as a drawer on a phone. */
+/** The frame of all signed-in pages: the side panel beside the content, or as a drawer on a phone. */
 export function Frame({
   head,
   side,
@@ -31,7 +31,7 @@ export function Frame({
   head: (close: () => void) => ReactNode;
   side: (close: () => void) => ReactNode;
   foot: (close: () => void) => ReactNode;
-  /** What is shown; the drawer closes when it changes, whatever led there. */
+  /** Identifies the content; the drawer closes when it changes, whatever caused that. */
   place: string;
   children: ReactNode;
 }) {
@@ -43,7 +43,7 @@ export function Frame({
     if (open && !beside) drawer.current?.showModal();
   }, [open, beside]);
   const close = () => drawer.current?.close();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the place changes.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the content changes.
   useEffect(() => {
     drawer.current?.close();
   }, [place]);
@@ -103,7 +103,7 @@ export function Frame({
   );
 }
 
-/** The line above the content: what it is, and on a phone the way to the drawer. */
+/** The line above the content: its title and, on a phone, the button of the drawer. */
 export function Header({
   title,
   heading = true,

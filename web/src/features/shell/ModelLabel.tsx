@@ -2,13 +2,13 @@ import type { ServerInfo } from "~/api/types";
 import { Popover } from "~/ui/Popover";
 
 type Props = {
-  /** What answers where nothing else is chosen. */
+  /** The default model. */
   model: ServerInfo["model"];
-  /** The model that the companion has of its own. */
+  /** The companion's own model. */
   own?: string | null;
 };
 
-/** Which model answers; says so plainly when there is none. */
+/** Which model answers; says so plainly if there is none. */
 export function ModelLabel({ model, own }: Props) {
   const name = own ?? model.default;
   const short = name.split("/").slice(1).join("/") || name;

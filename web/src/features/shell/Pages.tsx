@@ -85,13 +85,13 @@ export function NotFound() {
   );
 }
 
-/** A page that could not be shown; tries again by itself once Duet is back. */
+/** A page that could not be shown; retries once Duet is reachable again. */
 export function Failed({ error }: { error: unknown }) {
   const router = useRouter();
   useEffect(() => {
     return onReturn(() => void router.invalidate());
   }, [router]);
-  // What the API says is written for people; what went wrong in the page is for whoever looks into it.
+  // API messages are written for people; an error in the page is for developers.
   const said = error instanceof Problem ? error.message : undefined;
   useEffect(() => {
     if (said === undefined) console.error(error);

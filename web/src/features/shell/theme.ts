@@ -15,7 +15,7 @@ function read(): ThemeChoice {
   return "system";
 }
 
-/** Puts the chosen or the system's theme on the page. */
+/** Applies the chosen or the system's theme to the page. */
 export function applyTheme() {
   const choice = read();
   const dark = choice === "system" ? matchMedia("(prefers-color-scheme: dark)").matches : choice === "dark";
@@ -27,7 +27,7 @@ export function chooseTheme(choice: ThemeChoice) {
     if (choice === "system") localStorage.removeItem(KEY);
     else localStorage.setItem(KEY, choice);
   } catch {
-    // Holds for this page only.
+    // Applies to this page only.
   }
   applyTheme();
   for (const tell of listeners) tell();

@@ -8,7 +8,7 @@ type Props = {
   onChoose: (workspace: string) => void;
 };
 
-/** The workspace that is shown, and the way to the person's others. There is none of it where there are no others. */
+/** The current workspace, and a menu of the person's others. Hidden if there are no others. */
 export function Switcher({ memberships, current, onChoose }: Props) {
   const name = memberships.find(({ workspace }) => workspace.id === current)?.workspace.name;
   if (memberships.length < 2) return null;

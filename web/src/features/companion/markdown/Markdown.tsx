@@ -2,12 +2,12 @@ import type { Token, Tokens } from "marked";
 import { createContext, Fragment, memo, type ReactNode, useContext, useMemo } from "react";
 import { decode, type NoteRef, safeHref, tree } from "./tree";
 
-/** The footnotes of the text: their labels in order, and what sets their ids apart from those of other replies. */
+/** The text's footnotes: their labels in order, and a prefix that keeps their ids apart from those of other replies. */
 const Notes = createContext<{ scope: string; labels: string[] }>({ scope: "", labels: [] });
 
 /**
- * Markdown as React elements, made only from the kinds of token named here: there is no way for HTML, scripts, styles or
- * images of a reply to reach the page. A finished block is not rendered again while the next ones arrive.
+ * Markdown as React elements, made only from the token kinds named here: HTML, scripts, styles and
+ * images of a reply cannot reach the page. A finished block is not rendered again while later ones arrive.
  */
 export default function Markdown({ text, scope }: { text: string; scope: string }) {
   const read = useMemo(() => tree(text), [text]);
@@ -49,7 +49,7 @@ const Block = memo(
   (before, after) => before.raw === after.raw && before.token.type === after.token.type,
 );
 
-/** A link inside the text. The address of the page stays as it is. */
+/** A link inside the text. The address of the page does not change. */
 function Jump({ to, id, name, children }: { to: string; id?: string; name: string; children: ReactNode }) {
   return (
     <a
@@ -71,7 +71,7 @@ function Jump({ to, id, name, children }: { to: string; id?: string; name: strin
 function Reference({ token: { label, raw, again } }: { token: NoteRef }) {
   const { scope, labels } = useContext(Notes);
   const number = labels.indexOf(label) + 1;
-  // Its footnote may be still to come, or missing.
+  // Its footnote may not have arrived yet, or may be missing.
   if (!number) return raw;
   return (
     <sup>
@@ -91,15 +91,15 @@ const each = (tokens: Token[] | undefined, render: (token: Token) => ReactNode) 
 const inlines = (tokens: Token[] | undefined) => each(tokens, inline);
 
 /**
- * The outermost block has the direction of its first letter; what is inside has the same, since `auto` looks past whatever has a
- * direction of its own. The style sheet orders each paragraph by its own letters.
+ * The outermost block has the direction of its first letter. Blocks inside it have the same, since `auto` skips anything that has
+ * a direction of its own. The style sheet orders each paragraph by its own letters.
  */
 type Direction = "auto";
 
 function block(token: Token, dir?: Direction): ReactNode {
   switch (token.type) {
     case "heading": {
-      // The page has a first heading of its own; those of a reply stand below it.
+      // The page has its own first heading; a reply's headings are below it.
       const Tag = `h${Math.min((token as Tokens.Heading).depth + 1, 6)}` as "h2";
       return <Tag dir={dir}>{inlines((token as Tokens.Heading).tokens)}</Tag>;
     }

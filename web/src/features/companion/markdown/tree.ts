@@ -4,23 +4,23 @@ import { Lexer, type MarkedOptions, type Token, type TokenizerThis } from "marke
 export type NoteRef = {
   type: "noteRef";
   raw: string;
-  label: string /** Not the first to this footnote. */;
+  label: string /** A later reference to the same footnote. */;
   again?: boolean;
 };
-/** What a footnote says. */
+/** The content of a footnote. */
 export type Note = { type: "note"; raw: string; label: string; tokens: Token[] };
 
 export type Tree = {
   blocks: Token[];
-  /** The footnotes that are referred to, in the order of their first reference. */
+  /** The referenced footnotes, in the order of their first reference. */
   notes: Note[];
 };
 
-/** Quotes and lists inside each other, and emphasis inside emphasis, of more levels than any person writes. */
+/** More levels of nested quotes, lists or emphasis than any person writes. */
 const DEEPEST = 32;
 
 /**
- * Text that is made to be deep, or to take long: more markers in a row than `DEEPEST` levels need, an indent that no list reaches,
+ * Text built to nest deeply or to parse slowly: more markers in a row than `DEEPEST` levels need, an indent deeper than any list,
  * hundreds of the same mark in a row.
  */
 const hostile = new RegExp(
@@ -59,8 +59,8 @@ const options: MarkedOptions = {
 };
 
 /**
- * Markdown as a tree, or nothing where the text is made to overwhelm whoever reads it: it is shown as it is then. Only the lexer
- * of `marked` is used: its HTML output never is.
+ * Markdown as a tree, or nothing if the text is built to overwhelm the reader: then it is shown as plain text. Only the lexer
+ * of `marked` is used, never its HTML output.
  */
 export function tree(text: string): Tree | undefined {
   if (hostile.test(text)) return undefined;
@@ -73,13 +73,13 @@ export function tree(text: string): Tree | undefined {
     const notes = [...labels].flatMap((label) => said.get(label) ?? []);
     return notes.every(({ tokens }) => references(tokens, labels)) ? { blocks, notes } : undefined;
   } catch (error) {
-    // The lexer calls itself for each level.
+    // The lexer recurses for each level.
     if (error instanceof RangeError) return undefined;
     throw error;
   }
 }
 
-/** Adds the footnotes that are referred to, in order, to those known; nothing where the tree is too deep. */
+/** Adds the referenced footnotes, in order, to the known ones; returns nothing if the tree is too deep. */
 function references(tokens: Token[], labels: Set<string>): Set<string> | undefined {
   const look = (token: Token, depth: number): boolean => {
     if (depth > 2 * DEEPEST) return false;
@@ -103,7 +103,7 @@ function below(token: Token): Token[] {
   return ("tokens" in token && token.tokens) || [];
 }
 
-/** The address of a link, if it is one that a person can be sent to. */
+/** The address of a link, if it is safe to follow. */
 export function safeHref(href: string): string | undefined {
   try {
     const url = new URL(href);
@@ -127,7 +127,7 @@ const named: Record<string, string> = {
   euro: "€",
 };
 
-/** The characters that entities stand for. The lexer leaves them as they were written. */
+/** The characters for entities, which the lexer leaves as written. */
 export function decode(text: string): string {
   return text.replace(/&(#x[\da-f]{1,6}|#\d{1,7}|[a-z]+);/gi, (whole, name: string) => {
     if (name[0] !== "#") return named[name.toLowerCase()] ?? whole;

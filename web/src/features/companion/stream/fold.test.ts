@@ -12,7 +12,7 @@ const custom = (name: string, value: object, seq: number) => frame({ type: "CUST
 const run = (frames: Frame[], from: Fold = startFold()) => frames.reduce(foldFrame, from);
 const usage = { input_tokens: 10, output_tokens: 4 };
 
-/** A whole run with tools, a failed attempt, and an event that comes as several frames. */
+/** A complete run with tools, a failed attempt, and an event that arrives as several frames. */
 const log: Frame[] = [
   frame({ type: "RUN_STARTED", threadId: "c", runId: "run", replyId: "r" }, 1),
   custom(

@@ -1,12 +1,12 @@
 import type { MessageStatus, ToolStatus, Usage } from "~/api/types";
 import type { Frame } from "./sse";
 
-/** A tool call as it is shown while the reply is being written. */
+/** A tool call as shown while the reply is being written. */
 export type LiveTool = { callId: string; name: string; args: string; status: ToolStatus; summary: string };
 
-/** A run as its events so far tell it. */
+/** A run's state according to its events so far. */
 export type LiveReply = {
-  /** The newest event that has been taken in whole. */
+  /** The newest event that was applied completely. */
   seq: number;
   replyId?: string;
   text: string;
@@ -17,11 +17,11 @@ export type LiveReply = {
   recalled: string[];
   remembered: string[];
   tools: LiveTool[];
-  /** What the newest failed attempt said, until text comes again. */
+  /** The text of the newest failed attempt, until text arrives again. */
   trouble?: string;
   cancelRequested: boolean;
   recovered: boolean;
-  /** Events whose payload was redacted since. */
+  /** Events whose payload has since been redacted. */
   redacted: number;
   usage?: Usage;
   costMicros?: number;
@@ -31,9 +31,9 @@ export type LiveReply = {
 /** How the run ended. */
 export type Ending = {
   outcome: string;
-  /** Status of the stored reply, where one was stored. */
+  /** Status of the stored reply, if one was stored. */
   status?: MessageStatus;
-  /** One sentence, where there is something to say. */
+  /** One sentence, if there is something to say. */
   message?: string;
   failed: boolean;
 };
@@ -57,17 +57,17 @@ type AgUi = { type: string } & Record<string, any>;
 
 /**
  * A domain event can arrive as several frames, of which only the last carries the `id`. Frames are therefore held back until
- * that one comes and then taken in together: a connection cut between them changes nothing, and a frame that was seen
- * before changes nothing either.
+ * the last one arrives, and then applied together: a connection cut between them changes nothing, and neither does a frame
+ * that was seen before.
  */
 export type Fold = { reply: LiveReply; held: AgUi[] };
 
 export const startFold = (reply: LiveReply = emptyReply): Fold => ({ reply, held: [] });
 
-/** A new connection sends what was held back once more. */
+/** A new connection sends the held-back frames again. */
 export const reconnected = (fold: Fold): Fold => (fold.held.length ? { ...fold, held: [] } : fold);
 
-/** Takes in one frame. */
+/** Applies one frame. */
 export function foldFrame(fold: Fold, frame: Frame): Fold {
   let event: AgUi;
   try {
@@ -132,14 +132,14 @@ function custom(reply: LiveReply, name: string, value: Record<string, unknown>):
     case "retry":
       return {
         ...reply,
-        // What the failed attempt wrote is void: the server says what stands.
+        // The failed attempt's text is void: the server says what remains.
         text: typeof value.text === "string" ? value.text : reply.text,
         trouble: typeof value.message === "string" && value.message ? value.message : reply.trouble,
       };
     case "cancel_requested":
       return { ...reply, cancelRequested: true };
     case "recovered":
-      // The worker that went down may have left a half-written attempt, which is void as well.
+      // The lost worker may have left a half-written attempt, which is also void.
       return { ...reply, recovered: true, text: typeof value.text === "string" ? value.text : reply.text };
     case "redacted":
       return { ...reply, redacted: reply.redacted + 1 };
@@ -164,13 +164,13 @@ function finish(reply: LiveReply, result: Record<string, unknown>, failed: boole
   };
 }
 
-/** A call's id is unique in its step only: a call that has ended is never the one that starts now. */
+/** A call's id is unique only within its step: a call that has ended is never the one that starts now. */
 function started(tools: LiveTool[], callId: string, name = "tool"): LiveTool[] {
   const running = tools.some((tool) => tool.callId === callId && tool.status === "started");
   return running ? tools : [...tools, { callId, name, args: "", status: "started", summary: "" }];
 }
 
-/** Changes the newest call of that id. */
+/** Updates the newest call with that id. */
 function withTool(reply: LiveReply, callId: string, change: Partial<LiveTool>): LiveReply {
   const at = reply.tools.findLastIndex((tool) => tool.callId === callId);
   return { ...reply, tools: reply.tools.map((tool, index) => (index === at ? { ...tool, ...change } : tool)) };

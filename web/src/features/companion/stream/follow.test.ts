@@ -13,7 +13,7 @@ const log = [
 
 type Reaction = (after: number) => Response | Error;
 
-/** Follows with a server that reacts as given, one reaction a connection. */
+/** Follows a run on a server with the given reactions, one per connection. */
 async function followed(reactions: Reaction[]) {
   const states: Following[] = [];
   const waits: number[] = [];
@@ -34,7 +34,7 @@ async function followed(reactions: Reaction[]) {
   return { states, waits, asked, last: states.at(-1) };
 }
 
-/** A stream of events after `after` that is cut after `bytes`. */
+/** A stream of the events after `after`, cut after `bytes`. */
 const stream =
   (bytes = Number.POSITIVE_INFINITY) =>
   (after: number) => {

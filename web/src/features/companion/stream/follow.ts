@@ -10,21 +10,21 @@ const SILENCE_MS = 40_000;
 
 export type Following = { reply: LiveReply; problem?: Problem };
 
-/** What following a run needs. */
+/** Parameters for following a run. */
 export type FollowOptions = {
   /** The address of the events after a `seq`. */
   url: (after: number) => string;
   onChange: (state: Following) => void;
   signal: AbortSignal;
-  /** Where to go on from. */
+  /** The state to continue from. */
   from?: LiveReply;
   fetch?: typeof fetch;
   sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 };
 
 /**
- * Follows a run to its end: reads the stream, and when it breaks goes on after the last event that was taken in.
- * Gives up only where trying again cannot help (signed out, not found).
+ * Follows a run to its end: reads the stream and, when it breaks, continues after the last applied event.
+ * Gives up only if trying again cannot help (signed out, not found).
  */
 export async function follow({
   url,
@@ -51,7 +51,7 @@ export async function follow({
       if (!answer.ok) {
         const problem = await problemOf(answer);
         if (problem.code === "no_such_event" && fold.reply.seq > 0) {
-          // The log is shorter than what this page remembers: read it from the start.
+          // The log is shorter than this page remembers: read it from the start.
           fold = startFold();
           continue;
         }
@@ -75,7 +75,7 @@ export async function follow({
   }
 }
 
-/** The body's chunks; fails when nothing comes for too long. */
+/** The body's chunks; fails after too long a silence. */
 async function* chunks(body: ReadableStream<Uint8Array>, signal: AbortSignal) {
   const reader = body.getReader();
   try {
@@ -93,7 +93,7 @@ async function* chunks(body: ReadableStream<Uint8Array>, signal: AbortSignal) {
   }
 }
 
-/** Waits, but not past an abort, and not once the machine says that it is online again. */
+/** Waits, but not past an abort, and only until the machine is online again. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {

@@ -34,7 +34,7 @@ const stream = (after: number) =>
       .join(""),
   );
 
-/** A run whose log grows as the test says, and a topic that the test speaks on. */
+/** A run whose log grows as the test says, and a topic that the test controls. */
 function run() {
   const state = { length: 1, asked: [] as string[], left: 0, last: undefined as Following | undefined };
   let hint: () => void = () => undefined;

@@ -6,7 +6,7 @@ import type { Hear } from "~/api/realtime";
 import { emptyReply, type Fold, foldFrame, startFold } from "./fold";
 import { type FollowOptions, follow } from "./follow";
 
-/** Without a hint the log is looked at this often: hints may get lost. */
+/** How often the log is read without a hint, since hints may get lost. */
 const LOOK_MS = 3_000;
 
 type Page = { events: { seq: number; kind: string; data: unknown[] }[]; last_seq: number; ended: boolean };
@@ -18,8 +18,8 @@ type Options = FollowOptions & {
 
 /**
  * Follows a run by hints: joins its topic first, then reads the log, and reads on at each hint. The log alone decides what is
- * shown, so hints that are lost, doubled or out of order change nothing. Where the topic cannot be joined, or is lost, or the
- * log cannot be read in pages, the stream takes over from where this was.
+ * shown, so lost, duplicate or reordered hints change nothing. If the topic cannot be joined or is lost, or the
+ * log cannot be read in pages, the stream continues from the same position.
  */
 export async function followHinted({ topic, hear, ...options }: Options) {
   const { url, onChange, signal, from = emptyReply, fetch: get = fetch } = options;
@@ -59,7 +59,7 @@ export async function followHinted({ topic, hear, ...options }: Options) {
           }
         }
         if (fold.reply !== before.reply) onChange({ reply: fold.reply });
-        // The page was not all, or more came meanwhile.
+        // The page was not the last, or more events came in the meantime.
         if (hinted || (fold.reply.seq > before.reply.seq && fold.reply.seq < page.last_seq)) continue;
         if (page.ended) break;
         await Promise.race([
@@ -80,7 +80,7 @@ export async function followHinted({ topic, hear, ...options }: Options) {
       leave();
     }
   } catch {
-    // The topic cannot be heard, or the log not be read: the stream tells what is wrong, or goes on.
+    // The topic cannot be heard, or the log cannot be read: the stream reports the problem, or continues.
   }
   if (!signal.aborted && !fold.reply.end) await follow({ ...options, from: fold.reply });
 }

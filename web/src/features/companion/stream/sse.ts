@@ -2,8 +2,8 @@
 export type Frame = { event: string; data: string; id?: string };
 
 /**
- * Reads server-sent events out of bytes that arrive in pieces of any size, also cut inside a character or a line end.
- * `id` is set only where the event itself carried one. A frame counts once its blank line has come; what is cut off is dropped.
+ * Parses server-sent events from bytes that arrive in pieces of any size, even cut inside a character or a line end.
+ * `id` is set only if the event itself carried one. A frame counts once its blank line has come; an incomplete one is dropped.
  */
 export function sseReader(): (chunk: Uint8Array) => Frame[] {
   const decoder = new TextDecoder();
@@ -37,7 +37,7 @@ export function sseReader(): (chunk: Uint8Array) => Frame[] {
     for (;;) {
       const end = rest.search(/[\r\n]/);
       if (end < 0) break;
-      // A carriage return at the very end may be half of a line end: wait for what follows.
+      // A carriage return at the very end may be half of a line end: wait for more.
       if (rest[end] === "\r" && end === rest.length - 1) break;
       const length = rest[end] === "\r" && rest[end + 1] === "\n" ? 2 : 1;
       const frame = line(rest.slice(0, end));

@@ -5,10 +5,10 @@ import { emptyReply, type LiveReply } from "./fold";
 import { type Following, follow } from "./follow";
 import { followHinted } from "./hinted";
 
-/** What this page has read of each run, so that coming back to a conversation goes on where it was. */
+/** What this page has read of each run, so that returning to a conversation continues where it was. */
 const known = new Map<string, LiveReply>();
 
-/** Follows a run while the component is there. */
+/** Follows a run while the component is mounted. */
 export function useRun(workspace: string, run: string | undefined): Following | undefined {
   const [state, setState] = useState<{ run: string; following: Following }>();
   useEffect(() => {
