@@ -94,7 +94,7 @@ impl Figures {
             row("message sent → accepted (202)", self.accepted, None),
             row("message sent → model called", self.before_model, None),
             row("model's last byte → done event", self.after_model, None),
-            row("all that Duet adds", self.overhead, Some(350.0)),
+            row("Duet's total overhead", self.overhead, Some(350.0)),
             row("  chat", self.overhead_chat, Some(350.0)),
             row("  with two tool calls", self.overhead_tools, Some(350.0)),
             row("model's first text → client has it", self.first_delta, Some(15.0)),

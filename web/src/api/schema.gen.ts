@@ -30,8 +30,8 @@ export interface paths {
         };
         /**
          * Figures for Prometheus
-         * @description With an owner's key that has the scope `admin`, from wherever: that a request comes from this machine says nothing, since a proxy on it
-         *     may send whatever it is sent.
+         * @description With an owner's key that has the scope `admin`, from anywhere: a request from this machine proves nothing, since a proxy on it
+         *     may forward any request.
          */
         get: operations["metrics"];
         put?: never;
@@ -50,9 +50,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether it can work
-         * @description The store answers and can be written (a full disk or a read-only database cannot), and runs are being driven. Looked at every five
-         *     seconds at most.
+         * Whether the server can work
+         * @description The store answers and can be written (a full disk or a read-only database cannot), and runs are being driven. Checked at most
+         *     every five seconds.
          */
         get: operations["ready"];
         put?: never;
@@ -111,8 +111,8 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Sets the session cookie. Wrong email and wrong password look the same, also in time. Where Supabase Auth signs people in, there is no
-         *     cookie: the answer has its tokens.
+         * @description Sets the session cookie. A wrong email and a wrong password look the same, also in time. Where Supabase Auth signs people in,
+         *     there is no cookie: the answer contains its tokens.
          */
         post: operations["sign_in"];
         delete?: never;
@@ -149,8 +149,8 @@ export interface paths {
         put?: never;
         /**
          * Sign up at Supabase Auth
-         * @description For people with an invitation to this address, and for whoever sets Duet up. Only where Supabase Auth signs people in. Signing up lets
-         *     nobody in: accept the invitation afterwards, or present the setup token.
+         * @description For people with an invitation to this address, and for the person who sets Duet up. Only where Supabase Auth signs people in.
+         *     Signing up does not grant access: accept the invitation afterwards, or present the setup token.
          */
         post: operations["sign_up"];
         delete?: never;
@@ -170,8 +170,8 @@ export interface paths {
         put?: never;
         /**
          * Make an access token
-         * @description For programs that act for a signed-in person for a short while. It ends with the sign-in, whose cookie asks for it: a token makes no
-         *     further token, no API key and no invitation.
+         * @description For programs that act for a signed-in person for a short while. It ends with the sign-in, whose cookie is needed to ask for
+         *     it: a token cannot make another token, an API key or an invitation.
          */
         post: operations["create_token"];
         delete?: never;
@@ -189,7 +189,7 @@ export interface paths {
         };
         /**
          * What this server is
-         * @description Needs no sign-in: clients ask it before anything else.
+         * @description Needs no sign-in: clients call it before anything else.
          */
         get: operations["get_config"];
         put?: never;
@@ -211,8 +211,8 @@ export interface paths {
         put?: never;
         /**
          * Accept an invitation
-         * @description With a `password`: makes the account of the invited address and signs it in. Without: as the signed-in person, whose address has
-         *     to be the invited one. Where Supabase Auth signs people in, always without. It works once.
+         * @description With a `password`: creates the account of the invited address and signs it in. Without: as the signed-in person, whose address
+         *     must be the invited one. Where Supabase Auth signs people in, always without. It works once.
          */
         post: operations["accept"];
         delete?: never;
@@ -232,7 +232,7 @@ export interface paths {
         put?: never;
         /**
          * What an invitation is about
-         * @description For whoever holds its token. One that was used or revoked or has expired says so; a token of nothing is not found.
+         * @description For whoever holds its token. A used, revoked or expired invitation is reported as such; an unknown token is not found.
          */
         post: operations["look_up"];
         delete?: never;
@@ -252,8 +252,8 @@ export interface paths {
         put?: never;
         /**
          * Become the first owner
-         * @description Makes the account, its workspace and the companion, and signs the person in. The token works once. Where Supabase Auth signs people
-         *     in, send its access token along; the person's address has to be confirmed.
+         * @description Creates the account, its workspace and the companion, and signs the person in. The token works once. Where Supabase Auth signs
+         *     people in, send its access token along; the person's address must be confirmed.
          */
         post: operations["set_up"];
         delete?: never;
@@ -273,7 +273,7 @@ export interface paths {
         put?: never;
         /**
          * Check the setup token
-         * @description Answers whether this is the token that makes the first owner, and does not use it up: a page can refuse a wrong one where it is
+         * @description Says whether this is the token that makes the first owner, without using it up: a page can reject a wrong token where it is
          *     typed. Counts as an attempt, as set-up itself does.
          */
         post: operations["check_token"];
@@ -292,7 +292,7 @@ export interface paths {
         };
         /**
          * The person's workspaces
-         * @description An API key sees the one that it opens.
+         * @description An API key sees only the workspace that it opens.
          */
         get: operations["list_workspaces"];
         put?: never;
@@ -371,7 +371,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Who did what
+         * The audit log
          * @description Owners only.
          */
         get: operations["list_audit_entries"];
@@ -430,7 +430,7 @@ export interface paths {
         };
         /**
          * Ids of the person's conversations by their beginning
-         * @description For people who type a part of an id. The archived ones are among them.
+         * @description For people who type part of an id. Archived conversations are included.
          */
         get: operations["conversation_ids"];
         put?: never;
@@ -471,13 +471,13 @@ export interface paths {
         post?: never;
         /**
          * Delete a conversation
-         * @description For good: its messages go, also from the search, and what was recorded of its runs but that they took place. Memories that came
-         *     from it stay; redact those that are to go as well. 409 while a reply is being written.
+         * @description For good: its messages are removed, also from the search, and so is what was recorded of its runs, except that they took
+         *     place. Memories that came from it stay; redact those that should be removed as well. 409 while a reply is being written.
          */
         delete: operations["delete_conversation"];
         options?: never;
         head?: never;
-        /** Rename, archive or bring back */
+        /** Rename, archive or restore a conversation */
         patch: operations["edit_conversation"];
         trace?: never;
     };
@@ -490,7 +490,7 @@ export interface paths {
         };
         /**
          * The whole conversation as a file
-         * @description In Markdown, agents stand by their names and times in UTC, to the minute. Sent in parts as it is read. An answer that breaks off is no whole file: repeat the request.
+         * @description In Markdown, agents appear by name and times in UTC, to the minute. Sent in parts as it is read. An answer that breaks off is not a whole file: repeat the request.
          */
         get: operations["export_conversation"];
         put?: never;
@@ -533,10 +533,10 @@ export interface paths {
         put?: never;
         /**
          * Clear labels of a message
-         * @description The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
-         *     `sensitive` lets what is made of it be stored like other text, `others` lets it be shared. Each by itself; one that it does not have
-         *     is passed over. The turns that begin afterwards read it so; runs and what was made of it before keep their labels. It is on record.
-         *     409 while a run answers the message or writes it.
+         * @description The person, not one of their keys, declares that the labels do not apply: `integrity` makes the message trusted, `egress` lets
+         *     any model read it, `sensitive` lets what is made from it be stored like other text, `others` lets it be shared. Each label
+         *     separately; one that the message does not have is ignored. Turns that begin afterwards read it without them; runs and what was
+         *     made from it before keep their labels. The change is on record. 409 while a run answers the message or writes it.
          */
         post: operations["clear_message_labels"];
         delete?: never;
@@ -555,7 +555,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Answer a message once more
+         * Answer a message again
          * @description `message_id` is the person's newest message.
          */
         post: operations["retry_message"];
@@ -608,13 +608,13 @@ export interface paths {
         };
         /**
          * Its invitations
-         * @description For owners, with those that are over.
+         * @description For owners; includes those that are over.
          */
         get: operations["list_invitations"];
         put?: never;
         /**
          * Invite somebody
-         * @description For owners by a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`. No mail is sent: the answer has the link to pass on. An open invitation for the same address stops working.
+         * @description For owners, with a sign-in of the last 15 minutes and not an access token: an older sign-in is answered with `sign_in_again`. No mail is sent: the answer contains the link to pass on. An open invitation for the same address stops working.
          */
         post: operations["create_invitation"];
         delete?: never;
@@ -655,7 +655,7 @@ export interface paths {
         put?: never;
         /**
          * Make a key
-         * @description By a sign-in of the last 15 minutes, not by an access token: an older one is answered with `sign_in_again`.
+         * @description With a sign-in of the last 15 minutes, not an access token: an older sign-in is answered with `sign_in_again`.
          */
         post: operations["create_key"];
         delete?: never;
@@ -733,16 +733,16 @@ export interface paths {
         post?: never;
         /**
          * Remove a member
-         * @description For owners. Ends their access at once: their API keys of the workspace stop working, their event streams end within five seconds,
-         *     their unfinished runs are parked. Their sign-ins and their other workspaces are theirs.
+         * @description For owners. Ends the member's access at once: their API keys of the workspace stop working, their event streams end within
+         *     five seconds, and their unfinished runs are parked. They keep their sign-ins and their other workspaces.
          */
         delete: operations["remove_member"];
         options?: never;
         head?: never;
         /**
          * Change a member's role
-         * @description For owners. Making somebody an owner takes a sign-in of the last 15 minutes, not an access token: an older one is answered with
-         *     `sign_in_again`. The last owner stays one. Who is no owner any more has the invitations that they made revoked.
+         * @description For owners. Making somebody an owner takes a sign-in of the last 15 minutes, not an access token: an older sign-in is answered
+         *     with `sign_in_again`. The last owner stays one. A person who is no longer an owner has the invitations they made revoked.
          */
         patch: operations["change_role"];
         trace?: never;
@@ -759,7 +759,7 @@ export interface paths {
         put?: never;
         /**
          * Remember something
-         * @description A key without `memory_read` gets the memory without its text and where that came from.
+         * @description A key without `memory_read` gets the memory without its text and source.
          */
         post: operations["create_memory"];
         delete?: never;
@@ -777,7 +777,7 @@ export interface paths {
         };
         /**
          * Ids of memories by their beginning
-         * @description For people who type a part of an id. Those that no longer hold, or were redacted, are among them.
+         * @description For people who type part of an id. Includes memories that no longer hold, or were redacted.
          */
         get: operations["memory_ids"];
         put?: never;
@@ -797,7 +797,7 @@ export interface paths {
         };
         /**
          * Recall
-         * @description `mode` in the answer says what was really used: `fts` when there was no vector to go by.
+         * @description `mode` in the answer says what was used: `fts` if there was no vector.
          */
         get: operations["search_memories"];
         put?: never;
@@ -824,8 +824,7 @@ export interface paths {
         head?: never;
         /**
          * Review, share or restrict a memory
-         * @description A new text is a new memory that supersedes this one. A key without `memory_read` gets the memory without its text and where that
-         *     came from.
+         * @description A new text is a new memory that supersedes this one. A key without `memory_read` gets the memory without its text and source.
          */
         patch: operations["edit_memory"];
         trace?: never;
@@ -841,10 +840,10 @@ export interface paths {
         put?: never;
         /**
          * Clear labels of a memory
-         * @description The person, not a key of theirs, says that they do not hold: `integrity` makes it trusted, `egress` lets any model read it,
-         *     `sensitive` (its own person alone, and not where it takes the place of another person's memory) has its text stored and found like
-         *     others. Each by itself; one that it does not have is passed over. What was made of it before keeps its labels, and a proposal stays
-         *     one. It is on record.
+         * @description The person, not one of their keys, declares that the labels do not apply: `integrity` makes the memory trusted, `egress` lets
+         *     any model read it, `sensitive` (only for its own person, and not where it replaces another person's memory) has its text
+         *     stored and found like any other. Each label separately; one that the memory does not have is ignored. What was made from it
+         *     before keeps its labels, and a proposal stays one. The change is on record.
          */
         post: operations["clear_memory_labels"];
         delete?: never;
@@ -862,7 +861,7 @@ export interface paths {
         };
         /**
          * Why do you remember this?
-         * @description To a key without `chat`: no message, no conversation and no run.
+         * @description A key without `chat` gets no message, no conversation and no run.
          */
         get: operations["memory_provenance"];
         put?: never;
@@ -901,7 +900,7 @@ export interface paths {
         put?: never;
         /**
          * Redact a memory
-         * @description Removes its text everywhere it went, for good. Repeated: the first receipt.
+         * @description Removes its text everywhere it went, for good. Repeating the request returns the first receipt.
          */
         post: operations["redact_memory"];
         delete?: never;
@@ -919,7 +918,7 @@ export interface paths {
         };
         /**
          * The person's open notices
-         * @description Each says that somebody redacted a memory that replies to this person recalled.
+         * @description Each one says that somebody redacted a memory which replies to this person had recalled.
          */
         get: operations["list_notices"];
         put?: never;
@@ -941,8 +940,8 @@ export interface paths {
         put?: never;
         /**
          * Settle a notice
-         * @description `blank` removes the replies that recalled the memory, and what their runs wrote down, for good; `dismiss` leaves them. Repeated: the
-         *     first decision stands.
+         * @description `blank` removes the replies that recalled the memory, and what their runs wrote down, for good; `dismiss` keeps them. If
+         *     repeated, the first decision stands.
          */
         post: operations["settle_notice"];
         delete?: never;
@@ -997,9 +996,9 @@ export interface paths {
         };
         /**
          * The events of a run
-         * @description Server-sent events: what is missing, then what comes, until the run ends. `id:` is the event's `seq`, `event:` its kind,
-         *     `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last. With
-         *     `Accept: application/json` one page instead.
+         * @description Server-sent events: first those that are missing, then new ones as they come, until the run ends. `id:` is the event's `seq`,
+         *     `event:` its kind, `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last one. With
+         *     `Accept: application/json` the answer is one page instead.
          */
         get: operations["run_events"];
         put?: never;
@@ -1017,7 +1016,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The soul as it is now */
+        /** The current soul */
         get: operations["get_soul"];
         /**
          * Write the next version
@@ -1054,14 +1053,14 @@ export interface components {
     schemas: {
         /** @description Accepting an invitation. */
         Acceptance: {
-            /** @description For those without an account: the name they go by. */
+            /** @description For people without an account: the name they go by. */
             display_name?: string | null;
             /**
              * Format: password
-             * @description For those without an account: at least 10 characters.
+             * @description For people without an account: at least 10 characters.
              */
             password?: string | null;
-            /** @description What stands after `#token=` in the link. */
+            /** @description What follows `#token=` in the link. */
             token: string;
         };
         /** @description A short-lived access token. */
@@ -1070,7 +1069,7 @@ export interface components {
             access_token: string;
             /**
              * Format: int32
-             * @description Seconds.
+             * @description How long it lasts, in seconds.
              */
             expires_in: number;
             /**
@@ -1081,11 +1080,11 @@ export interface components {
         };
         /** @description An agent. */
         Agent: {
-            /** @description Whether it takes part; at least one primary always does. */
+            /** @description Whether it is active; at least one primary always is. */
             active: boolean;
             /** @description What it may do. */
             capabilities: components["schemas"]["Capability"][];
-            /** @description When it was made. */
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: components["schemas"]["AgentId"];
@@ -1120,7 +1119,7 @@ export interface components {
          * @enum {string}
          */
         AgentKind: "companion_primary" | "executor_primary" | "specialist";
-        /** @description An edit: what is absent stays as it is. */
+        /** @description An edit: absent fields stay as they are. */
         AgentPatch: {
             /** @description Active or not. */
             active?: boolean | null;
@@ -1136,7 +1135,7 @@ export interface components {
             tools?: string[] | null;
             /**
              * Format: int32
-             * @description The version that the edit starts from.
+             * @description The version that the edit is based on.
              */
             version: number;
         };
@@ -1145,7 +1144,7 @@ export interface components {
             /** @description Primaries first, then by name. */
             items: components["schemas"]["Agent"][];
         };
-        /** @description An object of AG-UI 1.0, in its JSON form. Further fields go by its `type`; docs/api.md lists those that Duet adds. */
+        /** @description An object of AG-UI 1.0, in its JSON form. Further fields depend on its `type`; docs/api.md lists those that Duet adds. */
         AguiObject: {
             /** @description What it is about. */
             type: components["schemas"]["AguiType"];
@@ -1159,7 +1158,7 @@ export interface components {
         AguiType: "RUN_STARTED" | "STEP_STARTED" | "STEP_FINISHED" | "TEXT_MESSAGE_START" | "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_END" | "TOOL_CALL_START" | "TOOL_CALL_ARGS" | "TOOL_CALL_END" | "TOOL_CALL_RESULT" | "CUSTOM" | "RUN_FINISHED" | "RUN_ERROR";
         /** @description A key as its owner sees it: never the secret, which was shown once. */
         ApiKey: {
-            /** @description When it was made. */
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
             expires_at?: components["schemas"]["Timestamp"] | null;
             /** @description Its id. */
@@ -1233,8 +1232,8 @@ export interface components {
         /** @description Who signs people in. */
         AuthInfo: {
             /**
-             * @description `built_in`: this server, with email, password and a session cookie. `supabase`: Supabase Auth; its access tokens go along as
-             *     `Authorization: Bearer`.
+             * @description `built_in`: this server, with email, password and a session cookie. `supabase`: Supabase Auth; its access tokens are sent
+             *     as `Authorization: Bearer`.
              * @example built_in
              */
             mode: string;
@@ -1243,7 +1242,7 @@ export interface components {
             /** @description The project's URL, for `supabase`. */
             url?: string | null;
         };
-        /** @description A broken place. */
+        /** @description Where a chain is broken. */
         BrokenLink: {
             /** @description Which chain: `audit`, or `run <id>`. */
             chain: string;
@@ -1263,9 +1262,9 @@ export interface components {
             active_run?: components["schemas"]["RunId"] | null;
             /** @description The agent that answers. */
             agent_id: components["schemas"]["AgentId"];
-            /** @description Out of the way, not deleted. */
+            /** @description Hidden from the list, not deleted. */
             archived: boolean;
-            /** @description When it was made. */
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: components["schemas"]["ConversationId"];
@@ -1278,14 +1277,14 @@ export interface components {
             /** @description Its workspace. */
             workspace_id: components["schemas"]["WorkspaceId"];
         };
-        /** @description A change of a conversation: only what is `Some` changes. */
+        /** @description An edit of a conversation: only what is `Some` changes. */
         ConversationEdit: {
-            /** @description Archive or bring back. */
+            /** @description Archive or unarchive. */
             archived?: boolean | null;
             /** @description A new title, 1 to 200 characters. */
             title?: string | null;
         };
-        /** @description A whole conversation. One message is one line of the file. */
+        /** @description A whole conversation. Each message is one line of the file. */
         ConversationExport: {
             /** @description The conversation. */
             conversation: components["schemas"]["Conversation"];
@@ -1301,7 +1300,7 @@ export interface components {
         CreatedInvitation: {
             /** @description The invitation. */
             invitation: components["schemas"]["Invitation"];
-            /** @description Shown this once; give it to the guest. The token stands after `#`, where browsers do not send it along. */
+            /** @description Shown only this once; give it to the guest. The token comes after `#`, a part that browsers do not send. */
             link: string;
             /** @description The token alone. */
             token: string;
@@ -1310,10 +1309,10 @@ export interface components {
         CreatedKey: {
             /** @description The key. */
             key: components["schemas"]["ApiKey"];
-            /** @description Shown this once: `Authorization: Bearer <secret>`. */
+            /** @description Shown only this once: `Authorization: Bearer <secret>`. */
             secret: string;
         };
-        /** @description The model of agents that name none. */
+        /** @description The model for agents that name none. */
         DefaultModel: {
             /** @description Its name. */
             default: components["schemas"]["ModelRef"];
@@ -1334,7 +1333,7 @@ export interface components {
             dimensions: number;
             /** @description Its id. */
             id: string;
-            /** @description What it can and cannot do, where that needs saying. */
+            /** @description What it can and cannot do, if that needs saying. */
             note?: string | null;
         };
         /** @description One event. */
@@ -1350,7 +1349,7 @@ export interface components {
             seq: number;
         };
         /**
-         * @description The kind of an event: the `event:` of the stream, and what may be known of an event whose payload was redacted. Workers name the kinds that they know when they claim, and are given no run that has another: an event that older workers cannot read gets a kind of its own.
+         * @description The kind of an event: the `event:` field of the stream, and what is still known of an event whose payload was redacted. Workers name the kinds they know when they claim, and get no run with any other kind, so an event that older workers cannot read gets its own kind.
          * @enum {string}
          */
         EventKind: "started" | "context" | "model" | "delta" | "reply" | "retry" | "tool" | "limit" | "cancel" | "recovered" | "done" | "error";
@@ -1370,10 +1369,10 @@ export interface components {
         FieldError: {
             /** @description The field, as a path with dots. */
             field: string;
-            /** @description What to mend. */
+            /** @description What to change. */
             message: string;
         };
-        /** @description How the server is. */
+        /** @description The server's health. */
         Health: {
             /**
              * @description `ok`.
@@ -1383,7 +1382,7 @@ export interface components {
             /** @description Duet's version. */
             version: string;
         };
-        /** @description Ids that begin as asked, at most ten, smallest first. */
+        /** @description Ids with the requested beginning, at most ten, smallest first. */
         Ids: {
             /** @description The ids. */
             items: string[];
@@ -1392,22 +1391,22 @@ export interface components {
         Invitation: {
             accepted_at?: components["schemas"]["Timestamp"] | null;
             accepted_by?: components["schemas"]["UserId"] | null;
-            /** @description When it was made. */
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
-            /** @description Which owner made it. */
+            /** @description The owner who created it. */
             created_by: components["schemas"]["UserId"];
             /** @description The address that it is for, in lower case; nobody else can accept it. */
             email: string;
-            /** @description From then on it is refused. */
+            /** @description It is refused from this time on. */
             expires_at: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: components["schemas"]["InvitationId"];
             revoked_at?: components["schemas"]["Timestamp"] | null;
             /** @description The role that the guest will have. */
             role: components["schemas"]["Role"];
-            /** @description What has become of it, at the time of asking. */
+            /** @description Its status at the time of asking. */
             status: components["schemas"]["InvitationStatus"];
-            /** @description The workspace that it lets into. */
+            /** @description The workspace that it admits to. */
             workspace_id: components["schemas"]["WorkspaceId"];
         };
         /**
@@ -1421,33 +1420,33 @@ export interface components {
             email: string;
             /**
              * Format: int32
-             * @description For how many hours it can be accepted: 1 to 720, a week when absent.
+             * @description How many hours it can be accepted: 1 to 720, a week when absent.
              */
             expires_in_hours?: number | null;
             /** @description The role that they will have; `member` when absent. */
             role?: components["schemas"]["Role"];
         };
         /**
-         * @description What has become of an invitation.
+         * @description The status of an invitation.
          * @enum {string}
          */
         InvitationStatus: "open" | "accepted" | "revoked" | "expired";
         /** @description A token. */
         InvitationToken: {
-            /** @description What stands after `#token=` in the link. */
+            /** @description What follows `#token=` in the link. */
             token: string;
         };
-        /** @description What an open invitation tells whoever holds its token. */
+        /** @description What an open invitation tells the holder of its token. */
         Invited: {
             /** @description The address that it is for. */
             email: string;
-            /** @description From then on it is refused. */
+            /** @description It is refused from this time on. */
             expires_at: components["schemas"]["Timestamp"];
-            /** @description Whether that address has an account here: then they sign in to accept, else they make one. */
+            /** @description Whether the address has an account here: if so, the guest signs in to accept; otherwise they create one. */
             has_account: boolean;
-            /** @description The name of the owner who made it. */
+            /** @description The name of the owner who created it. */
             invited_by: string;
-            /** @description The role that they will have. */
+            /** @description The role that the guest will have. */
             role: components["schemas"]["Role"];
             /** @description The name of the workspace. */
             workspace_name: string;
@@ -1461,7 +1460,7 @@ export interface components {
              * @description How long the access token lasts, in seconds.
              */
             expires_in: number;
-            /** @description What the next access token is had with, once. */
+            /** @description What the next access token is obtained with; works once. */
             refresh_token: string;
             /**
              * @description `bearer`.
@@ -1484,15 +1483,15 @@ export interface components {
         KeyScope: "chat" | "memory_read" | "memory_write" | "admin";
         /** @description A person's keys. */
         Keys: {
-            /** @description Newest first, with the revoked ones. */
+            /** @description Newest first, including revoked ones. */
             items: components["schemas"]["ApiKey"][];
         };
         /**
-         * @description One of the labels, as it is named where a person clears it.
+         * @description One of the labels, by the name used to clear it.
          * @enum {string}
          */
         Label: "integrity" | "egress" | "sensitive" | "others";
-        /** @description What a person says of a text that they know: that these labels do not hold of it. There is no way to make one worse by it. */
+        /** @description A person's statement that these labels do not apply to a text they know. It cannot make a label stricter. */
         LabelEdit: {
             /** @description The labels to clear, at least one; the others stay. */
             clear: components["schemas"]["Label"][];
@@ -1505,17 +1504,17 @@ export interface components {
              */
             egress: components["schemas"]["Egress"];
             /**
-             * @description Where it came from: once untrusted text is among it, all of it is untrusted.
+             * @description Where it came from: if any part of it is untrusted, all of it is.
              * @default trusted
              */
             integrity: components["schemas"]["Taint"];
             /**
-             * @description Whether another member's shared memory is among it: what is made of it is shared with nobody unless the person says so.
+             * @description Whether it contains another member's shared memory: what is made from it is shared with nobody unless the person says so.
              * @default false
              */
             others: boolean;
             /**
-             * @description Whether it holds text that is field-encrypted where it is kept.
+             * @description Whether it contains text that is field-encrypted in storage.
              * @default false
              */
             sensitive: boolean;
@@ -1559,9 +1558,9 @@ export interface components {
                 active_run?: components["schemas"]["RunId"] | null;
                 /** @description The agent that answers. */
                 agent_id: components["schemas"]["AgentId"];
-                /** @description Out of the way, not deleted. */
+                /** @description Hidden from the list, not deleted. */
                 archived: boolean;
-                /** @description When it was made. */
+                /** @description When it was created. */
                 created_at: components["schemas"]["Timestamp"];
                 /** @description Its id. */
                 id: components["schemas"]["ConversationId"];
@@ -1583,22 +1582,22 @@ export interface components {
             items: {
                 accepted_at?: components["schemas"]["Timestamp"] | null;
                 accepted_by?: components["schemas"]["UserId"] | null;
-                /** @description When it was made. */
+                /** @description When it was created. */
                 created_at: components["schemas"]["Timestamp"];
-                /** @description Which owner made it. */
+                /** @description The owner who created it. */
                 created_by: components["schemas"]["UserId"];
                 /** @description The address that it is for, in lower case; nobody else can accept it. */
                 email: string;
-                /** @description From then on it is refused. */
+                /** @description It is refused from this time on. */
                 expires_at: components["schemas"]["Timestamp"];
                 /** @description Its id. */
                 id: components["schemas"]["InvitationId"];
                 revoked_at?: components["schemas"]["Timestamp"] | null;
                 /** @description The role that the guest will have. */
                 role: components["schemas"]["Role"];
-                /** @description What has become of it, at the time of asking. */
+                /** @description Its status at the time of asking. */
                 status: components["schemas"]["InvitationStatus"];
-                /** @description The workspace that it lets into. */
+                /** @description The workspace that it admits to. */
                 workspace_id: components["schemas"]["WorkspaceId"];
             }[];
             /** @description Where the next page starts; absent on the last page. */
@@ -1612,7 +1611,7 @@ export interface components {
                 display_name: string;
                 /** @description Their email address. */
                 email: string;
-                /** @description Since when. */
+                /** @description When they joined. */
                 joined_at: components["schemas"]["Timestamp"];
                 /** @description Their role here. */
                 role: components["schemas"]["Role"];
@@ -1641,7 +1640,7 @@ export interface components {
                 /** @description What it came from. */
                 provenance: components["schemas"]["Provenance"];
                 redacted_at?: components["schemas"]["Timestamp"] | null;
-                /** @description Whether it counts. */
+                /** @description Whether it counts as known. */
                 review: components["schemas"]["ReviewState"];
                 /** @description Whether it is field-encrypted. */
                 sensitive: boolean;
@@ -1654,7 +1653,7 @@ export interface components {
                 text: string;
                 /** @description Whose memory it is. */
                 user_id: components["schemas"]["UserId"];
-                /** @description Since when it holds. */
+                /** @description When it began to hold. */
                 valid_from: components["schemas"]["Timestamp"];
                 valid_to?: components["schemas"]["Timestamp"] | null;
                 /** @description Who sees it. */
@@ -1677,7 +1676,7 @@ export interface components {
                 ended?: components["schemas"]["RunEnd"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["MessageId"];
-                /** @description What bounds its text: for a reply, the join of all that was put before the model. */
+                /** @description The labels of its text; for a reply, the joined labels of all that the model was given to read. */
                 labels?: components["schemas"]["Labels"];
                 /**
                  * Format: int64
@@ -1688,7 +1687,7 @@ export interface components {
                 /** @description Who wrote it. */
                 role: components["schemas"]["MessageRole"];
                 run_id?: components["schemas"]["RunId"] | null;
-                /** @description Whether it is whole. */
+                /** @description Whether it is complete. */
                 status: components["schemas"]["MessageStatus"];
                 /** @description Markdown as it was written; empty once redacted. */
                 text: string;
@@ -1705,7 +1704,7 @@ export interface components {
                 conversation_id: components["schemas"]["ConversationId"];
                 /** @description When it was written. */
                 created_at: components["schemas"]["Timestamp"];
-                /** @description What bounds its text. */
+                /** @description The labels of its text. */
                 labels?: components["schemas"]["Labels"];
                 /** @description The message. */
                 message_id: components["schemas"]["MessageId"];
@@ -1754,11 +1753,14 @@ export interface components {
                 attempt: number;
                 /** @description The conversation it answers in. */
                 conversation_id: components["schemas"]["ConversationId"];
-                /** @description When it was made. */
+                /** @description When it was created. */
                 created_at: components["schemas"]["Timestamp"];
                 /** @description Its id. */
                 id: components["schemas"]["RunId"];
-                /** @description The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse. */
+                /**
+                 * @description The joined labels of all that it has read. Its events record each addition; this outlives their redaction and only gets
+                 *     stricter.
+                 */
                 labels?: components["schemas"]["Labels"];
                 /**
                  * Format: int64
@@ -1771,9 +1773,9 @@ export interface components {
                 reason?: string | null;
                 /** @description The id that the reply has or will have. */
                 reply_id: components["schemas"]["MessageId"];
-                /** @description Where it stands. */
+                /** @description Its status. */
                 status: components["schemas"]["RunStatus"];
-                /** @description When it last moved. */
+                /** @description When it last changed. */
                 updated_at: components["schemas"]["Timestamp"];
                 /** @description Who started it. */
                 user_id: components["schemas"]["UserId"];
@@ -1810,14 +1812,14 @@ export interface components {
             display_name: string;
             /** @description Their email address. */
             email: string;
-            /** @description Since when. */
+            /** @description When they joined. */
             joined_at: components["schemas"]["Timestamp"];
             /** @description Their role here. */
             role: components["schemas"]["Role"];
             /** @description The person. */
             user_id: components["schemas"]["UserId"];
         };
-        /** @description A workspace as one of its members sees it in the list of theirs. */
+        /** @description A workspace as it appears in a member's list. */
         Membership: {
             /** @description The person's role in it. */
             role: components["schemas"]["Role"];
@@ -1846,7 +1848,7 @@ export interface components {
             /** @description What it came from. */
             provenance: components["schemas"]["Provenance"];
             redacted_at?: components["schemas"]["Timestamp"] | null;
-            /** @description Whether it counts. */
+            /** @description Whether it counts as known. */
             review: components["schemas"]["ReviewState"];
             /** @description Whether it is field-encrypted. */
             sensitive: boolean;
@@ -1859,7 +1861,7 @@ export interface components {
             text: string;
             /** @description Whose memory it is. */
             user_id: components["schemas"]["UserId"];
-            /** @description Since when it holds. */
+            /** @description When it began to hold. */
             valid_from: components["schemas"]["Timestamp"];
             valid_to?: components["schemas"]["Timestamp"] | null;
             /** @description Who sees it. */
@@ -1868,7 +1870,7 @@ export interface components {
             workspace_id: components["schemas"]["WorkspaceId"];
         };
         /**
-         * @description What kind of memory it is. The soul has a port of its own.
+         * @description What kind of memory it is. The soul has its own port.
          * @enum {string}
          */
         MemoryDomain: "episodic" | "semantic" | "working";
@@ -1893,7 +1895,7 @@ export interface components {
             memory: components["schemas"]["Memory"];
             message?: components["schemas"]["Message"] | null;
             run?: components["schemas"]["Run"] | null;
-            /** @description The memories whose place it took, newest first. */
+            /** @description The memories that it replaced, newest first. */
             superseded: components["schemas"]["Memory"][];
         };
         /** @description Something to remember. */
@@ -1903,7 +1905,7 @@ export interface components {
             expires_at?: components["schemas"]["Timestamp"] | null;
             id?: components["schemas"]["MemoryId"] | null;
             occurred_at?: components["schemas"]["Timestamp"] | null;
-            /** @description Encrypt the text once more, by itself. */
+            /** @description Also encrypt the text separately. */
             sensitive?: boolean;
             supersedes?: components["schemas"]["MemoryId"] | null;
             /** @description Up to 16 KiB. */
@@ -1927,7 +1929,7 @@ export interface components {
             ended?: components["schemas"]["RunEnd"] | null;
             /** @description Its id. */
             id: components["schemas"]["MessageId"];
-            /** @description What bounds its text: for a reply, the join of all that was put before the model. */
+            /** @description The labels of its text; for a reply, the joined labels of all that the model was given to read. */
             labels?: components["schemas"]["Labels"];
             /**
              * Format: int64
@@ -1938,7 +1940,7 @@ export interface components {
             /** @description Who wrote it. */
             role: components["schemas"]["MessageRole"];
             run_id?: components["schemas"]["RunId"] | null;
-            /** @description Whether it is whole. */
+            /** @description Whether it is complete. */
             status: components["schemas"]["MessageStatus"];
             /** @description Markdown as it was written; empty once redacted. */
             text: string;
@@ -1950,7 +1952,7 @@ export interface components {
             conversation_id: components["schemas"]["ConversationId"];
             /** @description When it was written. */
             created_at: components["schemas"]["Timestamp"];
-            /** @description What bounds its text. */
+            /** @description The labels of its text. */
             labels?: components["schemas"]["Labels"];
             /** @description The message. */
             message_id: components["schemas"]["MessageId"];
@@ -1972,11 +1974,11 @@ export interface components {
          */
         MessageRole: "user" | "assistant";
         /**
-         * @description Whether a message is whole.
+         * @description Whether a message is complete.
          * @enum {string}
          */
         MessageStatus: "complete" | "stopped" | "interrupted" | "limited" | "redacted";
-        /** @description How an assistant message came about. No text of memories or tool results, only references and counts. */
+        /** @description How an assistant message was produced. Contains no text of memories or tool results, only references and counts. */
         MessageTrace: {
             /**
              * Format: int64
@@ -1987,7 +1989,7 @@ export interface components {
             model: string;
             /** @description Whether the built-in offline fallback wrote it. */
             offline: boolean;
-            /** @description The memories that were put before the model. */
+            /** @description The memories that the model was given to read. */
             recalled: components["schemas"]["MemoryId"][];
             /** @description The memories that were written. */
             remembered: components["schemas"]["MemoryId"][];
@@ -2026,8 +2028,8 @@ export interface components {
             name: string;
         };
         /**
-         * @description Somebody else redacted a memory that replies to this person recalled. The replies are theirs, so it is for them to say whether those
-         *     go too.
+         * @description Somebody else redacted a memory that replies to this person recalled. The replies are theirs, so they decide whether to remove
+         *     those too.
          */
         Notice: {
             /** @description When they did. */
@@ -2057,10 +2059,10 @@ export interface components {
         NoticeId: string;
         /** @description A decision. */
         NoticeRequest: {
-            /** @description Remove the replies, or leave them. */
+            /** @description Whether to remove or keep the replies. */
             action: components["schemas"]["NoticeAction"];
         };
-        /** @description A reply that recalled what was redacted. */
+        /** @description A reply that recalled the redacted memory. */
         NoticedReply: {
             /** @description Its conversation. */
             conversation_id: components["schemas"]["ConversationId"];
@@ -2071,7 +2073,7 @@ export interface components {
             /** @description The conversation's title. */
             title: string;
         };
-        /** @description Where an episodic memory stands among others: recall scores it together with its neighbours and its conversation. */
+        /** @description An episodic memory's place among others: recall scores it together with its neighbours and its conversation. */
         Position: {
             /** @description The conversation (or imported thread). */
             conversation_id: components["schemas"]["ConversationId"];
@@ -2083,13 +2085,13 @@ export interface components {
         };
         /** @description An error as clients see it. */
         Problem: {
-            /** @description Stable, snake_case: what programs go by. */
+            /** @description Stable, snake_case: the part that programs rely on. */
             code: components["schemas"]["ProblemCode"];
             /** @description One sentence that says what to do. */
             detail: string;
-            /** @description The fields that are wrong, where it is known. */
+            /** @description The fields that are wrong, if known. */
             errors?: components["schemas"]["FieldError"][];
-            /** @description Which request it was: `urn:uuid:<request id>`, as in the server's log. */
+            /** @description The request: `urn:uuid:<request id>`, as in the server's log. */
             instance?: string | null;
             /**
              * Format: int32
@@ -2121,7 +2123,7 @@ export interface components {
         RecallAnswer: {
             /** @description Best first. */
             items: components["schemas"]["Recalled"][];
-            /** @description The signals that were really used: `fts` when a hybrid recall had no vector to go by. */
+            /** @description The signals that were actually used: `fts` when a hybrid recall had no vector. */
             mode: components["schemas"]["RecallMode"];
         };
         /**
@@ -2164,10 +2166,10 @@ export interface components {
             redacted_at: components["schemas"]["Timestamp"];
             /** @description Who asked for it. */
             redacted_by: components["schemas"]["UserId"];
-            /** @description Place by place, each of [`RedactionReceipt::PLACES`], also with 0. */
+            /** @description One entry for each of [`RedactionReceipt::PLACES`], including those with 0. */
             removed: components["schemas"]["RemovedFrom"][];
         };
-        /** @description What the next access token is had with. */
+        /** @description What the next access token is obtained with. */
         RefreshRequest: {
             /** @description The refresh token; it works once. */
             refresh_token: string;
@@ -2182,9 +2184,9 @@ export interface components {
             /** @description The place, such as `memory`, `full_text`, `messages` or `event_payloads`. */
             place: string;
         };
-        /** @description How to answer once more. */
+        /** @description How to answer again. */
         Retry: {
-            /** @description `restart`: anew; `continue`: from where the reply ends. */
+            /** @description `restart`: from the beginning; `continue`: from where the reply ends. */
             mode: components["schemas"]["RetryMode"];
         };
         /**
@@ -2193,7 +2195,7 @@ export interface components {
          */
         RetryMode: "restart" | "continue";
         /**
-         * @description Whether it counts as known.
+         * @description Whether a memory counts as known.
          * @enum {string}
          */
         ReviewState: "accepted" | "proposed" | "rejected";
@@ -2218,11 +2220,14 @@ export interface components {
             attempt: number;
             /** @description The conversation it answers in. */
             conversation_id: components["schemas"]["ConversationId"];
-            /** @description When it was made. */
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: components["schemas"]["RunId"];
-            /** @description The join of all that it has read. Its events say what came when; this outlives their redaction, and only gets worse. */
+            /**
+             * @description The joined labels of all that it has read. Its events record each addition; this outlives their redaction and only gets
+             *     stricter.
+             */
             labels?: components["schemas"]["Labels"];
             /**
              * Format: int64
@@ -2235,9 +2240,9 @@ export interface components {
             reason?: string | null;
             /** @description The id that the reply has or will have. */
             reply_id: components["schemas"]["MessageId"];
-            /** @description Where it stands. */
+            /** @description Its status. */
             status: components["schemas"]["RunStatus"];
-            /** @description When it last moved. */
+            /** @description When it last changed. */
             updated_at: components["schemas"]["Timestamp"];
             /** @description Who started it. */
             user_id: components["schemas"]["UserId"];
@@ -2257,11 +2262,11 @@ export interface components {
          */
         RunId: string;
         /**
-         * @description Where a run stands.
+         * @description The status of a run.
          * @enum {string}
          */
         RunStatus: "queued" | "running" | "done" | "failed" | "cancelled" | "interrupted" | "needs_review" | "parked";
-        /** @description What this server is. */
+        /** @description A description of this server. */
         ServerInfo: {
             /** @description Who signs people in. */
             auth: components["schemas"]["AuthInfo"];
@@ -2270,7 +2275,7 @@ export interface components {
             mode: components["schemas"]["Mode"];
             /** @description The default model. */
             model: components["schemas"]["DefaultModel"];
-            /** @description Whether it waits for its first owner. */
+            /** @description Whether it is waiting for its first owner. */
             setup_needed: boolean;
             /** @description Duet's version. */
             version: string;
@@ -2292,7 +2297,7 @@ export interface components {
         SessionId: string;
         /** @description One sign-in. */
         SessionInfo: {
-            /** @description From then on one has to sign in again. */
+            /** @description After this the person has to sign in again. */
             expires_at: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: components["schemas"]["SessionId"];
@@ -2303,11 +2308,11 @@ export interface components {
             companion_name: string;
             /** @description The name they go by. */
             display_name: string;
-            /** @description Email address to sign in with. Left out where Supabase Auth signs people in: sign up there first. */
+            /** @description Email address to sign in with. Omitted where Supabase Auth signs people in: sign up there first. */
             email?: string | null;
             /**
              * Format: password
-             * @description At least 10 characters. Left out where Supabase Auth signs people in.
+             * @description At least 10 characters. Omitted where Supabase Auth signs people in.
              */
             password?: string | null;
             /** @description The one-time token that the server printed. */
@@ -2315,7 +2320,7 @@ export interface components {
             /** @description Name of the first workspace. */
             workspace_name: string;
         };
-        /** @description A setup token to look at. */
+        /** @description A setup token to check. */
         SetupToken: {
             /** @description The one-time token that the server printed. */
             token: string;
@@ -2363,7 +2368,7 @@ export interface components {
             soul: components["schemas"]["Soul"];
             /**
              * Format: int32
-             * @description The version that it starts from.
+             * @description The version that it is based on.
              */
             version: number;
         };
@@ -2375,12 +2380,12 @@ export interface components {
             event: components["schemas"]["EventKind"];
             /**
              * Format: int64
-             * @description `id:`, the event's `seq`; on the last object of an event alone.
+             * @description `id:`, the event's `seq`; only on the last object of an event.
              */
             id?: number | null;
         };
         /**
-         * @description Where its text came from, for the purpose of trust.
+         * @description Whether its text comes from a trusted source.
          * @enum {string}
          */
         Taint: "trusted" | "untrusted";
@@ -2390,7 +2395,7 @@ export interface components {
          */
         Timestamp: string;
         /**
-         * @description How a tool call stands.
+         * @description The status of a tool call.
          * @enum {string}
          */
         ToolStatus: "started" | "succeeded" | "failed" | "refused" | "unknown";
@@ -2416,12 +2421,12 @@ export interface components {
         Usage: {
             /**
              * Format: int64
-             * @description Of the input, written to the provider's prompt cache.
+             * @description Input tokens written to the provider's prompt cache.
              */
             cache_write_tokens?: number;
             /**
              * Format: int64
-             * @description Of the input, read from the provider's prompt cache.
+             * @description Input tokens read from the provider's prompt cache.
              */
             cached_input_tokens?: number;
             /**
@@ -2437,7 +2442,7 @@ export interface components {
         };
         /** @description A person who can sign in. */
         User: {
-            /** @description When the account was made. */
+            /** @description When the account was created. */
             created_at: components["schemas"]["Timestamp"];
             /** @description The name they go by. */
             display_name: string;
@@ -2456,9 +2461,9 @@ export interface components {
          * @enum {string}
          */
         Visibility: "shared" | "private";
-        /** @description A workspace: people, agents and memories that belong together and never meet another workspace's. */
+        /** @description A workspace: people, agents and memories that belong together, isolated from every other workspace. */
         Workspace: {
-            /** @description When it was made. */
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
             /** @description Its id. */
             id: components["schemas"]["WorkspaceId"];
@@ -4817,9 +4822,9 @@ export interface operations {
     list_audit_entries: {
         parameters: {
             query?: {
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -5012,11 +5017,11 @@ export interface operations {
     list_conversations: {
         parameters: {
             query?: {
-                /** @description The archived ones instead of the others. */
+                /** @description Only archived conversations, instead of the others. */
                 archived?: boolean;
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -5249,7 +5254,7 @@ export interface operations {
     conversation_ids: {
         parameters: {
             query: {
-                /** @description How the ids begin: 1 to 32 hexadecimal digits; dashes may stand between them. */
+                /** @description How the ids begin: 1 to 32 hexadecimal digits, optionally with dashes. */
                 prefix: string;
             };
             header?: never;
@@ -5349,9 +5354,9 @@ export interface operations {
             query: {
                 /** @description What to look for; any text will do. */
                 q: string;
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -5814,7 +5819,7 @@ export interface operations {
     export_conversation: {
         parameters: {
             query?: {
-                /** @description `markdown` (when absent) or `json`. */
+                /** @description `markdown` (the default) or `json`. */
                 format?: "markdown" | "json";
             };
             header?: never;
@@ -5915,9 +5920,9 @@ export interface operations {
     list_messages: {
         parameters: {
             query?: {
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -6435,9 +6440,9 @@ export interface operations {
     list_runs: {
         parameters: {
             query?: {
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -6539,7 +6544,7 @@ export interface operations {
             query: {
                 /** @description The person's message (or the reply). */
                 message_id: string;
-                /** @description Only events after this `seq`; `Last-Event-ID` goes before it. */
+                /** @description Only events after this `seq`; `Last-Event-ID` takes precedence. */
                 after?: number;
             };
             header?: {
@@ -6643,9 +6648,9 @@ export interface operations {
     list_invitations: {
         parameters: {
             query?: {
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -7503,9 +7508,9 @@ export interface operations {
     list_members: {
         parameters: {
             query?: {
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -7877,9 +7882,9 @@ export interface operations {
                 review?: components["schemas"]["ReviewState"];
                 /** @description Also those that no longer hold, and redacted ones. */
                 history?: boolean;
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -8112,7 +8117,7 @@ export interface operations {
     memory_ids: {
         parameters: {
             query: {
-                /** @description How the ids begin: 1 to 32 hexadecimal digits; dashes may stand between them. */
+                /** @description How the ids begin: 1 to 32 hexadecimal digits, optionally with dashes. */
                 prefix: string;
             };
             header?: never;
@@ -9012,9 +9017,9 @@ export interface operations {
     list_notices: {
         parameters: {
             query?: {
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
@@ -9479,7 +9484,7 @@ export interface operations {
     run_events: {
         parameters: {
             query?: {
-                /** @description Only events after this `seq`; `Last-Event-ID` goes before it. */
+                /** @description Only events after this `seq`; `Last-Event-ID` takes precedence. */
                 after?: number;
             };
             header?: {
@@ -9813,9 +9818,9 @@ export interface operations {
     list_soul_versions: {
         parameters: {
             query?: {
-                /** @description How many items at most, 1 to 200; 50 when absent. */
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the previous page. */
                 cursor?: string;
             };
             header?: never;
