@@ -17,12 +17,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// With the URLs of a database whose logins have no passwords. Leases are short: a killed server's runs go on within seconds.
+    /// With the URLs of a database whose logins have no passwords.
     pub fn of(database: &EmptyDatabase) -> Self {
         Self::default()
             .with("DUET_DATABASE_OWNER_URL", &database.url("postgres"))
             .with("DUET_DATABASE_URL", &database.url("duet_worker"))
-            .with("DUET_WORKER__LEASE_SECONDS", "3")
     }
 
     /// With this in the environment, in place of what was there under that name.

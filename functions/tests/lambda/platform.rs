@@ -121,7 +121,7 @@ impl Platform {
             ("DUET_DATABASE__CONNECTIONS", "4".into()),
             ("DUET_PUBLIC_URL", ORIGIN.into()),
             ("DUET_WORKER_FUNCTION", "worker".into()),
-            ("DUET_WORKER__LEASE_SECONDS", "3".into()),
+            ("DUET_WORKER__LEASE_SECONDS", "10".into()),
             ("DUET_WORKER__MAX_ATTEMPTS", "100".into()),
             ("DUET_MODELS__OFFLINE__PAUSE_MS", "15".into()),
             ("DUET_LOG", "warn".into()),
