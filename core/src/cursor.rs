@@ -3,13 +3,9 @@
 use crate::{domain::ListPage, ids::Id, refusal::Refusal};
 use uuid::Uuid;
 
-fn unknown() -> Refusal {
-    Refusal::Cursor
-}
-
 /// Parses a cursor into a list ordered by a number.
 pub fn number(cursor: Option<&str>) -> Result<Option<i64>, Refusal> {
-    cursor.map(|cursor| cursor.parse().map_err(|_| unknown())).transpose()
+    cursor.map(|cursor| cursor.parse().map_err(|_| Refusal::Cursor)).transpose()
 }
 
 /// Parses a cursor into a list ordered by time, then by id.
@@ -18,7 +14,7 @@ pub fn moment(cursor: Option<&str>) -> Result<Option<(i64, [u8; 16])>, Refusal> 
         let (millis, id) = cursor.split_once('.')?;
         Some((millis.parse().ok()?, Uuid::try_parse(id).ok()?.into_bytes()))
     };
-    cursor.map(|cursor| parse(cursor).ok_or_else(unknown)).transpose()
+    cursor.map(|cursor| parse(cursor).ok_or(Refusal::Cursor)).transpose()
 }
 
 /// The cursor after an item of a list ordered by time, then by id.

@@ -62,7 +62,7 @@ mod tests {
     fn a_key_of_the_project_is_found_wherever_it_would_come_in() {
         let (tree, _folder) = fixture::tree(&[
             (
-                "api/server/serve.rs",
+                "api/src/server/serve.rs",
                 "let key = env(\"SUPABASE_SERVICE_ROLE_KEY\");\n#[cfg(test)]\nconst WORDS: [&str; 1] = [\"jwt_secret\"];",
             ),
             (
@@ -81,7 +81,10 @@ mod tests {
         let found = check(&tree);
         let places: Vec<&str> = found.iter().filter_map(|problem| problem.split(": `").next()).collect();
         assert_eq!(places.len(), 5, "{found:?}");
-        assert!(found[0].starts_with("api/server/serve.rs:1: `service_role_key`"), "{found:?}");
+        assert!(
+            found[0].starts_with("api/src/server/serve.rs:1: `service_role_key`"),
+            "{found:?}"
+        );
         assert!(found.iter().any(|problem| problem.starts_with("supabase/src/auth.rs:2")));
         assert!(found.iter().any(|problem| problem.starts_with("functions/src/api.rs:1")));
         assert!(found.iter().any(|problem| problem.contains("supabase-admin")));

@@ -23,7 +23,7 @@ export const sessionQuery = queryOptions({
     try {
       return await getSession();
     } catch (error) {
-      if (!(error instanceof Problem) || error.status !== 401) throw error;
+      if (!(error instanceof Problem) || error.code !== "not_signed_in") throw error;
       forgetSignIn();
       return null;
     }
