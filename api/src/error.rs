@@ -28,7 +28,7 @@ pub struct Problem {
     #[serde(rename = "type")]
     #[schema(example = "https://duet.invalid/problems/not_found")]
     pub kind: String,
-    /// The code in words.
+    /// What the status means, in words.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
@@ -85,8 +85,6 @@ pub enum Code {
     Denied,
     /// A sign-in with the wrong address or password.
     WrongSignIn,
-    /// Allowed after signing in again.
-    SignInAgain,
     /// Absent, or not visible.
     NotFound,
     /// The path exists, the method does not.
@@ -110,12 +108,11 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::NotSignedIn,
         Self::WrongSignIn,
         Self::Denied,
-        Self::SignInAgain,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
@@ -134,7 +131,6 @@ impl Code {
             Self::NotSignedIn => (StatusCode::UNAUTHORIZED, "not_signed_in", "Not signed in"),
             Self::WrongSignIn => (StatusCode::UNAUTHORIZED, "wrong_sign_in", "Wrong email or password"),
             Self::Denied => (StatusCode::FORBIDDEN, "denied", "Not allowed"),
-            Self::SignInAgain => (StatusCode::FORBIDDEN, "sign_in_again", "Sign in again"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "Clashes with what is there"),
@@ -297,7 +293,7 @@ fn document(codes: &[Code]) -> BTreeMap<String, RefOr<DocumentedResponse>> {
         .map(|code| {
             let (status, word, title) = code.parts();
             let response = ResponseBuilder::new()
-                .description(format!("{title} (`{word}`)."))
+                .description(format!("{title} (`{word}`, or a more specific code)."))
                 .content(PROBLEM_JSON, Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem")))))
                 .build();
             (status.as_str().to_owned(), RefOr::T(response))

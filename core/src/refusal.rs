@@ -57,7 +57,7 @@ refusals! {
     Denied {
         "owners_only" OwnersOnly "only an owner can do this";
         "people_only" PeopleOnly "only a person can do this, not an agent";
-        "sign_in_again" SignInAgain "this needs a sign-in of the last 15 minutes";
+        "sign_in_again" SignInAgain "this needs a sign-in of the last 15 minutes; sign in again, then repeat";
         "wrong_setup_token" WrongSetupToken "the setup token is not the one that was printed last";
         "email_unconfirmed" EmailUnconfirmed "your email address is not confirmed yet";
         "email_differs" EmailDiffers "it is for a different email address than the one you are signed in with";

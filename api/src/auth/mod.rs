@@ -18,7 +18,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use duet_core::{
-    Caller,
+    Caller, Refusal,
     domain::{ApiKey, KeyScope, Role, Session, User},
     ids::{UserId, WorkspaceId},
 };
@@ -216,10 +216,7 @@ impl Authenticated {
         let session = self.sign_in()?;
         match state.env().now().since(session.created_at) <= RECENT || state.vouches_for(session.id) {
             true => Ok(session),
-            false => Err(Problem::new(
-                Code::SignInAgain,
-                "This needs a sign-in of the last 15 minutes. Sign in again, then repeat.",
-            )),
+            false => Err(Refusal::SignInAgain.of("do this by an older sign-in").into()),
         }
     }
 

@@ -136,7 +136,7 @@ async fn keys_are_made_by_a_recent_sign_in() {
     ada.get("/v1/auth/session").await.ok(200);
     ada.get("keys").await.ok(200);
     let detail = ada.post("keys", key()).await.problem(403, "sign_in_again");
-    assert!(detail.contains("Sign in again"), "{detail}");
+    assert!(detail.contains("sign in again"), "{detail}");
     let again = server.send(sign_in(EMAIL, PASSWORD)).await;
     let fresh = Person {
         proof: Proof::Cookie(again.cookie().unwrap()),

@@ -171,7 +171,7 @@ fn refusal(refused: &Value, call: &Call) -> StoreError {
     match Refusal::deserialize(refused) {
         Ok(refusal) => refusal.of(call.action),
         Err(_) => {
-            tracing::error!(function = call.function, code = %refused["code"], "a database function refuses with a code that is not known");
+            tracing::error!(function = call.function, code = %refused["code"], "a database function refuses in a way that this version cannot read");
             mismatch()
         }
     }

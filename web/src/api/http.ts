@@ -40,7 +40,8 @@ export async function problemOf(response: Response): Promise<Problem> {
   const detail = body.detail ?? body.title ?? `Something went wrong (status ${response.status}). Try again.`;
   return new Problem(
     response.status,
-    body.code ?? "unknown",
+    // A proxy that signs people out sends no code.
+    body.code ?? (response.status === 401 ? "not_signed_in" : "unknown"),
     detail,
     Number.isFinite(wait) && wait > 0 ? wait : undefined,
     fieldsOf(body.errors),

@@ -2098,7 +2098,7 @@ export interface components {
              * @description The HTTP status.
              */
             status: number;
-            /** @description The code in words. */
+            /** @description What the status means, in words. */
             title: string;
             /**
              * @description `https://duet.invalid/problems/<code>`.
@@ -2507,7 +2507,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2516,7 +2516,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2525,7 +2525,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2534,7 +2534,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2543,7 +2543,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2552,7 +2552,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2561,7 +2561,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2570,7 +2570,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2579,7 +2579,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2608,7 +2608,7 @@ export interface operations {
                     "text/plain": string;
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2617,7 +2617,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2626,7 +2626,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2635,7 +2635,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2644,7 +2644,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2653,7 +2653,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2662,7 +2662,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2671,7 +2671,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2700,7 +2700,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2709,7 +2709,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2718,7 +2718,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2727,7 +2727,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2736,7 +2736,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2745,7 +2745,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2754,7 +2754,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2763,7 +2763,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2772,7 +2772,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2805,7 +2805,7 @@ export interface operations {
                     "application/json": components["schemas"]["IssuedTokens"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2823,7 +2823,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2832,7 +2832,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2841,7 +2841,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2850,7 +2850,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2859,7 +2859,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2868,7 +2868,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2877,7 +2877,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2886,7 +2886,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2915,7 +2915,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionAnswer"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2924,7 +2924,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2933,7 +2933,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2942,7 +2942,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2951,7 +2951,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2960,7 +2960,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2969,7 +2969,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2978,7 +2978,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3011,7 +3011,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionAnswer"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3029,7 +3029,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3038,7 +3038,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3047,7 +3047,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3056,7 +3056,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3065,7 +3065,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3074,7 +3074,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3083,7 +3083,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3092,7 +3092,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3122,7 +3122,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3131,7 +3131,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3140,7 +3140,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3149,7 +3149,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3158,7 +3158,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3167,7 +3167,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -3176,7 +3176,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3185,7 +3185,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3194,7 +3194,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3203,7 +3203,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3212,7 +3212,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3221,7 +3221,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3261,7 +3261,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3270,7 +3270,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3279,7 +3279,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3288,7 +3288,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3297,7 +3297,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3306,7 +3306,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3315,7 +3315,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3324,7 +3324,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3333,7 +3333,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3362,7 +3362,7 @@ export interface operations {
                     "application/json": components["schemas"]["AccessToken"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3371,7 +3371,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3380,7 +3380,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3389,7 +3389,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3398,7 +3398,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3407,7 +3407,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -3416,7 +3416,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3425,7 +3425,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3434,7 +3434,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3443,7 +3443,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3452,7 +3452,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3461,7 +3461,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3490,7 +3490,7 @@ export interface operations {
                     "application/json": components["schemas"]["ServerInfo"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3499,7 +3499,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3508,7 +3508,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3517,7 +3517,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3526,7 +3526,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3535,7 +3535,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3544,7 +3544,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3553,7 +3553,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3562,7 +3562,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3604,7 +3604,7 @@ export interface operations {
                     "application/json": components["schemas"]["Membership"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3613,7 +3613,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3622,7 +3622,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3631,7 +3631,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3640,7 +3640,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3649,7 +3649,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -3658,7 +3658,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3667,7 +3667,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3676,7 +3676,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3685,7 +3685,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3694,7 +3694,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3703,7 +3703,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3736,7 +3736,7 @@ export interface operations {
                     "application/json": components["schemas"]["Invited"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3745,7 +3745,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3763,7 +3763,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3772,7 +3772,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3781,7 +3781,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3790,7 +3790,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3799,7 +3799,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3808,7 +3808,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3817,7 +3817,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3850,7 +3850,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionAnswer"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3859,7 +3859,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3868,7 +3868,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3877,7 +3877,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3886,7 +3886,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3895,7 +3895,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3904,7 +3904,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3913,7 +3913,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3922,7 +3922,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3953,7 +3953,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3962,7 +3962,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3971,7 +3971,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3980,7 +3980,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3989,7 +3989,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3998,7 +3998,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4007,7 +4007,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4016,7 +4016,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4025,7 +4025,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4054,7 +4054,7 @@ export interface operations {
                     "application/json": components["schemas"]["Memberships"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4063,7 +4063,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4072,7 +4072,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4081,7 +4081,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4090,7 +4090,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4099,7 +4099,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4108,7 +4108,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4117,7 +4117,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4150,7 +4150,7 @@ export interface operations {
                     "application/json": components["schemas"]["Workspace"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4159,7 +4159,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4168,7 +4168,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4177,7 +4177,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4186,7 +4186,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4195,7 +4195,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -4204,7 +4204,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4213,7 +4213,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -4222,7 +4222,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4231,7 +4231,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4240,7 +4240,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4249,7 +4249,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4281,7 +4281,7 @@ export interface operations {
                     "application/json": components["schemas"]["Workspace"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4290,7 +4290,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4299,7 +4299,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4308,7 +4308,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4317,7 +4317,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4326,7 +4326,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4335,7 +4335,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4344,7 +4344,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4380,7 +4380,7 @@ export interface operations {
                     "application/json": components["schemas"]["Workspace"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4389,7 +4389,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4398,7 +4398,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4407,7 +4407,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4416,7 +4416,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4425,7 +4425,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -4434,7 +4434,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4443,7 +4443,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -4452,7 +4452,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4461,7 +4461,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4470,7 +4470,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4479,7 +4479,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4511,7 +4511,7 @@ export interface operations {
                     "application/json": components["schemas"]["Agents"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4520,7 +4520,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4529,7 +4529,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4538,7 +4538,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4547,7 +4547,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4556,7 +4556,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4565,7 +4565,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4574,7 +4574,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4608,7 +4608,7 @@ export interface operations {
                     "application/json": components["schemas"]["Agent"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4617,7 +4617,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4626,7 +4626,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4635,7 +4635,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4644,7 +4644,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4653,7 +4653,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4662,7 +4662,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4671,7 +4671,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4709,7 +4709,7 @@ export interface operations {
                     "application/json": components["schemas"]["Agent"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4718,7 +4718,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4727,7 +4727,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4736,7 +4736,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4745,7 +4745,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4754,7 +4754,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -4763,7 +4763,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -4772,7 +4772,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -4781,7 +4781,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4790,7 +4790,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4799,7 +4799,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4808,7 +4808,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4845,7 +4845,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_AuditEntry"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4854,7 +4854,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4863,7 +4863,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4872,7 +4872,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4881,7 +4881,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4890,7 +4890,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4899,7 +4899,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4908,7 +4908,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4940,7 +4940,7 @@ export interface operations {
                     "application/json": components["schemas"]["AuditCheck"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4949,7 +4949,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4958,7 +4958,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4967,7 +4967,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4976,7 +4976,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4985,7 +4985,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4994,7 +4994,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5003,7 +5003,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5042,7 +5042,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_Conversation"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5051,7 +5051,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5060,7 +5060,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5069,7 +5069,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5078,7 +5078,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5087,7 +5087,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5096,7 +5096,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5105,7 +5105,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5141,7 +5141,7 @@ export interface operations {
                     "application/json": components["schemas"]["Conversation"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5150,7 +5150,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5159,7 +5159,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5168,7 +5168,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5177,7 +5177,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5186,7 +5186,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -5195,7 +5195,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5204,7 +5204,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -5213,7 +5213,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5222,7 +5222,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5231,7 +5231,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5240,7 +5240,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5275,7 +5275,7 @@ export interface operations {
                     "application/json": components["schemas"]["Ids"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5284,7 +5284,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5293,7 +5293,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5302,7 +5302,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5311,7 +5311,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5320,7 +5320,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5329,7 +5329,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5338,7 +5338,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5377,7 +5377,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_MessageHit"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5386,7 +5386,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5395,7 +5395,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5404,7 +5404,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5413,7 +5413,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5422,7 +5422,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5431,7 +5431,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5440,7 +5440,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5474,7 +5474,7 @@ export interface operations {
                     "application/json": components["schemas"]["Conversation"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5483,7 +5483,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5492,7 +5492,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5501,7 +5501,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5510,7 +5510,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5519,7 +5519,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5528,7 +5528,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5537,7 +5537,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5569,7 +5569,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5578,7 +5578,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5587,7 +5587,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5596,7 +5596,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5605,7 +5605,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5614,7 +5614,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -5623,7 +5623,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5632,7 +5632,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -5641,7 +5641,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5650,7 +5650,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5659,7 +5659,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5668,7 +5668,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5706,7 +5706,7 @@ export interface operations {
                     "application/json": components["schemas"]["Conversation"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5715,7 +5715,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5724,7 +5724,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5733,7 +5733,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5742,7 +5742,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5751,7 +5751,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -5760,7 +5760,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -5769,7 +5769,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -5778,7 +5778,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5787,7 +5787,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5796,7 +5796,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5805,7 +5805,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5843,7 +5843,7 @@ export interface operations {
                     "application/json": components["schemas"]["ConversationExport"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5852,7 +5852,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5861,7 +5861,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5870,7 +5870,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5879,7 +5879,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5888,7 +5888,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5897,7 +5897,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5906,7 +5906,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5945,7 +5945,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_Message"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5954,7 +5954,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5963,7 +5963,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5972,7 +5972,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5981,7 +5981,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5990,7 +5990,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -5999,7 +5999,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6008,7 +6008,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6049,7 +6049,7 @@ export interface operations {
                     "application/json": components["schemas"]["TurnReceipt"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6058,7 +6058,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6067,7 +6067,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6076,7 +6076,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6085,7 +6085,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6094,7 +6094,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -6103,7 +6103,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -6112,7 +6112,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -6121,7 +6121,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6130,7 +6130,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6139,7 +6139,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6148,7 +6148,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6188,7 +6188,7 @@ export interface operations {
                     "application/json": components["schemas"]["Message"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6197,7 +6197,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6206,7 +6206,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6215,7 +6215,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6224,7 +6224,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6233,7 +6233,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -6242,7 +6242,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -6251,7 +6251,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -6260,7 +6260,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6269,7 +6269,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6278,7 +6278,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6287,7 +6287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6327,7 +6327,7 @@ export interface operations {
                     "application/json": components["schemas"]["TurnReceipt"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6336,7 +6336,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6345,7 +6345,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6354,7 +6354,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6363,7 +6363,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6372,7 +6372,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -6381,7 +6381,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -6390,7 +6390,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -6399,7 +6399,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6408,7 +6408,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6417,7 +6417,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6426,7 +6426,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6465,7 +6465,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_Run"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6474,7 +6474,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6483,7 +6483,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6492,7 +6492,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6501,7 +6501,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6510,7 +6510,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6519,7 +6519,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6528,7 +6528,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6571,7 +6571,7 @@ export interface operations {
                     "application/json": components["schemas"]["EventsPage"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6580,7 +6580,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6589,7 +6589,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6598,7 +6598,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6607,7 +6607,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6616,7 +6616,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6625,7 +6625,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6634,7 +6634,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6671,7 +6671,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_Invitation"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6680,7 +6680,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6689,7 +6689,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6698,7 +6698,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6707,7 +6707,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6716,7 +6716,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6725,7 +6725,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6734,7 +6734,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6770,7 +6770,7 @@ export interface operations {
                     "application/json": components["schemas"]["CreatedInvitation"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6779,7 +6779,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6788,7 +6788,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6797,7 +6797,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6806,7 +6806,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6815,7 +6815,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -6824,7 +6824,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -6833,7 +6833,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -6842,7 +6842,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6851,7 +6851,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6860,7 +6860,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6869,7 +6869,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6903,7 +6903,7 @@ export interface operations {
                     "application/json": components["schemas"]["Invitation"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6912,7 +6912,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -6921,7 +6921,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6930,7 +6930,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6939,7 +6939,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6948,7 +6948,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -6957,7 +6957,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -6966,7 +6966,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -6975,7 +6975,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6984,7 +6984,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -6993,7 +6993,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7002,7 +7002,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7034,7 +7034,7 @@ export interface operations {
                     "application/json": components["schemas"]["Keys"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7043,7 +7043,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7052,7 +7052,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7061,7 +7061,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7070,7 +7070,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7079,7 +7079,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7088,7 +7088,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7097,7 +7097,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7133,7 +7133,7 @@ export interface operations {
                     "application/json": components["schemas"]["CreatedKey"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7142,7 +7142,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7151,7 +7151,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7160,7 +7160,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7169,7 +7169,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7178,7 +7178,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -7187,7 +7187,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -7196,7 +7196,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -7205,7 +7205,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7214,7 +7214,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7223,7 +7223,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7232,7 +7232,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7266,7 +7266,7 @@ export interface operations {
                     "application/json": components["schemas"]["ApiKey"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7275,7 +7275,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7284,7 +7284,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7293,7 +7293,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7302,7 +7302,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7311,7 +7311,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -7320,7 +7320,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -7329,7 +7329,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -7338,7 +7338,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7347,7 +7347,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7356,7 +7356,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7365,7 +7365,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7395,7 +7395,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7404,7 +7404,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7413,7 +7413,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7422,7 +7422,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7431,7 +7431,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7440,7 +7440,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -7449,7 +7449,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -7458,7 +7458,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -7467,7 +7467,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7476,7 +7476,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7485,7 +7485,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7494,7 +7494,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7531,7 +7531,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_Member"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7540,7 +7540,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7549,7 +7549,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7558,7 +7558,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7567,7 +7567,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7576,7 +7576,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7585,7 +7585,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7594,7 +7594,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7626,7 +7626,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7635,7 +7635,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7644,7 +7644,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7653,7 +7653,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7662,7 +7662,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7671,7 +7671,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -7680,7 +7680,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -7689,7 +7689,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -7698,7 +7698,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7707,7 +7707,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7716,7 +7716,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7725,7 +7725,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7763,7 +7763,7 @@ export interface operations {
                     "application/json": components["schemas"]["Member"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7772,7 +7772,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7781,7 +7781,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7790,7 +7790,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7799,7 +7799,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7808,7 +7808,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -7817,7 +7817,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -7826,7 +7826,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -7835,7 +7835,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7844,7 +7844,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7853,7 +7853,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7862,7 +7862,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7905,7 +7905,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_Memory"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7914,7 +7914,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -7923,7 +7923,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7932,7 +7932,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7941,7 +7941,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7950,7 +7950,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -7959,7 +7959,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7968,7 +7968,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8004,7 +8004,7 @@ export interface operations {
                     "application/json": components["schemas"]["Memory"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8013,7 +8013,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8022,7 +8022,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8031,7 +8031,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8040,7 +8040,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8049,7 +8049,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -8058,7 +8058,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -8067,7 +8067,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -8076,7 +8076,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8085,7 +8085,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8094,7 +8094,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8103,7 +8103,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8138,7 +8138,7 @@ export interface operations {
                     "application/json": components["schemas"]["Ids"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8147,7 +8147,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8156,7 +8156,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8165,7 +8165,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8174,7 +8174,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8183,7 +8183,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8192,7 +8192,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8201,7 +8201,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8242,7 +8242,7 @@ export interface operations {
                     "application/json": components["schemas"]["RecallAnswer"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8251,7 +8251,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8260,7 +8260,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8269,7 +8269,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8278,7 +8278,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8287,7 +8287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8296,7 +8296,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8305,7 +8305,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8339,7 +8339,7 @@ export interface operations {
                     "application/json": components["schemas"]["Memory"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8348,7 +8348,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8357,7 +8357,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8366,7 +8366,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8375,7 +8375,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8384,7 +8384,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8393,7 +8393,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8402,7 +8402,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8440,7 +8440,7 @@ export interface operations {
                     "application/json": components["schemas"]["Memory"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8449,7 +8449,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8458,7 +8458,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8467,7 +8467,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8476,7 +8476,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8485,7 +8485,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -8494,7 +8494,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -8503,7 +8503,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -8512,7 +8512,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8521,7 +8521,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8530,7 +8530,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8539,7 +8539,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8577,7 +8577,7 @@ export interface operations {
                     "application/json": components["schemas"]["Memory"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8586,7 +8586,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8595,7 +8595,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8604,7 +8604,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8613,7 +8613,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8622,7 +8622,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -8631,7 +8631,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -8640,7 +8640,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -8649,7 +8649,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8658,7 +8658,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8667,7 +8667,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8676,7 +8676,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8710,7 +8710,7 @@ export interface operations {
                     "application/json": components["schemas"]["MemoryProvenance"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8719,7 +8719,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8728,7 +8728,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8737,7 +8737,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8746,7 +8746,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8755,7 +8755,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8764,7 +8764,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8773,7 +8773,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8807,7 +8807,7 @@ export interface operations {
                     "application/json": components["schemas"]["RedactionReceipt"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8816,7 +8816,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8825,7 +8825,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8834,7 +8834,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8843,7 +8843,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8852,7 +8852,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8861,7 +8861,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -8870,7 +8870,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8904,7 +8904,7 @@ export interface operations {
                     "application/json": components["schemas"]["RedactionReceipt"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8913,7 +8913,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -8922,7 +8922,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8931,7 +8931,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8940,7 +8940,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8949,7 +8949,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -8958,7 +8958,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -8967,7 +8967,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -8976,7 +8976,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8985,7 +8985,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8994,7 +8994,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9003,7 +9003,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9040,7 +9040,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_Notice"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9049,7 +9049,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9058,7 +9058,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9067,7 +9067,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9076,7 +9076,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9085,7 +9085,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9094,7 +9094,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9103,7 +9103,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9141,7 +9141,7 @@ export interface operations {
                     "application/json": components["schemas"]["Notice"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9150,7 +9150,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9159,7 +9159,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9168,7 +9168,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9177,7 +9177,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9186,7 +9186,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -9195,7 +9195,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -9204,7 +9204,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -9213,7 +9213,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9222,7 +9222,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9231,7 +9231,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9240,7 +9240,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9274,7 +9274,7 @@ export interface operations {
                     "application/json": components["schemas"]["Run"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9283,7 +9283,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9292,7 +9292,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9301,7 +9301,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9310,7 +9310,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9319,7 +9319,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9328,7 +9328,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9337,7 +9337,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9371,7 +9371,7 @@ export interface operations {
                     "application/json": components["schemas"]["Run"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9380,7 +9380,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9389,7 +9389,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9398,7 +9398,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9407,7 +9407,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9416,7 +9416,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -9425,7 +9425,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -9434,7 +9434,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -9443,7 +9443,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9452,7 +9452,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9461,7 +9461,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9470,7 +9470,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9511,7 +9511,7 @@ export interface operations {
                     "application/json": components["schemas"]["EventsPage"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9520,7 +9520,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9529,7 +9529,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9538,7 +9538,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9547,7 +9547,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9556,7 +9556,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9565,7 +9565,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9574,7 +9574,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9606,7 +9606,7 @@ export interface operations {
                     "application/json": components["schemas"]["SoulVersion"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9615,7 +9615,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9624,7 +9624,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9633,7 +9633,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9642,7 +9642,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9651,7 +9651,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9660,7 +9660,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9669,7 +9669,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9705,7 +9705,7 @@ export interface operations {
                     "application/json": components["schemas"]["SoulVersion"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9714,7 +9714,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9723,7 +9723,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9732,7 +9732,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9741,7 +9741,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Clashes with what is there (`conflict`). */
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9750,7 +9750,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Out of date (`stale`). */
+            /** @description Out of date (`stale`, or a more specific code). */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -9759,7 +9759,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too large (`too_large`). */
+            /** @description Too large (`too_large`, or a more specific code). */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -9768,7 +9768,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not JSON (`unsupported_media_type`). */
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -9777,7 +9777,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9786,7 +9786,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9795,7 +9795,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9804,7 +9804,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9841,7 +9841,7 @@ export interface operations {
                     "application/json": components["schemas"]["ListPage_SoulVersion"];
                 };
             };
-            /** @description The request cannot be read (`invalid_request`). */
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9850,7 +9850,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in (`not_signed_in`). */
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -9859,7 +9859,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed (`denied`). */
+            /** @description Not allowed (`denied`, or a more specific code). */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9868,7 +9868,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found (`not_found`). */
+            /** @description Not found (`not_found`, or a more specific code). */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9877,7 +9877,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not valid (`invalid`). */
+            /** @description Not valid (`invalid`, or a more specific code). */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9886,7 +9886,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests (`too_many_requests`). */
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -9895,7 +9895,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fault of the server (`internal`). */
+            /** @description Fault of the server (`internal`, or a more specific code). */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -9904,7 +9904,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not available now (`unavailable`). */
+            /** @description Not available now (`unavailable`, or a more specific code). */
             503: {
                 headers: {
                     [name: string]: unknown;

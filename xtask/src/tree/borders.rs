@@ -48,7 +48,7 @@ pub fn check(tree: &Tree) -> Vec<String> {
         let mut of_product = true;
         for (index, line) in text.lines().enumerate() {
             if line.starts_with('[') {
-                of_product = !line.starts_with("[dev-dependencies");
+                of_product = !line.contains("dev-dependencies");
             }
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
             if of_product && dependency.starts_with("duet-") && !allowed.contains(&dependency) {

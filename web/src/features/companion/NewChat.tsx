@@ -49,8 +49,9 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
     beginSending(workspace, undefined, draft);
     try {
       const conversation = await createConversation(workspace, id).catch((error) => {
-        // The answer to an earlier attempt was lost, but the conversation was created.
-        if (error instanceof Problem && error.code === "id_taken") return getConversation(workspace, id);
+        // An earlier attempt, whose answer was lost, was still being stored.
+        const there = error instanceof Problem && (error.code === "id_taken" || error.code === "exists");
+        if (there) return getConversation(workspace, id);
         throw error;
       });
       queries.setQueryData(conversationQuery(workspace, id).queryKey, conversation);
