@@ -195,7 +195,7 @@ pub struct SignInRequest {
     post, path = "/v1/auth/sign-in", tag = "auth", security(()), request_body = SignInRequest,
     responses(
         (status = 200, description = "Signed in; the cookie is set.", body = SessionAnswer),
-        (status = 401, description = "Wrong email or password (`not_signed_in`).", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Wrong email or password (`wrong_sign_in`).", body = Problem, content_type = "application/problem+json"),
         OpenProblems
     )
 )]

@@ -3020,7 +3020,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Wrong email or password (`not_signed_in`). */
+            /** @description Wrong email or password (`wrong_sign_in`). */
             401: {
                 headers: {
                     [name: string]: unknown;
