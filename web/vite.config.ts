@@ -17,7 +17,10 @@ export default defineConfig({
   build: { target: "es2022", sourcemap: false },
   server: {
     proxy: Object.fromEntries(
-      ["/v1", "/health", "/openapi.json"].map((path) => [path, { target: api, changeOrigin: true, headers: { origin: api } }]),
+      ["/v1", "/health", "/openapi.json"].map((path) => [
+        path,
+        { target: api, changeOrigin: true, headers: { origin: api } },
+      ]),
     ),
   },
 });
