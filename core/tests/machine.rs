@@ -3,13 +3,13 @@
 use duet_core::{
     Timestamp,
     domain::{
-        EffectClass, Labels, Locality, MessageStatus, ModelFailure, RunEvent, RunOutcome, StopReason, StoredEvent, ToolCall,
-        ToolOutput, ToolStatus, TurnLimits, Usage,
+        EffectClass, EffectId, Labels, Locality, MessageStatus, ModelFailure, ProposedCall, RunEvent, RunOutcome, StopReason,
+        StoredEvent, ToolCall, ToolOutput, ToolStatus, TurnLimits, Usage,
     },
     ids::{AgentId, Id, MessageId, UserId},
     run::{
-        machine::{Effect, TurnState},
-        step,
+        machine::{Effect, Machine, Next, Replay},
+        turn::Turn,
     },
 };
 use proptest::prelude::*;
@@ -58,38 +58,40 @@ fn call(id: &str, name: &str, word: &str) -> ToolCall {
     }
 }
 
-fn replied(step: u32, tool_calls: Vec<ToolCall>) -> RunEvent {
-    let stop = if tool_calls.is_empty() {
-        StopReason::End
-    } else {
-        StopReason::ToolUse
-    };
-    let usage = Usage {
-        input_tokens: 10,
-        output_tokens: 5,
-        ..Usage::default()
-    };
+fn replied(step: u32, calls: Vec<ToolCall>) -> RunEvent {
+    proposed(step, calls, EffectClass::Repeatable)
+}
+
+/// A reply whose calls all have this class.
+fn proposed(step: u32, calls: Vec<ToolCall>, class: EffectClass) -> RunEvent {
     RunEvent::ModelReplied {
         step,
-        tool_calls,
-        usage,
+        text: String::new(),
+        stop: match calls.is_empty() {
+            true => StopReason::End,
+            false => StopReason::ToolUse,
+        },
+        tool_calls: calls.into_iter().map(|call| ProposedCall { call, class }).collect(),
+        usage: Usage {
+            input_tokens: 10,
+            output_tokens: 5,
+            ..Usage::default()
+        },
         cost_micros: Some(3),
-        stop,
     }
 }
 
-fn tool_started(step: u32, call: &str, class: EffectClass) -> RunEvent {
+/// The call at this position of a step's reply starts.
+fn tool_started(step: u32, position: usize, class: EffectClass) -> RunEvent {
     RunEvent::ToolStarted {
-        step,
-        call_id: call.into(),
+        effect: EffectId::tool(step, position),
         class,
     }
 }
 
-fn tool_finished(step: u32, call: &str, status: ToolStatus) -> RunEvent {
+fn tool_finished(step: u32, position: usize, status: ToolStatus) -> RunEvent {
     RunEvent::ToolFinished {
-        step,
-        call_id: call.into(),
+        effect: EffectId::tool(step, position),
         status,
         output: ToolOutput {
             text: "ok".into(),
@@ -116,11 +118,42 @@ fn recovered() -> RunEvent {
     RunEvent::Recovered { attempt: 2 }
 }
 
-/// Plays events from a fresh state; the effects are those of the last one.
-fn play(events: &[RunEvent]) -> (TurnState, Vec<Effect>) {
-    events
-        .iter()
-        .fold((TurnState::default(), Vec::new()), |(state, _), event| step(state, event))
+/// Plays events from a fresh state. A reply gets the text that its attempt has written, as a driver writes it.
+fn play(events: &[RunEvent]) -> (Turn, Next) {
+    let mut turn = Turn::default();
+    let mut written = String::new();
+    for event in events {
+        let mut event = event.clone();
+        match &mut event {
+            RunEvent::ModelCalled { .. } => written.clear(),
+            RunEvent::Delta { text, .. } => written.push_str(text),
+            RunEvent::ModelReplied { text, .. } => text.clone_from(&written),
+            _ => {}
+        }
+        turn.apply(&event);
+    }
+    let next = turn.next();
+    (turn, next)
+}
+
+/// The state that is about to end like this leaves such a reply.
+fn leaves(turn: &Turn, next: &Next) -> (RunOutcome, Option<MessageStatus>) {
+    let Next::End(outcome) = next else {
+        panic!("not at its end: {next:?}")
+    };
+    (outcome.clone(), turn.reply(outcome).map(|reply| reply.status))
+}
+
+fn call_model(step: u32, attempt: u32) -> Next {
+    let effect = Effect::CallModel {
+        attempt,
+        with_tools: true,
+    };
+    Next::Do(vec![(EffectId::model(step), effect)])
+}
+
+fn run_tool(step: u32, position: usize, call: &ToolCall) -> (EffectId, Effect) {
+    (EffectId::tool(step, position), Effect::RunTool { call: call.clone() })
 }
 
 fn begun(limits: TurnLimits) -> Vec<RunEvent> {
@@ -135,65 +168,96 @@ fn with(mut events: Vec<RunEvent>, more: impl IntoIterator<Item = RunEvent>) -> 
 #[test]
 fn a_turn_gathers_context_calls_the_model_and_finishes() {
     let limits = TurnLimits::default();
-    assert_eq!(play(&[started(limits.clone())]).1, [Effect::AssembleContext]);
+    assert_eq!(play(&[]).1, Next::Do(vec![]));
     assert_eq!(
-        play(&begun(limits.clone())).1,
-        [Effect::CallModel {
-            step: 1,
-            attempt: 1,
-            with_tools: true
-        }]
+        play(&[started(limits.clone())]).1,
+        Next::Do(vec![(EffectId::model(0), Effect::AssembleContext)])
     );
+    assert_eq!(play(&begun(limits.clone())).1, call_model(1, 1));
     let events = with(begun(limits), [called(1, 1), delta(1, "Hel"), delta(1, "lo")]);
-    assert_eq!(play(&events).1, [], "progress calls for nothing");
-    let (state, effects) = play(&with(events, [replied(1, vec![])]));
+    assert_eq!(play(&events).1, call_model(1, 1), "progress calls for nothing new");
+    let (turn, next) = play(&with(events, [replied(1, vec![])]));
+    assert_eq!(leaves(&turn, &next), (RunOutcome::Completed, Some(MessageStatus::Complete)));
     assert_eq!(
-        effects,
-        [Effect::Finish {
-            outcome: RunOutcome::Completed,
-            reply: Some(MessageStatus::Complete)
-        }]
-    );
-    assert_eq!(
-        (state.text().as_str(), state.usage.total(), state.cost_micros),
+        (turn.work.text().as_str(), turn.work.usage.total(), turn.work.cost_micros),
         ("Hello", 15, Some(3))
     );
 }
 
+/// A reader that was not given the deltas of a step that has ended comes to the same state.
 #[test]
-fn tools_run_one_after_the_other_then_the_model_goes_on() {
-    let calls = vec![call("a", "recall", "x"), call("b", "recall", "y")];
-    let events = with(begun(TurnLimits::default()), [called(1, 1), replied(1, calls.clone())]);
-    assert_eq!(
-        play(&events).1,
-        [Effect::RunTool {
-            step: 1,
-            call: calls[0].clone()
-        }]
+fn the_deltas_of_a_closed_step_can_be_skipped() {
+    let text = |step| RunEvent::ModelReplied {
+        step,
+        text: "Hello".into(),
+        tool_calls: vec![],
+        usage: Usage::default(),
+        cost_micros: None,
+        stop: StopReason::End,
+    };
+    let mut whole = Turn::default();
+    let all = with(
+        begun(TurnLimits::default()),
+        [called(1, 1), delta(1, "Hel"), delta(1, "lo"), text(1)],
     );
+    all.iter().for_each(|event| whole.apply(event));
+    let mut short = Turn::default();
+    let closed = all.iter().filter(|event| !matches!(event, RunEvent::Delta { .. }));
+    closed.for_each(|event| short.apply(event));
+    assert_eq!(short, whole);
+}
+
+#[test]
+fn calls_that_change_nothing_run_side_by_side_then_the_model_goes_on() {
+    let calls: Vec<ToolCall> = ["u", "v", "w", "x", "y"].map(|word| call("same id", "recall", word)).to_vec();
+    let events = with(begun(TurnLimits::default()), [called(1, 1), replied(1, calls.clone())]);
+    let due = |turn: Next| match turn {
+        Next::Do(effects) => effects.into_iter().map(|(id, _)| id.position().unwrap()).collect::<Vec<_>>(),
+        Next::End(outcome) => panic!("{outcome:?}"),
+    };
+    assert_eq!(due(play(&events).1), [0, 1, 2, 3], "no more than four");
     let events = with(
         events,
         [
-            tool_started(1, "a", EffectClass::Repeatable),
-            tool_finished(1, "a", ToolStatus::Succeeded),
+            tool_started(1, 2, EffectClass::Repeatable),
+            tool_finished(1, 2, ToolStatus::Succeeded),
         ],
     );
-    assert_eq!(
-        play(&events).1,
-        [Effect::RunTool {
-            step: 1,
-            call: calls[1].clone()
-        }]
-    );
-    let events = with(events, [tool_finished(1, "b", ToolStatus::Failed)]);
-    assert_eq!(
-        play(&events).1,
-        [Effect::CallModel {
-            step: 2,
-            attempt: 1,
-            with_tools: true
-        }]
-    );
+    assert_eq!(due(play(&events).1), [0, 1, 3, 4], "whichever ends first makes room");
+    let rest = [4, 0, 3, 1].map(|position| tool_finished(1, position, ToolStatus::Succeeded));
+    let (turn, next) = play(&with(events, rest));
+    assert_eq!(next, call_model(2, 1));
+    let order: Vec<usize> = turn.work.calls().map(|(id, _)| id.position().unwrap()).collect();
+    assert_eq!(order, [0, 1, 2, 3, 4], "the order of results is that of the calls");
+}
+
+#[test]
+fn what_changes_something_runs_alone() {
+    let words = ["a", "b", "c", "d"].map(|word| call(word, "t", word));
+    let classes = [
+        EffectClass::Repeatable,
+        EffectClass::Idempotent,
+        EffectClass::Irreversible,
+        EffectClass::Repeatable,
+    ];
+    let tool_calls = words.iter().zip(classes).map(|(call, class)| ProposedCall {
+        call: call.clone(),
+        class,
+    });
+    let reply = RunEvent::ModelReplied {
+        step: 1,
+        text: String::new(),
+        tool_calls: tool_calls.collect(),
+        usage: Usage::default(),
+        cost_micros: None,
+        stop: StopReason::ToolUse,
+    };
+    let mut events = with(begun(TurnLimits::default()), [called(1, 1), reply]);
+    for (position, call) in words.iter().enumerate() {
+        assert_eq!(play(&events).1, Next::Do(vec![run_tool(1, position, call)]));
+        events.push(tool_finished(1, position, ToolStatus::Succeeded));
+    }
+    assert_eq!(play(&events).1, call_model(2, 1));
 }
 
 #[test]
@@ -207,28 +271,22 @@ fn the_last_step_has_no_tools_and_the_turn_ends_there() {
         [
             called(1, 1),
             replied(1, vec![call("a", "recall", "x")]),
-            tool_finished(1, "a", ToolStatus::Succeeded),
+            tool_finished(1, 0, ToolStatus::Succeeded),
         ],
     );
-    assert_eq!(
-        play(&one).1,
-        [Effect::CallModel {
-            step: 2,
-            attempt: 1,
-            with_tools: false
-        }]
-    );
-    let (_, effects) = play(&with(
+    let without = Effect::CallModel {
+        attempt: 1,
+        with_tools: false,
+    };
+    assert_eq!(play(&one).1, Next::Do(vec![(EffectId::model(2), without)]));
+    let (turn, next) = play(&with(
         one,
         [called(2, 1), delta(2, "so far"), replied(2, vec![call("b", "recall", "y")])],
     ));
     let message = "This reply used all of its 2 model calls.".to_owned();
     assert_eq!(
-        effects,
-        [Effect::Finish {
-            outcome: RunOutcome::Limited { message },
-            reply: Some(MessageStatus::Limited)
-        }]
+        leaves(&turn, &next),
+        (RunOutcome::Limited { message }, Some(MessageStatus::Limited))
     );
 }
 
@@ -239,26 +297,33 @@ fn an_identical_call_is_refused_the_third_time() {
         let again = [
             called(step, 1),
             replied(step, vec![call("a", "recall", "same")]),
-            tool_finished(step, "a", ToolStatus::Succeeded),
+            tool_finished(step, 0, ToolStatus::Succeeded),
         ];
         events = with(events, again);
     }
-    let (_, effects) = play(&with(
-        events.clone(),
-        [called(3, 1), replied(3, vec![call("a", "recall", "same")])],
-    ));
-    assert!(
-        matches!(
-            &effects[..],
-            [Effect::RefuseTool {
-                status: ToolStatus::Refused,
-                ..
-            }]
-        ),
-        "{effects:?}"
-    );
-    let (_, effects) = play(&with(events, [called(3, 1), replied(3, vec![call("a", "recall", "other")])]));
-    assert!(matches!(&effects[..], [Effect::RunTool { .. }]), "{effects:?}");
+    let third = |word| {
+        play(&with(
+            events.clone(),
+            [called(3, 1), replied(3, vec![call("a", "recall", word)])],
+        ))
+        .1
+    };
+    let only = |next: Next| match next {
+        Next::Do(mut effects) if effects.len() == 1 => effects.remove(0).1,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(only(third("same")), Effect::RefuseTool { .. }));
+    assert!(matches!(only(third("other")), Effect::RunTool { .. }));
+    // Within one reply too, and the calls before it still run.
+    let three = vec![call("a", "recall", "x"), call("b", "recall", "x"), call("c", "recall", "x")];
+    let Next::Do(effects) = play(&with(begun(TurnLimits::default()), [called(1, 1), replied(1, three)])).1 else {
+        panic!("nothing to do")
+    };
+    let kinds: Vec<bool> = effects
+        .iter()
+        .map(|(_, effect)| matches!(effect, Effect::RunTool { .. }))
+        .collect();
+    assert_eq!(kinds, [true, true, false]);
 }
 
 #[test]
@@ -271,18 +336,13 @@ fn used_up_tokens_end_the_turn() {
         called(1, 1),
         delta(1, "text"),
         replied(1, vec![call("a", "recall", "x")]),
-        tool_finished(1, "a", ToolStatus::Succeeded),
+        tool_finished(1, 0, ToolStatus::Succeeded),
     ];
-    let (_, effects) = play(&with(begun(limits), asked));
+    let (turn, next) = play(&with(begun(limits), asked));
+    let end = leaves(&turn, &next);
     assert!(
-        matches!(
-            &effects[..],
-            [Effect::Finish {
-                outcome: RunOutcome::Limited { .. },
-                reply: Some(MessageStatus::Limited)
-            }]
-        ),
-        "{effects:?}"
+        matches!(end, (RunOutcome::Limited { .. }, Some(MessageStatus::Limited))),
+        "{end:?}"
     );
 }
 
@@ -303,21 +363,16 @@ fn the_longest_attempt_is_kept_when_none_comes_to_an_end() {
             ],
         );
         if attempt < 3 {
-            assert_eq!(play(&events).0.text(), "");
+            assert_eq!(play(&events).0.work.text(), "");
             events.push(RunEvent::RetryDue { step: 1 });
         }
     }
-    let (state, effects) = play(&events);
-    assert_eq!(state.text(), "a word more");
+    let (turn, next) = play(&events);
+    assert_eq!(turn.work.text(), "a word more");
+    let end = leaves(&turn, &next);
     assert!(
-        matches!(
-            &effects[..],
-            [Effect::Finish {
-                outcome: RunOutcome::Failed { .. },
-                reply: Some(MessageStatus::Interrupted)
-            }]
-        ),
-        "{effects:?}"
+        matches!(end, (RunOutcome::Failed { .. }, Some(MessageStatus::Interrupted))),
+        "{end:?}"
     );
 }
 
@@ -339,6 +394,7 @@ fn bounds_without_a_reply_are_failures() {
     };
     let stopped = |stop| RunEvent::ModelReplied {
         step: 1,
+        text: String::new(),
         tool_calls: vec![],
         usage: Usage::default(),
         cost_micros: None,
@@ -347,36 +403,31 @@ fn bounds_without_a_reply_are_failures() {
     let calls = || replied(1, vec![call("a", "recall", "x")]);
     let ends: [(TurnLimits, Vec<RunEvent>); 5] = [
         (one_step, vec![calls()]),
-        (few_tokens, vec![calls(), tool_finished(1, "a", ToolStatus::Succeeded)]),
+        (few_tokens, vec![calls(), tool_finished(1, 0, ToolStatus::Succeeded)]),
         (TurnLimits::default(), vec![reached()]),
         (TurnLimits::default(), vec![stopped(StopReason::Length)]),
         (TurnLimits::default(), vec![stopped(StopReason::Filtered)]),
     ];
     for (limits, end) in ends {
-        let silent = with(with(begun(limits.clone()), [called(1, 1)]), end.clone());
-        assert!(
+        let ends = |said: &[RunEvent]| {
+            let (turn, next) = play(&with(with(begun(limits.clone()), said.to_vec()), end.clone()));
+            leaves(&turn, &next)
+        };
+        let silent = ends(&[called(1, 1)]);
+        let limited = |outcome: &RunOutcome| {
             matches!(
-                &play(&silent).1[..],
-                [Effect::Finish {
-                    outcome: RunOutcome::Failed {
-                        failure: ModelFailure::Limited,
-                        ..
-                    },
-                    reply: None
-                }]
-            ),
-            "{end:?}"
-        );
-        let spoken = with(with(begun(limits), [called(1, 1), delta(1, "Hm.")]), end.clone());
+                outcome,
+                RunOutcome::Failed {
+                    failure: ModelFailure::Limited,
+                    ..
+                }
+            )
+        };
+        assert!(limited(&silent.0) && silent.1.is_none(), "{end:?}: {silent:?}");
+        let spoken = ends(&[called(1, 1), delta(1, "Hm.")]);
         assert!(
-            matches!(
-                &play(&spoken).1[..],
-                [Effect::Finish {
-                    outcome: RunOutcome::Limited { .. },
-                    reply: Some(MessageStatus::Limited)
-                }]
-            ),
-            "{end:?}"
+            matches!(spoken, (RunOutcome::Limited { .. }, Some(MessageStatus::Limited))),
+            "{end:?}: {spoken:?}"
         );
     }
 }
@@ -399,7 +450,7 @@ fn waiting_for_a_worker_takes_no_time_of_the_turn() {
         event: Some(event),
         at: Timestamp::from_millis(millis),
     });
-    let worked = TurnState::replay(&stored.collect::<Vec<_>>()).worked;
+    let worked = Replay::<Turn>::of(&stored.collect::<Vec<_>>()).worked;
     assert_eq!(worked.as_millis(), 3_000 + 4_000);
 }
 
@@ -417,7 +468,7 @@ fn failures_by_kind() {
         (Limited, false),
     ];
     for (failure, retried) in kinds {
-        let (state, effects) = play(&with(
+        let (turn, next) = play(&with(
             begun(TurnLimits::default()),
             [called(1, 1), delta(1, "half"), failed(1, 1, failure)],
         ));
@@ -425,17 +476,34 @@ fn failures_by_kind() {
             true => ("", "what a failed attempt wrote is void"),
             false => ("half", "what the last one wrote is kept"),
         };
-        assert_eq!(state.text(), kept, "{why}");
-        match &effects[..] {
-            [Effect::WaitForRetry { step: 1, .. }] => assert!(retried, "{failure}"),
-            [
-                Effect::Finish {
-                    outcome: RunOutcome::Failed { .. },
-                    reply: Some(MessageStatus::Interrupted),
-                },
-            ] => assert!(!retried, "{failure}"),
-            other => panic!("{failure}: {other:?}"),
+        assert_eq!(turn.work.text(), kept, "{why}");
+        match &next {
+            Next::Do(effects) => {
+                assert!(retried, "{failure}");
+                assert!(
+                    matches!(&effects[..], [(EffectId { step: 1, index: 0 }, Effect::WaitForRetry { .. })]),
+                    "{effects:?}"
+                );
+            }
+            next => {
+                assert!(!retried, "{failure}");
+                let end = leaves(&turn, next);
+                assert!(
+                    matches!(end, (RunOutcome::Failed { .. }, Some(MessageStatus::Interrupted))),
+                    "{end:?}"
+                );
+            }
         }
+    }
+}
+
+fn wait_of(next: &Next) -> Option<std::time::Duration> {
+    match next {
+        Next::Do(effects) => match effects[..] {
+            [(_, Effect::WaitForRetry { delay })] => Some(delay),
+            _ => None,
+        },
+        Next::End(_) => None,
     }
 }
 
@@ -446,35 +514,20 @@ fn attempts_are_bounded_and_wait_longer_each_time() {
     let mut waited = std::time::Duration::ZERO;
     for attempt in 1..limits.max_attempts {
         events = with(events, [called(1, attempt), failed(1, attempt, ModelFailure::Busy)]);
-        let Some(Effect::WaitForRetry { delay, .. }) = play(&events).0.outstanding() else {
-            panic!("attempt {attempt}")
-        };
+        let delay = wait_of(&play(&events).1).unwrap_or_else(|| panic!("attempt {attempt}"));
         assert!(delay > waited);
         waited = delay;
         events.push(RunEvent::RetryDue { step: 1 });
-        assert_eq!(
-            play(&events).1,
-            [Effect::CallModel {
-                step: 1,
-                attempt: attempt + 1,
-                with_tools: true
-            }]
-        );
+        assert_eq!(play(&events).1, call_model(1, attempt + 1));
     }
-    let events = with(
+    let (turn, next) = play(&with(
         events,
         [
             called(1, limits.max_attempts),
             failed(1, limits.max_attempts, ModelFailure::Busy),
         ],
-    );
-    assert!(matches!(
-        play(&events).1[..],
-        [Effect::Finish {
-            outcome: RunOutcome::Failed { .. },
-            reply: None
-        }]
     ));
+    assert!(matches!(leaves(&turn, &next), (RunOutcome::Failed { .. }, None)));
 }
 
 #[test]
@@ -487,68 +540,56 @@ fn a_provider_that_asks_for_a_long_wait_gets_an_error_instead() {
         retry_after_ms,
     };
     let after = |ms| play(&with(begun(TurnLimits::default()), [called(1, 1), wait(Some(ms))])).1;
-    assert!(matches!(&after(7_000)[..], [Effect::WaitForRetry { delay, .. }] if delay.as_millis() == 7_000));
-    assert!(matches!(&after(3_600_000)[..], [Effect::Finish { .. }]));
+    assert_eq!(wait_of(&after(7_000)).map(|delay| delay.as_millis()), Some(7_000));
+    assert!(matches!(after(3_600_000), Next::End(RunOutcome::Failed { .. })));
 }
 
 #[test]
 fn an_empty_reply_is_a_failure() {
-    let (_, effects) = play(&with(
+    let (turn, next) = play(&with(
         begun(TurnLimits::default()),
         [called(1, 1), delta(1, " \n"), replied(1, vec![])],
     ));
-    assert!(
-        matches!(
-            &effects[..],
-            [Effect::Finish {
-                outcome: RunOutcome::Failed { .. },
-                reply: None
-            }]
-        ),
-        "{effects:?}"
-    );
+    assert!(matches!(leaves(&turn, &next), (RunOutcome::Failed { .. }, None)));
 }
 
 #[test]
 fn stopping_keeps_what_was_written() {
-    let finish = |reply| {
-        vec![Effect::Finish {
-            outcome: RunOutcome::Cancelled,
-            reply,
-        }]
+    let stopped = |events: &[RunEvent]| {
+        let (turn, next) = play(events);
+        let (outcome, reply) = leaves(&turn, &next);
+        assert_eq!(outcome, RunOutcome::Cancelled);
+        (turn.work.text(), reply)
     };
-    assert_eq!(play(&[started(TurnLimits::default()), cancel()]).1, finish(None));
+    assert_eq!(stopped(&[started(TurnLimits::default()), cancel()]).1, None);
     let writing = with(begun(TurnLimits::default()), [called(1, 1), delta(1, "Half a")]);
+    assert_eq!(stopped(&with(writing.clone(), [cancel()])).1, Some(MessageStatus::Stopped));
+    let in_flight = with(writing.clone(), [cancel(), delta(1, " reply")]);
     assert_eq!(
-        play(&with(writing.clone(), [cancel()])).1,
-        finish(Some(MessageStatus::Stopped))
+        stopped(&in_flight).0,
+        "Half a reply",
+        "text on its way when the stop came was shown"
     );
-    let (state, _) = play(&with(writing.clone(), [cancel(), delta(1, " reply")]));
-    assert_eq!(state.text(), "Half a reply", "text on its way when the stop came was shown");
+    let whole = with(in_flight, [replied(1, vec![call("a", "recall", "x")])]);
+    assert_eq!(stopped(&whole).0, "Half a reply", "nothing new is started");
     let waiting = with(writing, [failed(1, 1, ModelFailure::Busy), cancel()]);
-    assert_eq!(play(&waiting).1, finish(None), "cancel beats retry");
+    assert_eq!(stopped(&waiting).1, None, "cancel beats retry");
 }
 
 #[test]
 fn stopping_lets_a_begun_tool_finish() {
     let two = vec![call("a", "ring", "x"), call("b", "ring", "y")];
-    let running = with(
-        begun(TurnLimits::default()),
-        [
-            called(1, 1),
-            replied(1, two),
-            tool_started(1, "a", EffectClass::Effect),
-            cancel(),
-        ],
-    );
-    assert_eq!(play(&running).1, []);
-    let (_, effects) = play(&with(running, [tool_finished(1, "a", ToolStatus::Succeeded)]));
+    let class = EffectClass::Irreversible;
+    let asked = with(begun(TurnLimits::default()), [called(1, 1), proposed(1, two.clone(), class)]);
+    let running = with(asked.clone(), [tool_started(1, 0, class), cancel()]);
+    assert_eq!(play(&running).1, Next::Do(vec![run_tool(1, 0, &two[0])]));
+    let (turn, next) = play(&with(running, [tool_finished(1, 0, ToolStatus::Succeeded)]));
+    assert_eq!(leaves(&turn, &next), (RunOutcome::Cancelled, None));
+    let late = with(asked, [cancel(), tool_started(1, 0, class)]);
     assert_eq!(
-        effects,
-        [Effect::Finish {
-            outcome: RunOutcome::Cancelled,
-            reply: None
-        }]
+        play(&late).1,
+        Next::End(RunOutcome::Cancelled),
+        "one that was about to begin does not"
     );
 }
 
@@ -556,63 +597,66 @@ fn stopping_lets_a_begun_tool_finish() {
 fn recovery_by_phase() {
     let limits = TurnLimits::default();
     let asked = with(begun(limits.clone()), [called(1, 1)]);
-    let ask_again = [Effect::CallModel {
-        step: 1,
-        attempt: 1,
-        with_tools: true,
-    }];
-    assert_eq!(play(&[started(limits), recovered()]).1, [Effect::AssembleContext]);
+    assert_eq!(
+        play(&[started(limits), recovered()]).1,
+        Next::Do(vec![(EffectId::model(0), Effect::AssembleContext)])
+    );
     assert_eq!(
         play(&with(asked.clone(), [recovered()])).1,
-        ask_again,
+        call_model(1, 1),
         "nothing was shown yet"
     );
-    let half = with(asked.clone(), [delta(1, "half"), recovered()]);
+    let (turn, next) = play(&with(asked, [delta(1, "half"), recovered()]));
     assert_eq!(
-        play(&half).1,
-        [Effect::Finish {
-            outcome: RunOutcome::Interrupted,
-            reply: Some(MessageStatus::Interrupted)
-        }]
+        leaves(&turn, &next),
+        (RunOutcome::Interrupted, Some(MessageStatus::Interrupted))
     );
-    let tool = |class| {
+}
+
+/// What becomes of a call that had started when its worker was lost.
+#[test]
+fn a_call_is_repeated_only_where_that_is_safe() {
+    let tool = call("a", "t", "x");
+    let lost = |class| {
+        let reply = proposed(1, vec![tool.clone()], class);
         with(
-            asked.clone(),
-            [
-                replied(1, vec![call("a", "t", "x")]),
-                tool_started(1, "a", class),
-                recovered(),
-            ],
+            begun(TurnLimits::default()),
+            [called(1, 1), reply, tool_started(1, 0, class), recovered()],
         )
     };
+    let verify = Effect::VerifyTool { call: tool.clone() };
+    for class in EffectClass::ALL {
+        let effect = match class {
+            EffectClass::Repeatable | EffectClass::Idempotent => Effect::RunTool { call: tool.clone() },
+            EffectClass::Reversible | EffectClass::Irreversible => verify.clone(),
+        };
+        assert_eq!(
+            play(&lost(*class)).1,
+            Next::Do(vec![(EffectId::tool(1, 0), effect)]),
+            "{class}"
+        );
+    }
+    let lost = lost(EffectClass::Irreversible);
+    let again = with(
+        lost.clone(),
+        [RunEvent::ToolNotDone {
+            effect: EffectId::tool(1, 0),
+        }],
+    );
     assert_eq!(
-        play(&tool(EffectClass::Repeatable)).1,
-        [Effect::RunTool {
-            step: 1,
-            call: call("a", "t", "x")
-        }]
+        play(&again).1,
+        Next::Do(vec![run_tool(1, 0, &tool)]),
+        "the tool saw that it had not acted"
     );
-    let (_, effects) = play(&tool(EffectClass::Effect));
-    assert!(
-        matches!(
-            &effects[..],
-            [Effect::RefuseTool {
-                status: ToolStatus::Unknown,
-                ..
-            }]
-        ),
-        "{effects:?}"
-    );
-    let (_, effects) = play(&with(tool(EffectClass::Effect), [tool_finished(1, "a", ToolStatus::Unknown)]));
-    assert!(
-        matches!(
-            &effects[..],
-            [Effect::Finish {
-                outcome: RunOutcome::NeedsReview { .. },
-                ..
-            }]
-        ),
-        "{effects:?}"
+    let seen = with(lost.clone(), [tool_finished(1, 0, ToolStatus::Succeeded)]);
+    assert_eq!(play(&seen).1, call_model(2, 1), "the tool saw that it had");
+    let unknown = with(lost.clone(), [tool_finished(1, 0, ToolStatus::Unknown)]);
+    assert!(matches!(play(&unknown).1, Next::End(RunOutcome::NeedsReview { .. })));
+    let stopped = with(lost, [cancel()]);
+    assert_eq!(
+        play(&stopped).1,
+        Next::Do(vec![(EffectId::tool(1, 0), verify)]),
+        "who stops the run still learns of it"
     );
 }
 
@@ -624,7 +668,7 @@ fn nothing_follows_the_end() {
         usage: Usage::default(),
         cost_micros: None,
     };
-    let (state, _) = play(&with(
+    let (turn, _) = play(&with(
         begun(TurnLimits::default()),
         [called(1, 1), delta(1, "x"), replied(1, vec![]), end],
     ));
@@ -635,12 +679,14 @@ fn nothing_follows_the_end() {
         failed(1, 1, ModelFailure::Busy),
         replied(1, vec![]),
     ] {
-        assert_eq!(step(state.clone(), &late), (state.clone(), vec![]), "{late:?}");
+        let mut after = turn.clone();
+        after.apply(&late);
+        assert_eq!(after, turn, "{late:?}");
     }
 }
 
 fn any_event() -> impl Strategy<Value = RunEvent> {
-    let class = prop_oneof![Just(EffectClass::Repeatable), Just(EffectClass::Effect)];
+    let class = || proptest::sample::select(EffectClass::ALL);
     let status = prop_oneof![
         Just(ToolStatus::Succeeded),
         Just(ToolStatus::Failed),
@@ -661,7 +707,7 @@ fn any_event() -> impl Strategy<Value = RunEvent> {
         Just(context()),
         (1..4_u32, 1..4_u32).prop_map(|(step, attempt)| called(step, attempt)),
         (1..4_u32, "[a-c]{0,3}").prop_map(|(step, text)| delta(step, &text)),
-        (1..4_u32, calls).prop_map(|(step, calls)| replied(step, calls)),
+        (1..4_u32, calls, class()).prop_map(|(step, calls, class)| proposed(step, calls, class)),
         (1..4_u32, 1..5_u32, failure).prop_map(|(step, attempt, failure)| failed(step, attempt, failure)),
         (1..4_u32).prop_map(|step| RunEvent::RetryDue { step }),
         Just(RunEvent::LimitReached {
@@ -669,25 +715,60 @@ fn any_event() -> impl Strategy<Value = RunEvent> {
             usage: Usage::default(),
             cost_micros: None
         }),
-        (1..4_u32, "[ab]", class).prop_map(|(step, id, class)| tool_started(step, &id, class)),
-        (1..4_u32, "[ab]", status).prop_map(|(step, id, status)| tool_finished(step, &id, status)),
+        (1..4_u32, 0..3_usize, class()).prop_map(|(step, position, class)| tool_started(step, position, class)),
+        (1..4_u32, 0..3_usize, status).prop_map(|(step, position, status)| tool_finished(step, position, status)),
+        (1..4_u32, 0..3_usize).prop_map(|(step, position)| RunEvent::ToolNotDone {
+            effect: EffectId::tool(step, position)
+        }),
         Just(cancel()),
         Just(recovered()),
     ]
 }
 
 proptest! {
-    /// Whatever events come in whatever order: no panic, bounded steps, and once begun there is always exactly one thing to do.
+    /// Whatever events come in whatever order: no panic, bounded steps, and once begun there is always something to do, each once;
+    /// what may have acted is never forgotten.
     #[test]
-    fn any_log_leaves_one_thing_to_do(events in proptest::collection::vec(any_event(), 0..60)) {
-        let mut state = TurnState::default();
+    fn any_log_leaves_something_to_do(events in proptest::collection::vec(any_event(), 0..60)) {
+        let mut turn = Turn::default();
         for event in &events {
-            let (next, effects) = step(state, event);
-            prop_assert!(effects.len() <= 1);
-            prop_assert_eq!(next.outstanding().is_some(), next.agent.is_some() || next.is_finishing());
-            prop_assert!(effects.is_empty() || next.outstanding().as_ref() == effects.first());
-            prop_assert!(next.steps.len() <= 3);
-            state = next;
+            let before = turn.next();
+            turn.apply(event);
+            let next = turn.next();
+            prop_assert!(turn.work.steps.len() <= 3);
+            match &next {
+                Next::Do(effects) => {
+                    prop_assert_eq!(effects.is_empty(), turn.agent.is_none());
+                    prop_assert!(effects.windows(2).all(|pair| pair[0].0 < pair[1].0), "{effects:?}");
+                    let alone = |effect: &Effect| !matches!(effect, Effect::RunTool { .. } | Effect::RefuseTool { .. });
+                    prop_assert!(effects.len() == 1 || !effects.iter().any(|(_, effect)| alone(effect)), "{effects:?}");
+                }
+                Next::End(_) => prop_assert!(turn.agent.is_some()),
+            }
+            if let Next::Do(effects) = &before
+                && let Some((id, Effect::VerifyTool { .. })) = effects.first()
+                && !matches!(event, RunEvent::ToolNotDone { .. } | RunEvent::ToolFinished { .. })
+            {
+                prop_assert!(next.wants(*id, &effects[0].1), "{event:?} makes a lost call forgotten: {next:?}");
+            }
+        }
+    }
+
+    /// A cancelled turn starts nothing that has not begun.
+    #[test]
+    fn cancel_starts_nothing_new(events in proptest::collection::vec(any_event(), 0..40), more in proptest::collection::vec(any_event(), 0..20)) {
+        let mut turn = Turn::default();
+        turn.apply(&started(TurnLimits::default()));
+        events.iter().for_each(|event| turn.apply(event));
+        let before = turn.next();
+        turn.apply(&cancel());
+        for event in &more {
+            if let Next::Do(effects) = turn.next() {
+                for (id, effect) in effects {
+                    prop_assert!(before.wants(id, &effect) || matches!(effect, Effect::VerifyTool { .. }), "{effect:?} after the stop");
+                }
+            }
+            turn.apply(event);
         }
     }
 }

@@ -4,7 +4,7 @@
 use duet_core::{
     Caller,
     contract::{World, memories::fact},
-    domain::{Claim, Egress, Labels, NewMemory, RunEvent, Taint, ToolOutput, ToolStatus},
+    domain::{Claim, EffectId, Egress, Labels, NewMemory, RunEvent, Taint, ToolOutput, ToolStatus},
     ids::Id,
 };
 use duet_supabase::testing::TestDatabase;
@@ -51,8 +51,7 @@ async fn number(db: &TestDatabase, before: &str, sql: &str) -> Result<i64, Strin
 async fn at_work(world: &World, read: u8) -> (Claim, Caller) {
     let claim = world.claimed().await;
     let result = RunEvent::ToolFinished {
-        step: 1,
-        call_id: "c".into(),
+        effect: EffectId::tool(1, 0),
         status: ToolStatus::Succeeded,
         output: ToolOutput {
             labels: Labels::from_bits(read),

@@ -2,9 +2,9 @@
 //! resumes anywhere sends exactly what the uncut one would have sent from there on.
 
 use duet_core::{
-    domain::{EventKind, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput},
+    domain::{EffectId, EventKind, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput},
     ids::{ConversationId, MessageId, RunId},
-    run::machine::{TurnState, fold},
+    run::{machine::Replay, turn::Turn},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -85,11 +85,11 @@ pub struct Agui {
     run: RunId,
     conversation: ConversationId,
     reply: MessageId,
-    turn: TurnState,
+    replay: Replay<Turn>,
     /// Whether `TEXT_MESSAGE_START` was sent.
     text_started: bool,
-    /// Announced tool calls, by step and id.
-    announced: Vec<(u32, String)>,
+    /// Tool calls that were announced.
+    announced: Vec<EffectId>,
 }
 
 impl Agui {
@@ -99,7 +99,7 @@ impl Agui {
             run: run.id,
             conversation: run.conversation_id,
             reply: run.reply_id,
-            turn: TurnState::default(),
+            replay: Replay::default(),
             text_started: false,
             announced: Vec::new(),
         }
@@ -107,8 +107,7 @@ impl Agui {
 
     /// Takes the next event of the log and returns its frames.
     pub fn frames(&mut self, stored: &StoredEvent) -> Vec<Frame> {
-        let turn = std::mem::take(&mut self.turn);
-        self.turn = fold(turn, stored).0;
+        self.replay.fold(stored);
         let objects = match &stored.event {
             Some(event) => self.objects(event),
             None => vec![custom("redacted", json!({ "kind": stored.kind }))],
@@ -171,32 +170,28 @@ impl Agui {
                 ..
             } => vec![custom(
                 "retry",
-                json!({"step": step, "attempt": attempt, "failure": failure, "message": message, "text": self.turn.text()}),
+                json!({"step": step, "attempt": attempt, "failure": failure, "message": message, "text": self.text_so_far()}),
             )],
             RunEvent::LimitReached { message, usage, .. } => {
                 vec![custom(
                     "limit",
-                    json!({"message": message, "usage": usage, "text": self.turn.text()}),
+                    json!({"message": message, "usage": usage, "text": self.text_so_far()}),
                 )]
             }
             RunEvent::RetryDue { step } => vec![custom("retry_due", json!({ "step": step }))],
-            RunEvent::ToolStarted { step, call_id, .. } => match self.announce(*step, call_id) {
+            RunEvent::ToolStarted { effect, .. } => match self.announce(*effect) {
                 // A call repeated after a crash is the same call.
-                again if again.is_empty() => vec![custom("tool_repeated", json!({"step": step, "toolCallId": call_id}))],
+                again if again.is_empty() => vec![tool_repeated(*effect)],
                 objects => objects,
             },
-            RunEvent::ToolFinished {
-                step,
-                call_id,
-                status,
-                output,
-            } => {
+            RunEvent::ToolNotDone { effect } => vec![tool_repeated(*effect)],
+            RunEvent::ToolFinished { effect, status, output } => {
                 // A refused call never started; readers still need to see which call the result belongs to.
-                let mut objects = self.announce(*step, call_id);
+                let mut objects = self.announce(*effect);
                 objects.push(json!({
                     "type": "TOOL_CALL_RESULT",
                     "messageId": self.reply,
-                    "toolCallId": call_id,
+                    "toolCallId": effect.to_string(),
                     "status": status,
                     "content": result_summary(output),
                     "memories": output.memories,
@@ -206,7 +201,7 @@ impl Agui {
             }
             RunEvent::CancelRequested { .. } => vec![custom("cancel_requested", json!({}))],
             RunEvent::Recovered { attempt } => {
-                vec![custom("recovered", json!({"attempt": attempt, "text": self.turn.text()}))]
+                vec![custom("recovered", json!({"attempt": attempt, "text": self.text_so_far()}))]
             }
             RunEvent::Finished {
                 outcome,
@@ -240,33 +235,32 @@ impl Agui {
         objects
     }
 
+    fn text_so_far(&self) -> String {
+        self.replay.machine.work.text()
+    }
+
     /// The call's name and arguments, unless they were sent already.
-    fn announce(&mut self, step: u32, call_id: &str) -> Vec<Value> {
-        let known = self.announced.iter().any(|(at, id)| *at == step && id == call_id);
-        if known {
+    fn announce(&mut self, effect: EffectId) -> Vec<Value> {
+        if self.announced.contains(&effect) {
             return vec![];
         }
-        self.announced.push((step, call_id.to_owned()));
-        let index = usize::try_from(step).unwrap_or(usize::MAX).wrapping_sub(1);
-        let call = self
-            .turn
-            .steps
-            .get(index)
-            .and_then(|step| step.calls.iter().find(|call| call.call.id == call_id))
-            .map(|call| &call.call);
+        self.announced.push(effect);
+        let mut calls = self.replay.machine.work.calls();
+        let call = calls.find(|(id, _)| *id == effect).map(|(_, call)| &call.call);
+        let id = effect.to_string();
         vec![
             json!({
                 "type": "TOOL_CALL_START",
-                "toolCallId": call_id,
+                "toolCallId": id,
                 "toolCallName": call.map_or("redacted", |call| call.name.as_str()),
                 "parentMessageId": self.reply,
             }),
             json!({
                 "type": "TOOL_CALL_ARGS",
-                "toolCallId": call_id,
+                "toolCallId": id,
                 "delta": call.map(|call| arguments_summary(&call.arguments)).unwrap_or_default(),
             }),
-            json!({"type": "TOOL_CALL_END", "toolCallId": call_id}),
+            json!({"type": "TOOL_CALL_END", "toolCallId": id}),
         ]
     }
 
@@ -321,6 +315,13 @@ impl Agui {
 
 fn step_name(step: u32) -> String {
     format!("model {step}")
+}
+
+fn tool_repeated(effect: EffectId) -> Value {
+    custom(
+        "tool_repeated",
+        json!({"step": effect.step, "toolCallId": effect.to_string()}),
+    )
 }
 
 fn custom(name: &str, value: Value) -> Value {

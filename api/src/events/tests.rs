@@ -91,15 +91,17 @@ fn delta(step: u32, text: &str) -> RunEvent {
     RunEvent::Delta { step, text: text.into() }
 }
 
-fn replied(step: u32, tool_calls: Vec<ToolCall>) -> RunEvent {
+fn replied(step: u32, text: &str, tool_calls: Vec<ToolCall>) -> RunEvent {
+    let class = EffectClass::Repeatable;
     RunEvent::ModelReplied {
         step,
+        text: text.into(),
         stop: if tool_calls.is_empty() {
             StopReason::End
         } else {
             StopReason::ToolUse
         },
-        tool_calls,
+        tool_calls: tool_calls.into_iter().map(|call| ProposedCall { call, class }).collect(),
         usage: Usage {
             input_tokens: 10,
             output_tokens: 5,
@@ -135,9 +137,8 @@ fn eventful() -> Vec<StoredEvent> {
         name: name.into(),
         arguments,
     };
-    let result = |call_id: &str, status, memories: Vec<MemoryId>| RunEvent::ToolFinished {
-        step: 1,
-        call_id: call_id.into(),
+    let result = |position, status, memories: Vec<MemoryId>| RunEvent::ToolFinished {
+        effect: EffectId::tool(1, position),
         status,
         output: ToolOutput {
             text: "found".into(),
@@ -158,6 +159,7 @@ fn eventful() -> Vec<StoredEvent> {
         delta(1, " was."),
         replied(
             1,
+            "a time\n\nthere — \u{1f43b} was.",
             vec![
                 call(
                     "c1",
@@ -168,18 +170,16 @@ fn eventful() -> Vec<StoredEvent> {
             ],
         ),
         RunEvent::ToolStarted {
-            step: 1,
-            call_id: "c1".into(),
+            effect: EffectId::tool(1, 0),
             class: EffectClass::Repeatable,
         },
         RunEvent::Recovered { attempt: 2 },
         RunEvent::ToolStarted {
-            step: 1,
-            call_id: "c1".into(),
+            effect: EffectId::tool(1, 0),
             class: EffectClass::Repeatable,
         },
-        result("c1", ToolStatus::Succeeded, vec![id(9)]),
-        result("c2", ToolStatus::Refused, vec![]),
+        result(0, ToolStatus::Succeeded, vec![id(9)]),
+        result(1, ToolStatus::Refused, vec![]),
         called(2, 1),
         delta(2, " The end"),
         RunEvent::CancelRequested { by: id(3) },

@@ -7,8 +7,8 @@ use futures::future::join_all;
 use super::World;
 use crate::{
     domain::{
-        Appended, Claim, HandBack, MessageStatus, MessageTrace, NewEvent, PageRequest, Reply, RunEvent, RunOutcome, RunStatus,
-        Settlement, StoredEvent, ToolOutput, ToolStatus, Usage,
+        Appended, Claim, EffectId, HandBack, MessageStatus, MessageTrace, NewEvent, PageRequest, Reply, RunEvent, RunOutcome,
+        RunStatus, Settlement, StoredEvent, ToolOutput, ToolStatus, Usage,
     },
     error::{StoreError, StoreResult},
     ports::ChainCheck,
@@ -62,8 +62,7 @@ pub async fn appending(world: &World) {
     let events = vec![
         delta("a"),
         RunEvent::ToolFinished {
-            step: 1,
-            call_id: "c".into(),
+            effect: EffectId::tool(1, 0),
             status: ToolStatus::Succeeded,
             output,
         }

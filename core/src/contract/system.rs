@@ -8,7 +8,7 @@ use super::World;
 use crate::{
     caller::Caller,
     domain::{
-        AuditEntry, EffectClass, EventKind, HandBack, LeasePolicy, NewTurn, PageRequest, RunEvent, RunStatus, Session,
+        AuditEntry, EffectClass, EffectId, EventKind, HandBack, LeasePolicy, NewTurn, PageRequest, RunEvent, RunStatus, Session,
         StopReason, ToolOutput, ToolStatus, Usage,
     },
     error::StoreError,
@@ -105,14 +105,14 @@ pub async fn progress(world: &World) {
             text: "again".into(),
         },
         RunEvent::ToolStarted {
-            step: 1,
-            call_id: "c".into(),
+            effect: EffectId::tool(1, 0),
             class: EffectClass::Repeatable,
         },
     ];
     let closed = [
         RunEvent::ModelReplied {
             step: 1,
+            text: String::new(),
             tool_calls: vec![],
             usage: Usage::default(),
             cost_micros: None,
@@ -120,8 +120,7 @@ pub async fn progress(world: &World) {
         },
         RunEvent::RetryDue { step: 1 },
         RunEvent::ToolFinished {
-            step: 1,
-            call_id: "c".into(),
+            effect: EffectId::tool(1, 0),
             status: ToolStatus::Failed,
             output: ToolOutput::default(),
         },

@@ -93,12 +93,14 @@ pub enum RunEvent {
         /// The text.
         text: String,
     },
-    /// The model call succeeded. Its text is the concatenation of its deltas.
+    /// The model call succeeded.
     ModelReplied {
         /// The step.
         step: u32,
-        /// The tools that it wants called.
-        tool_calls: Vec<ToolCall>,
+        /// Its whole text, so that a reader of a step that has ended needs none of its deltas.
+        text: String,
+        /// The tools that it wants called, in its order.
+        tool_calls: Vec<ProposedCall>,
         /// Tokens used.
         usage: Usage,
         /// Cost in micro-US-dollars, where the price is known.
@@ -134,21 +136,22 @@ pub enum RunEvent {
         /// The step.
         step: u32,
     },
-    /// The driver is about to run a tool. From here on a call of class `effect` may have happened.
+    /// The driver is about to run a tool. From here on the call may have acted.
     ToolStarted {
-        /// The step whose reply asked for it.
-        step: u32,
-        /// The call's id.
-        call_id: String,
-        /// Whether it may be repeated when its outcome is lost.
+        /// The call.
+        effect: EffectId,
+        /// What to do when its outcome is lost.
         class: EffectClass,
+    },
+    /// The tool looked, after its outcome was lost, and found that the call had not acted: it is due again.
+    ToolNotDone {
+        /// The call.
+        effect: EffectId,
     },
     /// A tool call ended.
     ToolFinished {
-        /// The step whose reply asked for it.
-        step: u32,
-        /// The call's id.
-        call_id: String,
+        /// The call.
+        effect: EffectId,
         /// How it ended.
         status: ToolStatus,
         /// What the model is told. References memories as `{"memory": id}` where recalled text would be.
@@ -190,6 +193,7 @@ impl RunEvent {
             | Self::ModelFailed { .. }
             | Self::RetryDue { .. }
             | Self::ToolStarted { .. }
+            | Self::ToolNotDone { .. }
             | Self::CancelRequested { .. }
             | Self::Recovered { .. }
             | Self::LimitReached { .. }
@@ -206,7 +210,7 @@ impl RunEvent {
             Self::Delta { .. } => EventKind::Delta,
             Self::ModelReplied { .. } => EventKind::Reply,
             Self::ModelFailed { .. } | Self::RetryDue { .. } => EventKind::Retry,
-            Self::ToolStarted { .. } | Self::ToolFinished { .. } => EventKind::Tool,
+            Self::ToolStarted { .. } | Self::ToolNotDone { .. } | Self::ToolFinished { .. } => EventKind::Tool,
             Self::LimitReached { .. } => EventKind::Limit,
             Self::CancelRequested { .. } => EventKind::Cancel,
             Self::Recovered { .. } => EventKind::Recovered,
@@ -228,6 +232,7 @@ impl RunEvent {
             | Self::ModelFailed { .. }
             | Self::LimitReached { .. }
             | Self::RetryDue { .. }
+            | Self::ToolNotDone { .. }
             | Self::ToolFinished { .. }
             | Self::Finished { .. } => true,
             Self::Started { .. }
@@ -241,13 +246,70 @@ impl RunEvent {
 }
 
 word_enum! {
-    /// What a lost outcome means: whether an effect may be performed again after a crash.
+    /// What performing a call means, from harmless to final. It decides what runs beside what, and what happens to a call that had
+    /// started when its worker was lost: nothing that may have acted is repeated unless repeating it is known to be safe.
     EffectClass {
-        /// Changes nothing, or writes under an idempotency key: simply repeated.
+        /// Changes nothing. Repeated, and run beside others of its kind.
         Repeatable = "repeatable",
-        /// Acts on the outside world: a call that started but has no outcome is left to a person and not repeated.
-        Effect = "effect",
+        /// Changes something, once: whoever receives it knows the call's key. Repeated with the same key.
+        Idempotent = "idempotent",
+        /// Changes something that can be taken back. Not repeated unless the tool can see that it did not happen.
+        Reversible = "reversible",
+        /// Changes something for good. Not repeated unless the tool can see that it did not happen.
+        Irreversible = "irreversible",
     }
+}
+
+impl EffectClass {
+    /// Whether a call that may have acted can simply be performed again.
+    pub fn may_be_repeated(self) -> bool {
+        matches!(self, Self::Repeatable | Self::Idempotent)
+    }
+}
+
+/// Names an effect within its run: the model call of a step, or one of the tool calls that the step's reply asked for. Providers'
+/// own ids of calls repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EffectId {
+    /// The step, from 1; 0 for what precedes the first.
+    pub step: u32,
+    /// 0 for the model call, then the tool calls from 1 in the reply's order.
+    pub index: u32,
+}
+
+impl EffectId {
+    /// The model call of this step.
+    pub fn model(step: u32) -> Self {
+        Self { step, index: 0 }
+    }
+
+    /// The tool call of this step at `position`, which counts from 0.
+    pub fn tool(step: u32, position: usize) -> Self {
+        let index = u32::try_from(position).unwrap_or(u32::MAX).saturating_add(1);
+        Self { step, index }
+    }
+
+    /// The position of a tool call in its reply, from 0; `None` for a model call.
+    pub fn position(self) -> Option<usize> {
+        usize::try_from(self.index.checked_sub(1)?).ok()
+    }
+}
+
+/// `step.index`, as readers of the stream see it.
+impl std::fmt::Display for EffectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.step, self.index)
+    }
+}
+
+/// A tool call of a reply, with what performing it means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProposedCall {
+    /// The call, as the model asked for it.
+    #[serde(flatten)]
+    pub call: ToolCall,
+    /// The class of its tool when the reply arrived; a tool that does not exist changes nothing.
+    pub class: EffectClass,
 }
 
 /// A tool call that a model asks for.

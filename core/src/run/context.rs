@@ -4,7 +4,11 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
-use super::machine::{Call, Step, TurnState, fold};
+use super::{
+    agent_loop::{Call, Step},
+    machine::Replay,
+    turn::Turn,
+};
 use crate::{
     caller::Caller,
     domain::{
@@ -29,7 +33,14 @@ const PASSAGE_BYTES: usize = 800;
 /// Replaces a text that may not go where the model computes.
 const WITHHELD: &str = "[Withheld: this text may not leave the person's own machines.]";
 
-/// Gathers references for a turn: recent turns that fit, and memories recalled for the person's message.
+/// The memories and messages that a prompt is made of.
+pub(super) struct Texts {
+    memories: Vec<Memory>,
+    messages: Vec<Message>,
+}
+
+/// Gathers references for a turn: recent turns that fit, and memories recalled for the person's message. Returns the event that
+/// records them, and their texts.
 pub(super) async fn gather(
     caller: &Caller,
     run: &Run,
@@ -37,8 +48,8 @@ pub(super) async fn gather(
     memories: &Memories,
     model: &ModelRef,
     locality: Locality,
-    earlier: &[TurnState],
-) -> StoreResult<RunEvent> {
+    earlier: &[Turn],
+) -> StoreResult<(RunEvent, Texts)> {
     let page = stores
         .conversations
         .messages(caller, run.conversation_id, PageRequest::first(HISTORY))
@@ -85,15 +96,20 @@ pub(super) async fn gather(
         .chain(recalled.iter().map(|item| item.memory.labels(run.user_id)))
         .filter(|labels| labels.allows(locality))
         // The model reads again what the runs behind a continued reply had read.
-        .chain(earlier.iter().map(TurnState::labels));
-    Ok(RunEvent::Context {
+        .chain(earlier.iter().map(Turn::labels));
+    let event = RunEvent::Context {
         model: model.clone(),
         locality,
         labels: Labels::of_all(read),
         history,
         recalled: recalled.iter().map(|item| item.memory.id).collect(),
         text_only_recall,
-    })
+    };
+    let texts = Texts {
+        memories: recalled.into_iter().map(|item| item.memory).collect(),
+        messages: page.items,
+    };
+    Ok((event, texts))
 }
 
 /// The most runs behind a continued reply whose tool results the model reads again.
@@ -104,30 +120,29 @@ const CONTINUED_BYTES: usize = 64 * 1024;
 
 /// The runs that wrote the reply that this one continues, oldest first. They have ended, and none of them is redacted while a run
 /// continues their reply, so reading them once is enough.
-pub(super) async fn earlier(caller: &Caller, stores: &Stores, continues: Option<RunId>) -> StoreResult<Vec<TurnState>> {
-    let mut runs: Vec<TurnState> = Vec::new();
+pub(super) async fn earlier(caller: &Caller, stores: &Stores, continues: Option<RunId>) -> StoreResult<Vec<Turn>> {
+    let mut runs: Vec<Turn> = Vec::new();
     let mut next = continues;
     while let Some(run) = next.filter(|_| runs.len() < CONTINUED) {
-        let mut state = TurnState::default();
+        let mut replay = Replay::<Turn>::default();
         loop {
-            let page = stores.runs.events(caller, run, state.last_seq, usize::MAX).await?;
-            let read = page.events.len();
-            state = page.events.iter().fold(state, |state, stored| fold(state, stored).0);
-            if state.last_seq >= page.last_seq || read == 0 {
+            let page = stores.runs.events(caller, run, replay.last_seq, usize::MAX).await?;
+            page.events.iter().for_each(|stored| replay.fold(stored));
+            if replay.last_seq >= page.last_seq || page.events.is_empty() {
                 break;
             }
         }
-        next = state.continues;
-        runs.push(state);
+        next = replay.machine.continues;
+        runs.push(replay.machine);
     }
     runs.reverse();
     Ok(runs)
 }
 
 /// The steps of those runs whose calls have all ended.
-fn finished_steps(runs: &[TurnState]) -> Vec<&Step> {
-    let whole = |step: &&Step| !step.calls.is_empty() && step.calls.iter().all(|call| call.result.is_some());
-    runs.iter().flat_map(|run| &run.steps).filter(whole).collect()
+fn finished_steps(runs: &[Turn]) -> Vec<&Step> {
+    let whole = |step: &&Step| !step.calls.is_empty() && step.calls.iter().all(|call| call.result().is_some());
+    runs.iter().flat_map(|run| &run.work.steps).filter(whole).collect()
 }
 
 /// The calls of those steps, each with its result; the newest are kept whole as long as they fit into [`CONTINUED_BYTES`]. One line
@@ -171,17 +186,20 @@ pub(super) struct Persona<'a> {
     pub tools: Vec<ToolSpec>,
 }
 
-/// The next model call of a turn that continues these `earlier` runs, for a model with this locality.
+/// The next model call of a turn that continues these `earlier` runs, for a model with this locality. `gathered` are the texts of
+/// the turn's context where they have just been read.
+#[expect(clippy::too_many_arguments, reason = "the parts of a prompt")]
 pub(super) async fn prompt(
     caller: &Caller,
     run: &Run,
     stores: &Stores,
-    state: &TurnState,
-    earlier: &[TurnState],
+    turn: &Turn,
+    earlier: &[Turn],
     persona: Persona<'_>,
     locality: Locality,
+    gathered: Option<&Texts>,
 ) -> StoreResult<ChatRequest> {
-    let Some(context) = &state.context else {
+    let Some(context) = &turn.context else {
         return Err(Refusal::NoContext.into());
     };
     let before = finished_steps(earlier);
@@ -189,9 +207,9 @@ pub(super) async fn prompt(
         before
             .iter()
             .copied()
-            .chain(&state.steps)
+            .chain(&turn.work.steps)
             .flat_map(|step| &step.calls)
-            .filter_map(|call| call.result.as_ref())
+            .filter_map(Call::result)
             .map(|(_, output)| output)
     };
     let memory_ids: Vec<MemoryId> = context
@@ -207,12 +225,21 @@ pub(super) async fn prompt(
         .chain(outputs().flat_map(|output| &output.messages))
         .copied()
         .collect();
-    let (memories, messages) = futures::try_join!(
-        stores.memories.memories(caller, &memory_ids),
-        stores.conversations.messages_by_id(caller, &message_ids),
-    )?;
+    let Texts { memories, messages } = match gathered {
+        Some(texts) if outputs().next().is_none() => Texts {
+            memories: texts.memories.clone(),
+            messages: texts.messages.clone(),
+        },
+        _ => {
+            let (memories, messages) = futures::try_join!(
+                stores.memories.memories(caller, &memory_ids),
+                stores.conversations.messages_by_id(caller, &message_ids),
+            )?;
+            Texts { memories, messages }
+        }
+    };
     // A text whose labels have become stricter since it was read is not read again.
-    let known = state.labels();
+    let known = turn.labels();
     let may_stand = |labels: Labels| labels.allows(locality) && known.covers(labels);
     let memories: BTreeMap<MemoryId, Memory> = memories
         .into_iter()
@@ -241,7 +268,7 @@ pub(super) async fn prompt(
     ));
     // A continued reply is replayed as it was written: each text, then its calls and their results. Where the texts no longer match
     // the reply (its beginning was written by a run whose log is gone), the calls come first, then the text.
-    let mut rest = state.prefix.as_str();
+    let mut rest = turn.work.prefix.as_str();
     let mut read = read_again(&before, &memories, &messages).into_iter();
     for step in before {
         let text = match rest.split_once(step.text.as_str()) {
@@ -266,8 +293,8 @@ pub(super) async fn prompt(
         });
     }
     // The current step has no results yet; earlier steps are in the exchange with their calls and results.
-    let finished = state.steps.len().saturating_sub(1);
-    for step in state.steps.iter().take(finished) {
+    let finished = turn.work.steps.len().saturating_sub(1);
+    for step in turn.work.steps.iter().take(finished) {
         let tool_calls = step.calls.iter().map(|call| call.call.clone()).collect();
         exchange.push(ChatMessage::Assistant {
             text: step.text.clone(),
@@ -279,7 +306,7 @@ pub(super) async fn prompt(
         system: system(persona.agent, persona.soul),
         messages: merge_assistants(exchange),
         tools: persona.tools,
-        max_output_tokens: state.limits.max_output_tokens,
+        max_output_tokens: turn.work.limits.max_output_tokens,
     })
 }
 
@@ -342,7 +369,7 @@ fn note(memory: &Memory) -> String {
 
 /// A tool's result as the model reads it: its text, then the memories and messages that it refers to.
 fn result(call: &Call, memories: &BTreeMap<MemoryId, Memory>, messages: &BTreeMap<MessageId, Message>) -> Option<ChatMessage> {
-    let (status, output) = call.result.as_ref()?;
+    let (status, output) = call.result()?;
     let mut text = output.text.clone();
     // Writing to a String cannot fail.
     for memory in output.memories.iter().filter_map(|id| memories.get(id)) {
@@ -372,7 +399,7 @@ fn result(call: &Call, memories: &BTreeMap<MemoryId, Memory>, messages: &BTreeMa
         call_id: call.call.id.clone(),
         name: call.call.name.clone(),
         text,
-        failed: *status != ToolStatus::Succeeded,
+        failed: status != ToolStatus::Succeeded,
     })
 }
 

@@ -1,322 +1,302 @@
-//! Driving one claimed run: its state, its lease, and how an effect becomes events.
+//! Driving one claimed run to its end: the effects that its machine asks for are kept under way side by side, and whatever they say
+//! is written to the log, under the lease, before anything acts on it.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
+    FutureExt, StreamExt,
+    channel::mpsc,
+    future::{BoxFuture, poll_fn},
     pin_mut,
 };
 use tokio::sync::watch;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, info_span};
 
 use super::{
-    context,
-    driver::{DriveError, Driver},
-    machine::{Effect, TurnState, fold},
-    tool_call::told,
+    job::{DriveError, DriverParts, Job},
+    journal::{Entry, Journal},
+    machine::{Effect, Machine, Next, Replay},
+    reply, tool_call,
+    turn::Turn,
 };
 use crate::{
-    caller::{ActingAgent, Caller},
-    domain::{
-        Agent, Claim, Locality, MessageStatus, MessageTrace, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement,
-        Soul, ToolTrace,
-    },
-    error::{StoreError, StoreResult},
+    caller::Caller,
+    domain::{Claim, EffectId, NewEvent, RunEvent, RunOutcome, RunStatus, Settlement},
     ids::{CommitId, LeaseToken},
-    ports::Stores,
+    memory::Memories,
 };
 
-/// How often a store that cannot answer is tried before the run is handed back.
-const STORE_ATTEMPTS: u32 = 5;
+/// Drives a claimed run to its end and returns its final status. `newest` is the newest `seq` that is known of its log.
+pub(super) async fn to_end(
+    parts: &DriverParts,
+    memories: &Memories,
+    claim: Claim,
+    newest: watch::Receiver<u64>,
+) -> Result<RunStatus, DriveError> {
+    let replay = Replay::<Turn>::of(&claim.log);
+    let resumed = claim.log.iter().any(|stored| {
+        let waits = matches!(
+            stored.event,
+            Some(RunEvent::Started { .. } | RunEvent::CancelRequested { .. })
+        );
+        !waits
+    });
+    let env = parts.env.clone();
+    let left = Duration::from_secs(replay.machine.work.limits.max_seconds.into()).saturating_sub(replay.worked);
+    let time = async move { env.sleep(left).await }.boxed().shared();
+    let caller = Caller::person(claim.run.user_id, claim.run.workspace_id, claim.role);
+    let attempt = claim.run.attempt;
+    let job = Job::new(parts, memories, claim.run, caller, time);
+    let (sender, entries) = mpsc::unbounded();
+    let mut drive = Drive {
+        job: &job,
+        lease: claim.lease,
+        _hold: claim.hold,
+        replay,
+        newest,
+        entries,
+        sender,
+        under_way: UnderWay::default(),
+    };
+    if resumed {
+        drive.write(vec![RunEvent::Recovered { attempt }.into()]).await?;
+    }
+    drive.run().await
+}
 
-/// A claimed run being driven.
-pub(super) struct Drive<'a> {
-    pub(super) driver: &'a Driver,
-    pub(super) run: Run,
+struct Drive<'a> {
+    job: &'a Job<'a>,
     lease: LeaseToken,
     /// While this drive lives, the run is held.
     _hold: Arc<()>,
-    caller: Caller,
-    pub(super) state: TurnState,
-    /// The runs that this one continues, as a model with this locality may read them.
-    earlier: Option<(Locality, Arc<[TurnState]>)>,
-    /// Whether the log shows that an earlier claim had begun to work.
-    resumed: bool,
-    pub(super) newest: watch::Receiver<u64>,
-    /// Resolves when the turn's time is up.
-    pub(super) time: Shared<BoxFuture<'static, ()>>,
-}
-
-/// The agent as it is now, with its soul and model.
-pub(super) struct Speaker {
-    pub(super) agent: Agent,
-    pub(super) soul: Soul,
-    pub(super) caller: Caller,
-}
-
-impl Speaker {
-    /// Where its model computes.
-    pub(super) fn locality(&self) -> Locality {
-        self.caller.agent.as_ref().map_or(Locality::Remote, |acting| acting.locality)
-    }
+    replay: Replay<Turn>,
+    newest: watch::Receiver<u64>,
+    /// What the effects have to say.
+    entries: mpsc::UnboundedReceiver<Entry>,
+    sender: mpsc::UnboundedSender<Entry>,
+    under_way: UnderWay<'a>,
 }
 
 impl<'a> Drive<'a> {
-    pub(super) fn new(driver: &'a Driver, claim: Claim, newest: watch::Receiver<u64>) -> Self {
-        let state = TurnState::replay(&claim.log);
-        let resumed = claim.log.iter().any(|stored| {
-            !matches!(
-                stored.event,
-                Some(RunEvent::Started { .. } | RunEvent::CancelRequested { .. })
-            )
-        });
-        let caller = Caller::person(claim.run.user_id, claim.run.workspace_id, claim.role);
-        let env = driver.parts.env.clone();
-        let left = Duration::from_secs(state.limits.max_seconds.into()).saturating_sub(state.worked);
-        Self {
-            time: async move { env.sleep(left).await }.boxed().shared(),
-            driver,
-            run: claim.run,
-            lease: claim.lease,
-            _hold: claim.hold,
-            caller,
-            state,
-            earlier: None,
-            resumed,
-            newest,
-        }
-    }
-
-    pub(super) fn stores(&self) -> &'a Stores {
-        &self.driver.parts.stores
-    }
-
-    #[expect(clippy::wrong_self_convention, reason = "it drives to the end; nothing is converted")]
-    pub(super) async fn to_end(&mut self) -> Result<RunStatus, DriveError> {
-        if self.resumed {
-            self.append(vec![
-                RunEvent::Recovered {
-                    attempt: self.run.attempt,
+    async fn run(&mut self) -> Result<RunStatus, DriveError> {
+        loop {
+            let effects = match self.replay.machine.next() {
+                Next::Do(effects) => effects,
+                Next::End(outcome) => {
+                    self.under_way.keep(&[]);
+                    match self.settle(outcome).await? {
+                        Some(status) => return Ok(status),
+                        None => continue,
+                    }
                 }
-                .into(),
-            ])
-            .await?;
-        }
-        while let Some(effect) = self.state.outstanding() {
-            if !self.state.is_finishing() && self.time.clone().now_or_never().is_some() {
-                self.out_of_time().await?;
+            };
+            self.under_way.keep(&effects);
+            if let Some(events) = self.start(effects) {
+                self.write(events).await?;
                 continue;
             }
-            let span = info_span!("effect", kind = name(&effect), seq = self.state.last_seq);
-            self.perform(effect).instrument(span).await?;
-        }
-        Ok(self.state.outcome().map_or(RunStatus::Failed, status_of))
-    }
-
-    async fn perform(&mut self, effect: Effect) -> Result<(), DriveError> {
-        match effect {
-            Effect::AssembleContext => self.assemble().await,
-            Effect::CallModel {
-                step,
-                attempt,
-                with_tools,
-            } => self.call_model(step, attempt, with_tools).await,
-            Effect::WaitForRetry { step, delay } => self.wait(step, delay).await,
-            Effect::RunTool { step, call } => self.run_tool(step, call).await,
-            Effect::RefuseTool {
-                step,
-                call,
-                status,
-                reason,
-            } => self.finish_tool(step, call.id, status, told(reason)).await,
-            Effect::Finish { outcome, reply } => self.settle(outcome, reply).await,
+            futures::select_biased! {
+                entry = self.entries.next() => {
+                    let Some(Entry { events, written }) = entry else { return Err(DriveError::NoProgress) };
+                    self.write(events).await?;
+                    // The effect has been dropped if the log came to say something else meanwhile.
+                    let _ = written.send(());
+                }
+                changed = std::pin::pin!(self.newest.changed().fuse()) => {
+                    changed.map_err(|_| DriveError::LostLease)?;
+                    if *self.newest.borrow_and_update() > self.replay.last_seq {
+                        self.write(Vec::new()).await?;
+                    }
+                }
+                (id, effect, ended) = self.under_way.ended().fuse() => {
+                    ended?;
+                    if self.replay.machine.next().wants(id, &effect) {
+                        return Err(DriveError::NoProgress);
+                    }
+                }
+            }
         }
     }
 
-    /// Appends events and folds them, after any that others appended first.
-    pub(super) async fn append(&mut self, events: Vec<NewEvent>) -> Result<(), DriveError> {
-        let (log, run, lease, after) = (&self.stores().run_log, self.run.id, self.lease, self.state.last_seq);
-        let commit = self.commit();
-        let appended = self.insist(|| log.append(run, lease, after, commit, events.clone())).await?;
+    /// Starts what is not under way. Instead returns events that have to be on record first, if there are any: that an effect
+    /// begins, or that there is no time for it.
+    fn start(&mut self, effects: Vec<(EffectId, Effect)>) -> Option<Vec<NewEvent>> {
+        let due: Vec<_> = effects
+            .into_iter()
+            .filter(|(id, effect)| !self.under_way.has(*id, effect))
+            .collect();
+        let turn = &self.replay.machine;
+        if !due.is_empty() && !turn.work.is_ending() && self.job.time.clone().now_or_never().is_some() {
+            // What is under way may finish first.
+            return self.under_way.is_empty().then(|| vec![reply::out_of_time(turn).into()]);
+        }
+        let unopened: Vec<NewEvent> = due
+            .iter()
+            .filter(|_| !turn.work.is_called())
+            .filter_map(|(id, effect)| effect.opening(*id))
+            .map(NewEvent::from)
+            .collect();
+        if !unopened.is_empty() {
+            return Some(unopened);
+        }
+        for (id, effect) in due {
+            let span = info_span!("effect", kind = name(&effect), %id);
+            let journal = Journal::new(id, self.sender.clone());
+            let work = perform(self.job, journal, self.replay.machine.clone(), effect.clone());
+            self.under_way.add(id, effect, work.instrument(span).boxed());
+        }
+        None
+    }
+
+    /// Appends events and folds them, after any that others appended first. The beginnings of the effects that they call for are
+    /// written with them.
+    async fn write(&mut self, mut events: Vec<NewEvent>) -> Result<(), DriveError> {
+        self.open_next(&mut events);
+        let (job, after, lease) = (self.job, self.replay.last_seq, self.lease);
+        let commit: CommitId = job.parts.env.id();
+        let log = &job.stores().run_log;
+        let append = job.insist(|| log.append(job.run.id, lease, after, commit, events.clone()));
+        let appended = self.under_way.beside(append).await?;
         for stored in appended.interleaved.iter().chain(&appended.own) {
-            self.state = fold(std::mem::take(&mut self.state), stored).0;
+            self.replay.fold(stored);
         }
         Ok(())
     }
 
-    /// Names one write, so that repeating it is safe.
-    fn commit(&self) -> CommitId {
-        self.driver.parts.env.id()
-    }
-
-    /// Retries a few times while the store cannot answer.
-    pub(super) async fn insist<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, DriveError>
-    where
-        F: Future<Output = StoreResult<T>>,
-    {
-        let mut attempt = 1;
-        loop {
-            match ask().await {
-                Err(StoreError::Unavailable(reason)) if attempt < STORE_ATTEMPTS => {
-                    warn!(%reason, attempt, "the store cannot answer; trying again");
-                    self.driver.parts.env.sleep(Duration::from_millis(100 << attempt)).await;
-                    attempt += 1;
-                }
-                answer => return answer.map_err(DriveError::from),
-            }
+    fn open_next(&self, events: &mut Vec<NewEvent>) {
+        let decides = |new: &NewEvent| new.event.is_progress() || matches!(new.event, RunEvent::Recovered { .. });
+        if !events.iter().any(decides) {
+            return;
+        }
+        let mut then = self.replay.machine.clone();
+        events.iter().for_each(|new| then.apply(&new.event));
+        if let Next::Do(effects) = then.next()
+            && !then.work.is_called()
+        {
+            let openings = effects.iter().filter_map(|(id, effect)| effect.opening(*id));
+            events.extend(openings.map(NewEvent::from));
         }
     }
 
-    /// Folds events that others have appended, if any; `true` when the run has to finish.
-    pub(super) async fn catch_up(&mut self) -> Result<bool, DriveError> {
-        if *self.newest.borrow_and_update() > self.state.last_seq {
-            self.append(Vec::new()).await?;
-        }
-        Ok(self.state.is_finishing())
-    }
-
-    /// Waits for `work`; `None` if the person stops the run first.
-    pub(super) async fn unless_cancelled<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, DriveError> {
-        let work = work.fuse();
-        pin_mut!(work);
-        loop {
-            futures::select_biased! {
-                done = work => return Ok(Some(done)),
-                changed = std::pin::pin!(self.newest.changed().fuse()) => {
-                    if changed.is_err() {
-                        return Err(DriveError::LostLease);
-                    }
-                }
-            }
-            // Keep polling `work` meanwhile: suspended in the middle of a call, it would hold on to its connection to the store.
-            let mut finished = None;
-            let stops = {
-                let caught_up = self.catch_up().fuse();
-                pin_mut!(caught_up);
-                loop {
-                    futures::select_biased! {
-                        stops = caught_up => break stops?,
-                        done = work => finished = Some(done),
-                    }
-                }
-            };
-            match finished {
-                _ if stops => return Ok(None),
-                Some(done) => return Ok(Some(done)),
-                None => {}
-            }
-        }
-    }
-
-    /// Where the turn's model computes: where its context was gathered for, or stricter. A model that cannot be found counts as
-    /// remote.
-    fn locality(&self, agent: &Agent) -> Locality {
-        let gathered = self.state.context.as_ref().map(|context| context.locality);
-        match (gathered, self.model(agent)) {
-            (None | Some(Locality::Local), Ok((_, model))) => model.locality(),
-            _ => Locality::Remote,
-        }
-    }
-
-    /// The agent and soul as they are now; `None` when the agent is missing or switched off.
-    pub(super) async fn speaker(&self) -> Result<Option<Speaker>, DriveError> {
-        let (agents, caller, id) = (&self.stores().agents, &self.caller, self.run.agent_id);
-        let (agent, soul) = futures::try_join!(self.insist(|| agents.agent(caller, id)), self.insist(|| agents.soul(caller)))?;
-        let Some(agent) = agent.filter(|agent| agent.active) else {
-            return Ok(None);
-        };
-        let caller = self.caller.with_agent(ActingAgent {
-            agent: agent.id,
-            run: self.run.id,
-            capabilities: agent.capabilities.clone(),
-            memory_scopes: agent.memory_scopes.clone(),
-            locality: self.locality(&agent),
-        });
-        Ok(Some(Speaker {
-            agent,
-            soul: soul.soul,
-            caller,
-        }))
-    }
-
-    /// The runs that this one continues: read once, and again only when the model's locality changes.
-    pub(super) async fn earlier(&mut self, speaker: &Speaker) -> Result<Arc<[TurnState]>, DriveError> {
-        let locality = speaker.locality();
-        if let Some((_, earlier)) = self.earlier.as_ref().filter(|(read_for, _)| *read_for == locality) {
-            return Ok(earlier.clone());
-        }
-        let (stores, continues) = (self.stores(), self.state.continues);
-        let earlier = self.insist(|| context::earlier(&speaker.caller, stores, continues)).await?;
-        let earlier: Arc<[TurnState]> = earlier.into();
-        self.earlier = Some((locality, earlier.clone()));
-        Ok(earlier)
-    }
-
-    async fn settle(&mut self, outcome: RunOutcome, reply: Option<MessageStatus>) -> Result<(), DriveError> {
-        let (usage, cost_micros) = (self.state.usage, self.state.cost_micros);
+    /// Records the end. `None` if somebody has appended meanwhile: that is folded now, and the machine has to be asked again.
+    async fn settle(&mut self, outcome: RunOutcome) -> Result<Option<RunStatus>, DriveError> {
+        let turn = &self.replay.machine;
+        let reply = turn.reply(&outcome);
+        let status = status_of(&outcome);
         let settlement = Settlement {
-            status: status_of(&outcome),
+            status,
             reason: reason(&outcome),
             events: vec![
                 RunEvent::Finished {
                     outcome,
-                    reply,
-                    usage,
-                    cost_micros,
+                    reply: reply.as_ref().map(|reply| reply.status),
+                    usage: turn.work.usage,
+                    cost_micros: turn.work.cost_micros,
                 }
                 .into(),
             ],
-            reply: reply.map(|status| Reply {
-                status,
-                text: self.state.text(),
-                trace: self.trace(),
-            }),
+            reply,
         };
-        let (log, run, lease, after) = (&self.stores().run_log, self.run.id, self.lease, self.state.last_seq);
-        let commit = self.commit();
-        match self
-            .insist(|| log.settle(run, lease, after, commit, settlement.clone()))
-            .await
-        {
-            Ok(_) => {
-                let event = settlement.events.into_iter().next().map(|event| event.event);
-                if let Some(event) = event {
-                    self.state = super::step(std::mem::take(&mut self.state), &event).0;
-                }
-                Ok(())
-            }
-            // Either the lease is lost, which this call reports, or somebody appended: fold that, then decide again.
-            Err(DriveError::LostLease) => self.append(Vec::new()).await,
+        let (job, after, lease) = (self.job, self.replay.last_seq, self.lease);
+        let commit: CommitId = job.parts.env.id();
+        let log = &job.stores().run_log;
+        let settled = job.insist(|| log.settle(job.run.id, lease, after, commit, settlement.clone()));
+        match settled.await {
+            Ok(_) => Ok(Some(status)),
+            // Either the lease is lost, which writing reports, or the log has grown.
+            Err(DriveError::LostLease) => self.write(Vec::new()).await.map(|()| None),
             Err(error) => Err(error),
         }
     }
+}
 
-    fn trace(&self) -> MessageTrace {
-        let context = self.state.context.as_ref();
-        let calls = self.state.steps.iter().flat_map(|step| &step.calls);
-        MessageTrace {
-            model: context.map(|context| context.model.to_string()).unwrap_or_default(),
-            offline: context.is_some_and(|context| context.model.provider() == "offline"),
-            usage: self.state.usage,
-            cost_micros: self.state.cost_micros,
-            tools: calls
-                .filter_map(|call| {
-                    let (status, _) = call.result.as_ref()?;
-                    Some(ToolTrace {
-                        call_id: call.call.id.clone(),
-                        name: call.call.name.clone(),
-                        status: *status,
-                    })
-                })
-                .collect(),
-            recalled: context.map(|context| context.recalled.clone()).unwrap_or_default(),
-            remembered: self
-                .state
-                .results()
-                .flat_map(|(_, output)| output.remembered.iter().copied())
-                .collect(),
+/// Performs one effect for the run as it is now. Ends with the effect's outcome on record, or with the reason why there is none.
+async fn perform(job: &Job<'_>, journal: Journal, turn: Turn, effect: Effect) -> Result<(), DriveError> {
+    match effect {
+        Effect::AssembleContext => reply::assemble(job, &journal, &turn).await,
+        Effect::CallModel { attempt, with_tools } => reply::call_model(job, &journal, turn, attempt, with_tools).await,
+        Effect::WaitForRetry { delay } => {
+            reply::wait(job, &journal, &turn, delay).await;
+            Ok(())
         }
+        Effect::RunTool { call } => tool_call::run(job, &journal, &turn, call).await,
+        Effect::VerifyTool { call } => tool_call::verify(job, &journal, &turn, call).await,
+        Effect::RefuseTool { reason } => {
+            tool_call::refuse(&journal, reason).await;
+            Ok(())
+        }
+    }
+}
+
+type Work<'a> = BoxFuture<'a, Result<(), DriveError>>;
+
+/// The effects under way. One that is dropped is abandoned.
+#[derive(Default)]
+struct UnderWay<'a> {
+    effects: Vec<(EffectId, Effect, Work<'a>)>,
+    /// Ended while something was written.
+    ended: Vec<Ended>,
+}
+
+type Ended = (EffectId, Effect, Result<(), DriveError>);
+
+impl<'a> UnderWay<'a> {
+    fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    fn has(&self, id: EffectId, effect: &Effect) -> bool {
+        self.effects
+            .iter()
+            .any(|(known, under_way, _)| *known == id && under_way == effect)
+    }
+
+    fn add(&mut self, id: EffectId, effect: Effect, work: Work<'a>) {
+        self.effects.push((id, effect, work));
+    }
+
+    /// Drops whatever is not wanted any more.
+    fn keep(&mut self, wanted: &[(EffectId, Effect)]) {
+        self.effects
+            .retain(|(id, effect, _)| wanted.iter().any(|(wanted, what)| wanted == id && what == effect));
+    }
+
+    /// Resolves when an effect has ended; never while there is none.
+    async fn ended(&mut self) -> Ended {
+        if let Some(ended) = self.ended.pop() {
+            return ended;
+        }
+        poll_fn(|context| {
+            let polled = self.effects.iter_mut().enumerate();
+            let ended = polled.filter_map(|(index, (_, _, work))| match work.poll_unpin(context) {
+                Poll::Ready(result) => Some((index, result)),
+                Poll::Pending => None,
+            });
+            match ended.into_iter().next() {
+                Some((index, result)) => {
+                    let (id, effect, _) = self.effects.swap_remove(index);
+                    Poll::Ready((id, effect, result))
+                }
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Waits for `other` while the effects continue: suspended in the middle of a call, one could hold on to the very connection
+    /// that `other` waits for.
+    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let other = other.fuse();
+        pin_mut!(other);
+        let mut ended = Vec::new();
+        let done = loop {
+            futures::select_biased! {
+                done = other => break done,
+                one = self.ended().fuse() => ended.push(one),
+            }
+        };
+        self.ended.append(&mut ended);
+        done
     }
 }
 
@@ -346,7 +326,7 @@ fn name(effect: &Effect) -> &'static str {
         Effect::CallModel { .. } => "call_model",
         Effect::WaitForRetry { .. } => "wait_for_retry",
         Effect::RunTool { .. } => "run_tool",
+        Effect::VerifyTool { .. } => "verify_tool",
         Effect::RefuseTool { .. } => "refuse_tool",
-        Effect::Finish { .. } => "finish",
     }
 }

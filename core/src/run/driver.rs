@@ -7,72 +7,22 @@ use futures::{FutureExt, pin_mut};
 use tokio::sync::watch;
 use tracing::{Instrument, info_span, warn};
 
-use super::drive::Drive;
+use super::{
+    drive,
+    job::{DriveError, DriverParts},
+};
 use crate::{
-    clock::Env,
-    domain::{Claim, LeasePolicy, RunStatus},
+    domain::{Claim, RunStatus},
     error::StoreError,
     ids::{LeaseToken, RunId},
     memory::Memories,
-    policy::Policy,
-    ports::{Embedder, ModelDirectory, Stores},
-    tools::ToolRegistry,
 };
-
-/// What a driver works with.
-pub struct DriverParts {
-    /// Time and randomness.
-    pub env: Env,
-    /// The stores.
-    pub stores: Stores,
-    /// The models.
-    pub models: Arc<dyn ModelDirectory>,
-    /// The embedder, if there is one.
-    pub embedder: Option<Arc<dyn Embedder>>,
-    /// The tools.
-    pub tools: Arc<ToolRegistry>,
-    /// What may happen.
-    pub policy: Arc<Policy>,
-    /// Lease times.
-    pub lease: LeasePolicy,
-    /// Where advice about a failing model goes.
-    pub advice: Advice,
-}
-
-/// Where [`ModelError::advice`](crate::ports::ModelError::advice) goes. It names settings, which only the operator can change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advice {
-    /// To the log: the person chatting may not be the operator.
-    Logged,
-    /// To the person chatting, who is the operator: a command on the file itself, for example.
-    Told,
-}
 
 /// Drives claimed runs. Cheap to clone.
 #[derive(Clone)]
 pub struct Driver {
     pub(super) parts: Arc<DriverParts>,
     pub(super) memories: Memories,
-}
-
-/// Why a drive ended before its run did. The run continues under another claim.
-#[derive(Debug, thiserror::Error)]
-pub enum DriveError {
-    /// Another worker has the run.
-    #[error("the lease was lost")]
-    LostLease,
-    /// The store gave no answer, several times.
-    #[error("the store cannot answer: {0}")]
-    Store(StoreError),
-}
-
-impl From<StoreError> for DriveError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Stale(_) => Self::LostLease,
-            error => Self::Store(error),
-        }
-    }
 }
 
 impl Driver {
@@ -100,8 +50,7 @@ impl Driver {
         let (run, lease) = (claim.run.id, claim.lease);
         let mut hints = self.parts.stores.feed.subscribe(run);
         let (news, newest) = watch::channel(claim.run.last_seq);
-        let mut drive = Drive::new(self, claim, newest);
-        let to_end = drive.to_end().fuse();
+        let to_end = drive::to_end(&self.parts, &self.memories, claim, newest).fuse();
         let alive = self.keep_lease(run, lease, &news).fuse();
         let listen = async {
             // A lagging or closed feed only costs promptness: the heartbeat also sees the log's newest seq.

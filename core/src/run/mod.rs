@@ -1,15 +1,20 @@
-//! Runs. [`machine`] is the pure part: a run is a fold over its event log. [`driver`] takes a claimed run and its lease; [`drive`]
-//! performs the machine's effects against the ports and appends every outcome before acting on it. [`context`] builds what the
-//! model reads.
+//! Runs. A run is a [`machine::Machine`] folded over its event log: [`turn`] is a chat turn, [`agent_loop`] the part of it that every
+//! run of an agent shares. That is the pure half. The other half performs what the machine asks for: [`driver`] holds a claimed run
+//! under its lease, [`drive`] keeps the effects under way and puts every outcome on record before it acts on it, and [`context`],
+//! [`reply`] and [`tool_call`] are the effects.
 
+pub mod agent_loop;
 mod context;
 mod drive;
 mod driver;
+mod job;
+mod journal;
 pub mod machine;
 mod reply;
 mod tool_call;
+pub mod turn;
 mod worker;
 
 pub use context::UNTRUSTED_MARK;
-pub use driver::{Advice, DriveError, Driver, DriverParts};
-pub use machine::{Effect, TurnState, step};
+pub use driver::Driver;
+pub use job::{Advice, DriveError, DriverParts};

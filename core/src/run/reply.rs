@@ -1,21 +1,18 @@
 //! Receiving a model's reply: context, call, retries, text coalesced into events.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use futures::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, Either},
-};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tracing::{debug, warn};
 
 use super::{
     context,
-    drive::Drive,
-    driver::{Advice, DriveError},
-    machine::TurnState,
+    job::{Advice, DriveError, Job},
+    journal::Journal,
+    turn::Turn,
 };
 use crate::{
-    domain::{Agent, ModelFailure, ModelRef, NewEvent, RunEvent, StopReason, ToolCall, TurnLimits, Usage},
+    domain::{EffectClass, ModelFailure, NewEvent, ProposedCall, RunEvent, StopReason, ToolCall, TurnLimits, Usage},
     error::StoreError,
     ports::{ChatModel, ModelError, ModelEvent, ModelStream},
 };
@@ -28,115 +25,134 @@ const COALESCE_TIME: Duration = Duration::from_millis(50);
 /// provider reports. No language averages half as many bytes per token.
 const TOKEN_BYTES: u32 = 16;
 
-impl Drive<'_> {
-    pub(super) async fn assemble(&mut self) -> Result<(), DriveError> {
-        let Some(speaker) = self.speaker().await? else {
-            return self.model_failed(1, 1, no_agent()).await;
-        };
-        let (name, _) = match self.model(&speaker.agent) {
-            Ok(found) => found,
-            Err(error) => return self.model_failed(1, 1, error).await,
-        };
-        // The continued reply may have been written from text that only a local model may read.
-        let locality = speaker.locality();
-        if !self.state.labels().allows(locality) {
-            return self.model_failed(1, 1, stays_here()).await;
-        }
-        // A run keeps its restrictions even if its person has since cleared labels of the reply.
-        let earlier = match self.earlier(&speaker).await {
-            Err(DriveError::Store(StoreError::NotFound(_))) => return self.model_failed(1, 1, stays_here()).await,
-            found => found?,
-        };
-        let (stores, memories, run) = (self.stores(), &self.driver.memories, &self.run);
-        let event = self
-            .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, &earlier))
-            .await?;
-        let mentions = match &event {
-            RunEvent::Context { recalled, .. } => recalled.clone(),
-            _ => Vec::new(),
-        };
-        self.append(vec![NewEvent { event, mentions }]).await
+pub(super) async fn assemble(job: &Job<'_>, journal: &Journal, turn: &Turn) -> Result<(), DriveError> {
+    let Some(speaker) = job.speaker(turn).await? else {
+        return model_failed(job, journal, 1, no_agent()).await;
+    };
+    let (name, _) = match job.model(turn, &speaker.agent) {
+        Ok(found) => found,
+        Err(error) => return model_failed(job, journal, 1, error).await,
+    };
+    // The continued reply may have been written from text that only a local model may read.
+    let locality = speaker.locality();
+    if !turn.labels().allows(locality) {
+        return model_failed(job, journal, 1, stays_here()).await;
     }
+    // A run keeps its restrictions even if its person has since cleared labels of the reply.
+    let earlier = match job.earlier(turn, &speaker).await {
+        Err(DriveError::Store(StoreError::NotFound(_))) => return model_failed(job, journal, 1, stays_here()).await,
+        found => found?,
+    };
+    let (stores, memories, run) = (job.stores(), job.memories, &job.run);
+    let (event, texts) = job
+        .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, &earlier))
+        .await?;
+    let mentions = match &event {
+        RunEvent::Context { recalled, .. } => recalled.clone(),
+        _ => Vec::new(),
+    };
+    job.keep_gathered(speaker, texts);
+    journal.record(vec![NewEvent { event, mentions }]).await;
+    Ok(())
+}
 
-    pub(super) async fn call_model(&mut self, step: u32, attempt: u32, with_tools: bool) -> Result<(), DriveError> {
-        let Some(speaker) = self.speaker().await? else {
-            return self.model_failed(step, attempt, no_agent()).await;
-        };
-        let (_, model) = match self.model(&speaker.agent) {
-            Ok(found) => found,
-            Err(error) => return self.model_failed(step, attempt, error).await,
-        };
-        // The turn may have read text for local models only, and its model may have become remote since (a continued reply, a moved
-        // model).
-        let locality = speaker.locality();
-        if !self.state.labels().allows(locality) {
-            return self.model_failed(step, attempt, stays_here()).await;
-        }
-        self.append(vec![RunEvent::ModelCalled { step, attempt }.into()]).await?;
-        if self.state.is_finishing() {
-            return Ok(());
-        }
-        let registry = &self.driver.parts.tools;
-        let offered = registry
-            .entries()
-            .filter(|entry| with_tools && speaker.agent.tools.contains(&entry.spec.name));
-        let tools = offered.map(|entry| entry.spec.clone()).collect();
-        let earlier = self.earlier(&speaker).await?;
-        let (run, stores, state) = (&self.run, self.stores(), &self.state);
-        let persona = || context::Persona {
-            agent: &speaker.agent,
-            soul: &speaker.soul,
-            tools: Vec::clone(&tools),
-        };
-        let request = self
-            .insist(|| context::prompt(&speaker.caller, run, stores, state, &earlier, persona(), locality))
-            .await?;
-        self.receive(step, attempt, &*model, model.stream(request)).await
+pub(super) async fn call_model(
+    job: &Job<'_>,
+    journal: &Journal,
+    turn: Turn,
+    attempt: u32,
+    with_tools: bool,
+) -> Result<(), DriveError> {
+    let (speaker, gathered) = match job.take_gathered() {
+        Some((speaker, texts)) => (speaker, Some(texts)),
+        None => match job.speaker(&turn).await? {
+            Some(speaker) => (speaker, None),
+            None => return model_failed(job, journal, attempt, no_agent()).await,
+        },
+    };
+    let (_, model) = match job.model(&turn, &speaker.agent) {
+        Ok(found) => found,
+        Err(error) => return model_failed(job, journal, attempt, error).await,
+    };
+    // The turn may have read text for local models only, and its model may have become remote since (a continued reply, a moved
+    // model).
+    let locality = speaker.locality();
+    if !turn.labels().allows(locality) {
+        return model_failed(job, journal, attempt, stays_here()).await;
     }
-
-    pub(super) async fn wait(&mut self, step: u32, delay: Duration) -> Result<(), DriveError> {
-        let env = self.driver.parts.env.clone();
-        let time = self.time.clone();
-        let wait = async {
-            futures::select_biased! {
-                () = time.fuse() => false,
-                () = env.sleep(delay).fuse() => true,
-            }
-        };
-        match self.unless_cancelled(wait).await? {
-            Some(true) => self.append(vec![RunEvent::RetryDue { step }.into()]).await,
-            Some(false) => self.out_of_time().await,
-            None => Ok(()),
-        }
+    let offered = job
+        .parts
+        .tools
+        .entries()
+        .filter(|entry| with_tools && speaker.agent.tools.contains(&entry.spec.name));
+    let tools: Vec<_> = offered.map(|entry| entry.spec.clone()).collect();
+    let earlier = job.earlier(&turn, &speaker).await?;
+    let persona = || context::Persona {
+        agent: &speaker.agent,
+        soul: &speaker.soul,
+        tools: tools.clone(),
+    };
+    let (run, stores, texts) = (&job.run, job.stores(), gathered.as_ref());
+    let request = job
+        .insist(|| context::prompt(&speaker.caller, run, stores, &turn, &earlier, persona(), locality, texts))
+        .await?;
+    let opening = model.stream(request);
+    Receiving {
+        job,
+        journal,
+        attempt,
+        model: &*model,
+        time_limit: time_limit(&turn),
+        // A continued reply resumes where it stopped, mid-word if need be: only this run's own steps are separated by a blank line.
+        incoming: Incoming::new(
+            if journal.id.step > 1 {
+                turn.work.text()
+            } else {
+                String::new()
+            },
+            Room::of(&turn),
+        ),
     }
+    .receive(opening)
+    .await
+}
 
+pub(super) async fn wait(job: &Job<'_>, journal: &Journal, turn: &Turn, delay: Duration) {
+    let event = futures::select_biased! {
+        () = job.time.clone().fuse() => out_of_time(turn),
+        () = job.parts.env.sleep(delay).fuse() => RunEvent::RetryDue { step: journal.id.step },
+    };
+    journal.note(event).await;
+}
+
+/// A model call under way.
+struct Receiving<'a> {
+    job: &'a Job<'a>,
+    journal: &'a Journal,
+    attempt: u32,
+    model: &'a dyn ChatModel,
+    /// What the person is told when the time is up.
+    time_limit: String,
+    incoming: Incoming,
+}
+
+impl Receiving<'_> {
     /// Receives a reply, coalescing its text into events.
-    async fn receive(
-        &mut self,
-        step: u32,
-        attempt: u32,
-        model: &dyn ChatModel,
-        opening: impl Future<Output = Result<ModelStream, ModelError>>,
-    ) -> Result<(), DriveError> {
-        let time = self.time.clone();
-        let opening = async {
-            futures::select_biased! {
-                () = time.clone().fuse() => None,
-                opened = opening.fuse() => Some(opened),
-            }
-        };
-        let Some(opened) = self.unless_cancelled(opening).await? else {
-            return Ok(());
+    async fn receive(mut self, opening: impl Future<Output = Result<ModelStream, ModelError>>) -> Result<(), DriveError> {
+        let (job, journal) = (self.job, self.journal);
+        let time = job.time.clone();
+        let opened = futures::select_biased! {
+            () = time.clone().fuse() => None,
+            opened = opening.fuse() => Some(opened),
         };
         let mut stream = match opened {
             Some(Ok(stream)) => stream,
-            Some(Err(error)) => return self.model_failed(step, attempt, error).await,
-            None => return self.out_of_time().await,
+            Some(Err(error)) => return model_failed(job, journal, self.attempt, error).await,
+            None => {
+                journal.record(vec![self.limited(self.time_limit.clone())]).await;
+                return Ok(());
+            }
         };
-        // A continued reply resumes where it stopped, mid-word if need be: only this run's own steps are separated by a blank line.
-        let before = if step > 1 { self.state.text() } else { String::new() };
-        let mut incoming = Incoming::new(before, Room::of(&self.state));
-        let env = self.driver.parts.env.clone();
         // Runs while text is held back for coalescing.
         let mut window: Option<BoxFuture<'_, ()>> = None;
         loop {
@@ -147,100 +163,112 @@ impl Drive<'_> {
             .fuse();
             let next = futures::select_biased! {
                 // Polled first: a model that never stops must not starve the other branches.
-                () = time.clone().fuse() => {
-                    let limit = out_of_time(&self.state);
-                    let events = incoming.limited(step, limit, model);
-                    return self.append(events).await;
+                () = time.clone().fuse() => Some(Err(ModelError::new(ModelFailure::Limited, self.time_limit.clone()))),
+                event = stream.next().fuse() => event,
+                () = closing => {
+                    window = self.flush().await;
+                    continue;
                 }
-                event = stream.next().fuse() => Either::Left(event),
-                () = closing => Either::Right(false),
-                changed = std::pin::pin!(self.newest.changed().fuse()) => match changed {
-                    Ok(()) => Either::Right(true),
-                    Err(_) => return Err(DriveError::LostLease),
-                },
             };
-            match next {
-                Either::Left(Some(Ok(ModelEvent::Text(text)))) => {
-                    if let Err(limit) = incoming.push(&text) {
-                        let events = incoming.limited(step, limit, model);
-                        return self.append(events).await;
-                    }
-                    if window.is_some() && incoming.buffer.len() < COALESCE_CHARS {
+            let last = match next {
+                Some(Ok(ModelEvent::Text(text))) => match self.incoming.push(&text) {
+                    Ok(()) if window.is_some() && self.incoming.buffer.len() < COALESCE_CHARS => continue,
+                    Ok(()) => {
+                        window = self.flush().await;
                         continue;
                     }
-                }
-                Either::Left(Some(Ok(ModelEvent::ToolCall(call)))) => {
-                    if let Err(limit) = incoming.call(call) {
-                        let events = incoming.limited(step, limit, model);
-                        return self.append(events).await;
-                    }
+                    Err(limit) => self.limited(limit),
+                },
+                Some(Ok(ModelEvent::ToolCall(call))) => match self.incoming.call(call) {
+                    Ok(()) => continue,
+                    Err(limit) => self.limited(limit),
+                },
+                Some(Ok(ModelEvent::Usage(usage))) => {
+                    self.incoming.usage = usage.within_reason();
                     continue;
                 }
-                Either::Left(Some(Ok(ModelEvent::Usage(usage)))) => {
-                    incoming.usage = usage.within_reason();
-                    continue;
-                }
-                Either::Left(Some(Ok(ModelEvent::Stop(stop)))) => {
-                    let events = incoming.replied(step, stop, model);
-                    return self.append(events).await;
-                }
-                Either::Left(Some(Err(error))) if error.failure == ModelFailure::Limited => {
-                    let events = incoming.limited(step, error.message, model);
-                    return self.append(events).await;
-                }
-                Either::Left(broken) => {
+                Some(Ok(ModelEvent::Stop(stop))) => self.replied(stop),
+                Some(Err(error)) if error.failure == ModelFailure::Limited => self.limited(error.message),
+                broken => {
                     let broke_off = || ModelError::new(ModelFailure::Malformed, "The model's reply broke off before its end.");
                     let error = broken.and_then(Result::err).unwrap_or_else(broke_off);
-                    let mut events = incoming.flushed(step);
-                    events.push(failed(step, attempt, error, self.driver.parts.advice));
-                    return self.append(events).await;
+                    failed(journal.id.step, self.attempt, error, job.parts.advice)
                 }
-                Either::Right(true) => {
-                    if self.catch_up().await? {
-                        return Ok(());
-                    }
-                    continue;
-                }
-                Either::Right(false) => {}
-            }
-            if incoming.buffer.is_empty() {
-                window = None;
-                continue;
-            }
-            let env = env.clone();
-            window = Some(async move { env.sleep(COALESCE_TIME).await }.boxed());
-            self.append(incoming.flushed(step)).await?;
-            if self.state.is_finishing() {
-                return Ok(());
-            }
+            };
+            let mut events = self.incoming.flushed(journal.id.step);
+            events.push(last);
+            journal.record(events).await;
+            return Ok(());
         }
     }
 
-    /// The model that a turn uses: the one its context was gathered for, else the agent's, else the default.
-    pub(super) fn model(&self, agent: &Agent) -> Result<(ModelRef, Arc<dyn ChatModel>), ModelError> {
-        let models = &self.driver.parts.models;
-        let name = match &self.state.context {
-            Some(context) => context.model.clone(),
-            None => agent.model.clone().unwrap_or_else(|| models.default_model()),
-        };
-        let model = models.model(&name)?;
-        Ok((name, model))
+    /// Puts the text so far on record. Returns the time for which what follows is held back.
+    async fn flush(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let events = self.incoming.flushed(self.journal.id.step);
+        if events.is_empty() {
+            return None;
+        }
+        let env = self.job.parts.env.clone();
+        let window = async move { env.sleep(COALESCE_TIME).await }.boxed();
+        self.journal.record(events).await;
+        Some(window)
     }
 
-    async fn model_failed(&mut self, step: u32, attempt: u32, error: ModelError) -> Result<(), DriveError> {
-        self.append(vec![failed(step, attempt, error, self.driver.parts.advice)])
-            .await
+    /// The event of a reply that reached a limit of the turn. Its tool calls are dropped.
+    fn limited(&self, message: String) -> NewEvent {
+        debug!(%message, step = self.journal.id.step, "a bound of the turn is reached");
+        RunEvent::LimitReached {
+            message,
+            usage: self.incoming.usage,
+            cost_micros: self.cost(),
+        }
+        .into()
     }
 
-    /// Ends a turn that takes too long while no model call is under way.
-    pub(super) async fn out_of_time(&mut self) -> Result<(), DriveError> {
-        let limit = RunEvent::LimitReached {
-            message: out_of_time(&self.state),
-            usage: Usage::default(),
-            cost_micros: Some(0),
-        };
-        self.append(vec![limit.into()]).await
+    fn replied(&mut self, stop: StopReason) -> NewEvent {
+        let step = self.journal.id.step;
+        let tools = &self.job.parts.tools;
+        let calls = with_unique_ids(step, std::mem::take(&mut self.incoming.calls));
+        RunEvent::ModelReplied {
+            step,
+            text: std::mem::take(&mut self.incoming.written),
+            tool_calls: calls
+                .into_iter()
+                .map(|call| ProposedCall {
+                    class: tools.get(&call.name).map_or(EffectClass::Repeatable, |entry| entry.class),
+                    call,
+                })
+                .collect(),
+            usage: self.incoming.usage,
+            cost_micros: self.cost(),
+            stop,
+        }
+        .into()
     }
+
+    /// Cost in micro-US-dollars, where the price is known.
+    fn cost(&self) -> Option<u64> {
+        self.model.price().map(|price| price.cost_micros(&self.incoming.usage))
+    }
+}
+
+async fn model_failed(job: &Job<'_>, journal: &Journal, attempt: u32, error: ModelError) -> Result<(), DriveError> {
+    let step = journal.id.step.max(1);
+    journal.record(vec![failed(step, attempt, error, job.parts.advice)]).await;
+    Ok(())
+}
+
+/// The end of a turn that takes too long.
+pub(super) fn out_of_time(turn: &Turn) -> RunEvent {
+    RunEvent::LimitReached {
+        message: time_limit(turn),
+        usage: Usage::default(),
+        cost_micros: Some(0),
+    }
+}
+
+fn time_limit(turn: &Turn) -> String {
+    format!("This reply took all of its {} seconds.", turn.work.limits.max_seconds)
 }
 
 fn failed(step: u32, attempt: u32, error: ModelError, told: Advice) -> NewEvent {
@@ -269,10 +297,6 @@ fn failed(step: u32, attempt: u32, error: ModelError, told: Advice) -> NewEvent 
     .into()
 }
 
-fn out_of_time(state: &TurnState) -> String {
-    format!("This reply took all of its {} seconds.", state.limits.max_seconds)
-}
-
 /// How much one model call may still produce.
 struct Room {
     limits: TurnLimits,
@@ -286,14 +310,14 @@ struct Room {
 }
 
 impl Room {
-    fn of(state: &TurnState) -> Self {
-        let limits = state.limits.clone();
+    fn of(turn: &Turn) -> Self {
+        let limits = turn.work.limits.clone();
         let most = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
         Self {
-            reply: most(limits.max_reply_bytes).saturating_sub(state.text().len()),
+            reply: most(limits.max_reply_bytes).saturating_sub(turn.work.text().len()),
             tokens: most(limits.max_output_tokens.saturating_mul(TOKEN_BYTES)),
             arguments: most(limits.max_argument_bytes),
-            calls: most(limits.max_calls).saturating_sub(state.calls()),
+            calls: most(limits.max_calls).saturating_sub(turn.work.calls().count()),
             limits,
         }
     }
@@ -301,6 +325,9 @@ impl Room {
 
 /// A reply being received.
 struct Incoming {
+    /// All of its text.
+    written: String,
+    /// What of it is not on record yet.
     buffer: String,
     calls: Vec<ToolCall>,
     usage: Usage,
@@ -317,6 +344,7 @@ impl Incoming {
             "\n\n"
         };
         Self {
+            written: String::new(),
             buffer: String::new(),
             calls: Vec::new(),
             usage: Usage::default(),
@@ -379,45 +407,14 @@ impl Incoming {
         Ok(())
     }
 
-    /// The events for a reply that reached a limit of the turn: its remaining text and the limit. Its tool calls are dropped.
-    fn limited(&mut self, step: u32, message: String, model: &dyn ChatModel) -> Vec<NewEvent> {
-        debug!(%message, step, "a bound of the turn is reached");
-        let mut events = self.flushed(step);
-        events.push(
-            RunEvent::LimitReached {
-                message,
-                usage: self.usage,
-                cost_micros: model.price().map(|price| price.cost_micros(&self.usage)),
-            }
-            .into(),
-        );
-        events
-    }
-
     fn flushed(&mut self, step: u32) -> Vec<NewEvent> {
         let text = std::mem::take(&mut self.buffer);
+        self.written.push_str(&text);
         if text.is_empty() {
             Vec::new()
         } else {
             vec![RunEvent::Delta { step, text }.into()]
         }
-    }
-
-    fn replied(&mut self, step: u32, stop: StopReason, model: &dyn ChatModel) -> Vec<NewEvent> {
-        let mut events = self.flushed(step);
-        let tool_calls = with_unique_ids(step, std::mem::take(&mut self.calls));
-        let cost_micros = model.price().map(|price| price.cost_micros(&self.usage));
-        events.push(
-            RunEvent::ModelReplied {
-                step,
-                tool_calls,
-                usage: self.usage,
-                cost_micros,
-                stop,
-            }
-            .into(),
-        );
-        events
     }
 }
 
@@ -453,7 +450,7 @@ mod tests {
     #[test]
     fn the_texts_of_two_steps_do_not_run_together() {
         let gap = |before: &str| {
-            let mut incoming = Incoming::new(before.into(), Room::of(&TurnState::default()));
+            let mut incoming = Incoming::new(before.into(), Room::of(&Turn::default()));
             incoming.push("next").unwrap();
             incoming.push("!").unwrap();
             incoming.flushed(2)
@@ -467,7 +464,7 @@ mod tests {
         assert_eq!(gap("one."), delta("\n\nnext!"));
         assert_eq!(gap("one.\n"), delta("next!"));
         assert_eq!(gap(""), delta("next!"));
-        let mut silent = Incoming::new("one.".into(), Room::of(&TurnState::default()));
+        let mut silent = Incoming::new("one.".into(), Room::of(&Turn::default()));
         silent.push("").unwrap();
         assert_eq!(silent.flushed(2), [], "no text, no gap");
     }
@@ -475,9 +472,9 @@ mod tests {
     #[test]
     fn what_is_more_than_a_turn_may_have_is_cut_between_characters() {
         let limited = |limits: TurnLimits, before: &str| {
-            let mut state = TurnState::default();
-            (state.limits, state.prefix) = (limits, before.into());
-            let mut incoming = Incoming::new(String::new(), Room::of(&state));
+            let mut turn = Turn::default();
+            (turn.work.limits, turn.work.prefix) = (limits, before.into());
+            let mut incoming = Incoming::new(String::new(), Room::of(&turn));
             let sentence = (0..1_000_000).find_map(|_| incoming.push("äöü").err()).unwrap();
             (incoming.buffer, sentence)
         };
@@ -507,9 +504,9 @@ mod tests {
             arguments: serde_json::Value::String("x".repeat(size)),
         };
         let after = |limits: TurnLimits, size: usize| {
-            let mut state = TurnState::default();
-            (state.limits, state.prefix) = (limits, String::new());
-            let mut incoming = Incoming::new(String::new(), Room::of(&state));
+            let mut turn = Turn::default();
+            (turn.work.limits, turn.work.prefix) = (limits, String::new());
+            let mut incoming = Incoming::new(String::new(), Room::of(&turn));
             let sentence = (0..1_000_000).find_map(|_| incoming.call(call(size)).err()).unwrap();
             (incoming.calls.len(), sentence)
         };

@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
-use super::driver::{DriveError, Driver};
+use super::{driver::Driver, job::DriveError};
 use crate::{
     domain::{Claim, EventKind, HandBack},
     error::StoreResult,
@@ -111,7 +111,7 @@ impl Driver {
         match self.drive(claim).await {
             Ok(status) => info!(%run, %status, "ended"),
             Err(DriveError::LostLease) => warn!(%run, "lost to another worker"),
-            Err(DriveError::Store(error)) => {
+            Err(error @ (DriveError::Store(_) | DriveError::NoProgress)) => {
                 error!(%run, %error, "cannot go on now; handing it back");
                 if let Err(error) = self.parts.stores.run_log.hand_back(run, lease, HandBack::Stuck).await {
                     warn!(%run, %error, "could not be handed back; its claim ends by itself");

@@ -74,6 +74,17 @@ impl From<StoreError> for ToolError {
     }
 }
 
+/// What a tool finds out about a call of its own whose outcome was lost.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It acted; this is its result.
+    Happened(ToolOutput),
+    /// It did not act, and will not any more.
+    DidNot,
+    /// The tool cannot know: a person has to look.
+    CannotTell,
+}
+
 /// A tool with typed arguments.
 #[async_trait]
 pub trait Tool: Send + Sync + 'static {
@@ -85,11 +96,17 @@ pub trait Tool: Send + Sync + 'static {
     const DESCRIPTION: &'static str;
     /// Its category, for the policy.
     const CATEGORY: ToolCategory;
-    /// Whether it may be repeated after a crash.
+    /// What a call means, and so what happens to one whose outcome was lost.
     const CLASS: EffectClass;
 
     /// Runs the tool.
     async fn call(&self, context: &ToolContext<'_>, input: Self::Input) -> Result<ToolOutput, ToolError>;
+
+    /// Finds out whether a call with this context acted. Only asked where the class does not allow repeating it.
+    async fn verify(&self, context: &ToolContext<'_>, input: Self::Input) -> Verdict {
+        let _ = (context, input);
+        Verdict::CannotTell
+    }
 }
 
 /// A tool in the registry.
@@ -98,7 +115,7 @@ pub struct Entry {
     pub spec: ToolSpec,
     /// Its category, for the policy.
     pub category: ToolCategory,
-    /// Whether it may be repeated after a crash.
+    /// What a call means.
     pub class: EffectClass,
     handler: Box<dyn Handler>,
 }
@@ -108,11 +125,17 @@ impl Entry {
     pub async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError> {
         self.handler.call(context, arguments).await
     }
+
+    /// Finds out whether a call whose outcome was lost has acted.
+    pub async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict {
+        self.handler.verify(context, arguments).await
+    }
 }
 
 #[async_trait]
 trait Handler: Send + Sync {
     async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError>;
+    async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict;
 }
 
 struct Typed<T>(T);
@@ -123,6 +146,14 @@ impl<T: Tool> Handler for Typed<T> {
         let input = serde_json::from_value(arguments)
             .map_err(|error| ToolError::Tell(format!("The arguments do not fit the tool's schema: {error}.")))?;
         self.0.call(context, input).await
+    }
+
+    async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict {
+        match serde_json::from_value(arguments) {
+            Ok(input) => self.0.verify(context, input).await,
+            // The tool never saw such arguments.
+            Err(_) => Verdict::DidNot,
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Tool for RememberTool {
         one call a statement. Do not store what you have just recalled. When something has changed, name the memory that no longer holds in `supersedes`.";
     const CATEGORY: ToolCategory = ToolCategory::MemoryWrite;
     // The memory's id is derived from the call, so a repeated call finds it stored.
-    const CLASS: EffectClass = EffectClass::Repeatable;
+    const CLASS: EffectClass = EffectClass::Idempotent;
 
     async fn call(&self, context: &ToolContext<'_>, input: RememberInput) -> Result<ToolOutput, ToolError> {
         let id: MemoryId = derived(context.run, &context.key);

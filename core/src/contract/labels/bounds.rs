@@ -8,8 +8,8 @@ use crate::{
         memories::{fact, vector},
     },
     domain::{
-        Bar, Claim, Egress, Labels, Locality, MemoryFilter, MessageStatus, NewMemory, PageRequest, RecallMode, RecallQuery,
-        ReviewState, RunEvent, Taint, ToolOutput, ToolStatus, Visibility,
+        Bar, Claim, EffectId, Egress, Labels, Locality, MemoryFilter, MessageStatus, NewMemory, PageRequest, RecallMode,
+        RecallQuery, ReviewState, RunEvent, Taint, ToolOutput, ToolStatus, Visibility,
     },
     error::StoreError,
     refusal::Refusal,
@@ -19,8 +19,7 @@ use crate::{
 async fn at_work(world: &World, read: Labels) -> (Claim, Caller) {
     let claim = world.claimed().await;
     let result = RunEvent::ToolFinished {
-        step: 1,
-        call_id: "c".into(),
+        effect: EffectId::tool(1, 0),
         status: ToolStatus::Succeeded,
         output: ToolOutput {
             labels: read,

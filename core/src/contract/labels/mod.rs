@@ -12,9 +12,9 @@ use self::probe::{Talk, calls, says};
 use super::{World, memories::fact};
 use crate::{
     domain::{
-        Egress, Labels, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, MessageStatus, MessageTrace, ModelRef,
-        NewMemory, PageRequest, Reply, RetryMode, ReviewState, RunEvent, RunOutcome, RunStatus, Settlement, Taint, ToolOutput,
-        ToolStatus, TurnReceipt, Usage, Visibility,
+        EffectId, Egress, Labels, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, MessageStatus, MessageTrace,
+        ModelRef, NewMemory, PageRequest, Reply, RetryMode, ReviewState, RunEvent, RunOutcome, RunStatus, Settlement, Taint,
+        ToolOutput, ToolStatus, TurnReceipt, Usage, Visibility,
     },
     ids::ConversationId,
     run::UNTRUSTED_MARK,
@@ -91,8 +91,7 @@ pub async fn kept_with_runs_and_replies(world: &World) {
         .unwrap();
     assert_eq!(labels().await, local_only());
     let result = |read: Labels| RunEvent::ToolFinished {
-        step: 1,
-        call_id: "c".into(),
+        effect: EffectId::tool(1, 0),
         status: ToolStatus::Succeeded,
         output: ToolOutput {
             labels: read,

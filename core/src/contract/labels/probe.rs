@@ -138,7 +138,7 @@ impl Tool for Post {
     const NAME: &'static str = "post";
     const DESCRIPTION: &'static str = "Sends a text away.";
     const CATEGORY: ToolCategory = ToolCategory::External;
-    const CLASS: EffectClass = EffectClass::Effect;
+    const CLASS: EffectClass = EffectClass::Irreversible;
 
     async fn call(&self, _: &ToolContext<'_>, posted: Posted) -> Result<ToolOutput, ToolError> {
         locked(&self.0).push(posted.text);

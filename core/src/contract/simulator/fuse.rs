@@ -1,4 +1,4 @@
-//! The fuse: counts the points at which a process can die (before and after every write, at every piece of a reply), and at
+//! The fuse: counts the points at which a process can die (before and after every write and every recall, at every piece of a reply, in every tool), and at
 //! the chosen one stops the driver for good, or calls something.
 
 use std::sync::{
@@ -176,7 +176,7 @@ impl MemoryStore for Fused<dyn MemoryStore> {
         self.inner.clear_labels(caller, id, edit).await
     }
     async fn recall(&self, caller: &Caller, query: RecallQuery) -> StoreResult<RecallAnswer> {
-        self.inner.recall(caller, query).await
+        self.around(self.inner.recall(caller, query)).await
     }
     async fn redact(&self, caller: &Caller, id: MemoryId, redaction: RedactionId) -> StoreResult<RedactionReceipt> {
         self.inner.redact(caller, id, redaction).await

@@ -4,8 +4,8 @@ use duet_core::{
     caller::ActingAgent,
     contract::memories::{fact, run_of},
     domain::{
-        Claim, Egress, EventKind, Labels, LeasePolicy, MemoryScopes, MessageStatus, MessageTrace, NewMemory, NewTurn, Reply,
-        RunEvent, RunStatus, Settlement, ToolOutput, ToolStatus,
+        Claim, EffectId, Egress, EventKind, Labels, LeasePolicy, MemoryScopes, MessageStatus, MessageTrace, NewMemory, NewTurn,
+        Reply, RunEvent, RunStatus, Settlement, ToolOutput, ToolStatus,
     },
     ids::RunId,
 };
@@ -169,8 +169,7 @@ async fn text_is_read_through_the_views_alone() {
         .unwrap()
         .unwrap();
     let read = RunEvent::ToolFinished {
-        step: 1,
-        call_id: "c".into(),
+        effect: EffectId::tool(1, 0),
         status: ToolStatus::Succeeded,
         output: ToolOutput {
             labels: Labels::from_bits(LOCAL_ONLY),
