@@ -12,6 +12,8 @@ create table duet.run_event (
     primary key (workspace_id, run_id, seq),
     foreign key (workspace_id, run_id) references duet.run (workspace_id, id)
 );
+-- Folding a log reads its steps, not the deltas of those that have ended.
+create index run_event_steps on duet.run_event (workspace_id, run_id, seq) include (kind) where kind <> 'delta';
 create trigger run_event_fixed before update or delete on duet.run_event
     for each row execute function private.append_only();
 create trigger run_event_kept before truncate on duet.run_event
@@ -183,22 +185,40 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'run_list', 'authenticated', 'duet_agent');
 
--- Events after a number as a list of {seq, kind, at, payload}; the payload stays JSON text, null once redacted. Payloads are looked
--- up by key: a planner without statistics would join the two tables in quadratic time.
-create function private.events_json(workspace uuid, run uuid, after bigint, size int) returns jsonb
-language sql stable set search_path = '' as $$
-    select coalesce(jsonb_agg(jsonb_build_object('seq', page.seq, 'kind', page.kind, 'at', page.at, 'payload', (
-        select p.payload from duet.run_event_payload p
-        where p.workspace_id = workspace and p.run_id = run and p.seq = page.seq)) order by page.seq), '[]')
-    from (select e.seq, e.kind, e.at from duet.run_event e
-          where e.workspace_id = workspace and e.run_id = run and e.seq > after
-          order by e.seq limit size) page
+-- Events after a number as a list of {seq, kind, at, payload}, without the deltas before the newest reply up to `closed_by`
+-- (duet_core::domain::LogRange). The payload stays JSON text, null once redacted. Payloads are looked up by key: a planner without
+-- statistics would join the two tables in quadratic time.
+create function private.events_json(workspace uuid, run uuid, after bigint, size int, closed_by bigint) returns jsonb
+language plpgsql stable set search_path = '' as $$
+declare
+    closed bigint := 0;
+begin
+    if closed_by > 0 then
+        select e.seq into closed from duet.run_event e
+        where e.workspace_id = workspace and e.run_id = run and e.seq <= closed_by and e.kind <> 'delta' and e.kind = 'reply'
+        order by e.seq desc limit 1;
+        closed := coalesce(closed, 0);
+    end if;
+    return (
+        select coalesce(jsonb_agg(jsonb_build_object('seq', page.seq, 'kind', page.kind, 'at', page.at, 'payload', (
+            select p.payload from duet.run_event_payload p
+            where p.workspace_id = workspace and p.run_id = run and p.seq = page.seq)) order by page.seq), '[]')
+        from (select both_parts.* from (
+                  (select e.seq, e.kind, e.at from duet.run_event e
+                   where e.workspace_id = workspace and e.run_id = run and e.seq > after and e.seq <= closed and e.kind <> 'delta'
+                   order by e.seq limit size)
+                  union all
+                  (select e.seq, e.kind, e.at from duet.run_event e
+                   where e.workspace_id = workspace and e.run_id = run and e.seq > greatest(after, closed)
+                   order by e.seq limit size)) both_parts
+              order by both_parts.seq limit size) page);
+end;
 $$;
 call private.expose('private', 'events_json');
 
 -- Access to the run is access to its log, so it is checked once and not per event. A log holds the reply's text as it arrived, which
 -- is the message's.
-create function private.read_events(workspace uuid, run uuid, after bigint, size int) returns jsonb
+create function private.read_events(workspace uuid, run uuid, after bigint, size int, closed_by bigint) returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
     here duet.run;
@@ -212,15 +232,16 @@ begin
         return private.refused('no_such_event', jsonb_build_object('events', here.last_seq, 'after', after));
     end if;
     return private.ok(jsonb_build_object(
-        'events', private.events_json(workspace, run, after, least(greatest(size, 1), 1000)),
+        'events', private.events_json(workspace, run, after, least(greatest(size, 1), 1000), closed_by),
         'last_seq', here.last_seq, 'ended', here.status not in ('queued', 'running')));
 end;
 $$;
 call private.expose('private', 'read_events', 'authenticated', 'duet_agent');
 
 -- duet_core::ports::RunStore::events
-create function public.run_events(p_workspace uuid, p_run uuid, p_after bigint, p_limit int) returns jsonb
+create function public.run_events(p_workspace uuid, p_run uuid, p_after bigint, p_limit int, p_closed_by bigint default 0)
+returns jsonb
 language sql stable set search_path = '' as $$
-    select private.read_events(p_workspace, p_run, p_after, p_limit)
+    select private.read_events(p_workspace, p_run, p_after, p_limit, p_closed_by)
 $$;
 call private.expose('public', 'run_events', 'authenticated', 'duet_agent');

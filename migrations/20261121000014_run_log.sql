@@ -60,7 +60,7 @@ begin
     end if;
     return private.ok(jsonb_build_object(
         'interleaved', case when p_after < first - 1
-            then private.events_json(held.workspace_id, p_run, p_after, (first - 1 - p_after)::int) else '[]' end,
+            then private.events_json(held.workspace_id, p_run, p_after, (first - 1 - p_after)::int, 0) else '[]' end,
         'first', first, 'at', at));
 end;
 $$;
@@ -212,7 +212,7 @@ begin
         select r.* into found_run from duet.run r
         where r.status in ('queued', 'running') and (r.status = 'queued' or r.lease_until <= private.now())
           and not exists (select from duet.run_event e
-                          where e.workspace_id = r.workspace_id and e.run_id = r.id and e.kind <> all (p_kinds))
+                          where e.workspace_id = r.workspace_id and e.run_id = r.id and e.kind <> 'delta' and e.kind <> all (p_kinds))
         order by r.created_at, r.id limit 1
         for no key update of r skip locked;
         if not found then
@@ -237,7 +237,7 @@ begin
         returning * into found_run;
         return private.ok(jsonb_build_object(
             'run', private.run_json(found_run), 'role', person_role, 'lease', p_lease,
-            'log', private.events_json(found_run.workspace_id, found_run.id, 0, found_run.last_seq::int)));
+            'log', private.events_json(found_run.workspace_id, found_run.id, 0, found_run.last_seq::int, found_run.last_seq)));
     end loop;
 end;
 $$;

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod postgres;
 pub mod recall;
 pub mod report;
+pub mod resume;
 pub mod server;
 pub mod startup;
 pub mod synthetic;

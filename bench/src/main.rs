@@ -1,7 +1,7 @@
 //! `duet-bench`: measurements of Duet from outside and of its parts. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use duet_bench::{append, load, memory, recall, startup};
+use duet_bench::{append, load, memory, recall, resume, startup};
 
 #[derive(Parser)]
 #[command(name = "duet-bench", about = "Measures Duet.", version)]
@@ -20,6 +20,8 @@ enum Measurement {
     Recall(recall::Options),
     /// How much of the evidence for a data set's questions is recalled.
     Memory(memory::Options),
+    /// A long run claimed again, and its log read from the start.
+    Resume(resume::Options),
     /// Cold start to first answer, memory at rest, size of the binary.
     Startup(startup::Options),
 }
@@ -31,6 +33,7 @@ async fn main() -> anyhow::Result<()> {
         Measurement::Load(options) => load::run(&options).await,
         Measurement::Recall(options) => recall::run(&options).await,
         Measurement::Memory(options) => memory::run(&options).await,
+        Measurement::Resume(options) => resume::run(&options).await,
         Measurement::Startup(options) => startup::run(&options).await,
     }
 }

@@ -20,6 +20,7 @@ pub mod recall;
 pub mod refusal;
 pub mod run;
 pub mod search;
+pub mod starter;
 pub mod tools;
 
 pub use caller::Caller;

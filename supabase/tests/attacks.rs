@@ -6,7 +6,7 @@ use std::time::Duration;
 use duet_core::{
     Caller,
     contract::{World, memories::fact},
-    domain::{EventKind, LeasePolicy, PageRequest, RunStatus, TurnLimits},
+    domain::{EventKind, LeasePolicy, LogRange, PageRequest, RunStatus, TurnLimits},
     ids::{Id, WorkspaceId},
 };
 use duet_supabase::testing::TestDatabase;
@@ -454,7 +454,13 @@ async fn a_removed_members_runs_end() {
     assert!(reason.contains("no longer a member"));
     let stores = &world.stores;
     assert!(stores.runs.run(&world.member, turn.run_id).await.unwrap().is_none());
-    assert!(stores.runs.events(&world.member, turn.run_id, 0, 10).await.is_err());
+    assert!(
+        stores
+            .runs
+            .events(&world.member, turn.run_id, LogRange::whole(0, 10))
+            .await
+            .is_err()
+    );
     assert!(
         stores
             .runs

@@ -12,7 +12,7 @@ use std::{
 use duet_core::{
     Caller, Env, StoreError,
     contract::{Harness, World},
-    domain::{MessageRole, PageRequest, RunEvent},
+    domain::{LogRange, MessageRole, PageRequest, RunEvent},
     ids::Id,
     ports::{ChainCheck, Stores},
 };
@@ -186,7 +186,12 @@ async fn outlive(harness: &dyn Harness, db: &TestDatabase, proxy: Proxy) -> (i64
     let ended = chaos.await.unwrap();
     assert!(written.len() > 20, "only {} events were acknowledged", written.len());
 
-    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, claim.run.id, LogRange::whole(0, 1_000))
+        .await
+        .unwrap();
     assert_eq!(
         page.events.iter().map(|stored| stored.seq).collect::<Vec<_>>(),
         (1..=page.last_seq).collect::<Vec<_>>()

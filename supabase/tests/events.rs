@@ -12,7 +12,7 @@ use std::{
 use duet_core::{
     StoreError,
     contract::World,
-    domain::{Claim, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
+    domain::{Claim, LogRange, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
     ids::Id,
     ports::ChainCheck,
 };
@@ -55,7 +55,12 @@ async fn sixteen_writers_with_rollbacks() {
     let snapshots = reader.await.unwrap();
     assert!(snapshots >= LOOKS);
 
-    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, claim.run.id, LogRange::whole(0, 1_000))
+        .await
+        .unwrap();
     let seqs: Vec<u64> = page.events.iter().map(|stored| stored.seq).collect();
     assert_eq!(seqs, (1..=page.last_seq).collect::<Vec<_>>());
     assert_eq!(page.last_seq as usize, 1 + acknowledged.len());
@@ -278,7 +283,12 @@ async fn what_is_written_stays() {
         world.stores.audit.verify(&world.owner).await.unwrap(),
         ChainCheck::Intact(_)
     ));
-    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 10).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, claim.run.id, LogRange::whole(0, 10))
+        .await
+        .unwrap();
     assert_eq!(page.events[0].event, None);
 }
 
@@ -417,7 +427,12 @@ async fn odd_replies_are_kept() {
             .await
             .unwrap();
         assert_eq!(appended.own[0].event.as_ref(), Some(&streamed.event));
-        let page = world.stores.runs.events(&world.owner, claim.run.id, 1, 10).await.unwrap();
+        let page = world
+            .stores
+            .runs
+            .events(&world.owner, claim.run.id, LogRange::whole(1, 10))
+            .await
+            .unwrap();
         assert_eq!(page.events[0].event, Some(streamed.event), "the log keeps it as it came");
         let trace = MessageTrace {
             model: "script/o\0ne".into(),
@@ -483,7 +498,12 @@ async fn a_run_that_cannot_be_read_is_parked_alone() {
         let run = world.stores.runs.run(&world.owner, spoiled).await.unwrap().unwrap();
         assert_eq!(run.status, RunStatus::Parked);
         assert!(run.reason.is_some_and(|reason| reason.contains("cannot be read")));
-        let page = world.stores.runs.events(&world.owner, spoiled, 0, 10).await.unwrap();
+        let page = world
+            .stores
+            .runs
+            .events(&world.owner, spoiled, LogRange::whole(0, 10))
+            .await
+            .unwrap();
         assert_eq!((page.events.len(), page.ended), (3, true));
         assert!(page.events[1].event.is_none());
         world.ask(&world.owner, conversation.id, "Once more").await;

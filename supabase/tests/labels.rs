@@ -173,7 +173,7 @@ async fn an_agent_elsewhere_finds_no_text_that_stays_here() {
         format!("select count(*) where public.message_by_id('{workspace}', array['{reply}']::uuid[])::text like '%quince%'"),
         format!("select count(*) where public.message_list('{workspace}', '{conversation}', null, 9)::text like '%quince%'"),
         format!(
-            "select count(*) where private.read_events('{workspace}', '{}', 0, 9)::text not like '%not_found%'",
+            "select count(*) where private.read_events('{workspace}', '{}', 0, 9, 0)::text not like '%not_found%'",
             claim.run.id
         ),
         format!(

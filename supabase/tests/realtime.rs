@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use duet_core::{
     Caller,
     contract::{Harness, World},
-    domain::{Claim, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
+    domain::{Claim, LogRange, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
     ids::{RunId, WorkspaceId},
 };
 use duet_supabase::{
@@ -349,7 +349,12 @@ async fn hints_that_vanish_are_seen_and_no_run_waits_for_them() {
         let (_, found) = seen(&db).await;
         assert!(found.contains(words), "{found}");
     }
-    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, claim.run.id, LogRange::whole(0, 1_000))
+        .await
+        .unwrap();
     assert_eq!(page.last_seq, last);
 }
 

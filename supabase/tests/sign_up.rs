@@ -171,7 +171,7 @@ fn arguments(served: &ServedDatabase, token: &Value) -> Value {
     let workspace: duet_core::ids::WorkspaceId = env.id();
     json!({
         "p_token_hash": token, "p_display_name": "Ana", "p_workspace": workspace, "p_workspace_name": "Home",
-        "p_starter": duet_core::domain::Starter::new(&env, "Juno"),
+        "p_starter": duet_core::starter::Starter::new(&env, "Juno"),
     })
 }
 

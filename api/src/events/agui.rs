@@ -107,9 +107,10 @@ impl Agui {
 
     /// Takes the next event of the log and returns its frames.
     pub fn frames(&mut self, stored: &StoredEvent) -> Vec<Frame> {
+        let streamed = self.replay.machine.work.steps.last().map_or(0, |step| step.text.len());
         self.replay.fold(stored);
         let objects = match &stored.event {
-            Some(event) => self.objects(event),
+            Some(event) => self.objects(event, streamed),
             None => vec![custom("redacted", json!({ "kind": stored.kind }))],
         };
         let last = objects.len().saturating_sub(1);
@@ -124,7 +125,8 @@ impl Agui {
             .collect()
     }
 
-    fn objects(&mut self, event: &RunEvent) -> Vec<Value> {
+    /// `streamed` bytes of the current step's text were folded before this event.
+    fn objects(&mut self, event: &RunEvent, streamed: usize) -> Vec<Value> {
         match event {
             RunEvent::Started { prefix, .. } => self.started(prefix),
             RunEvent::Context {
@@ -150,18 +152,25 @@ impl Agui {
             RunEvent::Delta { text, .. } => self.text(text),
             RunEvent::ModelReplied {
                 step,
+                text,
                 usage,
                 cost_micros,
                 stop,
                 ..
-            } => vec![json!({
-                "type": "STEP_FINISHED",
-                "stepName": step_name(*step),
-                "step": step,
-                "usage": usage,
-                "cost_micros": cost_micros,
-                "stop": stop,
-            })],
+            } => {
+                // Where the deltas were left out, the text comes as a whole.
+                let rest = text.get(streamed..).unwrap_or_default();
+                let mut objects = if rest.is_empty() { Vec::new() } else { self.text(rest) };
+                objects.push(json!({
+                    "type": "STEP_FINISHED",
+                    "stepName": step_name(*step),
+                    "step": step,
+                    "usage": usage,
+                    "cost_micros": cost_micros,
+                    "stop": stop,
+                }));
+                objects
+            }
             RunEvent::ModelFailed {
                 step,
                 attempt,

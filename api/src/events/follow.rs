@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use duet_core::{
     Caller, StoreError,
-    domain::{EventHint, EventPage, Run},
+    domain::{EventHint, EventPage, LogRange, Run},
     ports::{EventFeed, RunStore},
 };
 use futures::{Stream, stream};
@@ -27,7 +27,8 @@ const BATCH: usize = 64;
 /// How patient a stream is.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Without a hint the log is read this often: a lost hint delays the end of a stream by at most this long.
+    /// Without a hint the log is read this often: a lost hint delays what follows by at most this long. Where no hints arrive at all,
+    /// it has to be short.
     pub poll: Duration,
     /// How often a comment is sent when there is nothing else.
     pub keep_alive: Duration,
@@ -40,7 +41,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            poll: Duration::from_millis(500),
+            poll: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
             recheck: Duration::from_secs(3),
             longest: None,
@@ -55,6 +56,27 @@ pub trait StillAllowed: Send + Sync {
     async fn still_allowed(&self) -> bool;
 }
 
+/// Where a stream starts, and how much of the log it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// Frames of events up to this one are not sent: the client has them.
+    pub after: u64,
+    /// Whether a step that had ended before is sent with its whole text instead of the pieces in which it came.
+    pub brief: bool,
+}
+
+impl Start {
+    /// What of the log need not be read piece by piece: a client that has nothing yet gets the text of an ended step as a whole; one
+    /// that has part of a step gets the rest of its pieces.
+    fn closed_by(self) -> u64 {
+        match self {
+            Self { brief: false, .. } => 0,
+            Self { after: 0, .. } => u64::MAX,
+            Self { after, .. } => after,
+        }
+    }
+}
+
 /// A run's log as a sequence of frames, from any `seq` on.
 pub struct Follower {
     runs: Arc<dyn RunStore>,
@@ -64,25 +86,24 @@ pub struct Follower {
     mapping: Agui,
     /// The newest folded `seq`.
     folded: u64,
-    /// Frames of events up to this one are not sent: the client has them.
-    after: u64,
+    start: Start,
     ended: bool,
     last_seq: u64,
 }
 
 impl Follower {
-    /// Subscribes, and checks that `after` exists. `Invalid` for a `seq` from the future.
+    /// Subscribes, and checks that `start.after` exists. `Invalid` for a `seq` from the future.
     pub async fn open(
         runs: Arc<dyn RunStore>,
         feed: &dyn EventFeed,
         caller: Caller,
         run: Run,
-        after: u64,
+        start: Start,
     ) -> Result<Self, StoreError> {
         let hints = feed.subscribe(run.id);
-        if after > 0 {
+        if start.after > 0 {
             // The store refuses a cursor from the future in its own words.
-            runs.events(&caller, run.id, after, 1).await?;
+            runs.events(&caller, run.id, LogRange::whole(start.after, 1)).await?;
         }
         Ok(Self {
             mapping: Agui::new(&run),
@@ -91,7 +112,7 @@ impl Follower {
             run,
             hints,
             folded: 0,
-            after,
+            start,
             ended: false,
             last_seq: 0,
         })
@@ -116,7 +137,12 @@ impl Follower {
     /// frames look like depends on what came before them.
     pub async fn read(&mut self) -> Result<Vec<Frame>, StoreError> {
         loop {
-            let page = self.runs.events(&self.caller, self.run.id, self.folded, BATCH).await?;
+            let range = LogRange {
+                after: self.folded,
+                limit: BATCH,
+                closed_by: self.start.closed_by(),
+            };
+            let page = self.runs.events(&self.caller, self.run.id, range).await?;
             let more = !page.events.is_empty();
             let frames = self.fold(page);
             if !frames.is_empty() || !more || self.ended || self.caught_up() {
@@ -133,7 +159,7 @@ impl Follower {
             }
             self.folded = stored.seq;
             let own = self.mapping.frames(stored);
-            if stored.seq > self.after {
+            if stored.seq > self.start.after {
                 frames.extend(own);
             }
         }

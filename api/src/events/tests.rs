@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     agui::{Agui, Frame},
-    follow::{self, Follower, Pace, StillAllowed},
+    follow::{self, Follower, Pace, Start, StillAllowed},
     sse,
 };
 
@@ -321,7 +321,8 @@ impl RunStore for Fake {
     async fn runs(&self, _: &Caller, _: ConversationId, _: PageRequest) -> StoreResult<ListPage<Run>> {
         unreachable!("streams read one run")
     }
-    async fn events(&self, _: &Caller, _: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
+    async fn events(&self, _: &Caller, _: RunId, range: LogRange) -> StoreResult<EventPage> {
+        let LogRange { after, limit, closed_by } = range;
         if *self.down.lock().unwrap() {
             return Err(StoreError::unavailable("down"));
         }
@@ -334,8 +335,11 @@ impl RunStore for Fake {
             }
             .into());
         }
+        let replied = |stored: &&StoredEvent| stored.kind == EventKind::Reply && stored.seq <= closed_by;
+        let closed = visible.iter().rev().find(replied).map_or(0, |stored| stored.seq);
+        let wanted = |stored: &&StoredEvent| stored.seq > after && (stored.kind != EventKind::Delta || stored.seq > closed);
         Ok(EventPage {
-            events: visible.iter().skip(after as usize).take(limit).cloned().collect(),
+            events: visible.iter().filter(wanted).take(limit).cloned().collect(),
             last_seq: visible.len() as u64,
             ended: matches!(
                 visible.last().map(|stored| stored.kind),
@@ -364,8 +368,12 @@ struct Stream {
 }
 
 async fn open(fake: &Arc<Fake>, after: u64) -> Result<Stream, StoreError> {
+    start(fake, after, false).await
+}
+
+async fn start(fake: &Arc<Fake>, after: u64, brief: bool) -> Result<Stream, StoreError> {
     let caller = Caller::person(id(3), id(2), Role::Member);
-    let follower = Follower::open(fake.clone(), &**fake, caller, run(), after).await?;
+    let follower = Follower::open(fake.clone(), &**fake, caller, run(), Start { after, brief }).await?;
     let (allowed, closing) = (watch::Sender::new(true), watch::Sender::new(false));
     let still = Arc::new(Allowed(allowed.subscribe()));
     let chunks = follow::bytes(follower, still, closing.subscribe(), Pace::default(), ()).boxed();
@@ -378,6 +386,31 @@ async fn open(fake: &Arc<Fake>, after: u64) -> Result<Stream, StoreError> {
 
 async fn everything(fake: &Arc<Fake>, after: u64) -> Vec<u8> {
     let stream = open(fake, after).await.unwrap();
+    stream.chunks.map(|chunk| chunk.to_vec()).concat().await
+}
+
+/// What a reader has in the end: the text, however it came in pieces, and everything else.
+fn outcome(seen: &[(String, Value)]) -> (String, Vec<Value>) {
+    let mut text = String::new();
+    let mut others = Vec::new();
+    for (_, data) in seen {
+        if data["type"] == "TEXT_MESSAGE_CONTENT" {
+            text.push_str(data["delta"].as_str().unwrap());
+            continue;
+        }
+        if let Some(corrected) = data["value"]["text"].as_str() {
+            corrected.clone_into(&mut text);
+        }
+        // The reply begins with its first piece of text, which may be left out with the attempt that failed.
+        if data["type"] != "TEXT_MESSAGE_START" {
+            others.push(data.clone());
+        }
+    }
+    (text, others)
+}
+
+async fn briefly(fake: &Arc<Fake>, after: u64) -> Vec<u8> {
+    let stream = start(fake, after, true).await.unwrap();
     stream.chunks.map(|chunk| chunk.to_vec()).concat().await
 }
 
@@ -401,6 +434,30 @@ async fn cut_anywhere_a_stream_resumes_as_if_it_had_not_been() {
         let rest = everything(&fake, client.last_id).await;
         client.read(&rest);
         assert_eq!(client, uncut, "cut after byte {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_brief_stream_has_the_same_outcome_from_wherever_it_starts() {
+    let log = eventful();
+    let fake = Fake::new(log.clone(), log.len());
+    let live = everything(&fake, 0).await;
+    let read = |bytes: &[u8]| {
+        let mut client = Client::default();
+        client.read(bytes);
+        client
+    };
+    let expected = outcome(&read(&live).seen);
+    let whole = briefly(&fake, 0).await;
+    assert_eq!(outcome(&read(&whole).seen), expected, "who comes late");
+    assert!(whole.len() < live.len(), "pieces of ended steps are left out");
+    for stream in [&live, &whole] {
+        for cut in 0..=stream.len() {
+            let mut client = read(&stream[..cut]);
+            client.read(&briefly(&fake, client.last_id).await);
+            assert_eq!(client.last_id, log.len() as u64);
+            assert_eq!(outcome(&client.seen), expected, "cut after byte {cut}");
+        }
     }
 }
 
@@ -430,14 +487,16 @@ async fn a_future_cursor_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_an_ended_run_ends_within_a_second_even_without_hints() {
+async fn a_stream_of_an_ended_run_ends_even_without_hints() {
     let log = eventful();
     let fake = Fake::new(log.clone(), log.len() - 1);
     let mut stream = open(&fake, 0).await.unwrap();
     stream.chunks.next().await.unwrap();
     fake.grow(log.len());
     let rest = async { while stream.chunks.next().await.is_some() {} };
-    tokio::time::timeout(Duration::from_secs(1), rest).await.unwrap();
+    tokio::time::timeout(Pace::default().poll + Duration::from_secs(1), rest)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -453,32 +512,36 @@ async fn a_quiet_stream_is_kept_alive() {
 
 #[tokio::test(start_paused = true)]
 async fn a_removed_member_a_stopping_server_and_a_failing_store_end_the_stream() {
-    let end = |stream: Stream| async move {
+    let end = |stream: Stream, within: Duration| async move {
         let Stream {
             mut chunks,
             allowed,
             closing,
         } = stream;
         let ended = async { while chunks.next().await.is_some() {} };
-        let within = tokio::time::timeout(Duration::from_millis(5_500), ended).await;
+        let ended = tokio::time::timeout(within, ended).await;
         drop((allowed, closing));
-        within
+        ended
     };
+    let five_seconds = Duration::from_secs(5);
     let fake = Fake::new(eventful(), 2);
     let stream = open(&fake, 2).await.unwrap();
     stream.allowed.send_replace(false);
-    end(stream).await.expect("a removed member reads on");
+    end(stream, five_seconds).await.expect("a removed member reads on");
 
     let stream = open(&fake, 2).await.unwrap();
     stream.closing.send_replace(true);
-    end(stream).await.expect("a stopping server keeps its streams");
+    end(stream, five_seconds).await.expect("a stopping server keeps its streams");
 
     let stream = open(&fake, 2).await.unwrap();
     *fake.down.lock().unwrap() = true;
-    end(stream).await.expect("a failing store keeps streams open");
+    let patience = Pace::default().poll + Duration::from_secs(1);
+    end(stream, patience).await.expect("a failing store keeps streams open");
 
     *fake.down.lock().unwrap() = false;
-    end(open(&fake, 2).await.unwrap()).await.expect_err("nothing ended this one");
+    end(open(&fake, 2).await.unwrap(), patience)
+        .await
+        .expect_err("nothing ended this one");
 }
 
 proptest! {
@@ -504,7 +567,7 @@ proptest! {
                 tokio::time::sleep(Duration::from_millis(7)).await;
             }
             fake.grow(log.len());
-            let bytes = tokio::time::timeout(Duration::from_secs(2), reader).await.expect("the stream ends").unwrap();
+            let bytes = tokio::time::timeout(Pace::default().poll + Duration::from_secs(2), reader).await.expect("the stream ends").unwrap();
             drop((stream.allowed, stream.closing));
             assert_eq!(bytes, everything(&fake, 0).await);
         });

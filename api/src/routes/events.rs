@@ -21,7 +21,7 @@ use crate::{
     error::{ApiResult, Code, Problem, ReadProblems},
     events::{
         agui::{AguiObject, Frame, StreamItem},
-        follow::{self, Follower, Pace, StillAllowed},
+        follow::{self, Follower, Pace, Start, StillAllowed},
         sse,
     },
     extract::{Path, Query},
@@ -43,6 +43,8 @@ const PAGE: usize = 200;
 struct EventsQuery {
     /// Only events after this `seq`; `Last-Event-ID` takes precedence.
     after: Option<u64>,
+    /// Leaves out the pieces of text of model calls that had ended before: their text comes as a whole.
+    brief: Option<bool>,
 }
 
 /// A page of a run's events.
@@ -96,7 +98,15 @@ async fn run_events(
 ) -> ApiResult<Response> {
     let run = state.stores().runs.run(&caller, path.id).await?;
     let run = run.ok_or_else(|| Problem::not_found("the run"))?;
-    open(&state, &caller, run, after(&headers, query.after)?, pace, &headers).await
+    open(
+        &state,
+        &caller,
+        run,
+        start(&headers, query.after, query.brief)?,
+        pace,
+        &headers,
+    )
+    .await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -108,6 +118,8 @@ struct StreamQuery {
     message_id: MessageId,
     /// Only events after this `seq`; `Last-Event-ID` takes precedence.
     after: Option<u64>,
+    /// Leaves out the pieces of text of model calls that had ended before: their text comes as a whole.
+    brief: Option<bool>,
 }
 
 /// The events of the run that answers a message
@@ -138,7 +150,15 @@ async fn message_stream(
         None => None,
     };
     let run = run.ok_or_else(|| Problem::not_found("a run that answers this message"))?;
-    open(&state, &caller, run, after(&headers, query.after)?, pace, &headers).await
+    open(
+        &state,
+        &caller,
+        run,
+        start(&headers, query.after, query.brief)?,
+        pace,
+        &headers,
+    )
+    .await
 }
 
 /// A message, if it is in that conversation.
@@ -153,6 +173,13 @@ pub(super) async fn message_of(
         .into_iter()
         .find(|message| message.conversation_id == conversation)
         .ok_or_else(|| Problem::not_found("the message"))
+}
+
+fn start(headers: &HeaderMap, query: Option<u64>, brief: Option<bool>) -> ApiResult<Start> {
+    Ok(Start {
+        after: after(headers, query)?,
+        brief: brief.unwrap_or(false),
+    })
 }
 
 /// Where to resume. A browser that reconnects on its own repeats the old `?after=` with a newer `Last-Event-ID`.
@@ -183,13 +210,13 @@ async fn open(
     state: &AppState,
     caller: &In<Chat>,
     run: Run,
-    after: u64,
+    start: Start,
     pace: Option<Extension<Pace>>,
     headers: &HeaderMap,
 ) -> ApiResult<Response> {
     let stores = state.stores();
     let runs = Arc::clone(&stores.runs);
-    let mut follower = Follower::open(runs, &*stores.feed, (**caller).clone(), run, after).await?;
+    let mut follower = Follower::open(runs, &*stores.feed, (**caller).clone(), run, start).await?;
     if wants_page(headers) {
         return Ok(Answer(page(&mut follower).await?).into_response());
     }

@@ -3,8 +3,8 @@
 use super::{World, assert_refused, memories};
 use crate::{
     domain::{
-        Claim, ConversationEdit, Message, MessageRole, MessageStatus, MessageTrace, NewMemory, NewTurn, PageRequest, Provenance,
-        Reply, RetryMode, RetryTurn, RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits, Usage,
+        Claim, ConversationEdit, LogRange, Message, MessageRole, MessageStatus, MessageTrace, NewMemory, NewTurn, PageRequest,
+        Provenance, Reply, RetryMode, RetryTurn, RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits, Usage,
     },
     error::{StoreError, StoreResult},
     ids::{ConversationId, IdPrefix},
@@ -204,7 +204,12 @@ pub async fn deletion(world: &World) {
     assert!(found.iter().all(|hit| hit.conversation_id == other), "{found:?}");
     let named = [receipt.message_id, receipt.reply_id];
     assert!(conversations.messages_by_id(&world.owner, &named).await.unwrap().is_empty());
-    let events = stores.runs.events(&world.owner, receipt.run_id, 0, 10).await.unwrap().events;
+    let events = stores
+        .runs
+        .events(&world.owner, receipt.run_id, LogRange::whole(0, 10))
+        .await
+        .unwrap()
+        .events;
     assert!(!events.is_empty() && events.iter().all(|stored| stored.event.is_none()));
     let gone = |result: StoreResult<()>| assert!(matches!(result, Err(StoreError::NotFound(_))), "{result:?}");
     gone(conversations.messages(&world.owner, id, all.clone()).await.map(drop));
@@ -397,7 +402,7 @@ pub async fn privacy_of_conversations(world: &World) {
         }
         assert!(world.stores.runs.run(other, turn.run_id).await.unwrap().is_none());
         assert!(matches!(
-            world.stores.runs.events(other, turn.run_id, 0, 10).await,
+            world.stores.runs.events(other, turn.run_id, LogRange::whole(0, 10)).await,
             Err(StoreError::NotFound(_))
         ));
         assert!(matches!(

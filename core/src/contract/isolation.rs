@@ -3,8 +3,8 @@
 use super::{World, assert_refused, memories::fact};
 use crate::{
     domain::{
-        AgentEdit, AuditOutcome, ConversationEdit, KeyScope, Label, LabelEdit, NewApiKey, NewAuditEntry, PageRequest, RetryMode,
-        RetryTurn, Role, RunStatus, Soul, TurnLimits,
+        AgentEdit, AuditOutcome, ConversationEdit, KeyScope, Label, LabelEdit, LogRange, NewApiKey, NewAuditEntry, PageRequest,
+        RetryMode, RetryTurn, Role, RunStatus, Soul, TurnLimits,
     },
     error::{StoreError, StoreResult},
     refusal::Refusal,
@@ -120,8 +120,11 @@ pub async fn what_is_elsewhere_is_absent(world: &World) {
     alike(looked, stores.conversations.transcript(there, world.env.id(), page()).await);
     let looked = stores.runs.runs(there, conversation.id, page()).await;
     alike(looked, stores.runs.runs(there, world.env.id(), page()).await);
-    let looked = stores.runs.events(there, turn.run_id, 0, 10).await;
-    alike(looked, stores.runs.events(there, world.env.id(), 0, 10).await);
+    let looked = stores.runs.events(there, turn.run_id, LogRange::whole(0, 10)).await;
+    alike(
+        looked,
+        stores.runs.events(there, world.env.id(), LogRange::whole(0, 10)).await,
+    );
     assert!(
         stores
             .conversations
@@ -306,7 +309,7 @@ pub async fn an_agent_that_was_switched_off_reaches_nothing(world: &World) {
         note("soul", stores.agents.soul(&agent).await.ok().map(|_| true));
         let run = stores.runs.run(&agent, turn.run_id).await;
         note("run", run.ok().map(|found| found.is_some()));
-        let events = stores.runs.events(&agent, turn.run_id, 0, 10).await;
+        let events = stores.runs.events(&agent, turn.run_id, LogRange::whole(0, 10)).await;
         note("events", events.ok().map(|found| !found.events.is_empty()));
         let memories = stores.memories.memories(&agent, &[known.id]).await;
         note("memory", memories.ok().map(|found| !found.is_empty()));

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    domain::{EventKind, InvitationStatus, KeyScope, LeasePolicy, NewApiKey, NewInvitation, Role, RunEvent, RunStatus, Session},
+    domain::{
+        EventKind, InvitationStatus, KeyScope, LeasePolicy, LogRange, NewApiKey, NewInvitation, Role, RunEvent, RunStatus,
+        Session,
+    },
     error::StoreError,
     refusal::Refusal,
 };
@@ -85,7 +88,7 @@ pub async fn removal(world: &World) {
         let run = stores.runs.run(ben, run).await.unwrap().expect("their run");
         assert_eq!(run.status, RunStatus::Parked);
         assert!(run.reason.is_some_and(|reason| reason.contains("no longer a member")));
-        let page = stores.runs.events(ben, run.id, 0, 100).await.unwrap();
+        let page = stores.runs.events(ben, run.id, LogRange::whole(0, 100)).await.unwrap();
         assert!(page.ended && page.events.last().is_some_and(|last| last.kind == EventKind::Done));
         assert!(matches!(page.events[0].event, Some(RunEvent::Started { .. })));
     }

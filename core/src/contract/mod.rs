@@ -100,7 +100,7 @@ macro_rules! contract_suite {
             agents { primaries, edits, souls }
             conversations { life_of_a_conversation, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_key_sent_at_once, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
-            run_log { appending, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
+            run_log { appending, brief_logs, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
                       repeating_under_a_lost_lease }
             turns { calls_side_by_side, models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }

@@ -4,9 +4,9 @@ use super::{World, assert_refused, memories::fact};
 use crate::{
     caller::Caller,
     domain::{
-        Claim, Memory, Message, MessageStatus, MessageTrace, NewEvent, NewMemory, NewTurn, Notice, NoticeAction, PageRequest,
-        Provenance, RedactionReceipt, Reply, RetryMode, RetryTurn, RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits,
-        TurnReceipt, Usage,
+        Claim, LogRange, Memory, Message, MessageStatus, MessageTrace, NewEvent, NewMemory, NewTurn, Notice, NoticeAction,
+        PageRequest, Provenance, RedactionReceipt, Reply, RetryMode, RetryTurn, RunEvent, RunOutcome, RunStatus, Settlement,
+        TurnLimits, TurnReceipt, Usage,
     },
     error::StoreError,
     ids::{ConversationId, MessageId, RedactionId},
@@ -91,7 +91,12 @@ async fn message(world: &World, caller: &Caller, id: MessageId) -> Message {
 /// Whether the reply still has text, and whether the run still has payloads.
 pub async fn speaks(world: &World, caller: &Caller, turn: &TurnReceipt) -> (bool, bool) {
     let reply = message(world, caller, turn.reply_id).await;
-    let log = world.stores.runs.events(caller, turn.run_id, 0, 100).await.unwrap();
+    let log = world
+        .stores
+        .runs
+        .events(caller, turn.run_id, LogRange::whole(0, 100))
+        .await
+        .unwrap();
     (!reply.text.is_empty(), log.events.iter().all(|stored| stored.event.is_some()))
 }
 

@@ -7,11 +7,13 @@ use futures::future::join_all;
 use super::World;
 use crate::{
     domain::{
-        Appended, Claim, EffectId, HandBack, MessageStatus, MessageTrace, NewEvent, PageRequest, Reply, RunEvent, RunOutcome,
-        RunStatus, Settlement, StoredEvent, ToolOutput, ToolStatus, Usage,
+        Appended, Claim, EffectClass, EffectId, EventKind, HandBack, Labels, Locality, LogRange, MessageStatus, MessageTrace,
+        ModelFailure, NewEvent, PageRequest, ProposedCall, Reply, RunEvent, RunOutcome, RunStatus, Settlement, StopReason,
+        StoredEvent, ToolCall, ToolOutput, ToolStatus, Usage,
     },
     error::{StoreError, StoreResult},
     ports::ChainCheck,
+    run::{machine::Replay, turn::Turn},
 };
 
 fn delta(text: impl Into<String>) -> NewEvent {
@@ -75,7 +77,12 @@ pub async fn appending(world: &World) {
     let appended = append(world, &claim, 1, events.clone()).await.unwrap();
     assert!(appended.interleaved.is_empty());
     assert_eq!(appended.own.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [2, 3, 4]);
-    let page = world.stores.runs.events(&world.owner, claim.run.id, 1, 10).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, claim.run.id, LogRange::whole(1, 10))
+        .await
+        .unwrap();
     assert_eq!(page.events, appended.own);
     let stored: Vec<_> = page.events.into_iter().map(|stored| stored.event.unwrap()).collect();
     assert_eq!(stored, events.into_iter().map(|event| event.event).collect::<Vec<_>>());
@@ -117,7 +124,12 @@ pub async fn many_writers(world: &World) {
         seqs.len()
     });
     let written: usize = join_all(writers).await.into_iter().sum();
-    let page = world.stores.runs.events(&world.owner, claim.run.id, 0, 1_000).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, claim.run.id, LogRange::whole(0, 1_000))
+        .await
+        .unwrap();
     let seqs: Vec<u64> = page.events.iter().map(|stored| stored.seq).collect();
     assert_eq!(seqs, (1..=written as u64 + 1).collect::<Vec<_>>());
     assert!(page.events.is_sorted_by_key(|stored| stored.at));
@@ -166,7 +178,12 @@ pub async fn lost_leases(world: &World) {
         );
         stale(log.hand_back(old.run.id, old.lease, HandBack::Leaving).await.err());
     }
-    let page = world.stores.runs.events(&world.owner, old.run.id, 0, 100).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, old.run.id, LogRange::whole(0, 100))
+        .await
+        .unwrap();
     assert_eq!(page.events.len(), 3, "nothing late was written");
     let new = another.expect("a claim");
     append(world, &new, 3, vec![delta("on")]).await.unwrap();
@@ -193,7 +210,12 @@ pub async fn settling(world: &World) {
         .await
         .unwrap();
     assert_eq!((run.status, run.last_seq), (RunStatus::Done, 3));
-    let page = world.stores.runs.events(&world.owner, run.id, 0, 10).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, run.id, LogRange::whole(0, 10))
+        .await
+        .unwrap();
     assert!(page.ended && page.events.len() == 3);
     let messages = world
         .stores
@@ -335,7 +357,12 @@ pub async fn repeating(world: &World) {
         .settle(run, lease, 6, world.env.id(), ending(RunStatus::Done, Some("abc")))
         .await;
     assert!(matches!(other, Err(StoreError::Stale(_))), "{other:?}");
-    let page = world.stores.runs.events(&world.owner, run, 0, 100).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, run, LogRange::whole(0, 100))
+        .await
+        .unwrap();
     assert_eq!((page.events.len(), page.ended), (6, true));
     let messages = world
         .stores
@@ -370,6 +397,106 @@ pub async fn repeating_under_a_lost_lease(world: &World) {
     // Handed back, the run has no lease; its newest write is still the first worker's.
     log.hand_back(run, new.lease, HandBack::Leaving).await.unwrap();
     repeated().await;
-    let page = world.stores.runs.events(&world.owner, run, 0, 10).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, run, LogRange::whole(0, 10))
+        .await
+        .unwrap();
     assert_eq!(page.events.len(), 2);
+}
+
+/// Steps of a run that was claimed and has its first event: a failed attempt and a whole one, a tool, and the beginning of another.
+fn two_steps() -> Vec<RunEvent> {
+    let delta = |step, text: &str| RunEvent::Delta { step, text: text.into() };
+    let effect = EffectId::tool(1, 0);
+    let call = ToolCall {
+        id: "c".into(),
+        name: "recall".into(),
+        arguments: serde_json::json!({}),
+    };
+    let class = EffectClass::Repeatable;
+    vec![
+        RunEvent::Context {
+            model: "script/one".parse().expect("a model's name"),
+            locality: Locality::Local,
+            history: vec![],
+            recalled: vec![],
+            text_only_recall: false,
+            labels: Labels::default(),
+        },
+        RunEvent::ModelCalled { step: 1, attempt: 1 },
+        delta(1, "Lost "),
+        RunEvent::ModelFailed {
+            step: 1,
+            attempt: 1,
+            failure: ModelFailure::Busy,
+            message: "It is busy.".into(),
+            retry_after_ms: None,
+        },
+        RunEvent::RetryDue { step: 1 },
+        RunEvent::ModelCalled { step: 1, attempt: 2 },
+        delta(1, "Let me "),
+        delta(1, "see."),
+        RunEvent::ModelReplied {
+            step: 1,
+            text: "Let me see.".into(),
+            tool_calls: vec![ProposedCall { call, class }],
+            usage: Usage::default(),
+            cost_micros: None,
+            stop: StopReason::ToolUse,
+        },
+        RunEvent::ToolStarted { effect, class },
+        RunEvent::ToolFinished {
+            effect,
+            status: ToolStatus::Succeeded,
+            output: ToolOutput::default(),
+        },
+        RunEvent::ModelCalled { step: 2, attempt: 1 },
+        delta(2, "It is "),
+        delta(2, "so."),
+    ]
+}
+
+/// A brief reader gets everything but the deltas before the newest reply that it asked for, page by page, and folds it to the same
+/// state; so does a worker that claims the run.
+pub async fn brief_logs(world: &World) {
+    let claim = world.claimed().await;
+    let (run, log) = (claim.run.id, &world.stores.run_log);
+    let events = two_steps().into_iter().map(NewEvent::from).collect();
+    log.append(run, claim.lease, 1, world.env.id(), events).await.unwrap();
+    let read = async |range: LogRange| world.stores.runs.events(&world.owner, run, range).await.unwrap().events;
+    let whole = read(LogRange::whole(0, 100)).await;
+    let reply = whole
+        .iter()
+        .find(|stored| stored.kind == EventKind::Reply)
+        .expect("a reply")
+        .seq;
+    for closed_by in [0, reply - 1, reply, reply + 1, u64::MAX] {
+        let closed = if closed_by >= reply { reply } else { 0 };
+        let expected: Vec<StoredEvent> = whole
+            .iter()
+            .filter(|stored| stored.kind != EventKind::Delta || stored.seq > closed)
+            .cloned()
+            .collect();
+        for limit in [1, 2, 100] {
+            let mut brief: Vec<StoredEvent> = Vec::new();
+            loop {
+                let after = brief.last().map_or(0, |stored| stored.seq);
+                let page = read(LogRange { after, limit, closed_by }).await;
+                assert!(page.len() <= limit);
+                if page.is_empty() {
+                    break;
+                }
+                brief.extend(page);
+            }
+            assert_eq!(brief, expected, "closed by {closed_by}, {limit} at once");
+        }
+    }
+    log.hand_back(run, claim.lease, HandBack::Leaving).await.unwrap();
+    drop(claim);
+    let again = world.claim().await.expect("the run");
+    assert_eq!(again.log, read(LogRange::brief(0, 100)).await);
+    assert_eq!(again.log.iter().filter(|stored| stored.kind == EventKind::Delta).count(), 2);
+    assert_eq!(Replay::<Turn>::of(&again.log), Replay::<Turn>::of(&whole));
 }

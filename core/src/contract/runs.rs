@@ -5,8 +5,8 @@ use futures::future::join_all;
 use super::World;
 use crate::{
     domain::{
-        EventKind, MessageRole, MessageStatus, MessageTrace, NewTurn, PageRequest, Reply, RetryMode, RetryTurn, RunEvent,
-        RunOutcome, RunStatus, Settlement, TurnLimits, Usage,
+        EventKind, LogRange, MessageRole, MessageStatus, MessageTrace, NewTurn, PageRequest, Reply, RetryMode, RetryTurn,
+        RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits, Usage,
     },
     error::StoreError,
     ids::MessageId,
@@ -25,7 +25,12 @@ pub async fn a_turn(world: &World) {
         (run.message_id, run.reply_id, run.user_id),
         (turn.message_id, turn.reply_id, world.owner.user)
     );
-    let page = world.stores.runs.events(&world.owner, run.id, 0, 10).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, run.id, LogRange::whole(0, 10))
+        .await
+        .unwrap();
     assert!(matches!(&page.events[0].event, Some(RunEvent::Started { prefix, .. }) if prefix.is_empty()));
     assert!(!page.ended);
     let conversation = world
@@ -243,7 +248,10 @@ pub async fn retries(world: &World) {
         .await
         .unwrap();
     assert_eq!(onwards.reply_id, partial);
-    let page = runs.events(&world.owner, onwards.run_id, 0, 10).await.unwrap();
+    let page = runs
+        .events(&world.owner, onwards.run_id, LogRange::whole(0, 10))
+        .await
+        .unwrap();
     assert!(matches!(&page.events[0].event, Some(RunEvent::Started { prefix, .. }) if prefix == "Once upon"));
     answer(world, MessageStatus::Complete, "Once upon a time").await;
     let replies = || async {
@@ -327,7 +335,7 @@ pub async fn cancelling(world: &World) {
         2,
         "once is enough"
     );
-    let page = runs.events(&world.owner, turn.run_id, 1, 10).await.unwrap();
+    let page = runs.events(&world.owner, turn.run_id, LogRange::whole(1, 10)).await.unwrap();
     assert_eq!(
         page.events.iter().map(|stored| stored.kind).collect::<Vec<_>>(),
         [EventKind::Cancel]
@@ -384,20 +392,23 @@ pub async fn event_pages(world: &World) {
         .unwrap();
     let runs = &world.stores.runs;
     for after in 0..=26 {
-        let page = runs.events(&world.owner, claim.run.id, after, 10).await.unwrap();
+        let page = runs
+            .events(&world.owner, claim.run.id, LogRange::whole(after, 10))
+            .await
+            .unwrap();
         let expected: Vec<u64> = (after + 1..=26).take(10).collect();
         assert_eq!(page.events.iter().map(|stored| stored.seq).collect::<Vec<_>>(), expected);
         assert_eq!((page.last_seq, page.ended), (26, false));
     }
     assert!(
         matches!(
-            runs.events(&world.owner, claim.run.id, 27, 10).await,
+            runs.events(&world.owner, claim.run.id, LogRange::whole(27, 10)).await,
             Err(StoreError::Invalid(_))
         ),
         "the future"
     );
     assert!(matches!(
-        runs.events(&world.owner, world.env.id(), 0, 10).await,
+        runs.events(&world.owner, world.env.id(), LogRange::whole(0, 10)).await,
         Err(StoreError::NotFound(_))
     ));
 }

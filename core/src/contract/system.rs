@@ -8,8 +8,8 @@ use super::World;
 use crate::{
     caller::Caller,
     domain::{
-        AuditEntry, EffectClass, EffectId, EventKind, HandBack, LeasePolicy, NewTurn, PageRequest, RunEvent, RunStatus, Session,
-        StopReason, ToolOutput, ToolStatus, Usage,
+        AuditEntry, EffectClass, EffectId, EventKind, HandBack, LeasePolicy, LogRange, NewTurn, PageRequest, RunEvent, RunStatus,
+        Session, StopReason, ToolOutput, ToolStatus, Usage,
     },
     error::StoreError,
     ids::RunId,
@@ -67,7 +67,12 @@ pub async fn parking(world: &World) {
     let run = world.stores.runs.run(&world.owner, poisoned.run_id).await.unwrap().unwrap();
     assert_eq!(run.status, RunStatus::Parked);
     assert!(run.reason.is_some_and(|reason| !reason.is_empty()));
-    let page = world.stores.runs.events(&world.owner, run.id, 0, 100).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, run.id, LogRange::whole(0, 100))
+        .await
+        .unwrap();
     assert!(page.ended, "a reader of the log sees the end");
     world.ask(&world.owner, conversation.id, "Again").await;
 }

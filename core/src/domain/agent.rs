@@ -154,19 +154,3 @@ impl AgentEdit {
         }
     }
 }
-
-/// The two primary agents that a new workspace starts with: `(kind, prompt)`; both have the companion's name.
-pub const PRIMARY_AGENTS: [(AgentKind, &str); 2] = [
-    (
-        AgentKind::CompanionPrimary,
-        "You are in conversation. Be warm, attentive and brief; ask when you are unsure. \
-         Keep what matters to the person with the remember tool, and look things up with recall before you say that you do not know.",
-    ),
-    (
-        AgentKind::ExecutorPrimary,
-        "You get things done. Turn a goal into explicit steps, say what each should produce, and report plainly what was and was not achieved.",
-    ),
-];
-
-/// Tools that the primaries of a new workspace are offered.
-pub const STARTER_TOOLS: [&str; 3] = ["recall", "remember", "search_conversations"];

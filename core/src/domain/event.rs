@@ -445,10 +445,41 @@ pub struct StoredEvent {
     pub at: Timestamp,
 }
 
+/// Which part of a run's log to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// Only events after this `seq`.
+    pub after: u64,
+    /// At most this many.
+    pub limit: usize,
+    /// Leaves out the deltas before the newest `reply` up to this `seq`: of the steps that have ended by then, the replies have the
+    /// text. 0 leaves out nothing.
+    pub closed_by: u64,
+}
+
+impl LogRange {
+    /// Everything after `after`, at most `limit` events.
+    pub fn whole(after: u64, limit: usize) -> Self {
+        Self {
+            after,
+            limit,
+            closed_by: 0,
+        }
+    }
+
+    /// What folding the log takes.
+    pub fn brief(after: u64, limit: usize) -> Self {
+        Self {
+            closed_by: u64::MAX,
+            ..Self::whole(after, limit)
+        }
+    }
+}
+
 /// A page of a run's log.
 #[derive(Clone, Debug)]
 pub struct EventPage {
-    /// The events after the requested `seq`, in order, without gaps.
+    /// The events of the requested range, in order; without gaps but for what the range leaves out.
     pub events: Vec<StoredEvent>,
     /// The run's newest `seq` when the page was read.
     pub last_seq: u64,

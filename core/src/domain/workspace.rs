@@ -1,13 +1,11 @@
 //! Workspaces, their members and roles.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use super::{AgentKind, Capability, MemoryScopes, PRIMARY_AGENTS, STARTER_TOOLS, Soul, word_enum};
+use super::word_enum;
 use crate::{
-    clock::{Env, Timestamp},
-    ids::{AgentId, UserId, WorkspaceId},
+    clock::Timestamp,
+    ids::{UserId, WorkspaceId},
     refusal::{Named, Refusal},
 };
 
@@ -63,57 +61,5 @@ pub fn check_name(name: &str, what: Named) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::NameLength { what })
-    }
-}
-
-/// What a new workspace starts with.
-#[derive(Clone, Debug, Serialize)]
-pub struct Starter {
-    /// The two primary agents.
-    pub agents: Vec<StarterAgent>,
-    /// The first version of the soul that they share.
-    pub soul: Soul,
-}
-
-/// A primary agent of a new workspace.
-#[derive(Clone, Debug, Serialize)]
-pub struct StarterAgent {
-    /// Its id.
-    pub id: AgentId,
-    /// Which of the two.
-    pub kind: AgentKind,
-    /// Its name.
-    pub name: String,
-    /// Its instructions.
-    pub prompt: &'static str,
-    /// What it may do: everything but acting on the outside world.
-    pub capabilities: BTreeSet<Capability>,
-    /// All memories.
-    pub memory_scopes: MemoryScopes,
-    /// The tools that come with Duet.
-    pub tools: [&'static str; STARTER_TOOLS.len()],
-}
-
-impl Starter {
-    /// For a companion with this name, which both primaries share.
-    pub fn new(env: &Env, companion: &str) -> Self {
-        let name = companion.trim();
-        let agents = PRIMARY_AGENTS.iter().map(|(kind, prompt)| StarterAgent {
-            id: env.id(),
-            kind: *kind,
-            name: name.to_owned(),
-            prompt,
-            capabilities: Capability::ALL
-                .iter()
-                .copied()
-                .filter(|capability| *capability != Capability::ExternalAction)
-                .collect(),
-            memory_scopes: MemoryScopes::all(),
-            tools: STARTER_TOOLS,
-        });
-        Self {
-            agents: agents.collect(),
-            soul: Soul::starter(name),
-        }
     }
 }

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     caller::Caller,
-    domain::{EventPage, ListPage, NewTurn, PageRequest, RetryTurn, Run, TurnReceipt},
+    domain::{EventPage, ListPage, LogRange, NewTurn, PageRequest, RetryTurn, Run, TurnReceipt},
     error::StoreResult,
     ids::{ConversationId, RunId},
 };
@@ -26,8 +26,8 @@ pub trait RunStore: Send + Sync {
     /// The runs of a conversation, newest first.
     async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<ListPage<Run>>;
 
-    /// Events with `seq > after`, at most `limit`. `Invalid` when `after` is beyond the newest.
-    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage>;
+    /// A part of a run's log. `Invalid` when `after` is beyond the newest event.
+    async fn events(&self, caller: &Caller, id: RunId, range: LogRange) -> StoreResult<EventPage>;
 
     /// Asks a run to stop: appends `CancelRequested` if it is queued or running, once. A run that has ended is returned as it is.
     async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run>;

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     caller::Caller,
     domain::{
-        Agent, Capability, Labels, Locality, Memory, Message, MessageRole, MessageStatus, ModelRef, PageRequest, RecallMode, Run,
-        RunEvent, Soul, Taint, ToolCall, ToolStatus,
+        Agent, Capability, Labels, Locality, LogRange, Memory, Message, MessageRole, MessageStatus, ModelRef, PageRequest,
+        RecallMode, Run, RunEvent, Soul, Taint, ToolCall, ToolStatus,
     },
     error::StoreResult,
     ids::{MemoryId, MessageId, RunId},
@@ -126,7 +126,10 @@ pub(super) async fn earlier(caller: &Caller, stores: &Stores, continues: Option<
     while let Some(run) = next.filter(|_| runs.len() < CONTINUED) {
         let mut replay = Replay::<Turn>::default();
         loop {
-            let page = stores.runs.events(caller, run, replay.last_seq, usize::MAX).await?;
+            let page = stores
+                .runs
+                .events(caller, run, LogRange::brief(replay.last_seq, usize::MAX))
+                .await?;
             page.events.iter().for_each(|stored| replay.fold(stored));
             if replay.last_seq >= page.last_seq || page.events.is_empty() {
                 break;

@@ -147,7 +147,7 @@ pub async fn follow(client: &Client, run: &str, mut watch: impl FnMut(&Value, &S
 type Events = futures::stream::BoxStream<'static, Result<eventsource_stream::Event, String>>;
 
 async fn events(client: &Client, run: &str, after: u64) -> Outcome<Events> {
-    let path = format!("{run}/events?after={after}");
+    let path = format!("{run}/events?brief=true&after={after}");
     let answer = client
         .send(Method::GET, &path, None, &[("accept", "text/event-stream")])
         .await?;

@@ -232,6 +232,8 @@ CREATE TABLE run_event (
     PRIMARY KEY (workspace_id, run_id, seq),
     FOREIGN KEY (workspace_id, run_id) REFERENCES run (workspace_id, id)
 ) STRICT, WITHOUT ROWID;
+-- Folding a log reads its steps, not the deltas of those that have ended.
+CREATE INDEX run_event_steps ON run_event (workspace_id, run_id, seq, kind) WHERE kind <> 'delta';
 CREATE TRIGGER run_event_fixed BEFORE UPDATE ON run_event BEGIN
     SELECT raise(ABORT, 'events are append-only');
 END;

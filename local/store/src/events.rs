@@ -3,7 +3,7 @@
 use duet_core::{
     Env,
     crypto::{EventFields, GENESIS, Hash, event_hash, payload_hash},
-    domain::{EventKind, Labels, NewEvent, RunEvent, StoredEvent},
+    domain::{EventKind, Labels, LogRange, NewEvent, RunEvent, StoredEvent},
     ids::{RunId, WorkspaceId},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -104,29 +104,47 @@ pub fn append(
     Ok(stored)
 }
 
-const PAGE: &str = "SELECT e.seq, e.kind, e.at, p.payload FROM run_event e
-     LEFT JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
-     WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.seq > ?3 ORDER BY e.seq LIMIT ?4";
+/// `?3` after which `seq`, `?4` up to which `seq` the deltas are left out, `?5` how many. Both halves are read in order from an index,
+/// so that the deltas left out cost nothing.
+const RANGE: &str = "SELECT e.seq, e.kind, e.at, p.payload FROM (
+         SELECT * FROM (
+             SELECT seq, kind, at FROM run_event INDEXED BY run_event_steps
+             WHERE workspace_id = ?1 AND run_id = ?2 AND seq > ?3 AND seq <= ?4 AND kind <> 'delta' ORDER BY seq LIMIT ?5)
+         UNION ALL
+         SELECT * FROM (
+             SELECT seq, kind, at FROM run_event
+             WHERE workspace_id = ?1 AND run_id = ?2 AND seq > max(?3, ?4) ORDER BY seq LIMIT ?5)
+         ORDER BY seq LIMIT ?5) e
+     LEFT JOIN run_event_payload p ON p.workspace_id = ?1 AND p.run_id = ?2 AND p.seq = e.seq ORDER BY e.seq";
 
-/// Events with `seq > after`, in order.
-pub fn after(conn: &Connection, workspace: WorkspaceId, run: RunId, after: u64, limit: usize) -> DbResult<Vec<StoredEvent>> {
-    let mut statement = conn.prepare_cached(PAGE)?;
-    let rows = statement.query_map(
-        params![
-            blob(workspace),
-            blob(run),
-            int(after),
-            i64::try_from(limit).unwrap_or(i64::MAX)
-        ],
-        event,
+/// The newest `reply` up to this `seq`; 0 if there is none.
+fn closed(conn: &Connection, workspace: WorkspaceId, run: RunId, by: u64) -> DbResult<u64> {
+    if by == 0 {
+        return Ok(0);
+    }
+    let mut statement = conn.prepare_cached(
+        "SELECT seq FROM run_event INDEXED BY run_event_steps
+         WHERE workspace_id = ?1 AND run_id = ?2 AND seq <= ?3 AND kind <> 'delta' AND kind = 'reply' ORDER BY seq DESC LIMIT 1",
     )?;
+    let found = statement.query_row(params![blob(workspace), blob(run), int(by)], |row| count(row, "seq"));
+    Ok(found.optional()?.unwrap_or(0))
+}
+
+/// The events of a range, in order.
+pub fn read(conn: &Connection, workspace: WorkspaceId, run: RunId, range: LogRange) -> DbResult<Vec<StoredEvent>> {
+    let closed = closed(conn, workspace, run, range.closed_by)?;
+    let mut statement = conn.prepare_cached(RANGE)?;
+    let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
+    let place = params![blob(workspace), blob(run), int(range.after), int(closed), limit];
+    let rows = statement.query_map(place, event)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The whole log, for folding; or the first `seq` that cannot be read.
+/// What folding a whole log takes; or the first `seq` that cannot be read.
 pub fn log(conn: &Connection, workspace: WorkspaceId, run: RunId) -> DbResult<Result<Vec<StoredEvent>, u64>> {
-    let mut statement = conn.prepare_cached(PAGE)?;
-    let mut rows = statement.query(params![blob(workspace), blob(run), 0, i64::MAX])?;
+    let closed = closed(conn, workspace, run, u64::MAX)?;
+    let mut statement = conn.prepare_cached(RANGE)?;
+    let mut rows = statement.query(params![blob(workspace), blob(run), 0, int(closed), i64::MAX])?;
     let mut log = Vec::new();
     while let Some(row) = rows.next()? {
         match strict(row) {
@@ -160,18 +178,22 @@ fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     })
 }
 
-/// Whether all events of the log are of these kinds.
+/// Whether all events of the log are of these kinds, or deltas, which every version knows.
 pub fn all_of(conn: &Connection, workspace: WorkspaceId, run: RunId, kinds: &[EventKind]) -> DbResult<bool> {
     let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
     let mut statement = conn.prepare_cached(
-        "SELECT 1 FROM run_event WHERE workspace_id = ?1 AND run_id = ?2 AND kind NOT IN (SELECT value FROM json_each(?3))",
+        "SELECT 1 FROM run_event INDEXED BY run_event_steps
+         WHERE workspace_id = ?1 AND run_id = ?2 AND kind <> 'delta' AND kind NOT IN (SELECT value FROM json_each(?3))",
     )?;
     Ok(!statement.exists(params![blob(workspace), blob(run), serde_json::to_string(&kinds)?])?)
 }
 
-/// Whether the log holds an event of that kind.
+/// Whether the log holds an event of that kind, which is not `delta`.
 pub fn has(conn: &Connection, workspace: WorkspaceId, run: RunId, kind: EventKind) -> DbResult<bool> {
-    let mut statement = conn.prepare_cached("SELECT 1 FROM run_event WHERE workspace_id = ?1 AND run_id = ?2 AND kind = ?3")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT 1 FROM run_event INDEXED BY run_event_steps
+         WHERE workspace_id = ?1 AND run_id = ?2 AND kind <> 'delta' AND kind = ?3",
+    )?;
     Ok(statement.exists(params![blob(workspace), blob(run), kind.as_str()])?)
 }
 

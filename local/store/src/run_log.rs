@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use duet_core::{
     Env, StoreResult, Timestamp,
     domain::{
-        Appended, Claim, EventKind, HandBack, LeasePolicy, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus, Settlement,
-        StoredEvent, Usage,
+        Appended, Claim, EventKind, HandBack, LeasePolicy, LogRange, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus,
+        Settlement, StoredEvent, Usage,
     },
     ids::{CommitId, LeaseToken, RunId, UserId, WorkspaceId},
     ports::RunLog,
@@ -130,7 +130,7 @@ fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredE
     if after == held.head.seq {
         return Ok(Vec::new());
     }
-    events::after(tx, held.run.workspace_id, held.run.id, after, usize::MAX)
+    events::read(tx, held.run.workspace_id, held.run.id, LogRange::whole(after, usize::MAX))
 }
 
 /// Stores the reply, or more text of an existing one, with the labels of everything its run has read. Redacted text stays redacted.
@@ -340,7 +340,7 @@ impl RunLog for LocalRunLog {
         self.0
             .write(move |tx| {
                 if let Some((known, first)) = committed(tx, run, lease, commit)? {
-                    let mut stored = events::after(tx, known.workspace_id, run, after, usize::MAX)?;
+                    let mut stored = events::read(tx, known.workspace_id, run, LogRange::whole(after, usize::MAX))?;
                     let own = stored.split_off(
                         usize::try_from(first.saturating_sub(after + 1))
                             .unwrap_or(0)

@@ -5,8 +5,8 @@ use duet_core::{
     Caller, Env, StoreError, StoreResult,
     crypto::{Hash, request_hash},
     domain::{
-        EventKind, EventPage, Labels, ListPage, Locality, Message, MessageRole, MessageStatus, NewTurn, PageRequest, RetryMode,
-        RetryTurn, Run, RunEvent, TurnLimits, TurnReceipt,
+        EventKind, EventPage, Labels, ListPage, Locality, LogRange, Message, MessageRole, MessageStatus, NewTurn, PageRequest,
+        RetryMode, RetryTurn, Run, RunEvent, TurnLimits, TurnReceipt,
     },
     ids::{AgentId, ConversationId, Id, MessageId, RunId},
     ports::RunStore,
@@ -373,7 +373,7 @@ impl RunStore for LocalRuns {
             .await
     }
 
-    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
+    async fn events(&self, caller: &Caller, id: RunId, range: LogRange) -> StoreResult<EventPage> {
         let owner = Owner::from(caller);
         let reads = caller.agent.as_ref().map_or(Locality::Local, |acting| acting.locality);
         self.0
@@ -382,15 +382,16 @@ impl RunStore for LocalRuns {
                 let run = find(conn, owner, id)?
                     .filter(|run| run.labels.allows(reads))
                     .ok_or(StoreError::NotFound("the run"))?;
-                if after > run.last_seq {
+                if range.after > run.last_seq {
                     return Err(Refusal::NoSuchEvent {
                         events: run.last_seq,
-                        after,
+                        after: range.after,
                     }
                     .into());
                 }
+                let limit = range.limit.clamp(1, EVENTS);
                 Ok(EventPage {
-                    events: events::after(conn, owner.workspace, id, after, limit.clamp(1, EVENTS))?,
+                    events: events::read(conn, owner.workspace, id, LogRange { limit, ..range })?,
                     last_seq: run.last_seq,
                     ended: run.status.is_final(),
                 })

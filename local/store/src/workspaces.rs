@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreError, StoreResult,
-    domain::{ListPage, Member, Membership, PageRequest, Role, Starter, Workspace, check_name},
+    domain::{ListPage, Member, Membership, PageRequest, Role, Workspace, check_name},
     ids::{UserId, WorkspaceId},
     ports::WorkspaceStore,
     refusal::Named,
+    starter::Starter,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;

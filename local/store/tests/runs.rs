@@ -8,7 +8,7 @@ use std::time::Duration;
 use duet_core::{
     StoreError,
     contract::World,
-    domain::{NewEvent, RunEvent, RunStatus},
+    domain::{LogRange, NewEvent, RunEvent, RunStatus},
     ids::Id,
 };
 use rusqlite::params;
@@ -90,7 +90,12 @@ async fn a_run_that_cannot_be_read_is_parked_alone() {
         assert_eq!(status, RunStatus::Parked.as_str());
         assert!(reason.contains("cannot be read"), "{reason}");
         if spoil.contains("payload") {
-            let page = world.stores.runs.events(&world.owner, spoiled.run_id, 0, 10).await.unwrap();
+            let page = world
+                .stores
+                .runs
+                .events(&world.owner, spoiled.run_id, LogRange::whole(0, 10))
+                .await
+                .unwrap();
             assert_eq!((page.events.len(), page.ended), (3, true), "{spoil}");
             assert_eq!(
                 page.events.iter().filter(|stored| stored.event.is_none()).count(),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use duet_core::{
     Env, StoreResult, Timestamp,
-    domain::{Starter, User, Workspace, check_name},
+    domain::{User, Workspace, check_name},
     ids::{UserId, WorkspaceId},
     refusal::Named,
+    starter::Starter,
 };
 use secrecy::SecretString;
 use serde::Deserialize;

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use duet_core::{
     StoreResult, Timestamp,
-    domain::{Credentials, OwnerSetup, Session, Starter, User, Workspace, check_name, email_address},
+    domain::{Credentials, OwnerSetup, Session, User, Workspace, check_name, email_address},
     ids::{SessionId, UserId, WorkspaceId},
     ports::AccountStore,
     refusal::Named,
+    starter::Starter,
 };
 use serde::Deserialize;
 use serde_json::json;

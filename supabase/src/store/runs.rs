@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
-    domain::{EventPage, ListPage, NewTurn, PageRequest, RetryTurn, Run, TurnReceipt},
+    domain::{EventPage, ListPage, LogRange, NewTurn, PageRequest, RetryTurn, Run, TurnReceipt},
     ids::{ConversationId, RunId},
     ports::RunStore,
 };
@@ -99,13 +99,14 @@ impl RunStore for Runs {
         }))
     }
 
-    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
+    async fn events(&self, caller: &Caller, id: RunId, range: LogRange) -> StoreResult<EventPage> {
         let call = Call::repeatable("run_events")
             .of("the run")
             .id("p_workspace", caller.workspace)
             .id("p_run", id)
-            .arg("p_after", contract::long(after))
-            .arg("p_limit", i32::try_from(limit).unwrap_or(i32::MAX));
+            .arg("p_after", contract::long(range.after))
+            .arg("p_limit", i32::try_from(range.limit).unwrap_or(i32::MAX))
+            .arg("p_closed_by", contract::long(range.closed_by));
         let log: Log = self.contract.as_caller(caller, call).await?;
         Ok(EventPage {
             events: events::stored(log.events),

@@ -78,7 +78,7 @@ export const cancelRun = (workspace: string, id: string) =>
   call("post", "/v1/workspaces/{workspace_id}/runs/{id}/cancel", one(workspace, id));
 /** The address of a run's event stream. */
 export const runEvents = (workspace: string, run: string, after: number) =>
-  `/v1/workspaces/${workspace}/runs/${run}/events?after=${after}`;
+  `/v1/workspaces/${workspace}/runs/${run}/events?brief=true&after=${after}`;
 
 export const getMemory = (workspace: string, id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/memories/{id}", one(workspace, id));

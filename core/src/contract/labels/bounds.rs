@@ -8,8 +8,8 @@ use crate::{
         memories::{fact, vector},
     },
     domain::{
-        Bar, Claim, EffectId, Egress, Labels, Locality, MemoryFilter, MessageStatus, NewMemory, PageRequest, RecallMode,
-        RecallQuery, ReviewState, RunEvent, Taint, ToolOutput, ToolStatus, Visibility,
+        Bar, Claim, EffectId, Egress, Labels, Locality, LogRange, MemoryFilter, MessageStatus, NewMemory, PageRequest,
+        RecallMode, RecallQuery, ReviewState, RunEvent, Taint, ToolOutput, ToolStatus, Visibility,
     },
     error::StoreError,
     refusal::Refusal,
@@ -173,9 +173,9 @@ pub async fn an_agent_elsewhere_reads_what_may_leave(world: &World) {
         }
     }
     let run = receipt.run_id;
-    assert!(world.stores.runs.events(&here, run, 0, 9).await.is_ok());
+    assert!(world.stores.runs.events(&here, run, LogRange::whole(0, 9)).await.is_ok());
     assert!(matches!(
-        world.stores.runs.events(&elsewhere, run, 0, 9).await,
+        world.stores.runs.events(&elsewhere, run, LogRange::whole(0, 9)).await,
         Err(StoreError::NotFound(_))
     ));
     let taken = NewMemory {

@@ -12,9 +12,9 @@ use self::probe::{Talk, calls, says};
 use super::{World, memories::fact};
 use crate::{
     domain::{
-        EffectId, Egress, Labels, Locality, Memory, MemoryDomain, MemoryEdit, MemoryFilter, MessageStatus, MessageTrace,
-        ModelRef, NewMemory, PageRequest, Reply, RetryMode, ReviewState, RunEvent, RunOutcome, RunStatus, Settlement, Taint,
-        ToolOutput, ToolStatus, TurnReceipt, Usage, Visibility,
+        EffectId, Egress, Labels, Locality, LogRange, Memory, MemoryDomain, MemoryEdit, MemoryFilter, MessageStatus,
+        MessageTrace, ModelRef, NewMemory, PageRequest, Reply, RetryMode, ReviewState, RunEvent, RunOutcome, RunStatus,
+        Settlement, Taint, ToolOutput, ToolStatus, TurnReceipt, Usage, Visibility,
     },
     ids::ConversationId,
     run::UNTRUSTED_MARK,
@@ -148,7 +148,12 @@ pub async fn kept_when_a_reply_is_continued(world: &World) {
     let receipt = answered(world, conversation.id, untrusted(), MessageStatus::Interrupted, "Once upon").await;
     let talk = Talk::new(world, &world.owner).await;
     let (run, reply) = talk.retry(receipt.message_id, RetryMode::Continue).await;
-    let page = world.stores.runs.events(&world.owner, run.id, 0, 1).await.unwrap();
+    let page = world
+        .stores
+        .runs
+        .events(&world.owner, run.id, LogRange::whole(0, 1))
+        .await
+        .unwrap();
     assert!(matches!(&page.events[0].event, Some(RunEvent::Started { labels, .. }) if *labels == untrusted()));
     assert_eq!((run.labels, reply.unwrap().labels), (untrusted(), untrusted()));
     let (run, reply) = talk.retry(receipt.message_id, RetryMode::Restart).await;

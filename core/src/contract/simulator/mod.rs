@@ -28,8 +28,9 @@ use crate::{
     caller::Caller,
     clock::Env,
     domain::{
-        AgentEdit, EventKind, LeasePolicy, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, NewTurn, PageRequest,
-        ProposedCall, RetryMode, RetryTurn, Role, Run, RunEvent, RunStatus, StoredEvent, ToolStatus, TurnLimits, TurnReceipt,
+        AgentEdit, EventKind, LeasePolicy, LogRange, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, NewTurn,
+        PageRequest, ProposedCall, RetryMode, RetryTurn, Role, Run, RunEvent, RunStatus, StoredEvent, ToolStatus, TurnLimits,
+        TurnReceipt,
     },
     ids::{ConversationId, MessageId, RunId, UserId, WorkspaceId},
     policy::{Decision, Policy, Rule, ToolCategory},
@@ -298,7 +299,7 @@ impl<'a> Scene<'a> {
             .host
             .stores
             .runs
-            .events(&self.caller, run, 0, 10_000)
+            .events(&self.caller, run, LogRange::whole(0, 10_000))
             .await
             .expect("events");
         for (index, stored) in page.events.iter().enumerate() {

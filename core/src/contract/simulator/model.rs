@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use super::{TRANSIENT, fuse::Fuse, script::Script};
 use crate::{
     caller::Caller,
-    domain::{Locality, ModelRef, Price, RunEvent, StopReason, Usage},
+    domain::{Locality, LogRange, ModelRef, Price, RunEvent, StopReason, Usage},
     ids::RunId,
     ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, RunStore},
 };
@@ -35,7 +35,11 @@ impl ModelDirectory for ScriptedModels {
 impl ScriptedModel {
     /// How many failed attempts of this step the log has: the script fails by the log, so that a crash changes nothing.
     async fn failed(&self, step: usize) -> usize {
-        let page = self.runs.events(&self.caller, self.run, 0, 10_000).await.expect("events");
+        let page = self
+            .runs
+            .events(&self.caller, self.run, LogRange::whole(0, 10_000))
+            .await
+            .expect("events");
         let failed = |event: &RunEvent| matches!(event, RunEvent::ModelFailed { step: of, .. } if *of as usize == step);
         page.events
             .iter()

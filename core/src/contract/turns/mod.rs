@@ -18,9 +18,9 @@ use super::World;
 use crate::{
     caller::Caller,
     domain::{
-        EffectClass, EventKind, EventPage, LeasePolicy, ListPage, MemoryFilter, MessageRole, MessageStatus, ModelFailure,
-        NewTurn, PageRequest, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, ToolOutput, TurnLimits, TurnReceipt,
-        Usage,
+        EffectClass, EventKind, EventPage, LeasePolicy, ListPage, LogRange, MemoryFilter, MessageRole, MessageStatus,
+        ModelFailure, NewTurn, PageRequest, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, ToolOutput, TurnLimits,
+        TurnReceipt, Usage,
     },
     error::{StoreError, StoreResult},
     ids::{ConversationId, RunId},
@@ -250,7 +250,11 @@ pub async fn continuing_keeps_tool_results(world: &World) {
         .items;
     assert_eq!(all.len(), 4);
     for run in all {
-        let log = runs.events(&world.owner, run.id, 0, 100).await.unwrap().events;
+        let log = runs
+            .events(&world.owner, run.id, LogRange::whole(0, 100))
+            .await
+            .unwrap()
+            .events;
         assert!(log.iter().all(|stored| stored.event.is_none()), "{log:?}");
     }
 }
@@ -275,11 +279,11 @@ impl RunStore for Counted {
     async fn runs(&self, caller: &Caller, conversation: ConversationId, page: PageRequest) -> StoreResult<ListPage<Run>> {
         self.runs.runs(caller, conversation, page).await
     }
-    async fn events(&self, caller: &Caller, id: RunId, after: u64, limit: usize) -> StoreResult<EventPage> {
-        if after == 0 {
+    async fn events(&self, caller: &Caller, id: RunId, range: LogRange) -> StoreResult<EventPage> {
+        if range.after == 0 {
             self.read.lock().unwrap_or_else(PoisonError::into_inner).push(id);
         }
-        self.runs.events(caller, id, after, limit).await
+        self.runs.events(caller, id, range).await
     }
     async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run> {
         self.runs.cancel(caller, id).await

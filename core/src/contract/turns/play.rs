@@ -15,8 +15,8 @@ use crate::{
     clock::{Clock, Env, Random, Timestamp},
     contract::World,
     domain::{
-        LeasePolicy, Locality, MemoryFilter, Message, ModelFailure, ModelRef, NewTurn, PageRequest, Price, RetryMode, RetryTurn,
-        Run, StopReason, ToolCall, TurnLimits, TurnReceipt,
+        LeasePolicy, Locality, LogRange, MemoryFilter, Message, ModelFailure, ModelRef, NewTurn, PageRequest, Price, RetryMode,
+        RetryTurn, Run, StopReason, ToolCall, TurnLimits, TurnReceipt,
     },
     policy::{Decision, Policy, Rule, ToolCategory},
     ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, Stores},
@@ -194,7 +194,7 @@ impl<'a> Play<'a> {
             .world
             .stores
             .runs
-            .events(&self.world.owner, run.id, 0, 1_000)
+            .events(&self.world.owner, run.id, LogRange::whole(0, 1_000))
             .await
             .expect("events");
         assert_eq!(page.events.len() as u64, page.last_seq, "a bounded number of events");
