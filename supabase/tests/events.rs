@@ -337,22 +337,32 @@ async fn hints_outlive_their_connection() {
         .unwrap();
     let url = std::env::var("DUET_TEST_POSTGRES_URL").unwrap();
     let mut superuser = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
-    let listeners = "select count(*) from pg_stat_activity where datname = $1 and application_name = 'duet relay'";
+    // A connection that was cut is listed until its process has ended.
+    let listeners = "select coalesce(array_agg(pid), '{}') from pg_stat_activity
+                     where datname = $1 and application_name = 'duet relay' and pid <> all ($2)";
+    let mut cut: Vec<i32> = Vec::new();
     for seq in 2..5 {
-        let back = tokio::time::timeout(HANG, async {
-            while sqlx::query_scalar::<_, i64>(listeners)
-                .bind(&name)
-                .fetch_one(&mut superuser)
-                .await
-                .unwrap()
-                < 2
-            {
+        let listening = tokio::time::timeout(HANG, async {
+            loop {
+                let listening: Vec<i32> = sqlx::query_scalar(listeners)
+                    .bind(&name)
+                    .bind(&cut)
+                    .fetch_one(&mut superuser)
+                    .await
+                    .unwrap();
+                if listening.len() == 2 {
+                    break listening;
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        back.await.expect("both relays listen");
-        let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1 and application_name = 'duet relay'";
-        let ended: i64 = sqlx::query_scalar(cut).bind(&name).fetch_one(&mut superuser).await.unwrap();
+        let listening = listening.await.expect("both relays listen");
+        let ended: i64 = sqlx::query_scalar("select count(pg_terminate_backend(pid)) from unnest($1::int[]) pid")
+            .bind(&listening)
+            .fetch_one(&mut superuser)
+            .await
+            .unwrap();
+        cut.extend(listening);
         assert_eq!(ended, 2);
         world
             .stores

@@ -24,8 +24,8 @@ use crate::{
     cargo xtask bench protocol --postgres             all of it, long\n\n\
     `duet-bench WHAT --help` has the options behind `--`.")]
 pub struct Options {
-    /// What to measure: `append`, `startup`, `load`, `recall`, `memory`, `lambda`, or `protocol` (the long one). Without
-    /// it: short runs of the first five.
+    /// What to measure: `append`, `startup`, `load`, `recall`, `memory`, `resume`, `lambda`, or `protocol` (the long one).
+    /// Without it: short runs of the first five.
     #[arg(value_name = "WHAT")]
     what: Option<String>,
     /// Measure on Postgres as well: on a durable server that is started for it and goes with its data afterwards, or on the one of
@@ -149,7 +149,8 @@ fn plan(what: Option<&str>) -> Vec<(String, &str, Vec<&str>)> {
             let crowd = ("recall-crowd".to_owned(), "recall", vec!["--crowd"]);
             let append = ("append".to_owned(), "append", Vec::new());
             let startup = ("startup".to_owned(), "startup", Vec::new());
-            let rest = [crowd, append, startup];
+            let resume = ("resume".to_owned(), "resume", Vec::new());
+            let rest = [crowd, append, resume, startup];
             (1..=3).flat_map(trial).chain(recall).chain(rest).collect()
         }
         Some(what) => vec![(what.to_owned(), what, Vec::new())],

@@ -349,6 +349,7 @@ impl AgentLoop {
         let Some(step) = self.steps.last_mut() else { return };
         step.stage = Stage::Replied;
         text.clone_into(&mut step.text);
+        step.earlier.clear();
         if self.ending.is_some() {
             return;
         }

@@ -81,6 +81,7 @@ impl<'a> Drive<'a> {
     async fn run(&mut self) -> Result<RunStatus, DriveError> {
         loop {
             let effects = match self.replay.machine.next() {
+                Next::Do(effects) if effects.is_empty() => return Err(DriveError::NoProgress),
                 Next::Do(effects) => effects,
                 Next::End(outcome) => {
                     self.under_way.keep(&[]);
