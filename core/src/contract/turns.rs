@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 
-use super::World;
+use super::{World, assert_refused};
 use crate::{
     caller::Caller,
     clock::{Clock, Env, Random, Timestamp},
@@ -20,10 +20,11 @@ use crate::{
         ModelRef, NewTurn, PageRequest, Price, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, TurnLimits,
         TurnReceipt, Usage,
     },
-    error::{StoreError, StoreResult},
+    error::StoreResult,
     ids::{ConversationId, RunId},
     policy::{Decision, Policy, Rule, ToolCategory},
     ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, RunStore, Stores},
+    refusal::Refusal,
     run::{Advice, Driver, DriverParts},
     tools::ToolRegistry,
 };
@@ -476,9 +477,9 @@ pub async fn continuing_keeps_tool_results(world: &World) {
     let list = memories.list(&world.owner, MemoryFilter::default(), PageRequest::first(10));
     let memory = list.await.unwrap().items[0].id;
     play.answer(whole(vec![text(", third.")]));
-    play.again(RetryMode::Continue).await;
+    let again = play.again(RetryMode::Continue).await;
     let refused = memories.redact(&world.owner, memory, world.env.id()).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_refused(refused, Refusal::ReplyKnowsMemory { run: again.run_id });
     play.drive().await;
     memories.redact(&world.owner, memory, world.env.id()).await.unwrap();
     let first = runs.run(&world.owner, play.turn.run_id).await.unwrap().unwrap();
