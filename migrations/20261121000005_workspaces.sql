@@ -74,7 +74,8 @@ end;
 $$;
 call private.expose('private', 'make_workspace');
 
--- Acts as the person in the claims; bypasses row level security only for the rows that make_workspace writes.
+-- Acts as the person in the claims; bypasses row level security only for the rows that make_workspace writes. Null if somebody else's
+-- workspace has the id.
 create function private.make_my_workspace(workspace uuid, workspace_name text, starter jsonb) returns duet.workspace
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -87,6 +88,9 @@ begin
     if not exists (select from duet.account a where a.id = (select auth.uid())) then
         raise exception 'there is no account of that person' using errcode = 'insufficient_privilege';
     end if;
+    if exists (select from duet.workspace w where w.id = workspace) then
+        return null;
+    end if;
     return private.make_workspace(workspace, (select auth.uid()), workspace_name, starter);
 end;
 $$;
@@ -95,8 +99,11 @@ call private.expose('private', 'make_my_workspace', 'authenticated');
 -- duet_core::ports::WorkspaceStore::create
 create function public.workspace_create(p_id uuid, p_name text, p_starter jsonb) returns jsonb
 language sql volatile set search_path = '' as $$
-    select case when private.is_name(p_name) then private.ok(private.workspace_json(private.make_my_workspace(p_id, p_name, p_starter)))
-                else private.refused('name_length', '{"what": "workspace"}') end
+    select case when private.is_name(p_name)
+        then coalesce((select private.ok(private.workspace_json(made)) from private.make_my_workspace(p_id, p_name, p_starter) made
+                       where made.id is not null),
+                      private.refused('id_taken', '{"what": "workspace"}'))
+        else private.refused('name_length', '{"what": "workspace"}') end
 $$;
 call private.expose('public', 'workspace_create', 'authenticated');
 

@@ -217,8 +217,15 @@ begin
     end if;
     insert into duet.conversation (workspace_id, id, user_id, agent_id, title, created_at, updated_at)
     values (workspace, conversation, (select auth.uid()), answering, coalesce(btrim(new_title), ''), at, at)
+    on conflict (workspace_id, id) do nothing
     returning * into made;
-    return private.ok(private.conversation_json(made));
+    if not found then
+        -- The same request, sent twice at once, or an id that somebody else has or that was deleted.
+        select * into made from duet.conversation c
+        where c.workspace_id = workspace and c.id = conversation and c.user_id = (select auth.uid()) and c.deleted_at is null;
+    end if;
+    return case when made.id is null then private.refused('id_taken', '{"what": "conversation"}')
+                else private.ok(private.conversation_json(made)) end;
 end;
 $$;
 call private.expose('private', 'create_conversation', 'authenticated');

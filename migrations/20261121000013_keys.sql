@@ -75,7 +75,14 @@ begin
     end if;
     insert into duet.api_key values (
         workspace, key, me, btrim(key_name), shown, hash, array(select distinct s from unnest(opens) s order by s), private.now(), until)
+    on conflict (workspace_id, id) do nothing
     returning * into made;
+    if not found then
+        -- The same request, sent twice at once, or an id that somebody else has.
+        select * into made from duet.api_key k where k.workspace_id = workspace and k.id = key and k.user_id = me;
+        return case when made.id is null then private.refused('id_taken', '{"what": "key"}')
+                    else private.ok(private.key_json(made)) end;
+    end if;
     perform private.audit(workspace, 'key.create', 'key:' || key, 'done', jsonb_build_object('scopes', made.scopes));
     return private.ok(private.key_json(made));
 end;

@@ -77,8 +77,10 @@ begin
     if address is null then
         return private.refused('email_unconfirmed');
     end if;
-    if private.is_name(person_name) is not true or private.is_name(workspace_name) is not true then
+    if private.is_name(person_name) is not true then
         return private.refused('name_length', '{"what": "person"}');
+    elsif private.is_name(workspace_name) is not true then
+        return private.refused('name_length', '{"what": "workspace"}');
     end if;
     insert into duet.account values (me, address, btrim(person_name), private.now()) on conflict do nothing returning * into owner;
     if not found then

@@ -155,7 +155,7 @@ impl Limits {
             let wait = not_until.wait_time_from(self.clock.now());
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             Problem::too_many(
-                format!("Too many attempts. Try again in {} seconds.", seconds.max(1)),
+                format!("Too many attempts. Try again in {}.", in_words(seconds.max(1))),
                 seconds,
             )
         })
@@ -216,9 +216,21 @@ pub fn client_address(parts: &Parts, server: &ServerConfig) -> IpAddr {
         .unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
 }
 
+fn in_words(seconds: u64) -> String {
+    match seconds {
+        1 => "1 second".into(),
+        many => format!("{many} seconds"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_second_is_singular() {
+        assert_eq!([1, 2].map(in_words), ["1 second".to_owned(), "2 seconds".to_owned()]);
+    }
 
     #[test]
     fn one_place_is_an_address_or_a_64() {

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     StoreError,
-    domain::{Capability, MemoryDomain, Visibility, word_enum},
+    domain::{Capability, Embedding, MemoryDomain, NewInvitation, NewMemory, Session, Visibility, word_enum},
     ids::RunId,
+    recall::MAX_QUERY_TERMS,
 };
 
 /// What a refusal means for the caller.
@@ -23,14 +24,16 @@ pub enum Kind {
 }
 
 macro_rules! refusals {
-    ($($kind:ident { $( $code:literal $name:ident $({ $($field:ident : $type:ty),* })? $sentence:literal; )* })*) => {
+    ($($kind:ident {
+        $( $code:literal $name:ident $({ $($field:ident : $type:ty),* })? $sentence:literal $(, $limit:ident = $value:expr)*; )*
+    })*) => {
         /// Why something was refused. As JSON: `{"code": …, "args": {…}}`.
         #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
         #[serde(tag = "code", content = "args")]
         pub enum Refusal {
             $($(
                 #[doc = $sentence]
-                #[error($sentence)]
+                #[error($sentence $(, $limit = $value)*)]
                 #[serde(rename = $code)]
                 $name $({ $( #[doc = "What the sentence names."] $field: $type ),* })?,
             )*)*
@@ -39,6 +42,14 @@ macro_rules! refusals {
         impl Refusal {
             /// All codes.
             pub const CODES: &[&str] = &[$($($code),*),*];
+
+            /// The names of the arguments of the refusal with this code; `None` if there is none.
+            pub fn arguments(code: &str) -> Option<&'static [&'static str]> {
+                match code {
+                    $($( $code => Some(&[$( $( stringify!($field) ),* )?]), )*)*
+                    _ => None,
+                }
+            }
 
             /// The code that programs act on: stable, snake_case.
             pub fn code(&self) -> &'static str {
@@ -57,7 +68,8 @@ refusals! {
     Denied {
         "owners_only" OwnersOnly "only an owner can do this";
         "people_only" PeopleOnly "only a person can do this, not an agent";
-        "sign_in_again" SignInAgain "this needs a sign-in of the last 15 minutes; sign in again, then repeat";
+        "sign_in_again" SignInAgain "this needs a sign-in of the last {minutes} minutes; sign in again, then repeat",
+            minutes = Session::RECENT.as_secs() / 60;
         "wrong_setup_token" WrongSetupToken "the setup token is not the one that was printed last";
         "email_unconfirmed" EmailUnconfirmed "your email address is not confirmed yet";
         "email_differs" EmailDiffers "it is for a different email address than the one you are signed in with";
@@ -81,7 +93,6 @@ refusals! {
         "id_redacted" IdRedacted "The memory with that id was redacted. Choose another id.";
         "id_expired" IdExpired "The memory with that id has expired. Choose another id.";
         "key_reused" KeyReused "That idempotency key was used for another message. Use a fresh key for each message.";
-        "exists" Exists "Something with that id or name already exists. Choose another.";
         "clash" Clash "That clashes with what is stored.";
         "set_up" SetUp "This Duet already has an owner. Sign in.";
         "account_exists" AccountExists "There is already an account with this email address. Sign in, then open the link again.";
@@ -101,7 +112,8 @@ refusals! {
         "already_member" AlreadyMember "That person is already a member of this workspace.";
         "you_are_member" YouAreMember "You are already a member of this workspace.";
         "last_owner" LastOwner "A workspace needs an owner. Make another member an owner first.";
-        "invitations_full" InvitationsFull "This workspace already has 100 open invitations, which is the limit. Revoke one first.";
+        "invitations_full" InvitationsFull "This workspace already has {most} open invitations, which is the limit. Revoke one first.",
+            most = NewInvitation::MOST_OPEN;
         "invitation_accepted" InvitationAccepted "This invitation was already accepted. Remove the member instead.";
         "invitation_used" InvitationUsed "This invitation has already been used. Sign in, or ask for a new one.";
         "invitation_revoked" InvitationRevoked "This invitation was revoked. Ask for a new one.";
@@ -139,7 +151,7 @@ refusals! {
         "not_folded" NotFolded { events: u64, after: u64 } "The run has {events} events; the driver cannot have folded {after}.";
         "not_an_end" NotAnEnd { status: String } "A run cannot end as `{status}`.";
         "no_context" NoContext "The turn has no context yet.";
-        "memory_form" MemoryForm { field: String } "A memory of at most 500,000 bytes has a `{field}`, of the values that its schema lists.";
+        "memory_form" MemoryForm { field: String } "The memory's `{field}` is missing, too large, or not one of the values that the schema lists.";
         "memory_empty" MemoryEmpty "A memory needs a text.";
         "memory_length" MemoryLength { most: usize, has: usize } "A memory's text has at most {most} bytes; this one has {has}. Split it.";
         "speaker_length" SpeakerLength { most: usize } "A speaker's name has at most {most} bytes.";
@@ -153,14 +165,17 @@ refusals! {
         "too_many_memories" TooManyMemories "At most 1000 memories are read at a time.";
         "recall_count" RecallCount "A recall returns 1 to 100 memories.";
         "no_vector" NoVector "A recall by vectors needs the question's vector. Ask by `hybrid` or `fts`.";
-        "question_size" QuestionSize "A question has at most 64 terms, and a vector of at most 8192 dimensions.";
-        "vector_size" VectorSize "A vector has at most 8192 dimensions, and its model a name of at most 200 characters.";
+        "question_size" QuestionSize "A question has at most {terms} terms, and a vector of at most {dimensions} dimensions.",
+            terms = MAX_QUERY_TERMS, dimensions = Embedding::MAX_DIMENSIONS;
+        "vector_size" VectorSize "A vector has at most {dimensions} dimensions, and its model a name of at most 200 characters.",
+            dimensions = Embedding::MAX_DIMENSIONS;
         "vector_dimensions" VectorDimensions { model: String, dimensions: u32, most: usize, has: usize } "A vector of `{model}` needs {dimensions} dimensions (at most {most}); this one has {has}.";
         "no_redaction_id" NoRedactionId "A redaction has an id.";
         "notice_decision" NoticeDecision "A notice is settled by `blank` or `dismiss`.";
         "no_label" NoLabel "Name at least one label to clear.";
         "no_label_of_memory" NoLabelOfMemory "A memory has the labels `integrity`, `egress` and `sensitive` to clear. Name at least one of them, and no other.";
-        "unsealed_text" UnsealedText "To unseal a memory takes its text, of at most 16384 bytes, and its terms.";
+        "unsealed_text" UnsealedText "To unseal a memory takes its text, of at most {most} bytes, and its terms.",
+            most = NewMemory::MAX_TEXT;
     }
 }
 
@@ -242,6 +257,33 @@ mod tests {
         ] {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_sentence_names_the_limit_that_is_checked() {
+        for (refusal, sentence) in [
+            (
+                Refusal::SignInAgain,
+                "this needs a sign-in of the last 15 minutes; sign in again, then repeat",
+            ),
+            (
+                Refusal::InvitationsFull,
+                "This workspace already has 100 open invitations, which is the limit. Revoke one first.",
+            ),
+            (
+                Refusal::QuestionSize,
+                "A question has at most 64 terms, and a vector of at most 8192 dimensions.",
+            ),
+        ] {
+            assert_eq!(refusal.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn the_names_of_arguments() {
+        assert_eq!(Refusal::arguments("message_length"), Some(&["most", "has"][..]));
+        assert_eq!(Refusal::arguments("last_owner"), Some(&[][..]));
+        assert_eq!(Refusal::arguments("moon"), None);
     }
 
     #[test]

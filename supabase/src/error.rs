@@ -19,7 +19,8 @@ pub fn by_code(code: Option<&str>, call: &Call) -> Option<StoreError> {
     let error = match code? {
         // A row that is not the caller's, by policy or grant.
         "42501" => Refusal::NotGranted.of(call.action),
-        "23505" => Refusal::Exists.into(),
+        // Functions answer taken ids themselves; any other unique constraint is as unexpected as in the file.
+        "23505" => Refusal::Clash.into(),
         "23503" => StoreError::NotFound(call.what),
         "23514" | "23502" | "22P02" | "22023" | "22001" | "22003" | "22021" | "22P05" | "2201W" => Refusal::Value.into(),
         "42883" | "3F000" | "42P01" | "42703" => StoreError::unavailable(

@@ -224,10 +224,15 @@ async fn the_first_with_the_token_and_a_confirmed_address_becomes_the_owner() {
         "email_unconfirmed",
     );
     run(&mut admin, "update auth.users set email_confirmed_at = now()").await;
-    let mut nameless = arguments(&served, &printed());
-    nameless["p_display_name"] = json!(null);
-    let refused = claim(&served, &token, nameless).await;
-    assert_eq!(refused["refused"]["code"], "name_length", "{refused}");
+    for (argument, what) in [("p_display_name", "person"), ("p_workspace_name", "workspace")] {
+        for name in [json!(null), json!("  ")] {
+            let mut nameless = arguments(&served, &printed());
+            nameless[argument] = name;
+            let refused = claim(&served, &token, nameless).await;
+            let expected = json!({"code": "name_length", "args": {"what": what}});
+            assert_eq!(refused["refused"], expected, "{refused}");
+        }
+    }
     // Of twenty callers with the token, one wins; repeating one's own call gives the same answer.
     let others = join_all((0..20).map(|index| {
         let project = served.project.clone();

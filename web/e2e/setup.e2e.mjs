@@ -18,6 +18,9 @@ describe("set-up", () => {
     await page.getByRole("heading", { name: "Let’s begin" }).waitFor();
     assert.equal(new URL(page.url()).pathname, "/setup");
     await checkAccessibility(page, "wizard, first step");
+    // The steps stay where they are, whatever stands below them.
+    const height = async () => (await page.getByRole("list", { name: "Steps" }).boundingBox()).y;
+    const steps = await height();
     const field = page.getByLabel("Setup token");
     await field.fill("not-the-token");
     await page.getByRole("button", { name: "Continue" }).click();
@@ -35,7 +38,14 @@ describe("set-up", () => {
     await page.getByLabel("Email").fill(owner.email);
     await page.getByRole("button", { name: "Continue" }).click();
     await page.getByText("Use at least 10 characters").waitFor();
+    const password = page.getByLabel("Password");
+    await eventually(() => password.evaluate((input) => input === document.activeElement), true);
+    await password.pressSequentially("er");
+    assert.equal(await password.inputValue(), "shorter", "typing does not move the focus");
+    assert.equal(await height(), steps);
     await fillYou(page);
+    await page.getByLabel("Companion’s name").waitFor();
+    assert.equal(await height(), steps);
     await finish(page);
   });
 
@@ -87,6 +97,18 @@ describe("set-up", () => {
     await page.goto(`${duet.url}/setup#token=${encodeURIComponent(duet.token)}`);
     await page.getByRole("heading", { name: owner.name }).waitFor();
     assert.equal(new URL(page.url()).pathname, "/chat");
+  });
+
+  test("says that it is done to somebody who comes later and is not signed in", async ({ page, context, duet }) => {
+    await page.goto(`${duet.url}/setup#token=${encodeURIComponent(duet.token)}`);
+    await fillYou(page);
+    await finish(page);
+    await context.clearCookies();
+    await page.goto(`${duet.url}/setup`);
+    await page.getByText("This Duet is already set up.").waitFor();
+    await page.getByRole("heading", { name: "Welcome back" }).waitFor();
+    assert.equal(new URL(page.url()).pathname, "/sign-in");
+    await checkAccessibility(page, "sign-in after a set-up that is done");
   });
 });
 

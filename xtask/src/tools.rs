@@ -15,7 +15,9 @@ struct Tool {
     mac: &'static str,
 }
 
-const NODE: (u32, u32) = (20, 19);
+/// What the web app's dependencies ask for. Older versions that build it all the same are named, not refused.
+const NODE: (u32, u32) = (22, 12);
+const OLDEST_NODE: (u32, u32) = (20, 19);
 
 const BUILD: &[Tool] = &[
     Tool {
@@ -40,7 +42,7 @@ const BUILD: &[Tool] = &[
         mac: "brew install perl",
     },
     Tool {
-        name: "Node.js 20.19 or newer, with npm",
+        name: "Node.js 22.12 or newer, with npm",
         why: "builds the web app; not needed at run time",
         check: node,
         debian: "install Node.js 24 from nodejs.org or your package manager",
@@ -112,11 +114,16 @@ fn new_enough(version: &str) -> Result<(), String> {
         .split('.')
         .map(|part| part.parse::<u32>().unwrap_or(0));
     let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if found >= NODE {
-        Ok(())
-    } else {
-        Err(format!("`node` is {version}"))
+    if found < OLDEST_NODE {
+        return Err(format!("`node` is {version}"));
     }
+    if found < NODE {
+        eprintln!(
+            "Note: `node` is {version}; the web app's dependencies ask for {}.{} or newer.",
+            NODE.0, NODE.1
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -129,6 +136,26 @@ mod tests {
         assert!(new_enough("v24.1.0").is_ok());
         assert_eq!(new_enough("v20.18.3"), Err("`node` is v20.18.3".into()));
         assert!(new_enough("").is_err());
+    }
+
+    #[test]
+    fn the_same_node_is_named_everywhere() {
+        let version = format!("{}.{}", NODE.0, NODE.1);
+        let read = |file: &str| std::fs::read_to_string(crate::place::root().join(file)).unwrap();
+        assert!(read("README.md").contains(&format!("Node.js {version} or newer")));
+        assert!(
+            BUILD
+                .iter()
+                .any(|tool| tool.name.contains(&format!("Node.js {version} or newer")))
+        );
+        let lock: serde_json::Value = serde_json::from_str(&read("web/package-lock.json")).unwrap();
+        let asked = |name: &str| lock["packages"][name]["engines"]["node"].as_str().unwrap_or_default();
+        assert_eq!(asked(""), format!(">={version}"));
+        assert_eq!(
+            asked("node_modules/@tanstack/react-start"),
+            format!(">={version}.0"),
+            "the most that is asked for"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub mod secret;
 pub mod setup;
 pub mod token;
 
-use std::{marker::PhantomData, ops::Deref, time::Duration};
+use std::{marker::PhantomData, ops::Deref};
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
@@ -30,9 +30,6 @@ use crate::{
     error::{ApiResult, Code, Problem},
     state::AppState,
 };
-
-/// How long a sign-in counts as recent.
-pub const RECENT: Duration = Duration::from_secs(15 * 60);
 
 /// What a request proved.
 #[derive(Clone, Debug)]
@@ -210,11 +207,11 @@ impl Authenticated {
         }
     }
 
-    /// [`Self::sign_in`], for what lasts longer than the sign-in: only within a quarter of an hour after the sign-in began. The
+    /// [`Self::sign_in`], for what lasts longer than the sign-in: only within [`Session::RECENT`] after the sign-in began. The
     /// sign-in that the server keeps for this machine's commands counts at any time.
     pub fn recent_sign_in(&self, state: &AppState) -> ApiResult<&Session> {
         let session = self.sign_in()?;
-        match state.env().now().since(session.created_at) <= RECENT || state.vouches_for(session.id) {
+        match state.env().now().since(session.created_at) <= Session::RECENT || state.vouches_for(session.id) {
             true => Ok(session),
             false => Err(Refusal::SignInAgain.of("do this by an older sign-in").into()),
         }

@@ -27,6 +27,12 @@ pub async fn bind(program: &str, address: SocketAddr) -> Outcome<TcpListener> {
     })
 }
 
+/// An address and port as `--bind` takes them.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, like 127.0.0.1:7717; port 0 takes a free one".to_owned())
+}
+
 /// The URL at which programs on this machine reach the address.
 pub fn local_url(address: SocketAddr) -> String {
     let mut address = address;

@@ -62,7 +62,7 @@ impl Sources {
             .map(|(key, value)| Override {
                 key: key.clone(),
                 value: value.clone(),
-                place: format!("the flag for `{key}`"),
+                place: format!("The flag {}", flag(key)),
             })
             .collect();
         let overrides: Vec<Override> = env.into_iter().chain(flags).collect();
@@ -81,12 +81,23 @@ struct Override {
     place: String,
 }
 
+/// The flag of a setting: `--public-url` of `server.public_url`.
+fn flag(key: &str) -> String {
+    let name = key.rsplit_once('.').map_or(key, |(_, name)| name);
+    format!("--{}", name.replace('_', "-"))
+}
+
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| {
-        ConfigError(format!(
-            "The configuration file {} cannot be read: {error}. Name another one with --config, or mend this one.",
-            path.display()
-        ))
+        let path = path.display();
+        ConfigError(match error.kind() {
+            std::io::ErrorKind::NotFound => format!(
+                "There is no configuration file {path}. Name one that exists with --config, or leave it out to use the defaults."
+            ),
+            _ => format!(
+                "The configuration file {path} cannot be read: {error}. Check its permissions, or name another one with --config."
+            ),
+        })
     })
 }
 
@@ -273,7 +284,11 @@ mod tests {
         assert!(message.contains("DUET_SERVER__BINT") && message.contains("bind"), "{message}");
 
         let message = load(None, &[], &[("server.public_url", "ftp://x")]).unwrap_err();
-        assert!(message.contains("server.public_url") && message.contains("http"), "{message}");
+        assert_eq!(
+            message,
+            "The flag --public-url: `server.public_url` is `ftp://x`; write it like https://duet.example.org or \
+             http://192.168.0.7:7717, without a path."
+        );
 
         let missing = Sources {
             file: Some("/nowhere/duet.toml".into()),

@@ -33,7 +33,7 @@ use crate::{
     max_term_width = 100,
     after_help = "Examples:\n  \
         duet-api migrate       apply the schema as the database's owner and print the setup token\n  \
-        duet-api check         check the database and say what to mend\n  \
+        duet-api check         check the database and say what to fix\n  \
         duet-api serve         serve the HTTP API and answer messages\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong input, 3 refused, 4 not found, 5 not available now, 130 interrupted."
 )]

@@ -28,7 +28,7 @@ use crate::{
 )]
 pub struct ServeArgs {
     /// Address and port to listen on (default: 127.0.0.1:7717, this machine only)
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen::parse_address)]
     bind: Option<SocketAddr>,
     /// The URL at which browsers reach Duet, if it differs from the address (a reverse proxy, a host name)
     #[arg(long, value_name = "URL")]
@@ -50,11 +50,15 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     let address = listener
         .local_addr()
         .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
-    announce(output, &state, &listen::local_url(address), &deployment.database).await?;
     let web = WebAssets::embedded();
-    if web.is_none() {
-        output.say("This build has no web app: only the HTTP API is served.");
-    }
+    announce(
+        output,
+        &state,
+        &listen::local_url(address),
+        &deployment.database,
+        web.is_some(),
+    )
+    .await?;
     let web = web.map(|web| web.connecting_to(&origins(&state)).router());
     let router = crate::router::router(state.clone(), web);
     crate::serve(listener, router, state, stop).await;
@@ -75,7 +79,7 @@ fn origins(state: &AppState) -> Vec<String> {
 }
 
 /// Announces where Duet is: data to standard output, the rest to standard error.
-async fn announce(output: Output, state: &AppState, bound: &str, database: &str) -> Outcome {
+async fn announce(output: Output, state: &AppState, bound: &str, database: &str, web: bool) -> Outcome {
     let config = state.config();
     let url = config.server.public_url.as_deref().unwrap_or(bound).trim_end_matches('/');
     let open = state
@@ -87,12 +91,23 @@ async fn announce(output: Output, state: &AppState, bound: &str, database: &str)
     if output.json {
         output.value(&json!({"url": url, "needs_owner": open, "pid": std::process::id()}))?;
     } else {
-        output.line(&format!("Duet is at {url}"))?;
+        let place = if web {
+            format!("Duet is at {url}")
+        } else {
+            format!("Duet's API is at {url}/v1")
+        };
+        output.line(&place)?;
+    }
+    if !web {
+        output.say("  This build has no web app. Run `npm ci && npm run build` in `web/`, then build `duet-api` again.");
     }
     output.say(&format!("  data   Postgres at {database}"));
     output.say(&format!("  model  {}", state.models().default_model()));
     if open {
-        output.say("  This Duet has no owner yet: open it in a browser with the setup token that `duet-api migrate` printed.");
+        let place = if web { "in a browser" } else { "over the API" };
+        output.say(&format!(
+            "  This Duet has no owner yet: set it up {place} with the setup token that `duet-api migrate` printed."
+        ));
     }
     if !config.server.bind.ip().is_loopback() {
         output.say("  Others on the network can reach this address. Put TLS in front of it, and set `server.public_url`.");

@@ -8,7 +8,6 @@ use super::{World, assert_refused};
 use crate::{
     clock::Timestamp,
     domain::{AgentKind, Role, Session},
-    error::StoreError,
     refusal::Refusal,
 };
 
@@ -16,14 +15,11 @@ use crate::{
 pub async fn one_owner(world: &World) {
     let accounts = &world.stores.accounts;
     assert!(!accounts.needs_owner().await.unwrap());
-    assert!(matches!(
-        accounts.put_setup_token([8; 32]).await,
-        Err(StoreError::Conflict(_))
-    ));
-    assert!(matches!(
+    assert_refused(accounts.put_setup_token([8; 32]).await, Refusal::SetUp);
+    assert_refused(
         accounts.create_owner(World::setup([7; 32], "eve@example.org")).await,
-        Err(StoreError::Conflict(_))
-    ));
+        Refusal::SetUp,
+    );
     assert!(
         accounts.credentials("eve@example.org").await.unwrap().is_none(),
         "nothing of a refused set-up stays"

@@ -4,7 +4,7 @@ use super::{World, assert_refused};
 use crate::{
     domain::{AgentEdit, AgentKind, PageRequest, Soul},
     error::StoreError,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
 
 /// The two primaries exist and every member can read them.
@@ -46,10 +46,10 @@ pub async fn edits(world: &World) {
         (edited.version, edited.model.map(|model| model.to_string())),
         (2, Some("ollama/llama3.2".into()))
     );
-    assert!(matches!(
+    assert_refused(
         agents.edit_agent(&world.owner, companion.id, 1, model).await,
-        Err(StoreError::Stale(_))
-    ));
+        Refusal::AgentChanged,
+    );
     let reset = AgentEdit {
         model: Some(None),
         prompt: Some("Be brief.".into()),
@@ -63,10 +63,10 @@ pub async fn edits(world: &World) {
         name: Some("  ".into()),
         ..AgentEdit::default()
     };
-    assert!(matches!(
+    assert_refused(
         agents.edit_agent(&world.owner, companion.id, 3, bad).await,
-        Err(StoreError::Invalid(_))
-    ));
+        Refusal::NameLength { what: Named::Agent },
+    );
     assert!(matches!(
         agents.edit_agent(&world.owner, world.env.id(), 1, AgentEdit::default()).await,
         Err(StoreError::NotFound(_))
@@ -79,12 +79,9 @@ pub async fn edits(world: &World) {
     agents.edit_agent(&world.owner, companion.id, 3, off.clone()).await.unwrap();
     let all = agents.agents(&world.owner).await.unwrap();
     let executor = all.iter().find(|agent| agent.kind == AgentKind::ExecutorPrimary).unwrap();
-    assert!(
-        matches!(
-            agents.edit_agent(&world.owner, executor.id, 1, off).await,
-            Err(StoreError::Conflict(_))
-        ),
-        "one primary stays active"
+    assert_refused(
+        agents.edit_agent(&world.owner, executor.id, 1, off).await,
+        Refusal::LastPrimary,
     );
     let conversation = world.conversation(&world.owner).await;
     assert_eq!(
@@ -105,10 +102,7 @@ pub async fn souls(world: &World) {
     assert_refused(agents.write_soul(&world.member, 1, other.clone()).await, Refusal::OwnersOnly);
     let second = agents.write_soul(&world.owner, 1, other.clone()).await.unwrap();
     assert_eq!((second.version, &second.soul), (2, &other));
-    assert!(matches!(
-        agents.write_soul(&world.owner, 1, other).await,
-        Err(StoreError::Stale(_))
-    ));
+    assert_refused(agents.write_soul(&world.owner, 1, other).await, Refusal::SoulChanged);
     agents.write_soul(&world.owner, 2, first.soul.clone()).await.unwrap();
     let versions = agents.soul_versions(&world.member, PageRequest::first(2)).await.unwrap();
     assert_eq!(versions.items.iter().map(|found| found.version).collect::<Vec<_>>(), [3, 2]);
@@ -128,8 +122,12 @@ pub async fn souls(world: &World) {
         identity: "x".repeat(Soul::MAX_FIELD + 1),
         ..first.soul
     };
-    assert!(matches!(
+    assert_refused(
         agents.write_soul(&world.owner, 3, long).await,
-        Err(StoreError::Invalid(_))
-    ));
+        Refusal::SoulLength {
+            field: "identity".into(),
+            most: Soul::MAX_FIELD,
+            has: Soul::MAX_FIELD + 1,
+        },
+    );
 }

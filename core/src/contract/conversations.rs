@@ -1,5 +1,7 @@
 //! [`crate::ports::ConversationStore`].
 
+use futures::future::join_all;
+
 use super::{World, assert_refused, memories};
 use crate::{
     domain::{
@@ -9,8 +11,25 @@ use crate::{
     error::{StoreError, StoreResult},
     ids::{ConversationId, IdPrefix},
     ports::ChainCheck,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
+
+/// A client chooses the id: the same request again gives the same conversation, and an id that is taken is refused.
+pub async fn ids_of_conversations(world: &World) {
+    let conversations = &world.stores.conversations;
+    let taken = Refusal::IdTaken {
+        what: Named::Conversation,
+    };
+    let id = world.env.id();
+    let at_once = join_all((0..8).map(|_| conversations.create(&world.owner, id, None, Some("Plans")))).await;
+    let made = at_once[0].as_ref().unwrap();
+    assert!(at_once.iter().all(|again| again.as_ref().ok() == Some(made)), "{at_once:?}");
+    assert_refused(conversations.create(&world.member, id, None, None).await, taken.clone());
+    conversations.delete(&world.owner, id).await.unwrap();
+    assert_refused(conversations.create(&world.owner, id, None, None).await, taken);
+    let elsewhere = conversations.create(&world.stranger, id, None, None).await.unwrap();
+    assert_eq!(elsewhere.id, id, "ids are a workspace's own");
+}
 
 /// Created, renamed, archived, unarchived.
 pub async fn life_of_a_conversation(world: &World) {
@@ -39,13 +58,7 @@ pub async fn life_of_a_conversation(world: &World) {
         "Summer"
     );
     for bad in ["", " ", &"x".repeat(201)] {
-        assert!(
-            matches!(
-                conversations.edit(&world.owner, id, title(bad)).await,
-                Err(StoreError::Invalid(_))
-            ),
-            "{bad:?}"
-        );
+        assert_refused(conversations.edit(&world.owner, id, title(bad)).await, Refusal::TitleLength);
     }
     let archive = |archived| ConversationEdit {
         title: None,
@@ -97,10 +110,7 @@ pub async fn pages(world: &World) {
         cursor: Some("nonsense".into()),
         limit: 2,
     };
-    assert!(matches!(
-        conversations.list(&world.owner, false, bad).await,
-        Err(StoreError::Invalid(_))
-    ));
+    assert_refused(conversations.list(&world.owner, false, bad).await, Refusal::Cursor);
 }
 
 /// A prefix finds the ids of one's own conversations and memories.
@@ -157,7 +167,7 @@ pub async fn deletion(world: &World) {
     };
     let receipt = stores.runs.start_turn(&world.owner, first.clone()).await.unwrap();
     let busy = stores.conversations.delete(&world.owner, id).await;
-    assert!(matches!(busy, Err(StoreError::Conflict(_))), "{busy:?}");
+    assert_refused(busy, Refusal::ReplyActive);
     let claim = world.claim().await.unwrap();
     settle(world, &claim, "The lake is deep").await;
     let memory = NewMemory {
@@ -234,7 +244,12 @@ pub async fn deletion(world: &World) {
     };
     gone(stores.runs.retry_turn(&world.owner, retry).await.map(drop));
     let again = conversations.create(&world.owner, id, None, None).await;
-    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    assert_refused(
+        again,
+        Refusal::IdTaken {
+            what: Named::Conversation,
+        },
+    );
 
     let kept = stores.memories.memories(&world.owner, &[memory.id]).await.unwrap();
     assert_eq!(kept, [memory]);

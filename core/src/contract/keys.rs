@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
+
 use super::{World, assert_refused};
 use crate::{
     clock::Timestamp,
     domain::{KeyScope, NewApiKey, Role},
     error::StoreError,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
 
 fn key(world: &World, secret: u8, scopes: &[KeyScope], expires_at: Option<Timestamp>) -> NewApiKey {
@@ -55,6 +57,24 @@ pub async fn life_of_a_key(world: &World) {
     assert!(system.api_key([3; 32]).await.unwrap().is_none(), "expired");
 }
 
+/// A client chooses the id: the same request again gives the same key, and another person's id is refused.
+pub async fn ids_of_keys(world: &World) {
+    let keys = &world.stores.keys;
+    let new = key(world, 8, &[KeyScope::Chat], None);
+    let at_once = join_all((0..8).map(|_| keys.create(&world.owner, new.clone()))).await;
+    let made = at_once[0].as_ref().unwrap();
+    assert!(at_once.iter().all(|again| again.as_ref().ok() == Some(made)), "{at_once:?}");
+    let others = NewApiKey {
+        id: made.id,
+        ..key(world, 9, &[KeyScope::Chat], None)
+    };
+    assert_refused(
+        keys.create(&world.member, others).await,
+        Refusal::IdTaken { what: Named::Key },
+    );
+    assert!(keys.list(&world.member).await.unwrap().is_empty());
+}
+
 /// A key never grants more than its person has.
 pub async fn scopes_of_keys(world: &World) {
     let keys = &world.stores.keys;
@@ -65,13 +85,7 @@ pub async fn scopes_of_keys(world: &World) {
     keys.create(&world.owner, key(world, 5, &[KeyScope::Admin], None))
         .await
         .unwrap();
-    assert!(
-        matches!(
-            keys.create(&world.owner, key(world, 6, &[], None)).await,
-            Err(StoreError::Invalid(_))
-        ),
-        "a key for nothing"
-    );
+    assert_refused(keys.create(&world.owner, key(world, 6, &[], None)).await, Refusal::NoScopes);
     let agent = world.agent_of(&world.owner).await;
     assert_refused(
         keys.create(&agent, key(world, 7, &[KeyScope::Chat], None)).await,

@@ -93,12 +93,12 @@ macro_rules! contract_suite {
     (@checks $fresh:expr) => {
         $crate::contract_suite! { @suites $fresh,
             accounts { one_owner, credentials, sessions }
-            workspaces { several_workspaces, members, names }
+            workspaces { several_workspaces, ids_of_workspaces, members, names }
             invitations { life_of_an_invitation, invitations_are_for_one_address, who_invites_whom, invitations_end,
                           one_of_many_is_let_in, open_invitations_are_bounded, invitations_stay_in_their_workspace }
             members { removal, leaving, roles, no_turn_slips_through }
             agents { primaries, edits, souls }
-            conversations { life_of_a_conversation, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
+            conversations { life_of_a_conversation, ids_of_conversations, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
             runs { a_turn, idempotency, one_key_sent_at_once, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
             run_log { appending, brief_logs, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
                       repeating_under_a_lost_lease }
@@ -106,7 +106,7 @@ macro_rules! contract_suite {
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
             system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, taking_hints, sweeping, audit_heads,
                      a_store_that_takes_writes_says_so }
-            keys { life_of_a_key, scopes_of_keys }
+            keys { life_of_a_key, ids_of_keys, scopes_of_keys }
             audit { entries_and_chain, memories_are_on_record }
             labels { kept_with_runs_and_replies, kept_when_a_reply_is_continued, sensitive_stays_here_until_its_owner_opens_it,
                      local_text_reaches_nobody_elsewhere, untrusted_text_leaves_only_proposals, others_words_share_nothing,

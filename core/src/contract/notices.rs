@@ -198,7 +198,7 @@ pub async fn notices_are_dismissed(world: &World) {
         .notices
         .settle(&world.owner, notice.id, NoticeAction::Blank)
         .await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_refused(refused, Refusal::ReplyOfNoticeActive { run: goes_on.run_id });
     assert_eq!(notice.replies[0].run_id, goes_on.run_id);
     assert_eq!(open(world, &world.owner).await.len(), 1, "it waits for the end of the reply");
 }
@@ -256,7 +256,7 @@ pub async fn redaction_takes_the_hash_of_the_request(world: &World) {
         ..turn
     };
     let again = world.stores.runs.start_turn(&world.member, again).await;
-    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    assert_refused(again, Refusal::KeyReused);
     assert!(message(world, &world.member, sent.message_id).await.text.is_empty());
 }
 
@@ -294,10 +294,7 @@ pub async fn blanking_reaches_what_continued_a_reply(world: &World) {
     let notice = open(world, &world.owner).await.remove(0);
     let notices = &world.stores.notices;
     let refused = notices.settle(&world.owner, notice.id, NoticeAction::Blank).await;
-    assert!(
-        matches!(&refused, Err(StoreError::Conflict(Refusal::ReplyOfNoticeActive { run })) if *run == second.run_id),
-        "{refused:?}"
-    );
+    assert_refused(refused, Refusal::ReplyOfNoticeActive { run: second.run_id });
     end(
         world,
         &world.claim().await.expect("a run to claim"),

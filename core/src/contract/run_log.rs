@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::World;
+use super::{World, assert_refused};
 use crate::{
     domain::{
         Appended, Claim, EffectClass, EffectId, EventKind, HandBack, Labels, Locality, LogRange, MessageStatus, MessageTrace,
@@ -13,6 +13,7 @@ use crate::{
     },
     error::{StoreError, StoreResult},
     ports::ChainCheck,
+    refusal::Refusal,
     run::{machine::Replay, turn::Turn},
 };
 
@@ -117,7 +118,7 @@ pub async fn many_writers(world: &World) {
                     assert_eq!(before, (2..own.seq).collect::<Vec<_>>(), "all that came before is shown");
                     seqs.push(own.seq);
                 }
-                Err(error) => assert!(lease == wrong && matches!(error, StoreError::Stale(_)), "{error}"),
+                Err(error) => assert!(lease == wrong && error.refusal() == Some(&Refusal::LeaseLost), "{error}"),
             }
         }
         assert!(seqs.is_sorted(), "one writer's events keep their order");
@@ -162,7 +163,13 @@ pub async fn lost_leases(world: &World) {
             assert_eq!(new.log.len(), 3);
             another = Some(new);
         }
-        let stale = |error: Option<StoreError>| assert!(matches!(error, Some(StoreError::Stale(_))), "{error:?}");
+        let stale = |error: Option<StoreError>| {
+            assert_eq!(
+                error.as_ref().and_then(StoreError::refusal),
+                Some(&Refusal::LeaseLost),
+                "{error:?}"
+            )
+        };
         stale(append(world, &old, 3, vec![delta("late")]).await.err());
         stale(log.heartbeat(old.run.id, old.lease).await.err());
         stale(
@@ -232,10 +239,7 @@ pub async fn settling(world: &World) {
         (messages[0].trace.as_ref(), messages[0].agent_id),
         (Some(&trace), Some(run.agent_id))
     );
-    assert!(matches!(
-        append(world, &claim, 3, vec![delta("more")]).await,
-        Err(StoreError::Stale(_))
-    ));
+    assert_refused(append(world, &claim, 3, vec![delta("more")]).await, Refusal::LeaseLost);
     let conversation = world
         .stores
         .conversations
@@ -282,7 +286,7 @@ pub async fn interleaving(world: &World) {
             ending(RunStatus::Done, Some("x")),
         )
         .await;
-    assert!(matches!(early, Err(StoreError::Stale(_))), "{early:?}");
+    assert_refused(early, Refusal::LogGrew);
     let appended = append(world, &claim, 1, Vec::new()).await.expect("the lease is intact");
     assert!(
         matches!(&appended.interleaved[..], [stored] if matches!(stored.event, Some(RunEvent::CancelRequested { by }) if by == world.owner.user))
@@ -313,10 +317,7 @@ pub async fn handing_back(world: &World) {
         .unwrap();
     let second = world.claim().await.expect("free again");
     assert_eq!((second.run.id, second.run.attempt), (first.run.id, 2));
-    assert!(matches!(
-        append(world, &first, 1, vec![delta("late")]).await,
-        Err(StoreError::Stale(_))
-    ));
+    assert_refused(append(world, &first, 1, vec![delta("late")]).await, Refusal::LeaseLost);
 }
 
 /// A write whose answer was lost is repeated under its commit: it is stored once, and the answer is the first one.
@@ -356,7 +357,7 @@ pub async fn repeating(world: &World) {
     let other = log
         .settle(run, lease, 6, world.env.id(), ending(RunStatus::Done, Some("abc")))
         .await;
-    assert!(matches!(other, Err(StoreError::Stale(_))), "{other:?}");
+    assert_refused(other, Refusal::LeaseLost);
     let page = world
         .stores
         .runs
@@ -389,9 +390,9 @@ pub async fn repeating_under_a_lost_lease(world: &World) {
     assert_eq!(new.run.id, run);
     let repeated = || async {
         let appended = log.append(run, old.lease, 1, write, vec![delta("a")]).await;
-        assert!(matches!(appended, Err(StoreError::Stale(_))), "{appended:?}");
+        assert_refused(appended, Refusal::LeaseLost);
         let settled = log.settle(run, old.lease, 1, write, ending(RunStatus::Done, None)).await;
-        assert!(matches!(settled, Err(StoreError::Stale(_))), "{settled:?}");
+        assert_refused(settled, Refusal::LeaseLost);
     };
     repeated().await;
     // Handed back, the run has no lease; its newest write is still the first worker's.

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::World;
+use super::{World, assert_refused};
 use crate::{
     domain::{
         EventKind, LogRange, MessageRole, MessageStatus, MessageTrace, NewTurn, PageRequest, Reply, RetryMode, RetryTurn,
@@ -68,10 +68,7 @@ pub async fn idempotency(world: &World) {
     };
     let first = runs.start_turn(&world.owner, keyed("Once")).await.unwrap();
     assert_eq!(runs.start_turn(&world.owner, keyed("Once")).await.unwrap(), first);
-    assert!(matches!(
-        runs.start_turn(&world.owner, keyed("Twice")).await,
-        Err(StoreError::Conflict(_))
-    ));
+    assert_refused(runs.start_turn(&world.owner, keyed("Twice")).await, Refusal::KeyReused);
     let messages = world
         .stores
         .conversations
@@ -121,7 +118,7 @@ pub async fn one_turn_at_a_time(world: &World) {
         (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(failed, StoreError::Conflict(_)));
+    assert_eq!(failed.refusal(), Some(&Refusal::ReplyActive));
     let messages = world
         .stores
         .conversations
@@ -157,10 +154,7 @@ pub async fn reply_ids_are_taken_once(world: &World) {
         },
     ] {
         let refused = runs.start_turn(&world.owner, taken).await;
-        assert!(
-            matches!(&refused, Err(StoreError::Conflict(Refusal::IdTaken { what: Named::Reply }))),
-            "{refused:?}"
-        );
+        assert_refused(refused, Refusal::IdTaken { what: Named::Reply });
     }
     for taken in [reply, first.message_id] {
         let retry = RetryTurn {
@@ -171,10 +165,7 @@ pub async fn reply_ids_are_taken_once(world: &World) {
             limits: TurnLimits::default(),
         };
         let refused = runs.retry_turn(&world.owner, retry).await;
-        assert!(
-            matches!(&refused, Err(StoreError::Conflict(Refusal::IdTaken { what: Named::Reply }))),
-            "{refused:?}"
-        );
+        assert_refused(refused, Refusal::IdTaken { what: Named::Reply });
     }
     let count = |conversation| async move {
         let page = PageRequest::first(10);
@@ -237,10 +228,7 @@ pub async fn retries(world: &World) {
     let busy = runs
         .retry_turn(&world.owner, retry(RetryMode::Restart, turn.message_id))
         .await;
-    assert!(
-        matches!(busy, Err(StoreError::Conflict(_))),
-        "while it is being answered: {busy:?}"
-    );
+    assert_refused(busy, Refusal::ReplyActive);
     let partial = answer(world, MessageStatus::Interrupted, "Once upon").await;
 
     let onwards = runs
@@ -280,10 +268,7 @@ pub async fn retries(world: &World) {
     let whole = runs
         .retry_turn(&world.owner, retry(RetryMode::Continue, turn.message_id))
         .await;
-    assert!(
-        matches!(whole, Err(StoreError::Conflict(_))),
-        "a whole reply is not continued: {whole:?}"
-    );
+    assert_refused(whole, Refusal::NothingToContinue);
     let anew = runs
         .retry_turn(&world.owner, retry(RetryMode::Restart, turn.message_id))
         .await
@@ -302,10 +287,7 @@ pub async fn retries(world: &World) {
     let late = runs
         .retry_turn(&world.owner, retry(RetryMode::Restart, turn.message_id))
         .await;
-    assert!(
-        matches!(late, Err(StoreError::Conflict(_))),
-        "only the newest message is answered again: {late:?}"
-    );
+    assert_refused(late, Refusal::MovedOn);
     let unknown = runs.retry_turn(&world.owner, retry(RetryMode::Restart, world.env.id())).await;
     assert!(matches!(unknown, Err(StoreError::NotFound(_))));
     let page = runs.runs(&world.owner, conversation.id, PageRequest::first(2)).await.unwrap();
@@ -400,12 +382,9 @@ pub async fn event_pages(world: &World) {
         assert_eq!(page.events.iter().map(|stored| stored.seq).collect::<Vec<_>>(), expected);
         assert_eq!((page.last_seq, page.ended), (26, false));
     }
-    assert!(
-        matches!(
-            runs.events(&world.owner, claim.run.id, LogRange::whole(27, 10)).await,
-            Err(StoreError::Invalid(_))
-        ),
-        "the future"
+    assert_refused(
+        runs.events(&world.owner, claim.run.id, LogRange::whole(27, 10)).await,
+        Refusal::NoSuchEvent { events: 26, after: 27 },
     );
     assert!(matches!(
         runs.events(&world.owner, world.env.id(), LogRange::whole(0, 10)).await,
@@ -416,17 +395,21 @@ pub async fn event_pages(world: &World) {
 /// Bad texts and other people's conversations are refused, and nothing is stored.
 pub async fn bad_turns(world: &World) {
     let conversation = world.conversation(&world.owner).await;
-    for text in [String::new(), " \n".into(), "x".repeat(NewTurn::MAX_TEXT + 1)] {
+    let too_long = Refusal::MessageLength {
+        most: NewTurn::MAX_TEXT,
+        has: NewTurn::MAX_TEXT + 1,
+    };
+    for (text, why) in [
+        (String::new(), Refusal::MessageEmpty),
+        (" \n".into(), Refusal::MessageEmpty),
+        ("x".repeat(NewTurn::MAX_TEXT + 1), too_long),
+    ] {
         let refused = world
             .stores
             .runs
             .start_turn(&world.owner, world.turn(conversation.id, &text))
             .await;
-        assert!(
-            matches!(refused, Err(StoreError::Invalid(_))),
-            "{} bytes: {refused:?}",
-            text.len()
-        );
+        assert_refused(refused, why);
     }
     let nowhere = world
         .stores

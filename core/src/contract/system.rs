@@ -4,15 +4,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
 
-use super::World;
+use super::{World, assert_refused};
 use crate::{
     caller::Caller,
     domain::{
         AuditEntry, EffectClass, EffectId, EventKind, HandBack, LeasePolicy, LogRange, NewTurn, PageRequest, RunEvent, RunStatus,
         Session, StopReason, ToolOutput, ToolStatus, Usage,
     },
-    error::StoreError,
     ids::RunId,
+    refusal::Refusal,
 };
 
 /// The oldest run first; a run that is held is not claimed twice.
@@ -254,10 +254,8 @@ pub async fn sweeping(world: &World) {
     assert!(world.stores.system.sweep().await.unwrap() > 0);
     assert_eq!(world.stores.system.sweep().await.unwrap(), 0);
     let again = world.stores.runs.start_turn(&world.owner, keyed("Hello")).await;
-    assert!(
-        matches!(again, Err(StoreError::Conflict(_))),
-        "the key is forgotten; the conversation is still busy: {again:?}"
-    );
+    // The key is forgotten; the conversation is still busy.
+    assert_refused(again, Refusal::ReplyActive);
 }
 
 /// A writable store proves it, as often as asked.

@@ -4,9 +4,8 @@ use super::{World, assert_refused};
 use crate::{
     caller::Caller,
     domain::{PageRequest, Role},
-    error::StoreError,
     ids::WorkspaceId,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
 
 /// A person can have several workspaces, each with its own agents.
@@ -26,6 +25,23 @@ pub async fn several_workspaces(world: &World) {
     let there = Caller::person(world.owner.user, id, Role::Owner);
     let agents = world.stores.agents.agents(&there).await.unwrap();
     assert!(agents.len() == 2 && agents.iter().all(|agent| agent.name == "Max" && agent.workspace_id == id));
+}
+
+/// A client chooses the id: the same request again gives the same workspace, and another person's id is refused.
+pub async fn ids_of_workspaces(world: &World) {
+    let workspaces = &world.stores.workspaces;
+    let id: WorkspaceId = world.env.id();
+    let made = workspaces.create(world.owner.user, id, "Work", "Max").await.unwrap();
+    assert_eq!(workspaces.create(world.owner.user, id, "Work", "Max").await.unwrap(), made);
+    let taken = workspaces.create(world.member.user, id, "Mine", "Moritz").await;
+    assert_refused(taken, Refusal::IdTaken { what: Named::Workspace });
+    assert_eq!(workspaces.role(world.member.user, id).await.unwrap(), None);
+    let there = Caller::person(world.owner.user, id, Role::Owner);
+    assert_eq!(
+        world.stores.agents.agents(&there).await.unwrap().len(),
+        2,
+        "it has its agents only"
+    );
 }
 
 /// Who is a member, with which role.
@@ -65,9 +81,9 @@ pub async fn names(world: &World) {
     assert_eq!(workspaces.rename(&world.owner, "House").await.unwrap().name, "House");
     assert_eq!(workspaces.workspace(&world.member).await.unwrap().name, "House");
     for bad in ["", "   ", &"x".repeat(201)] {
-        assert!(
-            matches!(workspaces.rename(&world.owner, bad).await, Err(StoreError::Invalid(_))),
-            "{bad:?}"
+        assert_refused(
+            workspaces.rename(&world.owner, bad).await,
+            Refusal::NameLength { what: Named::Workspace },
         );
     }
 }

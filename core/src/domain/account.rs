@@ -1,5 +1,7 @@
 //! People and their sign-ins, for the built-in issuer.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -41,6 +43,12 @@ pub struct Session {
     pub created_at: Timestamp,
     /// It is refused from this time on.
     pub expires_at: Timestamp,
+}
+
+impl Session {
+    /// How old a sign-in may be for what gives lasting access: keys, invitations, new owners. `private.signed_in_recently` in the
+    /// database says the same.
+    pub const RECENT: Duration = Duration::from_secs(15 * 60);
 }
 
 /// What the first person provides to become the owner of a fresh installation.

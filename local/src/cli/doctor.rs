@@ -39,7 +39,7 @@ const LITTLE_SPACE: u64 = 512 << 20;
 /// Options of `duet doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 0 when all is well (warnings allowed), 1 when something has to be mended.\n\
+    after_help = "Exit code 0 when all is well (warnings allowed), 1 when something has to be fixed.\n\
     The default model is sent one word, and so are the models that agents name (unless a server has the data file) and the embedder. \
     --no-network sends nothing."
 )]
@@ -114,7 +114,7 @@ pub async fn run(global: &Global, output: Output, args: DoctorArgs) -> Outcome {
         Err(failure) => checks.push(Check::problem(
             "configuration",
             failure.to_string(),
-            "Mend it, then run `duet doctor` again for the other checks.",
+            "Fix it, then run `duet doctor` again for the other checks.",
         )),
         Ok(settings) => examine(&settings, &args, &mut checks).await,
     }
@@ -160,7 +160,7 @@ async fn examine(settings: &Settings, args: &DoctorArgs, checks: &mut Vec<Check>
     let mut named = file(settings, args.deep, checks).await;
     let http = match inside::http() {
         Ok(http) => http,
-        Err(failure) => return checks.push(Check::problem("network", failure.to_string(), "Mend the proxy settings.")),
+        Err(failure) => return checks.push(Check::problem("network", failure.to_string(), "Fix the proxy settings.")),
     };
     match inside::models(settings, &http) {
         Ok(models) => {
@@ -173,12 +173,12 @@ async fn examine(settings: &Settings, args: &DoctorArgs, checks: &mut Vec<Check>
         Err(failure) => checks.push(Check::problem(
             "model",
             failure.to_string(),
-            "Mend `[models]` in the configuration.",
+            "Fix `[models]` in the configuration.",
         )),
     }
     checks.push(match inside::embedder(settings, &http) {
         Ok(embedder) => embed(&embedder, args.no_network).await,
-        Err(failure) => Check::problem("embedder", failure.to_string(), "Mend `[embedder]` in the configuration."),
+        Err(failure) => Check::problem("embedder", failure.to_string(), "Fix `[embedder]` in the configuration."),
     });
 }
 
@@ -285,7 +285,7 @@ async fn file(settings: &Settings, deep: bool, checks: &mut Vec<Check>) -> BTree
         Err(failure) => checks.push(Check::problem(
             "data file",
             Failure::from(failure).to_string(),
-            "Until this is mended, no command that needs the data works.",
+            "Until this is fixed, no command that needs the data works.",
         )),
     }
     none
@@ -311,7 +311,7 @@ fn key(settings: &Settings) -> Check {
         Err(error) => Check::problem(
             "key",
             error.to_string(),
-            "Mend it before the server is started again: it holds the key only while it runs.",
+            "Fix it before the server is started again: it holds the key only while it runs.",
         ),
     }
 }
@@ -361,7 +361,7 @@ async fn server(running: &runtime::Runtime) -> Check {
     let name = "server";
     let http = match inside::http() {
         Ok(http) => http,
-        Err(failure) => return Check::problem(name, failure.to_string(), "Mend the proxy settings."),
+        Err(failure) => return Check::problem(name, failure.to_string(), "Fix the proxy settings."),
     };
     let client = Client::server(http, &running.url, None);
     let answer = async { client.send(Method::GET, "/ready", None, &[]).await?.bytes().await };

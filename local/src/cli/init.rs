@@ -47,6 +47,8 @@ pub struct InitArgs {
 }
 
 pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
+    // First what can be refused without reading or making anything; no file and no key is left behind.
+    stored(email_address(&args.email).map_err(Into::into))?;
     let password = piped_password()?;
     let settings = settings::read(global, &[])?;
     let name = args
@@ -55,9 +57,7 @@ pub async fn run(global: &Global, output: Output, args: InitArgs) -> Outcome {
         .or_else(|| args.email.split('@').next())
         .unwrap_or_default();
     let workspace = global.workspace.as_deref().unwrap_or("Home");
-    // First, so that a refused password leaves no file and no key behind.
     password::check(&password).map_err(Failure::usage)?;
-    stored(email_address(&args.email).map_err(Into::into))?;
     for (name, what) in [
         (name, Named::Person),
         (workspace, Named::Workspace),

@@ -48,7 +48,7 @@ use duet_api::command::{
         duet serve                           start Duet and print its address\n  \
         duet ask \"What did I plan for May?\"  talk from the terminal\n  \
         duet memory search climbing          look into its memory\n  \
-        duet doctor                          check this machine and say what to mend\n\n\
+        duet doctor                          check this machine and say what to fix\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong input, 3 refused, 4 not found, 5 not available now, 130 interrupted."
 )]
 pub struct Cli {

@@ -36,7 +36,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(250);
     in its log (`-wal`).")]
 pub struct ServeArgs {
     /// Address and port to listen on (default: 127.0.0.1:7717, this machine only)
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen::parse_address)]
     bind: Option<SocketAddr>,
     /// The URL at which browsers reach Duet, if it differs from the address (a reverse proxy, a host name)
     #[arg(long, value_name = "URL")]
@@ -75,11 +75,13 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
 
     let setup_token = setup_token(&inside).await?;
     let keeper = Keeper::start(&settings.data, &inside, url, setup_token.clone()).await?;
-    announce(output, &settings, &inside, &shown, setup_token.as_deref())?;
     let web = duet_api::web::WebAssets::embedded();
-    if web.is_none() {
-        output.say("This build has no web app: only the HTTP API is served. `cargo xtask run` builds both.");
-    }
+    let told = Announced {
+        url: &shown,
+        setup_token: setup_token.as_deref(),
+        web: web.is_some(),
+    };
+    announce(output, &settings, &inside, &told)?;
     let router = duet_api::router::router(inside.state.clone(), web.map(duet_api::web::WebAssets::router));
     duet_api::serve(listener, router, inside.state.clone(), stop).await;
     keeper.stop(&inside).await;
@@ -109,16 +111,33 @@ async fn setup_token(inside: &Inside) -> Outcome<Option<String>> {
     Ok(Some(token))
 }
 
+/// What a started server says of itself.
+struct Announced<'a> {
+    url: &'a str,
+    setup_token: Option<&'a str>,
+    /// Whether this build has the web app.
+    web: bool,
+}
+
 /// Announces where Duet is: data to standard output, the rest to standard error.
-fn announce(output: Output, settings: &Settings, inside: &Inside, url: &str, setup_token: Option<&str>) -> Outcome {
-    let setup_url = setup_token.map(|token| format!("{url}/setup#token={token}"));
+fn announce(output: Output, settings: &Settings, inside: &Inside, told: &Announced<'_>) -> Outcome {
+    let Announced { url, setup_token, web } = *told;
+    let setup_url = setup_token.filter(|_| web).map(|token| format!("{url}/setup#token={token}"));
     if output.json {
         output.value(&json!({"url": url, "setup_url": setup_url, "setup_token": setup_token, "pid": std::process::id()}))?;
-    } else {
+    } else if web {
         output.line(&format!("Duet is at {url}"))?;
         if let Some(link) = &setup_url {
             output.line(&format!("Set it up: {link}"))?;
         }
+    } else {
+        output.line(&format!("Duet's API is at {url}/v1"))?;
+        if let Some(token) = setup_token {
+            output.line(&format!("Set it up with `duet init`, or over the API with the token {token}"))?;
+        }
+    }
+    if !web {
+        output.say("  This build has no web app. `cargo xtask run` builds and starts Duet with it.");
     }
     output.say(&format!("  data   {} (encrypted)", settings.data.display()));
     output.say(&format!("  key    {}", inside.key().notice));

@@ -137,7 +137,11 @@ fn port_in_use() {
         .refused(5, &["192.0.2.1", "--bind"]);
     let done = home.run(["serve", "--bind", "nonsense"]);
     assert_eq!(done.code, 2, "{}", done.err);
-    assert!(done.err.contains("--bind") && done.err.contains("nonsense"), "{}", done.err);
+    for words in ["--bind", "nonsense", "like 127.0.0.1:7717"] {
+        assert!(done.err.contains(words), "{}", done.err);
+    }
+    home.run(["serve", "--public-url", "duet.example"])
+        .refused(2, &["--public-url", "duet.example", "like https://duet.example.org"]);
     nothing_lost(&home);
 }
 
@@ -389,7 +393,7 @@ fn bad_configuration() {
     assert!(doctor.out.contains("PROBLEM"), "{}", doctor.out);
     fs::remove_file(home.config()).unwrap();
     home.run(["--config", "/nowhere/duet.toml", "memory", "list"])
-        .refused(2, &["/nowhere/duet.toml"]);
+        .refused(2, &["no configuration file /nowhere/duet.toml", "--config"]);
     nothing_lost(&home);
 }
 
@@ -423,7 +427,9 @@ fn set_up_with_bad_values() {
     };
     init("ada@example.org", "short").refused(2, &["10"]);
     init("ada@example.org", "").refused(2, &["empty"]);
-    init("not-an-address", "correct horse battery").refused(2, &["mail"]);
+    for password in ["correct horse battery", "short", ""] {
+        init("not-an-address", password).refused(2, &["email address"]);
+    }
     home.run_with(
         ["init", "--email", "ada@example.org", "--password-stdin", "--companion", " "],
         b"correct horse battery\n",

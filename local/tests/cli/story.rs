@@ -13,13 +13,6 @@ const SLOW: &str = "[models.offline]\npause_ms = 60\n";
 async fn three_facts_a_power_cut_and_an_answer_with_its_source() {
     let home = Home::with_config(SLOW);
     let server = home.serve();
-    assert!(
-        server
-            .setup_url
-            .as_ref()
-            .unwrap()
-            .starts_with(&format!("{}/setup#token=", server.url))
-    );
     let ada = Browser::set_up(&server).await;
 
     let talk = ada.conversation().await;

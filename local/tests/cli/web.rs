@@ -14,10 +14,14 @@ async fn shell_assets_and_policy() {
     let built = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/dist/client");
     if !built.join("_shell.html").exists() && !built.join("index.html").exists() {
         assert_eq!(page.0, 404, "{}", page.2);
+        assert_eq!(server.setup_url, None, "there is no page to set it up on");
+        assert!(server.setup_token.is_some());
         assert!(home.log().contains("no web app"), "{}", home.log());
         assert_eq!(browser.get("/health").await["status"], "ok", "the API is served all the same");
         return;
     }
+    let link = format!("{}/setup#token={}", server.url, server.setup_token.as_deref().unwrap());
+    assert_eq!(server.setup_url, Some(link));
     let (status, policy, shell) = page;
     assert_eq!(status, 200);
     assert!(!policy.contains("unsafe"), "{policy}");

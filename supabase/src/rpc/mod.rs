@@ -186,7 +186,7 @@ pub(crate) fn mismatch() -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{collections::BTreeMap, fs, path::Path};
 
     use duet_core::Refusal;
 
@@ -200,14 +200,57 @@ mod tests {
                 .match_indices("private.refused('")
                 .map(|(at, call)| text.split_at(at + call.len()))
             {
-                let code = after.split('\'').next().unwrap_or_default();
-                assert!(
-                    code == "not_found" || Refusal::CODES.contains(&code),
-                    "`{code}` is no refusal of duet_core"
-                );
+                let (code, rest) = after.split_once('\'').unwrap_or_default();
+                let expected = match code {
+                    "not_found" => &[],
+                    _ => Refusal::arguments(code).unwrap_or_else(|| panic!("`{code}` is no refusal of duet_core")),
+                };
+                assert_eq!(arguments(rest), expected, "the arguments of `{code}`");
                 read += 1;
             }
         }
         assert!(read > 100, "only {read} refusals were found");
+    }
+
+    /// The names of the arguments in the rest of a call, after its code: those of a literal, or of `jsonb_build_object`.
+    fn arguments(rest: &str) -> Vec<&str> {
+        if rest.starts_with(')') {
+            return Vec::new();
+        }
+        if let Some(json) = rest.strip_prefix(", '") {
+            let json = json.split('\'').next().unwrap_or_default();
+            let named: BTreeMap<&str, &str> = serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"));
+            return named.into_keys().collect();
+        }
+        let list = rest
+            .strip_prefix(", jsonb_build_object(")
+            .unwrap_or_else(|| panic!("arguments that this test cannot read: {rest:.80}"));
+        // Names and values take turns; a value may be a call with commas and brackets of its own.
+        let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+        for (at, sign) in list.char_indices() {
+            match sign {
+                '(' => depth += 1,
+                ')' if depth > 0 => depth -= 1,
+                ',' | ')' if depth == 0 => {
+                    parts.push(list[start..at].trim());
+                    start = at + 1;
+                    if sign == ')' {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        parts.into_iter().step_by(2).map(|name| name.trim_matches('\'')).collect()
+    }
+
+    #[test]
+    fn arguments_are_read_in_each_form() {
+        assert_eq!(arguments(");"), [""; 0]);
+        assert_eq!(arguments(", '{\"what\": \"run\"}');"), ["what"]);
+        assert_eq!(
+            arguments(", jsonb_build_object('most', 9, 'has', f(a, g(b))));"),
+            ["most", "has"]
+        );
     }
 }

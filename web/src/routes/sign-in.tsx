@@ -5,13 +5,14 @@ import { SignIn } from "~/features/auth/SignIn";
 import { configQuery } from "~/features/setup/queries";
 import { Threshold } from "~/features/shell/Pages";
 
-type Search = { next?: string; ended?: boolean };
+type Search = { next?: string; ended?: boolean; set_up?: boolean };
 
 export const Route = createFileRoute("/sign-in")({
   validateSearch: (search): Search => ({
     // Only a path in this app, never another site.
     next: typeof search.next === "string" && /^\/(?![/\\])/.test(search.next) ? search.next : undefined,
     ended: search.ended === true ? true : undefined,
+    set_up: search.set_up === true ? true : undefined,
   }),
   beforeLoad: async ({ context, search }) => {
     const config = await context.queries.ensureQueryData(configQuery);
@@ -25,11 +26,11 @@ export const Route = createFileRoute("/sign-in")({
 function Page() {
   const queries = useQueryClient();
   const router = useRouter();
-  const { next, ended } = Route.useSearch();
+  const { next, ended, set_up } = Route.useSearch();
   return (
     <Threshold>
       <SignIn
-        returning={ended === true}
+        why={ended ? "ended" : set_up ? "set_up" : undefined}
         onDone={(session) => {
           keepSignIn(queries, session);
           router.history.replace(next ?? "/chat");

@@ -50,7 +50,11 @@ pub fn check(tree: &Tree) -> Vec<String> {
             if line.starts_with('[') {
                 of_product = !line.contains("dev-dependencies");
             }
-            let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            // `[dependencies.NAME]` and `[target.….dependencies.NAME]`, or a line of a table.
+            let dependency = match line.split_once("dependencies.") {
+                Some((table, name)) if table.starts_with('[') => name.trim_end().trim_end_matches(']').trim_matches('"'),
+                _ => line.split(['.', ' ', '=']).next().unwrap_or_default().trim_matches('"'),
+            };
             if of_product && dependency.starts_with("duet-") && !allowed.contains(&dependency) {
                 problems.push(format!("{name}:{}: depends on `{dependency}`", index + 1));
             }
@@ -111,6 +115,13 @@ mod tests {
                 "local/store/Cargo.toml",
                 "[dependencies]\nduet-core.workspace = true\nduet-api = { workspace = true }\n[dev-dependencies]\nduet-api.workspace = true\n",
             ),
+            (
+                "supabase/Cargo.toml",
+                "[dependencies.duet-core]\nworkspace = true\n[dependencies.duet-api]\nworkspace = true\n\
+                 [target.'cfg(unix)'.dependencies.\"duet-local\"]\nworkspace = true\n\
+                 [dev-dependencies.duet-api]\nworkspace = true\n[target.'cfg(unix)'.dev-dependencies.duet-api]\nworkspace = true\n\
+                 [target.'cfg(unix)'.dependencies]\nduet-sqlite.workspace = true\n",
+            ),
             ("other/Cargo.toml", "[dependencies]\n"),
         ]);
         assert_eq!(
@@ -118,6 +129,9 @@ mod tests {
             [
                 "core/Cargo.toml:2: depends on `duet-api`",
                 "local/store/Cargo.toml:3: depends on `duet-api`",
+                "supabase/Cargo.toml:3: depends on `duet-api`",
+                "supabase/Cargo.toml:5: depends on `duet-local`",
+                "supabase/Cargo.toml:12: depends on `duet-sqlite`",
                 "other/Cargo.toml: say in xtask/src/tree/borders.rs what this package may depend on",
             ]
         );

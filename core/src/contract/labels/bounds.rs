@@ -12,7 +12,7 @@ use crate::{
         RecallMode, RecallQuery, ReviewState, RunEvent, Taint, ToolOutput, ToolStatus, Visibility,
     },
     error::StoreError,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
 
 /// An active run that has read text with these labels, and its agent.
@@ -184,8 +184,6 @@ pub async fn an_agent_elsewhere_reads_what_may_leave(world: &World) {
         ..fact(&world.env, "What is it?")
     };
     let told = memories.remember(&elsewhere, taken, None).await;
-    assert!(
-        matches!(told, Err(StoreError::Conflict(_))),
-        "a taken id tells no text: {told:?}"
-    );
+    // A taken id reveals no text.
+    assert_refused(told, Refusal::IdTaken { what: Named::Memory });
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     error::StoreError,
     ids::MemoryId,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
 
 fn clearing(labels: &[Label]) -> LabelEdit {
@@ -147,7 +147,7 @@ pub async fn each_label_is_cleared_by_itself(world: &World) {
     assert_eq!(plain.labels, Labels::default());
     assert_eq!(on_record(world).await, record);
     let nothing = conversations.clear_labels(&world.owner, reply, LabelEdit::default()).await;
-    assert!(matches!(nothing, Err(StoreError::Invalid(_))), "{nothing:?}");
+    assert_refused(nothing, Refusal::NoLabel);
 
     // The model reads the tools and sources of the reply's beginning again.
     let talk = Talk::new(world, &world.owner).await;
@@ -227,7 +227,7 @@ pub async fn a_message_is_cleared_by_its_person_alone(world: &World) {
         }
         for message in [receipt.message_id, receipt.reply_id] {
             let busy = conversations.clear_labels(&world.owner, message, edit()).await;
-            assert!(matches!(busy, Err(StoreError::Conflict(_))), "{busy:?}");
+            assert_refused(busy, Refusal::ReplyActive);
         }
     }
 
@@ -246,7 +246,7 @@ pub async fn a_message_is_cleared_by_its_person_alone(world: &World) {
     let redacted = world.stores.memories.redact(&world.owner, derived.id, world.env.id()).await;
     redacted.unwrap();
     let gone = conversations.clear_labels(&world.owner, gone.reply_id, edit()).await;
-    assert!(matches!(gone, Err(StoreError::Conflict(_))), "{gone:?}");
+    assert_refused(gone, Refusal::Redacted { what: Named::Message });
     assert_eq!(on_record(world).await, [], "what is refused is not done");
 }
 
@@ -318,9 +318,12 @@ pub async fn labels_of_a_memory_are_cleared(world: &World) {
         clear(&[Label::Integrity, Label::Egress, Label::Sensitive]).await.unwrap(),
         trusted
     );
-    for wrong in [&[][..], &[Label::Others], &[Label::Integrity, Label::Others]] {
-        let refused = clear(wrong).await;
-        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{refused:?}");
+    for (wrong, why) in [
+        (&[][..], Refusal::NoLabel),
+        (&[Label::Others], Refusal::NoLabelOfMemory),
+        (&[Label::Integrity, Label::Others], Refusal::NoLabelOfMemory),
+    ] {
+        assert_refused(clear(wrong).await, why);
     }
     let target = format!("memory:{}", marked.id);
     let expected = ["sensitive", "egress", "integrity"].map(|label| (target.clone(), json!({"labels": [label]})));
@@ -388,7 +391,7 @@ pub async fn a_memory_is_cleared_by_who_may_edit_it(world: &World) {
     memories.redact(&world.owner, gone.id, world.env.id()).await.unwrap();
     for label in [Label::Integrity, Label::Sensitive] {
         let redacted = memories.clear_labels(&world.owner, gone.id, edit(label)).await;
-        assert!(matches!(redacted, Err(StoreError::Conflict(_))), "{redacted:?}");
+        assert_refused(redacted, Refusal::Redacted { what: Named::Memory });
     }
     assert_eq!(on_record(world).await, [], "what is refused is not done");
 

@@ -4,10 +4,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{World, cosine, direction, fact, ids, turn, vector};
+use crate::contract::world::assert_refused;
 use crate::{
     domain::{Embedding, NewMemory, RecallMode, Visibility},
-    error::StoreError,
     ids::{ConversationId, MemoryId, RedactionId},
+    refusal::Refusal,
 };
 
 rules! {
@@ -124,6 +125,6 @@ rules! {
         assert_eq!((answer.mode, ids(&answer)), (RecallMode::Fts, vec![stored.id]));
         assert!(answer.items[0].vector_score.is_none());
         let refused = w.memories.recall(&w.anna, w.query("saffron", None, RecallMode::Vector)).await;
-        assert!(matches!(refused, Err(StoreError::Invalid(_))));
+        assert_refused(refused, Refusal::NoVector);
     }
 }

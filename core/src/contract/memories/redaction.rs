@@ -8,7 +8,7 @@ use crate::{
     },
     error::StoreError,
     ids::RedactionId,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
 
 rules! {
@@ -41,7 +41,7 @@ rules! {
         let again = NewMemory { id: new.id, ..fact(&w.env, "Canary again") };
         assert!(w.remember(&w.anna, again).await.text.is_empty(), "a replayed effect does not bring it back");
         let edit = MemoryEdit { visibility: Some(Visibility::Private), ..MemoryEdit::default() };
-        assert!(matches!(w.memories.edit(&w.anna, new.id, edit).await, Err(StoreError::Conflict(_))));
+        assert_refused(w.memories.edit(&w.anna, new.id, edit).await, Refusal::Redacted { what: Named::Memory });
         assert_eq!(w.found(&w.carl, "canary").await, [other.id], "another workspace is untouched");
         assert!(w.system.unembedded(&model("m", 2), Locality::Local, 9).await.expect("read").iter().all(|m| m.memory == other.id));
     }
@@ -54,7 +54,7 @@ rules! {
         let redaction = w.env.id::<RedactionId>();
         let receipt = w.memories.redact(&w.anna, first.id, redaction).await.expect("redacted");
         let again = w.memories.redact(&w.anna, second.id, redaction).await;
-        assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+        assert_refused(again, Refusal::RedactionDone);
         assert_eq!(w.found(&w.anna, "sings").await, [second.id]);
         assert_eq!(w.memories.redact(&w.anna, first.id, redaction).await.expect("repeated"), receipt);
         w.memories.redact(&w.ben, bens.id, redaction).await.expect("nothing is told of others' ids");

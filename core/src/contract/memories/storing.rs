@@ -4,13 +4,14 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{World, direction, fact, model, turn};
+use crate::contract::world::assert_refused;
 use crate::{
     clock::Timestamp,
     domain::{
         Egress, Embedding, MemoryDomain, MemoryFilter, NewMemory, PageRequest, RecallMode, RecallQuery, ReviewState, Taint,
         Visibility,
     },
-    error::StoreError,
+    refusal::Refusal,
 };
 
 rules! {
@@ -92,26 +93,32 @@ rules! {
         let semantic = MemoryFilter { domain: Some(MemoryDomain::Semantic), ..MemoryFilter::default() };
         assert_eq!(w.memories.list(&w.anna, semantic, PageRequest::first(50)).await.expect("listed").items.len(), 4);
         let foreign = PageRequest { cursor: Some("nonsense".into()), limit: 3 };
-        assert!(matches!(w.memories.list(&w.anna, MemoryFilter::default(), foreign).await, Err(StoreError::Invalid(_))));
+        assert_refused(w.memories.list(&w.anna, MemoryFilter::default(), foreign).await, Refusal::Cursor);
     }
 
     /// Each says what to fix; nothing is stored.
     async fn bad_requests_are_refused_with_a_sentence(w) {
         let bad = [
-            fact(&w.env, "  "),
-            fact(&w.env, &"x".repeat(NewMemory::MAX_TEXT + 1)),
-            NewMemory { domain: MemoryDomain::Working, ..fact(&w.env, "Without an end") },
-            NewMemory { expires_at: Some(w.env.now()), ..fact(&w.env, "A fact with an end") },
+            (fact(&w.env, "  "), Refusal::MemoryEmpty),
+            (
+                fact(&w.env, &"x".repeat(NewMemory::MAX_TEXT + 1)),
+                Refusal::MemoryLength { most: NewMemory::MAX_TEXT, has: NewMemory::MAX_TEXT + 1 },
+            ),
+            (NewMemory { domain: MemoryDomain::Working, ..fact(&w.env, "Without an end") }, Refusal::NoExpiry),
+            (NewMemory { expires_at: Some(w.env.now()), ..fact(&w.env, "A fact with an end") }, Refusal::OnlyWorkingExpires),
         ];
-        for memory in bad {
-            let refused = w.memories.remember(&w.anna, memory, None).await;
-            assert!(matches!(&refused, Err(StoreError::Invalid(why)) if why.to_string().ends_with('.')), "{refused:?}");
+        for (memory, why) in bad {
+            assert!(why.to_string().ends_with('.'), "{why}");
+            assert_refused(w.memories.remember(&w.anna, memory, None).await, why);
         }
         let short = Embedding { model: model("m", 3), vector: vec![1.0] };
-        assert!(matches!(w.memories.remember(&w.anna, fact(&w.env, "Short"), Some(short)).await, Err(StoreError::Invalid(_))));
+        assert_refused(
+            w.memories.remember(&w.anna, fact(&w.env, "Short"), Some(short)).await,
+            Refusal::VectorDimensions { model: "m".into(), dimensions: 3, most: Embedding::MAX_DIMENSIONS, has: 1 },
+        );
         for limit in [0, 101] {
             let query = RecallQuery { limit, ..w.query("x", None, RecallMode::Fts) };
-            assert!(matches!(w.memories.recall(&w.anna, query).await, Err(StoreError::Invalid(_))));
+            assert_refused(w.memories.recall(&w.anna, query).await, Refusal::RecallCount);
         }
         assert!(w.memories.list(&w.anna, MemoryFilter::default(), PageRequest::first(9)).await.expect("listed").items.is_empty());
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::{World, agent_of, fact, ids, vector};
+use crate::contract::world::assert_refused;
 use crate::{
     caller::Caller,
     domain::{
         Capability, MemoryDomain, MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallMode, ReviewState, Taint, Visibility,
     },
-    error::StoreError,
+    refusal::Refusal,
 };
 
 rules! {
@@ -68,14 +69,17 @@ rules! {
         assert!(listed(&w.carl, before(new.id)).await.is_empty(), "another workspace");
         assert!(listed(&w.anna, MemoryFilter { history: false, ..before(new.id) }).await.is_empty(), "it no longer holds");
         let late = NewMemory { supersedes: Some(old.id), ..fact(&w.env, "Ben lives in Trier") };
-        assert!(matches!(w.memories.remember(&w.anna, late, None).await, Err(StoreError::Conflict(_))));
+        assert_refused(w.memories.remember(&w.anna, late, None).await, Refusal::AlreadySuperseded);
     }
 
     /// A private memory that replaced a shared one would take it away from the others.
     async fn only_the_like_supersedes_the_like(w) {
         let shared = w.remember(&w.anna, fact(&w.env, "The key is under the mat")).await;
         let private = NewMemory { supersedes: Some(shared.id), visibility: Visibility::Private, ..fact(&w.env, "The key is in the safe") };
-        assert!(matches!(w.memories.remember(&w.ben, private, None).await, Err(StoreError::Invalid(_))));
+        assert_refused(
+            w.memories.remember(&w.ben, private, None).await,
+            Refusal::VisibilitiesDiffer { new: Visibility::Private, old: Visibility::Shared },
+        );
         assert_eq!(w.found(&w.anna, "key").await, [shared.id]);
     }
 
@@ -112,7 +116,7 @@ rules! {
         // References to it (in a log, in a reply) mean the old memory: nobody can reuse its id.
         for caller in [&w.anna, &w.ben] {
             let again = NewMemory { id: note.id, ..fact(&w.env, "Another thing") };
-            assert!(matches!(w.memories.remember(caller, again, None).await, Err(StoreError::Conflict(_))));
+            assert_refused(w.memories.remember(caller, again, None).await, Refusal::IdExpired);
         }
         let elsewhere = NewMemory { id: note.id, ..fact(&w.env, "Another workspace") };
         assert_eq!(w.remember(&w.carl, elsewhere).await.id, note.id, "ids are a workspace's own");

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::{Barrier, Notify, watch};
 
 use self::play::{Answer, Play, broken, remember, text, whole};
-use super::World;
+use super::{World, assert_refused};
 use crate::{
     caller::Caller,
     domain::{
@@ -22,10 +22,11 @@ use crate::{
         ModelFailure, NewTurn, PageRequest, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, ToolOutput, TurnLimits,
         TurnReceipt, Usage,
     },
-    error::{StoreError, StoreResult},
+    error::StoreResult,
     ids::{ConversationId, RunId},
     policy::ToolCategory,
     ports::{ChatMessage, ModelEvent, RunStore, Stores},
+    refusal::Refusal,
     tools::{Tool, ToolContext, ToolError},
 };
 
@@ -237,9 +238,9 @@ pub async fn continuing_keeps_tool_results(world: &World) {
     let list = memories.list(&world.owner, MemoryFilter::default(), PageRequest::first(10));
     let memory = list.await.unwrap().items[0].id;
     play.answer(whole(vec![text(", third.")]));
-    play.again(RetryMode::Continue).await;
+    let again = play.again(RetryMode::Continue).await;
     let refused = memories.redact(&world.owner, memory, world.env.id()).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    assert_refused(refused, Refusal::ReplyKnowsMemory { run: again.run_id });
     play.drive().await;
     memories.redact(&world.owner, memory, world.env.id()).await.unwrap();
     let first = runs.run(&world.owner, play.turn.run_id).await.unwrap().unwrap();

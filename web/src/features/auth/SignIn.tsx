@@ -10,14 +10,15 @@ import { useRefusal } from "~/ui/useRefusal";
 
 type Props = {
   onDone: (session: SessionAnswer) => void;
-  returning?: boolean;
+  /** Why the page asks: a sign-in ended, or somebody came for a set-up that is done. */
+  why?: "ended" | "set_up";
   /** Replaces the welcome if the sign-in is a step of something else. */
   heading?: ReactNode;
   /** The email address, if it is known. */
   email?: string;
 };
 
-export function SignIn({ onDone, returning = false, heading, email }: Props) {
+export function SignIn({ onDone, why, heading, email }: Props) {
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState(false);
   const { form, notice } = useRefusal(problem);
@@ -41,9 +42,11 @@ export function SignIn({ onDone, returning = false, heading, email }: Props) {
         <div>
           <h1 className="font-serif text-3xl tracking-tight">Welcome back</h1>
           <p className="mt-2 text-ink-2">
-            {returning
+            {why === "ended"
               ? "You’ve been signed out. Sign in to pick up where you left off. Your draft is kept."
-              : "Sign in to continue your conversations."}
+              : why === "set_up"
+                ? "This Duet is already set up. Sign in to continue your conversations."
+                : "Sign in to continue your conversations."}
           </p>
         </div>
       )}

@@ -1,6 +1,6 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
-import { createConversation, getConversation } from "~/api/endpoints";
+import { createConversation } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import { newId } from "~/api/id";
 import { Mark } from "~/ui/Mark";
@@ -48,12 +48,7 @@ export function NewChat({ workspace, person, onStarted, header }: Props) {
     setProblem(undefined);
     beginSending(workspace, undefined, draft);
     try {
-      const conversation = await createConversation(workspace, id).catch((error) => {
-        // An earlier attempt, whose answer was lost, was still being stored.
-        const there = error instanceof Problem && (error.code === "id_taken" || error.code === "exists");
-        if (there) return getConversation(workspace, id);
-        throw error;
-      });
+      const conversation = await createConversation(workspace, id);
       queries.setQueryData(conversationQuery(workspace, id).queryKey, conversation);
       endSending(workspace, undefined, draft, true);
       void send(workspace, conversation.id, draft);

@@ -2,7 +2,7 @@ import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "rea
 import { checkSetupToken, setUp } from "~/api/endpoints";
 import { Problem } from "~/api/http";
 import { enterProject, hasProject } from "~/api/project";
-import type { SessionAnswer, SetupRequest } from "~/api/types";
+import type { ServerInfo, SessionAnswer, SetupRequest } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Field } from "~/ui/Field";
 import { waiting } from "~/ui/format";
@@ -28,9 +28,12 @@ const WRONG_TOKEN = "That setup token is wrong. Copy it again from where Duet pr
 type Form = Record<keyof SetupRequest, string>;
 
 export function Wizard({
+  mode,
   onDone,
   onAlreadyDone: alreadyDone,
 }: {
+  /** Where this Duet keeps its data, and so which command prints the setup token. */
+  mode: ServerInfo["mode"];
   onDone: (session: SessionAnswer) => void;
   onAlreadyDone: () => void;
 }) {
@@ -56,16 +59,18 @@ export function Wizard({
   };
   const [problem, setProblem] = useState<Problem>();
   const [errors, setErrors] = useState<Record<string, string>>({});
+  /** Counts refusals: after each, the focus goes to the field that is wrong. Typing clears errors without moving it. */
+  const [refusals, setRefusals] = useState(0);
   const [busy, setBusy] = useState(false);
   const body = useRef<HTMLFormElement>(null);
 
-  // Each step starts at its first field.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the step changes, also on the way back.
+  // Each step starts at its first field, and a refusal leads back to the wrong one.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the step changes, also on the way back, and at a refusal.
   useEffect(() => {
     const first =
       body.current?.querySelector<HTMLInputElement>("[aria-invalid=true]") ?? body.current?.querySelector("input");
     first?.focus();
-  }, [step, problem]);
+  }, [step, refusals]);
 
   const field = (name: keyof Form) => ({
     name,
@@ -88,6 +93,7 @@ export function Wizard({
       if (error.code === "set_up") onAlreadyDone();
       else {
         setProblem(error);
+        setRefusals((count) => count + 1);
         setErrors(error.code === "wrong_setup_token" ? { token: WRONG_TOKEN } : error.fields);
         setStep(0);
       }
@@ -121,6 +127,7 @@ export function Wizard({
       setErrors({
         password: `Use at least ${MIN_PASSWORD} characters. A few words in a row are easy to remember.`,
       });
+      setRefusals((count) => count + 1);
       return;
     }
     if (step < 2) return setStep(step + 1);
@@ -144,6 +151,7 @@ export function Wizard({
       if (!(error instanceof Problem)) throw error;
       if (error.code === "set_up") return onAlreadyDone();
       setProblem(error);
+      setRefusals((count) => count + 1);
       if (error.code === "confirm_address" || error.code === "wrong_sign_in") return setStep(1);
       const named = Object.keys(error.fields).filter((name) => name in stepOf);
       setErrors(error.code === "wrong_setup_token" ? { token: WRONG_TOKEN } : error.fields);
@@ -166,7 +174,7 @@ export function Wizard({
       {step === 0 && (
         <Step
           title="Let’s begin"
-          text="When Duet started, it printed a setup token. Enter it here to become the owner."
+          text={`${mode === "server" ? "When its database was prepared" : "When Duet started"}, it printed a setup token. Enter it here to become the owner.`}
         >
           <Field
             label="Setup token"
@@ -175,10 +183,14 @@ export function Wizard({
             spellCheck={false}
             required
             hint={
-              <>
-                Lost it? Start Duet again and it prints a new one. On a server that uses Postgres, run{" "}
-                <code className="rounded bg-margin px-1 font-mono text-xs">duet-api migrate --new-setup-token</code>.
-              </>
+              mode === "server" ? (
+                <>
+                  Lost it? Print a new one on the server with{" "}
+                  <code className="rounded bg-margin px-1 font-mono text-xs">duet-api migrate --new-setup-token</code>.
+                </>
+              ) : (
+                "Lost it? Start Duet again and it prints a new one."
+              )
             }
             {...field("token")}
           />

@@ -6,8 +6,11 @@ import { Button } from "~/ui/Button";
 import { Mark, Wordmark } from "~/ui/Mark";
 import { ConnectionBanner } from "./ConnectionBanner";
 
-/** The frame of pages before the sign-in: one column beside a quiet plate. */
-export function Threshold({ children }: { children: ReactNode }) {
+/**
+ * The frame of pages before the sign-in: one column beside a quiet plate. An anchored column begins at the same height
+ * whatever it holds; any other is centred.
+ */
+export function Threshold({ children, anchored = false }: { children: ReactNode; anchored?: boolean }) {
   return (
     <div className="flex h-dvh flex-col">
       <ConnectionBanner />
@@ -29,7 +32,7 @@ export function Threshold({ children }: { children: ReactNode }) {
           <div className="wide:hidden">
             <Wordmark />
           </div>
-          <div className="m-auto w-full max-w-md py-10">{children}</div>
+          <div className={`w-full max-w-md py-10 ${anchored ? "mx-auto wide:pt-[14vh]" : "m-auto"}`}>{children}</div>
         </main>
       </div>
     </div>

@@ -44,7 +44,7 @@ function run() {
   });
   lost.catch(() => undefined);
   const stop = new AbortController();
-  const start = (options: { join?: Error; status?: number } = {}) =>
+  const start = (options: { join?: Error; status?: number; code?: string } = {}) =>
     followHinted({
       topic: "run:w:r",
       hear: async (_, onHint) => {
@@ -63,7 +63,7 @@ function run() {
         state.asked.push(`${kind} ${address}`);
         if (kind === "stream") return stream(Number(address));
         if (options.status)
-          return new Response(JSON.stringify({ code: "x", detail: "Do this." }), { status: options.status });
+          return new Response(JSON.stringify({ code: options.code, detail: "Do this." }), { status: options.status });
         return page(Number(address), state.length);
       }) as typeof fetch,
     });
@@ -139,13 +139,30 @@ describe("following a run by hints", () => {
 
   it("goes on by the stream when pages fail, and says it when the person may not read", async () => {
     const down = run();
-    await down.start({ status: 503 });
+    await down.start({ status: 503, code: "unavailable" });
     expect(down.state.asked).toEqual(["page 0", "stream 0"]);
-    for (const status of [401, 403, 404]) {
+    for (const [status, code] of [
+      [401, "not_signed_in"],
+      [403, "denied"],
+      [403, "bad_access_token"],
+      [404, "not_found"],
+    ] as const) {
+      const { state, start } = run();
+      await start({ status, code });
+      expect(state.last?.problem?.code).toBe(code);
+      expect(state.asked).toEqual(["page 0"]);
+    }
+  });
+
+  it("decides by the code, not by the status: a gateway in between may answer with any", async () => {
+    const signedOut = run();
+    await signedOut.start({ status: 401 });
+    expect(signedOut.state.last?.problem?.code).toBe("not_signed_in");
+    for (const status of [403, 404]) {
       const { state, start } = run();
       await start({ status });
-      expect(state.last?.problem?.status).toBe(status);
-      expect(state.asked).toEqual(["page 0"]);
+      expect(state.asked).toEqual(["page 0", "stream 0"]);
+      expect(state.last?.reply.text).toBe("one two three");
     }
   });
 

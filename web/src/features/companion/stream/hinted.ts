@@ -1,6 +1,6 @@
 import { noteAbsent } from "~/api/absent";
 import { bearer } from "~/api/bearer";
-import { problemOf } from "~/api/http";
+import { type Problem, problemOf } from "~/api/http";
 import { noteReached } from "~/api/reachability";
 import type { Hear } from "~/api/realtime";
 import { emptyReply, type Fold, foldFrame, startFold } from "./fold";
@@ -8,6 +8,16 @@ import { type FollowOptions, follow } from "./follow";
 
 /** How often the log is read without a hint, since hints may get lost. */
 const LOOK_MS = 3_000;
+
+/** Refusals that the stream would meet as well: the person is not signed in, may not read the run, or it is not there. */
+const final: ReadonlySet<Problem["code"]> = new Set([
+  "not_signed_in",
+  "no_access_token",
+  "bad_access_token",
+  "denied",
+  "not_granted",
+  "not_found",
+]);
 
 type Page = { events: { seq: number; kind: string; data: unknown[] }[]; last_seq: number; ended: boolean };
 
@@ -45,9 +55,7 @@ export async function followHinted({ topic, hear, ...options }: Options) {
         if (!answer.ok) {
           const problem = await problemOf(answer);
           noteAbsent(problem, url(fold.reply.seq));
-          if (problem.status === 401 || problem.status === 403 || problem.status === 404) {
-            return onChange({ reply: fold.reply, problem });
-          }
+          if (final.has(problem.code)) return onChange({ reply: fold.reply, problem });
           break;
         }
         const page = (await answer.json()) as Page;
