@@ -229,10 +229,7 @@ mod tests {
 
     #[test]
     fn one_second_is_singular() {
-        assert_eq!(
-            [1, 2].map(in_words),
-            ["1 second".to_owned(), "2 seconds".to_owned()]
-        );
+        assert_eq!([1, 2].map(in_words), ["1 second".to_owned(), "2 seconds".to_owned()]);
     }
 
     #[test]

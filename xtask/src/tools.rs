@@ -118,7 +118,10 @@ fn new_enough(version: &str) -> Result<(), String> {
         return Err(format!("`node` is {version}"));
     }
     if found < NODE {
-        eprintln!("Note: `node` is {version}; the web app's dependencies ask for {}.{} or newer.", NODE.0, NODE.1);
+        eprintln!(
+            "Note: `node` is {version}; the web app's dependencies ask for {}.{} or newer.",
+            NODE.0, NODE.1
+        );
     }
     Ok(())
 }
@@ -140,11 +143,19 @@ mod tests {
         let version = format!("{}.{}", NODE.0, NODE.1);
         let read = |file: &str| std::fs::read_to_string(crate::place::root().join(file)).unwrap();
         assert!(read("README.md").contains(&format!("Node.js {version} or newer")));
-        assert!(BUILD.iter().any(|tool| tool.name.contains(&format!("Node.js {version} or newer"))));
+        assert!(
+            BUILD
+                .iter()
+                .any(|tool| tool.name.contains(&format!("Node.js {version} or newer")))
+        );
         let lock: serde_json::Value = serde_json::from_str(&read("web/package-lock.json")).unwrap();
         let asked = |name: &str| lock["packages"][name]["engines"]["node"].as_str().unwrap_or_default();
         assert_eq!(asked(""), format!(">={version}"));
-        assert_eq!(asked("node_modules/@tanstack/react-start"), format!(">={version}.0"), "the most that is asked for");
+        assert_eq!(
+            asked("node_modules/@tanstack/react-start"),
+            format!(">={version}.0"),
+            "the most that is asked for"
+        );
     }
 
     #[test]

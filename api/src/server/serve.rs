@@ -51,7 +51,14 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
         .local_addr()
         .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
     let web = WebAssets::embedded();
-    announce(output, &state, &listen::local_url(address), &deployment.database, web.is_some()).await?;
+    announce(
+        output,
+        &state,
+        &listen::local_url(address),
+        &deployment.database,
+        web.is_some(),
+    )
+    .await?;
     let web = web.map(|web| web.connecting_to(&origins(&state)).router());
     let router = crate::router::router(state.clone(), web);
     crate::serve(listener, router, state, stop).await;
@@ -84,7 +91,11 @@ async fn announce(output: Output, state: &AppState, bound: &str, database: &str,
     if output.json {
         output.value(&json!({"url": url, "needs_owner": open, "pid": std::process::id()}))?;
     } else {
-        let place = if web { format!("Duet is at {url}") } else { format!("Duet's API is at {url}/v1") };
+        let place = if web {
+            format!("Duet is at {url}")
+        } else {
+            format!("Duet's API is at {url}/v1")
+        };
         output.line(&place)?;
     }
     if !web {
