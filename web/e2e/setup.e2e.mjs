@@ -99,7 +99,13 @@ describe("set-up", () => {
     assert.equal(new URL(page.url()).pathname, "/chat");
   });
 
-  test("says that it is done to somebody who comes later and is not signed in", async ({ page, context, duet }) => {
+  test("says that it is done to somebody who comes later and is not signed in", async ({
+    page,
+    context,
+    duet,
+    watch,
+  }) => {
+    watch.expect(/status of 401/);
     await page.goto(`${duet.url}/setup#token=${encodeURIComponent(duet.token)}`);
     await fillYou(page);
     await finish(page);
