@@ -8,4 +8,5 @@ mod checks;
 mod holes;
 mod issuer;
 mod keys;
+mod package;
 mod vectors;

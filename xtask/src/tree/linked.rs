@@ -1,4 +1,4 @@
-//! What each program links: no Postgres in the single-file program, no SQLite in the Postgres program.
+//! What each program links: no Postgres in the single-file program, no SQLite in the Postgres program, and in none what only tests use.
 
 use super::Tree;
 use crate::command;
@@ -8,12 +8,19 @@ const PROGRAMS: [(&str, &str, &[&str]); 3] = [
     (
         "duet-local",
         "",
-        &["sqlx", "sqlx-core", "sqlx-postgres", "postgrest", "duet-supabase"],
+        &[
+            "sqlx",
+            "sqlx-core",
+            "sqlx-postgres",
+            "postgrest",
+            "duet-supabase",
+            "supabase-auth",
+        ],
     ),
     (
         "duet-api",
         "supabase",
-        &["rusqlite", "libsqlite3-sys", "sqlite-vec", "duet-sqlite"],
+        &["rusqlite", "libsqlite3-sys", "sqlite-vec", "duet-sqlite", "supabase-auth"],
     ),
     (
         "duet-functions",
@@ -23,6 +30,7 @@ const PROGRAMS: [(&str, &str, &[&str]); 3] = [
             "libsqlite3-sys",
             "sqlite-vec",
             "duet-sqlite",
+            "supabase-auth",
             "aws-lc-sys",
             "openssl-sys",
         ],

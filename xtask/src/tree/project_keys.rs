@@ -8,6 +8,10 @@ const CODE: [&str; 5] = ["api/", "core/src/", "functions/", "supabase/src/", "lo
 /// Code only for tests (feature `testing` of the package): a stand-in's tokens are forged there.
 const TESTING: &str = "supabase/src/testing";
 
+/// A package for tests only, which compare it with our client (`docs/adr/0012-supabase-auth.md`). That no program links it is checked
+/// in `linked.rs`.
+const COMPARED: &str = "supabase-auth";
+
 /// Names of such keys and of what only they open, in lower case with `_` for `-`.
 const WORDS: [&str; 7] = [
     "service_role_key",
@@ -42,8 +46,8 @@ pub fn check(tree: &Tree) -> Vec<String> {
         let packages = text
             .lines()
             .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-        for package in
-            packages.filter(|package| (package.contains("supabase") && *package != "duet-supabase") || package.contains("gotrue"))
+        let known = |package: &str| package == "duet-supabase" || package == COMPARED;
+        for package in packages.filter(|package| (package.contains("supabase") && !known(package)) || package.contains("gotrue"))
         {
             problems.push(format!(
                 "{name}: the package `{package}` may bring the admin API along; Duet has no use for it"
@@ -75,7 +79,7 @@ mod tests {
             ("supabase/src/testing/project.rs", "jwt_secret"),
             (
                 "Cargo.lock",
-                "name = \"duet-supabase\"\nname = \"supabase-admin\"\nname = \"serde\"",
+                "name = \"duet-supabase\"\nname = \"supabase-auth\"\nname = \"supabase-admin\"\nname = \"serde\"",
             ),
         ]);
         let found = check(&tree);
