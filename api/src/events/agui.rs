@@ -2,12 +2,13 @@
 //! resumes anywhere sends exactly what the uncut one would have sent from there on.
 
 use duet_core::{
-    domain::{EffectId, EventKind, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput},
+    domain::{EffectId, EventKind, MessageStatus, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput, Usage},
     ids::{ConversationId, MessageId, RunId},
     run::{machine::Replay, turn::Turn},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use super::shapes::{AguiCustom, AguiEvent, AguiRole, RunResult, RunResultOutcome};
 
 /// Longest summary of a tool's arguments or result, in characters.
 const SUMMARY: usize = 400;
@@ -21,62 +22,8 @@ pub struct Frame {
     pub id: Option<u64>,
     /// The domain kind.
     pub kind: EventKind,
-    /// The AG-UI object.
-    pub data: Value,
-}
-
-/// What an AG-UI object is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum AguiType {
-    /// The run began.
-    RunStarted,
-    /// A model call began.
-    StepStarted,
-    /// A model call ended.
-    StepFinished,
-    /// The reply begins.
-    TextMessageStart,
-    /// A piece of the reply.
-    TextMessageContent,
-    /// The reply is whole.
-    TextMessageEnd,
-    /// A tool is called.
-    ToolCallStart,
-    /// With these arguments.
-    ToolCallArgs,
-    /// The call is whole.
-    ToolCallEnd,
-    /// What the tool answered.
-    ToolCallResult,
-    /// Specific to Duet, told apart by its `name` and `value`.
-    Custom,
-    /// The run ended well, was stopped or interrupted, or reached a limit.
-    RunFinished,
-    /// The run failed.
-    RunError,
-}
-
-/// An object of AG-UI 1.0, in its JSON form. Further fields depend on its `type`; docs/api.md lists those that Duet adds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct AguiObject {
-    /// What it is about.
-    #[serde(rename = "type")]
-    pub kind: AguiType,
-    /// The fields of that type.
-    #[serde(flatten)]
-    pub fields: serde_json::Map<String, Value>,
-}
-
-/// One server-sent event of a stream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct StreamItem {
-    /// `id:`, the event's `seq`; only on the last object of an event.
-    pub id: Option<u64>,
-    /// `event:`, the domain kind.
-    pub event: EventKind,
-    /// `data:`, as JSON on one line.
-    pub data: AguiObject,
+    /// The AG-UI event.
+    pub data: AguiEvent,
 }
 
 /// What earlier events determine about later frames.
@@ -111,7 +58,7 @@ impl Agui {
         self.replay.fold(stored);
         let objects = match &stored.event {
             Some(event) => self.objects(event, streamed),
-            None => vec![custom("redacted", json!({ "kind": stored.kind }))],
+            None => vec![AguiEvent::Custom(AguiCustom::Redacted { kind: stored.kind })],
         };
         let last = objects.len().saturating_sub(1);
         objects
@@ -126,7 +73,7 @@ impl Agui {
     }
 
     /// `streamed` bytes of the current step's text were folded before this event.
-    fn objects(&mut self, event: &RunEvent, streamed: usize) -> Vec<Value> {
+    fn objects(&mut self, event: &RunEvent, streamed: usize) -> Vec<AguiEvent> {
         match event {
             RunEvent::Started { prefix, .. } => self.started(prefix),
             RunEvent::Context {
@@ -135,20 +82,19 @@ impl Agui {
                 text_only_recall,
                 labels,
                 ..
-            } => vec![custom(
-                "context",
-                json!({
-                    "model": model,
-                    "offline": model.provider() == "offline",
-                    "recalled": recalled,
-                    "text_only_recall": text_only_recall,
-                    "untrusted": labels.integrity == Taint::Untrusted,
-                    "labels": labels,
-                }),
-            )],
-            RunEvent::ModelCalled { step, attempt } => {
-                vec![json!({"type": "STEP_STARTED", "stepName": step_name(*step), "step": step, "attempt": attempt})]
-            }
+            } => vec![AguiEvent::Custom(AguiCustom::Context {
+                model: model.clone(),
+                offline: model.provider() == "offline",
+                recalled: recalled.clone(),
+                text_only_recall: *text_only_recall,
+                untrusted: labels.integrity == Taint::Untrusted,
+                labels: *labels,
+            })],
+            RunEvent::ModelCalled { step, attempt } => vec![AguiEvent::StepStarted {
+                step_name: step_name(*step),
+                step: *step,
+                attempt: *attempt,
+            }],
             RunEvent::Delta { text, .. } => self.text(text),
             RunEvent::ModelReplied {
                 step,
@@ -161,14 +107,13 @@ impl Agui {
                 // Where the deltas were left out, the text comes as a whole.
                 let rest = text.get(streamed..).unwrap_or_default();
                 let mut objects = if rest.is_empty() { Vec::new() } else { self.text(rest) };
-                objects.push(json!({
-                    "type": "STEP_FINISHED",
-                    "stepName": step_name(*step),
-                    "step": step,
-                    "usage": usage,
-                    "cost_micros": cost_micros,
-                    "stop": stop,
-                }));
+                objects.push(AguiEvent::StepFinished {
+                    step_name: step_name(*step),
+                    step: *step,
+                    usage: *usage,
+                    cost_micros: *cost_micros,
+                    stop: *stop,
+                });
                 objects
             }
             RunEvent::ModelFailed {
@@ -177,17 +122,19 @@ impl Agui {
                 failure,
                 message,
                 ..
-            } => vec![custom(
-                "retry",
-                json!({"step": step, "attempt": attempt, "failure": failure, "message": message, "text": self.text_so_far()}),
-            )],
-            RunEvent::LimitReached { message, usage, .. } => {
-                vec![custom(
-                    "limit",
-                    json!({"message": message, "usage": usage, "text": self.text_so_far()}),
-                )]
-            }
-            RunEvent::RetryDue { step } => vec![custom("retry_due", json!({ "step": step }))],
+            } => vec![AguiEvent::Custom(AguiCustom::Retry {
+                step: *step,
+                attempt: *attempt,
+                failure: *failure,
+                message: message.clone(),
+                text: self.text_so_far(),
+            })],
+            RunEvent::LimitReached { message, usage, .. } => vec![AguiEvent::Custom(AguiCustom::Limit {
+                message: message.clone(),
+                usage: *usage,
+                text: self.text_so_far(),
+            })],
+            RunEvent::RetryDue { step } => vec![AguiEvent::Custom(AguiCustom::RetryDue { step: *step })],
             RunEvent::ToolStarted { effect, .. } => match self.announce(*effect) {
                 // A call repeated after a crash is the same call.
                 again if again.is_empty() => vec![tool_repeated(*effect)],
@@ -197,50 +144,55 @@ impl Agui {
             RunEvent::ToolFinished { effect, status, output } => {
                 // A refused call never started; readers still need to see which call the result belongs to.
                 let mut objects = self.announce(*effect);
-                objects.push(json!({
-                    "type": "TOOL_CALL_RESULT",
-                    "messageId": self.reply,
-                    "toolCallId": effect.to_string(),
-                    "status": status,
-                    "content": result_summary(output),
-                    "memories": output.memories,
-                    "remembered": output.remembered,
-                }));
+                objects.push(AguiEvent::ToolCallResult {
+                    message_id: self.reply,
+                    tool_call_id: effect.to_string(),
+                    content: result_summary(output),
+                    status: *status,
+                    memories: output.memories.clone(),
+                    remembered: output.remembered.clone(),
+                });
                 objects
             }
-            RunEvent::CancelRequested { .. } => vec![custom("cancel_requested", json!({}))],
-            RunEvent::Recovered { attempt } => {
-                vec![custom("recovered", json!({"attempt": attempt, "text": self.text_so_far()}))]
-            }
+            RunEvent::CancelRequested { .. } => vec![AguiEvent::Custom(AguiCustom::CancelRequested {})],
+            RunEvent::Recovered { attempt } => vec![AguiEvent::Custom(AguiCustom::Recovered {
+                attempt: *attempt,
+                text: self.text_so_far(),
+            })],
             RunEvent::Finished {
                 outcome,
                 reply,
                 usage,
                 cost_micros,
-            } => self.finished(outcome, reply.map(|status| json!(status)), json!(usage), *cost_micros),
+            } => self.finished(outcome, *reply, *usage, *cost_micros),
         }
     }
 
-    fn started(&mut self, prefix: &str) -> Vec<Value> {
-        let mut objects = vec![json!({
-            "type": "RUN_STARTED",
-            "threadId": self.conversation,
-            "runId": self.run,
-            "replyId": self.reply,
-        })];
+    fn started(&mut self, prefix: &str) -> Vec<AguiEvent> {
+        let mut objects = vec![AguiEvent::RunStarted {
+            thread_id: self.conversation,
+            run_id: self.run,
+            reply_id: self.reply,
+        }];
         if !prefix.is_empty() {
             objects.extend(self.text(prefix));
         }
         objects
     }
 
-    fn text(&mut self, text: &str) -> Vec<Value> {
+    fn text(&mut self, text: &str) -> Vec<AguiEvent> {
         let mut objects = Vec::with_capacity(2);
         if !self.text_started {
             self.text_started = true;
-            objects.push(json!({"type": "TEXT_MESSAGE_START", "messageId": self.reply, "role": "assistant"}));
+            objects.push(AguiEvent::TextMessageStart {
+                message_id: self.reply,
+                role: AguiRole::Assistant,
+            });
         }
-        objects.push(json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": self.reply, "delta": text}));
+        objects.push(AguiEvent::TextMessageContent {
+            message_id: self.reply,
+            delta: text.to_owned(),
+        });
         objects
     }
 
@@ -249,7 +201,7 @@ impl Agui {
     }
 
     /// The call's name and arguments, unless they were sent already.
-    fn announce(&mut self, effect: EffectId) -> Vec<Value> {
+    fn announce(&mut self, effect: EffectId) -> Vec<AguiEvent> {
         if self.announced.contains(&effect) {
             return vec![];
         }
@@ -258,67 +210,65 @@ impl Agui {
         let call = calls.find(|(id, _)| *id == effect).map(|(_, call)| &call.call);
         let id = effect.to_string();
         vec![
-            json!({
-                "type": "TOOL_CALL_START",
-                "toolCallId": id,
-                "toolCallName": call.map_or("redacted", |call| call.name.as_str()),
-                "parentMessageId": self.reply,
-            }),
-            json!({
-                "type": "TOOL_CALL_ARGS",
-                "toolCallId": id,
-                "delta": call.map(|call| arguments_summary(&call.arguments)).unwrap_or_default(),
-            }),
-            json!({"type": "TOOL_CALL_END", "toolCallId": id}),
+            AguiEvent::ToolCallStart {
+                tool_call_id: id.clone(),
+                tool_call_name: call.map_or("redacted", |call| call.name.as_str()).to_owned(),
+                parent_message_id: self.reply,
+            },
+            AguiEvent::ToolCallArgs {
+                tool_call_id: id.clone(),
+                delta: call.map(|call| arguments_summary(&call.arguments)).unwrap_or_default(),
+            },
+            AguiEvent::ToolCallEnd { tool_call_id: id },
         ]
     }
 
-    fn finished(&mut self, outcome: &RunOutcome, reply: Option<Value>, usage: Value, cost_micros: Option<u64>) -> Vec<Value> {
-        let (code, message) = match outcome {
-            RunOutcome::Failed { failure, message } => (failure.as_str(), message.clone()),
-            RunOutcome::NeedsReview { tool } => (
-                "needs_review",
-                format!(
+    fn finished(
+        &mut self,
+        outcome: &RunOutcome,
+        status: Option<MessageStatus>,
+        usage: Usage,
+        cost_micros: Option<u64>,
+    ) -> Vec<AguiEvent> {
+        let (end, limit) = match outcome {
+            RunOutcome::Completed => (RunResultOutcome::Completed, None),
+            RunOutcome::Cancelled => (RunResultOutcome::Cancelled, None),
+            RunOutcome::Interrupted => (RunResultOutcome::Interrupted, None),
+            RunOutcome::Limited { message } => (RunResultOutcome::Limited, Some(message.clone())),
+            RunOutcome::Failed { failure, message } => return self.failed(failure.as_str(), message.clone(), status),
+            RunOutcome::NeedsReview { tool } => {
+                let message = format!(
                     "Duet went down while “{tool}” was running, and it is not known whether it finished. Check before you continue."
-                ),
-            ),
-            RunOutcome::Completed | RunOutcome::Cancelled | RunOutcome::Interrupted | RunOutcome::Limited { .. } => {
-                return self.ended_well(outcome, reply, usage, cost_micros);
+                );
+                return self.failed("needs_review", message, status);
             }
         };
-        let mut error = json!({"type": "RUN_ERROR", "code": code, "message": message, "runId": self.run});
-        if let (Some(status), Some(object)) = (reply, error.as_object_mut()) {
-            object.insert("status".into(), status);
-        }
-        vec![error]
-    }
-
-    fn ended_well(&self, outcome: &RunOutcome, reply: Option<Value>, usage: Value, cost_micros: Option<u64>) -> Vec<Value> {
-        let word = match outcome {
-            RunOutcome::Completed => "completed",
-            RunOutcome::Cancelled => "cancelled",
-            RunOutcome::Interrupted => "interrupted",
-            _ => "limited",
-        };
-        let mut result = serde_json::Map::new();
-        result.insert("outcome".into(), word.into());
-        if let Some(status) = reply {
-            result.insert("message_id".into(), json!(self.reply));
-            result.insert("status".into(), status);
-        }
-        result.insert("usage".into(), usage);
-        if let Some(cost) = cost_micros {
-            result.insert("cost_micros".into(), cost.into());
-        }
-        if let RunOutcome::Limited { message } = outcome {
-            result.insert("message".into(), message.clone().into());
-        }
         let mut objects = Vec::with_capacity(2);
         if self.text_started {
-            objects.push(json!({"type": "TEXT_MESSAGE_END", "messageId": self.reply}));
+            objects.push(AguiEvent::TextMessageEnd { message_id: self.reply });
         }
-        objects.push(json!({"type": "RUN_FINISHED", "threadId": self.conversation, "runId": self.run, "result": result}));
+        objects.push(AguiEvent::RunFinished {
+            thread_id: self.conversation,
+            run_id: self.run,
+            result: RunResult {
+                outcome: end,
+                message_id: status.map(|_| self.reply),
+                status,
+                usage,
+                cost_micros,
+                message: limit,
+            },
+        });
         objects
+    }
+
+    fn failed(&self, code: &str, message: String, status: Option<MessageStatus>) -> Vec<AguiEvent> {
+        vec![AguiEvent::RunError {
+            run_id: self.run,
+            code: code.to_owned(),
+            message,
+            status,
+        }]
     }
 }
 
@@ -326,15 +276,11 @@ fn step_name(step: u32) -> String {
     format!("model {step}")
 }
 
-fn tool_repeated(effect: EffectId) -> Value {
-    custom(
-        "tool_repeated",
-        json!({"step": effect.step, "toolCallId": effect.to_string()}),
-    )
-}
-
-fn custom(name: &str, value: Value) -> Value {
-    json!({"type": "CUSTOM", "name": name, "value": value})
+fn tool_repeated(effect: EffectId) -> AguiEvent {
+    AguiEvent::Custom(AguiCustom::ToolRepeated {
+        step: effect.step,
+        tool_call_id: effect.to_string(),
+    })
 }
 
 fn cut(text: &str, characters: usize) -> String {

@@ -3,6 +3,7 @@
 
 pub mod agui;
 pub mod follow;
+pub mod shapes;
 pub mod sse;
 
 #[cfg(test)]

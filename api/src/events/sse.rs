@@ -13,7 +13,8 @@ use super::agui::Frame;
 /// A comment that keeps proxies from closing a quiet connection.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
-/// One frame on the wire. JSON has no line breaks of its own, so `data:` is one line.
+/// One frame on the wire. JSON has no line breaks of its own, so `data:` is one line. Its keys are sorted, so that the bytes do not
+/// depend on the order in which the fields are declared.
 pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(frame.kind.as_str().as_bytes());
@@ -22,7 +23,8 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("id: {id}\n").as_bytes());
     }
     out.extend_from_slice(b"data: ");
-    out.extend_from_slice(frame.data.to_string().as_bytes());
+    let data = serde_json::to_value(&frame.data).unwrap_or_default();
+    out.extend_from_slice(data.to_string().as_bytes());
     out.extend_from_slice(b"\n\n");
 }
 

@@ -20,8 +20,9 @@ use crate::{
     auth::{Authenticated, Chat, In},
     error::{ApiResult, Code, Problem, ReadProblems},
     events::{
-        agui::{AguiObject, Frame, StreamItem},
+        agui::Frame,
         follow::{self, Follower, Pace, Start, StillAllowed},
+        shapes::{AguiEvent, StreamItem},
         sse,
     },
     extract::{Path, Query},
@@ -66,8 +67,7 @@ pub struct EventItem {
     /// Its domain kind.
     pub kind: EventKind,
     /// Its AG-UI objects.
-    #[schema(value_type = Vec<AguiObject>)]
-    pub data: Vec<serde_json::Value>,
+    pub data: Vec<AguiEvent>,
 }
 
 /// The events of a run

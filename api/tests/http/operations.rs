@@ -163,7 +163,7 @@ async fn the_description_names_the_server_and_what_streams_carry() {
         let data: serde_json::Value = serde_json::from_str(field("data").unwrap()).unwrap();
         let id: Option<u64> = field("id").map(|id| id.parse().unwrap());
         let item = json!({"id": id, "event": field("event").unwrap(), "data": data});
-        serde_json::from_value::<duet_api::events::agui::StreamItem>(item).unwrap();
+        serde_json::from_value::<duet_api::events::shapes::StreamItem>(item).unwrap();
         items += 1;
     }
     assert!(items > 8, "{text}");

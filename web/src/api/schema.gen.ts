@@ -1144,18 +1144,117 @@ export interface components {
             /** @description Primaries first, then by name. */
             items: components["schemas"]["Agent"][];
         };
-        /** @description An object of AG-UI 1.0, in its JSON form. Further fields depend on its `type`; docs/api.md lists those that Duet adds. */
-        AguiObject: {
-            /** @description What it is about. */
-            type: components["schemas"]["AguiType"];
-        } & {
-            [key: string]: unknown;
+        /** @description What only Duet says, told apart by `name`. More names may come: ignore those that you do not know. */
+        AguiCustom: {
+            /** @enum {string} */
+            name: "context";
+            /** @description What the model was given. */
+            value: {
+                /** @description The joined labels of all of it. */
+                labels: components["schemas"]["Labels"];
+                /** @description The model. */
+                model: components["schemas"]["ModelRef"];
+                /** @description Whether it is the built-in one, which asks nobody. */
+                offline: boolean;
+                /** @description The recalled memories, best first. */
+                recalled: components["schemas"]["MemoryId"][];
+                /** @description Whether recall had to do without vectors. */
+                text_only_recall: boolean;
+                /** @description Whether any of it is untrusted. */
+                untrusted: boolean;
+            };
+        } | {
+            /** @enum {string} */
+            name: "retry";
+            /** @description A model call failed. The text of that attempt is void. */
+            value: {
+                /**
+                 * Format: int32
+                 * @description The attempt that failed.
+                 */
+                attempt: number;
+                /** @description What kind of failure. */
+                failure: components["schemas"]["ModelFailure"];
+                /** @description One sentence for people. */
+                message: string;
+                /**
+                 * Format: int32
+                 * @description The step.
+                 */
+                step: number;
+                /** @description The reply's text without that attempt. */
+                text: string;
+            };
+        } | {
+            /** @enum {string} */
+            name: "retry_due";
+            /** @description The wait before another attempt is over. */
+            value: {
+                /**
+                 * Format: int32
+                 * @description The step.
+                 */
+                step: number;
+            };
+        } | {
+            /** @enum {string} */
+            name: "limit";
+            /** @description A limit of the turn was reached; only the end follows. */
+            value: {
+                /** @description Which one, as a sentence. */
+                message: string;
+                /** @description The reply's text so far. */
+                text: string;
+                /** @description Tokens used by the abandoned model call. */
+                usage: components["schemas"]["Usage"];
+            };
+        } | {
+            /** @enum {string} */
+            name: "tool_repeated";
+            /** @description A call is repeated after a crash. */
+            value: {
+                /**
+                 * Format: int32
+                 * @description The step that asked for it.
+                 */
+                step: number;
+                /** @description The call. */
+                toolCallId: string;
+            };
+        } | {
+            /** @enum {string} */
+            name: "cancel_requested";
+            /** @description A person asked to stop. */
+            value: Record<string, never>;
+        } | {
+            /** @enum {string} */
+            name: "recovered";
+            /** @description A worker took over from one that was lost. */
+            value: {
+                /**
+                 * Format: int32
+                 * @description The number of its claim.
+                 */
+                attempt: number;
+                /** @description The reply's text so far. */
+                text: string;
+            };
+        } | {
+            /** @enum {string} */
+            name: "redacted";
+            /** @description An event whose payload was redacted. */
+            value: {
+                /** @description Its domain kind. */
+                kind: components["schemas"]["EventKind"];
+            };
         };
+        /** @description An event of AG-UI. More types may come: ignore those that you do not know. */
+        AguiEvent: components["schemas"]["RunStartedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["StepFinishedEvent"] | components["schemas"]["TextMessageStartEvent"] | components["schemas"]["TextMessageContentEvent"] | components["schemas"]["TextMessageEndEvent"] | components["schemas"]["ToolCallStartEvent"] | components["schemas"]["ToolCallArgsEvent"] | components["schemas"]["ToolCallEndEvent"] | components["schemas"]["ToolCallResultEvent"] | components["schemas"]["CustomEvent"] | components["schemas"]["RunFinishedEvent"] | components["schemas"]["RunErrorEvent"];
         /**
-         * @description What an AG-UI object is about.
+         * @description Who writes a message that is streamed.
          * @enum {string}
          */
-        AguiType: "RUN_STARTED" | "STEP_STARTED" | "STEP_FINISHED" | "TEXT_MESSAGE_START" | "TEXT_MESSAGE_CONTENT" | "TEXT_MESSAGE_END" | "TOOL_CALL_START" | "TOOL_CALL_ARGS" | "TOOL_CALL_END" | "TOOL_CALL_RESULT" | "CUSTOM" | "RUN_FINISHED" | "RUN_ERROR";
+        AguiRole: "assistant";
         /** @description A key as its owner sees it: never the secret, which was shown once. */
         ApiKey: {
             /** @description When it was created. */
@@ -1312,6 +1411,17 @@ export interface components {
             /** @description Shown only this once: `Authorization: Bearer <secret>`. */
             secret: string;
         };
+        /** @description What only Duet says. */
+        CustomEvent: components["schemas"]["AguiCustom"] & {
+            /** @enum {string} */
+            type: "CUSTOM";
+        } & {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "CUSTOM";
+        };
         /** @description The model for agents that name none. */
         DefaultModel: {
             /** @description Its name. */
@@ -1339,7 +1449,7 @@ export interface components {
         /** @description One event. */
         EventItem: {
             /** @description Its AG-UI objects. */
-            data: components["schemas"]["AguiObject"][];
+            data: components["schemas"]["AguiEvent"][];
             /** @description Its domain kind. */
             kind: components["schemas"]["EventKind"];
             /**
@@ -2004,6 +2114,11 @@ export interface components {
          */
         Mode: "local" | "server";
         /**
+         * @description What went wrong with a model call; decides whether it is repeated.
+         * @enum {string}
+         */
+        ModelFailure: "unreachable" | "timed_out" | "busy" | "malformed" | "unauthorized" | "unknown_model" | "rejected" | "limited";
+        /**
          * @description A model, as `provider/name`.
          * @example ollama/llama3.2
          */
@@ -2256,11 +2371,75 @@ export interface components {
             /** @description Its final status. */
             status: components["schemas"]["RunStatus"];
         };
+        /** @description The run failed. */
+        RunErrorEvent: {
+            /** @description What kind of failure. */
+            code: string;
+            /** @description What to do, as a sentence. */
+            message: string;
+            /** @description The run. */
+            runId: components["schemas"]["RunId"];
+            status?: components["schemas"]["MessageStatus"] | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "RUN_ERROR";
+        };
+        /** @description The run completed, was stopped or interrupted, or reached a limit. */
+        RunFinishedEvent: {
+            /** @description How it ended. */
+            result: components["schemas"]["RunResult"];
+            /** @description The run. */
+            runId: components["schemas"]["RunId"];
+            /** @description The conversation. */
+            threadId: components["schemas"]["ConversationId"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "RUN_FINISHED";
+        };
         /**
          * Format: uuid
          * @description A run: a turn, later a plan or a delegated task.
          */
         RunId: string;
+        /** @description How a run ended that did not fail. */
+        RunResult: {
+            /**
+             * Format: int64
+             * @description What it cost in micro-US-dollars, where the price is known.
+             */
+            cost_micros?: number | null;
+            /** @description Which limit ended it, as a sentence. */
+            message?: string | null;
+            message_id?: components["schemas"]["MessageId"] | null;
+            /** @description In a word. */
+            outcome: components["schemas"]["RunResultOutcome"];
+            status?: components["schemas"]["MessageStatus"] | null;
+            /** @description Tokens used by the whole run. */
+            usage: components["schemas"]["Usage"];
+        };
+        /**
+         * @description The ways in which a run ends that did not fail.
+         * @enum {string}
+         */
+        RunResultOutcome: "completed" | "cancelled" | "interrupted" | "limited";
+        /** @description The run began. */
+        RunStartedEvent: {
+            /** @description The id that the reply has or will have. */
+            replyId: components["schemas"]["MessageId"];
+            /** @description The run. */
+            runId: components["schemas"]["RunId"];
+            /** @description The conversation. */
+            threadId: components["schemas"]["ConversationId"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "RUN_STARTED";
+        };
         /**
          * @description The status of a run.
          * @enum {string}
@@ -2372,10 +2551,59 @@ export interface components {
              */
             version: number;
         };
+        /** @description A model call ended. */
+        StepFinishedEvent: {
+            /**
+             * Format: int64
+             * @description Cost in micro-US-dollars, where the price is known.
+             */
+            cost_micros?: number | null;
+            /**
+             * Format: int32
+             * @description Its number, from 1.
+             */
+            step: number;
+            /** @description Names the step. */
+            stepName: string;
+            /** @description Why the model stopped. */
+            stop: components["schemas"]["StopReason"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "STEP_FINISHED";
+            /** @description Tokens used. */
+            usage: components["schemas"]["Usage"];
+        };
+        /** @description A model call began. */
+        StepStartedEvent: {
+            /**
+             * Format: int32
+             * @description The attempt at it, from 1.
+             */
+            attempt: number;
+            /**
+             * Format: int32
+             * @description Its number, from 1.
+             */
+            step: number;
+            /** @description Names the step. */
+            stepName: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "STEP_STARTED";
+        };
+        /**
+         * @description Why a model stopped writing.
+         * @enum {string}
+         */
+        StopReason: "end" | "tool_use" | "length" | "filtered";
         /** @description One server-sent event of a stream. */
         StreamItem: {
             /** @description `data:`, as JSON on one line. */
-            data: components["schemas"]["AguiObject"];
+            data: components["schemas"]["AguiEvent"];
             /** @description `event:`, the domain kind. */
             event: components["schemas"]["EventKind"];
             /**
@@ -2389,11 +2617,101 @@ export interface components {
          * @enum {string}
          */
         Taint: "trusted" | "untrusted";
+        /** @description A piece of the reply. */
+        TextMessageContentEvent: {
+            /** @description What follows its text so far. */
+            delta: string;
+            /** @description The reply. */
+            messageId: components["schemas"]["MessageId"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TEXT_MESSAGE_CONTENT";
+        };
+        /** @description The reply is whole. */
+        TextMessageEndEvent: {
+            /** @description The reply. */
+            messageId: components["schemas"]["MessageId"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TEXT_MESSAGE_END";
+        };
+        /** @description The reply begins. */
+        TextMessageStartEvent: {
+            /** @description The reply. */
+            messageId: components["schemas"]["MessageId"];
+            /** @description Who writes it. */
+            role: components["schemas"]["AguiRole"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TEXT_MESSAGE_START";
+        };
         /**
          * Format: date-time
          * @description A point in time, in whole milliseconds since the Unix epoch, UTC. On the wire it is RFC 3339 with milliseconds.
          */
         Timestamp: string;
+        /** @description The arguments of a call. */
+        ToolCallArgsEvent: {
+            /** @description The arguments as JSON, shortened. */
+            delta: string;
+            /** @description The call. */
+            toolCallId: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TOOL_CALL_ARGS";
+        };
+        /** @description The arguments are whole. */
+        ToolCallEndEvent: {
+            /** @description The call. */
+            toolCallId: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TOOL_CALL_END";
+        };
+        /** @description What the tool answered. */
+        ToolCallResultEvent: {
+            /** @description A summary of the answer, without recalled text. */
+            content: string;
+            /** @description The memories that belong to the answer. */
+            memories: components["schemas"]["MemoryId"][];
+            /** @description The reply that asked for it. */
+            messageId: components["schemas"]["MessageId"];
+            /** @description Of those, the ones that the call wrote. */
+            remembered: components["schemas"]["MemoryId"][];
+            /** @description How the call ended. */
+            status: components["schemas"]["ToolStatus"];
+            /** @description The call. */
+            toolCallId: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TOOL_CALL_RESULT";
+        };
+        /** @description A tool is called. */
+        ToolCallStartEvent: {
+            /** @description The reply that asked for it. */
+            parentMessageId: components["schemas"]["MessageId"];
+            /** @description The call. */
+            toolCallId: string;
+            /** @description The tool. */
+            toolCallName: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TOOL_CALL_START";
+        };
         /**
          * @description The status of a tool call.
          * @enum {string}

@@ -23,6 +23,9 @@ export type TurnReceipt = Schemas["TurnReceipt"];
 export type Memory = Schemas["Memory"];
 export type ReviewState = Schemas["ReviewState"];
 export type MemoryProvenance = Schemas["MemoryProvenance"];
+export type AguiEvent = Schemas["AguiEvent"];
+export type AguiCustom = Schemas["AguiCustom"];
+export type EventsPage = Schemas["EventsPage"];
 export type PersonalNotice = Schemas["Notice"];
 export type NoticeAction = Schemas["NoticeAction"];
 

@@ -1,29 +1,44 @@
 import { describe, expect, it } from "vitest";
-import { type Fold, foldFrame, type LiveReply, reconnected, startFold } from "./fold";
+import type { AguiCustom, AguiEvent } from "~/api/types";
+import { emptyReply, type Fold, foldFrame, type LiveReply, reconnected, startFold } from "./fold";
 import type { Frame } from "./sse";
 
-const frame = (data: object, seq?: number): Frame => ({
+const raw = (data: object, seq?: number): Frame => ({
   event: "x",
   data: JSON.stringify(data),
   ...(seq === undefined ? {} : { id: String(seq) }),
 });
+const frame = (event: AguiEvent, seq?: number) => raw(event, seq);
 const text = (delta: string, seq?: number) => frame({ type: "TEXT_MESSAGE_CONTENT", messageId: "r", delta }, seq);
-const custom = (name: string, value: object, seq: number) => frame({ type: "CUSTOM", name, value }, seq);
+const custom = (custom: AguiCustom, seq: number) => frame({ type: "CUSTOM", ...custom }, seq);
 const run = (frames: Frame[], from: Fold = startFold()) => frames.reduce(foldFrame, from);
-const usage = { input_tokens: 10, output_tokens: 4 };
+const usage = { input_tokens: 10, output_tokens: 4, cached_input_tokens: 0, cache_write_tokens: 0 };
+const labels = { integrity: "trusted", egress: "any", sensitive: false, others: false } as const;
 
 /** A complete run with tools, a failed attempt, and an event that arrives as several frames. */
 const log: Frame[] = [
   frame({ type: "RUN_STARTED", threadId: "c", runId: "run", replyId: "r" }, 1),
   custom(
-    "context",
-    { model: "offline/rules", offline: true, recalled: ["m1", "m2"], text_only_recall: true, untrusted: false },
+    {
+      name: "context",
+      value: {
+        model: "offline/rules",
+        offline: true,
+        recalled: ["m1", "m2"],
+        text_only_recall: true,
+        untrusted: false,
+        labels,
+      },
+    },
     2,
   ),
   frame({ type: "STEP_STARTED", stepName: "model 1", step: 1, attempt: 1 }, 3),
   frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
   text("void ", 4),
-  custom("retry", { step: 1, attempt: 1, failure: "busy", message: "The model is busy.", text: "" }, 5),
+  custom(
+    { name: "retry", value: { step: 1, attempt: 1, failure: "busy", message: "The model is busy.", text: "" } },
+    5,
+  ),
   frame({ type: "STEP_STARTED", stepName: "model 1", step: 1, attempt: 2 }, 6),
   frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
   text("Your ", 7),
@@ -116,8 +131,8 @@ describe("a reply as its events tell it", () => {
   it("counts redacted events and goes on", () => {
     const { reply } = run([
       text("a", 1),
-      custom("redacted", { kind: "delta" }, 2),
-      custom("redacted", { kind: "context" }, 3),
+      custom({ name: "redacted", value: { kind: "delta" } }, 2),
+      custom({ name: "redacted", value: { kind: "context" } }, 3),
       text("b", 4),
     ]);
     expect(reply).toMatchObject({ text: "ab", redacted: 2, seq: 4 });
@@ -125,8 +140,8 @@ describe("a reply as its events tell it", () => {
 
   it("knows a failed run, a cancel and a recovery", () => {
     const { reply } = run([
-      custom("recovered", { attempt: 2 }, 1),
-      custom("cancel_requested", {}, 2),
+      custom({ name: "recovered", value: { attempt: 2, text: "" } }, 1),
+      custom({ name: "cancel_requested", value: {} }, 2),
       frame(
         { type: "RUN_ERROR", code: "unreachable", message: "Start the model.", runId: "run", status: "stopped" },
         3,
@@ -140,21 +155,45 @@ describe("a reply as its events tell it", () => {
   });
 
   it("is not disturbed by what it does not know", () => {
-    const fold = run([{ event: "x", data: "not json", id: "1" }, frame({ type: "NEW_KIND" }, 1), text("a", 2)]);
-    expect(fold.reply).toMatchObject({ text: "a", seq: 2 });
+    const fold = run([
+      { event: "x", data: "not json", id: "1" },
+      raw({ type: "NEW_KIND" }, 1),
+      raw({ type: "CUSTOM", name: "new_name", value: { text: "not this" } }, 2),
+      raw({ type: "TEXT_MESSAGE_CONTENT", messageId: "r", delta: "a", newField: 1 }),
+      raw({ type: "toString" }),
+      raw({ no: "type" }),
+      text("b", 3),
+      raw({ type: "NEW_END" }, 4),
+    ]);
+    expect(fold).toEqual({ reply: { ...emptyReply, text: "ab", seq: 4 }, held: [] });
   });
 });
 
 describe("what a lost worker leaves", () => {
   it("is void when the server says what stands", () => {
-    const { reply } = run([text("half a ", 1), custom("recovered", { attempt: 2, text: "" }, 2), text("whole", 3)]);
+    const { reply } = run([
+      text("half a ", 1),
+      custom({ name: "recovered", value: { attempt: 2, text: "" } }, 2),
+      text("whole", 3),
+    ]);
     expect(reply.text).toBe("whole");
   });
 
   it("tells calls apart whose id repeats in another step", () => {
     const call = (seq: number, name: string) => [
-      frame({ type: "TOOL_CALL_START", toolCallId: "0", toolCallName: name }, seq),
-      frame({ type: "TOOL_CALL_RESULT", toolCallId: "0", status: "succeeded", memories: [], remembered: [] }, seq + 1),
+      frame({ type: "TOOL_CALL_START", toolCallId: "0", toolCallName: name, parentMessageId: "r" }, seq),
+      frame(
+        {
+          type: "TOOL_CALL_RESULT",
+          messageId: "r",
+          toolCallId: "0",
+          status: "succeeded",
+          content: "",
+          memories: [],
+          remembered: [],
+        },
+        seq + 1,
+      ),
     ];
     const { reply } = run([...call(1, "recall"), ...call(3, "remember")]);
     expect(reply.tools.map((tool) => tool.name)).toEqual(["recall", "remember"]);

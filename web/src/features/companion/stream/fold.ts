@@ -1,4 +1,4 @@
-import type { MessageStatus, ToolStatus, Usage } from "~/api/types";
+import type { AguiCustom, AguiEvent, MessageStatus, ToolStatus, Usage } from "~/api/types";
 import type { Frame } from "./sse";
 
 /** A tool call as shown while the reply is being written. */
@@ -52,15 +52,36 @@ export const emptyReply: LiveReply = {
   redacted: 0,
 };
 
-// biome-ignore lint/suspicious/noExplicitAny: the shape depends on `type`; each case reads only what its type promises.
-type AgUi = { type: string } & Record<string, any>;
+/** The types that this page knows: a newer server may send more. */
+const KNOWN: Record<AguiEvent["type"], true> = {
+  RUN_STARTED: true,
+  STEP_STARTED: true,
+  STEP_FINISHED: true,
+  TEXT_MESSAGE_START: true,
+  TEXT_MESSAGE_CONTENT: true,
+  TEXT_MESSAGE_END: true,
+  TOOL_CALL_START: true,
+  TOOL_CALL_ARGS: true,
+  TOOL_CALL_END: true,
+  TOOL_CALL_RESULT: true,
+  CUSTOM: true,
+  RUN_FINISHED: true,
+  RUN_ERROR: true,
+};
+
+const isKnown = (event: unknown): event is AguiEvent =>
+  typeof event === "object" &&
+  event !== null &&
+  "type" in event &&
+  typeof event.type === "string" &&
+  Object.hasOwn(KNOWN, event.type);
 
 /**
  * A domain event can arrive as several frames, of which only the last carries the `id`. Frames are therefore held back until
  * the last one arrives, and then applied together: a connection cut between them changes nothing, and neither does a frame
  * that was seen before.
  */
-export type Fold = { reply: LiveReply; held: AgUi[] };
+export type Fold = { reply: LiveReply; held: AguiEvent[] };
 
 export const startFold = (reply: LiveReply = emptyReply): Fold => ({ reply, held: [] });
 
@@ -69,78 +90,81 @@ export const reconnected = (fold: Fold): Fold => (fold.held.length ? { ...fold, 
 
 /** Applies one frame. */
 export function foldFrame(fold: Fold, frame: Frame): Fold {
-  let event: AgUi;
+  let event: unknown;
   try {
-    event = JSON.parse(frame.data) as AgUi;
+    event = JSON.parse(frame.data);
   } catch {
     return fold;
   }
-  if (frame.id === undefined) return { ...fold, held: [...fold.held, event] };
-  const seq = Number(frame.id);
-  if (!Number.isSafeInteger(seq) || seq <= fold.reply.seq) return { ...fold, held: [] };
-  const reply = [...fold.held, event].reduce(apply, fold.reply);
-  return { reply: { ...reply, seq }, held: [] };
+  return foldEvent(fold, event, frame.id === undefined ? undefined : Number(frame.id));
 }
 
-function apply(reply: LiveReply, event: AgUi): LiveReply {
+/** Applies one object of an event; `seq` comes with the last one. */
+export function foldEvent(fold: Fold, event: unknown, seq: number | undefined): Fold {
+  const events = isKnown(event) ? [...fold.held, event] : fold.held;
+  if (seq === undefined) return { ...fold, held: events };
+  if (!Number.isSafeInteger(seq) || seq <= fold.reply.seq) return { ...fold, held: [] };
+  return { reply: { ...events.reduce(apply, fold.reply), seq }, held: [] };
+}
+
+function apply(reply: LiveReply, event: AguiEvent): LiveReply {
   switch (event.type) {
     case "RUN_STARTED":
-      return { ...reply, replyId: event.replyId ?? reply.replyId };
+      return { ...reply, replyId: event.replyId };
     case "TEXT_MESSAGE_START":
-      return { ...reply, replyId: event.messageId ?? reply.replyId };
+      return { ...reply, replyId: event.messageId };
     case "TEXT_MESSAGE_CONTENT":
-      return { ...reply, text: reply.text + (event.delta ?? ""), trouble: undefined };
+      return { ...reply, text: reply.text + event.delta, trouble: undefined };
     case "STEP_FINISHED":
       return {
         ...reply,
         usage: sum(reply.usage, event.usage),
-        costMicros:
-          typeof event.cost_micros === "number" ? (reply.costMicros ?? 0) + event.cost_micros : reply.costMicros,
+        costMicros: event.cost_micros == null ? reply.costMicros : (reply.costMicros ?? 0) + event.cost_micros,
       };
     case "TOOL_CALL_START":
       return { ...reply, tools: started(reply.tools, event.toolCallId, event.toolCallName) };
     case "TOOL_CALL_ARGS":
-      return withTool(reply, event.toolCallId, { args: event.delta ?? "" });
+      return withTool(reply, event.toolCallId, { args: event.delta });
     case "TOOL_CALL_RESULT":
       return {
-        ...withTool(reply, event.toolCallId, { status: event.status ?? "succeeded", summary: event.content ?? "" }),
+        ...withTool(reply, event.toolCallId, { status: event.status, summary: event.content }),
         recalled: union(reply.recalled, without(event.memories, event.remembered)),
         remembered: union(reply.remembered, event.remembered),
       };
     case "RUN_FINISHED":
-      return finish(reply, event.result ?? {}, false);
+      return {
+        ...finish(reply, { ...ending(event.result), outcome: event.result.outcome, failed: false }),
+        usage: event.result.usage,
+        costMicros: event.result.cost_micros ?? reply.costMicros,
+      };
     case "RUN_ERROR":
-      return finish(reply, { ...event, outcome: event.code ?? "failed" }, true);
+      return finish(reply, { ...ending(event), outcome: event.code, failed: true });
     case "CUSTOM":
-      return custom(reply, event.name, event.value ?? {});
+      return custom(reply, event);
     default:
       return reply;
   }
 }
 
-function custom(reply: LiveReply, name: string, value: Record<string, unknown>): LiveReply {
-  switch (name) {
+function custom(reply: LiveReply, event: AguiCustom): LiveReply {
+  switch (event.name) {
     case "context":
       return {
         ...reply,
-        model: typeof value.model === "string" ? value.model : reply.model,
-        offline: value.offline === true,
-        textOnlyRecall: value.text_only_recall === true,
-        untrusted: value.untrusted === true,
-        recalled: union(reply.recalled, value.recalled),
+        model: event.value.model,
+        offline: event.value.offline,
+        textOnlyRecall: event.value.text_only_recall,
+        untrusted: event.value.untrusted,
+        recalled: union(reply.recalled, event.value.recalled),
       };
     case "retry":
-      return {
-        ...reply,
-        // The failed attempt's text is void: the server says what remains.
-        text: typeof value.text === "string" ? value.text : reply.text,
-        trouble: typeof value.message === "string" && value.message ? value.message : reply.trouble,
-      };
+      // The failed attempt's text is void: the server says what remains.
+      return { ...reply, text: event.value.text, trouble: event.value.message || reply.trouble };
     case "cancel_requested":
       return { ...reply, cancelRequested: true };
     case "recovered":
       // The lost worker may have left a half-written attempt, which is also void.
-      return { ...reply, recovered: true, text: typeof value.text === "string" ? value.text : reply.text };
+      return { ...reply, recovered: true, text: event.value.text };
     case "redacted":
       return { ...reply, redacted: reply.redacted + 1 };
     default:
@@ -148,24 +172,16 @@ function custom(reply: LiveReply, name: string, value: Record<string, unknown>):
   }
 }
 
-function finish(reply: LiveReply, result: Record<string, unknown>, failed: boolean): LiveReply {
-  const usage = result.usage as Usage | undefined;
-  return {
-    ...reply,
-    usage: usage ?? reply.usage,
-    costMicros: typeof result.cost_micros === "number" ? result.cost_micros : reply.costMicros,
-    trouble: undefined,
-    end: {
-      outcome: String(result.outcome ?? "completed"),
-      status: (result.status as MessageStatus | null | undefined) ?? undefined,
-      message: typeof result.message === "string" ? result.message : undefined,
-      failed,
-    },
-  };
-}
+const finish = (reply: LiveReply, end: Ending): LiveReply => ({ ...reply, trouble: undefined, end });
+
+/** What is said of both kinds of end. */
+const ending = ({ status, message }: { status?: MessageStatus | null; message?: string | null }) => ({
+  status: status ?? undefined,
+  message: message ?? undefined,
+});
 
 /** A call's id is unique only within its step: a call that has ended is never the one that starts now. */
-function started(tools: LiveTool[], callId: string, name = "tool"): LiveTool[] {
+function started(tools: LiveTool[], callId: string, name: string): LiveTool[] {
   const running = tools.some((tool) => tool.callId === callId && tool.status === "started");
   return running ? tools : [...tools, { callId, name, args: "", status: "started", summary: "" }];
 }
@@ -176,23 +192,14 @@ function withTool(reply: LiveReply, callId: string, change: Partial<LiveTool>): 
   return { ...reply, tools: reply.tools.map((tool, index) => (index === at ? { ...tool, ...change } : tool)) };
 }
 
-const strings = (list: unknown): string[] =>
-  Array.isArray(list) ? list.filter((item): item is string => typeof item === "string") : [];
-
-const union = (have: string[], more: unknown): string[] => {
-  const fresh = strings(more).filter((id) => !have.includes(id));
+const union = (have: string[], more: string[]): string[] => {
+  const fresh = more.filter((id) => !have.includes(id));
   return fresh.length ? [...have, ...new Set(fresh)] : have;
 };
 
-const without = (list: unknown, gone: unknown): string[] => {
-  const drop = strings(gone);
-  return strings(list).filter((id) => !drop.includes(id));
-};
+const without = (list: string[], gone: string[]): string[] => list.filter((id) => !gone.includes(id));
 
-function sum(have: Usage | undefined, more: Usage | undefined): Usage | undefined {
-  if (!more) return have;
-  return {
-    input_tokens: (have?.input_tokens ?? 0) + (more.input_tokens ?? 0),
-    output_tokens: (have?.output_tokens ?? 0) + (more.output_tokens ?? 0),
-  };
-}
+const sum = (have: Usage | undefined, more: Usage): Usage => ({
+  input_tokens: (have?.input_tokens ?? 0) + more.input_tokens,
+  output_tokens: (have?.output_tokens ?? 0) + more.output_tokens,
+});

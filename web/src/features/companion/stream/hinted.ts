@@ -3,7 +3,8 @@ import { bearer } from "~/api/bearer";
 import { type Problem, problemOf } from "~/api/http";
 import { noteReached } from "~/api/reachability";
 import type { Hear } from "~/api/realtime";
-import { emptyReply, type Fold, foldFrame, startFold } from "./fold";
+import type { EventsPage } from "~/api/types";
+import { emptyReply, type Fold, foldEvent, startFold } from "./fold";
 import { type FollowOptions, follow } from "./follow";
 
 /** How often the log is read without a hint, since hints may get lost. */
@@ -18,8 +19,6 @@ const final: ReadonlySet<Problem["code"]> = new Set([
   "not_granted",
   "not_found",
 ]);
-
-type Page = { events: { seq: number; kind: string; data: unknown[] }[]; last_seq: number; ended: boolean };
 
 type Options = FollowOptions & {
   topic: string;
@@ -58,12 +57,11 @@ export async function followHinted({ topic, hear, ...options }: Options) {
           if (final.has(problem.code)) return onChange({ reply: fold.reply, problem });
           break;
         }
-        const page = (await answer.json()) as Page;
+        const page: EventsPage = await answer.json();
         const before = fold;
-        for (const { seq, kind, data } of page.events) {
-          for (const [place, object] of data.entries()) {
-            const id = place === data.length - 1 ? String(seq) : undefined;
-            fold = foldFrame(fold, { event: kind, data: JSON.stringify(object), id });
+        for (const { seq, data } of page.events) {
+          for (const [place, event] of data.entries()) {
+            fold = foldEvent(fold, event, place === data.length - 1 ? seq : undefined);
           }
         }
         if (fold.reply !== before.reply) onChange({ reply: fold.reply });

@@ -1,0 +1,259 @@
+//! The shapes of AG-UI 1.0 that a stream has. AG-UI names the types and their fields; what only Duet says is `CUSTOM`.
+
+use duet_core::{
+    domain::{EventKind, Labels, MessageStatus, ModelFailure, ModelRef, StopReason, ToolStatus, Usage},
+    ids::{ConversationId, MemoryId, MessageId, RunId},
+};
+use serde::{Deserialize, Serialize};
+
+/// An event of AG-UI. More types may come: ignore those that you do not know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AguiEvent {
+    /// The run began.
+    #[serde(rename_all = "camelCase")]
+    RunStarted {
+        /// The conversation.
+        thread_id: ConversationId,
+        /// The run.
+        run_id: RunId,
+        /// The id that the reply has or will have.
+        reply_id: MessageId,
+    },
+    /// A model call began.
+    #[serde(rename_all = "camelCase")]
+    StepStarted {
+        /// Names the step.
+        step_name: String,
+        /// Its number, from 1.
+        step: u32,
+        /// The attempt at it, from 1.
+        attempt: u32,
+    },
+    /// A model call ended.
+    #[serde(rename_all = "camelCase")]
+    StepFinished {
+        /// Names the step.
+        step_name: String,
+        /// Its number, from 1.
+        step: u32,
+        /// Tokens used.
+        usage: Usage,
+        /// Cost in micro-US-dollars, where the price is known.
+        #[serde(rename = "cost_micros")]
+        cost_micros: Option<u64>,
+        /// Why the model stopped.
+        stop: StopReason,
+    },
+    /// The reply begins.
+    #[serde(rename_all = "camelCase")]
+    TextMessageStart {
+        /// The reply.
+        message_id: MessageId,
+        /// Who writes it.
+        role: AguiRole,
+    },
+    /// A piece of the reply.
+    #[serde(rename_all = "camelCase")]
+    TextMessageContent {
+        /// The reply.
+        message_id: MessageId,
+        /// What follows its text so far.
+        delta: String,
+    },
+    /// The reply is whole.
+    #[serde(rename_all = "camelCase")]
+    TextMessageEnd {
+        /// The reply.
+        message_id: MessageId,
+    },
+    /// A tool is called.
+    #[serde(rename_all = "camelCase")]
+    ToolCallStart {
+        /// The call.
+        tool_call_id: String,
+        /// The tool.
+        tool_call_name: String,
+        /// The reply that asked for it.
+        parent_message_id: MessageId,
+    },
+    /// The arguments of a call.
+    #[serde(rename_all = "camelCase")]
+    ToolCallArgs {
+        /// The call.
+        tool_call_id: String,
+        /// The arguments as JSON, shortened.
+        delta: String,
+    },
+    /// The arguments are whole.
+    #[serde(rename_all = "camelCase")]
+    ToolCallEnd {
+        /// The call.
+        tool_call_id: String,
+    },
+    /// What the tool answered.
+    #[serde(rename_all = "camelCase")]
+    ToolCallResult {
+        /// The reply that asked for it.
+        message_id: MessageId,
+        /// The call.
+        tool_call_id: String,
+        /// A summary of the answer, without recalled text.
+        content: String,
+        /// How the call ended.
+        status: ToolStatus,
+        /// The memories that belong to the answer.
+        memories: Vec<MemoryId>,
+        /// Of those, the ones that the call wrote.
+        remembered: Vec<MemoryId>,
+    },
+    /// What only Duet says.
+    Custom(AguiCustom),
+    /// The run completed, was stopped or interrupted, or reached a limit.
+    #[serde(rename_all = "camelCase")]
+    RunFinished {
+        /// The conversation.
+        thread_id: ConversationId,
+        /// The run.
+        run_id: RunId,
+        /// How it ended.
+        result: RunResult,
+    },
+    /// The run failed.
+    #[serde(rename_all = "camelCase")]
+    RunError {
+        /// The run.
+        run_id: RunId,
+        /// What kind of failure.
+        code: String,
+        /// What to do, as a sentence.
+        message: String,
+        /// The status of the stored reply, if one was stored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<MessageStatus>,
+    },
+}
+
+/// What only Duet says, told apart by `name`. More names may come: ignore those that you do not know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "name", content = "value", rename_all = "snake_case")]
+pub enum AguiCustom {
+    /// What the model was given.
+    Context {
+        /// The model.
+        model: ModelRef,
+        /// Whether it is the built-in one, which asks nobody.
+        offline: bool,
+        /// The recalled memories, best first.
+        recalled: Vec<MemoryId>,
+        /// Whether recall had to do without vectors.
+        text_only_recall: bool,
+        /// Whether any of it is untrusted.
+        untrusted: bool,
+        /// The joined labels of all of it.
+        labels: Labels,
+    },
+    /// A model call failed. The text of that attempt is void.
+    Retry {
+        /// The step.
+        step: u32,
+        /// The attempt that failed.
+        attempt: u32,
+        /// What kind of failure.
+        failure: ModelFailure,
+        /// One sentence for people.
+        message: String,
+        /// The reply's text without that attempt.
+        text: String,
+    },
+    /// The wait before another attempt is over.
+    RetryDue {
+        /// The step.
+        step: u32,
+    },
+    /// A limit of the turn was reached; only the end follows.
+    Limit {
+        /// Which one, as a sentence.
+        message: String,
+        /// Tokens used by the abandoned model call.
+        usage: Usage,
+        /// The reply's text so far.
+        text: String,
+    },
+    /// A call is repeated after a crash.
+    ToolRepeated {
+        /// The step that asked for it.
+        step: u32,
+        /// The call.
+        #[serde(rename = "toolCallId")]
+        tool_call_id: String,
+    },
+    /// A person asked to stop.
+    CancelRequested {},
+    /// A worker took over from one that was lost.
+    Recovered {
+        /// The number of its claim.
+        attempt: u32,
+        /// The reply's text so far.
+        text: String,
+    },
+    /// An event whose payload was redacted.
+    Redacted {
+        /// Its domain kind.
+        kind: EventKind,
+    },
+}
+
+/// Who writes a message that is streamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AguiRole {
+    /// The agent.
+    Assistant,
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunResult {
+    /// In a word.
+    pub outcome: RunResultOutcome,
+    /// The reply, if one was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<MessageId>,
+    /// Its status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<MessageStatus>,
+    /// Tokens used by the whole run.
+    pub usage: Usage,
+    /// What it cost in micro-US-dollars, where the price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
+    /// Which limit ended it, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The ways in which a run ends that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunResultOutcome {
+    /// The reply is complete.
+    Completed,
+    /// A person stopped it.
+    Cancelled,
+    /// Duet went down mid-reply.
+    Interrupted,
+    /// A limit of the turn ended it.
+    Limited,
+}
+
+/// One server-sent event of a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StreamItem {
+    /// `id:`, the event's `seq`; only on the last object of an event.
+    pub id: Option<u64>,
+    /// `event:`, the domain kind.
+    pub event: EventKind,
+    /// `data:`, as JSON on one line.
+    pub data: AguiEvent,
+}
