@@ -6864,6 +6864,8 @@ export interface operations {
                 message_id: string;
                 /** @description Only events after this `seq`; `Last-Event-ID` takes precedence. */
                 after?: number;
+                /** @description Leaves out the pieces of text of model calls that had ended before: their text comes as a whole. */
+                brief?: boolean;
             };
             header?: {
                 /** @description The last `seq` that the client has. */
@@ -9804,6 +9806,8 @@ export interface operations {
             query?: {
                 /** @description Only events after this `seq`; `Last-Event-ID` takes precedence. */
                 after?: number;
+                /** @description Leaves out the pieces of text of model calls that had ended before: their text comes as a whole. */
+                brief?: boolean;
             };
             header?: {
                 /** @description The last `seq` that the client has. */
