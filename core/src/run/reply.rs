@@ -231,7 +231,7 @@ impl Receiving<'_> {
         let calls = with_unique_ids(step, std::mem::take(&mut self.incoming.calls));
         RunEvent::ModelReplied {
             step,
-            text: std::mem::take(&mut self.incoming.written),
+            text: self.incoming.whole(),
             tool_calls: calls
                 .into_iter()
                 .map(|call| ProposedCall {
@@ -407,6 +407,11 @@ impl Incoming {
         Ok(())
     }
 
+    /// The text of the step, with what is not on record yet.
+    fn whole(&self) -> String {
+        format!("{}{}", self.written, self.buffer)
+    }
+
     fn flushed(&mut self, step: u32) -> Vec<NewEvent> {
         let text = std::mem::take(&mut self.buffer);
         self.written.push_str(&text);
@@ -467,6 +472,15 @@ mod tests {
         let mut silent = Incoming::new("one.".into(), Room::of(&Turn::default()));
         silent.push("").unwrap();
         assert_eq!(silent.flushed(2), [], "no text, no gap");
+    }
+
+    #[test]
+    fn the_whole_text_has_what_is_not_on_record_yet() {
+        let mut incoming = Incoming::new(String::new(), Room::of(&Turn::default()));
+        incoming.push("Once ").unwrap();
+        incoming.flushed(1);
+        incoming.push("more.").unwrap();
+        assert_eq!(incoming.whole(), "Once more.");
     }
 
     #[test]
