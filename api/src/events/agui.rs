@@ -2,13 +2,16 @@
 //! resumes anywhere sends exactly what the uncut one would have sent from there on.
 
 use duet_core::{
-    domain::{EffectId, EventKind, MessageStatus, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput, Usage},
+    domain::{EffectId, EventKind, MessageStatus, ModelRef, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput, Usage},
     ids::{ConversationId, MessageId, RunId},
     run::{machine::Replay, turn::Turn},
 };
 use serde_json::Value;
 
-use super::shapes::{AguiCustom, AguiEvent, AguiRole, RunResult, RunResultOutcome};
+use super::shapes::{
+    AguiCustom, AguiEvent, AguiRole, Metadata, PROTOCOL_VERSION, ReplyNamed, RunFinishedOutcome, RunResult, RunResultOutcome,
+    StepAttempt, StepUsage, TokenUsage, ToolEnd,
+};
 
 /// Longest summary of a tool's arguments or result, in characters.
 const SUMMARY: usize = 400;
@@ -33,6 +36,10 @@ pub struct Agui {
     conversation: ConversationId,
     reply: MessageId,
     replay: Replay<Turn>,
+    /// The model that is asked.
+    model: Option<ModelRef>,
+    /// The model call that was announced and has not ended.
+    open_step: Option<u32>,
     /// Whether `TEXT_MESSAGE_START` was sent.
     text_started: bool,
     /// Tool calls that were announced.
@@ -47,6 +54,8 @@ impl Agui {
             conversation: run.conversation_id,
             reply: run.reply_id,
             replay: Replay::default(),
+            model: None,
+            open_step: None,
             text_started: false,
             announced: Vec::new(),
         }
@@ -58,7 +67,7 @@ impl Agui {
         self.replay.fold(stored);
         let objects = match &stored.event {
             Some(event) => self.objects(event, streamed),
-            None => vec![AguiEvent::Custom(AguiCustom::Redacted { kind: stored.kind })],
+            None => self.redacted(stored.kind),
         };
         let last = objects.len().saturating_sub(1);
         objects
@@ -82,19 +91,30 @@ impl Agui {
                 text_only_recall,
                 labels,
                 ..
-            } => vec![AguiEvent::Custom(AguiCustom::Context {
-                model: model.clone(),
-                offline: model.provider() == "offline",
-                recalled: recalled.clone(),
-                text_only_recall: *text_only_recall,
-                untrusted: labels.integrity == Taint::Untrusted,
-                labels: *labels,
-            })],
-            RunEvent::ModelCalled { step, attempt } => vec![AguiEvent::StepStarted {
-                step_name: step_name(*step),
-                step: *step,
-                attempt: *attempt,
-            }],
+            } => {
+                self.model = Some(model.clone());
+                vec![AguiEvent::Custom(AguiCustom::Context {
+                    model: model.clone(),
+                    offline: model.provider() == "offline",
+                    recalled: recalled.clone(),
+                    text_only_recall: *text_only_recall,
+                    untrusted: labels.integrity == Taint::Untrusted,
+                    labels: *labels,
+                })]
+            }
+            RunEvent::ModelCalled { step, attempt } => {
+                // A call that was lost with its worker is still open.
+                let mut objects = self.end_step(None);
+                self.open_step = Some(*step);
+                objects.push(AguiEvent::StepStarted {
+                    step_name: step_name(*step),
+                    metadata: Metadata::of(StepAttempt {
+                        step: *step,
+                        attempt: *attempt,
+                    }),
+                });
+                objects
+            }
             RunEvent::Delta { text, .. } => self.text(text),
             RunEvent::ModelReplied {
                 step,
@@ -107,13 +127,12 @@ impl Agui {
                 // Where the deltas were left out, the text comes as a whole.
                 let rest = text.get(streamed..).unwrap_or_default();
                 let mut objects = if rest.is_empty() { Vec::new() } else { self.text(rest) };
-                objects.push(AguiEvent::StepFinished {
-                    step_name: step_name(*step),
+                objects.extend(self.end_step(Some(Metadata::of(StepUsage {
                     step: *step,
                     usage: *usage,
                     cost_micros: *cost_micros,
                     stop: *stop,
-                });
+                }))));
                 objects
             }
             RunEvent::ModelFailed {
@@ -122,13 +141,17 @@ impl Agui {
                 failure,
                 message,
                 ..
-            } => vec![AguiEvent::Custom(AguiCustom::Retry {
-                step: *step,
-                attempt: *attempt,
-                failure: *failure,
-                message: message.clone(),
-                text: self.text_so_far(),
-            })],
+            } => {
+                let mut objects = self.end_step(None);
+                objects.push(AguiEvent::Custom(AguiCustom::Retry {
+                    step: *step,
+                    attempt: *attempt,
+                    failure: *failure,
+                    message: message.clone(),
+                    text: self.text_so_far(),
+                }));
+                objects
+            }
             RunEvent::LimitReached { message, usage, .. } => vec![AguiEvent::Custom(AguiCustom::Limit {
                 message: message.clone(),
                 usage: *usage,
@@ -137,20 +160,22 @@ impl Agui {
             RunEvent::RetryDue { step } => vec![AguiEvent::Custom(AguiCustom::RetryDue { step: *step })],
             RunEvent::ToolStarted { effect, .. } => match self.announce(*effect) {
                 // A call repeated after a crash is the same call.
-                again if again.is_empty() => vec![tool_repeated(*effect)],
+                again if again.is_empty() => vec![self.tool_repeated(*effect)],
                 objects => objects,
             },
-            RunEvent::ToolNotDone { effect } => vec![tool_repeated(*effect)],
+            RunEvent::ToolNotDone { effect } => vec![self.tool_repeated(*effect)],
             RunEvent::ToolFinished { effect, status, output } => {
                 // A refused call never started; readers still need to see which call the result belongs to.
                 let mut objects = self.announce(*effect);
                 objects.push(AguiEvent::ToolCallResult {
-                    message_id: self.reply,
-                    tool_call_id: effect.to_string(),
+                    message_id: self.tool_call_id(*effect),
+                    tool_call_id: self.tool_call_id(*effect),
                     content: result_summary(output),
-                    status: *status,
-                    memories: output.memories.clone(),
-                    remembered: output.remembered.clone(),
+                    metadata: Metadata::of(ToolEnd {
+                        status: *status,
+                        memories: output.memories.clone(),
+                        remembered: output.remembered.clone(),
+                    }),
                 });
                 objects
             }
@@ -172,12 +197,34 @@ impl Agui {
         let mut objects = vec![AguiEvent::RunStarted {
             thread_id: self.conversation,
             run_id: self.run,
-            reply_id: self.reply,
+            protocol_version: PROTOCOL_VERSION.to_owned(),
+            metadata: Metadata::of(ReplyNamed { reply_id: self.reply }),
         }];
         if !prefix.is_empty() {
             objects.extend(self.text(prefix));
         }
         objects
+    }
+
+    /// A run begins with its boundary, whether or not its beginning is still known.
+    fn redacted(&mut self, kind: EventKind) -> Vec<AguiEvent> {
+        let mut objects = match kind {
+            EventKind::Started => self.started(""),
+            _ => Vec::with_capacity(1),
+        };
+        objects.push(AguiEvent::Custom(AguiCustom::Redacted { kind }));
+        objects
+    }
+
+    /// The end of the model call that is open, if one is.
+    fn end_step(&mut self, metadata: Option<Metadata<StepUsage>>) -> Vec<AguiEvent> {
+        let step = self.open_step.take();
+        step.map(|step| AguiEvent::StepFinished {
+            step_name: step_name(step),
+            metadata,
+        })
+        .into_iter()
+        .collect()
     }
 
     fn text(&mut self, text: &str) -> Vec<AguiEvent> {
@@ -200,15 +247,27 @@ impl Agui {
         self.replay.machine.work.text()
     }
 
+    /// In AG-UI the calls of all runs are in one conversation, so their ids name the run too.
+    fn tool_call_id(&self, effect: EffectId) -> String {
+        format!("{}:{effect}", self.run)
+    }
+
+    fn tool_repeated(&self, effect: EffectId) -> AguiEvent {
+        AguiEvent::Custom(AguiCustom::ToolRepeated {
+            step: effect.step,
+            tool_call_id: self.tool_call_id(effect),
+        })
+    }
+
     /// The call's name and arguments, unless they were sent already.
     fn announce(&mut self, effect: EffectId) -> Vec<AguiEvent> {
         if self.announced.contains(&effect) {
             return vec![];
         }
         self.announced.push(effect);
+        let id = self.tool_call_id(effect);
         let mut calls = self.replay.machine.work.calls();
         let call = calls.find(|(id, _)| *id == effect).map(|(_, call)| &call.call);
-        let id = effect.to_string();
         vec![
             AguiEvent::ToolCallStart {
                 tool_call_id: id.clone(),
@@ -230,57 +289,62 @@ impl Agui {
         usage: Usage,
         cost_micros: Option<u64>,
     ) -> Vec<AguiEvent> {
-        let (end, limit) = match outcome {
-            RunOutcome::Completed => (RunResultOutcome::Completed, None),
-            RunOutcome::Cancelled => (RunResultOutcome::Cancelled, None),
-            RunOutcome::Interrupted => (RunResultOutcome::Interrupted, None),
-            RunOutcome::Limited { message } => (RunResultOutcome::Limited, Some(message.clone())),
-            RunOutcome::Failed { failure, message } => return self.failed(failure.as_str(), message.clone(), status),
+        let result = |outcome, limit: Option<&String>| {
+            Metadata::of(RunResult {
+                outcome,
+                message_id: status.map(|_| self.reply),
+                status,
+                usage,
+                cost_micros,
+                message: limit.cloned(),
+            })
+        };
+        let tokens = TokenUsage::of(self.model.as_ref(), usage).into_iter().collect();
+        let (outcome, metadata) = match outcome {
+            RunOutcome::Completed => (RunFinishedOutcome::Success, result(RunResultOutcome::Completed, None)),
+            RunOutcome::Cancelled => (RunFinishedOutcome::Cancelled, result(RunResultOutcome::Cancelled, None)),
+            RunOutcome::Interrupted => (RunFinishedOutcome::Cancelled, result(RunResultOutcome::Interrupted, None)),
+            RunOutcome::Limited { message } => (
+                RunFinishedOutcome::Cancelled,
+                result(RunResultOutcome::Limited, Some(message)),
+            ),
+            RunOutcome::Failed { failure, message } => {
+                return vec![AguiEvent::RunError {
+                    code: failure.as_str().to_owned(),
+                    message: message.clone(),
+                    usage: tokens,
+                    metadata: result(RunResultOutcome::Failed, None),
+                }];
+            }
             RunOutcome::NeedsReview { tool } => {
-                let message = format!(
-                    "Duet went down while “{tool}” was running, and it is not known whether it finished. Check before you continue."
-                );
-                return self.failed("needs_review", message, status);
+                return vec![AguiEvent::RunError {
+                    code: "needs_review".to_owned(),
+                    message: format!(
+                        "Duet went down while “{tool}” was running, and it is not known whether it finished. Check before you continue."
+                    ),
+                    usage: tokens,
+                    metadata: result(RunResultOutcome::NeedsReview, None),
+                }];
             }
         };
-        let mut objects = Vec::with_capacity(2);
+        // Whatever the run opened is closed before it.
+        let mut objects = self.end_step(None);
         if self.text_started {
             objects.push(AguiEvent::TextMessageEnd { message_id: self.reply });
         }
         objects.push(AguiEvent::RunFinished {
             thread_id: self.conversation,
             run_id: self.run,
-            result: RunResult {
-                outcome: end,
-                message_id: status.map(|_| self.reply),
-                status,
-                usage,
-                cost_micros,
-                message: limit,
-            },
+            outcome,
+            usage: tokens,
+            metadata,
         });
         objects
-    }
-
-    fn failed(&self, code: &str, message: String, status: Option<MessageStatus>) -> Vec<AguiEvent> {
-        vec![AguiEvent::RunError {
-            run_id: self.run,
-            code: code.to_owned(),
-            message,
-            status,
-        }]
     }
 }
 
 fn step_name(step: u32) -> String {
     format!("model {step}")
-}
-
-fn tool_repeated(effect: EffectId) -> AguiEvent {
-    AguiEvent::Custom(AguiCustom::ToolRepeated {
-        step: effect.step,
-        tool_call_id: effect.to_string(),
-    })
 }
 
 fn cut(text: &str, characters: usize) -> String {

@@ -7,4 +7,6 @@ pub mod shapes;
 pub mod sse;
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;

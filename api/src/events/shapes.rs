@@ -1,10 +1,14 @@
-//! The shapes of AG-UI 1.0 that a stream has. AG-UI names the types and their fields; what only Duet says is `CUSTOM`.
+//! The shapes of AG-UI 1.0 that a stream has. AG-UI names the types and their fields. What only Duet says is `CUSTOM`, or under
+//! `duet` in the `metadata` of an event: clients of AG-UI drop fields that it does not name.
 
 use duet_core::{
     domain::{EventKind, Labels, MessageStatus, ModelFailure, ModelRef, StopReason, ToolStatus, Usage},
     ids::{ConversationId, MemoryId, MessageId, RunId},
 };
 use serde::{Deserialize, Serialize};
+
+/// The version of AG-UI that a stream speaks.
+pub const PROTOCOL_VERSION: &str = "1.0";
 
 /// An event of AG-UI. More types may come: ignore those that you do not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -17,33 +21,27 @@ pub enum AguiEvent {
         thread_id: ConversationId,
         /// The run.
         run_id: RunId,
-        /// The id that the reply has or will have.
-        reply_id: MessageId,
+        /// The version of AG-UI: `1.0`.
+        protocol_version: String,
+        /// The reply to come.
+        metadata: Metadata<ReplyNamed>,
     },
     /// A model call began.
     #[serde(rename_all = "camelCase")]
     StepStarted {
         /// Names the step.
         step_name: String,
-        /// Its number, from 1.
-        step: u32,
-        /// The attempt at it, from 1.
-        attempt: u32,
+        /// Its number and the attempt.
+        metadata: Metadata<StepAttempt>,
     },
     /// A model call ended.
     #[serde(rename_all = "camelCase")]
     StepFinished {
         /// Names the step.
         step_name: String,
-        /// Its number, from 1.
-        step: u32,
-        /// Tokens used.
-        usage: Usage,
-        /// Cost in micro-US-dollars, where the price is known.
-        #[serde(rename = "cost_micros")]
-        cost_micros: Option<u64>,
-        /// Why the model stopped.
-        stop: StopReason,
+        /// What the call used; absent when it failed or was abandoned.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        metadata: Option<Metadata<StepUsage>>,
     },
     /// The reply begins.
     #[serde(rename_all = "camelCase")]
@@ -70,7 +68,7 @@ pub enum AguiEvent {
     /// A tool is called.
     #[serde(rename_all = "camelCase")]
     ToolCallStart {
-        /// The call.
+        /// The call, unique in the conversation.
         tool_call_id: String,
         /// The tool.
         tool_call_name: String,
@@ -94,18 +92,14 @@ pub enum AguiEvent {
     /// What the tool answered.
     #[serde(rename_all = "camelCase")]
     ToolCallResult {
-        /// The reply that asked for it.
-        message_id: MessageId,
+        /// The answer as a message of its own: in AG-UI it is one. Duet stores it with the reply.
+        message_id: String,
         /// The call.
         tool_call_id: String,
         /// A summary of the answer, without recalled text.
         content: String,
-        /// How the call ended.
-        status: ToolStatus,
-        /// The memories that belong to the answer.
-        memories: Vec<MemoryId>,
-        /// Of those, the ones that the call wrote.
-        remembered: Vec<MemoryId>,
+        /// How the call ended, and its memories.
+        metadata: Metadata<ToolEnd>,
     },
     /// What only Duet says.
     Custom(AguiCustom),
@@ -116,22 +110,131 @@ pub enum AguiEvent {
         thread_id: ConversationId,
         /// The run.
         run_id: RunId,
+        /// Whether it completed.
+        outcome: RunFinishedOutcome,
+        /// Tokens used by the whole run, in AG-UI's form; absent when no model was asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        usage: Vec<TokenUsage>,
         /// How it ended.
-        result: RunResult,
+        metadata: Metadata<RunResult>,
     },
     /// The run failed.
-    #[serde(rename_all = "camelCase")]
     RunError {
-        /// The run.
-        run_id: RunId,
         /// What kind of failure.
         code: String,
         /// What to do, as a sentence.
         message: String,
-        /// The status of the stored reply, if one was stored.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        status: Option<MessageStatus>,
+        /// Tokens used by the whole run, in AG-UI's form; absent when no model was asked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        usage: Vec<TokenUsage>,
+        /// How it ended.
+        metadata: Metadata<RunResult>,
     },
+}
+
+/// What only Duet says about an event of AG-UI.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Metadata<T> {
+    /// Duet's part; AG-UI leaves the other keys to others.
+    pub duet: T,
+}
+
+impl<T> Metadata<T> {
+    /// With this as Duet's part.
+    pub fn of(duet: T) -> Self {
+        Self { duet }
+    }
+}
+
+/// Names the reply of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReplyNamed {
+    /// The id that the reply has or will have.
+    pub reply_id: MessageId,
+}
+
+/// Which model call began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StepAttempt {
+    /// The step, from 1.
+    pub step: u32,
+    /// The attempt at it, from 1.
+    pub attempt: u32,
+}
+
+/// What a model call used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StepUsage {
+    /// The step, from 1.
+    pub step: u32,
+    /// Tokens used.
+    pub usage: Usage,
+    /// Cost in micro-US-dollars, where the price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
+    /// Why the model stopped.
+    pub stop: StopReason,
+}
+
+/// How a tool call ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ToolEnd {
+    /// In a word.
+    pub status: ToolStatus,
+    /// The memories that belong to the answer.
+    pub memories: Vec<MemoryId>,
+    /// Of those, the ones that the call wrote.
+    pub remembered: Vec<MemoryId>,
+}
+
+/// AG-UI's word for the end of a run that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunFinishedOutcome {
+    /// The reply is complete.
+    Success,
+    /// The run ended before that, and did not fail: `metadata` says why.
+    Cancelled,
+}
+
+/// Tokens in AG-UI's form. A count that is absent is zero or unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenUsage {
+    /// The model's provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The model's name at that provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens read, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Both together.
+    pub total_tokens: u64,
+    /// Input tokens read from the provider's prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input_tokens: Option<u64>,
+    /// Input tokens written to the provider's prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_input_tokens: Option<u64>,
+}
+
+impl TokenUsage {
+    /// What this model used; nothing when it was not asked.
+    pub fn of(model: Option<&ModelRef>, usage: Usage) -> Option<Self> {
+        let reported = |tokens: u64| (tokens > 0).then_some(tokens);
+        reported(usage.total()).map(|total_tokens| Self {
+            provider: model.map(|model| model.provider().to_owned()),
+            model: model.map(|model| model.name().to_owned()),
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            total_tokens,
+            cached_input_tokens: reported(usage.cached_input_tokens),
+            cache_write_input_tokens: reported(usage.cache_write_tokens),
+        })
+    }
 }
 
 /// What only Duet says, told apart by `name`. More names may come: ignore those that you do not know.
@@ -212,7 +315,7 @@ pub enum AguiRole {
     Assistant,
 }
 
-/// How a run ended that did not fail.
+/// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunResult {
     /// In a word.
@@ -233,7 +336,7 @@ pub struct RunResult {
     pub message: Option<String>,
 }
 
-/// The ways in which a run ends that did not fail.
+/// The ways in which a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunResultOutcome {
@@ -245,6 +348,10 @@ pub enum RunResultOutcome {
     Interrupted,
     /// A limit of the turn ended it.
     Limited,
+    /// The model did not answer, or not to the end.
+    Failed,
+    /// A side effect started and its outcome is unknown.
+    NeedsReview,
 }
 
 /// One server-sent event of a stream.

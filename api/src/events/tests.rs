@@ -48,7 +48,7 @@ fn run() -> Run {
     }
 }
 
-fn stored(events: Vec<RunEvent>) -> Vec<StoredEvent> {
+pub(super) fn stored(events: Vec<RunEvent>) -> Vec<StoredEvent> {
     (1..)
         .zip(events)
         .map(|(seq, event)| StoredEvent {
@@ -60,7 +60,7 @@ fn stored(events: Vec<RunEvent>) -> Vec<StoredEvent> {
         .collect()
 }
 
-fn started(prefix: &str) -> RunEvent {
+pub(super) fn started(prefix: &str) -> RunEvent {
     RunEvent::Started {
         agent_id: id(7),
         message_id: id(5),
@@ -83,11 +83,11 @@ fn context() -> RunEvent {
     }
 }
 
-fn called(step: u32, attempt: u32) -> RunEvent {
+pub(super) fn called(step: u32, attempt: u32) -> RunEvent {
     RunEvent::ModelCalled { step, attempt }
 }
 
-fn delta(step: u32, text: &str) -> RunEvent {
+pub(super) fn delta(step: u32, text: &str) -> RunEvent {
     RunEvent::Delta { step, text: text.into() }
 }
 
@@ -111,7 +111,7 @@ fn replied(step: u32, text: &str, tool_calls: Vec<ToolCall>) -> RunEvent {
     }
 }
 
-fn failed(step: u32, attempt: u32) -> RunEvent {
+pub(super) fn failed(step: u32, attempt: u32) -> RunEvent {
     RunEvent::ModelFailed {
         step,
         attempt,
@@ -121,7 +121,7 @@ fn failed(step: u32, attempt: u32) -> RunEvent {
     }
 }
 
-fn finished(outcome: RunOutcome, reply: Option<MessageStatus>) -> RunEvent {
+pub(super) fn finished(outcome: RunOutcome, reply: Option<MessageStatus>) -> RunEvent {
     RunEvent::Finished {
         outcome,
         reply,
@@ -131,7 +131,7 @@ fn finished(outcome: RunOutcome, reply: Option<MessageStatus>) -> RunEvent {
 }
 
 /// A turn in which nearly everything happens: a continued reply, a failed attempt, two tools, a crash, a stop.
-fn eventful() -> Vec<StoredEvent> {
+pub(super) fn eventful() -> Vec<StoredEvent> {
     let call = |id: &str, name: &str, arguments: Value| ToolCall {
         id: id.into(),
         name: name.into(),
@@ -187,7 +187,7 @@ fn eventful() -> Vec<StoredEvent> {
     ])
 }
 
-fn frames(log: &[StoredEvent]) -> Vec<Frame> {
+pub(super) fn frames(log: &[StoredEvent]) -> Vec<Frame> {
     let mut mapping = Agui::new(&run());
     log.iter().flat_map(|stored| mapping.frames(stored)).collect()
 }

@@ -33,11 +33,11 @@ async fn a_turn_is_stored_streamed_and_found_again() {
         .iter()
         .find(|object| object["type"] == "TOOL_CALL_RESULT")
         .expect("a tool was called");
-    assert_eq!(result["status"], "succeeded", "{result}");
+    assert_eq!(result["metadata"]["duet"]["status"], "succeeded", "{result}");
     let last = seen.last().unwrap();
     assert_eq!(last["type"], "RUN_FINISHED");
-    assert_eq!(last["result"]["outcome"], "completed");
-    assert_eq!(last["result"]["message_id"], receipt["reply_id"]);
+    assert_eq!(last["metadata"]["duet"]["outcome"], "completed");
+    assert_eq!(last["metadata"]["duet"]["message_id"], receipt["reply_id"]);
 
     // The same stream by the message, resumed by either means, and as a page.
     let by_message = format!(
@@ -177,8 +177,8 @@ async fn a_live_stream_shows_text_as_it_comes_and_stop_keeps_it() {
     };
     tokio::time::timeout(HANG, rest).await.expect("a stopped run ends its stream");
     let last = objects(&seen).pop().unwrap();
-    assert_eq!(last["result"]["outcome"], "cancelled");
-    assert_eq!(last["result"]["status"], "stopped");
+    assert_eq!(last["metadata"]["duet"]["outcome"], "cancelled");
+    assert_eq!(last["metadata"]["duet"]["status"], "stopped");
     ada.post(&format!("runs/{run}/cancel"), json!({})).await.ok(202);
 
     // It goes on from there.

@@ -26,7 +26,7 @@ pub struct Reply {
     pub tools: Vec<Value>,
     /// Memories written, by id.
     pub remembered: Vec<String>,
-    /// The end: the `result` of `RUN_FINISHED`.
+    /// The end: what `RUN_FINISHED` says of it.
     pub result: Option<Value>,
     /// The message of `RUN_ERROR`, with its code.
     pub error: Option<(String, String)>,
@@ -81,14 +81,14 @@ impl Reply {
             }
             "TOOL_CALL_RESULT" => {
                 if let Some(tool) = self.tools.iter_mut().find(|tool| tool["id"] == data["toolCallId"]) {
-                    tool["status"] = data["status"].clone();
+                    tool["status"] = data["metadata"]["duet"]["status"].clone();
                 }
-                let ids = data["remembered"].as_array().into_iter().flatten();
+                let ids = data["metadata"]["duet"]["remembered"].as_array().into_iter().flatten();
                 self.remembered.extend(ids.filter_map(Value::as_str).map(str::to_owned));
                 Step::Nothing
             }
             "RUN_FINISHED" => {
-                self.result = Some(data["result"].clone());
+                self.result = Some(data["metadata"]["duet"].clone());
                 Step::End
             }
             "RUN_ERROR" => {
@@ -179,7 +179,7 @@ mod tests {
         reply.take(&json!({"type": "TEXT_MESSAGE_CONTENT", "delta": "Whole"}));
         assert_eq!(reply.text, "Whole");
         assert!(!reply.ended());
-        reply.take(&json!({"type": "RUN_FINISHED", "result": {"outcome": "completed"}}));
+        reply.take(&json!({"type": "RUN_FINISHED", "metadata": {"duet": {"outcome": "completed"}}}));
         assert!(reply.ended());
     }
 
@@ -190,7 +190,7 @@ mod tests {
             r#"{"type":"RUN_STARTED"}"#,
             r#"{"type":"TEXT_MESSAGE_CONTENT","delta":"one "}"#,
             r#"{"type":"TEXT_MESSAGE_CONTENT","delta":"two"}"#,
-            r#"{"type":"RUN_FINISHED","result":{"outcome":"completed"}}"#,
+            r#"{"type":"RUN_FINISHED","metadata":{"duet":{"outcome":"completed"}}}"#,
         ];
         let route = get(move |Query(query): Query<HashMap<String, usize>>| async move {
             let after = query["after"];

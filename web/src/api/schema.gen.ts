@@ -2108,6 +2108,81 @@ export interface components {
             /** @description Tokens used by all model calls of the turn. */
             usage: components["schemas"]["Usage"];
         };
+        /** @description What only Duet says about an event of AG-UI. */
+        Metadata_ReplyNamed: {
+            /** @description Names the reply of a run. */
+            duet: {
+                /** @description The id that the reply has or will have. */
+                reply_id: components["schemas"]["MessageId"];
+            };
+        };
+        /** @description What only Duet says about an event of AG-UI. */
+        Metadata_RunResult: {
+            /** @description How a run ended. */
+            duet: {
+                /**
+                 * Format: int64
+                 * @description What it cost in micro-US-dollars, where the price is known.
+                 */
+                cost_micros?: number | null;
+                /** @description Which limit ended it, as a sentence. */
+                message?: string | null;
+                message_id?: components["schemas"]["MessageId"] | null;
+                /** @description In a word. */
+                outcome: components["schemas"]["RunResultOutcome"];
+                status?: components["schemas"]["MessageStatus"] | null;
+                /** @description Tokens used by the whole run. */
+                usage: components["schemas"]["Usage"];
+            };
+        };
+        /** @description What only Duet says about an event of AG-UI. */
+        Metadata_StepAttempt: {
+            /** @description Which model call began. */
+            duet: {
+                /**
+                 * Format: int32
+                 * @description The attempt at it, from 1.
+                 */
+                attempt: number;
+                /**
+                 * Format: int32
+                 * @description The step, from 1.
+                 */
+                step: number;
+            };
+        };
+        /** @description What only Duet says about an event of AG-UI. */
+        Metadata_StepUsage: {
+            /** @description What a model call used. */
+            duet: {
+                /**
+                 * Format: int64
+                 * @description Cost in micro-US-dollars, where the price is known.
+                 */
+                cost_micros?: number | null;
+                /**
+                 * Format: int32
+                 * @description The step, from 1.
+                 */
+                step: number;
+                /** @description Why the model stopped. */
+                stop: components["schemas"]["StopReason"];
+                /** @description Tokens used. */
+                usage: components["schemas"]["Usage"];
+            };
+        };
+        /** @description What only Duet says about an event of AG-UI. */
+        Metadata_ToolEnd: {
+            /** @description How a tool call ended. */
+            duet: {
+                /** @description The memories that belong to the answer. */
+                memories: components["schemas"]["MemoryId"][];
+                /** @description Of those, the ones that the call wrote. */
+                remembered: components["schemas"]["MemoryId"][];
+                /** @description In a word. */
+                status: components["schemas"]["ToolStatus"];
+            };
+        };
         /**
          * @description Where an installation keeps its data.
          * @enum {string}
@@ -2377,19 +2452,22 @@ export interface components {
             code: string;
             /** @description What to do, as a sentence. */
             message: string;
-            /** @description The run. */
-            runId: components["schemas"]["RunId"];
-            status?: components["schemas"]["MessageStatus"] | null;
+            /** @description How it ended. */
+            metadata: components["schemas"]["Metadata_RunResult"];
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             type: "RUN_ERROR";
+            /** @description Tokens used by the whole run, in AG-UI's form; absent when no model was asked. */
+            usage?: components["schemas"]["TokenUsage"][];
         };
         /** @description The run completed, was stopped or interrupted, or reached a limit. */
         RunFinishedEvent: {
             /** @description How it ended. */
-            result: components["schemas"]["RunResult"];
+            metadata: components["schemas"]["Metadata_RunResult"];
+            /** @description Whether it completed. */
+            outcome: components["schemas"]["RunFinishedOutcome"];
             /** @description The run. */
             runId: components["schemas"]["RunId"];
             /** @description The conversation. */
@@ -2399,37 +2477,33 @@ export interface components {
              * @enum {string}
              */
             type: "RUN_FINISHED";
+            /** @description Tokens used by the whole run, in AG-UI's form; absent when no model was asked. */
+            usage?: components["schemas"]["TokenUsage"][];
+        };
+        /** @description AG-UI's word for the end of a run that did not fail. */
+        RunFinishedOutcome: {
+            /** @enum {string} */
+            type: "success";
+        } | {
+            /** @enum {string} */
+            type: "cancelled";
         };
         /**
          * Format: uuid
          * @description A run: a turn, later a plan or a delegated task.
          */
         RunId: string;
-        /** @description How a run ended that did not fail. */
-        RunResult: {
-            /**
-             * Format: int64
-             * @description What it cost in micro-US-dollars, where the price is known.
-             */
-            cost_micros?: number | null;
-            /** @description Which limit ended it, as a sentence. */
-            message?: string | null;
-            message_id?: components["schemas"]["MessageId"] | null;
-            /** @description In a word. */
-            outcome: components["schemas"]["RunResultOutcome"];
-            status?: components["schemas"]["MessageStatus"] | null;
-            /** @description Tokens used by the whole run. */
-            usage: components["schemas"]["Usage"];
-        };
         /**
-         * @description The ways in which a run ends that did not fail.
+         * @description The ways in which a run ends.
          * @enum {string}
          */
-        RunResultOutcome: "completed" | "cancelled" | "interrupted" | "limited";
+        RunResultOutcome: "completed" | "cancelled" | "interrupted" | "limited" | "failed" | "needs_review";
         /** @description The run began. */
         RunStartedEvent: {
-            /** @description The id that the reply has or will have. */
-            replyId: components["schemas"]["MessageId"];
+            /** @description The reply to come. */
+            metadata: components["schemas"]["Metadata_ReplyNamed"];
+            /** @description The version of AG-UI: `1.0`. */
+            protocolVersion: string;
             /** @description The run. */
             runId: components["schemas"]["RunId"];
             /** @description The conversation. */
@@ -2553,40 +2627,19 @@ export interface components {
         };
         /** @description A model call ended. */
         StepFinishedEvent: {
-            /**
-             * Format: int64
-             * @description Cost in micro-US-dollars, where the price is known.
-             */
-            cost_micros?: number | null;
-            /**
-             * Format: int32
-             * @description Its number, from 1.
-             */
-            step: number;
+            metadata?: components["schemas"]["Metadata_StepUsage"] | null;
             /** @description Names the step. */
             stepName: string;
-            /** @description Why the model stopped. */
-            stop: components["schemas"]["StopReason"];
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             type: "STEP_FINISHED";
-            /** @description Tokens used. */
-            usage: components["schemas"]["Usage"];
         };
         /** @description A model call began. */
         StepStartedEvent: {
-            /**
-             * Format: int32
-             * @description The attempt at it, from 1.
-             */
-            attempt: number;
-            /**
-             * Format: int32
-             * @description Its number, from 1.
-             */
-            step: number;
+            /** @description Its number and the attempt. */
+            metadata: components["schemas"]["Metadata_StepAttempt"];
             /** @description Names the step. */
             stepName: string;
             /**
@@ -2656,6 +2709,38 @@ export interface components {
          * @description A point in time, in whole milliseconds since the Unix epoch, UTC. On the wire it is RFC 3339 with milliseconds.
          */
         Timestamp: string;
+        /** @description Tokens in AG-UI's form. A count that is absent is zero or unknown. */
+        TokenUsage: {
+            /**
+             * Format: int64
+             * @description Input tokens written to the provider's prompt cache.
+             */
+            cacheWriteInputTokens?: number | null;
+            /**
+             * Format: int64
+             * @description Input tokens read from the provider's prompt cache.
+             */
+            cachedInputTokens?: number | null;
+            /**
+             * Format: int64
+             * @description Tokens read, cached ones included.
+             */
+            inputTokens: number;
+            /** @description The model's name at that provider. */
+            model?: string | null;
+            /**
+             * Format: int64
+             * @description Tokens written.
+             */
+            outputTokens: number;
+            /** @description The model's provider. */
+            provider?: string | null;
+            /**
+             * Format: int64
+             * @description Both together.
+             */
+            totalTokens: number;
+        };
         /** @description The arguments of a call. */
         ToolCallArgsEvent: {
             /** @description The arguments as JSON, shortened. */
@@ -2682,14 +2767,10 @@ export interface components {
         ToolCallResultEvent: {
             /** @description A summary of the answer, without recalled text. */
             content: string;
-            /** @description The memories that belong to the answer. */
-            memories: components["schemas"]["MemoryId"][];
-            /** @description The reply that asked for it. */
-            messageId: components["schemas"]["MessageId"];
-            /** @description Of those, the ones that the call wrote. */
-            remembered: components["schemas"]["MemoryId"][];
-            /** @description How the call ended. */
-            status: components["schemas"]["ToolStatus"];
+            /** @description The answer as a message of its own: in AG-UI it is one. Duet stores it with the reply. */
+            messageId: string;
+            /** @description How the call ended, and its memories. */
+            metadata: components["schemas"]["Metadata_ToolEnd"];
             /** @description The call. */
             toolCallId: string;
             /**
@@ -2702,7 +2783,7 @@ export interface components {
         ToolCallStartEvent: {
             /** @description The reply that asked for it. */
             parentMessageId: components["schemas"]["MessageId"];
-            /** @description The call. */
+            /** @description The call, unique in the conversation. */
             toolCallId: string;
             /** @description The tool. */
             toolCallName: string;

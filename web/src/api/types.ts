@@ -25,6 +25,7 @@ export type ReviewState = Schemas["ReviewState"];
 export type MemoryProvenance = Schemas["MemoryProvenance"];
 export type AguiEvent = Schemas["AguiEvent"];
 export type AguiCustom = Schemas["AguiCustom"];
+export type RunResult = Schemas["Metadata_RunResult"]["duet"];
 export type EventsPage = Schemas["EventsPage"];
 export type PersonalNotice = Schemas["Notice"];
 export type NoticeAction = Schemas["NoticeAction"];

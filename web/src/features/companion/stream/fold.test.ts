@@ -12,12 +12,24 @@ const frame = (event: AguiEvent, seq?: number) => raw(event, seq);
 const text = (delta: string, seq?: number) => frame({ type: "TEXT_MESSAGE_CONTENT", messageId: "r", delta }, seq);
 const custom = (custom: AguiCustom, seq: number) => frame({ type: "CUSTOM", ...custom }, seq);
 const run = (frames: Frame[], from: Fold = startFold()) => frames.reduce(foldFrame, from);
+const begun: AguiEvent = {
+  type: "RUN_STARTED",
+  threadId: "c",
+  runId: "run",
+  protocolVersion: "1.0",
+  metadata: { duet: { reply_id: "r" } },
+};
+const step = (step: number, attempt: number): AguiEvent => ({
+  type: "STEP_STARTED",
+  stepName: `model ${step}`,
+  metadata: { duet: { step, attempt } },
+});
 const usage = { input_tokens: 10, output_tokens: 4, cached_input_tokens: 0, cache_write_tokens: 0 };
 const labels = { integrity: "trusted", egress: "any", sensitive: false, others: false } as const;
 
 /** A complete run with tools, a failed attempt, and an event that arrives as several frames. */
 const log: Frame[] = [
-  frame({ type: "RUN_STARTED", threadId: "c", runId: "run", replyId: "r" }, 1),
+  frame(begun, 1),
   custom(
     {
       name: "context",
@@ -32,17 +44,25 @@ const log: Frame[] = [
     },
     2,
   ),
-  frame({ type: "STEP_STARTED", stepName: "model 1", step: 1, attempt: 1 }, 3),
+  frame(step(1, 1), 3),
   frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
   text("void ", 4),
+  frame({ type: "STEP_FINISHED", stepName: "model 1" }),
   custom(
     { name: "retry", value: { step: 1, attempt: 1, failure: "busy", message: "The model is busy.", text: "" } },
     5,
   ),
-  frame({ type: "STEP_STARTED", stepName: "model 1", step: 1, attempt: 2 }, 6),
+  frame(step(1, 2), 6),
   frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
   text("Your ", 7),
-  frame({ type: "STEP_FINISHED", stepName: "model 1", step: 1, usage, cost_micros: 30, stop: "tool_use" }, 8),
+  frame(
+    {
+      type: "STEP_FINISHED",
+      stepName: "model 1",
+      metadata: { duet: { step: 1, usage, cost_micros: 30, stop: "tool_use" } },
+    },
+    8,
+  ),
   frame({ type: "TOOL_CALL_START", toolCallId: "t", toolCallName: "recall", parentMessageId: "r" }),
   frame({ type: "TOOL_CALL_ARGS", toolCallId: "t", delta: "query: sister" }),
   frame({ type: "TOOL_CALL_END", toolCallId: "t" }, 9),
@@ -51,23 +71,30 @@ const log: Frame[] = [
       type: "TOOL_CALL_RESULT",
       messageId: "x",
       toolCallId: "t",
-      status: "succeeded",
       content: "2 memories",
-      memories: ["m2", "m3", "m4"],
-      remembered: ["m4"],
+      metadata: { duet: { status: "succeeded", memories: ["m2", "m3", "m4"], remembered: ["m4"] } },
     },
     10,
   ),
   text("sister", 11),
   text(" is Ada.", 12),
-  frame({ type: "STEP_FINISHED", stepName: "model 2", step: 2, usage, cost_micros: 12, stop: "end" }, 13),
+  frame(
+    {
+      type: "STEP_FINISHED",
+      stepName: "model 2",
+      metadata: { duet: { step: 2, usage, cost_micros: 12, stop: "end" } },
+    },
+    13,
+  ),
   frame({ type: "TEXT_MESSAGE_END", messageId: "r" }),
   frame(
     {
       type: "RUN_FINISHED",
       threadId: "c",
       runId: "run",
-      result: { outcome: "completed", message_id: "r", status: "complete", usage, cost_micros: 42 },
+      outcome: { type: "success" },
+      usage: [{ inputTokens: 20, outputTokens: 8, totalTokens: 28 }],
+      metadata: { duet: { outcome: "completed", message_id: "r", status: "complete", usage, cost_micros: 42 } },
     },
     14,
   ),
@@ -112,15 +139,15 @@ describe("a reply as its events tell it", () => {
   });
 
   it("drops what a failed attempt wrote and says what went wrong until text comes again", () => {
-    const failed = run(log.slice(0, 6)).reply;
+    const failed = run(log.slice(0, 7)).reply;
     expect(failed.text).toBe("");
     expect(failed.trouble).toBe("The model is busy.");
-    expect(run(log.slice(0, 9)).reply.trouble).toBeUndefined();
+    expect(run(log.slice(0, 10)).reply.trouble).toBeUndefined();
   });
 
   it("starts from the kept text when a reply is continued", () => {
     const { reply } = run([
-      frame({ type: "RUN_STARTED", threadId: "c", runId: "run", replyId: "r" }),
+      frame(begun),
       frame({ type: "TEXT_MESSAGE_START", messageId: "r", role: "assistant" }),
       text("Kept, ", 1),
       text("and more.", 2),
@@ -143,7 +170,12 @@ describe("a reply as its events tell it", () => {
       custom({ name: "recovered", value: { attempt: 2, text: "" } }, 1),
       custom({ name: "cancel_requested", value: {} }, 2),
       frame(
-        { type: "RUN_ERROR", code: "unreachable", message: "Start the model.", runId: "run", status: "stopped" },
+        {
+          type: "RUN_ERROR",
+          code: "unreachable",
+          message: "Start the model.",
+          metadata: { duet: { outcome: "failed", status: "stopped", usage } },
+        },
         3,
       ),
     ]);
@@ -185,12 +217,10 @@ describe("what a lost worker leaves", () => {
       frame(
         {
           type: "TOOL_CALL_RESULT",
-          messageId: "r",
+          messageId: "0",
           toolCallId: "0",
-          status: "succeeded",
           content: "",
-          memories: [],
-          remembered: [],
+          metadata: { duet: { status: "succeeded", memories: [], remembered: [] } },
         },
         seq + 1,
       ),

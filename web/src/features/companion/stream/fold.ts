@@ -1,4 +1,4 @@
-import type { AguiCustom, AguiEvent, MessageStatus, ToolStatus, Usage } from "~/api/types";
+import type { AguiCustom, AguiEvent, MessageStatus, RunResult, ToolStatus, Usage } from "~/api/types";
 import type { Frame } from "./sse";
 
 /** A tool call as shown while the reply is being written. */
@@ -110,35 +110,29 @@ export function foldEvent(fold: Fold, event: unknown, seq: number | undefined): 
 function apply(reply: LiveReply, event: AguiEvent): LiveReply {
   switch (event.type) {
     case "RUN_STARTED":
-      return { ...reply, replyId: event.replyId };
+      return { ...reply, replyId: event.metadata.duet.reply_id };
     case "TEXT_MESSAGE_START":
       return { ...reply, replyId: event.messageId };
     case "TEXT_MESSAGE_CONTENT":
       return { ...reply, text: reply.text + event.delta, trouble: undefined };
     case "STEP_FINISHED":
-      return {
-        ...reply,
-        usage: sum(reply.usage, event.usage),
-        costMicros: event.cost_micros == null ? reply.costMicros : (reply.costMicros ?? 0) + event.cost_micros,
-      };
+      return event.metadata ? spend(reply, event.metadata.duet) : reply;
     case "TOOL_CALL_START":
       return { ...reply, tools: started(reply.tools, event.toolCallId, event.toolCallName) };
     case "TOOL_CALL_ARGS":
       return withTool(reply, event.toolCallId, { args: event.delta });
-    case "TOOL_CALL_RESULT":
+    case "TOOL_CALL_RESULT": {
+      const { status, memories, remembered } = event.metadata.duet;
       return {
-        ...withTool(reply, event.toolCallId, { status: event.status, summary: event.content }),
-        recalled: union(reply.recalled, without(event.memories, event.remembered)),
-        remembered: union(reply.remembered, event.remembered),
+        ...withTool(reply, event.toolCallId, { status, summary: event.content }),
+        recalled: union(reply.recalled, without(memories, remembered)),
+        remembered: union(reply.remembered, remembered),
       };
+    }
     case "RUN_FINISHED":
-      return {
-        ...finish(reply, { ...ending(event.result), outcome: event.result.outcome, failed: false }),
-        usage: event.result.usage,
-        costMicros: event.result.cost_micros ?? reply.costMicros,
-      };
+      return finish(reply, event.metadata.duet, { outcome: event.metadata.duet.outcome, failed: false });
     case "RUN_ERROR":
-      return finish(reply, { ...ending(event), outcome: event.code, failed: true });
+      return finish(reply, event.metadata.duet, { outcome: event.code, message: event.message, failed: true });
     case "CUSTOM":
       return custom(reply, event);
     default:
@@ -172,12 +166,23 @@ function custom(reply: LiveReply, event: AguiCustom): LiveReply {
   }
 }
 
-const finish = (reply: LiveReply, end: Ending): LiveReply => ({ ...reply, trouble: undefined, end });
+/** Adds what a model call used. */
+const spend = (reply: LiveReply, { usage, cost_micros }: { usage: Usage; cost_micros?: number | null }): LiveReply => ({
+  ...reply,
+  usage: sum(reply.usage, usage),
+  costMicros: cost_micros == null ? reply.costMicros : (reply.costMicros ?? 0) + cost_micros,
+});
 
-/** What is said of both kinds of end. */
-const ending = ({ status, message }: { status?: MessageStatus | null; message?: string | null }) => ({
-  status: status ?? undefined,
-  message: message ?? undefined,
+const finish = (
+  reply: LiveReply,
+  result: RunResult,
+  end: Pick<Ending, "outcome" | "message" | "failed">,
+): LiveReply => ({
+  ...reply,
+  usage: result.usage,
+  costMicros: result.cost_micros ?? reply.costMicros,
+  trouble: undefined,
+  end: { message: result.message ?? undefined, status: result.status ?? undefined, ...end },
 });
 
 /** A call's id is unique only within its step: a call that has ended is never the one that starts now. */

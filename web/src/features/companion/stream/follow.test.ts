@@ -4,11 +4,11 @@ import { type Following, follow } from "./follow";
 
 const line = (seq: number, data: object) => `id: ${seq}\nevent: x\ndata: ${JSON.stringify(data)}\n\n`;
 const log = [
-  line(1, { type: "RUN_STARTED", replyId: "r" }),
+  line(1, { type: "RUN_STARTED", metadata: { duet: { reply_id: "r" } } }),
   line(2, { type: "TEXT_MESSAGE_CONTENT", delta: "one " }),
   line(3, { type: "TEXT_MESSAGE_CONTENT", delta: "two " }),
   line(4, { type: "TEXT_MESSAGE_CONTENT", delta: "three" }),
-  line(5, { type: "RUN_FINISHED", result: { outcome: "completed", status: "complete" } }),
+  line(5, { type: "RUN_FINISHED", metadata: { duet: { outcome: "completed", status: "complete" } } }),
 ];
 
 type Reaction = (after: number) => Response | Error;

@@ -3,14 +3,14 @@ import type { Following } from "./follow";
 import { followHinted } from "./hinted";
 
 const log = [
-  [{ type: "RUN_STARTED", replyId: "r" }],
+  [{ type: "RUN_STARTED", metadata: { duet: { reply_id: "r" } } }],
   [
     { type: "TEXT_MESSAGE_START", messageId: "r" },
     { type: "TEXT_MESSAGE_CONTENT", delta: "one " },
   ],
   [{ type: "TEXT_MESSAGE_CONTENT", delta: "two " }],
   [{ type: "TEXT_MESSAGE_CONTENT", delta: "three" }],
-  [{ type: "RUN_FINISHED", result: { outcome: "completed", status: "complete" } }],
+  [{ type: "RUN_FINISHED", metadata: { duet: { outcome: "completed", status: "complete" } } }],
 ];
 
 const page = (after: number, upTo: number) =>
