@@ -19,7 +19,7 @@ use crate::invoke::WorkerFunction;
 pub enum Role {
     /// Answers requests.
     Api,
-    /// Streams events, and accepts no writes.
+    /// Streams events, also those of the turns that AG-UI clients start.
     Stream,
     /// Drives runs.
     Worker,
@@ -39,8 +39,8 @@ pub struct Ready {
     pub state: AppState,
     /// The HTTP interface.
     pub router: Router,
-    /// Invokes the worker for queued runs; `None` for `stream`, which queues none.
-    pub worker: Option<Arc<WorkerFunction>>,
+    /// Invokes the worker for queued runs.
+    pub worker: Arc<WorkerFunction>,
     /// Keeps the connections open.
     _deployment: Deployment,
 }
@@ -61,15 +61,10 @@ impl App {
     }
 
     async fn open(&self) -> Result<Ready, Failure> {
-        let worker = match self.role {
-            Role::Stream => None,
-            Role::Api | Role::Worker => Some(Arc::new(WorkerFunction::from_environment()?)),
-        };
+        let worker = Arc::new(WorkerFunction::from_environment()?);
         let deployment = Deployment::open(self.config.clone(), Hints::Polling).await?;
         let state = deployment.state.clone();
-        if let Some(worker) = &worker {
-            state.leave_runs_to(Arc::clone(worker) as Arc<dyn Dispatch>);
-        }
+        state.leave_runs_to(Arc::clone(&worker) as Arc<dyn Dispatch>);
         Ok(Ready {
             router: duet_api::router::router(state.clone(), None),
             state,

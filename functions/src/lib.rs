@@ -1,4 +1,4 @@
-//! Duet as AWS Lambda functions. `api` answers requests, `stream` sends events as they happen, `worker` drives runs; all three use
+//! Duet as AWS Lambda functions. `api` answers requests, `stream` sends events as they happen (and starts the turns of AG-UI clients, which are answered with events), `worker` drives runs; all three use
 //! the same router and stores as `duet-api serve`. When the platform cuts one off, its unfinished work is in the run's log, and
 //! another continues from there.
 #![allow(

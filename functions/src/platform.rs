@@ -48,12 +48,8 @@ pub fn service(
 }
 
 async fn answer(app: &App, request: lambda_http::Request) -> Response<Body> {
-    if app.role == Role::Stream && !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-        return Problem::new(
-            Code::MethodNotAllowed,
-            "This address only reads. Send what writes to the address of the function `api`.",
-        )
-        .into_response();
+    if let Some(problem) = misplaced(app.role, request.method(), request.uri().path()) {
+        return problem.into_response();
     }
     let ready = match app.ready().await {
         Ok(ready) => ready,
@@ -71,6 +67,24 @@ async fn answer(app: &App, request: lambda_http::Request) -> Response<Body> {
     match ready.router.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// The refusal of a request that came to the wrong one of the two addresses. Writes need no stream, except the one that is answered
+/// with a run's events: its client cannot ask for the rest.
+fn misplaced(role: Role, method: &Method, path: &str) -> Option<Problem> {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let runs = *method == Method::POST && path.ends_with("/agui");
+    match role {
+        Role::Stream if !reads && !runs => Some(Problem::new(
+            Code::MethodNotAllowed,
+            "This address only reads and runs AG-UI turns. Send other writes to the address of the function `api`.",
+        )),
+        Role::Api if runs => Some(Problem::new(
+            Code::MethodNotAllowed,
+            "This address cannot stream. Send AG-UI turns to the address of the function `stream`.",
+        )),
+        _ => None,
     }
 }
 
@@ -152,6 +166,17 @@ mod tests {
         let mut context = Context::default();
         context.deadline = deadline;
         context
+    }
+
+    #[test]
+    fn writes_go_to_the_address_that_can_answer_them() {
+        let (get, post) = (Method::GET, Method::POST);
+        let agui = "/v1/workspaces/w/conversations/c/agui";
+        let messages = "/v1/workspaces/w/conversations/c/messages";
+        let refused = |role, method, path| misplaced(role, method, path).is_some();
+        assert!(!refused(Role::Stream, &post, agui) && refused(Role::Api, &post, agui));
+        assert!(refused(Role::Stream, &post, messages) && !refused(Role::Api, &post, messages));
+        assert!(!refused(Role::Stream, &get, messages) && !refused(Role::Api, &get, messages));
     }
 
     #[test]

@@ -56,8 +56,8 @@ impl Worker {
                 work.await
             }
         };
-        if !done && let (Some(worker), Some(next)) = (&ready.worker, task.next()) {
-            worker.invoke(next).await;
+        if !done && let Some(next) = task.next() {
+            ready.worker.invoke(next).await;
         }
         Ok(json!({"done": done}))
     }

@@ -26,6 +26,7 @@ use crate::{
         sse,
     },
     extract::{Path, Query},
+    limits::StreamSlot,
     state::AppState,
 };
 
@@ -221,19 +222,30 @@ async fn open(
         return Ok(Answer(page(&mut follower).await?).into_response());
     }
     let slot = state.limits().stream(caller.user)?;
+    Ok(stream(state, caller, follower, slot, pace))
+}
+
+/// The events as they come, in one of the person's slots.
+pub(super) fn stream(
+    state: &AppState,
+    caller: &In<Chat>,
+    follower: Follower,
+    slot: StreamSlot,
+    pace: Option<Extension<Pace>>,
+) -> Response {
     let guard = (slot, state.metrics().stream_opened());
     let allowed = Arc::new(Membership {
         state: state.clone(),
         authenticated: caller.authenticated().clone(),
         workspace: caller.workspace,
     });
-    Ok(sse::response(follow::bytes(
+    sse::response(follow::bytes(
         follower,
         allowed,
         state.closing(),
         pace.map(|Extension(pace)| pace).unwrap_or_default(),
         guard,
-    )))
+    ))
 }
 
 async fn page(follower: &mut Follower) -> ApiResult<EventsPage> {

@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use duet_core::{
+    Caller,
     domain::{LabelEdit, ListPage, Message, NewTurn, RetryMode, RetryTurn, TurnReceipt},
     ids::{ConversationId, MessageId, WorkspaceId},
 };
@@ -94,13 +95,22 @@ async fn send_message(
     let idempotency_key = idempotency_key(&headers)?;
     let turn = NewTurn {
         idempotency_key,
-        limits: state.turn_limits(),
         ..NewTurn::new(state.env(), path.id, message.text)
     };
-    turn.check().map_err(|refusal| Problem::from(refusal).of_field("text"))?;
-    let receipt = state.stores().runs.start_turn(&caller, turn).await?;
-    state.wake_driver().await;
+    let receipt = start(&state, &caller, turn, "text").await?;
     Ok((StatusCode::ACCEPTED, Answer(receipt)))
+}
+
+/// Starts a turn within the deployment's limits; `field` is where the request has the text.
+pub(super) async fn start(state: &AppState, caller: &Caller, turn: NewTurn, field: &str) -> ApiResult<TurnReceipt> {
+    turn.check().map_err(|refusal| Problem::from(refusal).of_field(field))?;
+    let turn = NewTurn {
+        limits: state.turn_limits(),
+        ..turn
+    };
+    let receipt = state.stores().runs.start_turn(caller, turn).await?;
+    state.wake_driver().await;
+    Ok(receipt)
 }
 
 /// How to answer again.

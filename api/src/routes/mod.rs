@@ -1,6 +1,7 @@
 //! The endpoints. Files mirror the URLs; each contains its requests and answers, its documentation and its handlers.
 
 mod agents;
+mod agui;
 mod audit;
 mod auth;
 mod config;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(soul::routes())
         .merge(conversations::routes())
         .merge(messages::routes())
+        .merge(agui::routes())
         .merge(export::routes())
         .merge(runs::routes())
         .merge(events::routes())

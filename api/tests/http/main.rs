@@ -1,6 +1,7 @@
 //! The HTTP interface over the real encrypted store.
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "these are tests, and tables")]
 
+mod agui;
 mod canary;
 mod connections;
 mod errors;

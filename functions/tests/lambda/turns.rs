@@ -115,7 +115,23 @@ async fn a_turn_goes_through_the_three_functions() {
         .unwrap();
     assert_eq!(future.status(), StatusCode::UNPROCESSABLE_ENTITY);
 
-    // `stream` only reads; both reject strangers and pages of other origins.
+    // A turn of an AG-UI client is started and followed in one request, where answers can be streamed.
+    let input = json!({
+        "threadId": talk, "runId": "00000000-0000-4000-8000-000000000007", "messages": [{"id": "1", "role": "user", "content": "count to 20"}],
+    });
+    let agui = format!("{{ws}}/conversations/{talk}/agui");
+    let streamed = ada
+        .at(&platform.url("stream"))
+        .request(Method::POST, &agui, Some(&input))
+        .await
+        .unwrap();
+    assert_eq!(streamed.status(), StatusCode::OK);
+    let text = streamed.text().await.unwrap();
+    assert!(text.contains("RUN_STARTED") && text.contains("RUN_FINISHED"), "{text}");
+    let buffered = ada.request(Method::POST, &agui, Some(&input)).await.unwrap();
+    assert_eq!(buffered.status(), StatusCode::METHOD_NOT_ALLOWED);
+
+    // Otherwise `stream` only reads; both reject strangers and pages of other origins.
     let write = ada
         .at(&platform.url("stream"))
         .request(Method::POST, "{ws}/conversations", Some(&json!({})))

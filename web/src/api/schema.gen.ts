@@ -481,6 +481,28 @@ export interface paths {
         patch: operations["edit_conversation"];
         trace?: never;
     };
+    "/v1/workspaces/{workspace_id}/conversations/{id}/agui": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a turn, as AG-UI
+         * @description For clients of AG-UI, such as `HttpAgent` of `@ag-ui/client`: stores the last message, as sending it does, and answers with the
+         *     events of the run that answers it, until the run ends. A stream that breaks cannot be resumed here: send the same body again, or
+         *     follow the run's events.
+         */
+        post: operations["run_agent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workspaces/{workspace_id}/conversations/{id}/export": {
         parameters: {
             query?: never;
@@ -1497,6 +1519,13 @@ export interface components {
             /** @description The ids. */
             items: string[];
         };
+        /** @description A message as AG-UI writes it. */
+        InputMessage: {
+            /** @description Markdown, up to 64 KiB, or a list of parts, of which the texts are joined and the others ignored. */
+            content?: Record<string, never>;
+            /** @description Who says it: `user`, or anybody else in messages that are ignored. */
+            role: string;
+        };
         /** @description An invitation as owners see it: never its token, which was shown once. */
         Invitation: {
             accepted_at?: components["schemas"]["Timestamp"] | null;
@@ -2438,6 +2467,23 @@ export interface components {
             user_id: components["schemas"]["UserId"];
             /** @description Its workspace. */
             workspace_id: components["schemas"]["WorkspaceId"];
+        };
+        /**
+         * @description What an AG-UI client sends. Fields of AG-UI that are not listed here are ignored: Duet keeps the conversation itself, and gives
+         *     its agents no tools, context or state of a client.
+         */
+        RunAgentInput: {
+            /** @description The last one is the person's, and starts the turn; those before it are ignored. */
+            messages: components["schemas"]["InputMessage"][];
+            /** @description Answers to interrupts. Runs of Duet have none: an entry is refused. */
+            resume?: Record<string, never>[] | null;
+            /**
+             * @description The id that the run will have, a fresh UUID. The same id with the same text gives the events of the first run again; with
+             *     another text 409.
+             */
+            runId: components["schemas"]["RunId"];
+            /** @description The conversation, as in the path. */
+            threadId: components["schemas"]["ConversationId"];
         };
         /** @description How a run ended. */
         RunEnd: {
@@ -6103,6 +6149,143 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    run_agent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The conversation. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunAgentInput"];
+            };
+        };
+        responses: {
+            /** @description The events. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["StreamItem"][];
                 };
             };
             /** @description The request cannot be read (`invalid_request`, or a more specific code). */

@@ -1,0 +1,135 @@
+//! Turns of AG-UI clients: the input, its refusals, and the stream that answers it.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// A run's id, as a client makes it.
+const RUN: &str = "7b0c1e2a-4d5f-4a6b-8c9d-0e1f2a3b4c5d";
+
+fn input(conversation: &str, text: &str) -> Value {
+    json!({
+        "threadId": conversation, "runId": RUN, "protocolVersion": "1.0",
+        "state": {"page": 1}, "tools": [{"name": "alert", "description": "Shows a text."}],
+        "context": [{"description": "The page", "value": "Home"}], "forwardedProps": {"theme": "dark"}, "resume": [],
+        "messages": [
+            {"id": "0", "role": "system", "content": "You are a pirate."},
+            {"id": "1", "role": "assistant", "toolCalls": [], "newerField": 1},
+            {"id": "2", "role": "user", "content": text},
+        ],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_message_starts_a_turn_and_the_answer_is_its_stream() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    let path = format!("conversations/{conversation}/agui");
+    server.model.next(vec![Line::Say("Bruno is a good name.")]);
+    let answer = ada.post(&path, input(&conversation, "My bear is called Bruno.")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let seen = objects(&answer.text);
+    assert_eq!(seen[0]["type"], "RUN_STARTED");
+    assert_eq!(seen[0]["threadId"], conversation);
+    assert_eq!(seen[0]["runId"], RUN);
+    assert_eq!(seen.last().unwrap()["outcome"], json!({"type": "success"}));
+    assert_eq!(ada.stream(RUN, 0).await, answer.text);
+
+    // Only what the person said was stored.
+    let messages = ada.get(&format!("conversations/{conversation}/messages")).await.ok(200);
+    let texts: Vec<&Value> = messages["items"].as_array().unwrap().iter().map(|one| &one["text"]).collect();
+    assert_eq!(texts, ["Bruno is a good name.", "My bear is called Bruno."]);
+
+    // The same run again is the same run, and its id stands for that text.
+    let again = ada.post(&path, input(&conversation, "My bear is called Bruno.")).await;
+    assert_eq!(again.text, answer.text);
+    ada.post(&path, input(&conversation, "My bear is called Otto."))
+        .await
+        .problem(409, "key_reused");
+    let messages = ada.get(&format!("conversations/{conversation}/messages")).await.ok(200);
+    assert_eq!(messages["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_texts_of_parts_are_joined_and_other_parts_left_out() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    server.model.next(vec![Line::Say("A bear.")]);
+    let mut said = input(&conversation, "");
+    said["messages"][2]["content"] = json!([
+        {"type": "text", "text": "What is "},
+        {"type": "image", "source": {"type": "url", "value": "https://example.org/bear.png"}},
+        {"type": "text", "text": "this?"},
+    ]);
+    ada.post(&format!("conversations/{conversation}/agui"), said).await;
+    let messages = ada.get(&format!("conversations/{conversation}/messages")).await.ok(200);
+    assert_eq!(messages["items"][1]["text"], "What is this?");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_starts_no_turn_is_refused_before_the_stream() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    let path = format!("conversations/{conversation}/agui");
+    let good = input(&conversation, "Hello.");
+    let with = |field: &str, value: Value| {
+        let mut input = good.clone();
+        input[field] = value;
+        input
+    };
+    let saying = |message: Value| with("messages", json!([{"role": "user", "content": "Hello."}, message]));
+    for (bad, status, code) in [
+        (with("threadId", json!(RUN)), 422, "invalid"),
+        (with("runId", json!("run-1")), 422, "invalid"),
+        (
+            with("resume", json!([{"interruptId": "1", "status": "resolved"}])),
+            422,
+            "invalid",
+        ),
+        (with("messages", json!([])), 422, "invalid"),
+        (saying(json!({"role": "assistant", "content": "Hello."})), 422, "invalid"),
+        (
+            saying(json!({"role": "tool", "toolCallId": "1", "content": "done"})),
+            422,
+            "invalid",
+        ),
+        (saying(json!({"role": "user"})), 422, "invalid"),
+        (saying(json!({"role": "user", "content": " "})), 422, "message_empty"),
+        (
+            saying(json!({"role": "user", "content": [{"type": "image"}]})),
+            422,
+            "message_empty",
+        ),
+        (
+            saying(json!({"role": "user", "content": "x".repeat(64 * 1024 + 1)})),
+            413,
+            "message_length",
+        ),
+    ] {
+        let shown = bad.to_string().chars().take(200).collect::<String>();
+        let answer = ada.post(&path, bad).await;
+        assert_eq!(answer.status, status, "{shown}: {}", answer.text);
+        answer.problem(status, code);
+    }
+    ada.post(&format!("conversations/{RUN}/agui"), with("threadId", json!(RUN)))
+        .await
+        .problem(404, "not_found");
+    let messages = ada.get(&format!("conversations/{conversation}/messages")).await.ok(200);
+    assert_eq!(messages["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_id_of_another_run_is_taken() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    let receipt = ada.say(&conversation, "Hello.").await;
+    ada.stream(receipt["run_id"].as_str().unwrap(), 0).await;
+    let mut taken = input(&conversation, "Hello again.");
+    taken["runId"] = receipt["run_id"].clone();
+    let answer = ada.post(&format!("conversations/{conversation}/agui"), taken).await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
+}
