@@ -14,7 +14,7 @@ use crate::{
     auth::{Chat, In},
     error::{ApiResult, Problem, WriteProblems},
     events::{
-        follow::{Follower, Pace},
+        follow::{Follower, Pace, Start},
         shapes::StreamItem,
     },
     extract::{Json, Path},
@@ -121,6 +121,6 @@ async fn run_agent(
     let stores = state.stores();
     let run = stores.runs.run(&caller, receipt.run_id).await?;
     let run = run.ok_or_else(|| Problem::not_found("the run"))?;
-    let follower = Follower::open(Arc::clone(&stores.runs), &*stores.feed, (*caller).clone(), run, 0).await?;
+    let follower = Follower::open(Arc::clone(&stores.runs), &*stores.feed, (*caller).clone(), run, Start::default()).await?;
     Ok(super::events::stream(&state, &caller, follower, slot, pace))
 }
