@@ -652,12 +652,20 @@ fn a_call_is_repeated_only_where_that_is_safe() {
     assert_eq!(play(&seen).1, call_model(2, 1), "the tool saw that it had");
     let unknown = with(lost.clone(), [tool_finished(1, 0, ToolStatus::Unknown)]);
     assert!(matches!(play(&unknown).1, Next::End(RunOutcome::NeedsReview { .. })));
-    let stopped = with(lost, [cancel()]);
-    assert_eq!(
-        play(&stopped).1,
-        Next::Do(vec![(EffectId::tool(1, 0), verify)]),
-        "who stops the run still learns of it"
-    );
+    for class in [EffectClass::Idempotent, EffectClass::Reversible, EffectClass::Irreversible] {
+        let reply = proposed(1, vec![tool.clone()], class);
+        let stopped = [called(1, 1), reply, tool_started(1, 0, class), recovered(), cancel()];
+        let stopped = with(begun(TurnLimits::default()), stopped);
+        assert_eq!(
+            play(&stopped).1,
+            Next::Do(vec![(EffectId::tool(1, 0), verify.clone())]),
+            "{class}: who stops the run still learns of it, and it does not act now"
+        );
+        let not_done = RunEvent::ToolNotDone {
+            effect: EffectId::tool(1, 0),
+        };
+        assert_eq!(play(&with(stopped, [not_done])).1, Next::End(RunOutcome::Cancelled));
+    }
 }
 
 #[test]

@@ -121,6 +121,13 @@ async fn run_agent(
     let stores = state.stores();
     let run = stores.runs.run(&caller, receipt.run_id).await?;
     let run = run.ok_or_else(|| Problem::not_found("the run"))?;
-    let follower = Follower::open(Arc::clone(&stores.runs), &*stores.feed, (*caller).clone(), run, Start::default()).await?;
+    let follower = Follower::open(
+        Arc::clone(&stores.runs),
+        &*stores.feed,
+        (*caller).clone(),
+        run,
+        Start::default(),
+    )
+    .await?;
     Ok(super::events::stream(&state, &caller, follower, slot, pace))
 }

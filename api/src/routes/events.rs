@@ -52,7 +52,7 @@ struct EventsQuery {
 /// A page of a run's events.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventsPage {
-    /// In order, without gaps.
+    /// In order; without gaps, but for what `brief` leaves out.
     pub events: Vec<EventItem>,
     /// The run's newest `seq`.
     pub last_seq: u64,

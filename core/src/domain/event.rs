@@ -232,13 +232,14 @@ impl RunEvent {
             | Self::ModelFailed { .. }
             | Self::LimitReached { .. }
             | Self::RetryDue { .. }
-            | Self::ToolNotDone { .. }
             | Self::ToolFinished { .. }
             | Self::Finished { .. } => true,
             Self::Started { .. }
             | Self::ModelCalled { .. }
             | Self::Delta { .. }
             | Self::ToolStarted { .. }
+            // Or a tool that takes its worker down would be tried for ever.
+            | Self::ToolNotDone { .. }
             | Self::CancelRequested { .. }
             | Self::Recovered { .. } => false,
         }

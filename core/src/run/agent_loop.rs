@@ -59,13 +59,23 @@ enum CallState {
     Proposed,
     /// It may have acted.
     Started,
-    /// It may have acted, the worker that knew is gone, and it must not simply be made again.
+    /// It may have acted, and the worker that knew is gone.
     Lost,
     /// It has ended.
     Finished(ToolStatus, ToolOutput),
 }
 
 impl Call {
+    /// What performing it means, as the reply put it on record.
+    pub fn class(&self) -> EffectClass {
+        self.class
+    }
+
+    /// Whether it may have acted without anybody knowing.
+    pub fn is_lost(&self) -> bool {
+        self.state == CallState::Lost
+    }
+
     /// How it ended, and its result.
     pub fn result(&self) -> Option<(ToolStatus, &ToolOutput)> {
         match &self.state {
@@ -158,6 +168,11 @@ impl AgentLoop {
         })
     }
 
+    /// The call of this name.
+    pub fn call(&self, id: EffectId) -> Option<&Call> {
+        self.calls().find(|(known, _)| *known == id).map(|(_, call)| call)
+    }
+
     /// Memories that tools have written so far.
     pub fn remembered(&self) -> usize {
         self.results().map(|(_, output)| output.remembered.len()).sum()
@@ -210,14 +225,13 @@ impl AgentLoop {
                     step.stage = Stage::Due;
                 }
             }
-            RunEvent::ToolStarted { effect, class } => {
+            RunEvent::ToolStarted { effect, .. } => {
                 // Once the end is decided, the driver drops a call that was about to begin.
                 let ending = self.ending.is_some();
                 if let Some(call) = self.open_call(*effect)
-                    && call.state == CallState::Proposed
+                    && (call.state == CallState::Proposed || (call.is_lost() && call.class.may_be_repeated()))
                     && !ending
                 {
-                    call.class = *class;
                     call.state = CallState::Started;
                 }
             }
@@ -284,7 +298,8 @@ impl AgentLoop {
     }
 
     fn perform(&self, call: &Call) -> Effect {
-        if call.state == CallState::Lost {
+        // Repeating it could act for the first time, which a run that ends must not do.
+        if call.is_lost() && (self.ending.is_some() || !call.class.may_be_repeated()) {
             return Effect::VerifyTool { call: call.call.clone() };
         }
         let earlier = self
@@ -420,7 +435,7 @@ impl AgentLoop {
     }
 
     /// Takes back what was under way when the worker was lost: a model call is made again, unless some of its text has been shown;
-    /// a tool call is made again, unless that could do harm.
+    /// a tool call that changes nothing is made again, any other may have acted.
     fn recovered(&mut self) {
         let Some(step) = self.steps.last_mut() else { return };
         if step.stage == Stage::Called {
@@ -431,9 +446,9 @@ impl AgentLoop {
             }
         }
         for call in step.calls.iter_mut().filter(|call| call.state == CallState::Started) {
-            call.state = match call.class.may_be_repeated() {
-                true => CallState::Proposed,
-                false => CallState::Lost,
+            call.state = match call.class {
+                EffectClass::Repeatable => CallState::Proposed,
+                EffectClass::Idempotent | EffectClass::Reversible | EffectClass::Irreversible => CallState::Lost,
             };
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{Instrument, info_span};
 
 use super::{
-    job::{DriveError, DriverParts, Job},
+    claimed::{Claimed, DriveError, DriverParts},
     journal::{Entry, Journal},
     machine::{Effect, Machine, Next, Replay},
     reply, tool_call,
@@ -46,10 +46,10 @@ pub(super) async fn to_end(
     let time = async move { env.sleep(left).await }.boxed().shared();
     let caller = Caller::person(claim.run.user_id, claim.run.workspace_id, claim.role);
     let attempt = claim.run.attempt;
-    let job = Job::new(parts, memories, claim.run, caller, time);
+    let claimed = Claimed::new(parts, memories, claim.run, caller, time);
     let (sender, entries) = mpsc::unbounded();
     let mut drive = Drive {
-        job: &job,
+        claimed: &claimed,
         lease: claim.lease,
         _hold: claim.hold,
         replay,
@@ -65,7 +65,7 @@ pub(super) async fn to_end(
 }
 
 struct Drive<'a> {
-    job: &'a Job<'a>,
+    claimed: &'a Claimed<'a>,
     lease: LeaseToken,
     /// While this drive lives, the run is held.
     _hold: Arc<()>,
@@ -99,6 +99,10 @@ impl<'a> Drive<'a> {
             futures::select_biased! {
                 entry = self.entries.next() => {
                     let Some(Entry { events, written }) = entry else { return Err(DriveError::NoProgress) };
+                    // The effect was dropped before it was heard.
+                    if written.is_canceled() {
+                        continue;
+                    }
                     self.write(events).await?;
                     // The effect has been dropped if the log came to say something else meanwhile.
                     let _ = written.send(());
@@ -127,7 +131,7 @@ impl<'a> Drive<'a> {
             .filter(|(id, effect)| !self.under_way.has(*id, effect))
             .collect();
         let turn = &self.replay.machine;
-        if !due.is_empty() && !turn.work.is_ending() && self.job.time.clone().now_or_never().is_some() {
+        if !due.is_empty() && !turn.work.is_ending() && self.claimed.time.clone().now_or_never().is_some() {
             // What is under way may finish first.
             return self.under_way.is_empty().then(|| vec![reply::out_of_time(turn).into()]);
         }
@@ -143,7 +147,7 @@ impl<'a> Drive<'a> {
         for (id, effect) in due {
             let span = info_span!("effect", kind = name(&effect), %id);
             let journal = Journal::new(id, self.sender.clone());
-            let work = perform(self.job, journal, self.replay.machine.clone(), effect.clone());
+            let work = perform(self.claimed, journal, self.replay.machine.clone(), effect.clone());
             self.under_way.add(id, effect, work.instrument(span).boxed());
         }
         None
@@ -153,10 +157,10 @@ impl<'a> Drive<'a> {
     /// written with them.
     async fn write(&mut self, mut events: Vec<NewEvent>) -> Result<(), DriveError> {
         self.open_next(&mut events);
-        let (job, after, lease) = (self.job, self.replay.last_seq, self.lease);
-        let commit: CommitId = job.parts.env.id();
-        let log = &job.stores().run_log;
-        let append = job.insist(|| log.append(job.run.id, lease, after, commit, events.clone()));
+        let (claimed, after, lease) = (self.claimed, self.replay.last_seq, self.lease);
+        let commit: CommitId = claimed.parts.env.id();
+        let log = &claimed.stores().run_log;
+        let append = claimed.insist(|| log.append(claimed.run.id, lease, after, commit, events.clone()));
         let appended = self.under_way.beside(append).await?;
         for stored in appended.interleaved.iter().chain(&appended.own) {
             self.replay.fold(stored);
@@ -198,10 +202,10 @@ impl<'a> Drive<'a> {
             ],
             reply,
         };
-        let (job, after, lease) = (self.job, self.replay.last_seq, self.lease);
-        let commit: CommitId = job.parts.env.id();
-        let log = &job.stores().run_log;
-        let settled = job.insist(|| log.settle(job.run.id, lease, after, commit, settlement.clone()));
+        let (claimed, after, lease) = (self.claimed, self.replay.last_seq, self.lease);
+        let commit: CommitId = claimed.parts.env.id();
+        let log = &claimed.stores().run_log;
+        let settled = claimed.insist(|| log.settle(claimed.run.id, lease, after, commit, settlement.clone()));
         match settled.await {
             Ok(_) => Ok(Some(status)),
             // Either the lease is lost, which writing reports, or the log has grown.
@@ -212,16 +216,16 @@ impl<'a> Drive<'a> {
 }
 
 /// Performs one effect for the run as it is now. Ends with the effect's outcome on record, or with the reason why there is none.
-async fn perform(job: &Job<'_>, journal: Journal, turn: Turn, effect: Effect) -> Result<(), DriveError> {
+async fn perform(claimed: &Claimed<'_>, journal: Journal, turn: Turn, effect: Effect) -> Result<(), DriveError> {
     match effect {
-        Effect::AssembleContext => reply::assemble(job, &journal, &turn).await,
-        Effect::CallModel { attempt, with_tools } => reply::call_model(job, &journal, turn, attempt, with_tools).await,
+        Effect::AssembleContext => reply::assemble(claimed, &journal, &turn).await,
+        Effect::CallModel { attempt, with_tools } => reply::call_model(claimed, &journal, turn, attempt, with_tools).await,
         Effect::WaitForRetry { delay } => {
-            reply::wait(job, &journal, &turn, delay).await;
+            reply::wait(claimed, &journal, &turn, delay).await;
             Ok(())
         }
-        Effect::RunTool { call } => tool_call::run(job, &journal, &turn, call).await,
-        Effect::VerifyTool { call } => tool_call::verify(job, &journal, &turn, call).await,
+        Effect::RunTool { call } => tool_call::run(claimed, &journal, &turn, call).await,
+        Effect::VerifyTool { call } => tool_call::verify(claimed, &journal, &turn, call).await,
         Effect::RefuseTool { reason } => {
             tool_call::refuse(&journal, reason).await;
             Ok(())

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tracing::{Instrument, info_span, warn};
 
 use super::{
+    claimed::{DriveError, DriverParts},
     drive,
-    job::{DriveError, DriverParts},
 };
 use crate::{
     domain::{Claim, RunStatus},

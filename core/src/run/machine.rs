@@ -48,7 +48,7 @@ pub enum Effect {
         /// Whether tools are offered; the last step must answer without them.
         with_tools: bool,
     },
-    /// Wait, then try the model again. Outcome: `RetryDue`.
+    /// Wait, then try the model again. Outcome: `RetryDue` or `LimitReached`.
     WaitForRetry {
         /// How long.
         delay: Duration,

@@ -4,10 +4,10 @@
 //! [`reply`] and [`tool_call`] are the effects.
 
 pub mod agent_loop;
+mod claimed;
 mod context;
 mod drive;
 mod driver;
-mod job;
 mod journal;
 pub mod machine;
 mod reply;
@@ -15,6 +15,6 @@ mod tool_call;
 pub mod turn;
 mod worker;
 
+pub use claimed::{Advice, DriveError, DriverParts};
 pub use context::UNTRUSTED_MARK;
 pub use driver::Driver;
-pub use job::{Advice, DriveError, DriverParts};

@@ -6,8 +6,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tracing::{debug, warn};
 
 use super::{
+    claimed::{Advice, Claimed, DriveError, Speaker},
     context,
-    job::{Advice, DriveError, Job},
     journal::Journal,
     turn::Turn,
 };
@@ -25,80 +25,85 @@ const COALESCE_TIME: Duration = Duration::from_millis(50);
 /// provider reports. No language averages half as many bytes per token.
 const TOKEN_BYTES: u32 = 16;
 
-pub(super) async fn assemble(job: &Job<'_>, journal: &Journal, turn: &Turn) -> Result<(), DriveError> {
-    let Some(speaker) = job.speaker(turn).await? else {
-        return model_failed(job, journal, 1, no_agent()).await;
+pub(super) async fn assemble(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn) -> Result<(), DriveError> {
+    let Some(speaker) = claimed.speaker(turn).await? else {
+        return model_failed(claimed, journal, 1, no_agent()).await;
     };
-    let (name, _) = match job.model(turn, &speaker.agent) {
+    let (name, _) = match claimed.model(turn, &speaker.agent) {
         Ok(found) => found,
-        Err(error) => return model_failed(job, journal, 1, error).await,
+        Err(error) => return model_failed(claimed, journal, 1, error).await,
     };
     // The continued reply may have been written from text that only a local model may read.
     let locality = speaker.locality();
     if !turn.labels().allows(locality) {
-        return model_failed(job, journal, 1, stays_here()).await;
+        return model_failed(claimed, journal, 1, stays_here()).await;
     }
     // A run keeps its restrictions even if its person has since cleared labels of the reply.
-    let earlier = match job.earlier(turn, &speaker).await {
-        Err(DriveError::Store(StoreError::NotFound(_))) => return model_failed(job, journal, 1, stays_here()).await,
+    let earlier = match claimed.earlier(turn, &speaker).await {
+        Err(DriveError::Store(StoreError::NotFound(_))) => return model_failed(claimed, journal, 1, stays_here()).await,
         found => found?,
     };
-    let (stores, memories, run) = (job.stores(), job.memories, &job.run);
-    let (event, texts) = job
+    let (stores, memories, run) = (claimed.stores(), claimed.memories, &claimed.run);
+    let (event, texts) = claimed
         .insist(|| context::gather(&speaker.caller, run, stores, memories, &name, locality, &earlier))
         .await?;
     let mentions = match &event {
         RunEvent::Context { recalled, .. } => recalled.clone(),
         _ => Vec::new(),
     };
-    job.keep_gathered(speaker, texts);
+    claimed.keep_gathered(speaker, texts);
     journal.record(vec![NewEvent { event, mentions }]).await;
     Ok(())
 }
 
 pub(super) async fn call_model(
-    job: &Job<'_>,
+    claimed: &Claimed<'_>,
     journal: &Journal,
     turn: Turn,
     attempt: u32,
     with_tools: bool,
 ) -> Result<(), DriveError> {
-    let (speaker, gathered) = match job.take_gathered() {
+    // A model that has moved meanwhile may not read what was gathered for it.
+    let stays = |(speaker, _): &(Speaker, context::Texts)| {
+        let found = claimed.model(&turn, &speaker.agent);
+        found.is_ok_and(|(_, model)| model.locality() == speaker.locality())
+    };
+    let (speaker, gathered) = match claimed.take_gathered().filter(stays) {
         Some((speaker, texts)) => (speaker, Some(texts)),
-        None => match job.speaker(&turn).await? {
+        None => match claimed.speaker(&turn).await? {
             Some(speaker) => (speaker, None),
-            None => return model_failed(job, journal, attempt, no_agent()).await,
+            None => return model_failed(claimed, journal, attempt, no_agent()).await,
         },
     };
-    let (_, model) = match job.model(&turn, &speaker.agent) {
+    let (_, model) = match claimed.model(&turn, &speaker.agent) {
         Ok(found) => found,
-        Err(error) => return model_failed(job, journal, attempt, error).await,
+        Err(error) => return model_failed(claimed, journal, attempt, error).await,
     };
     // The turn may have read text for local models only, and its model may have become remote since (a continued reply, a moved
     // model).
     let locality = speaker.locality();
     if !turn.labels().allows(locality) {
-        return model_failed(job, journal, attempt, stays_here()).await;
+        return model_failed(claimed, journal, attempt, stays_here()).await;
     }
-    let offered = job
+    let offered = claimed
         .parts
         .tools
         .entries()
         .filter(|entry| with_tools && speaker.agent.tools.contains(&entry.spec.name));
     let tools: Vec<_> = offered.map(|entry| entry.spec.clone()).collect();
-    let earlier = job.earlier(&turn, &speaker).await?;
+    let earlier = claimed.earlier(&turn, &speaker).await?;
     let persona = || context::Persona {
         agent: &speaker.agent,
         soul: &speaker.soul,
         tools: tools.clone(),
     };
-    let (run, stores, texts) = (&job.run, job.stores(), gathered.as_ref());
-    let request = job
+    let (run, stores, texts) = (&claimed.run, claimed.stores(), gathered.as_ref());
+    let request = claimed
         .insist(|| context::prompt(&speaker.caller, run, stores, &turn, &earlier, persona(), locality, texts))
         .await?;
     let opening = model.stream(request);
     Receiving {
-        job,
+        claimed,
         journal,
         attempt,
         model: &*model,
@@ -117,17 +122,17 @@ pub(super) async fn call_model(
     .await
 }
 
-pub(super) async fn wait(job: &Job<'_>, journal: &Journal, turn: &Turn, delay: Duration) {
+pub(super) async fn wait(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, delay: Duration) {
     let event = futures::select_biased! {
-        () = job.time.clone().fuse() => out_of_time(turn),
-        () = job.parts.env.sleep(delay).fuse() => RunEvent::RetryDue { step: journal.id.step },
+        () = claimed.time.clone().fuse() => out_of_time(turn),
+        () = claimed.parts.env.sleep(delay).fuse() => RunEvent::RetryDue { step: journal.id.step },
     };
     journal.note(event).await;
 }
 
 /// A model call under way.
 struct Receiving<'a> {
-    job: &'a Job<'a>,
+    claimed: &'a Claimed<'a>,
     journal: &'a Journal,
     attempt: u32,
     model: &'a dyn ChatModel,
@@ -139,15 +144,15 @@ struct Receiving<'a> {
 impl Receiving<'_> {
     /// Receives a reply, coalescing its text into events.
     async fn receive(mut self, opening: impl Future<Output = Result<ModelStream, ModelError>>) -> Result<(), DriveError> {
-        let (job, journal) = (self.job, self.journal);
-        let time = job.time.clone();
+        let (claimed, journal) = (self.claimed, self.journal);
+        let time = claimed.time.clone();
         let opened = futures::select_biased! {
             () = time.clone().fuse() => None,
             opened = opening.fuse() => Some(opened),
         };
         let mut stream = match opened {
             Some(Ok(stream)) => stream,
-            Some(Err(error)) => return model_failed(job, journal, self.attempt, error).await,
+            Some(Err(error)) => return model_failed(claimed, journal, self.attempt, error).await,
             None => {
                 journal.record(vec![self.limited(self.time_limit.clone())]).await;
                 return Ok(());
@@ -192,7 +197,7 @@ impl Receiving<'_> {
                 broken => {
                     let broke_off = || ModelError::new(ModelFailure::Malformed, "The model's reply broke off before its end.");
                     let error = broken.and_then(Result::err).unwrap_or_else(broke_off);
-                    failed(journal.id.step, self.attempt, error, job.parts.advice)
+                    failed(journal.id.step, self.attempt, error, claimed.parts.advice)
                 }
             };
             let mut events = self.incoming.flushed(journal.id.step);
@@ -208,7 +213,7 @@ impl Receiving<'_> {
         if events.is_empty() {
             return None;
         }
-        let env = self.job.parts.env.clone();
+        let env = self.claimed.parts.env.clone();
         let window = async move { env.sleep(COALESCE_TIME).await }.boxed();
         self.journal.record(events).await;
         Some(window)
@@ -227,7 +232,7 @@ impl Receiving<'_> {
 
     fn replied(&mut self, stop: StopReason) -> NewEvent {
         let step = self.journal.id.step;
-        let tools = &self.job.parts.tools;
+        let tools = &self.claimed.parts.tools;
         let calls = with_unique_ids(step, std::mem::take(&mut self.incoming.calls));
         RunEvent::ModelReplied {
             step,
@@ -252,9 +257,9 @@ impl Receiving<'_> {
     }
 }
 
-async fn model_failed(job: &Job<'_>, journal: &Journal, attempt: u32, error: ModelError) -> Result<(), DriveError> {
+async fn model_failed(claimed: &Claimed<'_>, journal: &Journal, attempt: u32, error: ModelError) -> Result<(), DriveError> {
     let step = journal.id.step.max(1);
-    journal.record(vec![failed(step, attempt, error, job.parts.advice)]).await;
+    journal.record(vec![failed(step, attempt, error, claimed.parts.advice)]).await;
     Ok(())
 }
 

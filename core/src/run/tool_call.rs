@@ -1,7 +1,8 @@
 //! A tool call: the policy decision, the record that it started, the call, the record of its outcome.
 
 use super::{
-    job::{DriveError, Job},
+    agent_loop::Call,
+    claimed::{Claimed, DriveError},
     journal::Journal,
     turn::Turn,
 };
@@ -14,37 +15,47 @@ use crate::{
 /// What the model, and the person, are told of a call that may have acted.
 const UNKNOWN: &str = "Duet went down while this was running; it is not known whether it happened.";
 
-pub(super) async fn run(job: &Job<'_>, journal: &Journal, turn: &Turn, call: ToolCall) -> Result<(), DriveError> {
-    let Some(speaker) = job.speaker(turn).await? else {
-        finish(journal, ToolStatus::Failed, told("The agent was switched off.")).await;
-        return Ok(());
-    };
-    let Some(entry) = job.parts.tools.get(&call.name) else {
-        finish(
-            journal,
+pub(super) async fn run(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, call: ToolCall) -> Result<(), DriveError> {
+    let known = turn.work.call(journal.id);
+    let refused = match (claimed.speaker(turn).await?, claimed.parts.tools.get(&call.name)) {
+        (None, _) => Err((ToolStatus::Failed, "The agent was switched off.".to_owned())),
+        (_, None) => Err((ToolStatus::Failed, format!("There is no tool `{}`.", call.name))),
+        (_, Some(entry)) if known.is_some_and(|known| known.class() != entry.class) => Err((
             ToolStatus::Failed,
-            told(format!("There is no tool `{}`.", call.name)),
-        )
-        .await;
-        return Ok(());
+            "This tool has changed since it was asked for. Call it again.".to_owned(),
+        )),
+        (Some(speaker), Some(entry)) => {
+            let offered = speaker.agent.tools.contains(&call.name);
+            let decision = claimed
+                .parts
+                .policy
+                .decide(&speaker.caller, &call.name, entry.category, offered);
+            match refusal(turn, entry, decision) {
+                Some(reason) => Err((ToolStatus::Refused, reason)),
+                None => Ok((speaker, entry)),
+            }
+        }
     };
-    let offered = speaker.agent.tools.contains(&call.name);
-    let decision = job.parts.policy.decide(&speaker.caller, &call.name, entry.category, offered);
-    if let Some(reason) = refusal(turn, entry, decision) {
-        refuse(journal, reason).await;
-        return Ok(());
-    }
+    let (speaker, entry) = match refused {
+        Ok(allowed) => allowed,
+        // It may not be repeated any more, but it may have acted.
+        Err(_) if known.is_some_and(Call::is_lost) => return verify(claimed, journal, turn, call).await,
+        Err((status, reason)) => {
+            finish(journal, status, told(reason)).await;
+            return Ok(());
+        }
+    };
     journal
         .note(RunEvent::ToolStarted {
             effect: journal.id,
             class: entry.class,
         })
         .await;
-    let context = context(job, journal, turn, &speaker.caller, speaker.locality());
+    let context = context(claimed, journal, turn, &speaker.caller, speaker.locality());
     let (status, output) = match entry.call(&context, call.arguments).await {
         Ok(output) => (ToolStatus::Succeeded, output),
         Err(ToolError::Tell(reason)) => (ToolStatus::Failed, told(reason)),
-        // Nothing was written; the run continues from here under another claim.
+        // The run continues from here under another claim.
         Err(ToolError::Store(error)) => return Err(DriveError::Store(error)),
     };
     finish(journal, status, output).await;
@@ -52,10 +63,10 @@ pub(super) async fn run(job: &Job<'_>, journal: &Journal, turn: &Turn, call: Too
 }
 
 /// Finds out about a call whose outcome was lost. Where the tool cannot tell, a person has to look.
-pub(super) async fn verify(job: &Job<'_>, journal: &Journal, turn: &Turn, call: ToolCall) -> Result<(), DriveError> {
-    let verdict = match (job.speaker(turn).await?, job.parts.tools.get(&call.name)) {
+pub(super) async fn verify(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, call: ToolCall) -> Result<(), DriveError> {
+    let verdict = match (claimed.speaker(turn).await?, claimed.parts.tools.get(&call.name)) {
         (Some(speaker), Some(entry)) => {
-            let context = context(job, journal, turn, &speaker.caller, speaker.locality());
+            let context = context(claimed, journal, turn, &speaker.caller, speaker.locality());
             entry.verify(&context, call.arguments).await
         }
         _ => Verdict::CannotTell,
@@ -94,7 +105,7 @@ fn refusal(turn: &Turn, entry: &Entry, decision: Decision) -> Option<String> {
 }
 
 fn context<'a>(
-    job: &'a Job<'_>,
+    claimed: &'a Claimed<'_>,
     journal: &Journal,
     turn: &'a Turn,
     caller: &'a crate::Caller,
@@ -102,13 +113,13 @@ fn context<'a>(
 ) -> ToolContext<'a> {
     ToolContext {
         caller,
-        env: &job.parts.env,
-        stores: job.stores(),
-        memories: job.memories,
-        run: job.run.id,
+        env: &claimed.parts.env,
+        stores: claimed.stores(),
+        memories: claimed.memories,
+        run: claimed.run.id,
         key: journal.id.to_string(),
-        conversation: job.run.conversation_id,
-        message: job.run.message_id,
+        conversation: claimed.run.conversation_id,
+        message: claimed.run.message_id,
         locality,
         recalled: turn.context.as_ref().map_or(&[], |context| &context.recalled),
         labels: turn.labels(),

@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio::sync::{Notify, watch};
 use tracing::{error, info, warn};
 
-use super::{driver::Driver, job::DriveError};
+use super::{claimed::DriveError, driver::Driver};
 use crate::{
     domain::{Claim, EventKind, HandBack},
     error::StoreResult,

@@ -102,7 +102,7 @@ pub trait Tool: Send + Sync + 'static {
     /// Runs the tool.
     async fn call(&self, context: &ToolContext<'_>, input: Self::Input) -> Result<ToolOutput, ToolError>;
 
-    /// Finds out whether a call with this context acted. Only asked where the class does not allow repeating it.
+    /// Finds out whether a call with this context acted. Asked where it must not simply be repeated.
     async fn verify(&self, context: &ToolContext<'_>, input: Self::Input) -> Verdict {
         let _ = (context, input);
         Verdict::CannotTell
@@ -151,8 +151,8 @@ impl<T: Tool> Handler for Typed<T> {
     async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict {
         match serde_json::from_value(arguments) {
             Ok(input) => self.0.verify(context, input).await,
-            // The tool never saw such arguments.
-            Err(_) => Verdict::DidNot,
+            // An earlier version of the tool may have understood them.
+            Err(_) => Verdict::CannotTell,
         }
     }
 }

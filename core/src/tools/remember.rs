@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Tool, ToolContext, ToolError};
+use super::{Tool, ToolContext, ToolError, Verdict};
 use crate::{
     domain::{EffectClass, Memory, MemoryDomain, NewMemory, Provenance, RecallMode, ReviewState, Taint, ToolOutput, Visibility},
     error::StoreError,
@@ -116,6 +116,20 @@ impl Tool for RememberTool {
             remembered: vec![stored.id],
             ..ToolOutput::default()
         })
+    }
+
+    async fn verify(&self, context: &ToolContext<'_>, _: RememberInput) -> Verdict {
+        let id: MemoryId = derived(context.run, &context.key);
+        match context.stores.memories.memories(context.caller, &[id]).await {
+            Ok(found) if found.is_empty() => Verdict::DidNot,
+            Ok(_) => Verdict::Happened(ToolOutput {
+                text: "Remembered.".into(),
+                memories: vec![id],
+                remembered: vec![id],
+                ..ToolOutput::default()
+            }),
+            Err(_) => Verdict::CannotTell,
+        }
     }
 }
 

@@ -76,7 +76,11 @@ pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
     assert!(calm.drive(&fuse).await, "seed {seed}: the undisturbed turn came to no end");
     let expected = calm.seen().await;
     assert_eq!(expected.run.status, RunStatus::Done, "seed {seed}: {:?}", expected.run.reason);
-    assert_eq!(text_of(expected.reply.as_ref()), script.reply(), "seed {seed}: not what the model said");
+    assert_eq!(
+        text_of(expected.reply.as_ref()),
+        script.reply(),
+        "seed {seed}: not what the model said"
+    );
     let points = fuse.passed();
     for point in 1..=points {
         let scene = Scene::open(host, &script).await;

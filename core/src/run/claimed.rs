@@ -76,7 +76,7 @@ impl From<StoreError> for DriveError {
 }
 
 /// A claimed run, and what its effects need to know and to reach.
-pub(super) struct Job<'a> {
+pub(super) struct Claimed<'a> {
     pub parts: &'a DriverParts,
     pub memories: &'a Memories,
     pub run: Run,
@@ -103,7 +103,7 @@ impl Speaker {
     }
 }
 
-impl<'a> Job<'a> {
+impl<'a> Claimed<'a> {
     pub fn new(
         parts: &'a DriverParts,
         memories: &'a Memories,
