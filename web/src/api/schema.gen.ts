@@ -1489,7 +1489,7 @@ export interface components {
         EventsPage: {
             /** @description Whether the run has ended and nothing follows this page. */
             ended: boolean;
-            /** @description In order, without gaps. */
+            /** @description In order; without gaps, but for what `brief` leaves out. */
             events: components["schemas"]["EventItem"][];
             /**
              * Format: int64
