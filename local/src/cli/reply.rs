@@ -192,8 +192,8 @@ mod tests {
             r#"{"type":"TEXT_MESSAGE_CONTENT","delta":"two"}"#,
             r#"{"type":"RUN_FINISHED","metadata":{"duet":{"outcome":"completed"}}}"#,
         ];
-        let route = get(move |Query(query): Query<HashMap<String, usize>>| async move {
-            let after = query["after"];
+        let route = get(move |Query(query): Query<HashMap<String, String>>| async move {
+            let after: usize = query["after"].parse().unwrap();
             format!("id: {}\ndata: {}\n\ndata: {{\"type\":\"TEXT_", after + 1, log[after])
         });
         let client = Client::inside(Router::new().route("/run/events", route), None);
