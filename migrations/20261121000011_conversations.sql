@@ -217,7 +217,8 @@ begin
     end if;
     insert into duet.conversation (workspace_id, id, user_id, agent_id, title, created_at, updated_at)
     values (workspace, conversation, (select auth.uid()), answering, coalesce(btrim(new_title), ''), at, at)
-    on conflict (workspace_id, id) do nothing
+    -- Several unique indexes hold the id.
+    on conflict do nothing
     returning * into made;
     if not found then
         -- The same request, sent twice at once, or an id that somebody else has or that was deleted.
