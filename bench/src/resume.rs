@@ -194,7 +194,7 @@ async fn write(events: usize, env: &Env, stores: &Stores, claim: &Claim) -> Resu
                 cost_micros: None,
                 stop: StopReason::ToolUse,
             },
-            RunEvent::ToolStarted { effect, class },
+            RunEvent::ToolStarted { effect },
             RunEvent::ToolFinished {
                 effect,
                 status: ToolStatus::Succeeded,

@@ -158,7 +158,7 @@ impl Agui {
                 text: self.text_so_far(),
             })],
             RunEvent::RetryDue { step } => vec![AguiEvent::Custom(AguiCustom::RetryDue { step: *step })],
-            RunEvent::ToolStarted { effect, .. } => match self.announce(*effect) {
+            RunEvent::ToolStarted { effect } => match self.announce(*effect) {
                 // A call repeated after a crash is the same call.
                 again if again.is_empty() => vec![self.tool_repeated(*effect)],
                 objects => objects,

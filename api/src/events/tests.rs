@@ -171,12 +171,10 @@ pub(super) fn eventful() -> Vec<StoredEvent> {
         ),
         RunEvent::ToolStarted {
             effect: EffectId::tool(1, 0),
-            class: EffectClass::Repeatable,
         },
         RunEvent::Recovered { attempt: 2 },
         RunEvent::ToolStarted {
             effect: EffectId::tool(1, 0),
-            class: EffectClass::Repeatable,
         },
         result(0, ToolStatus::Succeeded, vec![id(9)]),
         result(1, ToolStatus::Refused, vec![]),

@@ -447,7 +447,7 @@ fn two_steps() -> Vec<RunEvent> {
             cost_micros: None,
             stop: StopReason::ToolUse,
         },
-        RunEvent::ToolStarted { effect, class },
+        RunEvent::ToolStarted { effect },
         RunEvent::ToolFinished {
             effect,
             status: ToolStatus::Succeeded,

@@ -8,8 +8,8 @@ use super::{World, assert_refused};
 use crate::{
     caller::Caller,
     domain::{
-        AuditEntry, EffectClass, EffectId, EventKind, HandBack, LeasePolicy, LogRange, NewTurn, PageRequest, RunEvent, RunStatus,
-        Session, StopReason, ToolOutput, ToolStatus, Usage,
+        AuditEntry, EffectId, EventKind, HandBack, LeasePolicy, LogRange, NewTurn, PageRequest, RunEvent, RunStatus, Session,
+        StopReason, ToolOutput, ToolStatus, Usage,
     },
     ids::RunId,
     refusal::Refusal,
@@ -111,7 +111,6 @@ pub async fn progress(world: &World) {
         },
         RunEvent::ToolStarted {
             effect: EffectId::tool(1, 0),
-            class: EffectClass::Repeatable,
         },
     ];
     let closed = [

@@ -140,8 +140,6 @@ pub enum RunEvent {
     ToolStarted {
         /// The call.
         effect: EffectId,
-        /// What to do when its outcome is lost.
-        class: EffectClass,
     },
     /// The tool looked, after its outcome was lost, and found that the call had not acted: it is due again.
     ToolNotDone {

@@ -225,7 +225,7 @@ impl AgentLoop {
                     step.stage = Stage::Due;
                 }
             }
-            RunEvent::ToolStarted { effect, .. } => {
+            RunEvent::ToolStarted { effect } => {
                 // Once the end is decided, the driver drops a call that was about to begin.
                 let ending = self.ending.is_some();
                 if let Some(call) = self.open_call(*effect)

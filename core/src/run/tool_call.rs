@@ -45,12 +45,7 @@ pub(super) async fn run(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, c
             return Ok(());
         }
     };
-    journal
-        .note(RunEvent::ToolStarted {
-            effect: journal.id,
-            class: entry.class,
-        })
-        .await;
+    journal.note(RunEvent::ToolStarted { effect: journal.id }).await;
     let context = context(claimed, journal, turn, &speaker.caller, speaker.locality());
     let (status, output) = match entry.call(&context, call.arguments).await {
         Ok(output) => (ToolStatus::Succeeded, output),
