@@ -75,7 +75,8 @@ begin
     end if;
     insert into duet.api_key values (
         workspace, key, me, btrim(key_name), shown, hash, array(select distinct s from unnest(opens) s order by s), private.now(), until)
-    on conflict (workspace_id, id) do nothing
+    -- The secret is unique too, and either index may notice the other request.
+    on conflict do nothing
     returning * into made;
     if not found then
         -- The same request, sent twice at once, or an id that somebody else has.
