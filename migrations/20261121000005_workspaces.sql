@@ -1,4 +1,4 @@
--- Agents and the soul, because every workspace starts with them; then set-up and workspaces.
+-- Agents, the soul and the policy, because every workspace starts with them; then set-up and workspaces.
 
 create table duet.agent (
     workspace_id  uuid not null references duet.workspace (id),
@@ -33,13 +33,44 @@ create table duet.soul_version (
 );
 create index soul_version_by_author on duet.soul_version (author);
 
+-- A list of rules as duet_core::policy::Rule has them.
+create function private.is_policy(rules jsonb) returns boolean
+language sql immutable set search_path = '' as $$
+    select jsonb_typeof(rules) = 'array' and jsonb_array_length(rules) <= 200 and coalesce((
+        select bool_and(coalesce(
+            jsonb_typeof(r) = 'object' and r - array['category', 'tool', 'role', 'agent', 'say', 'decider', 'why'] = '{}'
+            and r ->> 'category' in ('memory_read', 'memory_write', 'conversation_read', 'question', 'external')
+            and r ->> 'say' in ('allow', 'ask', 'deny')
+            and (not r ? 'tool' or jsonb_typeof(r -> 'tool') = 'string' and btrim(r ->> 'tool') <> '' and octet_length(r ->> 'tool') <= 200)
+            and (not r ? 'why' or jsonb_typeof(r -> 'why') = 'string' and btrim(r ->> 'why') <> '' and octet_length(r ->> 'why') <= 200)
+            and (not r ? 'role' or r ->> 'role' in ('owner', 'member'))
+            and (not r ? 'decider' or r ->> 'decider' in ('asker', 'owner') and r ->> 'say' = 'ask')
+            and (not r ? 'agent' or r ->> 'agent' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'), false))
+        from jsonb_array_elements(rules) r), true)
+$$;
+call private.expose('private', 'is_policy');
+
+create table duet.policy_version (
+    workspace_id uuid not null references duet.workspace (id),
+    version      int not null,
+    rules        jsonb not null check (private.is_policy(rules)),
+    author       uuid not null references duet.account (id),
+    created_at   timestamptz(3) not null,
+    primary key (workspace_id, version)
+);
+create index policy_version_by_author on duet.policy_version (author);
+
 call private.seclude('duet.agent');
 call private.seclude('duet.soul_version');
+call private.seclude('duet.policy_version');
 
 grant select on duet.agent, duet.soul_version to authenticated, duet_agent;
 create policy agent_read on duet.agent for select to authenticated, duet_agent
     using (workspace_id = any (array(select private.my_workspaces())));
 create policy soul_version_read on duet.soul_version for select to authenticated, duet_agent
+    using (workspace_id = any (array(select private.my_workspaces())));
+grant select on duet.policy_version to authenticated;
+create policy policy_version_read on duet.policy_version for select to authenticated
     using (workspace_id = any (array(select private.my_workspaces())));
 
 create function private.workspace_json(workspace duet.workspace) returns jsonb
@@ -48,7 +79,8 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'workspace_json', 'authenticated', 'duet_agent');
 
--- Creates a workspace with its owner and initial content: `starter` has `agents` and `soul` as duet_core::domain::Starter gives them.
+-- Creates a workspace with its owner and initial content: `starter` has `agents`, `soul` and `policy` as
+-- duet_core::starter::Starter gives them.
 -- The owner could write all of it afterwards; the tables' checks bound it.
 create function private.make_workspace(workspace uuid, owner uuid, workspace_name text, starter jsonb) returns duet.workspace
 language plpgsql volatile set search_path = '' as $$
@@ -68,6 +100,7 @@ begin
         raise exception 'a workspace starts with one companion and one executor' using errcode = 'check_violation';
     end if;
     insert into duet.soul_version values (workspace, 1, starter -> 'soul', owner, at);
+    insert into duet.policy_version values (workspace, 1, starter -> 'policy', owner, at);
     perform private.record_audit(workspace, owner, null, 'workspace.create', 'workspace:' || workspace, 'done', '{}');
     return made;
 end;

@@ -84,7 +84,10 @@ create index message_words on duet.message using gin (words) with (fastupdate = 
 -- last_seq and last_hash are the head of the run's event chain: a truncated log does not end there. stalls counts claims without
 -- progress. commit_id is the worker's newest write and commit_seq its first event; they identify a write that is repeated because its
 -- answer was lost. Ids are unique only within their workspace, so that a taken id reveals nothing about another workspace; a worker's
--- lease identifies its run unambiguously. A run outlives its messages, which are deleted with their conversation.
+-- lease identifies its run unambiguously. Without an end a run is
+-- `active`; it is `claimable` unless it waits for a person. It `holds` its conversation, where only one may be claimable, until it first
+-- waits. It outlives its messages, which are
+-- deleted with their conversation.
 create table duet.run (
     workspace_id    uuid not null,
     id              uuid not null,
@@ -94,7 +97,10 @@ create table duet.run (
     reply_id        uuid not null,
     agent_id        uuid not null,
     status          text not null check (status in
-        ('queued', 'running', 'done', 'failed', 'cancelled', 'interrupted', 'needs_review', 'parked')),
+        ('queued', 'running', 'waiting', 'done', 'failed', 'cancelled', 'interrupted', 'needs_review', 'parked')),
+    active          boolean not null generated always as (status in ('queued', 'running', 'waiting')) stored,
+    claimable       boolean not null generated always as (status in ('queued', 'running')) stored,
+    holds           boolean not null default true,
     attempt         int not null default 0,
     stalls          int not null default 0,
     last_seq        bigint not null default 0,
@@ -114,8 +120,8 @@ create table duet.run (
     foreign key (workspace_id, agent_id) references duet.agent (workspace_id, id)
 ) with (fillfactor = 70); -- room for the head to move without touching the indexes
 create index run_by_id on duet.run (id);
-create unique index run_one_active on duet.run (workspace_id, conversation_id) where status in ('queued', 'running');
-create index run_to_claim on duet.run (created_at, id) where status in ('queued', 'running');
+create unique index run_one_active on duet.run (workspace_id, conversation_id) where claimable and holds;
+create index run_to_claim on duet.run (created_at, id) where claimable;
 create index run_by_conversation on duet.run (workspace_id, conversation_id, user_id, created_at, id);
 create index run_by_message on duet.run (workspace_id, message_id);
 create index run_by_agent on duet.run (workspace_id, agent_id);
@@ -176,7 +182,7 @@ language sql stable set search_path = '' as $$
     select to_jsonb(conversation) - array['last_ordinal', 'deleted_at'] || jsonb_build_object('active_run', (
         select r.id from duet.run r
         where r.workspace_id = conversation.workspace_id and r.conversation_id = conversation.id
-          and r.status in ('queued', 'running')))
+          and r.claimable and r.holds))
 $$;
 call private.expose('private', 'conversation_json', 'authenticated', 'duet_agent');
 
@@ -187,7 +193,7 @@ language sql stable set search_path = '' as $$
         'status', message.status, 'text', message.text, 'parent_id', message.parent_id, 'run_id', message.run_id,
         'agent_id', message.agent_id, 'trace', message.trace, 'ended', (
             select jsonb_build_object('status', r.status, 'reason', r.reason) from duet.run r
-            where r.workspace_id = message.workspace_id and r.id = message.run_id and r.status not in ('queued', 'running')),
+            where r.workspace_id = message.workspace_id and r.id = message.run_id and not r.active),
         'labels', private.labels_json(message.labels),
         'created_at', message.created_at)
 $$;

@@ -5,7 +5,8 @@ create table duet.run_event (
     run_id       uuid not null,
     seq          bigint not null,
     kind         text not null check (kind in
-        ('started', 'context', 'model', 'delta', 'reply', 'retry', 'tool', 'limit', 'cancel', 'recovered', 'done', 'error')),
+        ('started', 'context', 'model', 'delta', 'reply', 'retry', 'tool', 'limit', 'asked', 'decided', 'pause', 'suspended', 'resumed',
+         'cancel', 'recovered', 'done', 'error')),
     at           timestamptz(3) not null,
     payload_hash bytea not null check (length(payload_hash) = 32),
     chain_hash   bytea not null check (length(chain_hash) = 32),
@@ -59,11 +60,16 @@ create table duet.run_event_mention (
 );
 create index run_event_mention_by_event on duet.run_event_mention (workspace_id, run_id, seq);
 
+-- Hints on their way: to those who follow a run (`run_id`, `last_seq`), to people (`changed`, and whose: `user_id`), or else to
+-- workers.
 create table duet.run_event_outbox (
     id           bigint primary key generated always as identity,
     workspace_id uuid not null,
-    run_id       uuid not null,
-    last_seq     bigint not null
+    run_id       uuid,
+    last_seq     bigint,
+    user_id      uuid,
+    changed      text check (changed in ('runs', 'inbox')),
+    check ((run_id is null) = (last_seq is null) and (run_id is null or changed is null) and (user_id is null) = (changed is null))
 );
 
 create table duet.idempotency_key (
@@ -106,6 +112,20 @@ language sql immutable set search_path = '' as $$
 $$;
 call private.expose('private', 'payload_hash');
 
+-- Tells workers that a run waits to be claimed.
+create function private.hint_queued(workspace uuid) returns void
+language sql volatile set search_path = '' as $$
+    insert into duet.run_event_outbox (workspace_id) values (workspace)
+$$;
+call private.expose('private', 'hint_queued');
+
+-- Tells a person that something of theirs has changed.
+create function private.hint_changed(workspace uuid, person uuid, what text) returns void
+language sql volatile set search_path = '' as $$
+    insert into duet.run_event_outbox (workspace_id, user_id, changed) values (workspace, person, what)
+$$;
+call private.expose('private', 'hint_changed');
+
 -- Appends events after the head of a run whose row the caller has locked, moves the head and leaves a hint in the outbox. It does not
 -- notify: Postgres serialises the commits of transactions that notify, each with its own flush (measured with 50 writers: 220 appends
 -- a second instead of 2,500). driver.take_outbox notifies for many at once. `events` is a list of {kind, payload, salt, mentions,
@@ -146,6 +166,13 @@ end;
 $$;
 call private.expose('private', 'append_events');
 
+-- The labels of what a run reads with these events.
+create function private.labels_of_events(events jsonb) returns int
+language sql immutable set search_path = '' as $$
+    select coalesce(bit_or(coalesce((e ->> 'labels')::int, 0)), 0) from jsonb_array_elements(events) e
+$$;
+call private.expose('private', 'labels_of_events');
+
 -- An event created by the database itself, in the form private.append_events takes.
 create function private.made_event(kind text, payload jsonb) returns jsonb
 language sql volatile set search_path = '' as $$
@@ -156,7 +183,8 @@ call private.expose('private', 'made_event');
 
 create function private.run_json(run duet.run) returns jsonb
 language sql immutable set search_path = '' as $$
-    select to_jsonb(run) - array['last_hash', 'lease_token', 'lease_until', 'lease_millis', 'stalls', 'commit_id', 'commit_seq']
+    select to_jsonb(run) - array['last_hash', 'lease_token', 'lease_until', 'lease_millis', 'stalls', 'commit_id', 'commit_seq', 'active', 'claimable',
+                                  'holds']
         || jsonb_build_object('labels', private.labels_json(run.labels))
 $$;
 call private.expose('private', 'run_json', 'authenticated', 'duet_agent');
@@ -233,7 +261,7 @@ begin
     end if;
     return private.ok(jsonb_build_object(
         'events', private.events_json(workspace, run, after, least(greatest(size, 1), 1000), closed_by),
-        'last_seq', here.last_seq, 'ended', here.status not in ('queued', 'running')));
+        'last_seq', here.last_seq, 'ended', not here.claimable));
 end;
 $$;
 call private.expose('private', 'read_events', 'authenticated', 'duet_agent');

@@ -33,39 +33,6 @@ end;
 $$;
 call private.expose('private', 'append_commit');
 
--- duet_core::ports::RunLog::append: `interleaved` is what others appended after `p_after`, `first` the number of the worker's first
--- event, `at` its time. `p_progress` says that these events complete an effect.
-create function driver.append_run_events(
-    p_run uuid, p_lease uuid, p_after bigint, p_commit uuid, p_progress boolean, p_events jsonb
-) returns jsonb
-language plpgsql volatile security definer set search_path = '' as $$
-declare
-    held duet.run;
-    first bigint;
-    at timestamptz;
-begin
-    select * into held from private.held_run(p_run, p_lease, p_commit);
-    if not found then
-        return private.lost_lease();
-    elsif held.commit_id = p_commit then
-        first := held.commit_seq;
-        select e.at into at from duet.run_event e
-        where e.workspace_id = held.workspace_id and e.run_id = p_run and e.seq = first;
-    elsif p_after > held.last_seq then
-        return private.refused('not_folded', jsonb_build_object('events', held.last_seq, 'after', p_after));
-    else
-        first := held.last_seq + 1;
-        held := private.append_commit(held, p_commit, p_progress, p_events);
-        at := held.updated_at;
-    end if;
-    return private.ok(jsonb_build_object(
-        'interleaved', case when p_after < first - 1
-            then private.events_json(held.workspace_id, p_run, p_after, (first - 1 - p_after)::int, 0) else '[]' end,
-        'first', first, 'at', at));
-end;
-$$;
-call private.expose('driver', 'append_run_events', 'duet_worker');
-
 -- duet_core::ports::RunLog::heartbeat
 create function driver.heartbeat_run(p_run uuid, p_lease uuid) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
@@ -114,47 +81,104 @@ end;
 $$;
 call private.expose('private', 'keep_reply');
 
--- Ends a run: it releases the lease, and nothing may follow.
+-- Ends a run: it releases the lease, and nothing may follow. What it asked cannot be decided any more.
 create function private.end_run(held duet.run, final_status text, why text) returns duet.run
-language sql volatile set search_path = '' as $$
+language plpgsql volatile set search_path = '' as $$
+declare
+    ended duet.run;
+begin
     update duet.run r
     set status = final_status, reason = why, lease_token = null, lease_until = null,
         commit_id = held.commit_id, commit_seq = held.commit_seq, updated_at = greatest(private.now(), r.updated_at)
     where r.workspace_id = held.workspace_id and r.id = held.id
-    returning r.*
+    returning r.* into ended;
+    perform private.void_requests(held, 'The run has ended.');
+    perform private.hint_changed(held.workspace_id, held.user_id, 'runs');
+    return ended;
+end;
 $$;
 call private.expose('private', 'end_run');
 
--- duet_core::ports::RunLog::settle; without a reply its three arguments are null.
-create function driver.settle_run(
-    p_run uuid, p_lease uuid, p_after bigint, p_commit uuid, p_events jsonb, p_status text, p_reason text,
-    p_reply_status text, p_reply_text text, p_reply_trace jsonb
+-- Lets a run wait: it has no lease any more, and its conversation is free. What it has said so far is stored; its next reply is
+-- another message then.
+create function private.suspend_run(held duet.run, next_reply uuid) returns void
+language plpgsql volatile set search_path = '' as $$
+begin
+    update duet.run r
+    set status = 'waiting', holds = false, reply_id = coalesce(next_reply, r.reply_id), lease_token = null, lease_until = null,
+        updated_at = greatest(private.now(), r.updated_at)
+    where r.workspace_id = held.workspace_id and r.id = held.id;
+    perform private.hint_changed(held.workspace_id, held.user_id, 'runs');
+end;
+$$;
+call private.expose('private', 'suspend_run');
+
+-- duet_core::ports::RunLog::commit: `interleaved` is what others appended after `p_after`, `first` the number of the worker's first
+-- event, `at` its time. `p_progress` says that these events complete an effect. `p_asks` and `p_uses` are lists of what the run asks of
+-- people and of the approvals that it uses up. `p_then` is null where the worker keeps the run, {reply, next_reply} where it waits, and
+-- {reply, status, reason} where it ends; a reply is {status, text, trace}, or null.
+create function driver.commit_run(
+    p_run uuid, p_lease uuid, p_after bigint, p_commit uuid, p_progress boolean, p_events jsonb, p_asks jsonb, p_uses jsonb, p_then jsonb
 ) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
     held duet.run;
+    final_status text := p_then ->> 'status';
+    reply jsonb := nullif(p_then -> 'reply', 'null');
+    refusal jsonb;
+    first bigint;
+    at timestamptz;
 begin
-    if p_status in ('queued', 'running') then
-        return private.refused('not_an_end', jsonb_build_object('status', p_status));
+    if final_status in ('queued', 'running', 'waiting') then
+        return private.refused('not_an_end', jsonb_build_object('status', final_status));
     end if;
-    select * into held from private.held_run(p_run, p_lease, null);
-    if not found then
-        -- Ended by this very write: an ended run has no lease any more.
-        select * into held from duet.run r where r.id = p_run and r.commit_id = p_commit and r.status = p_status;
-        return case when held.id is null then private.lost_lease() else private.ok(private.run_json(held)) end;
+    select * into held from private.held_run(p_run, p_lease, p_commit);
+    if not found and p_then is not null then
+        -- Let go by this very write: nobody holds it any more.
+        select * into held from duet.run r
+        where r.id = p_run and r.commit_id = p_commit and r.lease_token is null
+          and case when final_status is not null then not r.active else exists (
+              select from duet.run_event e
+              where e.workspace_id = r.workspace_id and e.run_id = r.id and e.seq >= r.commit_seq and e.kind = 'suspended') end;
+    end if;
+    if held.id is null then
+        return private.lost_lease();
+    elsif held.commit_id = p_commit then
+        first := held.commit_seq;
+        select e.at into at from duet.run_event e
+        where e.workspace_id = held.workspace_id and e.run_id = p_run and e.seq = first;
     elsif p_after > held.last_seq then
         return private.refused('not_folded', jsonb_build_object('events', held.last_seq, 'after', p_after));
-    elsif p_after < held.last_seq then
+    elsif p_after < held.last_seq and p_then is not null then
         return private.refused('log_grew');
+    else
+        if p_asks <> '[]' or p_uses <> '[]' then
+            refusal := coalesce(private.refuse_asking(held, p_asks), private.use_approvals(held, p_uses, p_events));
+            -- A refusal is no error: nothing may have been written by now.
+            if refusal is not null then
+                return refusal;
+            end if;
+            perform private.ask_people(held, p_asks, p_events);
+        end if;
+        first := held.last_seq + 1;
+        held := private.append_commit(held, p_commit, p_progress, p_events);
+        at := held.updated_at;
+        if reply is not null then
+            perform private.keep_reply(held, reply ->> 'status', reply ->> 'text', nullif(reply -> 'trace', 'null'));
+        end if;
+        if final_status is not null then
+            perform private.end_run(held, final_status, p_then ->> 'reason');
+        elsif p_then is not null then
+            perform private.suspend_run(held, case when reply is not null then (p_then ->> 'next_reply')::uuid end);
+        end if;
     end if;
-    held := private.append_commit(held, p_commit, true, p_events);
-    if p_reply_status is not null then
-        perform private.keep_reply(held, p_reply_status, p_reply_text, p_reply_trace);
-    end if;
-    return private.ok(private.run_json(private.end_run(held, p_status, p_reason)));
+    return private.ok(jsonb_build_object(
+        'interleaved', case when p_after < first - 1
+            then private.events_json(held.workspace_id, p_run, p_after, (first - 1 - p_after)::int, 0) else '[]' end,
+        'first', first, 'at', at));
 end;
 $$;
-call private.expose('driver', 'settle_run', 'duet_worker');
+call private.expose('driver', 'commit_run', 'duet_worker');
 
 -- duet_core::ports::RunLog::hand_back: a leaving worker does not count against the run.
 create function driver.hand_back_run(p_run uuid, p_lease uuid, p_leaving boolean) returns jsonb
@@ -167,10 +191,52 @@ begin
     if not found then
         return private.lost_lease();
     end if;
+    perform private.hint_queued(r.workspace_id) from duet.run r where r.id = p_run and r.status = 'queued';
     return private.ok('null');
 end;
 $$;
 call private.expose('driver', 'hand_back_run', 'duet_worker');
+
+-- Appends to an active run's log, and queues the run if it was waiting. The caller has locked it. `progress` as in
+-- private.append_commit.
+create function private.wake_run(here duet.run, events jsonb, progress boolean) returns duet.run
+language plpgsql volatile set search_path = '' as $$
+begin
+    if not here.active then
+        return here;
+    end if;
+    here.stalls := case when progress then 0 else here.stalls end;
+    here := private.append_events(here, events);
+    if here.status = 'waiting' then
+        update duet.run r set status = 'queued' where r.workspace_id = here.workspace_id and r.id = here.id returning r.* into here;
+        perform private.hint_queued(here.workspace_id);
+        perform private.hint_changed(here.workspace_id, here.user_id, 'runs');
+    end if;
+    return here;
+end;
+$$;
+call private.expose('private', 'wake_run');
+
+-- Ends a run that no worker holds and that has nothing more to say: it waits, or never began. What it has used stands in its newest
+-- suspension.
+create function private.end_waiting(here duet.run, why text) returns duet.run
+language plpgsql volatile set search_path = '' as $$
+declare
+    spent jsonb := coalesce((
+        select p.payload::jsonb from duet.run_event e
+        join duet.run_event_payload p on p.workspace_id = e.workspace_id and p.run_id = e.run_id and p.seq = e.seq
+        where e.workspace_id = here.workspace_id and e.run_id = here.id and e.kind <> 'delta' and e.kind = 'suspended'
+        order by e.seq desc limit 1), '{"usage": {"input_tokens": 0, "output_tokens": 0}, "cost_micros": 0}');
+begin
+    here := private.append_events(here, private.made_event('cancel',
+        jsonb_build_object('type', 'cancel_requested', 'by', (select auth.uid()))));
+    here := private.append_events(here, private.made_event('done', jsonb_build_object(
+        'type', 'finished', 'outcome', jsonb_build_object('outcome', 'cancelled'), 'reply', null,
+        'usage', spent -> 'usage', 'cost_micros', spent -> 'cost_micros')));
+    return private.end_run(here, 'cancelled', why);
+end;
+$$;
+call private.expose('private', 'end_waiting');
 
 -- Parks a run that nobody will drive any more; closes its log, so that readers know.
 create function private.park_run(held duet.run, why text) returns void
@@ -210,7 +276,7 @@ declare
 begin
     loop
         select r.* into found_run from duet.run r
-        where r.status in ('queued', 'running') and (r.status = 'queued' or r.lease_until <= private.now())
+        where r.claimable and (r.status = 'queued' or r.lease_until <= private.now())
           and not exists (select from duet.run_event e
                           where e.workspace_id = r.workspace_id and e.run_id = r.id and e.kind <> 'delta' and e.kind <> all (p_kinds))
         order by r.created_at, r.id limit 1
@@ -243,8 +309,8 @@ end;
 $$;
 call private.expose('driver', 'claim_run', 'duet_worker');
 
--- duet_core::ports::SystemStore::take_outbox; notifies the relays of all processes, once per run. A hint may arrive twice but not get
--- lost, so nothing waits for the disk here.
+-- duet_core::ports::SystemStore::take_outbox; notifies the relays of all processes, once per run and once per other hint. A hint may
+-- arrive twice but not get lost, so nothing waits for the disk here.
 create function driver.take_outbox(p_limit int) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
@@ -256,10 +322,15 @@ begin
         where o.id in (select n.id from duet.run_event_outbox n order by n.id limit greatest(p_limit, 0) for update skip locked)
         returning o.*
     )
-    select coalesce(jsonb_agg(jsonb_build_object('run', t.run_id, 'last_seq', t.last_seq) order by t.id), '[]') into hints
+    select coalesce(jsonb_agg(case
+        when t.run_id is not null then jsonb_build_object('hint', 'run', 'run', t.run_id, 'last_seq', t.last_seq)
+        when t.changed is null then '{"hint": "queued"}'
+        else jsonb_build_object('hint', 'person', 'workspace', t.workspace_id, 'user', t.user_id, 'changed', t.changed)
+        end order by t.id), '[]') into hints
     from taken t;
     perform pg_notify('duet_run', (h ->> 'run') || ' ' || max((h ->> 'last_seq')::bigint))
-    from jsonb_array_elements(hints) h group by h ->> 'run';
+    from jsonb_array_elements(hints) h where h ->> 'hint' = 'run' group by h ->> 'run';
+    perform pg_notify('duet_hint', h::text) from (select distinct h from jsonb_array_elements(hints) h where h ->> 'hint' <> 'run') t (h);
     return private.ok(hints);
 end;
 $$;
@@ -278,14 +349,16 @@ create function driver.sweep() returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
     at timestamptz := private.now();
+    requests bigint;
     sessions bigint;
     keys bigint;
 begin
+    requests := private.expire_requests();
     delete from duet.session s where s.expires_at <= at;
     get diagnostics sessions = row_count;
     delete from duet.idempotency_key k where k.expires_at <= at;
     get diagnostics keys = row_count;
-    return private.ok(to_jsonb(sessions + keys));
+    return private.ok(to_jsonb(requests + sessions + keys));
 end;
 $$;
 call private.expose('driver', 'sweep', 'duet_worker');

@@ -65,6 +65,8 @@ begin
     perform private.append_events(queued, private.made_event('started', jsonb_build_object(
         'type', 'started', 'agent_id', answering, 'message_id', message, 'reply_id', reply, 'prefix', prefix, 'continues', continues,
         'limits', limits, 'labels', private.labels_json(prefix_labels))));
+    perform private.hint_queued(conversation.workspace_id);
+    perform private.hint_changed(conversation.workspace_id, conversation.user_id, 'runs');
     return private.ok(private.receipt_json(queued));
 end;
 $$;
@@ -129,7 +131,7 @@ begin
         return private.refused('id_taken', '{"what": "reply"}');
     end if;
     if exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation
-                                        and r.status in ('queued', 'running')) then
+                                        and r.claimable and r.holds) then
         return private.refused('reply_active');
     end if;
     update duet.conversation c
@@ -195,7 +197,7 @@ begin
     elsif asked.status = 'redacted' then
         return private.refused('nothing_to_answer');
     elsif exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = here.id
-                                           and r.status in ('queued', 'running')) then
+                                           and r.claimable and (r.holds or r.message_id = message)) then
         return private.refused('reply_active');
     elsif exists (select from duet.message m where m.workspace_id = workspace and m.conversation_id = here.id
                                                and m.ordinal > asked.ordinal and m.role = 'user') then
@@ -203,16 +205,23 @@ begin
     end if;
     select * into shown from duet.message m
     where m.workspace_id = workspace and m.parent_id = message and not m.superseded order by m.ordinal desc limit 1;
-    if mode = 'continue' then
-        if shown.status in ('stopped', 'limited', 'interrupted') then
-            return private.queue_run(here, message, run, shown.id, shown.text, shown.labels, shown.run_id, bounds);
-        end if;
+    -- A refusal is no error: nothing may have been written by then.
+    if mode = 'continue' and coalesce(shown.status not in ('stopped', 'limited', 'interrupted'), true) then
         return private.refused('nothing_to_continue');
-    end if;
-    if exists (select from duet.message m where m.workspace_id = workspace and m.id = reply) then
+    elsif mode = 'restart' and exists (select from duet.message m where m.workspace_id = workspace and m.id = reply) then
         return private.refused('id_taken', '{"what": "reply"}');
     end if;
-    update duet.message m set superseded = true where m.workspace_id = workspace and m.id = shown.id;
+    for known in
+        select r.* from duet.run r
+        where r.workspace_id = workspace and r.message_id = message and r.status = 'waiting' order by r.id for no key update
+    loop
+        perform private.end_waiting(known, null);
+    end loop;
+    if mode = 'continue' then
+        return private.queue_run(here, message, run, shown.id, shown.text, shown.labels, shown.run_id, bounds);
+    end if;
+    -- A run that waited has left more than one.
+    update duet.message m set superseded = true where m.workspace_id = workspace and m.parent_id = message and not m.superseded;
     return private.queue_run(here, message, run, reply, '', 0, null, bounds);
 end;
 $$;
@@ -238,15 +247,56 @@ begin
     if not found then
         return private.refused('not_found');
     end if;
-    if here.status in ('queued', 'running') and not exists (
+    if here.active and not exists (
         select from duet.run_event e where e.workspace_id = workspace and e.run_id = run and e.kind = 'cancel') then
-        here := private.append_events(here, private.made_event('cancel',
-            jsonb_build_object('type', 'cancel_requested', 'by', (select auth.uid()))));
+        if here.status = 'waiting' or here.status = 'queued' and here.attempt = 0 then
+            here := private.end_waiting(here, null);
+        else
+            perform private.void_requests(here, 'The run is being stopped.');
+            here := private.append_events(here, private.made_event('cancel',
+                jsonb_build_object('type', 'cancel_requested', 'by', (select auth.uid()))));
+        end if;
     end if;
     return private.ok(private.run_json(here));
 end;
 $$;
 call private.expose('private', 'cancel_run', 'authenticated');
+
+create function private.pause_run(workspace uuid, run uuid, pause boolean) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    here duet.run;
+    paused boolean;
+begin
+    select r.* into here from duet.run r
+    where r.workspace_id = workspace and r.id = run and r.user_id = (select auth.uid())
+      and workspace in (select private.my_workspaces())
+    for no key update of r;
+    if not found then
+        return private.refused('not_found');
+    elsif not here.active then
+        return private.refused('run_ended');
+    end if;
+    select p.payload::jsonb ->> 'type' = 'pause_requested' into paused
+    from duet.run_event e
+    join duet.run_event_payload p on p.workspace_id = e.workspace_id and p.run_id = e.run_id and p.seq = e.seq
+    where e.workspace_id = workspace and e.run_id = run and e.kind <> 'delta' and e.kind = 'pause'
+    order by e.seq desc limit 1;
+    if coalesce(paused, false) <> pause then
+        here := private.wake_run(here, private.made_event('pause', jsonb_build_object(
+            'type', case when pause then 'pause_requested' else 'resume_requested' end, 'by', (select auth.uid()))), false);
+    end if;
+    return private.ok(private.run_json(here));
+end;
+$$;
+call private.expose('private', 'pause_run', 'authenticated');
+
+-- duet_core::ports::RunStore::pause
+create function public.run_pause(p_workspace uuid, p_id uuid, p_pause boolean) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.pause_run(p_workspace, p_id, p_pause)
+$$;
+call private.expose('public', 'run_pause', 'authenticated');
 
 -- duet_core::ports::RunStore::cancel
 create function public.run_cancel(p_workspace uuid, p_id uuid) returns jsonb

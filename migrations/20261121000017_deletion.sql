@@ -13,14 +13,16 @@ begin
         return private.refused('not_found');
     end if;
     perform from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation order by r.id for update;
-    if exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation
-                                        and r.status in ('queued', 'running')) then
+    if exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation and r.claimable) then
         return private.refused('reply_active');
     end if;
+    perform private.end_waiting(r, null) from duet.run r
+    where r.workspace_id = workspace and r.conversation_id = conversation and r.status = 'waiting';
     runs := array(select r.id from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation);
     update duet.run r set reason = null where r.workspace_id = workspace and r.id = any (runs) and r.reason is not null;
     update duet.run_event_payload p set payload = null, salt = null, redacted_at = at
     where p.workspace_id = workspace and p.run_id = any (runs) and p.payload is not null;
+    perform private.redact_requests(workspace, runs, at);
     delete from duet.run_event_outbox o where o.workspace_id = workspace and o.run_id = any (runs);
     delete from duet.idempotency_key k where k.workspace_id = workspace and k.run_id = any (runs);
     delete from duet.message m where m.workspace_id = workspace and m.conversation_id = conversation;

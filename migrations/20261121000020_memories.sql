@@ -93,6 +93,8 @@ create index memory_by_place on duet.memory (workspace_id, conversation_id, ordi
 create index memory_by_message on duet.memory (workspace_id, from_message) where from_message is not null;
 create index memory_by_predecessor on duet.memory (workspace_id, supersedes);
 create index memory_by_person on duet.memory (user_id);
+create index memory_proposed on duet.memory (workspace_id, created_at, id)
+    where review = 'proposed' and redacted_at is null and valid_to is null;
 create index memory_by_expiry on duet.memory (expires_at) where expires_at is not null;
 create index memory_to_embed on duet.memory (workspace_id, embedded, key) where live;
 

@@ -50,17 +50,22 @@ create policy notice_read on duet.notice for select to authenticated
 -- Empties what these runs wrote: their replies, the payloads of their events, their hints and the hashes of the requests that queued
 -- them. The callers have locked the runs, and none of them is still going.
 create function private.erase_runs(
-    workspace uuid, runs uuid[], at timestamptz, out replies bigint, out payloads bigint, out outbox bigint, out requests bigint
+    workspace uuid, runs uuid[], at timestamptz, out replies bigint, out payloads bigint, out asked bigint, out outbox bigint,
+    out requests bigint
 )
 language plpgsql volatile set search_path = '' as $$
 begin
     update duet.message m set text = '', status = 'redacted'
     where m.workspace_id = workspace and m.status <> 'redacted'
-      and (m.id, m.user_id) in (select r.reply_id, r.user_id from duet.run r where r.workspace_id = workspace and r.id = any (runs));
+      and ((m.id, m.user_id) in (select r.reply_id, r.user_id from duet.run r where r.workspace_id = workspace and r.id = any (runs))
+           -- What they said before they waited.
+           or (m.parent_id, m.run_id, m.user_id) in (
+               select r.message_id, r.id, r.user_id from duet.run r where r.workspace_id = workspace and r.id = any (runs)));
     get diagnostics replies = row_count;
     update duet.run_event_payload p set payload = null, salt = null, redacted_at = at
     where p.workspace_id = workspace and p.run_id = any (runs) and p.payload is not null;
     get diagnostics payloads = row_count;
+    asked := private.redact_requests(workspace, runs, at);
     delete from duet.run_event_outbox o where o.workspace_id = workspace and o.run_id = any (runs);
     get diagnostics outbox = row_count;
     -- A request's hash would confirm a guess of its text. The key stays taken: resending the request does not bring the text back.
@@ -74,7 +79,7 @@ $$;
 create function private.run_going_on(workspace uuid, runs uuid[]) returns uuid
 language sql volatile set search_path = '' as $$
     select r.id from duet.run r
-    where r.workspace_id = workspace and r.id = any (runs) and r.status in ('queued', 'running') order by r.id limit 1
+    where r.workspace_id = workspace and r.id = any (runs) and r.claimable order by r.id limit 1
 $$;
 
 create function private.redact_my_memory(workspace uuid, memory uuid, redaction uuid) returns jsonb
@@ -167,6 +172,9 @@ begin
     if one is not null then
         return private.refused('reply_knows_memory', jsonb_build_object('run', one));
     end if;
+    -- Those that wait cannot go on without what they had read.
+    perform private.end_waiting(r, 'What it was about was redacted.') from duet.run r
+    where r.workspace_id = workspace and r.id = any (runs) and r.status = 'waiting';
 
     for here in select m.* from duet.memory m where m.workspace_id = workspace and m.id = any (memories) loop
         removed_text := removed_text + private.unindex_text(here);
@@ -193,9 +201,9 @@ begin
         'id', redaction, 'memory_id', memory, 'redacted_by', me, 'redacted_at', at,
         'removed', (select jsonb_agg(jsonb_build_object('place', p.place, 'count', p.count) order by p.number)
                     from unnest(array['memory', 'full_text', 'vectors', 'vector_codes', 'bit_index', 'messages', 'replies', 'titles',
-                                      'event_payloads', 'outbox', 'idempotency_keys', 'caches'],
+                                      'event_payloads', 'requests', 'outbox', 'idempotency_keys', 'caches'],
                                 array[removed_memory, removed_text, removed_vectors, removed_codes, 0, removed_messages, erased.replies,
-                                      removed_titles, erased.payloads, erased.outbox, removed_keys + erased.requests, 0])
+                                      removed_titles, erased.payloads, erased.asked, erased.outbox, removed_keys + erased.requests, 0])
                          with ordinality as p (place, count, number)));
     insert into duet.memory_tombstone
     select workspace, gone, redaction, me, at,
@@ -305,6 +313,8 @@ begin
         if one is not null then
             return private.refused('reply_of_notice_active', jsonb_build_object('run', one));
         end if;
+        perform private.end_waiting(r, 'What it was about was redacted.') from duet.run r
+        where r.workspace_id = workspace and r.id = any (runs) and r.status = 'waiting';
         perform private.erase_runs(workspace, runs, at);
     end if;
     update duet.notice n

@@ -27,7 +27,7 @@ begin
         return private.refused('not_found');
     elsif exists (select from duet.run r
                   where r.workspace_id = workspace and r.conversation_id = here.conversation_id
-                    and r.status in ('queued', 'running') and (r.message_id = message or r.reply_id = message)) then
+                    and r.active and (r.message_id = message or r.reply_id = message)) then
         return private.refused('reply_active');
     end if;
     select * into here from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me for update;

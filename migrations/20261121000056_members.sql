@@ -50,7 +50,7 @@ begin
     perform private.revoke_invitations(workspace, person);
     for here in
         select r.* from duet.run r
-        where r.workspace_id = workspace and r.user_id = person and r.status in ('queued', 'running')
+        where r.workspace_id = workspace and r.user_id = person and r.active
         order by r.id for no key update
     loop
         perform private.park_run(here, 'The person who started it is no longer a member of this workspace.');

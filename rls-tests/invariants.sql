@@ -25,7 +25,7 @@ from duet.invitation i join duet.account a on a.id = i.accepted_by where a.email
 union all
 select 'a run goes on for somebody who is no member: ' || r.id
 from duet.run r
-where r.status in ('queued', 'running')
+where r.active
   and not exists (select from duet.member m where (m.workspace_id, m.user_id) = (r.workspace_id, r.user_id))
 union all
 select 'a run answers somebody else''s message, or in another conversation: ' || r.id
@@ -76,3 +76,43 @@ union all
 select 'a conversation counts its messages wrongly: ' || c.id
 from duet.conversation c join duet.message m on (m.workspace_id, m.conversation_id) = (c.workspace_id, c.id)
 where m.ordinal > c.last_ordinal
+union all
+select 'a run is at something else than its columns say: ' || r.id
+from duet.run r
+where (r.active, r.claimable) is distinct from (r.status in ('queued', 'running', 'waiting'), r.status in ('queued', 'running'))
+union all
+select 'a run that waits is held, or holds its conversation: ' || r.id
+from duet.run r where r.status = 'waiting' and (r.lease_token is not null or r.lease_until is not null or r.holds)
+union all
+select 'more than one run holds a conversation: ' || r.conversation_id
+from duet.run r where r.claimable and r.holds group by r.workspace_id, r.conversation_id having count(*) > 1
+union all
+select 'a run that is over may still get a yes, or use one: ' || q.id
+from duet.request q join duet.run r on (r.workspace_id, r.id) = (q.workspace_id, q.run_id)
+where q.kind <> 'review' and (q.state = 'open' or q.state = 'approved' and q.used_at is null) and not r.active
+union all
+select 'a call was made that nobody approved: ' || q.id
+from duet.request q
+where q.used_at is not null and (q.state <> 'approved' or q.kind <> 'approval' or q.decided_by is null
+                                 or q.approved is null and q.redacted_at is null)
+union all
+select 'somebody decided what another''s run asked of them: ' || q.id
+from duet.request q where q.decider = 'asker' and q.decided_by <> q.user_id
+union all
+select 'a request is approved and does not say what, or says it and is not: ' || q.id
+from duet.request q where q.redacted_at is null and (q.approved is not null) <> (q.state = 'approved' or q.approved is not null and q.state = 'voided')
+union all
+select 'a request is somebody else''s than its run: ' || q.id
+from duet.request q join duet.run r on (r.workspace_id, r.id) = (q.workspace_id, q.run_id)
+where (q.user_id, q.conversation_id, q.agent_id) is distinct from (r.user_id, r.conversation_id, r.agent_id)
+union all
+select 'a request still has the text that was taken from its run: ' || q.id
+from duet.request q
+where q.redacted_at is null
+  and exists (select from duet.run_event_payload p where (p.workspace_id, p.run_id) = (q.workspace_id, q.run_id))
+  and not exists (select from duet.run_event_payload p where (p.workspace_id, p.run_id) = (q.workspace_id, q.run_id) and p.payload is not null)
+union all
+select 'a workspace whose policy has no first version, or misses one: ' || w.id
+from duet.workspace w
+where (select max(p.version) is distinct from count(*)::int or count(*) = 0
+       from duet.policy_version p where p.workspace_id = w.id)

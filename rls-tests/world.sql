@@ -12,11 +12,11 @@ insert into duet.session values
     ({my:session}, {me}, {bytes:session}, private.now(), private.now() + interval '1 day'),
     ({my:session_over}, {me}, {bytes:session_over}, private.now() - interval '2 days', private.now() - interval '1 second');
 
--- @ workspace: duet.workspace, duet.agent, duet.soul_version
+-- @ workspace: duet.workspace, duet.agent, duet.soul_version, duet.policy_version
 insert into duet.workspace values ({ws}, 'Workspace ' || {mark:ws}, {maker}, private.now());
 insert into duet.agent values
     ({ws}, {the:agent}, 'companion_primary', 'Companion', '', null, '{read_memory,write_memory}',
-     '{"domains": ["episodic", "semantic", "working"], "private": true}', '{}', true, 1, private.now(), private.now()),
+     '{"domains": ["episodic", "semantic", "working"], "private": true}', '{mail_send}', true, 1, private.now(), private.now()),
     ({ws}, {the:executor}, 'executor_primary', 'Executor', '', 'local/model', '{read_memory,run_tool}',
      '{"domains": ["semantic"], "private": false}', '{}', true, 1, private.now(), private.now()),
     ({ws}, {the:agent_bare}, 'specialist', 'Bare', '', null, '{}',
@@ -25,6 +25,9 @@ insert into duet.agent values
      '{"domains": ["episodic", "semantic", "working"], "private": true}', '{}', false, 1, private.now(), private.now());
 insert into duet.soul_version values
     ({ws}, 1, '{"identity": "i", "personality": "p", "style": "s", "boundaries": "b"}', {maker}, private.now());
+insert into duet.policy_version values
+    ({ws}, 1, jsonb_build_array(jsonb_build_object('category', 'external', 'say', 'ask', 'tool', 'mail_send', 'why', 'Because ' || {mark:policy})),
+     {maker}, private.now());
 
 -- @ person: duet.member (the former member's row is deleted at the end)
 insert into duet.member values ({ws}, {me}, case when {me} = {maker} then 'owner' else 'member' end, private.now());
@@ -48,8 +51,8 @@ select private.record_audit({ws}, {me}, null, 'key.create', 'key:' || {my:key}, 
        private.record_audit({ws}, {me}, {the:agent}, 'tool.call', 'tool:' || {mark:tool}, 'refused', '{}'),
        private.record_audit({ws}, {me}, null, 'sign.in', 'user:' || {me}, 'failed', '{}');
 
--- @ person: duet.conversation, duet.message, duet.run: one active, one archived with runs of every outcome, one deleted, and three
--- that are being answered, one of these by a lost worker
+-- @ person: duet.conversation, duet.message, duet.run: one active, one archived with runs of every outcome, one deleted, three that are
+-- being answered, one of these by a lost worker, and one whose run waits for a person
 insert into duet.conversation (workspace_id, id, user_id, agent_id, title, archived, last_ordinal, created_at, updated_at)
 values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, false, 2, private.now(), private.now()),
        ({ws}, {my:conversation_old}, {me}, {the:agent}, 'Old talk ' || {mark:oldtalk}, true, 7, private.now(), private.now()),
@@ -57,7 +60,8 @@ values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, fals
        ({ws}, {my:conversation_running}, {me}, {the:agent}, 'Running ' || {mark:running}, false, 1, private.now(), private.now()),
        ({ws}, {my:conversation_executor}, {me}, {the:executor}, 'Executor ' || {mark:executor}, false, 1, private.now(), private.now()),
        ({ws}, {my:conversation_bare}, {me}, {the:agent_bare}, 'Bare ' || {mark:bare}, false, 1, private.now(), private.now()),
-       ({ws}, {my:conversation_lost}, {me}, {the:agent}, 'Lost ' || {mark:lost}, false, 1, private.now(), private.now());
+       ({ws}, {my:conversation_lost}, {me}, {the:agent}, 'Lost ' || {mark:lost}, false, 1, private.now(), private.now()),
+       ({ws}, {my:conversation_waiting}, {me}, {the:agent}, 'Waiting ' || {mark:waiting}, false, 2, private.now(), private.now());
 insert into duet.conversation (workspace_id, id, user_id, agent_id, title, archived, last_ordinal, created_at, updated_at, deleted_at)
 values ({ws}, {my:conversation_gone}, {me}, {the:agent}, '', false, 2, private.now(), private.now(), private.now());
 insert into duet.message
@@ -85,7 +89,11 @@ values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Wor
        ({ws}, {my:message_bare}, {my:conversation_bare}, {me}, 1, 'user', 'complete', 'Bares ' || {mark:bares}, null,
         {my:run_bare}, null, null, false, private.now()),
        ({ws}, {my:message_lost}, {my:conversation_lost}, {me}, 1, 'user', 'complete', 'Lost ' || {mark:lostwords}, null,
-        {my:run_lost}, null, null, false, private.now());
+        {my:run_lost}, null, null, false, private.now()),
+       ({ws}, {my:message_waiting}, {my:conversation_waiting}, {me}, 1, 'user', 'complete', 'Asks ' || {mark:asks}, null,
+        {my:run_waiting}, null, null, false, private.now()),
+       ({ws}, {my:reply_said}, {my:conversation_waiting}, {me}, 2, 'assistant', 'complete', 'Said ' || {mark:said}, {my:message_waiting},
+        {my:run_waiting}, {the:agent}, null, false, private.now());
 update duet.message m set labels = 9 where m.workspace_id = {ws} and m.id = {my:reply};
 insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, reason, created_at, updated_at)
 values ({ws}, {my:run}, {me}, {my:conversation}, {my:message}, {my:reply}, {the:agent}, 'done', null, private.now(), private.now()),
@@ -106,13 +114,18 @@ values ({ws}, {my:run_running}, {me}, {my:conversation_running}, {my:message_run
         {my:lease_bare}, private.now() + interval '1 minute', 60000, null, null, private.now(), private.now()),
        ({ws}, {my:run_lost}, {me}, {my:conversation_lost}, {my:message_lost}, {my:reply_lost}, {the:agent}, 'running', 1,
         {my:lease_lost}, private.now() - interval '1 minute', 60000, null, null, private.now() - interval '1 hour', private.now());
+insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, holds, attempt, created_at,
+                      updated_at)
+values ({ws}, {my:run_waiting}, {me}, {my:conversation_waiting}, {my:message_waiting}, {my:reply_waiting}, {the:agent}, 'waiting', false, 1,
+        private.now(), private.now());
 
 -- @ person: duet.run_event, duet.run_event_payload, duet.run_event_mention, duet.run_event_outbox: an event of each kind
 select private.append_events(r, (select jsonb_agg(jsonb_build_object(
     'kind', kind, 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', {my:message},
                                                 'reply_id', {my:reply}, 'by', {me}, 'of', {mark:event})::text,
     'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', jsonb_build_array({my:memory})))
-    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'limit', 'done']) kind))
+    from unnest(array['started', 'context', 'model', 'delta', 'tool', 'retry', 'recovered', 'cancel', 'error', 'reply', 'limit', 'asked', 'decided',
+                      'pause', 'suspended', 'resumed', 'done']) kind))
 from duet.run r where r.workspace_id = {ws} and r.id = {my:run};
 select private.append_events(r, jsonb_build_array(jsonb_build_object(
     'kind', 'started', 'payload', jsonb_build_object('type', 'started', 'agent_id', {the:agent}, 'message_id', r.message_id,
@@ -120,8 +133,50 @@ select private.append_events(r, jsonb_build_array(jsonb_build_object(
         'limits', {limits}::jsonb)::text,
     'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', '[]'::jsonb)))
 from duet.run r where r.workspace_id = {ws} and r.user_id = {me} and r.id <> {my:run};
+select private.append_events(r, jsonb_build_array(jsonb_build_object(
+    'kind', 'suspended', 'payload', jsonb_build_object('type', 'suspended', 'usage', '{"input_tokens": 7, "output_tokens": 5}'::jsonb,
+        'cost_micros', 3, 'of', {mark:suspended})::text,
+    'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', '[]'::jsonb)))
+from duet.run r where r.workspace_id = {ws} and r.id = {my:run_waiting};
+select private.hint_queued({ws}), private.hint_changed({ws}, {me}, 'runs'), private.hint_changed({ws}, {me}, 'inbox'),
+       private.hint_changed({ws}, null, 'inbox');
 update duet.run_event_payload p set payload = null, salt = null, redacted_at = private.now()
 where p.workspace_id = {ws} and p.run_id = {my:run_parked};
+
+-- @ person: duet.request: what the waiting run asks: their own yes, an owner's, an answer; one of these in vain by now. A call that may
+-- have happened. A yes that is still to be used, by a run that goes on. And one in each way that it can have ended.
+insert into duet.request (workspace_id, id, run_id, user_id, conversation_id, step, position, agent_id, kind, tool, arguments, salt, hash, why,
+                          decider, policy_version, labels, state, decision, approved, decided_by, decided_at, used_at, redacted_at, expires_at,
+                          created_at)
+select {ws}, v.id, r.id, {me}, r.conversation_id, 1, v.place, r.agent_id, v.kind, v.tool,
+       case when not v.gone then '{"to":"' || v.mark || '"}' end, case when not v.gone then substring(sha256(v.id::text::bytea) from 1 for 16) end,
+       sha256('hash of ' || v.id::text::bytea), case when v.gone then '' else 'Because ' || v.mark end, v.decider,
+       case v.kind when 'approval' then 1 else 0 end, 0, v.state,
+       case when not v.gone then v.decision end, case when v.state = 'approved' then '{"to":"' || v.mark || '"}' end,
+       v.decider_id, case when v.state <> 'open' then private.now() end, case when v.used then private.now() end,
+       case when v.gone then private.now() end, private.now() + case when v.late then interval '-1 hour' else interval '7 days' end,
+       private.now()
+from (values
+    ({my:request}, {my:run_waiting}, 1, 'approval', 'mail_send', {mark:asked}, 'asker', 'open', null::jsonb, null::uuid, false, false, false),
+    ({my:request_owners}, {my:run_waiting}, 2, 'approval', 'mail_send', {mark:askedowner}, 'owner', 'open', null, null, false, false, false),
+    ({my:request_question}, {my:run_waiting}, 3, 'question', 'ask_user', {mark:question}, 'asker', 'open', null, null, false, false, false),
+    ({my:request_late}, {my:run_waiting}, 4, 'approval', 'mail_send', {mark:late}, 'asker', 'open', null, null, false, false, true),
+    ({my:request_denied}, {my:run_waiting}, 5, 'approval', 'mail_send', {mark:denied}, 'owner', 'rejected',
+     jsonb_build_object('decision', 'reject', 'reason', 'No ' || {mark:no}), {maker}, false, false, false),
+    ({my:request_review}, {my:run_review}, 1, 'review', 'mail_send', {mark:review}, 'asker', 'open', null, null, false, false, false),
+    ({my:request_approved}, {my:run_running}, 1, 'approval', 'mail_send', {mark:approved}, 'asker', 'approved', '{"decision": "approve"}', {me},
+     false, false, false),
+    ({my:request_used}, {my:run}, 1, 'approval', 'mail_send', {mark:used}, 'asker', 'approved', '{"decision": "approve"}', {me}, true, false, false),
+    ({my:request_answered}, {my:run}, 2, 'question', 'ask_user', {mark:answered}, 'asker', 'answered',
+     jsonb_build_object('decision', 'respond', 'answers', jsonb_build_object('answer', {mark:answerto})), {me}, false, false, false),
+    ({my:request_dismissed}, {my:run}, 3, 'question', 'ask_user', {mark:dismissed}, 'asker', 'dismissed', '{"decision": "dismiss"}', {me}, false,
+     false, false),
+    ({my:request_expired}, {my:run}, 4, 'approval', 'mail_send', {mark:over}, 'asker', 'expired', '{"decision": "expired"}', null, false, false, true),
+    ({my:request_voided}, {my:run}, 5, 'approval', 'mail_send', {mark:voided}, 'asker', 'voided', '{"decision": "voided", "why": "Over."}', null,
+     false, false, false),
+    ({my:request_redacted}, {my:run_parked}, 1, 'approval', 'mail_send', 'none', 'asker', 'voided', null, null, false, true, false)
+) as v (id, run, place, kind, tool, mark, decider, state, decision, decider_id, used, gone, late)
+join duet.run r on r.workspace_id = {ws} and r.id = v.run;
 
 -- @ person: duet.idempotency_key: one valid, one expired
 insert into duet.idempotency_key

@@ -19,7 +19,7 @@ use crate::{error::Problem, routes};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "/", description = "The server that this description comes from")),
-    components(schemas(Problem)),
+    components(schemas(Problem, duet_core::domain::InboxKind)),
     modifiers(&Security),
     security(("session" = []), ("bearer" = [])),
     tags(
@@ -30,6 +30,8 @@ use crate::{error::Problem, routes};
         (name = "agents", description = "Agents and the soul they share"),
         (name = "conversations", description = "Conversations and messages"),
         (name = "runs", description = "Turns at work, and their events"),
+        (name = "inbox", description = "What waits for a person's decision"),
+        (name = "policy", description = "What agents may do, and what is asked first"),
         (name = "memories", description = "What is remembered"),
         (name = "notices", description = "What people are told, and decide on"),
         (name = "keys", description = "API keys"),

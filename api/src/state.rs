@@ -12,7 +12,6 @@ use duet_core::{
     domain::TurnLimits,
     ids::SessionId,
     memory::Memories,
-    policy::Policy,
     ports::{Embedder, ModelDirectory, Stores},
     run::{Advice, Driver, DriverParts},
     tools::ToolRegistry,
@@ -58,8 +57,6 @@ pub struct AppParts {
     pub embedder: Option<Arc<dyn Embedder>>,
     /// The tools that runs may use.
     pub tools: Arc<ToolRegistry>,
-    /// The policy on what may happen.
-    pub policy: Arc<Policy>,
     /// Where to find what to do about a model that fails.
     pub advice: Advice,
     /// The key that signs access tokens; the same for every process of an installation.
@@ -69,7 +66,7 @@ pub struct AppParts {
 /// Leaves driving runs to other processes.
 #[async_trait]
 pub trait Dispatch: Send + Sync {
-    /// Tells them that a run was queued, or was asked to stop. That is already durable: if they cannot be told, this logs it, and
+    /// Tells them that a run was queued, or was asked to stop or to pause. That is already durable: if they cannot be told, this logs it, and
     /// they find the run on their own later.
     async fn queued(&self);
 }
@@ -96,11 +93,13 @@ struct Inner {
     stores: Stores,
     models: Arc<dyn ModelDirectory>,
     embedder: Option<Arc<dyn Embedder>>,
+    tools: Arc<ToolRegistry>,
     memories: Memories,
     driver: Driver,
     tokens: Tokens,
     devices: Devices,
-    vouched: Mutex<Option<SessionId>>,
+    /// Newest last; a process makes two a day.
+    vouched: Mutex<Vec<SessionId>>,
     issuer: Option<Arc<dyn Issuer>>,
     origins: Origins,
     limits: Limits,
@@ -134,8 +133,7 @@ impl AppState {
             stores: stores.clone(),
             models: Arc::clone(&models),
             embedder: parts.embedder.clone(),
-            tools: parts.tools,
-            policy: parts.policy,
+            tools: Arc::clone(&parts.tools),
             lease: (&parts.config.worker).into(),
             advice: parts.advice,
         });
@@ -159,6 +157,7 @@ impl AppState {
                 stores,
                 models,
                 embedder: parts.embedder,
+                tools: parts.tools,
                 memories,
                 driver,
                 metrics,
@@ -196,6 +195,10 @@ impl AppState {
     pub fn embedder(&self) -> Option<&Arc<dyn Embedder>> {
         self.inner.embedder.as_ref()
     }
+    /// The tools that runs may use.
+    pub fn tools(&self) -> &ToolRegistry {
+        &self.inner.tools
+    }
     /// Remember and recall, making vectors as needed.
     pub fn memories(&self) -> &Memories {
         &self.inner.memories
@@ -219,11 +222,23 @@ impl AppState {
     /// Makes this sign-in, which the process made and keeps for its machine's commands, count as a recent one; the previous one
     /// no longer does. Anyone who can read its secret is the person who runs the process.
     pub fn vouch_for(&self, session: SessionId) {
-        *self.inner.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        self.inner
+            .vouched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(session);
     }
     /// Whether it is that sign-in.
     pub(crate) fn vouches_for(&self, session: SessionId) -> bool {
-        *self.inner.vouched.lock().unwrap_or_else(PoisonError::into_inner) == Some(session)
+        self.inner.vouched.lock().unwrap_or_else(PoisonError::into_inner).last() == Some(&session)
+    }
+    /// Whether it is or was that sign-in: a program of this machine may have it, so it proves no person.
+    pub(crate) fn has_vouched_for(&self, session: SessionId) -> bool {
+        self.inner
+            .vouched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&session)
     }
     /// Which hosts and origins are this server's.
     pub fn origins(&self) -> &Origins {

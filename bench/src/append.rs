@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use duet_core::{
     Env,
-    domain::{Claim, EventKind, LeasePolicy, NewEvent, NewTurn, RunEvent},
+    domain::{Claim, Commit, EventKind, LeasePolicy, NewEvent, NewTurn, RunEvent},
     ids::ConversationId,
     ports::Stores,
 };
@@ -169,7 +169,9 @@ async fn write(
                 };
                 let delta = vec![NewEvent::from(delta); events];
                 let sent = Instant::now();
-                let stored = log.append(claim.run.id, claim.lease, after, env.id(), delta).await?;
+                let stored = log
+                    .commit(claim.run.id, claim.lease, after, Commit::of(env.id(), delta))
+                    .await?;
                 appends.push(sent.elapsed());
                 after = stored.own.last().map_or(after, |event| event.seq);
             }

@@ -12,3 +12,4 @@ pub mod resume;
 pub mod server;
 pub mod startup;
 pub mod synthetic;
+pub mod waiting;

@@ -1,7 +1,7 @@
 //! `duet-bench`: measurements of Duet from outside and of its parts. `cargo xtask bench` builds and runs it.
 
 use clap::{Parser, Subcommand};
-use duet_bench::{append, load, memory, recall, resume, startup};
+use duet_bench::{append, load, memory, recall, resume, startup, waiting};
 
 #[derive(Parser)]
 #[command(name = "duet-bench", about = "Measures Duet.", version)]
@@ -24,6 +24,8 @@ enum Measurement {
     Resume(resume::Options),
     /// Cold start to first answer, memory at rest, size of the binary.
     Startup(startup::Options),
+    /// Runs that wait for a person, and how soon one goes on once it is decided.
+    Waiting(waiting::Options),
 }
 
 #[tokio::main]
@@ -35,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
         Measurement::Memory(options) => memory::run(&options).await,
         Measurement::Resume(options) => resume::run(&options).await,
         Measurement::Startup(options) => startup::run(&options).await,
+        Measurement::Waiting(options) => waiting::run(&options).await,
     }
 }
 

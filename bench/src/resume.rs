@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use duet_core::{
     Caller, Env,
     domain::{
-        Claim, EffectClass, EffectId, EventKind, HandBack, LeasePolicy, LogRange, NewEvent, NewTurn, ProposedCall, RunEvent,
-        StopReason, ToolCall, ToolOutput, ToolStatus, Usage,
+        Claim, Commit, EffectClass, EffectId, EventKind, HandBack, LeasePolicy, LogRange, NewEvent, NewTurn, ProposedCall,
+        RunEvent, StopReason, ToolCall, ToolOutput, ToolStatus, Usage,
     },
     ids::ConversationId,
     ports::Stores,
@@ -205,7 +205,7 @@ async fn write(events: usize, env: &Env, stores: &Stores, claim: &Claim) -> Resu
         for batch in log.chunks(BATCH) {
             let stored = stores
                 .run_log
-                .append(claim.run.id, claim.lease, after, env.id(), batch.to_vec())
+                .commit(claim.run.id, claim.lease, after, Commit::of(env.id(), batch.to_vec()))
                 .await?;
             after = stored.own.last().map_or(after, |event| event.seq);
         }

@@ -120,6 +120,8 @@ ids! {
     ApiKeyId,
     /// A notice to a person.
     NoticeId,
+    /// What a run asks of a person.
+    RequestId,
     /// An invitation to a workspace.
     InvitationId,
     /// A sign-in of one browser or client.

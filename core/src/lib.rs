@@ -13,6 +13,7 @@ pub mod domain;
 pub mod error;
 pub mod feed;
 pub mod ids;
+pub mod inbox;
 pub mod memory;
 pub mod policy;
 pub mod ports;

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     StoreError,
-    domain::{Capability, Embedding, MemoryDomain, NewInvitation, NewMemory, Session, Visibility, word_enum},
+    domain::{
+        Capability, Embedding, FieldKind, MemoryDomain, NewInvitation, NewMemory, RequestKind, RequestState, Session, Visibility,
+        word_enum,
+    },
     ids::RunId,
     recall::MAX_QUERY_TERMS,
 };
@@ -68,6 +71,8 @@ refusals! {
     Denied {
         "owners_only" OwnersOnly "only an owner can do this";
         "people_only" PeopleOnly "only a person can do this, not an agent";
+        "not_live" NotLive "this needs a sign-in that has not ended; sign in again, then repeat";
+        "not_decider" NotDecider "an owner decides this";
         "sign_in_again" SignInAgain "this needs a sign-in of the last {minutes} minutes; sign in again, then repeat",
             minutes = Session::RECENT.as_secs() / 60;
         "wrong_setup_token" WrongSetupToken "the setup token is not the one that was printed last";
@@ -114,6 +119,12 @@ refusals! {
         "last_owner" LastOwner "A workspace needs an owner. Make another member an owner first.";
         "invitations_full" InvitationsFull "This workspace already has {most} open invitations, which is the limit. Revoke one first.",
             most = NewInvitation::MOST_OPEN;
+        "request_decided" RequestDecided { state: RequestState } "This is {state} already.";
+        "request_over" RequestOver "This cannot be decided any more: the time for it is over, or the run has ended.";
+        "approval_spent" ApprovalSpent "This approval was used already.";
+        "approval_stale" ApprovalStale "The approval does not hold any more: what it was given for has changed. Ask again.";
+        "run_ended" RunEnded "This run has ended.";
+        "too_many_requests" TooManyRequests { most: usize } "A run asks at most {most} things at a time.";
         "invitation_accepted" InvitationAccepted "This invitation was already accepted. Remove the member instead.";
         "invitation_used" InvitationUsed "This invitation has already been used. Sign in, or ask for a new one.";
         "invitation_revoked" InvitationRevoked "This invitation was revoked. Ask for a new one.";
@@ -124,6 +135,7 @@ refusals! {
         "log_grew" LogGrew "The run's log has grown. Fold the new events first; the lease still holds.";
         "agent_changed" AgentChanged "Someone else changed this agent. Load it again, then repeat your change.";
         "soul_changed" SoulChanged "Someone else changed the soul. Load it again, then repeat your change.";
+        "policy_changed" PolicyChanged "Someone else changed the policy. Load it again, then repeat your change.";
         "memory_changed" MemoryChanged "The memory has just changed. Read it again, then repeat.";
     }
     Invalid {
@@ -174,6 +186,16 @@ refusals! {
         "notice_decision" NoticeDecision "A notice is settled by `blank` or `dismiss`.";
         "no_label" NoLabel "Name at least one label to clear.";
         "no_label_of_memory" NoLabelOfMemory "A memory has the labels `integrity`, `egress` and `sensitive` to clear. Name at least one of them, and no other.";
+        "decision_unfit" DecisionUnfit { kind: RequestKind, decision: String } "`{decision}` is not an answer to a request of the kind `{kind}`.";
+        "arguments_form" ArgumentsForm "The arguments of a call are a JSON object.";
+        "arguments_length" ArgumentsLength { most: usize, has: usize } "The arguments of a call have at most {most} bytes here; these have {has}.";
+        "argument_number" ArgumentNumber "Whole numbers beyond 2^53 cannot be kept exactly. Write them as text.";
+        "answer_length" AnswerLength { most: usize, has: usize } "An answer has at most {most} bytes; this one has {has}.";
+        "answer_unknown" AnswerUnknown { field: String } "The form has no field `{field}`.";
+        "answer_missing" AnswerMissing { field: String } "The field `{field}` needs an answer.";
+        "answer_form" AnswerForm { field: String, kind: FieldKind } "The field `{field}` takes an answer of the kind `{kind}`.";
+        "policy_form" PolicyForm { rule: usize } "Rule {rule} of the policy is not one that the schema describes.";
+        "policy_length" PolicyLength { most: usize, has: usize } "A policy has at most {most} rules; this one has {has}.";
         "unsealed_text" UnsealedText "To unseal a memory takes its text, of at most {most} bytes, and its terms.",
             most = NewMemory::MAX_TEXT;
     }
@@ -202,6 +224,8 @@ word_enum! {
         Memory = "memory",
         /// An API key.
         Key = "key",
+        /// A request.
+        Request = "request",
         /// A sign-in.
         SignIn = "sign-in",
     }

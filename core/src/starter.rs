@@ -8,6 +8,7 @@ use crate::{
     clock::Env,
     domain::{AgentKind, Capability, MemoryScopes, Soul},
     ids::AgentId,
+    policy::{Policy, Rule},
     tools::ToolRegistry,
 };
 
@@ -31,6 +32,8 @@ pub struct Starter {
     pub agents: Vec<StarterAgent>,
     /// The first version of the soul that they share.
     pub soul: Soul,
+    /// The first version of the policy.
+    pub policy: Vec<Rule>,
 }
 
 /// A primary agent of a new workspace.
@@ -75,6 +78,7 @@ impl Starter {
         Self {
             agents: agents.collect(),
             soul: Soul::starter(name),
+            policy: Policy::starter(),
         }
     }
 }

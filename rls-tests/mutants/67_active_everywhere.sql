@@ -2,4 +2,4 @@
 -- class: keys across workspaces
 -- found by: rule 07_keys
 drop index duet.run_one_active;
-create unique index run_one_active on duet.run (conversation_id) where status in ('queued', 'running');
+create unique index run_one_active on duet.run (conversation_id) where claimable and holds;

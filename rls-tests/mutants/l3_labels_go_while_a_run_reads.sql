@@ -2,5 +2,5 @@
 -- class: rows in every state
 -- found by: cases labels
 -- in: private.clear_my_message
--- for: r.status in ('queued', 'running')
--- put: r.status in ('queued')
+-- for: and r.active and (
+-- put: and r.status = 'queued' and (

@@ -11,7 +11,7 @@ with declared (of, key) as (values
     ('duet.memory_class', 'USING btree (workspace_id, owner, domain, egress) NULLS NOT DISTINCT'),
     ('duet.memory_partition', 'USING btree (workspace_id, name, dimensions)'),
     ('duet.message', 'USING btree (workspace_id, conversation_id, ordinal)'),
-    ('duet.run', 'USING btree (workspace_id, conversation_id) WHERE (status = ANY (ARRAY[''queued''::text, ''running''::text]))'),
+    ('duet.run', 'USING btree (workspace_id, conversation_id) WHERE (claimable AND holds)'),
     ('duet.session', 'USING btree (secret_hash)')
 ),
 there (of, key) as (

@@ -11,7 +11,9 @@ macro_rules! files {
 }
 
 /// All files: the folder has these and no more (a test compares).
-pub const FILES: &[(&str, &str)] = &files!["audit", "driver", "fixed", "labels", "memory", "people", "platform", "turns"];
+pub const FILES: &[(&str, &str)] = &files![
+    "audit", "driver", "fixed", "labels", "memory", "people", "platform", "policy", "requests", "turns",
+];
 
 /// Who tries.
 #[derive(Clone, Debug, PartialEq, Eq)]

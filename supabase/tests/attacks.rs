@@ -180,7 +180,7 @@ async fn nobody_calls_what_is_not_theirs() {
     .unwrap();
     let named = |name: &str| functions.iter().any(|(_, call)| call.contains(name));
     for name in [
-        "driver.append_run_events(",
+        "driver.commit_run(",
         "driver.claim_run(",
         "driver.park_run(",
         "driver.audit_append(",

@@ -11,7 +11,7 @@ use std::{
 
 use duet_core::{
     Caller, Env, StoreError,
-    contract::{Harness, World},
+    contract::{Harness, World, Writes},
     domain::{LogRange, MessageRole, PageRequest, RunEvent},
     ids::Id,
     ports::{ChainCheck, Stores},

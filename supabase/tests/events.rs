@@ -11,8 +11,8 @@ use std::{
 
 use duet_core::{
     StoreError,
-    contract::World,
-    domain::{Claim, LogRange, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
+    contract::{World, Writes},
+    domain::{Claim, HandBack, LogRange, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
     ids::Id,
     ports::ChainCheck,
 };
@@ -102,7 +102,7 @@ async fn write(mut conn: PgConnection, claim: Claim, writer: usize) -> Vec<(u64,
             .collect();
         let mut transaction = conn.begin().await.unwrap();
         let Json(answer): Json<Value> =
-            sqlx::query_scalar("select driver.append_run_events($1, $2, 1, gen_random_uuid(), false, $3)")
+            sqlx::query_scalar("select driver.commit_run($1, $2, 1, gen_random_uuid(), false, $3, '[]', '[]', null)")
                 .bind(claim.run.id.uuid())
                 .bind(claim.lease.uuid())
                 .bind(Json(&events))
@@ -451,14 +451,13 @@ async fn odd_replies_are_kept() {
         let settlement = Settlement {
             status: RunStatus::Done,
             reason: Some("odd\0".into()),
-            events: Vec::new(),
             reply: Some(Reply {
                 status: MessageStatus::Complete,
                 text: text.into(),
                 trace,
             }),
         };
-        log.settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
+        log.settle(claim.run.id, claim.lease, 2, world.env.id(), Vec::new(), settlement)
             .await
             .unwrap();
         let found = world
@@ -486,7 +485,12 @@ async fn a_run_that_cannot_be_read_is_parked_alone() {
         let world = World::new(&db).await;
         let conversation = world.conversation(&world.owner).await;
         let spoiled = world.ask(&world.owner, conversation.id, "Hello").await.run_id;
-        world.stores.runs.cancel(&world.owner, spoiled).await.unwrap();
+        // A second event, and nobody holds the run.
+        let (claim, log) = (world.claim().await.expect("the run"), &world.stores.run_log);
+        log.append(spoiled, claim.lease, 1, world.env.id(), vec![delta("on")])
+            .await
+            .unwrap();
+        log.hand_back(spoiled, claim.lease, HandBack::Leaving).await.unwrap();
         let mut owner = db.owner().await;
         sqlx::raw_sql("alter table duet.run_event_payload disable trigger user")
             .execute(&mut owner)

@@ -3,7 +3,7 @@
 
 use duet_core::{
     Caller,
-    contract::{World, memories::fact},
+    contract::{World, Writes, memories::fact},
     domain::{Claim, EffectId, Egress, Labels, NewMemory, RunEvent, Taint, ToolOutput, ToolStatus},
     ids::Id,
 };

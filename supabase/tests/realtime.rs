@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use duet_core::{
     Caller,
-    contract::{Harness, World},
+    contract::{Harness, World, Writes},
     domain::{Claim, LogRange, MessageStatus, MessageTrace, NewEvent, Reply, RunEvent, RunStatus, Settlement},
     ids::{RunId, WorkspaceId},
 };
@@ -122,7 +122,14 @@ async fn a_run_is_hinted_at_without_a_word_of_it() {
     world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, last, world.env.id(), settlement(&claim))
+        .settle(
+            claim.run.id,
+            claim.lease,
+            last,
+            world.env.id(),
+            vec![delta(CANARY)],
+            settlement(&claim),
+        )
         .await
         .unwrap();
     let sent = hints(&db, &topic).await;
@@ -149,7 +156,6 @@ async fn a_run_is_hinted_at_without_a_word_of_it() {
 /// The end of a run with a reply.
 fn settlement(claim: &Claim) -> Settlement {
     Settlement {
-        events: vec![delta(CANARY)],
         status: RunStatus::Done,
         reason: None,
         reply: Some(Reply {

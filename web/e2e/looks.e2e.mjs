@@ -14,6 +14,7 @@ import {
 } from "./support/browser.mjs";
 import { redacted } from "./support/redacted.mjs";
 import { scenes } from "./support/scenes.mjs";
+import { askBefore, companion, openCard, waits } from "./support/waiting.mjs";
 
 const screens = {
   desktop: { viewport: desktop },
@@ -158,6 +159,45 @@ const pages = {
   ],
   "notices-banner": [redacted],
   "no-notices": [({ page }) => page.getByText("Nothing to review.").waitFor(), { at: "/settings/notices" }],
+  inbox: [
+    async ({ page, duet }) => {
+      await askBefore(duet, "memory_write", { why: "Memories are read first." });
+      await waits(duet, "ask");
+      await waits(duet, "keep odd");
+      await page.goto(`${duet.url}/inbox`);
+      await openCard(page, "question").waitFor();
+    },
+    { model: companion },
+  ],
+  "no-inbox": [({ page }) => page.getByText("Nothing waits for you.").waitFor(), { at: "/inbox" }],
+  waiting: [
+    async ({ page, duet }) => {
+      await askBefore(duet, "memory_write", { why: "Memories are read first." });
+      const { place } = await waits(duet, "keep odd");
+      await page.goto(duet.url + place);
+      await openCard(page, "approval").waitFor();
+      await page.getByRole("button", { name: "Waiting for you" }).waitFor();
+    },
+    { model: companion },
+  ],
+  decided: [
+    async ({ page, duet }) => {
+      await askBefore(duet, "memory_write");
+      const { place } = await waits(duet, "keep odd");
+      await page.goto(duet.url + place);
+      await openCard(page, "approval").getByRole("button", { name: "Approve" }).click();
+      await page.getByText("Approved by you. Done").waitFor();
+      await lastReply(page).getByText("So it is:").waitFor();
+    },
+    { model: companion },
+  ],
+  policy: [
+    async ({ page, duet }) => {
+      await askBefore(duet, "memory_write", { role: "member", tool: "remember", why: "Members ask." });
+      await page.goto(`${duet.url}/settings/policy`);
+      await page.getByText("Save memories, with remember, for members").waitFor();
+    },
+  ],
   "older-failures": [
     async ({ page, duet }) => {
       await page.goto(duet.url + (await duet.talk("refuse this", "break off", "Hello!")));

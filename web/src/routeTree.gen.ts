@@ -15,10 +15,12 @@ import { Route as InviteRouteImport } from './routes/invite'
 import { Route as NoWorkspaceRouteImport } from './routes/no-workspace'
 import { Route as SetupRouteImport } from './routes/setup'
 import { Route as SignInRouteImport } from './routes/sign-in'
+import { Route as AppInboxRouteImport } from './routes/_app/inbox'
 import { Route as AppChatIndexRouteImport } from './routes/_app/chat/index'
 import { Route as AppChatConversationIdRouteImport } from './routes/_app/chat/$conversationId'
 import { Route as AppSettingsMembersRouteImport } from './routes/_app/settings/members'
 import { Route as AppSettingsNoticesRouteImport } from './routes/_app/settings/notices'
+import { Route as AppSettingsPolicyRouteImport } from './routes/_app/settings/policy'
 
 const IndexRoute = IndexRouteImport.update({
   id: '/',
@@ -49,6 +51,11 @@ const SignInRoute = SignInRouteImport.update({
   path: '/sign-in',
   getParentRoute: () => rootRouteImport,
 } as any)
+const AppInboxRoute = AppInboxRouteImport.update({
+  id: '/inbox',
+  path: '/inbox',
+  getParentRoute: () => AppRoute,
+} as any)
 const AppChatIndexRoute = AppChatIndexRouteImport.update({
   id: '/chat/',
   path: '/chat/',
@@ -69,6 +76,11 @@ const AppSettingsNoticesRoute = AppSettingsNoticesRouteImport.update({
   path: '/settings/notices',
   getParentRoute: () => AppRoute,
 } as any)
+const AppSettingsPolicyRoute = AppSettingsPolicyRouteImport.update({
+  id: '/settings/policy',
+  path: '/settings/policy',
+  getParentRoute: () => AppRoute,
+} as any)
 
 export interface FileRoutesByFullPath {
   '/': typeof IndexRoute
@@ -76,9 +88,11 @@ export interface FileRoutesByFullPath {
   '/no-workspace': typeof NoWorkspaceRoute
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
+  '/inbox': typeof AppInboxRoute
   '/chat/$conversationId': typeof AppChatConversationIdRoute
   '/settings/members': typeof AppSettingsMembersRoute
   '/settings/notices': typeof AppSettingsNoticesRoute
+  '/settings/policy': typeof AppSettingsPolicyRoute
   '/chat/': typeof AppChatIndexRoute
 }
 export interface FileRoutesByTo {
@@ -87,9 +101,11 @@ export interface FileRoutesByTo {
   '/no-workspace': typeof NoWorkspaceRoute
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
+  '/inbox': typeof AppInboxRoute
   '/chat/$conversationId': typeof AppChatConversationIdRoute
   '/settings/members': typeof AppSettingsMembersRoute
   '/settings/notices': typeof AppSettingsNoticesRoute
+  '/settings/policy': typeof AppSettingsPolicyRoute
   '/chat': typeof AppChatIndexRoute
 }
 export interface FileRoutesById {
@@ -100,9 +116,11 @@ export interface FileRoutesById {
   '/no-workspace': typeof NoWorkspaceRoute
   '/setup': typeof SetupRoute
   '/sign-in': typeof SignInRoute
+  '/_app/inbox': typeof AppInboxRoute
   '/_app/chat/$conversationId': typeof AppChatConversationIdRoute
   '/_app/settings/members': typeof AppSettingsMembersRoute
   '/_app/settings/notices': typeof AppSettingsNoticesRoute
+  '/_app/settings/policy': typeof AppSettingsPolicyRoute
   '/_app/chat/': typeof AppChatIndexRoute
 }
 export interface FileRouteTypes {
@@ -113,9 +131,11 @@ export interface FileRouteTypes {
     | '/no-workspace'
     | '/setup'
     | '/sign-in'
+    | '/inbox'
     | '/chat/$conversationId'
     | '/settings/members'
     | '/settings/notices'
+    | '/settings/policy'
     | '/chat/'
   fileRoutesByTo: FileRoutesByTo
   to:
@@ -124,9 +144,11 @@ export interface FileRouteTypes {
     | '/no-workspace'
     | '/setup'
     | '/sign-in'
+    | '/inbox'
     | '/chat/$conversationId'
     | '/settings/members'
     | '/settings/notices'
+    | '/settings/policy'
     | '/chat'
   id:
     | '__root__'
@@ -136,9 +158,11 @@ export interface FileRouteTypes {
     | '/no-workspace'
     | '/setup'
     | '/sign-in'
+    | '/_app/inbox'
     | '/_app/chat/$conversationId'
     | '/_app/settings/members'
     | '/_app/settings/notices'
+    | '/_app/settings/policy'
     | '/_app/chat/'
   fileRoutesById: FileRoutesById
 }
@@ -195,6 +219,13 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof SignInRouteImport
       parentRoute: typeof rootRouteImport
     }
+    '/_app/inbox': {
+      id: '/_app/inbox'
+      path: '/inbox'
+      fullPath: '/inbox'
+      preLoaderRoute: typeof AppInboxRouteImport
+      parentRoute: typeof AppRoute
+    }
     '/_app/chat/': {
       id: '/_app/chat/'
       path: '/chat'
@@ -223,20 +254,31 @@ declare module '@tanstack/react-router' {
       preLoaderRoute: typeof AppSettingsNoticesRouteImport
       parentRoute: typeof AppRoute
     }
+    '/_app/settings/policy': {
+      id: '/_app/settings/policy'
+      path: '/settings/policy'
+      fullPath: '/settings/policy'
+      preLoaderRoute: typeof AppSettingsPolicyRouteImport
+      parentRoute: typeof AppRoute
+    }
   }
 }
 
 interface AppRouteChildren {
+  AppInboxRoute: typeof AppInboxRoute
   AppChatConversationIdRoute: typeof AppChatConversationIdRoute
   AppSettingsMembersRoute: typeof AppSettingsMembersRoute
   AppSettingsNoticesRoute: typeof AppSettingsNoticesRoute
+  AppSettingsPolicyRoute: typeof AppSettingsPolicyRoute
   AppChatIndexRoute: typeof AppChatIndexRoute
 }
 
 const AppRouteChildren: AppRouteChildren = {
+  AppInboxRoute: AppInboxRoute,
   AppChatConversationIdRoute: AppChatConversationIdRoute,
   AppSettingsMembersRoute: AppSettingsMembersRoute,
   AppSettingsNoticesRoute: AppSettingsNoticesRoute,
+  AppSettingsPolicyRoute: AppSettingsPolicyRoute,
   AppChatIndexRoute: AppChatIndexRoute,
 }
 

@@ -24,7 +24,7 @@ use crate::{
     cargo xtask bench protocol --postgres             all of it, long\n\n\
     `duet-bench WHAT --help` has the options behind `--`.")]
 pub struct Options {
-    /// What to measure: `append`, `startup`, `load`, `recall`, `memory`, `resume`, `lambda`, or `protocol` (the long one).
+    /// What to measure: `append`, `startup`, `load`, `recall`, `memory`, `resume`, `waiting`, `lambda`, or `protocol` (the long one).
     /// Without it: short runs of the first five.
     #[arg(value_name = "WHAT")]
     what: Option<String>,
@@ -149,8 +149,8 @@ fn plan(what: Option<&str>) -> Vec<(String, &str, Vec<&str>)> {
             let crowd = ("recall-crowd".to_owned(), "recall", vec!["--crowd"]);
             let append = ("append".to_owned(), "append", Vec::new());
             let startup = ("startup".to_owned(), "startup", Vec::new());
-            let resume = ("resume".to_owned(), "resume", Vec::new());
-            let rest = [crowd, append, resume, startup];
+            let [resume, waiting] = ["resume", "waiting"].map(|what| (what.to_owned(), what, Vec::new()));
+            let rest = [crowd, append, resume, waiting, startup];
             (1..=3).flat_map(trial).chain(recall).chain(rest).collect()
         }
         Some(what) => vec![(what.to_owned(), what, Vec::new())],

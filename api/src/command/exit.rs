@@ -17,13 +17,15 @@ pub enum Exit {
     NotFound = 4,
     /// Not now: file in use, port taken, server, model or disk unavailable.
     Unavailable = 5,
+    /// Not done yet: it waits for a person's decision.
+    Waiting = 6,
     /// Interrupted by Ctrl-C.
     Interrupted = 130,
 }
 
 impl Exit {
     /// The code and its meaning, for the reference.
-    pub const TABLE: [(u8, &'static str); 7] = [
+    pub const TABLE: [(u8, &'static str); 8] = [
         (0, "done"),
         (1, "failed"),
         (2, "the command line, the configuration or the input is wrong"),
@@ -33,6 +35,7 @@ impl Exit {
             5,
             "not available now: file in use, port taken, server, model or disk unavailable",
         ),
+        (6, "not done yet: it waits for a person's decision (`duet inbox`)"),
         (130, "interrupted by Ctrl-C"),
     ];
 }

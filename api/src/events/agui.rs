@@ -1,16 +1,25 @@
 //! Domain events in the shapes of AG-UI 1.0. Pure: the frames of an event depend only on the log up to it, so a stream that
 //! resumes anywhere sends exactly what the uncut one would have sent from there on.
+//!
+//! In AG-UI a run that needs something from outside ends, and what continues it is another run. So each stretch of a run between two
+//! waits is a run of AG-UI.
 
 use duet_core::{
-    domain::{EffectId, EventKind, MessageStatus, ModelRef, Run, RunEvent, RunOutcome, StoredEvent, Taint, ToolOutput, Usage},
-    ids::{ConversationId, MessageId, RunId},
-    run::{machine::Replay, turn::Turn},
+    domain::{
+        Decision, EffectId, EventKind, MessageStatus, ModelRef, RequestKind, Run, RunEvent, RunOutcome, StoredEvent, Taint,
+        ToolOutput, ToolStatus, Usage,
+    },
+    ids::{ConversationId, MessageId, RequestId, RunId, UserId},
+    run::{
+        machine::{Machine, Next, Replay, Wait},
+        turn::Turn,
+    },
 };
 use serde_json::Value;
 
 use super::shapes::{
-    AguiCustom, AguiEvent, AguiRole, Metadata, PROTOCOL_VERSION, ReplyNamed, RunFinishedOutcome, RunResult, RunResultOutcome,
-    StepAttempt, StepUsage, TokenUsage, ToolEnd,
+    AguiCustom, AguiEvent, AguiRole, Interrupt, Metadata, PROTOCOL_VERSION, ReplyNamed, RequestNamed, RunFinishedOutcome,
+    RunResult, RunResultOutcome, StepAttempt, StepUsage, TokenUsage, ToolEnd,
 };
 
 /// Longest summary of a tool's arguments or result, in characters.
@@ -34,7 +43,14 @@ pub struct Frame {
 pub struct Agui {
     run: RunId,
     conversation: ConversationId,
+    /// The message in the making.
     reply: MessageId,
+    /// How many stretches have begun.
+    stretch: u32,
+    /// Whether the run waits, so that what comes next begins a stretch.
+    waits: bool,
+    /// What the earlier stretches used.
+    used: Usage,
     replay: Replay<Turn>,
     /// The model that is asked.
     model: Option<ModelRef>,
@@ -42,8 +58,22 @@ pub struct Agui {
     open_step: Option<u32>,
     /// Whether `TEXT_MESSAGE_START` was sent.
     text_started: bool,
+    /// Whether a model call was given up for a pause, so that what still comes of it does not count.
+    given_up: bool,
     /// Tool calls that were announced.
     announced: Vec<EffectId>,
+    /// Those that have begun.
+    begun: Vec<EffectId>,
+    /// What was asked, about which call.
+    asked: Vec<(RequestNamed, EffectId)>,
+}
+
+/// What was known before an event was folded.
+struct Before {
+    /// Bytes of the current step's text.
+    streamed: usize,
+    /// Whether the call that the event decides about had no result yet.
+    undecided: bool,
 }
 
 impl Agui {
@@ -53,22 +83,33 @@ impl Agui {
             run: run.id,
             conversation: run.conversation_id,
             reply: run.reply_id,
+            stretch: 0,
+            waits: false,
+            used: Usage::default(),
             replay: Replay::default(),
             model: None,
             open_step: None,
             text_started: false,
+            given_up: false,
             announced: Vec::new(),
+            begun: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
     /// Takes the next event of the log and returns its frames.
     pub fn frames(&mut self, stored: &StoredEvent) -> Vec<Frame> {
-        let streamed = self.replay.machine.work.steps.last().map_or(0, |step| step.text.len());
+        let before = self.before(stored);
         self.replay.fold(stored);
-        let objects = match &stored.event {
-            Some(event) => self.objects(event, streamed),
-            None => self.redacted(stored.kind),
+        // A decision, or another word from outside, comes before the worker that heeds it.
+        let mut objects = match std::mem::take(&mut self.waits) {
+            true => vec![self.begin()],
+            false => Vec::with_capacity(2),
         };
+        objects.extend(match &stored.event {
+            Some(event) => self.objects(event, &before),
+            None => self.redacted(stored.kind),
+        });
         let last = objects.len().saturating_sub(1);
         objects
             .into_iter()
@@ -81,10 +122,24 @@ impl Agui {
             .collect()
     }
 
-    /// `streamed` bytes of the current step's text were folded before this event.
-    fn objects(&mut self, event: &RunEvent, streamed: usize) -> Vec<AguiEvent> {
+    fn before(&self, stored: &StoredEvent) -> Before {
+        let work = &self.replay.machine.work;
+        Before {
+            streamed: work.steps.last().map_or(0, |step| step.text.len()),
+            undecided: match &stored.event {
+                Some(RunEvent::Decided { effect, .. }) => work.call(*effect).is_some_and(|call| call.result().is_none()),
+                _ => false,
+            },
+        }
+    }
+
+    fn objects(&mut self, event: &RunEvent, before: &Before) -> Vec<AguiEvent> {
         match event {
-            RunEvent::Started { prefix, .. } => self.started(prefix),
+            RunEvent::Started { prefix, reply_id, .. } => {
+                // A run that has waited has another one by now.
+                self.reply = *reply_id;
+                self.started(prefix)
+            }
             RunEvent::Context {
                 model,
                 recalled,
@@ -105,6 +160,7 @@ impl Agui {
             RunEvent::ModelCalled { step, attempt } => {
                 // A call that was lost with its worker is still open.
                 let mut objects = self.end_step(None);
+                self.given_up = false;
                 self.open_step = Some(*step);
                 objects.push(AguiEvent::StepStarted {
                     step_name: step_name(*step),
@@ -114,6 +170,9 @@ impl Agui {
                     }),
                 });
                 objects
+            }
+            RunEvent::Delta { .. } | RunEvent::ModelReplied { .. } if self.given_up => {
+                vec![AguiEvent::Custom(AguiCustom::Discarded { kind: event.kind() })]
             }
             RunEvent::Delta { text, .. } => self.text(text),
             RunEvent::ModelReplied {
@@ -125,7 +184,7 @@ impl Agui {
                 ..
             } => {
                 // Where the deltas were left out, the text comes as a whole.
-                let rest = text.get(streamed..).unwrap_or_default();
+                let rest = text.get(before.streamed..).unwrap_or_default();
                 let mut objects = if rest.is_empty() { Vec::new() } else { self.text(rest) };
                 objects.extend(self.end_step(Some(Metadata::of(StepUsage {
                     step: *step,
@@ -158,27 +217,49 @@ impl Agui {
                 text: self.text_so_far(),
             })],
             RunEvent::RetryDue { step } => vec![AguiEvent::Custom(AguiCustom::RetryDue { step: *step })],
-            RunEvent::ToolStarted { effect } => match self.announce(*effect) {
-                // A call repeated after a crash is the same call.
-                again if again.is_empty() => vec![self.tool_repeated(*effect)],
-                objects => objects,
-            },
+            RunEvent::ToolStarted { effect } => self.tool_started(*effect),
             RunEvent::ToolNotDone { effect } => vec![self.tool_repeated(*effect)],
-            RunEvent::ToolFinished { effect, status, output } => {
-                // A refused call never started; readers still need to see which call the result belongs to.
-                let mut objects = self.announce(*effect);
-                objects.push(AguiEvent::ToolCallResult {
-                    message_id: self.tool_call_id(*effect),
-                    tool_call_id: self.tool_call_id(*effect),
-                    content: result_summary(output),
-                    metadata: Metadata::of(ToolEnd {
-                        status: *status,
-                        memories: output.memories.clone(),
-                        remembered: output.remembered.clone(),
-                    }),
-                });
+            RunEvent::ToolFinished { effect, status, output } => self.tool_finished(*effect, *status, output),
+            RunEvent::Asked {
+                effect, request, kind, ..
+            } => self.ask(*effect, *request, *kind),
+            RunEvent::Decided {
+                effect,
+                request,
+                decision,
+                by,
+            } => {
+                let mut objects = vec![self.decision(*effect, *request, decision, *by)];
+                let call = self.replay.machine.work.call(*effect).filter(|_| before.undecided);
+                if let Some((status, output)) =
+                    call.and_then(|call| call.result().map(|(status, output)| (status, output.clone())))
+                {
+                    objects.extend(self.tool_finished(*effect, status, &output));
+                }
                 objects
             }
+            RunEvent::PauseRequested { .. } => {
+                self.given_up = self.open_step.is_some();
+                let mut objects = self.end_step(None);
+                objects.push(AguiEvent::Custom(AguiCustom::PauseRequested {
+                    text: self.text_so_far(),
+                }));
+                objects
+            }
+            RunEvent::ResumeRequested { .. } => vec![AguiEvent::Custom(AguiCustom::ResumeRequested {})],
+            RunEvent::Suspended {
+                reply,
+                next_reply,
+                usage,
+                cost_micros,
+            } => {
+                let objects = self.suspended(*reply, *usage, *cost_micros);
+                if reply.is_some() {
+                    self.reply = *next_reply;
+                }
+                objects
+            }
+            RunEvent::Resumed { attempt } => vec![AguiEvent::Custom(AguiCustom::Resumed { attempt: *attempt })],
             RunEvent::CancelRequested { .. } => vec![AguiEvent::Custom(AguiCustom::CancelRequested {})],
             RunEvent::Recovered { attempt } => vec![AguiEvent::Custom(AguiCustom::Recovered {
                 attempt: *attempt,
@@ -194,25 +275,42 @@ impl Agui {
     }
 
     fn started(&mut self, prefix: &str) -> Vec<AguiEvent> {
-        let mut objects = vec![AguiEvent::RunStarted {
-            thread_id: self.conversation,
-            run_id: self.run,
-            protocol_version: PROTOCOL_VERSION.to_owned(),
-            metadata: Metadata::of(ReplyNamed { reply_id: self.reply }),
-        }];
+        let mut objects = vec![self.begin()];
         if !prefix.is_empty() {
             objects.extend(self.text(prefix));
         }
         objects
     }
 
-    /// A run begins with its boundary, whether or not its beginning is still known.
+    /// The beginning of the next stretch.
+    fn begin(&mut self) -> AguiEvent {
+        self.stretch += 1;
+        AguiEvent::RunStarted {
+            thread_id: self.conversation,
+            run_id: self.stretch_id(),
+            parent_run_id: (self.stretch > 1).then_some(self.run),
+            protocol_version: PROTOCOL_VERSION.to_owned(),
+            metadata: Metadata::of(ReplyNamed { reply_id: self.reply }),
+        }
+    }
+
+    fn stretch_id(&self) -> String {
+        match self.stretch {
+            0 | 1 => self.run.to_string(),
+            later => format!("{}:{later}", self.run),
+        }
+    }
+
+    /// A stretch has its boundaries, whether or not its beginning and its end are still known.
     fn redacted(&mut self, kind: EventKind) -> Vec<AguiEvent> {
         let mut objects = match kind {
             EventKind::Started => self.started(""),
-            _ => Vec::with_capacity(1),
+            _ => Vec::with_capacity(2),
         };
         objects.push(AguiEvent::Custom(AguiCustom::Redacted { kind }));
+        if kind == EventKind::Suspended {
+            objects.extend(self.suspended(None, self.used, None));
+        }
         objects
     }
 
@@ -250,6 +348,100 @@ impl Agui {
     /// In AG-UI the calls of all runs are in one conversation, so their ids name the run too.
     fn tool_call_id(&self, effect: EffectId) -> String {
         format!("{}:{effect}", self.run)
+    }
+
+    fn tool_started(&mut self, effect: EffectId) -> Vec<AguiEvent> {
+        let again = self.begun.contains(&effect);
+        self.begun.push(effect);
+        let announced = self.announce(effect);
+        match (again, announced.is_empty()) {
+            // A call repeated after a crash is the same call.
+            (true, _) => vec![self.tool_repeated(effect)],
+            // It was announced when it was asked about.
+            (false, true) => vec![AguiEvent::Custom(AguiCustom::ToolStarted {
+                step: effect.step,
+                tool_call_id: self.tool_call_id(effect),
+            })],
+            (false, false) => announced,
+        }
+    }
+
+    fn tool_finished(&mut self, effect: EffectId, status: ToolStatus, output: &ToolOutput) -> Vec<AguiEvent> {
+        // A refused call never started; readers still need to see which call the result belongs to.
+        let mut objects = self.announce(effect);
+        objects.push(AguiEvent::ToolCallResult {
+            message_id: self.tool_call_id(effect),
+            tool_call_id: self.tool_call_id(effect),
+            content: result_summary(output),
+            metadata: Metadata::of(ToolEnd {
+                status,
+                memories: output.memories.clone(),
+                remembered: output.remembered.clone(),
+            }),
+        });
+        objects
+    }
+
+    fn ask(&mut self, effect: EffectId, request: RequestId, kind: RequestKind) -> Vec<AguiEvent> {
+        self.asked.push((RequestNamed { request, kind }, effect));
+        let mut objects = self.announce(effect);
+        objects.push(AguiEvent::Custom(AguiCustom::Asked {
+            request,
+            kind,
+            step: effect.step,
+            tool_call_id: self.tool_call_id(effect),
+        }));
+        objects
+    }
+
+    fn decision(&self, effect: EffectId, request: RequestId, decision: &Decision, by: Option<UserId>) -> AguiEvent {
+        AguiEvent::Custom(AguiCustom::Decided {
+            request,
+            decision: decision.word().to_owned(),
+            by,
+            step: effect.step,
+            tool_call_id: self.tool_call_id(effect),
+            arguments: match decision {
+                Decision::Approve { arguments } => arguments.as_ref().map(arguments_summary),
+                _ => None,
+            },
+        })
+    }
+
+    /// The end of a stretch after which the run waits.
+    fn suspended(&mut self, status: Option<MessageStatus>, usage: Usage, cost_micros: Option<u64>) -> Vec<AguiEvent> {
+        let waits = match self.replay.machine.next() {
+            Next::Wait(waits) => waits,
+            Next::Do(_) | Next::End(_) => Vec::new(),
+        };
+        let asked = waits.iter().filter_map(|wait| match wait {
+            Wait::Request(request) => self.asked.iter().find(|(named, _)| named.request == *request),
+            Wait::Resume => None,
+        });
+        let interrupts: Vec<Interrupt> = asked
+            .map(|(named, effect)| Interrupt {
+                id: named.request.to_string(),
+                reason: named.kind,
+                tool_call_id: self.tool_call_id(*effect),
+                metadata: Metadata::of(*named),
+            })
+            .collect();
+        // A run that has just been told to pause asks for nothing.
+        let (outcome, told) = match interrupts.is_empty() {
+            true => (RunFinishedOutcome::Cancelled, RunResultOutcome::Paused),
+            false => (RunFinishedOutcome::Interrupt { interrupts }, RunResultOutcome::Waiting),
+        };
+        let metadata = Metadata::of(RunResult {
+            outcome: told,
+            message_id: status.map(|_| self.reply),
+            status,
+            usage,
+            cost_micros,
+            message: None,
+        });
+        let objects = self.end(outcome, usage, metadata);
+        self.waits = true;
+        objects
     }
 
     fn tool_repeated(&self, effect: EffectId) -> AguiEvent {
@@ -299,7 +491,6 @@ impl Agui {
                 message: limit.cloned(),
             })
         };
-        let tokens = TokenUsage::of(self.model.as_ref(), usage).into_iter().collect();
         let (outcome, metadata) = match outcome {
             RunOutcome::Completed => (RunFinishedOutcome::Success, result(RunResultOutcome::Completed, None)),
             RunOutcome::Cancelled => (RunFinishedOutcome::Cancelled, result(RunResultOutcome::Cancelled, None)),
@@ -312,7 +503,7 @@ impl Agui {
                 return vec![AguiEvent::RunError {
                     code: failure.as_str().to_owned(),
                     message: message.clone(),
-                    usage: tokens,
+                    usage: self.tokens(usage),
                     metadata: result(RunResultOutcome::Failed, None),
                 }];
             }
@@ -322,24 +513,34 @@ impl Agui {
                     message: format!(
                         "Duet went down while “{tool}” was running, and it is not known whether it finished. Check before you continue."
                     ),
-                    usage: tokens,
+                    usage: self.tokens(usage),
                     metadata: result(RunResultOutcome::NeedsReview, None),
                 }];
             }
         };
-        // Whatever the run opened is closed before it.
+        self.end(outcome, usage, metadata)
+    }
+
+    /// The end of a stretch. Whatever it opened is closed before it.
+    fn end(&mut self, outcome: RunFinishedOutcome, usage: Usage, metadata: Metadata<RunResult>) -> Vec<AguiEvent> {
         let mut objects = self.end_step(None);
-        if self.text_started {
+        if std::mem::take(&mut self.text_started) {
             objects.push(AguiEvent::TextMessageEnd { message_id: self.reply });
         }
         objects.push(AguiEvent::RunFinished {
             thread_id: self.conversation,
-            run_id: self.run,
+            run_id: self.stretch_id(),
             outcome,
-            usage: tokens,
+            usage: self.tokens(usage),
             metadata,
         });
+        self.used = usage;
         objects
+    }
+
+    /// What this stretch used, if the whole run has used this much: what others used, they have reported.
+    fn tokens(&self, usage: Usage) -> Vec<TokenUsage> {
+        TokenUsage::of(self.model.as_ref(), usage - self.used).into_iter().collect()
     }
 }
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use duet_core::{
     Caller, StoreError,
-    domain::{EventHint, EventPage, LogRange, Run},
+    domain::{EventHint, EventPage, LogRange, Run, RunEvent},
+    ids::RequestId,
     ports::{EventFeed, RunStore},
 };
 use futures::{Stream, stream};
@@ -18,6 +19,7 @@ use tokio::{
 
 use super::{
     agui::{Agui, Frame},
+    shapes::AguiEvent,
     sse,
 };
 
@@ -118,7 +120,29 @@ impl Follower {
         })
     }
 
-    /// Whether everything was sent and nothing will follow.
+    /// The newest `seq` before the stretch in which this request was decided; 0 when it was not.
+    pub async fn before_decision(runs: &dyn RunStore, caller: &Caller, run: &Run, request: RequestId) -> Result<u64, StoreError> {
+        let (mut mapping, mut seq, mut before) = (Agui::new(run), 0, 0);
+        loop {
+            let page = runs.events(caller, run.id, LogRange::brief(seq, BATCH)).await?;
+            if page.events.is_empty() {
+                return Ok(0);
+            }
+            for stored in &page.events {
+                let frames = mapping.frames(stored);
+                if frames.iter().any(|frame| matches!(frame.data, AguiEvent::RunStarted { .. })) {
+                    before = seq;
+                }
+                seq = stored.seq;
+                match &stored.event {
+                    Some(RunEvent::Decided { request: decided, .. }) if *decided == request => return Ok(before),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Whether everything was sent and nothing follows by itself.
     pub fn ended(&self) -> bool {
         self.ended
     }
@@ -200,7 +224,7 @@ struct Live<G> {
     _guard: G,
 }
 
-/// The stream as bytes. It ends with the run, when the person may no longer read, when the server stops, or when the store cannot
+/// The stream as bytes. It ends when the run has ended or waits for a person, when the person may no longer read, when the server stops, or when the store cannot
 /// answer; a client reconnects with the last id it saw. `guard` lives as long as the stream.
 pub fn bytes<G: Send + 'static>(
     follower: Follower,

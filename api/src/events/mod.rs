@@ -1,8 +1,9 @@
 //! The event stream of a run: [`agui`] says what each event looks like, [`follow`] reads the log and waits for
-//! more, [`sse`] writes frames.
+//! more, [`sse`] writes frames. [`people`] is the stream of hints to a person.
 
 pub mod agui;
 pub mod follow;
+pub mod people;
 pub mod shapes;
 pub mod sse;
 

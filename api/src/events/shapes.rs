@@ -2,8 +2,8 @@
 //! `duet` in the `metadata` of an event: clients of AG-UI drop fields that it does not name.
 
 use duet_core::{
-    domain::{EventKind, Labels, MessageStatus, ModelFailure, ModelRef, StopReason, ToolStatus, Usage},
-    ids::{ConversationId, MemoryId, MessageId, RunId},
+    domain::{EventKind, Labels, MessageStatus, ModelFailure, ModelRef, RequestKind, StopReason, ToolStatus, Usage},
+    ids::{ConversationId, MemoryId, MessageId, RequestId, RunId, UserId},
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +14,16 @@ pub const PROTOCOL_VERSION: &str = "1.0";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AguiEvent {
-    /// The run began.
+    /// The run began, or goes on after it has waited: each stretch between two waits is a run of AG-UI.
     #[serde(rename_all = "camelCase")]
     RunStarted {
         /// The conversation.
         thread_id: ConversationId,
-        /// The run.
-        run_id: RunId,
+        /// The run; from its second stretch on with the stretch's number, `<run>:2`.
+        run_id: String,
+        /// The run that goes on; absent at its beginning.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_run_id: Option<RunId>,
         /// The version of AG-UI: `1.0`.
         protocol_version: String,
         /// The reply to come.
@@ -103,16 +106,16 @@ pub enum AguiEvent {
     },
     /// What only Duet says.
     Custom(AguiCustom),
-    /// The run completed, was stopped or interrupted, or reached a limit.
+    /// The run completed, was stopped or interrupted, or reached a limit; or it waits for a person.
     #[serde(rename_all = "camelCase")]
     RunFinished {
         /// The conversation.
         thread_id: ConversationId,
-        /// The run.
-        run_id: RunId,
+        /// As in `RUN_STARTED`.
+        run_id: String,
         /// Whether it completed.
         outcome: RunFinishedOutcome,
-        /// Tokens used by the whole run, in AG-UI's form; absent when no model was asked.
+        /// Tokens used by this stretch, in AG-UI's form; absent when no model was asked.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         usage: Vec<TokenUsage>,
         /// How it ended.
@@ -124,7 +127,7 @@ pub enum AguiEvent {
         code: String,
         /// What to do, as a sentence.
         message: String,
-        /// Tokens used by the whole run, in AG-UI's form; absent when no model was asked.
+        /// Tokens used by this stretch, in AG-UI's form; absent when no model was asked.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         usage: Vec<TokenUsage>,
         /// How it ended.
@@ -133,7 +136,7 @@ pub enum AguiEvent {
 }
 
 /// What only Duet says about an event of AG-UI.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Metadata<T> {
     /// Duet's part; AG-UI leaves the other keys to others.
     pub duet: T,
@@ -188,13 +191,41 @@ pub struct ToolEnd {
 }
 
 /// AG-UI's word for the end of a run that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RunFinishedOutcome {
     /// The reply is complete.
     Success,
-    /// The run ended before that, and did not fail: `metadata` says why.
+    /// The run waits for a person's decisions, and goes on in another stretch.
+    Interrupt {
+        /// What it waits for; at least one.
+        interrupts: Vec<Interrupt>,
+    },
+    /// The run ended before that, and did not fail, or is paused: `metadata` says which.
     Cancelled,
+}
+
+/// A request that a run waits for. What is asked is kept with the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Interrupt {
+    /// The request.
+    pub id: String,
+    /// What it is about.
+    pub reason: RequestKind,
+    /// The call that it is about.
+    pub tool_call_id: String,
+    /// The same in Duet's words.
+    pub metadata: Metadata<RequestNamed>,
+}
+
+/// Names a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RequestNamed {
+    /// The request.
+    pub request: RequestId,
+    /// What it is about.
+    pub kind: RequestKind,
 }
 
 /// Tokens in AG-UI's form. A count that is absent is zero or unknown.
@@ -291,6 +322,61 @@ pub enum AguiCustom {
         #[serde(rename = "toolCallId")]
         tool_call_id: String,
     },
+    /// A call waits for a person. What is asked is kept with the request.
+    Asked {
+        /// The request.
+        request: RequestId,
+        /// What it is about.
+        kind: RequestKind,
+        /// The step that asked for the call.
+        step: u32,
+        /// The call.
+        #[serde(rename = "toolCallId")]
+        tool_call_id: String,
+    },
+    /// A request was decided. If that ends the call, its result follows.
+    Decided {
+        /// The request.
+        request: RequestId,
+        /// The decision in a word.
+        decision: String,
+        /// Who decided; absent when nobody did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<UserId>,
+        /// The step that asked for the call.
+        step: u32,
+        /// The call.
+        #[serde(rename = "toolCallId")]
+        tool_call_id: String,
+        /// The other arguments that the call was approved with, as JSON, shortened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arguments: Option<String>,
+    },
+    /// A call that waited for a person is made.
+    ToolStarted {
+        /// The step that asked for it.
+        step: u32,
+        /// The call.
+        #[serde(rename = "toolCallId")]
+        tool_call_id: String,
+    },
+    /// A person asked to pause. A model call under way is given up.
+    PauseRequested {
+        /// The reply's text without that call.
+        text: String,
+    },
+    /// A person asked to go on.
+    ResumeRequested {},
+    /// A worker took the run up after it had waited.
+    Resumed {
+        /// The number of its claim.
+        attempt: u32,
+    },
+    /// Something of a model call came after it had been given up, and does not count.
+    Discarded {
+        /// Its domain kind.
+        kind: EventKind,
+    },
     /// A person asked to stop.
     CancelRequested {},
     /// A worker took over from one that was lost.
@@ -315,18 +401,18 @@ pub enum AguiRole {
     Assistant,
 }
 
-/// How a run ended.
+/// How a run ended, or where it stands while it waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunResult {
     /// In a word.
     pub outcome: RunResultOutcome,
-    /// The reply, if one was stored.
+    /// The reply, or what there was of it when the run began to wait, if it was stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<MessageId>,
     /// Its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<MessageStatus>,
-    /// Tokens used by the whole run.
+    /// Tokens used by the whole run so far.
     pub usage: Usage,
     /// What it cost in micro-US-dollars, where the price is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -336,7 +422,7 @@ pub struct RunResult {
     pub message: Option<String>,
 }
 
-/// The ways in which a run ends.
+/// The ways in which a run ends or waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunResultOutcome {
@@ -352,6 +438,10 @@ pub enum RunResultOutcome {
     Failed,
     /// A side effect started and its outcome is unknown.
     NeedsReview,
+    /// It has not ended: it waits for a person's decisions.
+    Waiting,
+    /// It has not ended: a person has paused it.
+    Paused,
 }
 
 /// One server-sent event of a stream.

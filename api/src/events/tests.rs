@@ -16,7 +16,7 @@ use duet_core::{
 use futures::StreamExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use uuid::Uuid;
 
 use super::{
@@ -72,7 +72,7 @@ pub(super) fn started(prefix: &str) -> RunEvent {
     }
 }
 
-fn context() -> RunEvent {
+pub(super) fn context() -> RunEvent {
     RunEvent::Context {
         model: "ollama/llama3.2".parse().unwrap(),
         locality: Locality::Local,
@@ -91,7 +91,7 @@ pub(super) fn delta(step: u32, text: &str) -> RunEvent {
     RunEvent::Delta { step, text: text.into() }
 }
 
-fn replied(step: u32, text: &str, tool_calls: Vec<ToolCall>) -> RunEvent {
+pub(super) fn replied(step: u32, text: &str, tool_calls: Vec<ToolCall>) -> RunEvent {
     let class = EffectClass::Repeatable;
     RunEvent::ModelReplied {
         step,
@@ -128,6 +128,121 @@ pub(super) fn finished(outcome: RunOutcome, reply: Option<MessageStatus>) -> Run
         usage: Usage::default(),
         cost_micros: Some(7),
     }
+}
+
+fn asked(position: usize, request: u128, kind: RequestKind) -> RunEvent {
+    RunEvent::Asked {
+        effect: EffectId::tool(1, position),
+        request: id(request),
+        kind,
+        hash: "00".into(),
+    }
+}
+
+fn decided(position: usize, request: u128, decision: Decision) -> RunEvent {
+    let nobody = matches!(decision, Decision::Expired | Decision::Voided { .. });
+    RunEvent::Decided {
+        effect: EffectId::tool(1, position),
+        request: id(request),
+        decision,
+        by: (!nobody).then(|| id(3)),
+    }
+}
+
+pub(super) fn suspended(reply: Option<MessageStatus>, next_reply: u128, output_tokens: u64) -> RunEvent {
+    RunEvent::Suspended {
+        reply,
+        next_reply: id(next_reply),
+        usage: Usage {
+            output_tokens,
+            ..Usage::default()
+        },
+        cost_micros: Some(7),
+    }
+}
+
+/// A turn that waits four times: for two requests, for the other of them, for a pause in the middle of a sentence, and for a review
+/// of what was lost in a crash.
+pub(super) fn waiting() -> Vec<StoredEvent> {
+    let call = |id: &str, name: &str, class| ProposedCall {
+        call: ToolCall {
+            id: id.into(),
+            name: name.into(),
+            arguments: json!({"to": id}),
+        },
+        class,
+    };
+    let RunEvent::ModelReplied { usage, cost_micros, .. } = replied(1, "", vec![]) else {
+        unreachable!()
+    };
+    let started_call = || RunEvent::ToolStarted {
+        effect: EffectId::tool(1, 1),
+    };
+    stored(vec![
+        started(""),
+        context(),
+        called(1, 1),
+        RunEvent::ModelReplied {
+            step: 1,
+            text: "I will.".into(),
+            tool_calls: vec![
+                call("a", "ask_user", EffectClass::Repeatable),
+                call("b", "send", EffectClass::Irreversible),
+            ],
+            usage,
+            cost_micros,
+            stop: StopReason::ToolUse,
+        },
+        asked(0, 11, RequestKind::Question),
+        asked(1, 12, RequestKind::Approval),
+        suspended(Some(MessageStatus::Complete), 20, 5),
+        decided(
+            0,
+            11,
+            Decision::Respond {
+                answers: [("answer".to_owned(), json!("Blue"))].into(),
+            },
+        ),
+        RunEvent::Resumed { attempt: 2 },
+        suspended(None, 21, 5),
+        decided(
+            1,
+            12,
+            Decision::Approve {
+                arguments: Some(json!({"to": "c"})),
+            },
+        ),
+        RunEvent::Resumed { attempt: 3 },
+        started_call(),
+        RunEvent::Recovered { attempt: 4 },
+        asked(1, 13, RequestKind::Review),
+        suspended(None, 22, 5),
+        decided(1, 13, Decision::DidNot),
+        RunEvent::Resumed { attempt: 5 },
+        asked(1, 14, RequestKind::Approval),
+        suspended(None, 23, 5),
+        decided(1, 14, Decision::Expired),
+        RunEvent::Resumed { attempt: 6 },
+        called(2, 1),
+        delta(2, "Half"),
+        RunEvent::PauseRequested { by: id(3) },
+        delta(2, " of it"),
+        suspended(None, 24, 5),
+        RunEvent::ResumeRequested { by: id(3) },
+        RunEvent::Resumed { attempt: 7 },
+        called(2, 1),
+        delta(2, "All of it"),
+        replied(2, "All of it.", vec![]),
+        RunEvent::Finished {
+            outcome: RunOutcome::Completed,
+            reply: Some(MessageStatus::Complete),
+            usage: Usage {
+                output_tokens: 12,
+                ..Usage::default()
+            },
+            cost_micros: Some(7),
+        },
+    ])
 }
 
 /// A turn in which nearly everything happens: a continued reply, a failed attempt, two tools, a crash, a stop.
@@ -197,6 +312,31 @@ fn every_kind_of_event_has_its_shape() {
 }
 
 #[test]
+fn every_wait_has_its_shape() {
+    let text = String::from_utf8(sse::encode_all(&frames(&waiting())).to_vec()).unwrap();
+    insta::assert_snapshot!("waiting", text);
+}
+
+#[test]
+fn a_wait_ends_one_message_and_the_next_has_an_id_of_its_own() {
+    // The run as it is by now names its newest reply.
+    let mut mapping = Agui::new(&Run {
+        reply_id: id(99),
+        ..run()
+    });
+    let ids = |frames: Vec<Frame>| -> Vec<Value> {
+        let objects = frames.into_iter().map(|frame| serde_json::to_value(frame.data).unwrap());
+        objects
+            .filter(|object| object["type"] == "TEXT_MESSAGE_START")
+            .map(|object| object["messageId"].clone())
+            .collect()
+    };
+    let seen: Vec<Value> = waiting().iter().flat_map(|stored| ids(mapping.frames(stored))).collect();
+    let expected = [id::<MessageId>(6), id(20), id(20)].map(|id| json!(id));
+    assert_eq!(seen, expected, "what a pause cut off is begun again under the same id");
+}
+
+#[test]
 fn every_end_has_its_shape() {
     let limited = RunOutcome::Limited {
         message: "The turn used its 8 model calls.".into(),
@@ -225,6 +365,13 @@ fn every_end_has_its_shape() {
 
 #[test]
 fn only_the_last_frame_of_an_event_carries_its_id() {
+    let mut mapping = Agui::new(&run());
+    for event in &waiting() {
+        assert_eq!(
+            mapping.frames(event).last().expect("every event has a frame").id,
+            Some(event.seq)
+        );
+    }
     let log = eventful();
     let mut mapping = Agui::new(&run());
     for event in &log {
@@ -303,6 +450,12 @@ impl EventFeed for Fake {
     fn subscribe(&self, _: RunId) -> broadcast::Receiver<EventHint> {
         self.hints.subscribe()
     }
+    fn people(&self, _: WorkspaceId) -> broadcast::Receiver<PersonHint> {
+        unreachable!("streams follow one run")
+    }
+    fn queued(&self) -> Arc<Notify> {
+        unreachable!("streams follow one run")
+    }
 }
 
 #[async_trait]
@@ -341,11 +494,14 @@ impl RunStore for Fake {
             last_seq: visible.len() as u64,
             ended: matches!(
                 visible.last().map(|stored| stored.kind),
-                Some(EventKind::Done | EventKind::Error)
+                Some(EventKind::Done | EventKind::Error | EventKind::Suspended)
             ),
         })
     }
     async fn cancel(&self, _: &Caller, _: RunId) -> StoreResult<Run> {
+        unreachable!("streams only read")
+    }
+    async fn pause(&self, _: &Caller, _: RunId, _: bool) -> StoreResult<Run> {
         unreachable!("streams only read")
     }
 }
@@ -414,24 +570,25 @@ async fn briefly(fake: &Arc<Fake>, after: u64) -> Vec<u8> {
 
 #[tokio::test]
 async fn cut_anywhere_a_stream_resumes_as_if_it_had_not_been() {
-    let log = eventful();
-    let fake = Fake::new(log.clone(), log.len());
-    let whole = everything(&fake, 0).await;
-    let mut uncut = Client::default();
-    uncut.read(&whole);
-    assert_eq!(uncut.last_id, log.len() as u64);
-    // After every event.
-    for after in 0..=log.len() as u64 {
-        let rest = everything(&fake, after).await;
-        assert!(whole.ends_with(&rest), "resuming after {after} sends other bytes");
-    }
-    // After every byte.
-    for cut in 0..=whole.len() {
-        let mut client = Client::default();
-        client.read(&whole[..cut]);
-        let rest = everything(&fake, client.last_id).await;
-        client.read(&rest);
-        assert_eq!(client, uncut, "cut after byte {cut}");
+    for log in [eventful(), waiting()] {
+        let fake = Fake::new(log.clone(), log.len());
+        let whole = everything(&fake, 0).await;
+        let mut uncut = Client::default();
+        uncut.read(&whole);
+        assert_eq!(uncut.last_id, log.len() as u64);
+        // After every event.
+        for after in 0..=log.len() as u64 {
+            let rest = everything(&fake, after).await;
+            assert!(whole.ends_with(&rest), "resuming after {after} sends other bytes");
+        }
+        // After every byte.
+        for cut in 0..=whole.len() {
+            let mut client = Client::default();
+            client.read(&whole[..cut]);
+            let rest = everything(&fake, client.last_id).await;
+            client.read(&rest);
+            assert_eq!(client, uncut, "cut after byte {cut}");
+        }
     }
 }
 
@@ -475,6 +632,39 @@ async fn events_between_subscribing_and_reading_are_neither_lost_nor_doubled() {
         bytes.extend_from_slice(&chunk);
     }
     assert_eq!(bytes, everything(&fake, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_where_the_run_waits_and_the_next_begins_a_stretch() {
+    let log = waiting();
+    let ends: Vec<usize> = (1..=log.len())
+        .filter(|length| log[length - 1].kind == EventKind::Suspended)
+        .collect();
+    let mut after = 0;
+    for end in ends {
+        let fake = Fake::new(log.clone(), end);
+        let mut client = Client::default();
+        client.read(&everything(&fake, after).await);
+        let (first, last) = (&client.seen[0].1, &client.seen[client.seen.len() - 1].1);
+        assert_eq!(
+            (&first["type"], &last["type"]),
+            (&json!("RUN_STARTED"), &json!("RUN_FINISHED"))
+        );
+        assert_eq!(first["runId"], last["runId"]);
+        after = client.last_id;
+        assert_eq!(after, end as u64);
+    }
+}
+
+#[tokio::test]
+async fn who_decides_follows_from_the_stretch_that_the_decision_began() {
+    let log = waiting();
+    let fake = Fake::new(log.clone(), log.len());
+    let caller = Caller::person(id(3), id(2), Role::Member);
+    for (request, before) in [(11, 7), (12, 10), (13, 16), (14, 20), (99, 0)] {
+        let found = Follower::before_decision(&*fake, &caller, &run(), id(request)).await.unwrap();
+        assert_eq!(found, before, "{request}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use duet_core::{
     StoreResult,
-    domain::{Appended, HandBack, Locality, ModelRef, NewEvent, Price, Run, Settlement},
-    ids::{CommitId, LeaseToken, RunId},
+    domain::{Commit, Committed, HandBack, Locality, ModelRef, Price, Then},
+    ids::{LeaseToken, RunId},
     ports::{ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, RunLog},
 };
 use futures::StreamExt;
@@ -139,37 +139,22 @@ impl MeasuredRunLog {
 
 #[async_trait]
 impl RunLog for MeasuredRunLog {
-    async fn append(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        events: Vec<NewEvent>,
-    ) -> StoreResult<Appended> {
-        let (watch, count) = (Stopwatch::start(), events.len());
-        let appended = self.inner.append(run, lease, after, commit, events).await?;
+    async fn commit(&self, run: RunId, lease: LeaseToken, after: u64, commit: Commit) -> StoreResult<Committed> {
+        let (watch, count) = (Stopwatch::start(), commit.events.len());
+        let ended = match &commit.then {
+            Then::Settle(settlement) => Some(settlement.status),
+            Then::Keep | Then::Suspend(_) => None,
+        };
+        let committed = self.inner.commit(run, lease, after, commit).await?;
         self.metrics.appended(count, watch.elapsed());
-        Ok(appended)
+        if let Some(status) = ended {
+            self.metrics.run_ended(status);
+        }
+        Ok(committed)
     }
 
     async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
         self.inner.heartbeat(run, lease).await
-    }
-
-    async fn settle(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        settlement: Settlement,
-    ) -> StoreResult<Run> {
-        let (watch, count) = (Stopwatch::start(), settlement.events.len());
-        let run = self.inner.settle(run, lease, after, commit, settlement).await?;
-        self.metrics.appended(count, watch.elapsed());
-        self.metrics.run_ended(run.status);
-        Ok(run)
     }
 
     async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {

@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use axum::{Extension, extract::State, response::Response};
 use duet_core::{
-    domain::NewTurn,
-    ids::{ConversationId, RunId},
+    domain::{Decision, NewTurn},
+    ids::{ConversationId, RequestId, RunId},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::One;
+use super::{One, requests::deciding};
 use crate::{
     auth::{Chat, In},
     error::{ApiResult, Problem, WriteProblems},
@@ -33,14 +33,71 @@ pub struct RunAgentInput {
     /// The conversation, as in the path.
     thread_id: ConversationId,
     /// The id that the run will have, a fresh UUID. The same id with the same text gives the events of the first run again; with
-    /// another text 409.
+    /// another text 409. Ignored with `resume`.
     run_id: RunId,
-    /// The last one is the person's, and starts the turn; those before it are ignored.
+    /// The last one is the person's, and starts the turn; those before it are ignored, and with `resume` all of them.
     messages: Vec<InputMessage>,
-    /// Answers to interrupts. Runs of Duet have none: an entry is refused.
+    /// Decisions of what the last run waits for. With any, no turn is started: the run goes on.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
-    resume: Option<Vec<IgnoredAny>>,
+    resume: Option<Vec<ResumeEntry>>,
+}
+
+/// The answer to an interrupt, as AG-UI writes it.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeEntry {
+    /// The request.
+    interrupt_id: RequestId,
+    /// Whether it was answered.
+    status: ResumeStatus,
+    /// The decision, as `POST …/requests/{id}/decide` takes it, or AG-UI's `{"approved": true | false, "editedArgs"?: {…}}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    payload: Value,
+}
+
+/// What became of an interrupt.
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeStatus {
+    /// It was answered.
+    Resolved,
+    /// It was not: the request is dismissed.
+    Cancelled,
+}
+
+/// AG-UI's way to answer about a call.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Approval {
+    approved: bool,
+    #[serde(default)]
+    edited_args: Option<Value>,
+}
+
+impl ResumeEntry {
+    fn decision(&self) -> ApiResult<Decision> {
+        match self.status {
+            ResumeStatus::Cancelled => Ok(Decision::Dismiss),
+            ResumeStatus::Resolved if self.payload.get("approved").is_some() => {
+                let approval = Approval::deserialize(&self.payload).map_err(unclear)?;
+                Ok(match approval.approved {
+                    true => Decision::Approve {
+                        arguments: approval.edited_args,
+                    },
+                    false => Decision::Reject { reason: None },
+                })
+            }
+            ResumeStatus::Resolved => Decision::deserialize(&self.payload).map_err(unclear),
+        }
+    }
+}
+
+fn unclear(error: serde_json::Error) -> Problem {
+    Problem::invalid_field(
+        "resume",
+        format!("A `payload` is a decision, or `{{\"approved\": true}}`: {error}."),
+    )
 }
 
 /// A message as AG-UI writes it.
@@ -80,8 +137,9 @@ fn text_part(part: &Value) -> Option<&str> {
 /// Run a turn, as AG-UI
 ///
 /// For clients of AG-UI, such as `HttpAgent` of `@ag-ui/client`: stores the last message, as sending it does, and answers with the
-/// events of the run that answers it, until the run ends. A stream that breaks cannot be resumed here: send the same body again, or
-/// follow the run's events.
+/// events of the run that answers it, until the run ends or waits for the person. With `resume` it decides what the run waits for, which
+/// needs the person and not a key, and answers with the events of the run from there on. A stream that breaks cannot be resumed here:
+/// send the same body again, or follow the run's events.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/agui", tag = "conversations", request_body = RunAgentInput,
     params(
@@ -103,15 +161,13 @@ async fn run_agent(
             "`threadId` is the id of the conversation in the address.",
         ));
     }
-    if input.resume.as_ref().is_some_and(|answers| !answers.is_empty()) {
-        return Err(Problem::invalid_field(
-            "resume",
-            "No run of this conversation waits for an answer. Leave out `resume`.",
-        ));
+    // Before the turn or a decision: neither is made for a stream that cannot be opened.
+    let slot = state.limits().stream(caller.user)?;
+    if let Some(answers) = input.resume.as_deref().filter(|answers| !answers.is_empty()) {
+        let follower = resume(&state, &caller, path.id, answers).await?;
+        return Ok(super::events::stream(&state, &caller, follower, slot, pace));
     }
     let text = input.text()?;
-    // Before the turn: it is not started for a stream that cannot be opened.
-    let slot = state.limits().stream(caller.user)?;
     let turn = NewTurn {
         run_id: input.run_id,
         idempotency_key: Some(format!("agui:{}", input.run_id)),
@@ -130,4 +186,45 @@ async fn run_agent(
     )
     .await?;
     Ok(super::events::stream(&state, &caller, follower, slot, pace))
+}
+
+/// Decides what a run of the conversation waits for, and follows the run from there on.
+async fn resume(
+    state: &AppState,
+    caller: &In<Chat>,
+    conversation: ConversationId,
+    answers: &[ResumeEntry],
+) -> ApiResult<Follower> {
+    let session = deciding(state, caller.authenticated())?;
+    let ids: Vec<RequestId> = answers.iter().map(|answer| answer.interrupt_id).collect();
+    let decisions = answers.iter().map(ResumeEntry::decision).collect::<ApiResult<Vec<_>>>()?;
+    let stores = state.stores();
+    let known = stores.requests.requests(caller, &ids).await?;
+    let here = |id: &RequestId| {
+        known
+            .iter()
+            .find(|request| request.id == *id && request.conversation_id == Some(conversation))
+    };
+    let asked: Vec<_> = ids.iter().filter_map(here).collect();
+    let run = match asked.first() {
+        Some(first) if asked.len() == ids.len() && asked.iter().all(|one| one.run_id == first.run_id) => first.run_id,
+        _ => {
+            return Err(Problem::invalid_field(
+                "resume",
+                "Each `interruptId` is a request of one run of this conversation.",
+            ));
+        }
+    };
+    for (id, decision) in ids.iter().zip(decisions) {
+        stores.requests.decide(caller, session, *id, decision).await?;
+    }
+    state.wake_driver().await;
+    let run = stores.runs.run(caller, run).await?;
+    let run = run.ok_or_else(|| Problem::not_found("the run"))?;
+    let start = Start {
+        after: Follower::before_decision(&*stores.runs, caller, &run, ids[0]).await?,
+        brief: false,
+    };
+    let runs = Arc::clone(&stores.runs);
+    Ok(Follower::open(runs, &*stores.feed, (**caller).clone(), run, start).await?)
 }

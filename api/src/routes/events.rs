@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::One;
 use crate::{
-    auth::{Authenticated, Chat, In},
+    auth::{Authenticated, Chat, In, Needs},
     error::{ApiResult, Code, Problem, ReadProblems},
     events::{
         agui::Frame,
@@ -56,7 +56,7 @@ pub struct EventsPage {
     pub events: Vec<EventItem>,
     /// The run's newest `seq`.
     pub last_seq: u64,
-    /// Whether the run has ended and nothing follows this page.
+    /// Whether nothing follows this page by itself: the run has ended, or it waits for a person.
     pub ended: bool,
 }
 
@@ -73,9 +73,9 @@ pub struct EventItem {
 
 /// The events of a run
 ///
-/// Server-sent events: first those that are missing, then new ones as they come, until the run ends. `id:` is the event's `seq`,
-/// `event:` its kind, `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last one. With
-/// `Accept: application/json` the answer is one page instead.
+/// Server-sent events: first those that are missing, then new ones as they come, until the run ends or waits for a person. `id:` is
+/// the event's `seq`, `event:` its kind, `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last
+/// one. With `Accept: application/json` the answer is one page instead.
 #[utoipa::path(
     get, path = "/v1/workspaces/{workspace_id}/runs/{id}/events", tag = "runs",
     params(
@@ -234,14 +234,9 @@ pub(super) fn stream(
     pace: Option<Extension<Pace>>,
 ) -> Response {
     let guard = (slot, state.metrics().stream_opened());
-    let allowed = Arc::new(Membership {
-        state: state.clone(),
-        authenticated: caller.authenticated().clone(),
-        workspace: caller.workspace,
-    });
     sse::response(follow::bytes(
         follower,
-        allowed,
+        Membership::of(state, caller),
         state.closing(),
         pace.map(|Extension(pace)| pace).unwrap_or_default(),
         guard,
@@ -279,10 +274,22 @@ async fn page(follower: &mut Follower) -> ApiResult<EventsPage> {
     })
 }
 
-struct Membership {
+/// Whether the person of a stream may still read it.
+pub(super) struct Membership {
     state: AppState,
     authenticated: Authenticated,
     workspace: WorkspaceId,
+}
+
+impl Membership {
+    /// The caller's.
+    pub(super) fn of<N: Needs>(state: &AppState, caller: &In<N>) -> Arc<dyn StillAllowed> {
+        Arc::new(Self {
+            state: state.clone(),
+            authenticated: caller.authenticated().clone(),
+            workspace: caller.workspace,
+        })
+    }
 }
 
 #[async_trait]

@@ -8,6 +8,8 @@ mod config;
 mod conversations;
 mod events;
 mod export;
+mod feed;
+mod inbox;
 mod invitations;
 mod keys;
 mod members;
@@ -15,6 +17,8 @@ mod memories;
 mod messages;
 mod notices;
 mod operations;
+mod policy;
+mod requests;
 mod runs;
 mod setup;
 mod soul;
@@ -51,6 +55,10 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(export::routes())
         .merge(runs::routes())
         .merge(events::routes())
+        .merge(inbox::routes())
+        .merge(requests::routes())
+        .merge(feed::routes())
+        .merge(policy::routes())
         .merge(memories::routes())
         .merge(notices::routes())
         .merge(keys::routes())

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use duet_core::{policy::Policy, run::Advice, tools::ToolRegistry};
+use duet_core::{run::Advice, tools::ToolRegistry};
 use duet_supabase::{
     check,
     rpc::{WireRpc, WireSettings},
@@ -124,7 +124,6 @@ async fn state(
         models: Arc::new(models),
         embedder: Some(embedder),
         tools: Arc::new(ToolRegistry::companion()),
-        policy: Arc::new(Policy::starter()),
         advice: Advice::Logged,
         signing_key,
     };

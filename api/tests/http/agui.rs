@@ -89,6 +89,19 @@ async fn an_input_that_starts_no_turn_is_refused_before_the_stream() {
             422,
             "invalid",
         ),
+        (
+            with(
+                "resume",
+                json!([{"interruptId": RUN, "status": "resolved", "payload": "yes"}]),
+            ),
+            422,
+            "invalid",
+        ),
+        (
+            with("resume", json!([{"interruptId": RUN, "status": "cancelled"}])),
+            422,
+            "invalid",
+        ),
         (with("messages", json!([])), 422, "invalid"),
         (saying(json!({"role": "assistant", "content": "Hello."})), 422, "invalid"),
         (
@@ -132,4 +145,82 @@ async fn the_id_of_another_run_is_taken() {
     taken["runId"] = receipt["run_id"].clone();
     let answer = ada.post(&format!("conversations/{conversation}/agui"), taken).await;
     assert_eq!(answer.status, 409, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_waits_for_is_decided_and_the_run_goes_on_in_the_same_answer() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let policy = ada.get("policy").await.ok(200);
+    let mut rules = policy["rules"].clone();
+    rules
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"category": "memory_write", "say": "ask"}));
+    ada.send(
+        axum::http::Method::PUT,
+        "policy",
+        json!({"from": policy["version"], "rules": rules}),
+    )
+    .await
+    .ok(200);
+    let conversation = ada.conversation().await;
+    let path = format!("conversations/{conversation}/agui");
+    server.model.next(vec![
+        Line::Say("I ask first."),
+        Line::Call("remember", json!({"text": "Bruno is a bear", "kind": "fact"})),
+        Line::Call("ask_user", json!({"question": "Which colour?"})),
+    ]);
+    let answer = ada.post(&path, input(&conversation, "My bear is called Bruno.")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let seen = objects(&answer.text);
+    let outcome = &seen.last().unwrap()["outcome"];
+    assert_eq!(outcome["type"], "interrupt", "{outcome}");
+    let interrupts = outcome["interrupts"].as_array().unwrap();
+    let of = |reason: &str| interrupts.iter().find(|one| one["reason"] == reason).unwrap().clone();
+    let (approval, question) = (of("approval"), of("question"));
+    assert_eq!(
+        approval["metadata"]["duet"],
+        json!({"request": approval["id"], "kind": "approval"})
+    );
+
+    let mut resumed = input(&conversation, "ignored");
+    resumed["runId"] = json!(server.state.env().uuid());
+    resumed["resume"] = json!([
+        {
+            "interruptId": approval["id"], "status": "resolved",
+            "payload": {"approved": true, "editedArgs": {"text": "Bruno is a brown bear", "kind": "fact"}},
+        },
+        {
+            "interruptId": question["id"], "status": "resolved",
+            "payload": {"decision": "respond", "answers": {"answer": "Brown"}},
+        },
+    ]);
+    // A key reads the stream, but decides nothing.
+    let key = ada.post("keys", json!({"name": "chat", "scopes": ["chat"]})).await.ok(201);
+    ada.bearing(key["secret"].as_str().unwrap())
+        .post(&path, resumed.clone())
+        .await
+        .problem(403, "denied");
+    server.model.next(vec![Line::Say("Noted.")]);
+    let answer = ada.post(&path, resumed.clone()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let seen = objects(&answer.text);
+    assert_eq!(seen[0]["type"], "RUN_STARTED");
+    assert_eq!(seen[0]["runId"], format!("{RUN}:2"));
+    assert_eq!(seen[0]["parentRunId"], RUN);
+    let results: Vec<&Value> = seen.iter().filter(|object| object["type"] == "TOOL_CALL_RESULT").collect();
+    let calls: std::collections::BTreeSet<&str> = results.iter().map(|one| one["toolCallId"].as_str().unwrap()).collect();
+    let expected = [&approval, &question].map(|one| one["toolCallId"].as_str().unwrap());
+    assert_eq!(calls, expected.into());
+    assert_eq!(seen.last().unwrap()["outcome"], json!({"type": "success"}));
+    let memories = ada.get("memories").await.ok(200);
+    assert_eq!(memories["items"][0]["text"], "Bruno is a brown bear");
+
+    // Sent again, it is answered with the same.
+    let again = ada.post(&path, resumed).await;
+    assert_eq!(again.text, answer.text);
+    let messages = ada.get(&format!("conversations/{conversation}/messages")).await.ok(200);
+    let texts: Vec<&Value> = messages["items"].as_array().unwrap().iter().map(|one| &one["text"]).collect();
+    assert_eq!(texts, ["Noted.", "I ask first.", "My bear is called Bruno."]);
 }

@@ -24,7 +24,6 @@ use duet_api::{
 use duet_core::{
     domain::{Locality, ModelRef, Price, StopReason, Usage},
     ids::{Id, UserId},
-    policy::Policy,
     ports::{ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream},
     run::Advice,
     tools::ToolRegistry,
@@ -209,7 +208,6 @@ impl Server {
             models: Arc::new(model.clone()),
             embedder: None,
             tools: Arc::new(ToolRegistry::companion()),
-            policy: Arc::new(Policy::starter()),
             advice: Advice::Logged,
             signing_key: Zeroizing::new([5; 32]),
         });

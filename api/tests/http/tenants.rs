@@ -42,6 +42,13 @@ async fn a_stranger_finds_nothing_in_anothers_workspace() {
         "keys",
         "audit",
         "audit/verify",
+        "inbox",
+        "inbox/count",
+        "requests",
+        "policy",
+        "policy/versions",
+        "policy/why?tool=recall",
+        "feed",
     ] {
         let words = eve.get(&there(path)).await.problem(404, "not_found");
         assert_eq!(words, own_words, "{path}");
@@ -79,6 +86,8 @@ async fn a_stranger_finds_nothing_in_anothers_workspace() {
             json!({"mode": "restart"}),
         ),
         (Method::POST, format!("runs/{run}/cancel"), json!({})),
+        (Method::POST, format!("runs/{run}/pause"), json!({})),
+        (Method::POST, format!("runs/{run}/resume"), json!({})),
         (Method::PATCH, format!("memories/{memory}"), json!({"visibility": "shared"})),
         (Method::POST, format!("memories/{memory}/redact"), json!({})),
     ];
@@ -120,6 +129,7 @@ async fn a_member_chats_but_does_not_do_what_owners_do() {
             "soul".into(),
             json!({"version": 1, "soul": {"identity": "", "personality": "", "style": "", "boundaries": ""}}),
         ),
+        (Method::PUT, "policy".into(), json!({"from": 1, "rules": []})),
         (Method::POST, "keys".into(), json!({"name": "all", "scopes": ["admin"]})),
         (Method::GET, "audit".into(), json!({})),
         (Method::GET, "audit/verify".into(), json!({})),

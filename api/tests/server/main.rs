@@ -1,6 +1,7 @@
 //! The program `duet-api` as an operator runs it, on a real Postgres: commands and their exit codes, and a server that people talk to.
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod approvals;
 mod audit;
 mod check;
 mod install;

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::{World, assert_refused, memories};
+use super::{World, Writes, assert_refused, memories};
 use crate::{
     domain::{
         Claim, ConversationEdit, LogRange, Message, MessageRole, MessageStatus, MessageTrace, NewMemory, NewTurn, PageRequest,
@@ -265,18 +265,15 @@ pub async fn deletion(world: &World) {
 
 /// Ends a run with this reply.
 async fn settle(world: &World, claim: &Claim, text: &str) {
+    let finished = RunEvent::Finished {
+        outcome: RunOutcome::Completed,
+        reply: Some(MessageStatus::Complete),
+        usage: Usage::default(),
+        cost_micros: None,
+    };
     let settlement = Settlement {
         status: RunStatus::Done,
         reason: None,
-        events: vec![
-            RunEvent::Finished {
-                outcome: RunOutcome::Completed,
-                reply: Some(MessageStatus::Complete),
-                usage: Usage::default(),
-                cost_micros: None,
-            }
-            .into(),
-        ],
         reply: Some(Reply {
             status: MessageStatus::Complete,
             text: text.into(),
@@ -284,9 +281,16 @@ async fn settle(world: &World, claim: &Claim, text: &str) {
         }),
     };
     let log = &world.stores.run_log;
-    log.settle(claim.run.id, claim.lease, 1, world.env.id(), settlement)
-        .await
-        .unwrap();
+    log.settle(
+        claim.run.id,
+        claim.lease,
+        1,
+        world.env.id(),
+        vec![finished.into()],
+        settlement,
+    )
+    .await
+    .unwrap();
 }
 
 /// A page of messages ends by count or by bytes; the pages hold each message once, from either end.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{
-    World, assert_refused,
+    World, Writes, assert_refused,
     invitations::{actions, invite, status},
 };
 use crate::{

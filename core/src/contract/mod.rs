@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "the suites are tests; the lint knows only `cfg(test)`")]
 
 mod world;
+mod writes;
 
 pub mod accounts;
 pub mod agents;
@@ -21,6 +22,8 @@ pub mod labels;
 pub mod members;
 pub mod memories;
 pub mod notices;
+pub mod policies;
+pub mod requests;
 pub mod run_log;
 pub mod runs;
 pub mod simulator;
@@ -29,6 +32,7 @@ pub mod turns;
 pub mod workspaces;
 
 pub use world::{Harness, TestEnv, World, assert_refused};
+pub use writes::Writes;
 
 /// Expands to one `#[tokio::test]` for each check of the suite; `$fresh` is an async function that makes a [`Harness`]. `seeds: N`
 /// plays N seeds of the simulator, for adapters whose calls are slow, instead of those of [`simulator::seeds`].
@@ -56,6 +60,17 @@ macro_rules! contract_suite {
                 let host = $crate::contract::World::new(&harness).await.host();
                 for seed in $crate::contract::simulator::seeds().step_by(5) {
                     $crate::contract::simulator::lose_answers_at_every_write(&host, seed).await;
+                }
+            }
+            $crate::contract_suite! { @asking $fresh,
+                fifth_1 = 0, fifth_2 = 1, fifth_3 = 2, fifth_4 = 3, fifth_5 = 4
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn decide_at_every_step() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in $crate::contract::simulator::seeds().step_by(10) {
+                    $crate::contract::simulator::decide_at_every_step(&host, seed).await;
                 }
             }
         }
@@ -88,6 +103,14 @@ macro_rules! contract_suite {
                     $crate::contract::simulator::lose_answers_at_every_write(&host, seed).await;
                 }
             }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn ask_at_every_step() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                for seed in 0..$seeds {
+                    $crate::contract::simulator::ask_at_every_step(&host, seed).await;
+                }
+            }
         }
     };
     (@checks $fresh:expr) => {
@@ -102,8 +125,13 @@ macro_rules! contract_suite {
             runs { a_turn, idempotency, one_key_sent_at_once, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
             run_log { appending, brief_logs, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
                       repeating_under_a_lost_lease }
-            turns { calls_side_by_side, models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
+            turns { a_yes_before_a_change, a_yes_with_other_words, a_no_is_told, a_question_is_answered, calls_side_by_side, models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
+            policies { versions_of_a_policy, who_sets_a_policy, forms_of_rules }
+            requests { an_approval, talking_meanwhile, edited_arguments, questions, who_decides, an_owner_decides,
+                       no_wait_misses_a_decision, repeating_a_wait, stale_approvals, a_new_policy_voids_approvals, expiry, stopping,
+                       reviews_outlive_their_run, pausing, answering_again, requests_are_bounded, the_end_of_what_waits,
+                       proposals_wait_too, hints_of_what_waits }
             system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, taking_hints, sweeping, audit_heads,
                      a_store_that_takes_writes_says_so }
             keys { life_of_a_key, ids_of_keys, scopes_of_keys }
@@ -149,6 +177,22 @@ macro_rules! contract_suite {
                 let mut points = 0;
                 for seed in $crate::contract::simulator::seeds().skip($first).step_by(10) {
                     points += $crate::contract::simulator::crash_at_every_step(&host, seed).await;
+                }
+                println!("{points} crash points");
+            })+
+        }
+    };
+    // Half of the seeds: these turns are longer.
+    (@asking $fresh:expr, $($part:ident = $first:literal),+) => {
+        mod ask_at_every_step {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $part() {
+                let harness = ($fresh)().await;
+                let host = $crate::contract::World::new(&harness).await.host();
+                let mut points = 0;
+                for seed in $crate::contract::simulator::seeds().skip($first).step_by(10) {
+                    points += $crate::contract::simulator::ask_at_every_step(&host, seed).await;
                 }
                 println!("{points} crash points");
             })+

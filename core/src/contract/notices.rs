@@ -1,6 +1,6 @@
 //! [`crate::ports::NoticeStore`], and how far a redaction reaches into people's chats.
 
-use super::{World, assert_refused, memories::fact};
+use super::{World, Writes, assert_refused, memories::fact};
 use crate::{
     caller::Caller,
     domain::{
@@ -35,7 +35,6 @@ async fn end(world: &World, claim: &Claim, after: u64, status: MessageStatus) {
     let settlement = Settlement {
         status: run,
         reason: None,
-        events: vec![finished.into()],
         reply: Some(Reply {
             status,
             text: "Kiwi, you said.".into(),
@@ -43,9 +42,16 @@ async fn end(world: &World, claim: &Claim, after: u64, status: MessageStatus) {
         }),
     };
     let log = &world.stores.run_log;
-    log.settle(claim.run.id, claim.lease, after, world.env.id(), settlement)
-        .await
-        .unwrap();
+    log.settle(
+        claim.run.id,
+        claim.lease,
+        after,
+        world.env.id(),
+        vec![finished.into()],
+        settlement,
+    )
+    .await
+    .unwrap();
 }
 
 /// A turn of the caller whose run recalled the memory, with its conversation; it stays active, or ends with its reply in this
@@ -224,20 +230,6 @@ pub async fn redaction_takes_the_hash_of_the_request(world: &World) {
     };
     let sent = world.stores.runs.start_turn(&world.member, turn.clone()).await.unwrap();
     world.stores.runs.cancel(&world.member, sent.run_id).await.unwrap();
-    let claim = world.claim().await.expect("a run to claim");
-    let settlement = Settlement {
-        status: RunStatus::Cancelled,
-        reason: None,
-        events: Vec::new(),
-        reply: None,
-    };
-    let head = claim.log.last().map_or(0, |stored| stored.seq);
-    world
-        .stores
-        .run_log
-        .settle(claim.run.id, claim.lease, head, world.env.id(), settlement)
-        .await
-        .unwrap();
     let memory = NewMemory {
         provenance: Provenance {
             message_id: Some(sent.message_id),

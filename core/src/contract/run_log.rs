@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
-use super::{World, assert_refused};
+use super::{World, Writes, assert_refused};
 use crate::{
     domain::{
-        Appended, Claim, EffectClass, EffectId, EventKind, HandBack, Labels, Locality, LogRange, MessageStatus, MessageTrace,
+        Claim, Committed, EffectClass, EffectId, EventKind, HandBack, Labels, Locality, LogRange, MessageStatus, MessageTrace,
         ModelFailure, NewEvent, PageRequest, ProposedCall, Reply, RunEvent, RunOutcome, RunStatus, Settlement, StopReason,
         StoredEvent, ToolCall, ToolOutput, ToolStatus, Usage,
     },
@@ -25,20 +25,20 @@ fn delta(text: impl Into<String>) -> NewEvent {
     .into()
 }
 
+fn finished(reply: Option<MessageStatus>) -> Vec<NewEvent> {
+    let event = RunEvent::Finished {
+        outcome: RunOutcome::Completed,
+        reply,
+        usage: Usage::default(),
+        cost_micros: Some(7),
+    };
+    vec![event.into()]
+}
+
 fn ending(status: RunStatus, text: Option<&str>) -> Settlement {
-    let reply = text.map(|_| MessageStatus::Complete);
     Settlement {
         status,
         reason: None,
-        events: vec![
-            RunEvent::Finished {
-                outcome: RunOutcome::Completed,
-                reply,
-                usage: Usage::default(),
-                cost_micros: Some(7),
-            }
-            .into(),
-        ],
         reply: text.map(|text| Reply {
             status: MessageStatus::Complete,
             text: text.into(),
@@ -47,7 +47,7 @@ fn ending(status: RunStatus, text: Option<&str>) -> Settlement {
     }
 }
 
-async fn append(world: &World, claim: &Claim, after: u64, events: Vec<NewEvent>) -> StoreResult<Appended> {
+async fn append(world: &World, claim: &Claim, after: u64, events: Vec<NewEvent>) -> StoreResult<Committed> {
     world
         .stores
         .run_log
@@ -178,6 +178,7 @@ pub async fn lost_leases(world: &World) {
                 old.lease,
                 3,
                 world.env.id(),
+                finished(Some(MessageStatus::Complete)),
                 ending(RunStatus::Done, Some("late")),
             )
             .await
@@ -210,12 +211,27 @@ pub async fn settling(world: &World) {
         trace: trace.clone(),
         ..reply
     });
-    let run = world
+    let settled = world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
+        .settle(
+            claim.run.id,
+            claim.lease,
+            2,
+            world.env.id(),
+            finished(Some(MessageStatus::Complete)),
+            settlement,
+        )
         .await
         .unwrap();
+    assert_eq!(settled.own.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [3]);
+    let run = world
+        .stores
+        .runs
+        .run(&world.owner, claim.run.id)
+        .await
+        .unwrap()
+        .expect("the run");
     assert_eq!((run.status, run.last_seq), (RunStatus::Done, 3));
     let page = world
         .stores
@@ -255,12 +271,19 @@ pub async fn settling(world: &World) {
         reason: Some("No model.".into()),
         ..ending(RunStatus::Failed, None)
     };
-    let run = world
+    world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 1, world.env.id(), failed)
+        .settle(claim.run.id, claim.lease, 1, world.env.id(), finished(None), failed)
         .await
         .unwrap();
+    let run = world
+        .stores
+        .runs
+        .run(&world.owner, claim.run.id)
+        .await
+        .unwrap()
+        .expect("the run");
     assert_eq!((run.status, run.reason.as_deref()), (RunStatus::Failed, Some("No model.")));
     let messages = world
         .stores
@@ -283,6 +306,7 @@ pub async fn interleaving(world: &World) {
             claim.lease,
             1,
             world.env.id(),
+            finished(Some(MessageStatus::Complete)),
             ending(RunStatus::Done, Some("x")),
         )
         .await;
@@ -299,6 +323,7 @@ pub async fn interleaving(world: &World) {
             claim.lease,
             2,
             world.env.id(),
+            finished(None),
             ending(RunStatus::Cancelled, None),
         )
         .await
@@ -329,7 +354,7 @@ pub async fn repeating(world: &World) {
     let events = vec![delta("a"), delta("b")];
     world.stores.runs.cancel(&world.owner, run).await.unwrap();
     let first = log.append(run, lease, 1, write, events.clone()).await.unwrap();
-    let seqs = |appended: &Appended| {
+    let seqs = |appended: &Committed| {
         let seq = |stored: &StoredEvent| stored.seq;
         (
             appended.interleaved.iter().map(seq).collect::<Vec<_>>(),
@@ -346,16 +371,37 @@ pub async fn repeating(world: &World) {
 
     let end = world.env.id();
     let ended = log
-        .settle(run, lease, 5, end, ending(RunStatus::Done, Some("abc")))
+        .settle(
+            run,
+            lease,
+            5,
+            end,
+            finished(Some(MessageStatus::Complete)),
+            ending(RunStatus::Done, Some("abc")),
+        )
         .await
         .unwrap();
     let again = log
-        .settle(run, lease, 5, end, ending(RunStatus::Done, Some("abc")))
+        .settle(
+            run,
+            lease,
+            5,
+            end,
+            finished(Some(MessageStatus::Complete)),
+            ending(RunStatus::Done, Some("abc")),
+        )
         .await
         .unwrap();
-    assert_eq!(again, ended);
+    assert_eq!((again.interleaved, again.own), (ended.interleaved, ended.own));
     let other = log
-        .settle(run, lease, 6, world.env.id(), ending(RunStatus::Done, Some("abc")))
+        .settle(
+            run,
+            lease,
+            6,
+            world.env.id(),
+            finished(Some(MessageStatus::Complete)),
+            ending(RunStatus::Done, Some("abc")),
+        )
         .await;
     assert_refused(other, Refusal::LeaseLost);
     let page = world
@@ -368,7 +414,7 @@ pub async fn repeating(world: &World) {
     let messages = world
         .stores
         .conversations
-        .messages(&world.owner, ended.conversation_id, PageRequest::first(10))
+        .messages(&world.owner, claim.run.conversation_id, PageRequest::first(10))
         .await
         .unwrap();
     assert_eq!(messages.items.len(), 2, "one reply");
@@ -391,7 +437,9 @@ pub async fn repeating_under_a_lost_lease(world: &World) {
     let repeated = || async {
         let appended = log.append(run, old.lease, 1, write, vec![delta("a")]).await;
         assert_refused(appended, Refusal::LeaseLost);
-        let settled = log.settle(run, old.lease, 1, write, ending(RunStatus::Done, None)).await;
+        let settled = log
+            .settle(run, old.lease, 1, write, finished(None), ending(RunStatus::Done, None))
+            .await;
         assert_refused(settled, Refusal::LeaseLost);
     };
     repeated().await;

@@ -2,11 +2,11 @@
 
 use futures::future::join_all;
 
-use super::{World, assert_refused};
+use super::{World, Writes, assert_refused};
 use crate::{
     domain::{
-        EventKind, LogRange, MessageRole, MessageStatus, MessageTrace, NewTurn, PageRequest, Reply, RetryMode, RetryTurn,
-        RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits, Usage,
+        EventKind, HandBack, LogRange, MessageRole, MessageStatus, MessageTrace, NewTurn, PageRequest, Reply, RetryMode,
+        RetryTurn, RunEvent, RunOutcome, RunStatus, Settlement, TurnLimits, Usage,
     },
     error::StoreError,
     ids::MessageId,
@@ -197,7 +197,6 @@ async fn answer(world: &World, status: MessageStatus, text: &str) -> MessageId {
     let settlement = Settlement {
         status: run_status,
         reason: None,
-        events: vec![finished.into()],
         reply: Some(Reply {
             status,
             text: text.into(),
@@ -207,7 +206,14 @@ async fn answer(world: &World, status: MessageStatus, text: &str) -> MessageId {
     world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, claim.run.last_seq, world.env.id(), settlement)
+        .settle(
+            claim.run.id,
+            claim.lease,
+            claim.run.last_seq,
+            world.env.id(),
+            vec![finished.into()],
+            settlement,
+        )
         .await
         .unwrap();
     claim.run.reply_id
@@ -306,12 +312,14 @@ pub async fn retries(world: &World) {
     assert_eq!(rest.items[1].id, turn.run_id, "newest first");
 }
 
-/// A request to stop is recorded once, and not after the end.
+/// A request to stop is recorded once, and not after the end; a run that no worker has begun ends with it.
 pub async fn cancelling(world: &World) {
     let runs = &world.stores.runs;
     let conversation = world.conversation(&world.owner).await;
     let turn = world.ask(&world.owner, conversation.id, "Long story, please").await;
-    assert_eq!(runs.cancel(&world.owner, turn.run_id).await.unwrap().last_seq, 2);
+    let claim = world.claim().await.unwrap();
+    let asked = runs.cancel(&world.owner, turn.run_id).await.unwrap();
+    assert_eq!((asked.status, asked.last_seq), (RunStatus::Running, 2));
     assert_eq!(
         runs.cancel(&world.owner, turn.run_id).await.unwrap().last_seq,
         2,
@@ -322,6 +330,9 @@ pub async fn cancelling(world: &World) {
         page.events.iter().map(|stored| stored.kind).collect::<Vec<_>>(),
         [EventKind::Cancel]
     );
+    // Whoever takes the run over is told too.
+    let log = &world.stores.run_log;
+    log.hand_back(claim.run.id, claim.lease, HandBack::Leaving).await.unwrap();
     let claim = world.claim().await.unwrap();
     assert_eq!(claim.log.len(), 2);
     let finished = RunEvent::Finished {
@@ -333,13 +344,19 @@ pub async fn cancelling(world: &World) {
     let settlement = Settlement {
         status: RunStatus::Cancelled,
         reason: None,
-        events: vec![finished.into()],
         reply: None,
     };
     world
         .stores
         .run_log
-        .settle(claim.run.id, claim.lease, 2, world.env.id(), settlement)
+        .settle(
+            claim.run.id,
+            claim.lease,
+            2,
+            world.env.id(),
+            vec![finished.into()],
+            settlement,
+        )
         .await
         .unwrap();
     let run = runs.cancel(&world.owner, turn.run_id).await.unwrap();
@@ -348,6 +365,18 @@ pub async fn cancelling(world: &World) {
         (RunStatus::Cancelled, 3),
         "an ended run stays as it is"
     );
+    let waiting = world.ask(&world.owner, conversation.id, "Another one").await;
+    let ended = runs.cancel(&world.owner, waiting.run_id).await.unwrap();
+    assert_eq!(ended.status, RunStatus::Cancelled);
+    assert_eq!(runs.cancel(&world.owner, waiting.run_id).await.unwrap(), ended);
+    assert!(
+        runs.events(&world.owner, waiting.run_id, LogRange::whole(1, 10))
+            .await
+            .unwrap()
+            .ended
+    );
+    assert!(world.claim().await.is_none(), "there is nothing left to do");
+    world.ask(&world.owner, conversation.id, "The next one").await;
     assert!(matches!(
         runs.cancel(&world.owner, world.env.id()).await,
         Err(StoreError::NotFound(_))

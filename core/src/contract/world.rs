@@ -1,6 +1,7 @@
 //! What the suites build on: an adapter's harness, their own clock and randomness, and a small world of people.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -12,16 +13,17 @@ use async_trait::async_trait;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::simulator::Host;
+use super::{Writes, simulator::Host};
 use crate::{
     caller::{ActingAgent, Caller},
     clock::{Clock, Env, Random, Timestamp},
     domain::{
         Agent, AgentKind, Claim, Conversation, EventKind, LeasePolicy, Locality, MessageStatus, MessageTrace, NewInvitation,
-        NewTurn, OwnerSetup, Reply, Role, RunStatus, Settlement, TurnReceipt, Workspace,
+        NewTurn, OwnerSetup, Reply, Role, RunStatus, Session, Settlement, TurnReceipt, Workspace,
     },
     error::{StoreError, StoreResult},
-    ids::{ConversationId, RunId, UserId, WorkspaceId},
+    ids::{ConversationId, RunId, SessionId, UserId, WorkspaceId},
+    policy::{Rule, Say, ToolCategory},
     ports::Stores,
     refusal::Refusal,
 };
@@ -36,6 +38,20 @@ pub trait Harness: Send + Sync {
     /// Creates an account for somebody who was never invited, the way this deployment's sign-in does; the address counts as
     /// verified.
     async fn account(&self, email: &str) -> UserId;
+    /// A live sign-in of this person.
+    async fn sign_in(&self, user: UserId) -> SessionId {
+        let env = self.env().env();
+        let session = Session {
+            id: env.id(),
+            user_id: user,
+            created_at: env.now(),
+            expires_at: env.now().plus(Duration::from_secs(10 * 365 * 24 * 3600)),
+        };
+        let id = session.id;
+        let signed_in = self.stores().accounts.create_session(session, env.bytes()).await;
+        signed_in.expect("a sign-in");
+        id
+    }
 }
 
 /// A clock that the test sets, and seeded randomness. The clock advances by a millisecond each time it is read, so that no two
@@ -119,6 +135,8 @@ pub struct World {
     pub stranger: Caller,
     /// The first workspace.
     pub workspace: Workspace,
+    /// A live sign-in of each of them.
+    pub sign_ins: BTreeMap<UserId, SessionId>,
 }
 
 impl World {
@@ -146,7 +164,12 @@ impl World {
             .create(cleo, second, "Cleo's", "Echo")
             .await
             .expect("second workspace");
+        let mut sign_ins = BTreeMap::new();
+        for person in [user.id, ben, cleo] {
+            sign_ins.insert(person, harness.sign_in(person).await);
+        }
         Self {
+            sign_ins,
             owner,
             member: Caller::person(ben, workspace.id, Role::Member),
             stranger: Caller::person(cleo, second, Role::Owner),
@@ -262,7 +285,6 @@ impl World {
         let settlement = Settlement {
             status: RunStatus::Done,
             reason: None,
-            events: Vec::new(),
             reply: reply.map(|text| Reply {
                 status: MessageStatus::Complete,
                 text: text.into(),
@@ -271,7 +293,7 @@ impl World {
         };
         self.stores
             .run_log
-            .settle(claim.run.id, claim.lease, last_seq, self.env.id(), settlement)
+            .settle(claim.run.id, claim.lease, last_seq, self.env.id(), Vec::new(), settlement)
             .await
             .expect("an end");
     }
@@ -288,8 +310,29 @@ impl World {
             stores: self.stores.clone(),
             env: self.env.clone(),
             user: self.owner.user,
+            session: self.sign_ins[&self.owner.user],
             advance: Box::new(move |duration| time.advance(duration)),
         }
+    }
+}
+
+/// Lets the agents of the owner's workspace do all that their capabilities allow, without asking anybody.
+pub(super) async fn allow_all(stores: &Stores, owner: &Caller) {
+    changes_need(stores, owner, Say::Allow).await;
+}
+
+/// The same, but with this rule for calls that change something.
+pub(super) async fn changes_need(stores: &Stores, owner: &Caller, say: Say) {
+    let rule = |category: &ToolCategory| match category {
+        ToolCategory::MemoryWrite | ToolCategory::External => Rule::of(*category, say),
+        ToolCategory::MemoryRead | ToolCategory::ConversationRead | ToolCategory::Question => Rule::of(*category, Say::Allow),
+    };
+    let rules: Vec<Rule> = ToolCategory::ALL.iter().map(rule).collect();
+    let newest = stores.policies.policy(owner).await.expect("the policy");
+    // One world may see several plays.
+    if newest.rules != rules {
+        let written = stores.policies.write_policy(owner, newest.version, rules).await;
+        written.expect("another policy");
     }
 }
 

@@ -22,6 +22,11 @@ pub fn payload_hash(salt: &[u8], payload: &[u8]) -> Hash {
     Hasher::new("duet.event.payload.v1").field(salt).field(payload).end()
 }
 
+/// The hash of the arguments of a request to a person; the salt keeps it from telling a text that was redacted.
+pub fn arguments_hash(salt: &[u8], arguments: &[u8]) -> Hash {
+    Hasher::new("duet.request.arguments.v1").field(salt).field(arguments).end()
+}
+
 /// The hash of the request that an idempotency key was used for.
 pub fn request_hash(parts: &[&[u8]]) -> Hash {
     parts

@@ -6,7 +6,9 @@ mod hash;
 
 pub use derive::derive_key;
 pub use envelope::{DataKey, DataKeys, MasterKey, Place};
-pub use hash::{AuditFields, EventFields, GENESIS, Hash, audit_hash, event_hash, payload_hash, request_hash, token_hash};
+pub use hash::{
+    AuditFields, EventFields, GENESIS, Hash, arguments_hash, audit_hash, event_hash, payload_hash, request_hash, token_hash,
+};
 
 /// Why something could not be encrypted or decrypted. It says nothing about keys or content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

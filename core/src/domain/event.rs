@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Locality, MessageStatus, ModelRef, ToolStatus, TurnLimits, Usage, word_enum};
+use super::{Decision, Labels, Locality, MessageStatus, ModelRef, RequestKind, ToolStatus, TurnLimits, Usage, word_enum};
 use crate::{
     clock::Timestamp,
-    ids::{AgentId, MemoryId, MessageId, RunId, UserId},
+    ids::{AgentId, MemoryId, MessageId, RequestId, RunId, UserId, WorkspaceId},
 };
 
 word_enum! {
@@ -31,6 +31,16 @@ word_enum! {
         Limit = "limit",
         /// A person asked to stop.
         Cancel = "cancel",
+        /// The run asks a person something.
+        Asked = "asked",
+        /// A person decided, or nobody did in time.
+        Decided = "decided",
+        /// A person asked to pause, or to go on.
+        Pause = "pause",
+        /// The run waits, and no worker holds it.
+        Suspended = "suspended",
+        /// A worker took the run up after it had waited.
+        Resumed = "resumed",
         /// A worker took over from one that was lost.
         Recovered = "recovered",
         /// The run completed, was stopped, or was interrupted.
@@ -155,6 +165,54 @@ pub enum RunEvent {
         /// What the model is told. References memories as `{"memory": id}` where recalled text would be.
         output: ToolOutput,
     },
+    /// A call waits for a person. What is asked is kept with the request.
+    Asked {
+        /// The call.
+        effect: EffectId,
+        /// The request.
+        request: RequestId,
+        /// What it is about.
+        kind: RequestKind,
+        /// The salted hash of the arguments that the request shows, in hex.
+        hash: String,
+    },
+    /// A request was decided. Written by the decision, not by the driver.
+    Decided {
+        /// The call.
+        effect: EffectId,
+        /// The request.
+        request: RequestId,
+        /// What was decided.
+        decision: Decision,
+        /// Who decided; `None` when nobody did.
+        by: Option<UserId>,
+    },
+    /// A person asked to pause. Written by the request, not by the driver.
+    PauseRequested {
+        /// Who asked.
+        by: UserId,
+    },
+    /// A person asked to go on. Written by the request, not by the driver.
+    ResumeRequested {
+        /// Who asked.
+        by: UserId,
+    },
+    /// The run waits without a worker. What it had to say so far is a message of its own.
+    Suspended {
+        /// The status of the message stored with this; `None` when there was no text to keep.
+        reply: Option<MessageStatus>,
+        /// The id of the message that comes next.
+        next_reply: MessageId,
+        /// Tokens used so far.
+        usage: Usage,
+        /// Their cost in micro-US-dollars, where the price is known.
+        cost_micros: Option<u64>,
+    },
+    /// A worker took the run up after it had waited.
+    Resumed {
+        /// The claim's number.
+        attempt: u32,
+    },
     /// A person asked to stop. Written by the request, not by the driver.
     CancelRequested {
         /// Who asked.
@@ -192,6 +250,12 @@ impl RunEvent {
             | Self::RetryDue { .. }
             | Self::ToolStarted { .. }
             | Self::ToolNotDone { .. }
+            | Self::Asked { .. }
+            | Self::Decided { .. }
+            | Self::PauseRequested { .. }
+            | Self::ResumeRequested { .. }
+            | Self::Suspended { .. }
+            | Self::Resumed { .. }
             | Self::CancelRequested { .. }
             | Self::Recovered { .. }
             | Self::LimitReached { .. }
@@ -210,6 +274,11 @@ impl RunEvent {
             Self::ModelFailed { .. } | Self::RetryDue { .. } => EventKind::Retry,
             Self::ToolStarted { .. } | Self::ToolNotDone { .. } | Self::ToolFinished { .. } => EventKind::Tool,
             Self::LimitReached { .. } => EventKind::Limit,
+            Self::Asked { .. } => EventKind::Asked,
+            Self::Decided { .. } => EventKind::Decided,
+            Self::PauseRequested { .. } | Self::ResumeRequested { .. } => EventKind::Pause,
+            Self::Suspended { .. } => EventKind::Suspended,
+            Self::Resumed { .. } => EventKind::Resumed,
             Self::CancelRequested { .. } => EventKind::Cancel,
             Self::Recovered { .. } => EventKind::Recovered,
             Self::Finished { outcome, .. } => match outcome {
@@ -219,6 +288,18 @@ impl RunEvent {
                 }
             },
         }
+    }
+
+    /// Whether something other than a worker wrote it.
+    pub fn is_from_outside(&self) -> bool {
+        matches!(
+            self,
+            Self::Started { .. }
+                | Self::CancelRequested { .. }
+                | Self::PauseRequested { .. }
+                | Self::ResumeRequested { .. }
+                | Self::Decided { .. }
+        )
     }
 
     /// Whether this event is the outcome of an effect, so that the run has advanced since its claim. Events that a worker can write
@@ -231,6 +312,9 @@ impl RunEvent {
             | Self::LimitReached { .. }
             | Self::RetryDue { .. }
             | Self::ToolFinished { .. }
+            | Self::Asked { .. }
+            | Self::Decided { .. }
+            | Self::Suspended { .. }
             | Self::Finished { .. } => true,
             Self::Started { .. }
             | Self::ModelCalled { .. }
@@ -238,6 +322,9 @@ impl RunEvent {
             | Self::ToolStarted { .. }
             // Or a tool that takes its worker down would be tried for ever.
             | Self::ToolNotDone { .. }
+            | Self::PauseRequested { .. }
+            | Self::ResumeRequested { .. }
+            | Self::Resumed { .. }
             | Self::CancelRequested { .. }
             | Self::Recovered { .. } => false,
         }
@@ -268,7 +355,7 @@ impl EffectClass {
 
 /// Names an effect within its run: the model call of a step, or one of the tool calls that the step's reply asked for. Providers'
 /// own ids of calls repeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EffectId {
     /// The step, from 1; 0 for what precedes the first.
     pub step: u32,
@@ -482,15 +569,48 @@ pub struct EventPage {
     pub events: Vec<StoredEvent>,
     /// The run's newest `seq` when the page was read.
     pub last_seq: u64,
-    /// Whether the run had ended by then, so that nothing follows `last_seq`.
+    /// Whether no worker will add to it by itself: the run has ended, or it waits for a person.
     pub ended: bool,
 }
 
 /// A hint that a run's log has grown. It may be lost, doubled or late; the log is the truth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventHint {
     /// The run.
-    pub run: crate::ids::RunId,
+    pub run: RunId,
     /// The newest `seq` that this hint knows of.
     pub last_seq: u64,
+}
+
+word_enum! {
+    /// What of a person's may have changed.
+    Changed {
+        /// Which runs they have, and where those stand.
+        Runs = "runs",
+        /// What waits for them.
+        Inbox = "inbox",
+    }
+}
+
+/// A hint that something of a person's has changed. It may be lost, doubled or late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PersonHint {
+    /// Where.
+    pub workspace: WorkspaceId,
+    /// Whose.
+    pub user: UserId,
+    /// What.
+    pub changed: Changed,
+}
+
+/// What the outbox holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "hint", rename_all = "snake_case")]
+pub enum Hint {
+    /// For those who follow a run.
+    Run(EventHint),
+    /// For a person's pages.
+    Person(PersonHint),
+    /// For workers: a run waits to be claimed.
+    Queued,
 }

@@ -24,7 +24,7 @@ pub struct RedactionReceipt {
 
 impl RedactionReceipt {
     /// The places that a receipt names, in this order, on every backend.
-    pub const PLACES: [&str; 12] = [
+    pub const PLACES: [&str; 13] = [
         "memory",
         "full_text",
         "vectors",
@@ -34,6 +34,7 @@ impl RedactionReceipt {
         "replies",
         "titles",
         "event_payloads",
+        "requests",
         "outbox",
         "idempotency_keys",
         "caches",

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, MessageStatus, MessageTrace, NewEvent, StoredEvent, word_enum};
+use super::{Labels, MessageStatus, MessageTrace, NewEvent, NewRequest, StoredEvent, UsedApproval, word_enum};
 use crate::{
     clock::{Env, Timestamp},
-    ids::{AgentId, ConversationId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
+    ids::{AgentId, CommitId, ConversationId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
     refusal::Refusal,
 };
 
@@ -18,6 +18,8 @@ word_enum! {
         Queued = "queued",
         /// A worker drives it under a lease.
         Running = "running",
+        /// Waits for a person: a decision, or to go on. No worker holds it.
+        Waiting = "waiting",
         /// Finished.
         Done = "done",
         /// Ended with an error; can be retried.
@@ -36,7 +38,7 @@ word_enum! {
 impl RunStatus {
     /// Whether nothing more will happen in it.
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Queued | Self::Running)
+        !matches!(self, Self::Queued | Self::Running | Self::Waiting)
     }
 }
 
@@ -258,15 +260,70 @@ impl Default for LeasePolicy {
     }
 }
 
-/// How a run ends: its last events, its final status and its reply, all in one transaction.
+/// A worker's write to the run that it holds: all of it in one transaction, or nothing.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Names the write. When its answer is lost, the driver cannot know whether it happened and repeats it under the same id; if it
+    /// did happen, the store gives the first answer, even if the lease has ended since.
+    pub id: CommitId,
+    /// What happened.
+    pub events: Vec<NewEvent>,
+    /// What the run asks with these events.
+    pub asks: Vec<NewRequest>,
+    /// The approvals that these events make use of: each holds once.
+    pub uses: Vec<UsedApproval>,
+    /// What becomes of the run.
+    pub then: Then,
+}
+
+impl Commit {
+    /// Only these events.
+    pub fn of(id: CommitId, events: Vec<NewEvent>) -> Self {
+        Self {
+            id,
+            events,
+            asks: Vec::new(),
+            uses: Vec::new(),
+            then: Then::Keep,
+        }
+    }
+
+    /// These events, and then the end.
+    pub fn ending(id: CommitId, events: Vec<NewEvent>, settlement: Settlement) -> Self {
+        Self {
+            then: Then::Settle(settlement),
+            ..Self::of(id, events)
+        }
+    }
+}
+
+/// What becomes of a run with a write of its worker.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// The worker keeps it.
+    Keep,
+    /// It waits without a worker.
+    Suspend(Suspension),
+    /// It ends.
+    Settle(Settlement),
+}
+
+/// How a run begins to wait: its lease ends, and its conversation is free for the next turn.
+#[derive(Clone, Debug)]
+pub struct Suspension {
+    /// What it has said since it last waited; `None` when there is no text to keep.
+    pub reply: Option<Reply>,
+    /// The id of its next reply, if this one is stored.
+    pub next_reply: MessageId,
+}
+
+/// How a run ends: nothing follows, and it has no lease any more.
 #[derive(Clone, Debug)]
 pub struct Settlement {
     /// The final status.
     pub status: RunStatus,
     /// Why it failed, if it did.
     pub reason: Option<String>,
-    /// The events that close the log.
-    pub events: Vec<NewEvent>,
     /// The reply; `None` when there is no text to keep.
     pub reply: Option<Reply>,
 }
@@ -282,9 +339,9 @@ pub struct Reply {
     pub trace: MessageTrace,
 }
 
-/// The result of an append: the new events as stored, and those that others (a person's cancel) appended before them.
+/// The answer to a write: the new events as stored, and those that others (a person's cancel) appended before them.
 #[derive(Clone, Debug, Default)]
-pub struct Appended {
+pub struct Committed {
     /// Events between the writer's `after` and its own first one, in order.
     pub interleaved: Vec<StoredEvent>,
     /// The writer's own events as stored, in order.

@@ -17,6 +17,8 @@ mod keys;
 mod memories;
 mod model;
 mod notices;
+mod policies;
+mod requests;
 mod run_log;
 mod runs;
 mod system;
@@ -35,6 +37,8 @@ pub use keys::*;
 pub use memories::*;
 pub use model::*;
 pub use notices::*;
+pub use policies::*;
+pub use requests::*;
 pub use run_log::*;
 pub use runs::*;
 pub use system::*;
@@ -57,6 +61,10 @@ pub struct Stores {
     pub memories: Arc<dyn MemoryStore>,
     /// Notices to people.
     pub notices: Arc<dyn NoticeStore>,
+    /// What may happen.
+    pub policies: Arc<dyn PolicyStore>,
+    /// What runs ask of people.
+    pub requests: Arc<dyn RequestStore>,
     /// Runs, as people see them.
     pub runs: Arc<dyn RunStore>,
     /// Runs, as the driver writes them.

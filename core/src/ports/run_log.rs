@@ -1,43 +1,24 @@
 use async_trait::async_trait;
 
 use crate::{
-    domain::{Appended, HandBack, NewEvent, Run, Settlement},
+    domain::{Commit, Committed, HandBack},
     error::StoreResult,
-    ids::{CommitId, LeaseToken, RunId},
+    ids::{LeaseToken, RunId},
 };
 
 /// The log of a claimed run as its driver writes it. Every method checks that `lease` is the run's current one and still holds; a
 /// lost lease is `Stale` and writes nothing.
-///
-/// When the answer to a write is lost, the driver cannot know whether the write happened: it repeats it under the same `commit`,
-/// and if it did happen the store returns the first answer, even if the lease has ended since.
 #[async_trait]
 pub trait RunLog: Send + Sync {
-    /// Appends events with gapless `seq`, chain hashes and outbox rows. `after` is the newest `seq` that the driver has
-    /// folded: what others appended since is returned as `interleaved`.
-    async fn append(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        events: Vec<NewEvent>,
-    ) -> StoreResult<Appended>;
+    /// Appends events with gapless `seq`, chain hashes and outbox rows, stores what the run asks, uses up approvals, and lets the
+    /// run go on, wait or end, as [`Commit::then`] says. `after` is the newest `seq` that the driver has folded: what others
+    /// appended since is returned as `interleaved`. To wait or to end, nothing may have been appended since: else nothing is
+    /// written and the answer is `Stale` with the lease intact, so that the driver can fold it first. `Conflict` when an approval
+    /// does not hold (any more) for the call as it would be made; then nothing is written either.
+    async fn commit(&self, run: RunId, lease: LeaseToken, after: u64, commit: Commit) -> StoreResult<Committed>;
 
     /// Extends the lease, if it expires, and returns the run's newest `seq`.
     async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64>;
-
-    /// Ends the run: last events, final status, the reply (the message `run.reply_id`, new or with more text), and the lease.
-    /// `after` as in [`RunLog::append`]: when others have appended since, nothing is written and the answer is `Stale` with the
-    /// lease intact, so that the driver can fold their events first.
-    async fn settle(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        settlement: Settlement,
-    ) -> StoreResult<Run>;
 
     /// Gives the run back unfinished, so that another worker may claim it at once.
     async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()>;

@@ -29,6 +29,10 @@ pub trait RunStore: Send + Sync {
     /// A part of a run's log. `Invalid` when `after` is beyond the newest event.
     async fn events(&self, caller: &Caller, id: RunId, range: LogRange) -> StoreResult<EventPage>;
 
-    /// Asks a run to stop: appends `CancelRequested` if it is queued or running, once. A run that has ended is returned as it is.
+    /// Asks a run to stop, once. One that waits, or was never claimed, ends at once together with its requests; one that a worker
+    /// holds is told by `CancelRequested`, and its requests cannot be decided any more. A run that has ended is returned as it is.
     async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run>;
+
+    /// Asks a run to pause, or a paused one to go on. `Conflict` once it has ended; nothing happens if it does so already.
+    async fn pause(&self, caller: &Caller, id: RunId, pause: bool) -> StoreResult<Run>;
 }

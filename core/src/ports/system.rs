@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use crate::{
     domain::{
-        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role,
+        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventKind, Hint, LeasePolicy, Locality, Role,
     },
     error::StoreResult,
     ids::{MemoryId, WorkspaceId},
@@ -52,7 +52,7 @@ pub trait SystemStore: Send + Sync {
     async fn embedding_progress(&self, model: &EmbeddingModel, locality: Locality) -> StoreResult<EmbeddingProgress>;
 
     /// Takes hints out of the outbox, oldest first, for delivery.
-    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>>;
+    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<Hint>>;
 
     /// Writes something meaningless and returns once it is durable, to prove that the store accepts writes.
     async fn prove_writable(&self) -> StoreResult<()>;
@@ -60,6 +60,7 @@ pub trait SystemStore: Send + Sync {
     /// Where the workspaces' audit logs end, ordered by workspace id, starting after `after`.
     async fn audit_heads(&self, after: Option<WorkspaceId>, limit: usize) -> StoreResult<Vec<AuditHead>>;
 
-    /// Deletes expired working memories, sign-ins and idempotency keys; returns how many rows.
+    /// Ends the wait of requests that nobody decided in time, and deletes expired working memories, sign-ins and idempotency keys;
+    /// returns how many rows.
     async fn sweep(&self) -> StoreResult<u64>;
 }

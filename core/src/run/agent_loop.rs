@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use super::machine::{Effect, Next};
-use crate::domain::{
-    EffectClass, EffectId, Labels, ModelFailure, ProposedCall, RunEvent, RunOutcome, StopReason, ToolCall, ToolOutput,
-    ToolStatus, TurnLimits, Usage,
+use super::machine::{Effect, Next, Wait};
+use crate::{
+    domain::{
+        Decision, EffectClass, EffectId, Labels, ModelFailure, ProposedCall, RequestKind, RunEvent, RunOutcome, StopReason,
+        ToolCall, ToolOutput, ToolStatus, TurnLimits, Usage,
+    },
+    ids::RequestId,
 };
 
 /// How many calls of one reply run side by side.
@@ -51,12 +54,26 @@ pub struct Call {
     /// What performing it means.
     class: EffectClass,
     state: CallState,
+    approval: Option<Approval>,
+    /// Whether its result is part of a message that the run has stored already.
+    told: bool,
+}
+
+/// A person's yes to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// The request that was approved.
+    pub request: RequestId,
+    /// Whether the call has begun under it. A call that may be repeated is, under the same approval.
+    pub used: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum CallState {
     /// To be made.
     Proposed,
+    /// Waits for a person's decision about whether to make it, or about whether it took place.
+    Asked(RequestId, RequestKind),
     /// It may have acted.
     Started,
     /// It may have acted, and the worker that knew is gone.
@@ -80,7 +97,24 @@ impl Call {
     pub fn result(&self) -> Option<(ToolStatus, &ToolOutput)> {
         match &self.state {
             CallState::Finished(status, output) => Some((*status, output)),
-            CallState::Proposed | CallState::Started | CallState::Lost => None,
+            CallState::Proposed | CallState::Asked(..) | CallState::Started | CallState::Lost => None,
+        }
+    }
+
+    /// The yes that it has, if it has one.
+    pub fn approval(&self) -> Option<Approval> {
+        self.approval
+    }
+
+    /// Whether its result came after the newest message that the run has stored.
+    pub fn is_untold(&self) -> bool {
+        self.result().is_some() && !self.told
+    }
+
+    fn asked(&self) -> Option<RequestId> {
+        match self.state {
+            CallState::Asked(request, _) => Some(request),
+            CallState::Proposed | CallState::Started | CallState::Lost | CallState::Finished(..) => None,
         }
     }
 }
@@ -100,6 +134,21 @@ pub struct AgentLoop {
     pub cost_micros: Option<u64>,
     /// Set once it is decided how the run ends: nothing new is started, and what has started may finish.
     ending: Option<RunOutcome>,
+    /// Whether a person has paused the run: nothing new is started.
+    paused: bool,
+    /// How much of it the messages tell that the run has stored already.
+    told: Told,
+}
+
+/// The part of a run that stored messages already cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    /// Whether there is such a message: then the prefix is part of it.
+    any: bool,
+    /// Steps whose text they have.
+    steps: usize,
+    usage: Usage,
+    cost_micros: u64,
 }
 
 impl Default for AgentLoop {
@@ -111,6 +160,8 @@ impl Default for AgentLoop {
             usage: Usage::default(),
             cost_micros: Some(0),
             ending: None,
+            paused: false,
+            told: Told::default(),
         }
     }
 }
@@ -138,16 +189,41 @@ impl AgentLoop {
         self.ending.is_some()
     }
 
-    /// The text so far: the prefix, then every step's text.
+    /// Whether a person has paused the run.
+    pub fn is_paused(&self) -> bool {
+        self.paused && self.ending.is_none()
+    }
+
+    /// The text of the message in the making: of every step that no stored message tells, after the prefix.
     pub fn text(&self) -> String {
-        std::iter::once(self.prefix.as_str())
-            .chain(self.steps.iter().map(|step| step.text.as_str()))
+        let prefix = if self.told.any { "" } else { &self.prefix };
+        std::iter::once(prefix)
+            .chain(self.untold().iter().map(|step| step.text.as_str()))
             .collect()
     }
 
-    /// Whether this run has written any text of its own.
+    /// Whether this run has written any text of its own into that message.
     pub fn has_written(&self) -> bool {
-        self.steps.iter().any(|step| !step.text.trim().is_empty())
+        self.untold().iter().any(|step| !step.text.trim().is_empty())
+    }
+
+    /// Tokens that no stored message tells of.
+    pub fn untold_usage(&self) -> Usage {
+        self.usage - self.told.usage
+    }
+
+    /// Their cost.
+    pub fn untold_cost(&self) -> Option<u64> {
+        self.cost_micros.map(|sum| sum.saturating_sub(self.told.cost_micros))
+    }
+
+    fn untold(&self) -> &[Step] {
+        self.steps.get(self.told.steps..).unwrap_or_default()
+    }
+
+    /// Whether the run has said anything at all, in a stored message or since.
+    fn has_text(&self) -> bool {
+        self.told.any || !self.text().trim().is_empty()
     }
 
     /// Results of all tool calls that have ended, in the order of the calls.
@@ -233,13 +309,44 @@ impl AgentLoop {
                     && !ending
                 {
                     call.state = CallState::Started;
+                    call.approval = call.approval.map(|approval| Approval { used: true, ..approval });
                 }
             }
             RunEvent::ToolNotDone { effect } => {
                 if let Some(call) = self.open_call(*effect)
                     && call.state == CallState::Lost
                 {
-                    call.state = CallState::Proposed;
+                    call.due_again();
+                }
+            }
+            RunEvent::Asked {
+                effect, request, kind, ..
+            } => {
+                if let Some(call) = self.open_call(*effect)
+                    && (call.is_lost() == (*kind == RequestKind::Review))
+                    && matches!(call.state, CallState::Proposed | CallState::Lost)
+                {
+                    call.state = CallState::Asked(*request, *kind);
+                }
+            }
+            RunEvent::Decided {
+                effect,
+                request,
+                decision,
+                ..
+            } => self.decided(*effect, *request, decision),
+            RunEvent::PauseRequested { .. } => self.pause(),
+            RunEvent::ResumeRequested { .. } => self.paused = false,
+            RunEvent::Suspended { reply, .. } => {
+                if reply.is_some() {
+                    let calls = self.steps.iter_mut().flat_map(|step| &mut step.calls);
+                    calls.filter(|call| call.result().is_some()).for_each(|call| call.told = true);
+                    self.told = Told {
+                        any: true,
+                        steps: self.steps.iter().filter(|step| step.stage == Stage::Replied).count(),
+                        usage: self.usage,
+                        cost_micros: self.cost_micros.unwrap_or_default(),
+                    };
                 }
             }
             RunEvent::ToolFinished { effect, status, output } => self.finished(*effect, *status, output),
@@ -249,7 +356,7 @@ impl AgentLoop {
                 }
             }
             RunEvent::Recovered { .. } => self.recovered(),
-            RunEvent::Started { .. } | RunEvent::Context { .. } | RunEvent::Finished { .. } => {}
+            RunEvent::Started { .. } | RunEvent::Context { .. } | RunEvent::Resumed { .. } | RunEvent::Finished { .. } => {}
         }
     }
 
@@ -267,34 +374,57 @@ impl AgentLoop {
             }
             (None, None) => Next::Do(Vec::new()),
             (None, Some(step)) => match step.stage {
+                Stage::Due | Stage::Called | Stage::Failed { .. } if self.paused => Next::Wait(vec![Wait::Resume]),
                 Stage::Due | Stage::Called => model(Effect::CallModel {
                     attempt: step.attempt,
                     with_tools: number < self.limits.max_steps,
                 }),
                 Stage::Failed { delay } => model(Effect::WaitForRetry { delay }),
-                Stage::Replied => Next::Do(self.due_calls(number, step)),
+                Stage::Replied => {
+                    let due = self.due_calls(number, step);
+                    match due.is_empty() {
+                        true => Next::Wait(self.waits(step)),
+                        false => Next::Do(due),
+                    }
+                }
             },
         }
     }
 
-    /// The calls to perform now: the first one without a result, and beside one that changes nothing the others of its kind that
-    /// follow it directly. While the run ends, only what may have acted already.
+    fn waits(&self, step: &Step) -> Vec<Wait> {
+        let requests = step.calls.iter().filter_map(Call::asked).map(Wait::Request);
+        self.paused.then_some(Wait::Resume).into_iter().chain(requests).collect()
+    }
+
+    /// The calls to perform now: those that have begun, and beside them the first ones that have not, as long as none of them changes
+    /// anything; one that does is performed alone. While the run ends or is paused, only what has begun. A call that waits for a person
+    /// holds back none of the others, so that all of them can be asked about at once: their order is not kept across a wait.
     fn due_calls(&self, number: u32, step: &Step) -> Vec<(EffectId, Effect)> {
-        let open = step.calls.iter().enumerate().filter(|(_, call)| call.result().is_none());
-        let mut due = Vec::new();
-        for (position, call) in open {
-            let alone = call.class != EffectClass::Repeatable;
-            if due.len() >= SIDE_BY_SIDE || (alone && !due.is_empty()) {
+        let open = || {
+            let calls = step.calls.iter().enumerate();
+            calls.filter(|(_, call)| call.result().is_none() && call.asked().is_none())
+        };
+        // A lost call may have to act again, which can wait for the end of a pause.
+        let goes_on = |call: &Call| call.state != CallState::Proposed && !(self.is_paused() && call.is_lost());
+        let mut due: Vec<(usize, &Call)> = open().filter(|(_, call)| goes_on(call)).collect();
+        let proposed = open().filter(|(_, call)| call.state == CallState::Proposed);
+        for (position, call) in proposed.take_while(|_| !self.begins_nothing()) {
+            let alone = |call: &Call| call.class != EffectClass::Repeatable;
+            let beside_others = !due.is_empty();
+            if due.len() >= SIDE_BY_SIDE || (beside_others && alone(call)) || due.iter().any(|(_, begun)| alone(begun)) {
                 break;
             }
-            if self.ending.is_none() || call.state != CallState::Proposed {
-                due.push((EffectId::tool(number, position), self.perform(call)));
-            }
-            if alone {
-                break;
-            }
+            due.push((position, call));
         }
-        due
+        due.sort_by_key(|(position, _)| *position);
+        due.into_iter()
+            .map(|(position, call)| (EffectId::tool(number, position), self.perform(call)))
+            .collect()
+    }
+
+    /// Whether only what has begun may go on.
+    fn begins_nothing(&self) -> bool {
+        self.ending.is_some() || self.paused
     }
 
     fn perform(&self, call: &Call) -> Effect {
@@ -307,7 +437,8 @@ impl AgentLoop {
             .take_while(|other| !std::ptr::eq(*other, call))
             .filter(|other| other.call.name == call.call.name && other.call.arguments == call.call.arguments)
             .count();
-        if earlier >= self.limits.max_identical_calls as usize {
+        // One that has begun may have acted; only its outcome ends it.
+        if call.state == CallState::Proposed && earlier >= self.limits.max_identical_calls as usize {
             return Effect::RefuseTool {
                 reason: "The same call was made before in this turn; its result has not changed. Answer with what is known."
                     .into(),
@@ -374,6 +505,8 @@ impl AgentLoop {
                 call: proposed.call.clone(),
                 class: proposed.class,
                 state: CallState::Proposed,
+                approval: None,
+                told: false,
             })
             .collect();
         match stop {
@@ -382,7 +515,7 @@ impl AgentLoop {
             _ if !calls.is_empty() => {}
             StopReason::Length => self.limited("The reply reached the model's output limit.".into()),
             StopReason::Filtered => self.limited("The model's provider withheld the rest of the reply.".into()),
-            StopReason::End | StopReason::ToolUse if self.text().trim().is_empty() => self.end(RunOutcome::Failed {
+            StopReason::End | StopReason::ToolUse if !self.has_text() => self.end(RunOutcome::Failed {
                 failure: ModelFailure::Malformed,
                 message: "The model gave an empty reply. Try again, or choose another model.".into(),
             }),
@@ -418,13 +551,63 @@ impl AgentLoop {
         });
     }
 
+    /// A decision is the end of a call, or makes it due.
+    fn decided(&mut self, id: EffectId, request: RequestId, decision: &Decision) {
+        let Some(call) = self.open_call(id).filter(|call| call.asked() == Some(request)) else {
+            return;
+        };
+        match decision {
+            Decision::Approve { arguments } => {
+                if let Some(edited) = arguments {
+                    call.call.arguments.clone_from(edited);
+                }
+                call.state = CallState::Proposed;
+                call.approval = Some(Approval { request, used: false });
+            }
+            Decision::DidNot => call.due_again(),
+            Decision::Reject { .. }
+            | Decision::Respond { .. }
+            | Decision::Dismiss
+            | Decision::Happened
+            | Decision::Expired
+            | Decision::Voided { .. } => {
+                let (status, text) = meaning(decision);
+                let output = ToolOutput {
+                    text,
+                    ..ToolOutput::default()
+                };
+                self.closed(id, status, output);
+            }
+        }
+    }
+
+    /// Nothing new begins; a model call under way is given up, and made again later.
+    fn pause(&mut self) {
+        self.paused = true;
+        if let Some(step) = self.steps.last_mut()
+            && step.stage == Stage::Called
+            && self.ending.is_none()
+        {
+            step.stage = Stage::Due;
+            step.text.clear();
+        }
+    }
+
     fn finished(&mut self, id: EffectId, status: ToolStatus, output: &ToolOutput) {
-        let Some(call) = self.open_call(id) else { return };
-        call.state = CallState::Finished(status, output.clone());
-        let tool = call.call.name.clone();
+        let Some(tool) = self.open_call(id).map(|call| call.call.name.clone()) else {
+            return;
+        };
         if status == ToolStatus::Unknown {
             // Whatever else ends the run, a person has to know of this.
             self.end(RunOutcome::NeedsReview { tool });
+        }
+        self.closed(id, status, output.clone());
+    }
+
+    /// Ends a call; after the last one of a step, the next begins.
+    fn closed(&mut self, id: EffectId, status: ToolStatus, output: ToolOutput) {
+        if let Some(call) = self.open_call(id) {
+            call.state = CallState::Finished(status, output);
         }
         let done = self
             .present()
@@ -475,7 +658,7 @@ impl AgentLoop {
     /// Ends the run at a limit, keeping the text so far; without any text the run has failed.
     fn limited(&mut self, message: String) {
         self.keep_longest();
-        self.end(match self.text().trim().is_empty() {
+        self.end(match !self.has_text() {
             true => RunOutcome::Failed {
                 failure: ModelFailure::Limited,
                 message,
@@ -497,6 +680,43 @@ impl AgentLoop {
     fn spend(&mut self, usage: &Usage, cost_micros: Option<u64>) {
         self.usage += *usage;
         self.cost_micros = self.cost_micros.zip(cost_micros).map(|(sum, cost)| sum.saturating_add(cost));
+    }
+}
+
+impl Call {
+    /// What it was approved for is over: it is asked about again.
+    fn due_again(&mut self) {
+        self.state = CallState::Proposed;
+        self.approval = None;
+    }
+}
+
+/// What a decision without a call means for the call, and what the model is told of it.
+fn meaning(decision: &Decision) -> (ToolStatus, String) {
+    match decision {
+        Decision::Reject { reason: Some(reason) } => (ToolStatus::Refused, format!("Not done. The person says no: {reason}")),
+        Decision::Reject { reason: None } => (ToolStatus::Refused, "Not done. The person says no.".into()),
+        Decision::Respond { answers } => match (
+            answers.len(),
+            answers.get(Decision::ANSWER).and_then(|answer| answer.as_str()),
+        ) {
+            (1, Some(answer)) => (ToolStatus::Succeeded, format!("The person answers: {answer}")),
+            _ => {
+                let answers = serde_json::to_string(answers).unwrap_or_default();
+                (ToolStatus::Succeeded, format!("The person answers: {answers}"))
+            }
+        },
+        Decision::Dismiss => (
+            ToolStatus::Refused,
+            "The person does not want to decide this. Go on without it.".into(),
+        ),
+        Decision::Happened => (
+            ToolStatus::Succeeded,
+            "The result was lost, but a person has looked: it took place.".into(),
+        ),
+        Decision::Expired => (ToolStatus::Refused, "Nobody decided in time. Go on without it.".into()),
+        Decision::Voided { why } => (ToolStatus::Refused, format!("Not done. {why}")),
+        Decision::Approve { .. } | Decision::DidNot => (ToolStatus::Failed, String::new()),
     }
 }
 

@@ -35,8 +35,6 @@ pub struct DriverParts {
     pub embedder: Option<Arc<dyn Embedder>>,
     /// The tools.
     pub tools: Arc<ToolRegistry>,
-    /// What may happen.
-    pub policy: Arc<Policy>,
     /// Lease times.
     pub lease: LeasePolicy,
     /// Where advice about a failing model goes.
@@ -87,6 +85,12 @@ pub(super) struct Claimed<'a> {
     earlier: Mutex<Option<(Locality, Arc<[Turn]>)>>,
     /// What gathering the context has read, for the model call that follows at once.
     gathered: Mutex<Option<(Speaker, context::Texts)>>,
+}
+
+/// The policy as it is now.
+pub(super) struct InForce {
+    pub rules: Policy,
+    pub version: u32,
 }
 
 /// The agent as it is now, with its soul and model.
@@ -184,6 +188,15 @@ impl<'a> Claimed<'a> {
             soul: soul.soul,
             caller,
         }))
+    }
+
+    /// The workspace's policy as it is now.
+    pub async fn policy(&self) -> Result<InForce, DriveError> {
+        let newest = self.insist(|| self.stores().policies.policy(&self.caller)).await?;
+        Ok(InForce {
+            version: newest.version,
+            rules: newest.rules.into(),
+        })
     }
 
     /// The runs that this one continues: read once, and again only when the model's locality changes.

@@ -1,4 +1,4 @@
-//! Driving one claimed run to its end: the effects that its machine asks for are kept under way side by side, and whatever they say
+//! Driving one claimed run until it ends or waits: the effects that its machine asks for are kept under way side by side, and whatever they say
 //! is written to the log, under the lease, before anything acts on it.
 
 use std::{sync::Arc, task::Poll, time::Duration};
@@ -21,12 +21,16 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    domain::{Claim, EffectId, NewEvent, RunEvent, RunOutcome, RunStatus, Settlement},
-    ids::{CommitId, LeaseToken},
+    domain::{
+        Claim, Commit, EffectId, EventKind, NewEvent, NewRequest, RunEvent, RunOutcome, RunStatus, Settlement, StoredEvent,
+        Suspension, Then, UsedApproval,
+    },
+    error::StoreError,
+    ids::LeaseToken,
     memory::Memories,
 };
 
-/// Drives a claimed run to its end and returns its final status. `newest` is the newest `seq` that is known of its log.
+/// Drives a claimed run until it ends or waits, and returns its status then. `newest` is the newest `seq` that is known of its log.
 pub(super) async fn to_end(
     parts: &DriverParts,
     memories: &Memories,
@@ -34,18 +38,11 @@ pub(super) async fn to_end(
     newest: watch::Receiver<u64>,
 ) -> Result<RunStatus, DriveError> {
     let replay = Replay::<Turn>::of(&claim.log);
-    let resumed = claim.log.iter().any(|stored| {
-        let waits = matches!(
-            stored.event,
-            Some(RunEvent::Started { .. } | RunEvent::CancelRequested { .. })
-        );
-        !waits
-    });
+    let taken_up = taken_up(&claim);
     let env = parts.env.clone();
     let left = Duration::from_secs(replay.machine.work.limits.max_seconds.into()).saturating_sub(replay.worked);
     let time = async move { env.sleep(left).await }.boxed().shared();
     let caller = Caller::person(claim.run.user_id, claim.run.workspace_id, claim.role);
-    let attempt = claim.run.attempt;
     let claimed = Claimed::new(parts, memories, claim.run, caller, time);
     let (sender, entries) = mpsc::unbounded();
     let mut drive = Drive {
@@ -58,10 +55,20 @@ pub(super) async fn to_end(
         sender,
         under_way: UnderWay::default(),
     };
-    if resumed {
-        drive.write(vec![RunEvent::Recovered { attempt }.into()]).await?;
+    if let Some(event) = taken_up {
+        drive.write(vec![event.into()]).await?;
     }
     drive.run().await
+}
+
+/// What to put on record when a run is not claimed for the first time: it waited, or its last worker was lost.
+fn taken_up(claim: &Claim) -> Option<RunEvent> {
+    let attempt = claim.run.attempt;
+    let worked = |stored: &&StoredEvent| stored.event.as_ref().is_none_or(|event| !event.is_from_outside());
+    match claim.log.iter().rev().find(worked)?.kind {
+        EventKind::Suspended => Some(RunEvent::Resumed { attempt }),
+        _ => Some(RunEvent::Recovered { attempt }),
+    }
 }
 
 struct Drive<'a> {
@@ -83,6 +90,13 @@ impl<'a> Drive<'a> {
             let effects = match self.replay.machine.next() {
                 Next::Do(effects) if effects.is_empty() => return Err(DriveError::NoProgress),
                 Next::Do(effects) => effects,
+                Next::Wait(_) => {
+                    self.under_way.keep(&[]);
+                    match self.suspend().await? {
+                        Some(status) => return Ok(status),
+                        None => continue,
+                    }
+                }
                 Next::End(outcome) => {
                     self.under_way.keep(&[]);
                     match self.settle(outcome).await? {
@@ -98,14 +112,20 @@ impl<'a> Drive<'a> {
             }
             futures::select_biased! {
                 entry = self.entries.next() => {
-                    let Some(Entry { events, written }) = entry else { return Err(DriveError::NoProgress) };
+                    let Some(Entry { events, asks, uses, written }) = entry else { return Err(DriveError::NoProgress) };
                     // The effect was dropped before it was heard.
                     if written.is_canceled() {
                         continue;
                     }
-                    self.write(events).await?;
+                    // Nothing else that an effect says can be refused.
+                    let may_be_refused = asks.is_some() || uses.is_some();
+                    let answer = match self.enter(events, asks, uses).await {
+                        Ok(()) => Ok(()),
+                        Err(DriveError::Store(StoreError::Conflict(refusal))) if may_be_refused => Err(refusal),
+                        Err(error) => return Err(error),
+                    };
                     // The effect has been dropped if the log came to say something else meanwhile.
-                    let _ = written.send(());
+                    let _ = written.send(answer);
                 }
                 changed = std::pin::pin!(self.newest.changed().fuse()) => {
                     changed.map_err(|_| DriveError::LostLease)?;
@@ -153,16 +173,30 @@ impl<'a> Drive<'a> {
         None
     }
 
-    /// Appends events and folds them, after any that others appended first. The beginnings of the effects that they call for are
+    /// Appends events and folds them, after any that others appended first.
+    async fn write(&mut self, events: Vec<NewEvent>) -> Result<(), DriveError> {
+        self.enter(events, None, None).await
+    }
+
+    /// [`Self::write`], with what is asked and which approval is used. The beginnings of the effects that the events call for are
     /// written with them.
-    async fn write(&mut self, mut events: Vec<NewEvent>) -> Result<(), DriveError> {
+    async fn enter(
+        &mut self,
+        mut events: Vec<NewEvent>,
+        asks: Option<NewRequest>,
+        uses: Option<UsedApproval>,
+    ) -> Result<(), DriveError> {
         self.open_next(&mut events);
+        let commit = Commit {
+            asks: asks.into_iter().collect(),
+            uses: uses.into_iter().collect(),
+            ..Commit::of(self.claimed.parts.env.id(), events)
+        };
         let (claimed, after, lease) = (self.claimed, self.replay.last_seq, self.lease);
-        let commit: CommitId = claimed.parts.env.id();
         let log = &claimed.stores().run_log;
-        let append = claimed.insist(|| log.append(claimed.run.id, lease, after, commit, events.clone()));
-        let appended = self.under_way.beside(append).await?;
-        for stored in appended.interleaved.iter().chain(&appended.own) {
+        let write = claimed.insist(|| log.commit(claimed.run.id, lease, after, commit.clone()));
+        let committed = self.under_way.beside(write).await?;
+        for stored in committed.interleaved.iter().chain(&committed.own) {
             self.replay.fold(stored);
         }
         Ok(())
@@ -183,30 +217,53 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Records the end. `None` if somebody has appended meanwhile: that is folded now, and the machine has to be asked again.
+    /// Lets the run wait, with what it has said so far as a message. `None` if somebody has appended meanwhile.
+    async fn suspend(&mut self) -> Result<Option<RunStatus>, DriveError> {
+        let turn = &self.replay.machine;
+        let suspension = Suspension {
+            reply: turn.word(),
+            next_reply: self.claimed.parts.env.id(),
+        };
+        let event = RunEvent::Suspended {
+            reply: suspension.reply.as_ref().map(|reply| reply.status),
+            next_reply: suspension.next_reply,
+            usage: turn.work.usage,
+            cost_micros: turn.work.cost_micros,
+        };
+        self.part_with(event, Then::Suspend(suspension), RunStatus::Waiting).await
+    }
+
+    /// Records the end. `None` if somebody has appended meanwhile.
     async fn settle(&mut self, outcome: RunOutcome) -> Result<Option<RunStatus>, DriveError> {
         let turn = &self.replay.machine;
-        let reply = turn.reply(&outcome);
-        let status = status_of(&outcome);
         let settlement = Settlement {
-            status,
+            status: status_of(&outcome),
             reason: reason(&outcome),
-            events: vec![
-                RunEvent::Finished {
-                    outcome,
-                    reply: reply.as_ref().map(|reply| reply.status),
-                    usage: turn.work.usage,
-                    cost_micros: turn.work.cost_micros,
-                }
-                .into(),
-            ],
-            reply,
+            reply: turn.reply(&outcome),
         };
+        let event = RunEvent::Finished {
+            outcome,
+            reply: settlement.reply.as_ref().map(|reply| reply.status),
+            usage: turn.work.usage,
+            cost_micros: turn.work.cost_micros,
+        };
+        let status = settlement.status;
+        self.part_with(event, Then::Settle(settlement), status).await
+    }
+
+    /// Writes the last event of this claim. `None` if somebody has appended meanwhile: that is folded now, and the machine has to be
+    /// asked again.
+    async fn part_with(&mut self, event: RunEvent, then: Then, status: RunStatus) -> Result<Option<RunStatus>, DriveError> {
         let (claimed, after, lease) = (self.claimed, self.replay.last_seq, self.lease);
-        let commit: CommitId = claimed.parts.env.id();
+        let commit = Commit {
+            then,
+            ..Commit::of(claimed.parts.env.id(), vec![event.into()])
+        };
         let log = &claimed.stores().run_log;
-        let settled = claimed.insist(|| log.settle(claimed.run.id, lease, after, commit, settlement.clone()));
-        match settled.await {
+        match claimed
+            .insist(|| log.commit(claimed.run.id, lease, after, commit.clone()))
+            .await
+        {
             Ok(_) => Ok(Some(status)),
             // Either the lease is lost, which writing reports, or the log has grown.
             Err(DriveError::LostLease) => self.write(Vec::new()).await.map(|()| None),
@@ -319,7 +376,7 @@ fn reason(outcome: &RunOutcome) -> Option<String> {
     match outcome {
         RunOutcome::Limited { message } | RunOutcome::Failed { message, .. } => Some(message.clone()),
         RunOutcome::NeedsReview { tool } => Some(format!(
-            "Duet went down while “{tool}” was running. Check whether it happened; it was not repeated."
+            "Duet went down while “{tool}” was running. Say in the Inbox whether it happened; it was not repeated."
         )),
         RunOutcome::Completed | RunOutcome::Cancelled | RunOutcome::Interrupted => None,
     }

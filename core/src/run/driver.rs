@@ -40,7 +40,7 @@ impl Driver {
         }
     }
 
-    /// Drives one claimed run to its end and returns its final status.
+    /// Drives one claimed run until it ends or waits, and returns its status then.
     pub async fn drive(&self, claim: Claim) -> Result<RunStatus, DriveError> {
         let span = info_span!("run", run = %claim.run.id, workspace = %claim.run.workspace_id, attempt = claim.run.attempt);
         self.drive_in_span(claim).instrument(span).await

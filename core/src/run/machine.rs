@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     domain::{EffectId, RunEvent, RunOutcome, StoredEvent, ToolCall},
+    ids::RequestId,
 };
 
 /// A kind of run.
@@ -25,6 +26,8 @@ pub enum Next {
     /// These effects, side by side: what is not under way yet is started, and what is under way but not listed is dropped. Empty
     /// only before the first event.
     Do(Vec<(EffectId, Effect)>),
+    /// Nothing until one of these comes: the run waits without a worker.
+    Wait(Vec<Wait>),
     /// Nothing but to record this end.
     End(RunOutcome),
 }
@@ -34,6 +37,15 @@ impl Next {
     pub fn wants(&self, id: EffectId, effect: &Effect) -> bool {
         matches!(self, Self::Do(effects) if effects.iter().any(|(wanted, what)| *wanted == id && what == effect))
     }
+}
+
+/// What a run waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The decision of this request.
+    Request(RequestId),
+    /// A person's word to go on.
+    Resume,
 }
 
 /// Something to do. Its outcome comes back as an event that names the same [`EffectId`].
@@ -53,12 +65,12 @@ pub enum Effect {
         /// How long.
         delay: Duration,
     },
-    /// Run a tool. Outcome: `ToolStarted`, then `ToolFinished`.
+    /// Run a tool. Outcome: `ToolStarted`, then `ToolFinished`; or `Asked`, when a person has to decide first.
     RunTool {
         /// The call.
         call: ToolCall,
     },
-    /// Find out whether a call whose outcome was lost has acted. Outcome: `ToolFinished`, or `ToolNotDone`.
+    /// Find out whether a call whose outcome was lost has acted. Outcome: `ToolFinished`, `ToolNotDone`, or `Asked`.
     VerifyTool {
         /// The call.
         call: ToolCall,
@@ -119,8 +131,8 @@ impl<M: Machine> Replay<M> {
     /// Counts the time between two signs of work.
     fn hear(&mut self, stored: &StoredEvent) {
         match &stored.event {
-            Some(RunEvent::Started { .. } | RunEvent::CancelRequested { .. }) => {}
-            Some(RunEvent::Recovered { .. }) => self.heard = Some(stored.at),
+            Some(event) if event.is_from_outside() => {}
+            Some(RunEvent::Recovered { .. } | RunEvent::Resumed { .. }) => self.heard = Some(stored.at),
             _ => {
                 let since = self.heard.map_or(Duration::ZERO, |heard| stored.at.since(heard));
                 self.worked = self.worked.saturating_add(since);

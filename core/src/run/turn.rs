@@ -2,7 +2,7 @@
 
 use super::{
     agent_loop::AgentLoop,
-    machine::{Effect, Machine, Next},
+    machine::{Effect, Machine, Next, Wait},
 };
 use crate::{
     domain::{EffectId, Labels, Locality, MessageStatus, MessageTrace, ModelRef, Reply, RunEvent, RunOutcome, ToolTrace},
@@ -52,6 +52,16 @@ impl Turn {
         Labels::of_all(context).join(self.work.labels()).join(self.prefix_labels)
     }
 
+    /// The message that a turn leaves that begins to wait; `None` when it has said nothing since it last waited.
+    pub fn word(&self) -> Option<Reply> {
+        let text = self.work.text();
+        (!text.trim().is_empty()).then(|| Reply {
+            status: MessageStatus::Complete,
+            text,
+            trace: self.trace(),
+        })
+    }
+
     /// The reply that a turn with this end leaves; `None` when there is no text to keep.
     pub fn reply(&self, outcome: &RunOutcome) -> Option<Reply> {
         let text = self.work.text();
@@ -74,14 +84,13 @@ impl Turn {
 
     fn trace(&self) -> MessageTrace {
         let context = self.context.as_ref();
+        let untold = || self.work.calls().filter(|(_, call)| call.is_untold());
         MessageTrace {
             model: context.map(|context| context.model.to_string()).unwrap_or_default(),
             offline: context.is_some_and(|context| context.model.provider() == "offline"),
-            usage: self.work.usage,
-            cost_micros: self.work.cost_micros,
-            tools: self
-                .work
-                .calls()
+            usage: self.work.untold_usage(),
+            cost_micros: self.work.untold_cost(),
+            tools: untold()
                 .filter_map(|(id, call)| {
                     let (status, _) = call.result()?;
                     Some(ToolTrace {
@@ -92,9 +101,8 @@ impl Turn {
                 })
                 .collect(),
             recalled: context.map(|context| context.recalled.clone()).unwrap_or_default(),
-            remembered: self
-                .work
-                .results()
+            remembered: untold()
+                .filter_map(|(_, call)| call.result())
                 .flat_map(|(_, output)| output.remembered.iter().copied())
                 .collect(),
         }
@@ -147,6 +155,7 @@ impl Machine for Turn {
     fn next(&self) -> Next {
         match (&self.ended, self.agent) {
             (Some(outcome), _) => Next::End(outcome.clone()),
+            (None, Some(_)) if self.work.is_paused() && !self.work.has_begun() => Next::Wait(vec![Wait::Resume]),
             (None, Some(_)) if !self.work.has_begun() => Next::Do(vec![(EffectId::model(0), Effect::AssembleContext)]),
             (None, _) => self.work.next(),
         }

@@ -50,6 +50,7 @@ impl Driver {
         let mut drives: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut held: Vec<(RunId, LeaseToken, Arc<()>)> = Vec::new();
         let ended = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let queued = self.parts.stores.feed.queued();
         while !*shutdown.borrow() {
             let mut idle = true;
             if drives.len() < concurrency {
@@ -69,6 +70,7 @@ impl Driver {
                     _ = shutdown.changed().fuse() => {}
                     () = next_ended(&mut drives).fuse() => {}
                     () = wake.notified().fuse() => {}
+                    () = queued.notified().fuse() => {}
                     () = self.parts.env.sleep(POLL).fuse() => {}
                 }
             }
@@ -109,7 +111,8 @@ impl Driver {
     async fn drive_and_report(&self, claim: Claim, ended: Arc<std::sync::Mutex<Vec<(RunId, LeaseToken)>>>) {
         let (run, lease, _hold) = (claim.run.id, claim.lease, claim.hold.clone());
         match self.drive(claim).await {
-            Ok(status) => info!(%run, %status, "ended"),
+            Ok(status) if status.is_final() => info!(%run, %status, "ended"),
+            Ok(_) => info!(%run, "waits for its person"),
             Err(DriveError::LostLease) => warn!(%run, "lost to another worker"),
             Err(error @ (DriveError::Store(_) | DriveError::NoProgress)) => {
                 error!(%run, %error, "cannot go on now; handing it back");

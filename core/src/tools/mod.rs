@@ -1,6 +1,7 @@
 //! The tool registry: every entry is `{name, description, input_schema, handler}`; to add a tool, add an entry. Handlers are typed;
 //! the erasure is private. The policy decides whether a call may happen, not the handler.
 
+mod ask_user;
 mod recall;
 mod remember;
 mod search_conversations;
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     caller::Caller,
     clock::Env,
-    domain::{EffectClass, Labels, Locality, ToolOutput},
+    domain::{EffectClass, Labels, Locality, Question, ToolOutput},
     error::StoreError,
     ids::{ConversationId, MemoryId, MessageId, RunId},
     memory::Memories,
@@ -22,6 +23,7 @@ use crate::{
     ports::{Stores, ToolSpec},
 };
 
+pub use ask_user::AskUserTool;
 pub use recall::RecallTool;
 pub use remember::{RememberInput, RememberKind, RememberTool};
 pub use search_conversations::SearchConversationsTool;
@@ -107,6 +109,13 @@ pub trait Tool: Send + Sync + 'static {
         let _ = (context, input);
         Verdict::CannotTell
     }
+
+    /// What the call asks the person; the answer is then its result, and it is never made. `None` for all tools that do something
+    /// themselves; `Err` is told to the model.
+    fn question(input: &Self::Input) -> Option<Result<Question, String>> {
+        let _ = input;
+        None
+    }
 }
 
 /// A tool in the registry.
@@ -130,12 +139,18 @@ impl Entry {
     pub async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict {
         self.handler.verify(context, arguments).await
     }
+
+    /// What the call asks the person, if that is what it does.
+    pub fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>> {
+        self.handler.question(arguments)
+    }
 }
 
 #[async_trait]
 trait Handler: Send + Sync {
     async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError>;
     async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict;
+    fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>>;
 }
 
 struct Typed<T>(T);
@@ -155,6 +170,11 @@ impl<T: Tool> Handler for Typed<T> {
             Err(_) => Verdict::CannotTell,
         }
     }
+
+    fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>> {
+        // Arguments that do not fit fail when the tool is called.
+        T::question(&serde_json::from_value(arguments.clone()).ok()?)
+    }
 }
 
 /// All tools by name.
@@ -164,9 +184,10 @@ pub struct ToolRegistry {
 }
 
 impl ToolRegistry {
-    /// The companion's tools: `recall`, `remember`, `search_conversations`.
+    /// The companion's tools: `ask_user`, `recall`, `remember`, `search_conversations`.
     pub fn companion() -> Self {
         Self::default()
+            .with(AskUserTool)
             .with(RecallTool)
             .with(RememberTool)
             .with(SearchConversationsTool)

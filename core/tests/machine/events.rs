@@ -2,12 +2,12 @@
 
 use duet_core::{
     domain::{
-        EffectClass, EffectId, Labels, Locality, MessageStatus, ModelFailure, ProposedCall, RunEvent, RunOutcome, StopReason,
-        ToolCall, ToolOutput, ToolStatus, TurnLimits, Usage,
+        Decision, EffectClass, EffectId, Labels, Locality, MessageStatus, ModelFailure, ProposedCall, RequestKind, RunEvent,
+        RunOutcome, StopReason, ToolCall, ToolOutput, ToolStatus, TurnLimits, Usage,
     },
-    ids::{AgentId, Id, MessageId, UserId},
+    ids::{AgentId, Id, MessageId, RequestId, UserId},
     run::{
-        machine::{Effect, Machine, Next},
+        machine::{Effect, Machine, Next, Wait},
         turn::Turn,
     },
 };
@@ -109,6 +109,57 @@ pub fn failed(step: u32, attempt: u32, failure: ModelFailure) -> RunEvent {
 
 pub fn cancel() -> RunEvent {
     RunEvent::CancelRequested { by: id::<UserId>() }
+}
+
+/// The name of a request of the run.
+pub fn request(number: u128) -> RequestId {
+    RequestId::from_uuid(Uuid::from_u128(number))
+}
+
+/// The call at this position of a step's reply waits for a person.
+pub fn asked(step: u32, position: usize, number: u128, kind: RequestKind) -> RunEvent {
+    RunEvent::Asked {
+        effect: EffectId::tool(step, position),
+        request: request(number),
+        kind,
+        hash: "00".repeat(32),
+    }
+}
+
+pub fn decided(step: u32, position: usize, number: u128, decision: Decision) -> RunEvent {
+    RunEvent::Decided {
+        effect: EffectId::tool(step, position),
+        request: request(number),
+        decision,
+        by: Some(id::<UserId>()),
+    }
+}
+
+pub fn pause() -> RunEvent {
+    RunEvent::PauseRequested { by: id::<UserId>() }
+}
+
+pub fn resume() -> RunEvent {
+    RunEvent::ResumeRequested { by: id::<UserId>() }
+}
+
+/// The run begins to wait; what it has said is a message now, if it has said anything.
+pub fn suspended(reply: Option<MessageStatus>) -> RunEvent {
+    RunEvent::Suspended {
+        reply,
+        next_reply: id::<MessageId>(),
+        usage: Usage::default(),
+        cost_micros: None,
+    }
+}
+
+pub fn resumed() -> RunEvent {
+    RunEvent::Resumed { attempt: 2 }
+}
+
+/// Waits for the decisions of these requests.
+pub fn waits(numbers: &[u128]) -> Next {
+    Next::Wait(numbers.iter().map(|number| Wait::Request(request(*number))).collect())
 }
 
 pub fn recovered() -> RunEvent {

@@ -2,12 +2,13 @@
 
 mod events;
 mod properties;
+mod waiting;
 
 use duet_core::{
     Timestamp,
     domain::{
-        EffectClass, EffectId, MessageStatus, ModelFailure, ProposedCall, RunEvent, RunOutcome, StopReason, StoredEvent,
-        ToolCall, ToolStatus, TurnLimits, Usage,
+        Decision, EffectClass, EffectId, MessageStatus, ModelFailure, ProposedCall, RequestKind, RunEvent, RunOutcome,
+        StopReason, StoredEvent, ToolCall, ToolStatus, TurnLimits, Usage,
     },
     run::{
         machine::{Effect, Machine, Next, Replay},
@@ -65,7 +66,7 @@ fn calls_that_change_nothing_run_side_by_side_then_the_model_goes_on() {
     let events = with(begun(TurnLimits::default()), [called(1, 1), replied(1, calls.clone())]);
     let due = |turn: Next| match turn {
         Next::Do(effects) => effects.into_iter().map(|(id, _)| id.position().unwrap()).collect::<Vec<_>>(),
-        Next::End(outcome) => panic!("{outcome:?}"),
+        next => panic!("{next:?}"),
     };
     assert_eq!(due(play(&events).1), [0, 1, 2, 3], "no more than four");
     let events = with(events, [tool_started(1, 2), tool_finished(1, 2, ToolStatus::Succeeded)]);
@@ -300,6 +301,30 @@ fn waiting_for_a_worker_takes_no_time_of_the_turn() {
     assert_eq!(worked.as_millis(), 3_000 + 4_000);
 }
 
+/// However long a person takes, that is no work.
+#[test]
+fn waiting_for_a_person_takes_no_time_of_the_turn() {
+    let log = [
+        (started(TurnLimits::default()), 0),
+        (context(), 1_000),
+        (called(1, 1), 2_000),
+        (replied(1, vec![call("a", "t", "x")]), 4_000),
+        (asked(1, 0, 1, RequestKind::Approval), 5_000),
+        (suspended(None), 5_000),
+        (decided(1, 0, 1, Decision::Approve { arguments: None }), 900_000),
+        (resumed(), 905_000),
+        (tool_started(1, 0), 906_000),
+    ];
+    let stored = (1..).zip(log).map(|(seq, (event, millis))| StoredEvent {
+        seq,
+        kind: event.kind(),
+        event: Some(event),
+        at: Timestamp::from_millis(millis),
+    });
+    let worked = Replay::<Turn>::of(&stored.collect::<Vec<_>>()).worked;
+    assert_eq!(worked.as_millis(), 4_000 + 1_000);
+}
+
 #[test]
 fn failures_by_kind() {
     use ModelFailure::*;
@@ -349,7 +374,7 @@ fn wait_of(next: &Next) -> Option<std::time::Duration> {
             [(_, Effect::WaitForRetry { delay })] => Some(delay),
             _ => None,
         },
-        Next::End(_) => None,
+        Next::Wait(_) | Next::End(_) => None,
     }
 }
 

@@ -216,7 +216,7 @@ async fn change(connection: &Connection, output: Output, name: &str, mut edit: V
 }
 
 /// Finds an agent by kind, unique name or id.
-fn pick<'a>(agents: &'a [Agent], name: &str) -> Outcome<&'a Agent> {
+pub fn pick<'a>(agents: &'a [Agent], name: &str) -> Outcome<&'a Agent> {
     let named = |agent: &&Agent| agent.kind.as_str() == name || agent.name == name;
     let mut found: Vec<&Agent> = agents.iter().filter(named).collect();
     if found.is_empty() {

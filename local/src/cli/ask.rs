@@ -3,14 +3,14 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use duet_core::domain::{Conversation, ListPage, Memory, Message, MessageRole, MessageStatus, NewTurn, TurnReceipt};
+use duet_core::domain::{Conversation, ListPage, Memory, Message, MessageRole, MessageStatus, NewTurn, Request, TurnReceipt};
 use serde_json::{Value, json};
 
 use super::{
     Global,
     connect::{self, Connection, Purpose},
     exit::{Exit, Failure, Outcome},
-    input,
+    inbox, input,
     output::{Output, brief, printable},
     reply::{self, Reply, Step},
 };
@@ -28,7 +28,8 @@ const SOURCES: usize = 5;
     duet ask --json \"Hello\" | jq -r .text\n\n\
     The reply streams to the standard output; which model wrote it and which memories it drew on are told on the standard \
     error. --json writes one object when the reply is whole, --events one JSON object a line as things happen. \
-    Ctrl-C stops the reply and keeps what was written (exit code 130).")]
+    Ctrl-C stops the reply and keeps what was written (exit code 130). When the reply waits for a decision of yours, it says so and \
+    ends with exit code 6; `duet inbox` decides, and shows how the reply goes on.")]
 pub struct AskArgs {
     /// What to say; `-` or nothing reads the standard input
     #[arg(value_name = "TEXT")]
@@ -64,9 +65,19 @@ async fn turn(connection: &Connection, output: Output, args: &AskArgs, text: Opt
         Some(text) => start(connection, output, args, &text).await?,
         None => retry(connection, args).await?,
     };
-    let run = connection.path(&format!("/runs/{}", receipt.run_id));
-    let mut shown = Shown::new(output, args.events);
-    let mut followed = Box::pin(reply::follow(&connection.client, &run, |data, step| shown.watch(data, step)));
+    let (reply, stopped) = watch(connection, Shown::new(output, args.events), &receipt.run_id.to_string(), 0).await?;
+    let asked = inbox::asked(connection, &reply).await;
+    tell(connection, output, args, (&conversation, &receipt), &reply, &asked).await?;
+    inbox::tell(output, &asked);
+    verdict(connection, &conversation, &reply, stopped).await
+}
+
+/// Shows a reply as it arrives after this `seq`, until the run ends or waits; returns whether it was stopped by Ctrl-C, too.
+pub async fn watch(connection: &Connection, mut shown: Shown, run: &str, after: u64) -> Outcome<(Reply, bool)> {
+    let run = connection.path(&format!("/runs/{run}"));
+    let mut followed = Box::pin(reply::follow(&connection.client, &run, after, |data, step| {
+        shown.watch(data, step)
+    }));
     let mut stopped = false;
     let reply = loop {
         tokio::select! {
@@ -82,10 +93,7 @@ async fn turn(connection: &Connection, output: Output, args: &AskArgs, text: Opt
     };
     drop(followed);
     shown.end()?;
-    tell(connection, output, args, &conversation, &receipt, &reply).await?;
-    // If this cannot be checked, promise nothing.
-    let kept = reply.error.is_some() && can_continue(connection, &conversation).await.unwrap_or(false);
-    verdict(&reply, stopped, kept)
+    Ok((reply, stopped))
 }
 
 /// Sends the text to the requested conversation.
@@ -161,7 +169,7 @@ async fn can_continue(connection: &Connection, conversation: &str) -> Outcome<bo
 }
 
 /// Shows a reply as it arrives.
-struct Shown {
+pub struct Shown {
     output: Output,
     events: bool,
     /// What is on the screen.
@@ -170,7 +178,8 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(output: Output, events: bool) -> Self {
+    /// With nothing shown yet; `events` as lines of JSON instead of the text.
+    pub fn new(output: Output, events: bool) -> Self {
         Self {
             output,
             events,
@@ -224,9 +233,9 @@ async fn tell(
     connection: &Connection,
     output: Output,
     args: &AskArgs,
-    conversation: &str,
-    receipt: &TurnReceipt,
+    (conversation, receipt): (&str, &TurnReceipt),
     reply: &Reply,
+    asked: &[Request],
 ) -> Outcome {
     if output.json {
         let result = reply.result.clone().unwrap_or_default();
@@ -243,6 +252,7 @@ async fn tell(
             "recalled": reply.context["recalled"],
             "remembered": reply.remembered,
             "tools": reply.tools,
+            "requests": asked,
             "usage": result["usage"],
             "cost_micros": result["cost_micros"],
         }));
@@ -289,8 +299,11 @@ fn written_by(reply: &Reply) -> String {
     words
 }
 
-fn verdict(reply: &Reply, stopped: bool, kept: bool) -> Outcome {
+/// What became of a reply.
+pub async fn verdict(connection: &Connection, conversation: &str, reply: &Reply, stopped: bool) -> Outcome {
     if let Some((code, message)) = &reply.error {
+        // If this cannot be checked, promise nothing.
+        let kept = can_continue(connection, conversation).await.unwrap_or(false);
         let exit = match code.as_str() {
             "unknown_model" | "unauthorized" | "rejected" => Exit::Failed,
             _ => Exit::Unavailable,
@@ -312,6 +325,11 @@ fn verdict(reply: &Reply, stopped: bool, kept: bool) -> Outcome {
         )),
         "interrupted" => Err(Failure::failed(
             "The reply was interrupted; what was written is kept. `duet ask --continue` goes on with it.",
+        )),
+        "waiting" => Err(Failure::Silent(Exit::Waiting)),
+        "paused" => Err(Failure::new(
+            Exit::Waiting,
+            "The reply is paused; what was written is kept. Resume it in the browser.",
         )),
         "limited" => Err(Failure::failed(format!(
             "The reply ended at a limit: {message} `duet ask --continue` goes on with it."

@@ -5,13 +5,13 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Method, Request, StatusCode},
+    http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream::BoxStream};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::exit::{Exit, Failure, Outcome};
@@ -20,6 +20,7 @@ use super::exit::{Exit, Failure, Outcome};
 const INSIDE: &str = "http://localhost";
 
 /// How the API is reached.
+#[derive(Clone)]
 enum Transport {
     /// A server on this machine.
     Server { http: reqwest::Client, url: String },
@@ -37,6 +38,8 @@ pub struct Client {
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
+    /// The sign-in that it gave, if it gave one.
+    session: Option<SecretString>,
     body: BoxStream<'static, Result<Bytes, String>>,
 }
 
@@ -86,6 +89,7 @@ impl Client {
                 let response = request.send().await.map_err(|error| unreachable(url, &error))?;
                 Ok(Answer {
                     status: response.status(),
+                    session: session_of(response.headers()),
                     body: response
                         .bytes_stream()
                         .map(|chunk| chunk.map_err(|error| error.to_string()))
@@ -111,6 +115,7 @@ impl Client {
                 };
                 Ok(Answer {
                     status: response.status(),
+                    session: session_of(response.headers()),
                     body: response
                         .into_body()
                         .into_data_stream()
@@ -119,6 +124,33 @@ impl Client {
                 })
             }
         }
+    }
+
+    /// The same API by a sign-in of this person's own, until [`Self::sign_out`].
+    pub async fn sign_in(&self, email: &str, password: &SecretString) -> Outcome<Self> {
+        let nobody = Self {
+            transport: self.transport.clone(),
+            session: None,
+        };
+        let body = json!({"email": email, "password": password.expose_secret()});
+        let mut answer = nobody.send(Method::POST, "/v1/auth/sign-in", Some(&body), &[]).await?;
+        let session = answer.session.take();
+        answer.bytes().await?;
+        match session {
+            Some(session) => Ok(Self {
+                session: Some(session),
+                ..nobody
+            }),
+            None => Err(Failure::failed(
+                "The server gave no sign-in. Is it another version of Duet? Restart it.",
+            )),
+        }
+    }
+
+    /// Ends that sign-in.
+    pub async fn sign_out(self) -> Outcome {
+        let answer = self.send(Method::POST, "/v1/auth/sign-out", None, &[]).await?;
+        answer.bytes().await.map(drop)
     }
 
     /// `GET` of JSON.
@@ -136,6 +168,11 @@ impl Client {
     /// `POST` of JSON.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Outcome<T> {
         self.send(Method::POST, path, Some(body), &[]).await?.json().await
+    }
+
+    /// `PUT` of JSON.
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Outcome<T> {
+        self.send(Method::PUT, path, Some(body), &[]).await?.json().await
     }
 
     /// `PATCH` of JSON.
@@ -186,6 +223,17 @@ impl Answer {
             .await
             .and_then(|_| Err(Failure::failed("The server's answer is not understood.")))
     }
+}
+
+/// The secret of the sign-in that an answer sets as a cookie.
+fn session_of(headers: &HeaderMap) -> Option<SecretString> {
+    let cookies = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .filter_map(|cookie| cookie.to_str().ok());
+    let mut pairs = cookies.filter_map(|cookie| cookie.split(';').next()?.split_once('='));
+    let found = pairs.find(|(name, _)| matches!(*name, "duet_session" | "__Host-duet_session"));
+    found.map(|(_, secret)| secret.to_owned().into())
 }
 
 fn misunderstood(error: serde_json::Error) -> Failure {
@@ -242,8 +290,7 @@ pub fn encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::{Json, routing::post};
-    use serde_json::json;
+    use axum::{Json, response::AppendHeaders, routing::post};
 
     fn client() -> Client {
         let echo = |headers: axum::http::HeaderMap, Json(body): Json<Value>| async move {
@@ -268,6 +315,30 @@ mod tests {
             answer,
             json!({"cookie": "duet_session=s3cret; __Host-duet_session=s3cret", "site": "same-origin", "body": {"a": 1}})
         );
+    }
+
+    #[tokio::test]
+    async fn a_persons_own_sign_in_takes_the_place_of_the_commands() {
+        let sign_in = |headers: HeaderMap, Json(body): Json<Value>| async move {
+            assert!(
+                headers.get("cookie").is_none(),
+                "the commands' own sign-in does not come along"
+            );
+            assert_eq!(body, json!({"email": "ada@example.org", "password": "hunter2"}));
+            let cookies = ["duet_device=mark; Path=/", "duet_session=own; HttpOnly; Path=/"];
+            (AppendHeaders(cookies.map(|cookie| (header::SET_COOKIE, cookie))), "{}")
+        };
+        let who = |headers: HeaderMap| async move { Json(json!(headers["cookie"].to_str().unwrap())) };
+        let router = Router::new()
+            .route("/v1/auth/sign-in", post(sign_in))
+            .route("/who", axum::routing::get(who));
+        let commands = Client::inside(router, Some("commands".into()));
+        let own = commands
+            .sign_in("ada@example.org", &"hunter2".to_owned().into())
+            .await
+            .unwrap();
+        let cookie: String = own.get("/who").await.unwrap();
+        assert!(cookie.starts_with("duet_session=own;"), "{cookie}");
     }
 
     #[tokio::test]

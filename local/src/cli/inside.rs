@@ -12,7 +12,6 @@ use duet_core::{
     Env, StoreError,
     domain::Session,
     ids::{SessionId, UserId},
-    policy::Policy,
     ports::{Embedder, ModelDirectory},
     run::Advice,
     tools::ToolRegistry,
@@ -192,7 +191,6 @@ impl Inside {
             models: models(settings, &http)?,
             embedder: Some(embedder(settings, &http)?),
             tools: Arc::new(ToolRegistry::companion()),
-            policy: Arc::new(Policy::starter()),
             advice,
             signing_key: opened.store.derived_key("access tokens"),
         });

@@ -55,7 +55,8 @@ pub enum MemberRole {
 }
 
 impl MemberRole {
-    fn as_str(self) -> &'static str {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Owner => "owner",
             Self::Member => "member",

@@ -11,6 +11,7 @@ mod connect;
 mod conversation;
 mod doctor;
 mod ids;
+mod inbox;
 mod init;
 mod input;
 mod inside;
@@ -20,7 +21,9 @@ mod memory;
 mod mend;
 mod notices;
 mod openapi;
+mod password;
 mod paths;
+mod policy;
 mod reference;
 mod reply;
 mod serve;
@@ -49,7 +52,8 @@ use duet_api::command::{
         duet ask \"What did I plan for May?\"  talk from the terminal\n  \
         duet memory search climbing          look into its memory\n  \
         duet doctor                          check this machine and say what to fix\n\n\
-        Exit codes: 0 done, 1 failed, 2 wrong input, 3 refused, 4 not found, 5 not available now, 130 interrupted."
+        Exit codes: 0 done, 1 failed, 2 wrong input, 3 refused, 4 not found, 5 not available now,\n\
+        6 waits for a decision, 130 interrupted."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -89,6 +93,8 @@ enum Command {
     Init(init::InitArgs),
     /// Say something to the companion and print the reply as it arrives
     Ask(ask::AskArgs),
+    /// See what waits for you, and decide it
+    Inbox(inbox::InboxArgs),
     /// See, add, review and redact memories
     #[command(subcommand)]
     Memory(memory::MemoryCommand),
@@ -98,6 +104,9 @@ enum Command {
     /// See, export, rename, archive and delete conversations
     #[command(subcommand)]
     Conversation(conversation::ConversationCommand),
+    /// See and change what agents may do, and what is asked first
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// See who is in the workspace, invite and remove people
     #[command(subcommand)]
     Member(member::MemberCommand),
@@ -181,9 +190,11 @@ async fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Serve(args) => serve::run(&global, output, args).await,
         Command::Init(args) => init::run(&global, output, args).await,
         Command::Ask(args) => ask::run(&global, output, args).await,
+        Command::Inbox(args) => inbox::run(&global, output, args).await,
         Command::Memory(command) => memory::run(&global, output, command).await,
         Command::Agent(command) => agent::run(&global, output, command).await,
         Command::Conversation(command) => conversation::run(&global, output, command).await,
+        Command::Policy(command) => policy::run(&global, output, command).await,
         Command::Member(command) => member::run(&global, output, command).await,
         Command::Keys(command) => keys::run(&global, output, command).await,
         Command::Audit(command) => audit::run(&global, output, command).await,

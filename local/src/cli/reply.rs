@@ -26,8 +26,10 @@ pub struct Reply {
     pub tools: Vec<Value>,
     /// Memories written, by id.
     pub remembered: Vec<String>,
-    /// The end: what `RUN_FINISHED` says of it.
+    /// The end, or where it waits: what `RUN_FINISHED` says of it.
     pub result: Option<Value>,
+    /// The requests that it waits for, by id.
+    pub requests: Vec<String>,
     /// The message of `RUN_ERROR`, with its code.
     pub error: Option<(String, String)>,
 }
@@ -66,6 +68,10 @@ impl Reply {
                 self.context = data["value"].clone();
                 Step::Nothing
             }
+            "CUSTOM" if data["name"] == "pause_requested" => {
+                self.text = data["value"]["text"].as_str().unwrap_or_default().to_owned();
+                Step::Nothing
+            }
             "CUSTOM" if data["name"] == "retry" => {
                 let value = &data["value"];
                 self.text = value["text"].as_str().unwrap_or_default().to_owned();
@@ -89,6 +95,8 @@ impl Reply {
             }
             "RUN_FINISHED" => {
                 self.result = Some(data["metadata"]["duet"].clone());
+                let interrupts = data["outcome"]["interrupts"].as_array().into_iter().flatten();
+                self.requests = interrupts.filter_map(|one| one["id"].as_str()).map(str::to_owned).collect();
                 Step::End
             }
             "RUN_ERROR" => {
@@ -105,10 +113,14 @@ impl Reply {
     }
 }
 
-/// Follows a run's events from its beginning to its end. `watch` sees each event's data and what it means.
-pub async fn follow(client: &Client, run: &str, mut watch: impl FnMut(&Value, &Step) -> Outcome) -> Outcome<Reply> {
+/// Follows a run's events after this `seq` until it ends or waits. `watch` sees each event's data and what it means.
+pub async fn follow(
+    client: &Client,
+    run: &str,
+    mut after: u64,
+    mut watch: impl FnMut(&Value, &Step) -> Outcome,
+) -> Outcome<Reply> {
     let mut reply = Reply::default();
-    let mut after = 0_u64;
     let mut failures = 0;
     loop {
         let lost = match events(client, run, after).await {
@@ -198,7 +210,7 @@ mod tests {
         });
         let client = Client::inside(Router::new().route("/run/events", route), None);
         let mut seen = Vec::new();
-        let reply = follow(&client, "/run", |_, step| {
+        let reply = follow(&client, "/run", 0, |_, step| {
             if let Step::Text(text) = step {
                 seen.push(text.clone());
             }

@@ -242,12 +242,16 @@ async fn renew(
     };
     runtime.session = Some(fresh.secret.expose_secret().to_owned());
     runtime.setup_token = None;
+    // Before anybody can read its secret: by this sign-in no request is decided.
+    state.vouch_for(fresh.id());
     if let Err(error) = file.update(runtime) {
         tracing::warn!(%error, "the runtime file could not be written; trying again");
         fresh.end(state).await;
+        if let Some(before) = held {
+            state.vouch_for(before.id());
+        }
         return;
     }
-    state.vouch_for(fresh.id());
     if let Some(before) = held.replace(fresh) {
         before.end(state).await;
     }

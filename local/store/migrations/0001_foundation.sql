@@ -95,6 +95,16 @@ CREATE TABLE soul_version (
     PRIMARY KEY (workspace_id, version)
 ) STRICT, WITHOUT ROWID;
 
+-- Versions of the policy: which calls may happen, and which wait for a person.
+CREATE TABLE policy_version (
+    workspace_id BLOB NOT NULL REFERENCES workspace (id),
+    version      INTEGER NOT NULL,
+    rules        TEXT NOT NULL,
+    author       BLOB NOT NULL REFERENCES user (id),
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, version)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE conversation (
     workspace_id BLOB NOT NULL REFERENCES workspace (id),
     id           BLOB NOT NULL CHECK (length(id) = 16),
@@ -179,8 +189,9 @@ END;
 
 -- last_seq and last_hash are the head of the run's event chain: a truncated log does not end there. stalls counts claims without
 -- progress. commit_id is the worker's newest write and commit_seq its first event; they identify a write that is repeated because its
--- answer was lost. A lease has no time: it holds while its claim lives in the process that has the file. A run outlives its messages,
--- which are deleted with their conversation.
+-- answer was lost. A lease has no time: it holds while its claim lives in the process that has the file. Without an
+-- end a run is `active`; it is `claimable` unless it waits for a person. It `holds` its conversation, where only one may be claimable,
+-- until it first waits. It outlives its messages, which are deleted with their conversation.
 CREATE TABLE run (
     workspace_id    BLOB NOT NULL,
     id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -190,6 +201,9 @@ CREATE TABLE run (
     reply_id        BLOB NOT NULL,
     agent_id        BLOB NOT NULL,
     status          TEXT NOT NULL,
+    active          INTEGER NOT NULL GENERATED ALWAYS AS (status IN ('queued', 'running', 'waiting')) STORED,
+    claimable       INTEGER NOT NULL GENERATED ALWAYS AS (status IN ('queued', 'running')) STORED,
+    holds           INTEGER NOT NULL DEFAULT 1 CHECK (holds IN (0, 1)),
     attempt         INTEGER NOT NULL DEFAULT 0,
     stalls          INTEGER NOT NULL DEFAULT 0,
     last_seq        INTEGER NOT NULL DEFAULT 0,
@@ -214,8 +228,9 @@ END;
 CREATE TRIGGER run_keeps_its_message BEFORE UPDATE OF workspace_id, message_id, conversation_id, user_id ON run BEGIN
     SELECT raise(ABORT, 'a run answers the message that it was made for');
 END;
-CREATE UNIQUE INDEX run_one_active ON run (workspace_id, conversation_id) WHERE status IN ('queued', 'running');
-CREATE INDEX run_to_claim ON run (created_at, id) WHERE status IN ('queued', 'running');
+CREATE UNIQUE INDEX run_one_active ON run (workspace_id, conversation_id) WHERE claimable = 1 AND holds = 1;
+CREATE INDEX run_to_claim ON run (created_at, id) WHERE claimable = 1;
+CREATE INDEX run_waiting ON run (workspace_id, user_id, conversation_id) WHERE status = 'waiting';
 CREATE INDEX run_by_conversation ON run (workspace_id, conversation_id, created_at, id);
 CREATE TRIGGER run_labels_worsen BEFORE UPDATE ON run WHEN old.labels & ~new.labels <> 0 BEGIN
     SELECT raise(ABORT, 'the labels of a run only get worse');
@@ -269,12 +284,81 @@ CREATE TABLE run_event_mention (
     FOREIGN KEY (workspace_id, run_id, seq) REFERENCES run_event (workspace_id, run_id, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- Hints on their way: to those who follow a run (`run_id`, `last_seq`), to people (`changed`, and whose: `user_id`), or else to
+-- workers.
 CREATE TABLE run_event_outbox (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     workspace_id BLOB NOT NULL,
-    run_id       BLOB NOT NULL,
-    last_seq     INTEGER NOT NULL
+    run_id       BLOB,
+    last_seq     INTEGER,
+    user_id      BLOB,
+    changed      TEXT,
+    CHECK ((run_id IS NULL) = (last_seq IS NULL) AND (run_id IS NULL OR changed IS NULL) AND (user_id IS NULL) = (changed IS NULL))
 ) STRICT;
+
+-- What runs ask of people. `arguments` and `approved` are JSON in its canonical form (RFC 8785); `approved` is what was approved, which a
+-- person may have changed. Redaction empties every text and the salt.
+CREATE TABLE request (
+    workspace_id    BLOB NOT NULL,
+    id              BLOB NOT NULL CHECK (length(id) = 16),
+    run_id          BLOB NOT NULL,
+    user_id         BLOB NOT NULL,
+    conversation_id BLOB NOT NULL,
+    step            INTEGER NOT NULL,
+    position        INTEGER NOT NULL,
+    agent_id        BLOB NOT NULL,
+    kind            TEXT NOT NULL CHECK (kind IN ('approval', 'question', 'review')),
+    tool            TEXT NOT NULL,
+    arguments       TEXT,
+    salt            BLOB,
+    hash            BLOB NOT NULL CHECK (length(hash) = 32),
+    why             TEXT NOT NULL,
+    decider         TEXT NOT NULL CHECK (decider IN ('asker', 'owner')),
+    policy_version  INTEGER NOT NULL,
+    labels          INTEGER NOT NULL CHECK (labels BETWEEN 0 AND 15),
+    state           TEXT NOT NULL CHECK (state IN ('open', 'approved', 'rejected', 'answered', 'dismissed', 'expired', 'voided')),
+    decision        TEXT,
+    approved        TEXT,
+    decided_by      BLOB,
+    decided_at      INTEGER,
+    used_at         INTEGER,
+    redacted_at     INTEGER,
+    expires_at      INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, run_id) REFERENCES run (workspace_id, id),
+    CHECK ((state = 'open') = (decided_at IS NULL)),
+    CHECK (used_at IS NULL OR state = 'approved'),
+    CHECK ((redacted_at IS NULL) = (arguments IS NOT NULL) AND (arguments IS NULL) = (salt IS NULL)),
+    CHECK (redacted_at IS NULL OR (why = '' AND decision IS NULL AND approved IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX request_by_run ON request (workspace_id, run_id);
+CREATE INDEX request_by_person ON request (workspace_id, user_id, created_at, id);
+CREATE INDEX request_open ON request (workspace_id, created_at, id) WHERE state = 'open';
+CREATE INDEX request_by_expiry ON request (expires_at) WHERE state = 'open';
+-- What was asked stays as it was asked, and a decision is final.
+CREATE TRIGGER request_fixed BEFORE UPDATE ON request
+WHEN new.workspace_id <> old.workspace_id OR new.id <> old.id OR new.conversation_id <> old.conversation_id OR new.step <> old.step
+    OR new.position <> old.position OR new.agent_id <> old.agent_id
+    OR new.run_id <> old.run_id OR new.user_id <> old.user_id OR new.kind <> old.kind OR new.tool <> old.tool OR new.hash <> old.hash
+    OR new.decider <> old.decider OR new.policy_version <> old.policy_version OR new.labels <> old.labels
+    OR new.expires_at <> old.expires_at OR new.created_at <> old.created_at
+    OR (new.arguments IS NOT NULL AND new.arguments IS NOT old.arguments)
+    OR (new.approved IS NOT NULL AND old.state <> 'open' AND new.approved IS NOT old.approved)
+    OR (old.state <> 'open' AND new.state <> old.state AND NOT (old.state = 'approved' AND old.used_at IS NULL AND new.state = 'voided'))
+    OR (old.used_at IS NOT NULL AND new.used_at IS NOT old.used_at)
+    OR (old.redacted_at IS NOT NULL AND new.redacted_at IS NOT old.redacted_at)
+    OR (new.redacted_at IS NULL AND (new.why IS NOT old.why OR new.salt IS NOT old.salt))
+    -- Decided once, then at most voided or redacted.
+    OR (old.state <> 'open' AND NOT (new.state = 'voided' AND old.state = 'approved')
+        AND (new.decided_by IS NOT old.decided_by OR new.decided_at IS NOT old.decided_at
+             OR (new.decision IS NOT old.decision AND NOT (new.redacted_at IS NOT NULL AND new.decision IS NULL))))
+BEGIN
+    SELECT raise(ABORT, 'a request stays as it was asked, and as it was decided');
+END;
+CREATE TRIGGER request_kept BEFORE DELETE ON request BEGIN
+    SELECT raise(ABORT, 'requests are kept');
+END;
 
 CREATE TABLE idempotency_key (
     workspace_id BLOB NOT NULL,

@@ -69,6 +69,8 @@ CREATE TABLE memory_content (
     CHECK (redacted_at IS NOT NULL OR (text IS NULL) = (sealed IS NOT NULL)),
     CHECK (sealed IS NULL OR terms IS NULL)
 ) STRICT;
+CREATE INDEX memory_content_proposed ON memory_content (memory)
+    WHERE review = 'proposed' AND redacted_at IS NULL AND valid_to IS NULL;
 CREATE INDEX memory_content_by_message ON memory_content (from_message) WHERE from_message IS NOT NULL;
 
 -- An agent's memory carries the labels of everything its run has read, and is written while that run is running (`duet_run()` is null

@@ -41,7 +41,8 @@ fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
     })
 }
 
-fn find(conn: &Connection, workspace: WorkspaceId, id: AgentId) -> DbResult<Option<Agent>> {
+/// One agent.
+pub fn find(conn: &Connection, workspace: WorkspaceId, id: AgentId) -> DbResult<Option<Agent>> {
     let mut statement = conn.prepare_cached("SELECT * FROM agent WHERE workspace_id = ?1 AND id = ?2")?;
     Ok(statement.query_row(params![blob(workspace), blob(id)], agent).optional()?)
 }

@@ -20,6 +20,8 @@ pub const AGENT_UNREADABLE: &[&str] = &[
     "invitation",
     "memory_refusal",
     "notice",
+    "policy_version",
+    "request",
     "run_event_outbox",
     "session",
     "workspace_key",

@@ -50,7 +50,7 @@ impl From<&Caller> for Owner {
 
 const CONVERSATION: &str =
     "SELECT c.*, (SELECT r.id FROM run r WHERE r.workspace_id = c.workspace_id AND r.conversation_id = c.id
-                                  AND r.status IN ('queued', 'running')) AS active_run FROM conversation c
+                                  AND r.claimable = 1 AND r.holds = 1) AS active_run FROM conversation c
      WHERE c.deleted_at IS NULL";
 
 fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
@@ -85,7 +85,7 @@ pub fn require(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<
 /// Messages, with the outcome of the run that each one names.
 pub const MESSAGE: &str = "SELECT m.*, (SELECT json_object('status', r.status, 'reason', r.reason) FROM run r
                                   WHERE r.workspace_id = m.workspace_id AND r.id = m.run_id
-                                  AND r.status NOT IN ('queued', 'running')) AS ended FROM message_shown m";
+                                  AND r.active = 0) AS ended FROM message_shown m";
 
 /// A message from a row of [`MESSAGE`].
 pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
@@ -178,7 +178,7 @@ fn clear_labels(tx: &Connection, env: &Env, caller: &Caller, id: MessageId, edit
     let found = find_message(tx, owner, id)?.ok_or(StoreError::NotFound("the message"))?;
     let going_on = tx
         .prepare_cached(
-            "SELECT 1 FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND status IN ('queued', 'running')
+            "SELECT 1 FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND active = 1
                AND (message_id = ?3 OR reply_id = ?3)",
         )?
         .exists(params![blob(owner.workspace), blob(found.conversation_id), blob(id)])?;

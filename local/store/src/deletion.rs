@@ -2,6 +2,7 @@
 
 use duet_core::{
     Env,
+    domain::Run,
     ids::{ConversationId, RunId},
     refusal::Refusal,
 };
@@ -11,21 +12,40 @@ use super::{
     audit::{self, Who},
     conversations::{Owner, require},
     error::DbResult,
+    requests,
     rows::{blob, id},
+    run_log, runs,
 };
+
+/// Ends the runs of a conversation that wait for a person.
+fn end_waiting(tx: &Connection, env: &Env, owner: Owner, conversation: ConversationId) -> DbResult<()> {
+    let waiting: Vec<Run> = tx
+        .prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND status = 'waiting'")?
+        .query_map(params![blob(owner.workspace), blob(conversation)], runs::run)?
+        .collect::<Result<_, _>>()?;
+    waiting
+        .iter()
+        .try_for_each(|run| run_log::cancel(tx, env, run, owner.user, None))
+}
 
 /// Deletes a conversation of this person.
 pub fn delete(tx: &Connection, env: &Env, owner: Owner, conversation: ConversationId) -> DbResult<()> {
-    if require(tx, owner, conversation)?.active_run.is_some() {
+    require(tx, owner, conversation)?;
+    let active = tx
+        .prepare_cached("SELECT 1 FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND claimable = 1")?
+        .exists(params![blob(owner.workspace), blob(conversation)])?;
+    if active {
         return Err(Refusal::ReplyActive.into());
     }
     let now = env.now().millis();
     let (workspace, named) = (blob(owner.workspace), blob(conversation));
+    end_waiting(tx, env, owner, conversation)?;
     let runs: Vec<RunId> = tx
         .prepare_cached("SELECT id FROM run WHERE workspace_id = ?1 AND conversation_id = ?2")?
         .query_map(params![workspace, named], |row| id(row, "id"))?
         .collect::<Result<_, _>>()?;
     for run in &runs {
+        requests::redact(tx, (owner.workspace, *run), now)?;
         let run = blob(*run);
         tx.prepare_cached(
             "UPDATE run_event_payload SET payload = NULL, salt = NULL, redacted_at = ?3

@@ -30,6 +30,14 @@ impl Head {
     pub const EMPTY: Self = Self { seq: 0, hash: GENESIS };
 }
 
+/// The head of a run's log, from the run's row.
+pub fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        seq: count(row, "last_seq")?,
+        hash: row.get("last_hash")?,
+    })
+}
+
 /// Appends events after `head`, moves the run's head, adds the labels of what the events have read to the run's, and puts one
 /// hint into the outbox. There is only one writer, so nobody else moves the head in between.
 pub fn append(

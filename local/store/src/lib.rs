@@ -12,6 +12,7 @@ mod deletion;
 mod error;
 mod events;
 pub mod files;
+mod hints;
 mod invitations;
 pub mod key;
 mod keys;
@@ -21,9 +22,11 @@ mod members;
 mod memory;
 mod open;
 mod passing;
+mod policies;
 mod readers;
 mod recall;
 mod relay;
+mod requests;
 mod rows;
 mod run_log;
 mod runs;
@@ -60,7 +63,9 @@ use self::{
     lock::FileLock,
     memory::LocalMemories,
     passing::PassingSignIns,
+    policies::LocalPolicies,
     readers::Readers,
+    requests::LocalRequests,
     run_log::LocalRunLog,
     runs::LocalRuns,
     system::LocalSystem,
@@ -203,6 +208,8 @@ impl LocalStore {
             }),
             memories: Arc::clone(&self.memories) as Arc<dyn MemoryStore>,
             notices: Arc::clone(&self.memories) as Arc<dyn NoticeStore>,
+            policies: Arc::new(LocalPolicies(db())),
+            requests: Arc::new(LocalRequests(db())),
             runs: Arc::new(LocalRuns(db())),
             run_log: Arc::new(LocalRunLog(db())),
             keys: Arc::new(LocalKeys(db())),

@@ -28,6 +28,7 @@ use super::{
     authorizer,
     connect::{self, Connector},
     open::OpenError,
+    requests,
     rows::{count_at, id, int},
 };
 use crate::files;
@@ -241,6 +242,7 @@ impl Standing {
             audit::record(&transaction, env, Who::person(workspace, owner), entry)
                 .map_err(|error| OpenError::from_db(connector.path(), error))?;
         }
+        requests::void_unused(&transaction, env.now()).map_err(|error| OpenError::from_db(connector.path(), error))?;
         let record = mark.count(&transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         mark.set(record, &conn);

@@ -14,8 +14,8 @@ use rusqlite::Connection;
 
 use super::{
     connect::{Access, Connector},
+    hints,
     open::OpenError,
-    rows::{count, id},
     signal::Signal,
     writer::Writer,
 };
@@ -74,17 +74,13 @@ pub fn start(
 }
 
 fn deliver(conn: &Connection, feed: &Feed, mut after: i64) -> rusqlite::Result<i64> {
-    let mut statement =
-        conn.prepare_cached("SELECT id, run_id, last_seq FROM run_event_outbox WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let mut statement = conn.prepare_cached("SELECT * FROM run_event_outbox WHERE id > ?1 ORDER BY id LIMIT ?2")?;
     loop {
         let mut rows = statement.query((after, i64::try_from(BATCH).unwrap_or(i64::MAX)))?;
         let mut found = 0;
         while let Some(row) = rows.next()? {
             after = row.get("id")?;
-            feed.send(duet_core::domain::EventHint {
-                run: id(row, "run_id")?,
-                last_seq: count(row, "last_seq")?,
-            });
+            feed.send(hints::hint(row)?);
             found += 1;
         }
         if found < BATCH {

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use duet_core::{
     Env, StoreResult, Timestamp,
     domain::{
-        Appended, Claim, EventKind, HandBack, LeasePolicy, LogRange, NewEvent, Reply, Run, RunEvent, RunOutcome, RunStatus,
-        Settlement, StoredEvent, Usage,
+        Changed, Claim, Commit, Committed, EventKind, HandBack, LeasePolicy, LogRange, NewEvent, Reply, Run, RunEvent,
+        RunOutcome, RunStatus, StoredEvent, Then, Usage,
     },
-    ids::{CommitId, LeaseToken, RunId, UserId, WorkspaceId},
+    ids::{CommitId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
     ports::RunLog,
     refusal::Refusal,
 };
@@ -22,7 +22,8 @@ use super::{
     conversations::next_ordinal,
     db::Db,
     error::DbResult,
-    events::{self, Head},
+    events::{self, Head, head},
+    hints, requests,
     rows::{blob, count, id, int, opt_id, to_json},
     runs, workspaces,
 };
@@ -64,13 +65,6 @@ fn with_head(row: &Row<'_>) -> rusqlite::Result<(Run, Head)> {
     Ok((runs::run(row)?, head(row)?))
 }
 
-fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
-    Ok(Head {
-        seq: count(row, "last_seq")?,
-        hash: row.get("last_hash")?,
-    })
-}
-
 fn held(tx: &Connection, leases: &Leases, run: RunId, lease: LeaseToken) -> DbResult<Held> {
     let mut statement = tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND lease_token = ?2 AND status = 'running'")?;
     let found = statement.query_row(params![blob(run), blob(lease)], |row| {
@@ -83,21 +77,22 @@ fn held(tx: &Connection, leases: &Leases, run: RunId, lease: LeaseToken) -> DbRe
         .ok_or_else(|| Refusal::LeaseLost.into())
 }
 
-/// The run of this lease if its newest write is this one, with the write's first event: a repeated write finds it, unless another
-/// worker has the run by now.
-fn committed(tx: &Connection, run: RunId, lease: LeaseToken, commit: CommitId) -> DbResult<Option<(Run, u64)>> {
-    let mut statement =
-        tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND commit_id = ?2 AND lease_token = ?3 AND status = 'running'")?;
-    let found = statement.query_row(params![blob(run), blob(commit), blob(lease)], |row| {
+/// The run whose newest write is this one, with the write's first event: a repeated write finds it, unless another worker has the run
+/// by now. One that let go of the run has left it without a lease.
+fn committed(tx: &Connection, run: RunId, lease: LeaseToken, commit: &Commit) -> DbResult<Option<(Run, u64)>> {
+    let state = match commit.then {
+        Then::Keep => "lease_token = ?3 AND status = 'running'",
+        Then::Suspend(_) => {
+            "?3 IS NOT NULL AND lease_token IS NULL AND EXISTS (
+                 SELECT 1 FROM run_event e WHERE e.workspace_id = r.workspace_id AND e.run_id = r.id AND e.seq >= r.commit_seq
+                   AND e.kind = 'suspended')"
+        }
+        Then::Settle(_) => "?3 IS NOT NULL AND active = 0",
+    };
+    let mut statement = tx.prepare_cached(&format!("SELECT * FROM run r WHERE id = ?1 AND commit_id = ?2 AND {state}"))?;
+    let found = statement.query_row(params![blob(run), blob(commit.id), blob(lease)], |row| {
         Ok((runs::run(row)?, count(row, "commit_seq")?))
     });
-    Ok(found.optional()?)
-}
-
-/// The run that this very write ended; nobody holds a lease of it any more.
-fn ended_by(tx: &Connection, run: RunId, commit: CommitId, status: RunStatus) -> DbResult<Option<Run>> {
-    let mut statement = tx.prepare_cached("SELECT * FROM run WHERE id = ?1 AND commit_id = ?2 AND status = ?3")?;
-    let found = statement.query_row(params![blob(run), blob(commit), status.as_str()], runs::run);
     Ok(found.optional()?)
 }
 
@@ -116,6 +111,17 @@ fn append(tx: &Connection, env: &Env, held: &Held, commit: CommitId, events: Vec
         progress
     ])?;
     events::append(tx, env, (held.run.workspace_id, held.run.id), held.head, events)
+}
+
+/// The answer to a write that was made already.
+fn repeated(tx: &Connection, run: &Run, first: u64, after: u64, events: usize) -> DbResult<Committed> {
+    let mut stored = events::read(tx, run.workspace_id, run.id, LogRange::whole(after, usize::MAX))?;
+    let others = usize::try_from(first.saturating_sub(after + 1)).unwrap_or(0);
+    let own = stored.split_off(others.min(stored.len()));
+    Ok(Committed {
+        interleaved: stored,
+        own: own.into_iter().take(events).collect(),
+    })
 }
 
 /// Events that others appended after what the driver has folded.
@@ -183,13 +189,54 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
     Ok(())
 }
 
-/// Ends a run: it has no lease any more, and nothing may follow.
-fn end(tx: &Connection, run: &Run, status: RunStatus, reason: Option<&str>, now: Timestamp) -> DbResult<Run> {
-    close(tx, (run.workspace_id, run.id), status, reason, now)?;
-    let mut statement = tx.prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2")?;
-    Ok(statement.query_row(params![blob(run.workspace_id), blob(run.id)], runs::run)?)
+/// Lets a run wait: it has no lease any more, and its conversation is free.
+fn suspend(tx: &Connection, run: &Run, next_reply: MessageId, now: Timestamp) -> DbResult<()> {
+    tx.prepare_cached(
+        "UPDATE run SET status = 'waiting', holds = 0, reply_id = ?3, lease_token = NULL, updated_at = ?4
+         WHERE workspace_id = ?1 AND id = ?2",
+    )?
+    .execute(params![blob(run.workspace_id), blob(run.id), blob(next_reply), now.millis()])?;
+    hints::changed(tx, run.workspace_id, run.user_id, Changed::Runs)
 }
 
+/// Why nothing that a run asked can be decided any more.
+const ENDED: &str = "The run has ended.";
+
+/// Ends a run that no worker holds and that has nothing more to say: it waits, or never began.
+pub fn cancel(tx: &Connection, env: &Env, run: &Run, by: UserId, reason: Option<&str>) -> DbResult<()> {
+    let key = (run.workspace_id, run.id);
+    let head = tx
+        .prepare_cached("SELECT last_seq, last_hash FROM run WHERE workspace_id = ?1 AND id = ?2")?
+        .query_row(params![blob(key.0), blob(key.1)], head)?;
+    let (usage, cost_micros) = spent(tx, key)?;
+    let finished = RunEvent::Finished {
+        outcome: RunOutcome::Cancelled,
+        reply: None,
+        usage,
+        cost_micros,
+    };
+    let asked = RunEvent::CancelRequested { by };
+    events::append(tx, env, key, head, vec![asked.into(), finished.into()])?;
+    close(tx, key, RunStatus::Cancelled, reason, env.now())
+}
+
+/// What a waiting run has used so far, as its newest suspension says.
+fn spent(tx: &Connection, (workspace, run): (WorkspaceId, RunId)) -> DbResult<(Usage, Option<u64>)> {
+    let payload: Option<Option<String>> = tx
+        .prepare_cached(
+            "SELECT p.payload FROM run_event e INDEXED BY run_event_steps
+             JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
+             WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.kind <> 'delta' AND e.kind = 'suspended' ORDER BY e.seq DESC LIMIT 1",
+        )?
+        .query_row(params![blob(workspace), blob(run)], |row| row.get(0))
+        .optional()?;
+    Ok(match payload.flatten().map(|payload| serde_json::from_str(&payload)) {
+        Some(Ok(RunEvent::Suspended { usage, cost_micros, .. })) => (usage, cost_micros),
+        _ => (Usage::default(), Some(0)),
+    })
+}
+
+/// Ends a run: it has no lease any more, and nothing may follow.
 fn close(
     tx: &Connection,
     (workspace, run): (WorkspaceId, RunId),
@@ -201,7 +248,14 @@ fn close(
         "UPDATE run SET status = ?3, reason = ?4, lease_token = NULL, updated_at = ?5 WHERE workspace_id = ?1 AND id = ?2",
     )?
     .execute(params![blob(workspace), blob(run), status.as_str(), reason, now.millis()])?;
-    Ok(())
+    requests::void(tx, (workspace, run), ENDED, now)?;
+    // A run whose row cannot be read is closed as well.
+    let user = tx
+        .prepare_cached("SELECT user_id FROM run WHERE workspace_id = ?1 AND id = ?2")?
+        .query_row(params![blob(workspace), blob(run)], |row| {
+            Ok(id::<UserId>(row, "user_id").ok())
+        })?;
+    user.map_or(Ok(()), |user| hints::changed(tx, workspace, user, Changed::Runs))
 }
 
 /// Parks a run that nobody will drive any more, and closes its log so that its readers know.
@@ -219,9 +273,7 @@ fn park(tx: &Connection, env: &Env, run: (WorkspaceId, RunId), head: Head, reaso
 /// Ends the unfinished runs of a person who is no longer a member.
 pub fn park_runs_of(tx: &Connection, env: &Env, workspace: WorkspaceId, user: UserId) -> DbResult<()> {
     let unfinished: Vec<(Run, Head)> = tx
-        .prepare_cached(
-            "SELECT * FROM run WHERE workspace_id = ?1 AND user_id = ?2 AND status IN ('queued', 'running') ORDER BY id",
-        )?
+        .prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND user_id = ?2 AND active = 1 ORDER BY id")?
         .query_map(params![blob(workspace), blob(user)], with_head)?
         .collect::<Result<_, _>>()?;
     for (run, head) in unfinished {
@@ -262,7 +314,7 @@ pub fn claim(
     loop {
         let found = tx
             .prepare_cached(
-                "SELECT * FROM run WHERE status IN ('queued', 'running') AND (created_at, id) > (?1, ?2)
+                "SELECT * FROM run WHERE claimable = 1 AND (created_at, id) > (?1, ?2)
                  ORDER BY created_at, id LIMIT 1",
             )?
             .query_row(params![place.0, place.1], waiting)
@@ -326,56 +378,75 @@ fn person_of(tx: &Connection, (workspace, run): (WorkspaceId, RunId)) -> DbResul
     }
 }
 
+/// A worker's write, whole.
+fn write(
+    tx: &Connection,
+    env: &Env,
+    leases: &Leases,
+    run: RunId,
+    lease: LeaseToken,
+    after: u64,
+    commit: Commit,
+) -> DbResult<Committed> {
+    if let Some((known, first)) = committed(tx, run, lease, &commit)? {
+        return repeated(tx, &known, first, after, commit.events.len());
+    }
+    let held = held(tx, leases, run, lease)?;
+    let interleaved = interleaved(tx, &held, after)?;
+    if !interleaved.is_empty() && !matches!(commit.then, Then::Keep) {
+        return Err(Refusal::LogGrew.into());
+    }
+    let now = env.now();
+    let (run, written) = (&held.run, commit.events.iter().any(|new| wrote_memories(&new.event)));
+    let own = match commit.events.is_empty() {
+        true => Vec::new(),
+        false => append(tx, env, &held, commit.id, commit.events)?,
+    };
+    requests::ask(tx, run, &commit.asks, now)?;
+    commit.uses.iter().try_for_each(|used| requests::use_up(tx, run, used, now))?;
+    if written {
+        // What was written may be a proposal.
+        hints::changed(tx, run.workspace_id, run.user_id, Changed::Inbox)?;
+        hints::owners_inbox(tx, run.workspace_id)?;
+    }
+    match commit.then {
+        Then::Keep => {}
+        Then::Suspend(suspension) => {
+            let next = match &suspension.reply {
+                Some(reply) => {
+                    keep_reply(tx, run, reply, now)?;
+                    suspension.next_reply
+                }
+                None => run.reply_id,
+            };
+            suspend(tx, run, next, now)?;
+        }
+        Then::Settle(settlement) => {
+            if let Some(reply) = &settlement.reply {
+                keep_reply(tx, run, reply, now)?;
+            }
+            close(
+                tx,
+                (run.workspace_id, run.id),
+                settlement.status,
+                settlement.reason.as_deref(),
+                now,
+            )?;
+        }
+    }
+    Ok(Committed { interleaved, own })
+}
+
+fn wrote_memories(event: &RunEvent) -> bool {
+    matches!(event, RunEvent::ToolFinished { output, .. } if !output.remembered.is_empty())
+}
+
 #[async_trait]
 impl RunLog for LocalRunLog {
-    async fn append(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        events: Vec<NewEvent>,
-    ) -> StoreResult<Appended> {
-        let (env, leases) = (self.0.env().clone(), self.0.leases().clone());
-        self.0
-            .write(move |tx| {
-                if let Some((known, first)) = committed(tx, run, lease, commit)? {
-                    let mut stored = events::read(tx, known.workspace_id, run, LogRange::whole(after, usize::MAX))?;
-                    let own = stored.split_off(
-                        usize::try_from(first.saturating_sub(after + 1))
-                            .unwrap_or(0)
-                            .min(stored.len()),
-                    );
-                    return Ok(Appended {
-                        interleaved: stored,
-                        own: own.into_iter().take(events.len()).collect(),
-                    });
-                }
-                let held = held(tx, &leases, run, lease)?;
-                let interleaved = interleaved(tx, &held, after)?;
-                let own = match events.is_empty() {
-                    true => Vec::new(),
-                    false => append(tx, &env, &held, commit, events)?,
-                };
-                Ok(Appended { interleaved, own })
-            })
-            .await
-    }
-
-    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
-        let leases = self.0.leases().clone();
-        self.0.read(move |conn| Ok(held(conn, &leases, run, lease)?.head.seq)).await
-    }
-
-    async fn settle(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        settlement: Settlement,
-    ) -> StoreResult<Run> {
-        if !settlement.status.is_final() {
+    async fn commit(&self, run: RunId, lease: LeaseToken, after: u64, commit: Commit) -> StoreResult<Committed> {
+        if let Then::Settle(settlement) = &commit.then
+            && !settlement.status.is_final()
+        {
             return Err(Refusal::NotAnEnd {
                 status: settlement.status.to_string(),
             }
@@ -383,22 +454,13 @@ impl RunLog for LocalRunLog {
         }
         let (env, leases) = (self.0.env().clone(), self.0.leases().clone());
         self.0
-            .write(move |tx| {
-                if let Some(ended) = ended_by(tx, run, commit, settlement.status)? {
-                    return Ok(ended);
-                }
-                let now = env.now();
-                let held = held(tx, &leases, run, lease)?;
-                if !interleaved(tx, &held, after)?.is_empty() {
-                    return Err(Refusal::LogGrew.into());
-                }
-                append(tx, &env, &held, commit, settlement.events)?;
-                if let Some(reply) = &settlement.reply {
-                    keep_reply(tx, &held.run, reply, now)?;
-                }
-                end(tx, &held.run, settlement.status, settlement.reason.as_deref(), now)
-            })
+            .write(move |tx| write(tx, &env, &leases, run, lease, after, commit))
             .await
+    }
+
+    async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
+        let leases = self.0.leases().clone();
+        self.0.read(move |conn| Ok(held(conn, &leases, run, lease)?.head.seq)).await
     }
 
     async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {
@@ -410,7 +472,7 @@ impl RunLog for LocalRunLog {
                     "UPDATE run SET status = 'queued', lease_token = NULL, stalls = max(stalls - ?3, 0) WHERE workspace_id = ?1 AND id = ?2",
                     params![blob(held.run.workspace_id), blob(run), why == HandBack::Leaving],
                 )?;
-                Ok(())
+                hints::queued(tx, held.run.workspace_id)
             })
             .await
     }

@@ -5,10 +5,10 @@ use duet_core::{
     Caller, Env, StoreError, StoreResult,
     crypto::{Hash, request_hash},
     domain::{
-        EventKind, EventPage, Labels, ListPage, Locality, LogRange, Message, MessageRole, MessageStatus, NewTurn, PageRequest,
-        RetryMode, RetryTurn, Run, RunEvent, TurnLimits, TurnReceipt,
+        Changed, EventKind, EventPage, Labels, ListPage, Locality, LogRange, Message, MessageRole, MessageStatus, NewTurn,
+        PageRequest, RetryMode, RetryTurn, Run, RunEvent, RunStatus, TurnLimits, TurnReceipt,
     },
-    ids::{AgentId, ConversationId, Id, MessageId, RunId},
+    ids::{AgentId, ConversationId, Id, MessageId, RunId, WorkspaceId},
     ports::RunStore,
     refusal::{Named, Refusal},
 };
@@ -21,7 +21,9 @@ use super::{
     db::Db,
     error::DbResult,
     events::{self, Head},
+    hints, requests,
     rows::{self, blob, count, id, labels, time, word},
+    run_log,
 };
 
 /// The runs in the file.
@@ -134,6 +136,8 @@ fn queue(tx: &Connection, env: &Env, owner: Owner, beginning: Beginning) -> DbRe
         labels,
     };
     events::append(tx, env, (owner.workspace, run), Head::EMPTY, vec![started.into()])?;
+    hints::queued(tx, owner.workspace)?;
+    hints::changed(tx, owner.workspace, owner.user, Changed::Runs)?;
     Ok(TurnReceipt {
         message_id: message,
         run_id: run,
@@ -254,6 +258,17 @@ fn shown_reply(tx: &Connection, owner: Owner, message: MessageId) -> DbResult<Op
         .optional()?)
 }
 
+/// Ends the runs that wait for a decision about this message's answer.
+fn end_waiting(tx: &Connection, env: &Env, owner: Owner, message: MessageId) -> DbResult<()> {
+    let waiting: Vec<Run> = tx
+        .prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND user_id = ?2 AND status = 'waiting' AND message_id = ?3")?
+        .query_map(params![blob(owner.workspace), blob(owner.user), blob(message)], run)?
+        .collect::<Result<_, _>>()?;
+    waiting
+        .iter()
+        .try_for_each(|run| run_log::cancel(tx, env, run, owner.user, None))
+}
+
 fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult<TurnReceipt> {
     let message = find_message(tx, owner, retry.message_id)?.ok_or(StoreError::NotFound("the message"))?;
     if let Some(run) = find(tx, owner, retry.run_id)? {
@@ -270,7 +285,12 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         return Err(Refusal::NothingToAnswer.into());
     }
     let conversation = require(tx, owner, message.conversation_id)?;
-    if conversation.active_run.is_some() {
+    let resumed = tx
+        .prepare_cached(
+            "SELECT 1 FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND claimable = 1 AND message_id = ?3",
+        )?
+        .exists(params![blob(owner.workspace), blob(conversation.id), blob(message.id)])?;
+    if conversation.active_run.is_some() || resumed {
         return Err(Refusal::ReplyActive.into());
     }
     let later = tx
@@ -285,6 +305,7 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
     if later {
         return Err(Refusal::MovedOn.into());
     }
+    end_waiting(tx, env, owner, message.id)?;
     let reply = shown_reply(tx, owner, message.id)?;
     let (reply_id, prefix, continues, labels) = match (retry.mode, reply) {
         (RetryMode::Continue, Some(reply))
@@ -298,14 +319,13 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         (RetryMode::Continue, _) => {
             return Err(Refusal::NothingToContinue.into());
         }
-        (RetryMode::Restart, reply) => {
+        (RetryMode::Restart, _) => {
             refuse_taken(tx, owner, retry.reply_id)?;
-            if let Some(reply) = reply {
-                tx.execute(
-                    "UPDATE message SET superseded = 1 WHERE workspace_id = ?1 AND id = ?2",
-                    params![blob(owner.workspace), blob(reply.id)],
-                )?;
-            }
+            // A run that waited has left more than one.
+            tx.execute(
+                "UPDATE message SET superseded = 1 WHERE workspace_id = ?1 AND parent_id = ?2 AND superseded = 0",
+                params![blob(owner.workspace), blob(message.id)],
+            )?;
             (retry.reply_id, String::new(), None, Labels::default())
         }
     };
@@ -393,7 +413,7 @@ impl RunStore for LocalRuns {
                 Ok(EventPage {
                     events: events::read(conn, owner.workspace, id, LogRange { limit, ..range })?,
                     last_seq: run.last_seq,
-                    ended: run.status.is_final(),
+                    ended: run.status.is_final() || run.status == RunStatus::Waiting,
                 })
             })
             .await
@@ -408,21 +428,51 @@ impl RunStore for LocalRuns {
                 if run.status.is_final() || events::has(tx, owner.workspace, id, EventKind::Cancel)? {
                     return Ok(run);
                 }
-                let head = head(tx, owner, id)?;
-                let asked = RunEvent::CancelRequested { by: owner.user };
-                events::append(tx, &env, (owner.workspace, id), head, vec![asked.into()])?;
+                let unborn = run.status == RunStatus::Queued && run.attempt == 0;
+                match run.status == RunStatus::Waiting || unborn {
+                    true => run_log::cancel(tx, &env, &run, owner.user, None)?,
+                    false => {
+                        requests::void(tx, (owner.workspace, id), "The run is being stopped.", env.now())?;
+                        requests::wake(tx, &env, (owner.workspace, id), RunEvent::CancelRequested { by: owner.user })?;
+                    }
+                }
+                find(tx, owner, id)?.ok_or_else(|| StoreError::NotFound("the run").into())
+            })
+            .await
+    }
+
+    async fn pause(&self, caller: &Caller, id: RunId, pause: bool) -> StoreResult<Run> {
+        caller.require_person("pause a run")?;
+        let (owner, env) = (Owner::from(caller), self.0.env().clone());
+        self.0
+            .write(move |tx| {
+                let run = find(tx, owner, id)?.ok_or(StoreError::NotFound("the run"))?;
+                if run.status.is_final() {
+                    return Err(Refusal::RunEnded.into());
+                }
+                if paused(tx, owner.workspace, id)? != pause {
+                    let event = match pause {
+                        true => RunEvent::PauseRequested { by: owner.user },
+                        false => RunEvent::ResumeRequested { by: owner.user },
+                    };
+                    requests::wake(tx, &env, (owner.workspace, id), event)?;
+                }
                 find(tx, owner, id)?.ok_or_else(|| StoreError::NotFound("the run").into())
             })
             .await
     }
 }
 
-fn head(tx: &Connection, owner: Owner, run: RunId) -> DbResult<Head> {
-    let mut statement = tx.prepare_cached("SELECT last_seq, last_hash FROM run WHERE workspace_id = ?1 AND id = ?2")?;
-    Ok(statement.query_row(params![blob(owner.workspace), blob(run)], |row| {
-        Ok(Head {
-            seq: count(row, "last_seq")?,
-            hash: row.get("last_hash")?,
-        })
-    })?)
+/// Whether the newest word of its person is to pause.
+fn paused(tx: &Connection, workspace: WorkspaceId, run: RunId) -> DbResult<bool> {
+    let newest: Option<Option<String>> = tx
+        .prepare_cached(
+            "SELECT p.payload FROM run_event e INDEXED BY run_event_steps
+             JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
+             WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.kind <> 'delta' AND e.kind = 'pause' ORDER BY e.seq DESC LIMIT 1",
+        )?
+        .query_row(params![blob(workspace), blob(run)], |row| row.get(0))
+        .optional()?;
+    let event = newest.flatten().and_then(|payload| serde_json::from_str(&payload).ok());
+    Ok(matches!(event, Some(RunEvent::PauseRequested { .. })))
 }

@@ -7,7 +7,7 @@ use duet_core::{
     StoreResult,
     crypto::Hash,
     domain::{
-        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality, Role,
+        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventKind, Hint, LeasePolicy, Locality, Role,
     },
     feed::Feed,
     ids::{MemoryId, WorkspaceId},
@@ -17,8 +17,9 @@ use rusqlite::params;
 
 use super::{
     db::Db,
-    keys,
+    hints, keys,
     memory::LocalMemories,
+    requests,
     rows::{count, id, opt_blob},
     run_log,
 };
@@ -60,20 +61,13 @@ impl SystemStore for LocalSystem {
     }
 
     /// The store's own relay usually comes first; what it has not delivered yet is delivered here too.
-    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>> {
+    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<Hint>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let hints: Vec<EventHint> = self
+        let hints: Vec<Hint> = self
             .db
             .write(move |tx| {
-                let mut statement =
-                    tx.prepare_cached("SELECT id, run_id, last_seq FROM run_event_outbox ORDER BY id LIMIT ?1")?;
-                let rows = statement.query_map([limit], |row| {
-                    let hint = EventHint {
-                        run: id(row, "run_id")?,
-                        last_seq: count(row, "last_seq")?,
-                    };
-                    Ok((row.get::<_, i64>("id")?, hint))
-                })?;
+                let mut statement = tx.prepare_cached("SELECT * FROM run_event_outbox ORDER BY id LIMIT ?1")?;
+                let rows = statement.query_map([limit], |row| Ok((row.get::<_, i64>("id")?, hints::hint(row)?)))?;
                 let taken = rows.collect::<Result<Vec<_>, _>>()?;
                 if let Some((last, _)) = taken.last() {
                     tx.execute("DELETE FROM run_event_outbox WHERE id <= ?1", [last])?;
@@ -123,12 +117,14 @@ impl SystemStore for LocalSystem {
 
     async fn sweep(&self) -> StoreResult<u64> {
         let now = self.db.env().now();
+        let env = self.db.env().clone();
         let rows = self
             .db
             .write(move |tx| {
+                let requests = requests::expire(tx, &env)?;
                 let sessions = tx.execute("DELETE FROM session WHERE expires_at <= ?1", params![now.millis()])?;
                 let keys = tx.execute("DELETE FROM idempotency_key WHERE expires_at <= ?1", params![now.millis()])?;
-                Ok((sessions + keys) as u64)
+                Ok((requests + sessions + keys) as u64)
             })
             .await?;
         Ok(rows + self.memories.sweep().await?)

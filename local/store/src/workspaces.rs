@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreError, StoreResult,
-    domain::{ListPage, Member, Membership, PageRequest, Role, Workspace, check_name},
+    domain::{ListPage, Member, Membership, PageRequest, PolicyVersion, Role, Workspace, check_name},
     ids::{UserId, WorkspaceId},
     ports::WorkspaceStore,
     refusal::Named,
@@ -17,14 +17,14 @@ use super::{
     cursor,
     db::Db,
     error::DbResult,
-    members,
+    members, policies,
     rows::{blob, id, time, to_json, word},
 };
 
 /// The workspaces in the file.
 pub struct LocalWorkspaces(pub(super) Db);
 
-/// Makes a workspace with its owner, its two primary agents and the starter soul.
+/// Makes a workspace with its owner, its two primary agents, the starter soul and the starter policy.
 pub fn make(tx: &Connection, env: &Env, owner: UserId, id: WorkspaceId, name: &str, companion: &str) -> DbResult<Workspace> {
     let now = env.now();
     let workspace = Workspace {
@@ -61,6 +61,16 @@ pub fn make(tx: &Connection, env: &Env, owner: UserId, id: WorkspaceId, name: &s
     tx.execute(
         "INSERT INTO soul_version (workspace_id, version, soul, author, created_at) VALUES (?1, 1, ?2, ?3, ?4)",
         params![blob(id), to_json(&starter.soul)?, blob(owner), now.millis()],
+    )?;
+    policies::keep(
+        tx,
+        &PolicyVersion {
+            workspace_id: id,
+            version: 1,
+            rules: starter.policy,
+            author: owner,
+            created_at: now,
+        },
     )?;
     let entry = audit::done("workspace.create", format!("workspace:{id}"), json!({}));
     audit::record(tx, env, Who::person(id, owner), entry)?;

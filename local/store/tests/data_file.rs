@@ -10,7 +10,7 @@ use std::{
 
 use duet_core::{
     Caller, StoreError,
-    contract::{TestEnv, memories::fact},
+    contract::{TestEnv, Writes, memories::fact},
     domain::{
         AgentEdit, EventKind, LeasePolicy, ListPage, MessageStatus, MessageTrace, NewApiKey, NewMemory, NewTurn, OwnerSetup,
         PageRequest, Reply, Role, RunEvent, RunStatus, Session, Settlement, Soul, Visibility,
@@ -120,7 +120,6 @@ async fn fill(store: &LocalStore, caller: &Caller) -> ConversationId {
     let settlement = Settlement {
         status: RunStatus::Done,
         reason: Some(CANARY.into()),
-        events: Vec::new(),
         reply: Some(Reply {
             status: MessageStatus::Complete,
             text: format!("It is {CANARY}"),
@@ -129,7 +128,7 @@ async fn fill(store: &LocalStore, caller: &Caller) -> ConversationId {
     };
     stores
         .run_log
-        .settle(claim.run.id, claim.lease, 2, env.id(), settlement)
+        .settle(claim.run.id, claim.lease, 2, env.id(), Vec::new(), settlement)
         .await
         .unwrap();
     for sensitive in [false, true] {

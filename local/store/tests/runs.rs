@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use duet_core::{
     StoreError,
-    contract::World,
-    domain::{LogRange, NewEvent, RunEvent, RunStatus},
+    contract::{World, Writes},
+    domain::{HandBack, LogRange, NewEvent, RunEvent, RunStatus},
     ids::Id,
 };
 use rusqlite::params;
@@ -69,7 +69,13 @@ async fn a_run_that_cannot_be_read_is_parked_alone() {
         let world = World::new(&file).await;
         let conversation = world.conversation(&world.owner).await;
         let spoiled = world.ask(&world.owner, conversation.id, "Hello").await;
-        world.stores.runs.cancel(&world.owner, spoiled.run_id).await.unwrap();
+        // A second event, and nobody holds the run.
+        let (claim, log) = (world.claim().await.expect("the run"), &world.stores.run_log);
+        log.append(spoiled.run_id, claim.lease, 1, world.env.id(), vec![delta("on")])
+            .await
+            .unwrap();
+        log.hand_back(spoiled.run_id, claim.lease, HandBack::Leaving).await.unwrap();
+        drop(claim);
         let conn = file.past_the_stores();
         conn.execute_batch("PRAGMA foreign_keys = off; DROP TRIGGER run_event_payload_fixed")
             .unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use duet_core::{
     Caller,
-    contract::TestEnv,
+    contract::{TestEnv, Writes},
     domain::{EventKind, LeasePolicy, NewTurn, OwnerSetup, Role, RunEvent, RunStatus, Settlement},
     ports::ChainCheck,
 };
@@ -65,12 +65,11 @@ async fn made(folder: &Path) -> (PathBuf, Caller) {
     let settlement = Settlement {
         status: RunStatus::Done,
         reason: None,
-        events: Vec::new(),
         reply: None,
     };
     stores
         .run_log
-        .settle(claim.run.id, claim.lease, 5, env.id(), settlement)
+        .settle(claim.run.id, claim.lease, 5, env.id(), Vec::new(), settlement)
         .await
         .unwrap();
     (path, caller)

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -79,6 +79,32 @@ impl Home {
         let _ = stdin.write_all(input);
         drop(stdin);
         Done::from(child.wait_with_output().unwrap())
+    }
+
+    /// Runs it at a terminal, and types this once it asks for the password.
+    #[cfg(unix)]
+    pub fn run_typing<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, password: &str) -> Done {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let its_end = fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
+        let mut child = self.command(args).stdin(its_end).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let mut said = Vec::new();
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&said).contains("Password of ada@example.org: ") && stderr.read(&mut byte).unwrap() == 1 {
+            said.push(byte[0]);
+        }
+        let mut terminal = fs::File::from(terminal);
+        terminal.write_all(format!("{password}\n").as_bytes()).unwrap();
+        stderr.read_to_end(&mut said).unwrap();
+        let done = Done::from(child.wait_with_output().unwrap());
+        Done {
+            err: String::from_utf8(said).unwrap(),
+            ..done
+        }
     }
 
     /// Sets up the owner from the command line.

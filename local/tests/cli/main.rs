@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod approvals;
 mod bad_input;
 mod canary;
 mod commands;
@@ -9,6 +10,8 @@ mod commands;
 mod descriptors;
 mod disk;
 mod harness;
+#[cfg(unix)]
+mod inbox;
 mod kill;
 mod members;
 mod memories;

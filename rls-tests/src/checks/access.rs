@@ -181,7 +181,9 @@ impl Attack<'_> {
         let (table, role) = (self.table.name.clone(), self.actor.role());
         for column in columns {
             let expected = !refused && self.table.insertable.contains(column);
-            let asked = format!("select has_column_privilege('{role}', '{table}', '{column}', 'insert')::text");
+            // The function takes a name as it is, not as a statement quotes it.
+            let name = column.trim_matches('"');
+            let asked = format!("select has_column_privilege('{role}', '{table}', '{name}', 'insert')::text");
             let granted = self.stage.rows(&asked).await? == ["true"];
             if granted != expected {
                 let state = if granted { "is granted" } else { "is refused" };

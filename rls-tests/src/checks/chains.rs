@@ -15,11 +15,12 @@ const FIXED: &str = "fixed";
 const CHAINS: &str = "chains";
 
 /// Tables whose rows are written once.
-const WRITTEN_ONCE: [&str; 5] = [
+const WRITTEN_ONCE: [&str; 6] = [
     "duet.audit_entry",
     "duet.run_event",
     "duet.run_event_payload",
     "duet.soul_version",
+    "duet.policy_version",
     "duet.memory_tombstone",
 ];
 
@@ -184,7 +185,7 @@ const LOOSE: &str = "do $$
     begin
         for key in select conname, conrelid::regclass as of from pg_constraint
                    where contype = 'f' and conrelid in ('duet.run_event'::regclass, 'duet.run_event_payload'::regclass,
-                                                        'duet.run_event_mention'::regclass) loop
+                                                        'duet.run_event_mention'::regclass, 'duet.request'::regclass) loop
             execute format('alter table %s drop constraint %I', key.of, key.conname);
         end loop;
     end;

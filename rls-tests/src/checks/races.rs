@@ -65,6 +65,31 @@ const RACES: &[Race] = &[
         second: (Actor::Owner, "public.soul_write({ws}, 1, '{\"identity\": \"two\", \"personality\": \"p\", \"style\": \"s\", \"boundaries\": \"b\"}')"),
     },
     Race {
+        what: "a request is approved and rejected",
+        before: "",
+        first: (Actor::Member, "public.request_decide({ws}, {my:request}, md5('-/member/session')::uuid, '{\"decision\": \"approve\"}', null)"),
+        second: (Actor::Member, "public.request_decide({ws}, {my:request}, md5('-/member/session')::uuid, '{\"decision\": \"reject\"}', null)"),
+    },
+    Race {
+        what: "a request is approved while its run is stopped",
+        before: "",
+        first: (Actor::Member, "public.run_cancel({ws}, {my:run_waiting})"),
+        second: (Actor::Owner, "public.request_decide({ws}, {member:request_owners}, md5('-/owner/session')::uuid, '{\"decision\": \"approve\"}', null)"),
+    },
+    Race {
+        what: "a yes is used while the policy changes",
+        before: "",
+        first: (Actor::Owner, "public.policy_write({ws}, 1, '[]')"),
+        second: (Actor::Worker, "driver.commit_run({my:run_running}, {my:lease}, 1, {new:commit}, true, '[]', '[]',
+                                 jsonb_build_array(jsonb_build_object('request', {my:request_approved}, 'arguments', '{\"to\":\"mark-A-member-approved\"}')), null)"),
+    },
+    Race {
+        what: "the policy is written twice over one version",
+        before: "",
+        first: (Actor::Owner, "public.policy_write({ws}, 2, '[{\"category\": \"question\", \"say\": \"allow\"}]')"),
+        second: (Actor::Owner, "public.policy_write({ws}, 2, '[{\"category\": \"question\", \"say\": \"deny\"}]')"),
+    },
+    Race {
         what: "a notice is settled in both ways",
         before: "",
         first: (Actor::Member, "public.notice_settle({ws}, {my:notice}, 'dismiss')"),

@@ -2,7 +2,9 @@
 //! what the server understands. A single row that it cannot parse would keep everybody from their own.
 
 use anyhow::Result;
-use duet_core::domain::{Agent, ApiKey, Conversation, Invitation, Member, Membership, Memory, Notice, Run, SoulVersion};
+use duet_core::domain::{
+    Agent, ApiKey, Conversation, Invitation, Member, Membership, Memory, Notice, PolicyVersion, Request, Run, SoulVersion,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -63,10 +65,10 @@ fn attacks(function: &Function, call: &Call, actor: Actor) -> Vec<String> {
             *value = "gen_random_uuid()".into();
         } else if name == "p_version" {
             // Each write increments the version, and the next one has to know it.
-            *value = if call.name == "soul_write" {
-                "(select max(s.version)::int from duet.soul_version s where s.workspace_id = {ws})".into()
-            } else {
-                "(select a.version from duet.agent a where a.workspace_id = {ws} and a.id = {the:agent})".into()
+            *value = match call.name.as_str() {
+                "soul_write" => "(select max(s.version)::int from duet.soul_version s where s.workspace_id = {ws})".into(),
+                "policy_write" => "(select max(p.version)::int from duet.policy_version p where p.workspace_id = {ws})".into(),
+                _ => "(select a.version from duet.agent a where a.workspace_id = {ws} and a.id = {the:agent})".into(),
             };
         }
     }
@@ -166,7 +168,7 @@ const RECALL: &str = "select public.memory_recall_bundle({ws}, '{episodic,semant
     'world-model', '[1' || repeat(',0', 599) || ']', 1000)::text";
 
 /// Messages are only checked for arriving: the traces of the world's messages are made up.
-const PEOPLE_ASK: [(&str, Understood); 15] = [
+const PEOPLE_ASK: [(&str, Understood); 18] = [
     (
         "select public.memory_list({ws}, null, 'accepted', true, null, null, null, 200)::text",
         list::<Memory>,
@@ -195,6 +197,12 @@ const PEOPLE_ASK: [(&str, Understood); 15] = [
     ),
     ("select public.agent_list({ws})::text", list::<Agent>),
     ("select public.soul_versions({ws}, null, 200)::text", list::<SoulVersion>),
+    ("select public.policy_versions({ws}, null, 200)::text", list::<PolicyVersion>),
+    (
+        "select public.request_list({ws}, null, false, null, null, 200)::text",
+        list::<Request>,
+    ),
+    ("select public.inbox_list({ws}, null, null, null, 200)::text", anything),
     ("select public.workspace_members({ws}, null, null, 200)::text", list::<Member>),
     ("select public.workspace_memberships()::text", list::<Membership>),
     (
@@ -223,7 +231,8 @@ async fn listen(stage: &mut Stage, listener: Actor, through: &str, report: &mut 
         let silent = match stage.attempt(&question, Effects::TakenBack).await? {
             Outcome::Refused { code, message } => Some(format!("{code} ({message})")),
             Outcome::Rows(rows) => {
-                let answer: Value = serde_json::from_str(rows.last().map_or("null", String::as_str))?;
+                // A number that no reader of the server holds is no JSON to it.
+                let answer: Value = serde_json::from_str(rows.last().map_or("null", String::as_str)).unwrap_or_default();
                 let answered = match answer.get("ok") {
                     Some(ok) => understood(ok.clone()),
                     None => answer.get("refused").is_some(),

@@ -10,8 +10,10 @@ mod invitations;
 mod keys;
 mod memory;
 mod notices;
+mod policies;
 mod recall;
 mod relay;
+mod requests;
 mod run_log;
 mod runs;
 mod system;
@@ -94,6 +96,14 @@ impl PostgresStore {
             conversations: Arc::new(conversations::Conversations(contract())),
             memories: Arc::clone(&memories) as Arc<dyn MemoryStore>,
             notices: Arc::new(notices::Notices(contract())),
+            policies: Arc::new(policies::Policies {
+                contract: contract(),
+                feed: Arc::clone(&self.feed),
+            }),
+            requests: Arc::new(requests::Requests {
+                contract: contract(),
+                feed: Arc::clone(&self.feed),
+            }),
             runs: Arc::new(runs::Runs {
                 contract: contract(),
                 feed: Arc::clone(&self.feed),

@@ -15,9 +15,9 @@ use std::{
 
 use duet_core::{
     StoreResult,
-    domain::EventHint,
+    domain::{EventHint, Hint, PersonHint},
     feed::Feed,
-    ids::{Id, RunId},
+    ids::{Id, RunId, WorkspaceId},
     ports::EventFeed,
 };
 use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
@@ -27,11 +27,13 @@ use tokio::{
     time,
 };
 
-use super::{contract::Contract, system::Hint};
+use super::contract::Contract;
 use crate::rpc::Call;
 
-/// The channel of the notifications: the run's id and its newest `seq`.
-const CHANNEL: &str = "duet_run";
+/// The channel of runs: a run's id and its newest `seq`.
+const RUNS: &str = "duet_run";
+/// The channel of all other hints, as JSON.
+const OTHERS: &str = "duet_hint";
 /// How often the outbox is polled, and the pause before the listener reconnects.
 const POLL: Duration = Duration::from_secs(1);
 /// The first hint is sent at once; further ones within this time are combined into one notification.
@@ -60,6 +62,14 @@ impl EventFeed for LiveFeed {
     fn subscribe(&self, run: RunId) -> broadcast::Receiver<EventHint> {
         self.feed.subscribe(run)
     }
+
+    fn people(&self, workspace: WorkspaceId) -> broadcast::Receiver<PersonHint> {
+        self.feed.people(workspace)
+    }
+
+    fn queued(&self) -> Arc<Notify> {
+        self.feed.queued()
+    }
 }
 
 impl LiveFeed {
@@ -85,20 +95,24 @@ impl LiveFeed {
 
     /// Announces what this process has appended.
     pub fn appended(&self, run: RunId, last_seq: u64) {
-        self.feed.send(EventHint { run, last_seq });
+        self.feed.send(Hint::Run(EventHint { run, last_seq }));
+        self.stirred();
+    }
+
+    /// This process has put something into the outbox.
+    pub fn stirred(&self) {
         self.grown.notify_one();
     }
 
     /// Takes hints from the outbox and passes them on.
-    pub async fn take_outbox(&self, contract: &Contract, limit: usize) -> StoreResult<Vec<EventHint>> {
+    pub async fn take_outbox(&self, contract: &Contract, limit: usize) -> StoreResult<Vec<Hint>> {
         take_outbox(contract, &self.feed, limit).await
     }
 }
 
-async fn take_outbox(contract: &Contract, feed: &Feed, limit: usize) -> StoreResult<Vec<EventHint>> {
+async fn take_outbox(contract: &Contract, feed: &Feed, limit: usize) -> StoreResult<Vec<Hint>> {
     let call = Call::new("take_outbox").arg("p_limit", i32::try_from(limit).unwrap_or(i32::MAX));
     let hints: Vec<Hint> = contract.as_driver(call).await?;
-    let hints: Vec<EventHint> = hints.into_iter().map(EventHint::from).collect();
     for hint in &hints {
         feed.send(*hint);
     }
@@ -139,7 +153,7 @@ impl Relay {
             .max_connections(1)
             .connect_lazy_with(connect.application_name("duet relay"));
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen(CHANNEL).await?;
+        listener.listen_all([RUNS, OTHERS]).await?;
         self.hears.store(true, Ordering::Relaxed);
         // What was appended before it listened.
         self.catch_up().await;
@@ -184,17 +198,21 @@ impl Relay {
             return;
         }
         let call = Call::repeatable("run_heads").arg("p_runs", runs);
-        match self.contract.as_driver::<Vec<Hint>>(call).await {
-            Ok(hints) => hints.into_iter().for_each(|hint| self.feed.send(hint.into())),
+        match self.contract.as_driver::<Vec<EventHint>>(call).await {
+            Ok(hints) => hints.into_iter().for_each(|hint| self.feed.send(Hint::Run(hint))),
             Err(error) => tracing::warn!(%error, "live hints: the runs' heads could not be read; readers go by the log"),
         }
     }
 }
 
-fn hint(notification: &PgNotification) -> Option<EventHint> {
-    let (run, last_seq) = notification.payload().split_once(' ')?;
-    Some(EventHint {
+fn hint(notification: &PgNotification) -> Option<Hint> {
+    let payload = notification.payload();
+    if notification.channel() == OTHERS {
+        return serde_json::from_str(payload).ok();
+    }
+    let (run, last_seq) = payload.split_once(' ')?;
+    Some(Hint::Run(EventHint {
         run: run.parse().ok()?,
         last_seq: last_seq.parse().ok()?,
-    })
+    }))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     StoreResult, Timestamp,
-    domain::{Appended, HandBack, NewEvent, Run, Settlement, StoredEvent},
-    ids::{CommitId, LeaseToken, RunId},
+    domain::{Commit, Committed, HandBack, NewRequest, Reply, StoredEvent, Then, UsedApproval},
+    ids::{LeaseToken, RunId},
     ports::RunLog,
 };
 use serde::Deserialize;
@@ -38,7 +38,7 @@ fn storable(text: &str) -> String {
 }
 
 /// The same for all texts in a JSON value.
-fn storable_value(value: Value) -> Value {
+pub fn storable_value(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(storable(&text)),
         Value::Array(items) => items.into_iter().map(storable_value).collect(),
@@ -51,6 +51,45 @@ fn storable_value(value: Value) -> Value {
     }
 }
 
+fn asked(new: &NewRequest) -> Value {
+    json!({
+        "id": new.id,
+        "step": new.effect.step,
+        "position": new.effect.index,
+        "kind": new.kind,
+        "tool": storable(&new.tool),
+        "arguments": new.arguments.text.as_str(),
+        "salt": hex::encode(new.arguments.salt),
+        "hash": hex::encode(new.arguments.hash()),
+        "why": storable(&new.why),
+        "decider": new.decider,
+        "policy_version": new.policy_version,
+        "expires_at": new.expires_at,
+    })
+}
+
+fn used(used: &UsedApproval) -> Value {
+    json!({ "request": used.request, "arguments": used.arguments.as_str() })
+}
+
+/// How the worker lets go of the run; `None` if it keeps it.
+fn parting(then: &Then) -> Option<Value> {
+    let reply = |reply: &Option<Reply>| {
+        reply.as_ref().map(
+            |reply| json!({ "status": reply.status, "text": storable(&reply.text), "trace": storable_value(json!(reply.trace)) }),
+        )
+    };
+    match then {
+        Then::Keep => None,
+        Then::Suspend(suspension) => Some(json!({ "reply": reply(&suspension.reply), "next_reply": suspension.next_reply })),
+        Then::Settle(settlement) => Some(json!({
+            "reply": reply(&settlement.reply),
+            "status": settlement.status,
+            "reason": settlement.reason.as_deref().map(storable),
+        })),
+    }
+}
+
 /// A call under a lease. All but a hand-back may be repeated: writes are identified by their commit.
 fn held(function: &'static str, run: RunId, lease: LeaseToken) -> Call {
     Call::repeatable(function).of("the run").id("p_run", run).id("p_lease", lease)
@@ -58,19 +97,22 @@ fn held(function: &'static str, run: RunId, lease: LeaseToken) -> Call {
 
 #[async_trait]
 impl RunLog for Log {
-    async fn append(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        events: Vec<NewEvent>,
-    ) -> StoreResult<Appended> {
-        let call = held("append_run_events", run, lease)
+    async fn commit(&self, run: RunId, lease: LeaseToken, after: u64, commit: Commit) -> StoreResult<Committed> {
+        let Commit {
+            id,
+            events,
+            asks,
+            uses,
+            then,
+        } = commit;
+        let call = held("commit_run", run, lease)
             .arg("p_after", contract::long(after))
-            .id("p_commit", commit)
+            .id("p_commit", id)
             .arg("p_progress", events.iter().any(|new| new.event.is_progress()))
-            .arg("p_events", events::appendable(&self.contract.env, &events)?);
+            .arg("p_events", events::appendable(&self.contract.env, &events)?)
+            .arg("p_asks", Value::Array(asks.iter().map(asked).collect()))
+            .arg("p_uses", Value::Array(uses.iter().map(used).collect()))
+            .arg("p_then", parting(&then));
         let written: Written = self.contract.as_driver(call).await?;
         let own = (written.first..).zip(events).map(|(seq, new)| StoredEvent {
             seq,
@@ -78,41 +120,18 @@ impl RunLog for Log {
             event: Some(new.event),
             at: written.at,
         });
-        let appended = Appended {
+        let committed = Committed {
             interleaved: events::stored(written.interleaved),
             own: own.collect(),
         };
-        if let Some(last) = appended.own.last() {
+        if let Some(last) = committed.own.last() {
             self.feed.appended(run, last.seq);
         }
-        Ok(appended)
+        Ok(committed)
     }
 
     async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
         self.contract.as_driver(held("heartbeat_run", run, lease)).await
-    }
-
-    async fn settle(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        settlement: Settlement,
-    ) -> StoreResult<Run> {
-        let reply = settlement.reply.as_ref();
-        let call = held("settle_run", run, lease)
-            .arg("p_after", contract::long(after))
-            .id("p_commit", commit)
-            .arg("p_events", events::appendable(&self.contract.env, &settlement.events)?)
-            .arg("p_status", settlement.status.as_str())
-            .arg("p_reason", settlement.reason.as_deref().map(storable))
-            .arg("p_reply_status", reply.map(|reply| reply.status.as_str().to_owned()))
-            .arg("p_reply_text", reply.map(|reply| storable(&reply.text)))
-            .arg("p_reply_trace", reply.map(|reply| storable_value(json!(reply.trace))));
-        let ended: Run = self.contract.as_driver(call).await?;
-        self.feed.appended(run, ended.last_seq);
-        Ok(ended)
     }
 
     async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {

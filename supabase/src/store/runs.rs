@@ -130,4 +130,18 @@ impl RunStore for Runs {
         self.feed.appended(id, run.last_seq);
         Ok(run)
     }
+
+    async fn pause(&self, caller: &Caller, id: RunId, pause: bool) -> StoreResult<Run> {
+        const ACTION: &str = "pause a run";
+        caller.require_person(ACTION)?;
+        let call = Call::repeatable("run_pause")
+            .of("the run")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id)
+            .arg("p_pause", pause);
+        let run: Run = self.contract.as_caller(caller, call).await?;
+        self.feed.appended(id, run.last_seq);
+        Ok(run)
+    }
 }

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use duet_core::{
     StoreResult,
     domain::{
-        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventHint, EventKind, LeasePolicy, Locality,
-        Role, Run,
+        ApiKey, AuditHead, Claim, Embedding, EmbeddingModel, EmbeddingProgress, EventKind, Hint, LeasePolicy, Locality, Role, Run,
     },
     ids::{Id, LeaseToken, MemoryId, RunId, WorkspaceId},
     ports::{SystemStore, Unembedded},
@@ -56,22 +55,6 @@ impl Claimed {
 struct KnownKey {
     key: ApiKey,
     role: Role,
-}
-
-/// A hint out of the outbox.
-#[derive(Deserialize)]
-pub struct Hint {
-    run: RunId,
-    last_seq: u64,
-}
-
-impl From<Hint> for EventHint {
-    fn from(hint: Hint) -> Self {
-        Self {
-            run: hint.run,
-            last_seq: hint.last_seq,
-        }
-    }
 }
 
 #[async_trait]
@@ -131,7 +114,7 @@ impl SystemStore for System {
     }
 
     /// The store's own relay usually comes first; this delivers what it has not delivered yet.
-    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<EventHint>> {
+    async fn take_outbox(&self, limit: usize) -> StoreResult<Vec<Hint>> {
         self.feed.take_outbox(&self.contract, limit).await
     }
 

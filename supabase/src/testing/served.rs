@@ -8,7 +8,7 @@ use duet_core::{
     StoreResult,
     contract::{Harness, TestEnv},
     crypto::MasterKey,
-    ids::{Id, UserId},
+    ids::{Id, SessionId, UserId},
     ports::Stores,
 };
 use reqwest::Url;
@@ -112,6 +112,16 @@ impl Harness for ServedDatabase {
             .await
             .expect("a user of Auth");
         id
+    }
+
+    /// The sign-in that this person's tokens name.
+    async fn sign_in(&self, user: UserId) -> SessionId {
+        sqlx::query("insert into auth.sessions (id, user_id, created_at) values ($1, $1, now()) on conflict do nothing")
+            .bind(user.uuid())
+            .execute(&mut self.database.superuser().await)
+            .await
+            .expect("a sign-in at Auth");
+        SessionId::from_uuid(user.uuid())
     }
 }
 

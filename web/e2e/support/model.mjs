@@ -4,8 +4,8 @@ import { createServer } from "node:http";
 
 /**
  * Starts it. `answer(question, count)` gets the person's newest message and the number of earlier requests; it returns the
- * text, or a list of pieces, or an async generator of them. The piece `"break"` cuts the connection; `{ status }` instead of
- * an answer refuses the request.
+ * text, or a list of pieces, or an async generator of them. The piece `"break"` cuts the connection, `{ call, arguments }` calls a
+ * tool; `{ status }` instead of an answer refuses the request. The third argument are the results of the tools called so far.
  */
 export async function startModel(answer) {
   let count = 0;
@@ -15,7 +15,8 @@ export async function startModel(answer) {
     const { messages } = JSON.parse(body);
     const asked = messages.findLast(({ role }) => role === "user")?.content ?? "";
     const question = typeof asked === "string" ? asked : asked.map(({ text }) => text ?? "").join("");
-    const given = await answer(question, count++);
+    const results = messages.filter(({ role }) => role === "tool").map(({ content }) => content);
+    const given = await answer(question, count++, results);
     if (given.status) {
       response.writeHead(given.status, { "content-type": "application/json" });
       response.end(JSON.stringify({ error: { message: given.message ?? "no" } }));
@@ -26,12 +27,20 @@ export async function startModel(answer) {
       new Promise((written) => {
         response.write(`data: ${JSON.stringify({ object: "chat.completion.chunk", choices, usage })}\n\n`, written);
       });
+    let calls = 0;
     for await (const piece of typeof given === "string" ? [given] : given) {
       if (piece === "break") return void response.destroy();
+      if (piece.call) {
+        const called = { name: piece.call, arguments: JSON.stringify(piece.arguments) };
+        const tool_calls = [{ index: calls, id: `call-${count}-${calls}`, type: "function", function: called }];
+        calls += 1;
+        await say([{ index: 0, delta: { tool_calls }, finish_reason: null }]);
+        continue;
+      }
       // Each piece is sent before the next, so that a break does not discard earlier ones.
       await say([{ index: 0, delta: { content: piece }, finish_reason: null }]);
     }
-    await say([{ index: 0, delta: {}, finish_reason: "stop" }]);
+    await say([{ index: 0, delta: {}, finish_reason: calls > 0 ? "tool_calls" : "stop" }]);
     await say([], { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 });
     response.end("data: [DONE]\n\n");
   });

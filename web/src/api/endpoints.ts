@@ -1,5 +1,16 @@
 import { call } from "./call";
-import type { Acceptance, NoticeAction, ReviewState, Role, SetupRequest } from "./types";
+import type { components } from "./schema.gen";
+import type {
+  Acceptance,
+  Decision,
+  InboxKind,
+  NoticeAction,
+  ReviewState,
+  Role,
+  Rule,
+  RunRequest,
+  SetupRequest,
+} from "./types";
 
 const one = (workspace_id: string, id: string) => ({ path: { workspace_id, id } });
 
@@ -76,6 +87,10 @@ export const getRun = (workspace: string, id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/runs/{id}", one(workspace, id));
 export const cancelRun = (workspace: string, id: string) =>
   call("post", "/v1/workspaces/{workspace_id}/runs/{id}/cancel", one(workspace, id));
+export const pauseRun = (workspace: string, id: string) =>
+  call("post", "/v1/workspaces/{workspace_id}/runs/{id}/pause", one(workspace, id));
+export const resumeRun = (workspace: string, id: string) =>
+  call("post", "/v1/workspaces/{workspace_id}/runs/{id}/resume", one(workspace, id));
 /** The address of a run's event stream. */
 export const runEvents = (workspace: string, run: string, after: number) =>
   `/v1/workspaces/${workspace}/runs/${run}/events?brief=true&after=${after}`;
@@ -96,3 +111,29 @@ export const listNotices = (workspace_id: string, cursor?: string) =>
   call("get", "/v1/workspaces/{workspace_id}/notices", { path: { workspace_id }, query: { cursor, limit: 50 } });
 export const settleNotice = (workspace: string, id: string, action: NoticeAction) =>
   call("post", "/v1/workspaces/{workspace_id}/notices/{id}", { ...one(workspace, id), body: { action } });
+
+export const listInbox = (workspace_id: string, kind?: InboxKind, cursor?: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/inbox", { path: { workspace_id }, query: { kind, cursor, limit: 30 } });
+export const countInbox = (workspace_id: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/inbox/count", { path: { workspace_id } });
+/** What the runs of a conversation wait for. */
+export const listOpenRequests = (workspace_id: string, conversation_id: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/requests", {
+    path: { workspace_id },
+    query: { conversation_id, open: true, limit: 200 },
+  });
+export const getRequest = (workspace: string, id: string): Promise<RunRequest> =>
+  call("get", "/v1/workspaces/{workspace_id}/requests/{id}", one(workspace, id));
+export const decideRequest = (workspace: string, id: string, decision: Decision): Promise<RunRequest> =>
+  call("post", "/v1/workspaces/{workspace_id}/requests/{id}/decide", {
+    ...one(workspace, id),
+    // The generated type of an object of any shape has no properties at all.
+    body: decision as components["schemas"]["Decision"],
+  });
+/** The address of the person's feed. */
+export const personFeed = (workspace: string) => `/v1/workspaces/${workspace}/feed`;
+
+export const getPolicy = (workspace_id: string) =>
+  call("get", "/v1/workspaces/{workspace_id}/policy", { path: { workspace_id } });
+export const writePolicy = (workspace_id: string, from: number, rules: Rule[]) =>
+  call("put", "/v1/workspaces/{workspace_id}/policy", { path: { workspace_id }, body: { from, rules } });

@@ -493,8 +493,9 @@ export interface paths {
         /**
          * Run a turn, as AG-UI
          * @description For clients of AG-UI, such as `HttpAgent` of `@ag-ui/client`: stores the last message, as sending it does, and answers with the
-         *     events of the run that answers it, until the run ends. A stream that breaks cannot be resumed here: send the same body again, or
-         *     follow the run's events.
+         *     events of the run that answers it, until the run ends or waits for the person. With `resume` it decides what the run waits for, which
+         *     needs the person and not a key, and answers with the events of the run from there on. A stream that breaks cannot be resumed here:
+         *     send the same body again, or follow the run's events.
          */
         post: operations["run_agent"];
         delete?: never;
@@ -613,6 +614,65 @@ export interface paths {
         };
         /** The events of the run that answers a message */
         get: operations["message_stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/feed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What of mine has changed
+         * @description Server-sent events: `event: changed` with `data: {"changed": "runs" | "inbox"}`, whenever that of the person's may have changed;
+         *     read it again then. It begins with both, so that nothing is missed between two connections. There are no ids. Not with a key.
+         */
+        get: operations["person_feed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/inbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The Inbox
+         * @description All that waits for this person: approvals, questions and reviews of their own runs, what waits for an owner if they are one, and
+         *     proposed memories. Not with a key.
+         */
+        get: operations["list_inbox"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/inbox/count": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How much waits in the Inbox */
+        get: operations["count_inbox"];
         put?: never;
         post?: never;
         delete?: never;
@@ -972,6 +1032,145 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workspaces/{workspace_id}/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The policy
+         * @description The strictest rule that matches a call wins; a call that none matches is denied.
+         */
+        get: operations["get_policy"];
+        /**
+         * Write the next version
+         * @description Owners only, and not with a key. Approvals that were asked for or given under an earlier version, and not used yet, are void:
+         *     their runs go on without them.
+         */
+        put: operations["write_policy"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/policy/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All versions */
+        get: operations["list_policy_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/policy/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the policy says of a tool, and why
+         * @description By the rules alone: whether the agent has the tool and the capability for it is up to the agent.
+         */
+        get: operations["explain_policy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Requests
+         * @description What runs ask: those of the person's own runs, and for an owner those that wait for an owner. Not with a key.
+         */
+        get: operations["list_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/requests/ids": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ids of requests */
+        get: operations["request_ids"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/requests/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A request */
+        get: operations["get_request"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/requests/{id}/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide a request
+         * @description Only the person themselves: not with a key, and not by the sign-in that a server keeps for the commands of its machine, which any
+         *     program of that machine's user could use. An approved call is made once, with exactly the arguments that were approved; arguments
+         *     that the person changed are decided by policy again. The same decision again gives the same answer. 409 when another was made, or
+         *     it is too late. The decision is on record, by ids and the word alone.
+         */
+        post: operations["decide_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workspaces/{workspace_id}/runs/{id}": {
         parameters: {
             query?: never;
@@ -1000,7 +1199,7 @@ export interface paths {
         put?: never;
         /**
          * Stop a run
-         * @description The reply's text so far is kept. A run that has ended is returned as it is.
+         * @description The reply's text so far is kept, and what the run asks cannot be decided any more. A run that has ended is returned as it is.
          */
         post: operations["cancel_run"];
         delete?: never;
@@ -1018,13 +1217,54 @@ export interface paths {
         };
         /**
          * The events of a run
-         * @description Server-sent events: first those that are missing, then new ones as they come, until the run ends. `id:` is the event's `seq`,
-         *     `event:` its kind, `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last one. With
-         *     `Accept: application/json` the answer is one page instead.
+         * @description Server-sent events: first those that are missing, then new ones as they come, until the run ends or waits for a person. `id:` is
+         *     the event's `seq`, `event:` its kind, `data:` an AG-UI object; an event that becomes several objects carries its `id:` on the last
+         *     one. With `Accept: application/json` the answer is one page instead.
          */
         get: operations["run_events"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/runs/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a run
+         * @description Nothing new is begun until the run is resumed, and a model call under way is given up, to be made again then. What has been said
+         *     so far becomes a message. 409 once the run has ended; a run that is paused already stays so.
+         */
+        post: operations["pause_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/runs/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume a paused run
+         * @description 409 once the run has ended; a run that is not paused goes on as it does.
+         */
+        post: operations["resume_run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1245,6 +1485,88 @@ export interface components {
             };
         } | {
             /** @enum {string} */
+            name: "asked";
+            /** @description A call waits for a person. What is asked is kept with the request. */
+            value: {
+                /** @description What it is about. */
+                kind: components["schemas"]["RequestKind"];
+                /** @description The request. */
+                request: components["schemas"]["RequestId"];
+                /**
+                 * Format: int32
+                 * @description The step that asked for the call.
+                 */
+                step: number;
+                /** @description The call. */
+                toolCallId: string;
+            };
+        } | {
+            /** @enum {string} */
+            name: "decided";
+            /** @description A request was decided. If that ends the call, its result follows. */
+            value: {
+                /** @description The other arguments that the call was approved with, as JSON, shortened. */
+                arguments?: string | null;
+                by?: components["schemas"]["UserId"] | null;
+                /** @description The decision in a word. */
+                decision: string;
+                /** @description The request. */
+                request: components["schemas"]["RequestId"];
+                /**
+                 * Format: int32
+                 * @description The step that asked for the call.
+                 */
+                step: number;
+                /** @description The call. */
+                toolCallId: string;
+            };
+        } | {
+            /** @enum {string} */
+            name: "tool_started";
+            /** @description A call that waited for a person is made. */
+            value: {
+                /**
+                 * Format: int32
+                 * @description The step that asked for it.
+                 */
+                step: number;
+                /** @description The call. */
+                toolCallId: string;
+            };
+        } | {
+            /** @enum {string} */
+            name: "pause_requested";
+            /** @description A person asked to pause. A model call under way is given up. */
+            value: {
+                /** @description The reply's text without that call. */
+                text: string;
+            };
+        } | {
+            /** @enum {string} */
+            name: "resume_requested";
+            /** @description A person asked to go on. */
+            value: Record<string, never>;
+        } | {
+            /** @enum {string} */
+            name: "resumed";
+            /** @description A worker took the run up after it had waited. */
+            value: {
+                /**
+                 * Format: int32
+                 * @description The number of its claim.
+                 */
+                attempt: number;
+            };
+        } | {
+            /** @enum {string} */
+            name: "discarded";
+            /** @description Something of a model call came after it had been given up, and does not count. */
+            value: {
+                /** @description Its domain kind. */
+                kind: components["schemas"]["EventKind"];
+            };
+        } | {
+            /** @enum {string} */
             name: "cancel_requested";
             /** @description A person asked to stop. */
             value: Record<string, never>;
@@ -1378,6 +1700,16 @@ export interface components {
          * @enum {string}
          */
         Capability: "read_memory" | "write_memory" | "run_tool" | "delegate" | "external_action";
+        /**
+         * @description What of a person's may have changed.
+         * @enum {string}
+         */
+        Changed: "runs" | "inbox";
+        /** @description What a person's pages are told. */
+        ChangedData: {
+            /** @description What may have changed. */
+            changed: components["schemas"]["Changed"];
+        };
         /** @description A conversation of one person with the companion. Only that person sees it. */
         Conversation: {
             active_run?: components["schemas"]["RunId"] | null;
@@ -1444,12 +1776,74 @@ export interface components {
              */
             type: "CUSTOM";
         };
+        /**
+         * @description Who decides a request.
+         * @enum {string}
+         */
+        Decider: "asker" | "owner";
+        /** @description The rule that decides. */
+        DecidingRule: {
+            /** @description Its place among the rules, from 0. */
+            index: number;
+            /** @description The rule. */
+            rule: components["schemas"]["Rule"];
+        };
+        /** @description What is decided about a request. */
+        Decision: {
+            /** @description Other arguments than were asked for. Policy decides about them again. */
+            arguments?: Record<string, never> | null;
+            /** @enum {string} */
+            decision: "approve";
+        } | {
+            /** @enum {string} */
+            decision: "reject";
+            /** @description What the agent is told about it. */
+            reason?: string | null;
+        } | {
+            /** @description By the name of the field. */
+            answers: Record<string, never>;
+            /** @enum {string} */
+            decision: "respond";
+        } | {
+            /** @enum {string} */
+            decision: "dismiss";
+        } | {
+            /** @enum {string} */
+            decision: "happened";
+        } | {
+            /** @enum {string} */
+            decision: "did_not";
+        } | {
+            /** @enum {string} */
+            decision: "expired";
+        } | {
+            /** @enum {string} */
+            decision: "voided";
+            /** @description What happened, as the agent is told. */
+            why: string;
+        };
         /** @description The model for agents that name none. */
         DefaultModel: {
             /** @description Its name. */
             default: components["schemas"]["ModelRef"];
             /** @description Whether it is the built-in rule-based fallback rather than a language model. */
             offline: boolean;
+        };
+        /**
+         * @description Names an effect within its run: the model call of a step, or one of the tool calls that the step's reply asked for. Providers'
+         *     own ids of calls repeat.
+         */
+        EffectId: {
+            /**
+             * Format: int32
+             * @description 0 for the model call, then the tool calls from 1 in the reply's order.
+             */
+            index: number;
+            /**
+             * Format: int32
+             * @description The step, from 1; 0 for what precedes the first.
+             */
+            step: number;
         };
         /**
          * @description Which models may read it.
@@ -1484,10 +1878,10 @@ export interface components {
          * @description The kind of an event: the `event:` field of the stream, and what is still known of an event whose payload was redacted. Workers name the kinds they know when they claim, and get no run with any other kind, so an event that older workers cannot read gets its own kind.
          * @enum {string}
          */
-        EventKind: "started" | "context" | "model" | "delta" | "reply" | "retry" | "tool" | "limit" | "cancel" | "recovered" | "done" | "error";
+        EventKind: "started" | "context" | "model" | "delta" | "reply" | "retry" | "tool" | "limit" | "cancel" | "asked" | "decided" | "pause" | "suspended" | "resumed" | "recovered" | "done" | "error";
         /** @description A page of a run's events. */
         EventsPage: {
-            /** @description Whether the run has ended and nothing follows this page. */
+            /** @description Whether nothing follows this page by itself: the run has ended, or it waits for a person. */
             ended: boolean;
             /** @description In order; without gaps, but for what `brief` leaves out. */
             events: components["schemas"]["EventItem"][];
@@ -1496,6 +1890,30 @@ export interface components {
              * @description The run's newest `seq`.
              */
             last_seq: number;
+        };
+        /** @description What the policy says of a call. */
+        Explanation: {
+            decider?: components["schemas"]["Decider"] | null;
+            /** @description Whether it may happen. */
+            decision: components["schemas"]["Say"];
+            rule?: components["schemas"]["DecidingRule"] | null;
+            /**
+             * Format: int32
+             * @description The version of the policy.
+             */
+            version: number;
+            /** @description Why it has to be asked or is denied. */
+            why?: string | null;
+        };
+        /** @description One server-sent event of a person's feed. */
+        FeedItem: {
+            /** @description `data:`, as JSON on one line. */
+            data: components["schemas"]["ChangedData"];
+            /**
+             * @description `event:`, always `changed`.
+             * @example changed
+             */
+            event: string;
         };
         /** @description What is wrong with one field. */
         FieldError: {
@@ -1519,12 +1937,60 @@ export interface components {
             /** @description The ids. */
             items: string[];
         };
+        /** @description How much waits. */
+        InboxCount: {
+            /**
+             * Format: int64
+             * @description How many entries the Inbox has; counts up to 1000.
+             */
+            waiting: number;
+        };
+        /** @description An entry of the Inbox with what it is about. */
+        InboxItem: {
+            /** @enum {string} */
+            item: "request";
+            /** @description The request. */
+            request: components["schemas"]["Request"];
+        } | {
+            /** @enum {string} */
+            item: "memory";
+            /** @description The memory. */
+            memory: components["schemas"]["Memory"];
+        };
+        /**
+         * @description What an entry of the Inbox is.
+         * @enum {string}
+         */
+        InboxKind: "approval" | "question" | "review" | "memory";
+        /** @description A page of the Inbox. */
+        InboxPage: {
+            /** @description Newest first. */
+            items: components["schemas"]["InboxItem"][];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+            /**
+             * Format: int64
+             * @description How many entries the whole Inbox has, of all kinds; counts up to 1000.
+             */
+            waiting: number;
+        };
         /** @description A message as AG-UI writes it. */
         InputMessage: {
             /** @description Markdown, up to 64 KiB, or a list of parts, of which the texts are joined and the others ignored. */
             content?: Record<string, never>;
             /** @description Who says it: `user`, or anybody else in messages that are ignored. */
             role: string;
+        };
+        /** @description A request that a run waits for. What is asked is kept with the request. */
+        Interrupt: {
+            /** @description The request. */
+            id: string;
+            /** @description The same in Duet's words. */
+            metadata: components["schemas"]["Metadata_RequestNamed"];
+            /** @description What it is about. */
+            reason: components["schemas"]["RequestKind"];
+            /** @description The call that it is about. */
+            toolCallId: string;
         };
         /** @description An invitation as owners see it: never its token, which was shown once. */
         Invitation: {
@@ -1880,6 +2346,75 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        ListPage_PolicyVersion: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description Who wrote it. */
+                author: components["schemas"]["UserId"];
+                /** @description When. */
+                created_at: components["schemas"]["Timestamp"];
+                /** @description The rules. The strictest that matches a call wins; a call that none matches is denied. */
+                rules: components["schemas"]["Rule"][];
+                /**
+                 * Format: int32
+                 * @description 1, 2, 3 …
+                 */
+                version: number;
+                /** @description The workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        ListPage_Request: {
+            /** @description The items, in the list's order. */
+            items: {
+                /** @description The agent that wants it. */
+                agent_id: components["schemas"]["AgentId"];
+                /** @description The arguments, or what is asked; absent once redacted. */
+                arguments?: Record<string, never> | null;
+                conversation_id?: components["schemas"]["ConversationId"] | null;
+                /** @description When it was asked. */
+                created_at: components["schemas"]["Timestamp"];
+                decided_at?: components["schemas"]["Timestamp"] | null;
+                decided_by?: components["schemas"]["UserId"] | null;
+                /** @description Who decides. */
+                decider: components["schemas"]["Decider"];
+                decision?: components["schemas"]["Decision"] | null;
+                /** @description The call that it is about. */
+                effect: components["schemas"]["EffectId"];
+                /** @description Until when it can be decided, and an approved call be made. */
+                expires_at: components["schemas"]["Timestamp"];
+                /** @description Its id. */
+                id: components["schemas"]["RequestId"];
+                /** @description What it is about. */
+                kind: components["schemas"]["RequestKind"];
+                /** @description The labels of the run when it asked. An approval does not hold once they have become stricter. */
+                labels: components["schemas"]["Labels"];
+                /**
+                 * Format: int32
+                 * @description The version of the policy that asks; 0 where no policy is involved.
+                 */
+                policy_version: number;
+                /** @description The run that asks. */
+                run_id: components["schemas"]["RunId"];
+                /** @description Where it stands. */
+                state: components["schemas"]["RequestState"];
+                /** @description The tool. */
+                tool: string;
+                used_at?: components["schemas"]["Timestamp"] | null;
+                /** @description The person whose run it is. */
+                user_id: components["schemas"]["UserId"];
+                /** @description Why a person has to decide: one sentence. */
+                why: string;
+                /** @description Its workspace. */
+                workspace_id: components["schemas"]["WorkspaceId"];
+            }[];
+            /** @description Where the next page starts; absent on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         ListPage_Run: {
             /** @description The items, in the list's order. */
             items: {
@@ -2146,8 +2681,18 @@ export interface components {
             };
         };
         /** @description What only Duet says about an event of AG-UI. */
+        Metadata_RequestNamed: {
+            /** @description Names a request. */
+            duet: {
+                /** @description What it is about. */
+                kind: components["schemas"]["RequestKind"];
+                /** @description The request. */
+                request: components["schemas"]["RequestId"];
+            };
+        };
+        /** @description What only Duet says about an event of AG-UI. */
         Metadata_RunResult: {
-            /** @description How a run ended. */
+            /** @description How a run ended, or where it stands while it waits. */
             duet: {
                 /**
                  * Format: int64
@@ -2160,7 +2705,7 @@ export interface components {
                 /** @description In a word. */
                 outcome: components["schemas"]["RunResultOutcome"];
                 status?: components["schemas"]["MessageStatus"] | null;
-                /** @description Tokens used by the whole run. */
+                /** @description Tokens used by the whole run so far. */
                 usage: components["schemas"]["Usage"];
             };
         };
@@ -2292,6 +2837,32 @@ export interface components {
             /** @description The conversation's title. */
             title: string;
         };
+        /** @description One version of a workspace's policy. */
+        PolicyVersion: {
+            /** @description Who wrote it. */
+            author: components["schemas"]["UserId"];
+            /** @description When. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description The rules. The strictest that matches a call wins; a call that none matches is denied. */
+            rules: components["schemas"]["Rule"][];
+            /**
+             * Format: int32
+             * @description 1, 2, 3 …
+             */
+            version: number;
+            /** @description The workspace. */
+            workspace_id: components["schemas"]["WorkspaceId"];
+        };
+        /** @description The next version. */
+        PolicyWrite: {
+            /**
+             * Format: int32
+             * @description The version that it is based on.
+             */
+            from: number;
+            /** @description All rules, at most 200. */
+            rules: components["schemas"]["Rule"][];
+        };
         /** @description An episodic memory's place among others: recall scores it together with its neighbours and its conversation. */
         Position: {
             /** @description The conversation (or imported thread). */
@@ -2329,7 +2900,7 @@ export interface components {
          * @description What a problem is, for programs.
          * @enum {string}
          */
-        ProblemCode: "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "bad_access_token" | "clash" | "conflict" | "cursor" | "denied" | "email" | "email_differs" | "email_unconfirmed" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_vector" | "not_an_end" | "not_folded" | "not_found" | "not_granted" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "role" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
+        ProblemCode: "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "answer_form" | "answer_length" | "answer_missing" | "answer_unknown" | "approval_spent" | "approval_stale" | "argument_number" | "arguments_form" | "arguments_length" | "bad_access_token" | "clash" | "conflict" | "cursor" | "decision_unfit" | "denied" | "email" | "email_differs" | "email_unconfirmed" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_vector" | "not_an_end" | "not_decider" | "not_folded" | "not_found" | "not_granted" | "not_live" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "policy_changed" | "policy_form" | "policy_length" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "request_decided" | "request_over" | "role" | "run_ended" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
         /** @description What a memory came from. */
         Provenance: {
             agent_id?: components["schemas"]["AgentId"] | null;
@@ -2403,6 +2974,78 @@ export interface components {
             /** @description The place, such as `memory`, `full_text`, `messages` or `event_payloads`. */
             place: string;
         };
+        /** @description What a run asks of a person. */
+        Request: {
+            /** @description The agent that wants it. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description The arguments, or what is asked; absent once redacted. */
+            arguments?: Record<string, never> | null;
+            conversation_id?: components["schemas"]["ConversationId"] | null;
+            /** @description When it was asked. */
+            created_at: components["schemas"]["Timestamp"];
+            decided_at?: components["schemas"]["Timestamp"] | null;
+            decided_by?: components["schemas"]["UserId"] | null;
+            /** @description Who decides. */
+            decider: components["schemas"]["Decider"];
+            decision?: components["schemas"]["Decision"] | null;
+            /** @description The call that it is about. */
+            effect: components["schemas"]["EffectId"];
+            /** @description Until when it can be decided, and an approved call be made. */
+            expires_at: components["schemas"]["Timestamp"];
+            /** @description Its id. */
+            id: components["schemas"]["RequestId"];
+            /** @description What it is about. */
+            kind: components["schemas"]["RequestKind"];
+            /** @description The labels of the run when it asked. An approval does not hold once they have become stricter. */
+            labels: components["schemas"]["Labels"];
+            /**
+             * Format: int32
+             * @description The version of the policy that asks; 0 where no policy is involved.
+             */
+            policy_version: number;
+            /** @description The run that asks. */
+            run_id: components["schemas"]["RunId"];
+            /** @description Where it stands. */
+            state: components["schemas"]["RequestState"];
+            /** @description The tool. */
+            tool: string;
+            used_at?: components["schemas"]["Timestamp"] | null;
+            /** @description The person whose run it is. */
+            user_id: components["schemas"]["UserId"];
+            /** @description Why a person has to decide: one sentence. */
+            why: string;
+            /** @description Its workspace. */
+            workspace_id: components["schemas"]["WorkspaceId"];
+        };
+        /**
+         * Format: uuid
+         * @description What a run asks of a person.
+         */
+        RequestId: string;
+        /**
+         * @description What a request is about.
+         * @enum {string}
+         */
+        RequestKind: "approval" | "question" | "review";
+        /**
+         * @description Where a request stands.
+         * @enum {string}
+         */
+        RequestState: "open" | "approved" | "rejected" | "answered" | "dismissed" | "expired" | "voided";
+        /** @description The answer to an interrupt, as AG-UI writes it. */
+        ResumeEntry: {
+            /** @description The request. */
+            interruptId: components["schemas"]["RequestId"];
+            /** @description The decision, as `POST …/requests/{id}/decide` takes it, or AG-UI's `{"approved": true | false, "editedArgs"?: {…}}`. */
+            payload?: Record<string, never> | null;
+            /** @description Whether it was answered. */
+            status: components["schemas"]["ResumeStatus"];
+        };
+        /**
+         * @description What became of an interrupt.
+         * @enum {string}
+         */
+        ResumeStatus: "resolved" | "cancelled";
         /** @description How to answer again. */
         Retry: {
             /** @description `restart`: from the beginning; `continue`: from where the reply ends. */
@@ -2427,6 +3070,20 @@ export interface components {
         RoleChange: {
             /** @description `owner` or `member`. */
             role: components["schemas"]["Role"];
+        };
+        /** @description One rule: which calls it matches, and what it says of them. */
+        Rule: {
+            agent?: components["schemas"]["AgentId"] | null;
+            /** @description The category of the tool. */
+            category: components["schemas"]["ToolCategory"];
+            decider?: components["schemas"]["Decider"] | null;
+            role?: components["schemas"]["Role"] | null;
+            /** @description What it says. */
+            say: components["schemas"]["Say"];
+            /** @description Only this tool; absent means all of the category. */
+            tool?: string | null;
+            /** @description Why, as people and the agent are told: one short sentence. */
+            why?: string | null;
         };
         /** @description A run. */
         Run: {
@@ -2473,13 +3130,13 @@ export interface components {
          *     its agents no tools, context or state of a client.
          */
         RunAgentInput: {
-            /** @description The last one is the person's, and starts the turn; those before it are ignored. */
+            /** @description The last one is the person's, and starts the turn; those before it are ignored, and with `resume` all of them. */
             messages: components["schemas"]["InputMessage"][];
-            /** @description Answers to interrupts. Runs of Duet have none: an entry is refused. */
-            resume?: Record<string, never>[] | null;
+            /** @description Decisions of what the last run waits for. With any, no turn is started: the run goes on. */
+            resume?: components["schemas"]["ResumeEntry"][] | null;
             /**
              * @description The id that the run will have, a fresh UUID. The same id with the same text gives the events of the first run again; with
-             *     another text 409.
+             *     another text 409. Ignored with `resume`.
              */
             runId: components["schemas"]["RunId"];
             /** @description The conversation, as in the path. */
@@ -2505,17 +3162,17 @@ export interface components {
              * @enum {string}
              */
             type: "RUN_ERROR";
-            /** @description Tokens used by the whole run, in AG-UI's form; absent when no model was asked. */
+            /** @description Tokens used by this stretch, in AG-UI's form; absent when no model was asked. */
             usage?: components["schemas"]["TokenUsage"][];
         };
-        /** @description The run completed, was stopped or interrupted, or reached a limit. */
+        /** @description The run completed, was stopped or interrupted, or reached a limit; or it waits for a person. */
         RunFinishedEvent: {
             /** @description How it ended. */
             metadata: components["schemas"]["Metadata_RunResult"];
             /** @description Whether it completed. */
             outcome: components["schemas"]["RunFinishedOutcome"];
-            /** @description The run. */
-            runId: components["schemas"]["RunId"];
+            /** @description As in `RUN_STARTED`. */
+            runId: string;
             /** @description The conversation. */
             threadId: components["schemas"]["ConversationId"];
             /**
@@ -2523,13 +3180,18 @@ export interface components {
              * @enum {string}
              */
             type: "RUN_FINISHED";
-            /** @description Tokens used by the whole run, in AG-UI's form; absent when no model was asked. */
+            /** @description Tokens used by this stretch, in AG-UI's form; absent when no model was asked. */
             usage?: components["schemas"]["TokenUsage"][];
         };
         /** @description AG-UI's word for the end of a run that did not fail. */
         RunFinishedOutcome: {
             /** @enum {string} */
             type: "success";
+        } | {
+            /** @description What it waits for; at least one. */
+            interrupts: components["schemas"]["Interrupt"][];
+            /** @enum {string} */
+            type: "interrupt";
         } | {
             /** @enum {string} */
             type: "cancelled";
@@ -2540,18 +3202,19 @@ export interface components {
          */
         RunId: string;
         /**
-         * @description The ways in which a run ends.
+         * @description The ways in which a run ends or waits.
          * @enum {string}
          */
-        RunResultOutcome: "completed" | "cancelled" | "interrupted" | "limited" | "failed" | "needs_review";
-        /** @description The run began. */
+        RunResultOutcome: "completed" | "cancelled" | "interrupted" | "limited" | "failed" | "needs_review" | "waiting" | "paused";
+        /** @description The run began, or goes on after it has waited: each stretch between two waits is a run of AG-UI. */
         RunStartedEvent: {
             /** @description The reply to come. */
             metadata: components["schemas"]["Metadata_ReplyNamed"];
+            parentRunId?: components["schemas"]["RunId"] | null;
             /** @description The version of AG-UI: `1.0`. */
             protocolVersion: string;
-            /** @description The run. */
-            runId: components["schemas"]["RunId"];
+            /** @description The run; from its second stretch on with the stretch's number, `<run>:2`. */
+            runId: string;
             /** @description The conversation. */
             threadId: components["schemas"]["ConversationId"];
             /**
@@ -2564,7 +3227,12 @@ export interface components {
          * @description The status of a run.
          * @enum {string}
          */
-        RunStatus: "queued" | "running" | "done" | "failed" | "cancelled" | "interrupted" | "needs_review" | "parked";
+        RunStatus: "queued" | "running" | "waiting" | "done" | "failed" | "cancelled" | "interrupted" | "needs_review" | "parked";
+        /**
+         * @description What a rule says of the calls that it matches.
+         * @enum {string}
+         */
+        Say: "allow" | "ask" | "deny";
         /** @description A description of this server. */
         ServerInfo: {
             /** @description Who signs people in. */
@@ -2839,6 +3507,11 @@ export interface components {
              */
             type: "TOOL_CALL_START";
         };
+        /**
+         * @description What a tool does, as the policy classifies it.
+         * @enum {string}
+         */
+        ToolCategory: "memory_read" | "memory_write" | "conversation_read" | "question" | "external";
         /**
          * @description The status of a tool call.
          * @enum {string}
@@ -7229,6 +7902,298 @@ export interface operations {
             };
         };
     };
+    person_feed: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hints. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["FeedItem"][];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_inbox: {
+        parameters: {
+            query?: {
+                /** @description Only this kind. */
+                kind?: components["schemas"]["InboxKind"];
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description The `next_cursor` of the previous page. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InboxPage"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    count_inbox: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The count. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InboxCount"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_invitations: {
         parameters: {
             query?: {
@@ -9835,6 +10800,874 @@ export interface operations {
             };
         };
     };
+    get_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest version. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyVersion"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    write_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyWrite"];
+            };
+        };
+        responses: {
+            /** @description The new version. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyVersion"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_policy_versions: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description The `next_cursor` of the previous page. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_PolicyVersion"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain_policy: {
+        parameters: {
+            query: {
+                /** @description The tool, by name. */
+                tool: string;
+                /** @description The role of the person whose run calls it; the caller's own when absent. */
+                role?: components["schemas"]["Role"];
+                /** @description The agent that calls it; the companion when absent. */
+                agent_id?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What it says. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_requests: {
+        parameters: {
+            query?: {
+                /** @description Only those of this conversation of the person's. */
+                conversation_id?: string;
+                /** @description Only those that wait for a decision. */
+                open?: boolean;
+                /** @description Maximum number of items, 1 to 200; 50 when absent. */
+                limit?: number;
+                /** @description The `next_cursor` of the previous page. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_Request"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_ids: {
+        parameters: {
+            query: {
+                /** @description How the ids begin: 1 to 32 hexadecimal digits, optionally with dashes. */
+                prefix: string;
+            };
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Smallest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ids"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The request. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The request. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    decide_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The request. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Decision"];
+            };
+        };
+        responses: {
+            /** @description The decided request. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_run: {
         parameters: {
             query?: never;
@@ -10126,6 +11959,272 @@ export interface operations {
             };
             /** @description Not found (`not_found`, or a more specific code). */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pause_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It was asked to pause. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It was asked to go on. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

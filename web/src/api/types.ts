@@ -29,6 +29,22 @@ export type RunResult = Schemas["Metadata_RunResult"]["duet"];
 export type EventsPage = Schemas["EventsPage"];
 export type PersonalNotice = Schemas["Notice"];
 export type NoticeAction = Schemas["NoticeAction"];
+export type Run = Schemas["Run"];
+export type RunRequest = Omit<Schemas["Request"], "decision"> & { decision?: Decision | null };
+export type RequestKind = Schemas["RequestKind"];
+/** The arguments of a call, or answers by field: the description says only that they are objects. */
+export type JsonObject = { [name: string]: unknown };
+export type Decision =
+  | Exclude<Schemas["Decision"], { decision: "approve" | "respond" }>
+  | { decision: "approve"; arguments?: JsonObject | null }
+  | { decision: "respond"; answers: JsonObject };
+export type InboxItem = { item: "request"; request: RunRequest } | { item: "memory"; memory: Memory };
+export type InboxKind = Schemas["InboxKind"];
+export type Changed = Schemas["Changed"];
+export type Rule = Schemas["Rule"];
+export type Say = Schemas["Say"];
+export type ToolCategory = Schemas["ToolCategory"];
+export type PolicyVersion = Schemas["PolicyVersion"];
 
 /** Token counts of a reply, as far as they are shown. */
 export type Usage = Pick<Schemas["Usage"], "input_tokens" | "output_tokens">;

@@ -12,6 +12,8 @@ import {
 import { forgetSignIn, sessionQuery } from "~/features/auth/queries";
 import { forgetDrafts } from "~/features/companion/drafts";
 import { ConversationList } from "~/features/conversations/ConversationList";
+import { InboxLink } from "~/features/inbox/InboxLink";
+import { useFeed } from "~/features/inbox/useFeed";
 import { Gone } from "~/features/members/Gone";
 import { useProposals } from "~/features/memory/Proposals";
 import { NoticesBanner, NoticesMark } from "~/features/notices/NoticesBanner";
@@ -63,6 +65,7 @@ function App() {
   const { conversationId } = useParams({ strict: false });
   const navigate = useNavigate();
   const place = useLocation({ select: ({ pathname }) => pathname });
+  useFeed(workspace.id);
   if (gone) {
     return (
       <Gone
@@ -90,8 +93,14 @@ function App() {
           }}
         />
       )}
+      corner={<InboxLink workspace={workspace.id} small />}
       side={(close) => (
-        <ConversationList key={workspace.id} workspace={workspace.id} current={conversationId} onGo={close} />
+        <>
+          <div className="px-3 pb-2 short:pb-0">
+            <InboxLink workspace={workspace.id} onGo={close} />
+          </div>
+          <ConversationList key={workspace.id} workspace={workspace.id} current={conversationId} onGo={close} />
+        </>
       )}
       foot={(close) => (
         <Account
@@ -103,6 +112,10 @@ function App() {
             close();
             void navigate({ to: "/settings/notices" });
           }}
+          onPolicy={() => {
+            close();
+            void navigate({ to: "/settings/policy" });
+          }}
           onMembers={() => {
             close();
             void navigate({ to: "/settings/members" });
@@ -111,7 +124,9 @@ function App() {
         />
       )}
     >
-      {place !== "/settings/notices" && <NoticesBanner workspace={workspace.id} suggested={suggested} />}
+      {place !== "/settings/notices" && place !== "/inbox" && (
+        <NoticesBanner workspace={workspace.id} suggested={suggested} />
+      )}
       <Outlet />
     </Frame>
   );

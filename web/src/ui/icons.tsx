@@ -159,3 +159,23 @@ export const Eye = (props: Props) => (
     <circle cx="10" cy="10" r="2.2" />
   </Icon>
 );
+export const Tray = (props: Props) => (
+  <Icon {...props}>
+    <path d="M3 11.5 5 4.5h10l2 7v4H3zM3 11.5h4l1.2 2h3.6l1.2-2h4" />
+  </Icon>
+);
+export const Question = (props: Props) => (
+  <Icon {...props}>
+    <path d="M7.2 7.4a2.8 2.8 0 1 1 4.1 2.5c-.9.5-1.3 1-1.3 2.1M10 15v.2" />
+  </Icon>
+);
+export const Pause = (props: Props) => (
+  <Icon {...props}>
+    <path d="M7.5 5.5v9M12.5 5.5v9" strokeWidth="2.2" />
+  </Icon>
+);
+export const Shield = (props: Props) => (
+  <Icon {...props}>
+    <path d="M10 3 4.5 5v4.5c0 3.4 2.2 6 5.5 7.5 3.3-1.5 5.5-4.1 5.5-7.5V5zM7.5 10l1.8 1.8 3.2-3.4" />
+  </Icon>
+);

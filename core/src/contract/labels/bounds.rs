@@ -4,7 +4,7 @@ use super::{answered, local_only, untrusted};
 use crate::{
     caller::Caller,
     contract::{
-        World, assert_refused,
+        World, Writes, assert_refused,
         memories::{fact, vector},
     },
     domain::{

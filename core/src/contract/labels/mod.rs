@@ -9,7 +9,7 @@ pub use self::{bounds::*, clearing::*};
 use serde_json::json;
 
 use self::probe::{Talk, calls, says};
-use super::{World, memories::fact};
+use super::{World, Writes, memories::fact};
 use crate::{
     domain::{
         EffectId, Egress, Labels, Locality, LogRange, Memory, MemoryDomain, MemoryEdit, MemoryFilter, MessageStatus,
@@ -63,7 +63,6 @@ async fn answered(world: &World, conversation: ConversationId, read: Labels, sta
     let settlement = Settlement {
         status: RunStatus::Interrupted,
         reason: None,
-        events: vec![finished.into()],
         reply: Some(Reply {
             status,
             text: text.into(),
@@ -71,9 +70,16 @@ async fn answered(world: &World, conversation: ConversationId, read: Labels, sta
         }),
     };
     let after = appended.own.last().map_or(1, |stored| stored.seq);
-    log.settle(claim.run.id, claim.lease, after, world.env.id(), settlement)
-        .await
-        .expect("settled");
+    log.settle(
+        claim.run.id,
+        claim.lease,
+        after,
+        world.env.id(),
+        vec![finished.into()],
+        settlement,
+    )
+    .await
+    .expect("settled");
     receipt
 }
 
@@ -113,18 +119,23 @@ pub async fn kept_with_runs_and_replies(world: &World) {
     let settlement = Settlement {
         status: RunStatus::Done,
         reason: None,
-        events: vec![finished.into()],
         reply: Some(Reply {
             status: MessageStatus::Complete,
             text: "A quince".into(),
             trace: MessageTrace::default(),
         }),
     };
-    let ended = log
-        .settle(claim.run.id, claim.lease, 4, world.env.id(), settlement)
-        .await
-        .unwrap();
-    assert_eq!(ended.labels, all);
+    log.settle(
+        claim.run.id,
+        claim.lease,
+        4,
+        world.env.id(),
+        vec![finished.into()],
+        settlement,
+    )
+    .await
+    .unwrap();
+    assert_eq!(labels().await, all);
     let conversations = &world.stores.conversations;
     let replies = conversations
         .messages_by_id(&world.owner, &[receipt.message_id, receipt.reply_id])

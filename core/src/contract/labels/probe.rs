@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::World;
+use super::super::{World, world::allow_all};
 use crate::{
     caller::Caller,
     domain::{
@@ -20,7 +20,7 @@ use crate::{
     },
     ids::{AgentId, ConversationId, MessageId},
     memory::Memories,
-    policy::{Decision, Policy, Rule, ToolCategory},
+    policy::ToolCategory,
     ports::{ChatModel, ChatRequest, EmbedError, EmbedPurpose, Embedder, ModelDirectory, ModelError, ModelEvent, ModelStream},
     run::{Advice, Driver, DriverParts},
     tools::{Tool, ToolContext, ToolError, ToolRegistry},
@@ -166,6 +166,7 @@ impl<'a> Talk<'a> {
     /// Starts a new conversation; the agent may do everything with memories.
     pub async fn new(world: &'a World, person: &Caller) -> Self {
         let conversation = world.conversation(person).await;
+        allow_all(&world.stores, &world.owner).await;
         let vectors = |locality| {
             Arc::new(Vectors {
                 locality,
@@ -264,11 +265,6 @@ impl<'a> Talk<'a> {
 
     async fn drive(&self, receipt: TurnReceipt) -> (Run, Option<Message>) {
         let stores = &self.world.stores;
-        let allow = |category| Rule {
-            role: None,
-            category,
-            decision: Decision::Allow,
-        };
         let driver = Driver::new(DriverParts {
             env: self.world.env.clone(),
             stores: stores.clone(),
@@ -278,7 +274,6 @@ impl<'a> Talk<'a> {
             }),
             embedder: self.embedder(),
             tools: Arc::new(self.registry()),
-            policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
             lease: LeasePolicy::default(),
             advice: Advice::Logged,
         });

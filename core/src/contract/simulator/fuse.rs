@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 use crate::{
     caller::Caller,
     domain::{
-        Appended, Embedding, HandBack, LabelEdit, ListPage, Memory, MemoryEdit, MemoryFilter, NewEvent, NewMemory, PageRequest,
-        RecallAnswer, RecallQuery, RedactionReceipt, Run, Settlement,
+        Commit, Committed, Embedding, HandBack, LabelEdit, ListPage, Memory, MemoryEdit, MemoryFilter, NewMemory, PageRequest,
+        RecallAnswer, RecallQuery, RedactionReceipt,
     },
     error::{StoreError, StoreResult},
-    ids::{CommitId, IdPrefix, LeaseToken, MemoryId, RedactionId, RunId},
+    ids::{IdPrefix, LeaseToken, MemoryId, RedactionId, RunId},
     ports::{MemoryStore, RunLog, Stores},
 };
 
@@ -127,28 +127,11 @@ impl<T: ?Sized> Fused<T> {
 
 #[async_trait]
 impl RunLog for Fused<dyn RunLog> {
-    async fn append(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        events: Vec<NewEvent>,
-    ) -> StoreResult<Appended> {
-        self.committed(self.inner.append(run, lease, after, commit, events)).await
+    async fn commit(&self, run: RunId, lease: LeaseToken, after: u64, commit: Commit) -> StoreResult<Committed> {
+        self.committed(self.inner.commit(run, lease, after, commit)).await
     }
     async fn heartbeat(&self, run: RunId, lease: LeaseToken) -> StoreResult<u64> {
         self.inner.heartbeat(run, lease).await
-    }
-    async fn settle(
-        &self,
-        run: RunId,
-        lease: LeaseToken,
-        after: u64,
-        commit: CommitId,
-        settlement: Settlement,
-    ) -> StoreResult<Run> {
-        self.committed(self.inner.settle(run, lease, after, commit, settlement)).await
     }
     async fn hand_back(&self, run: RunId, lease: LeaseToken, why: HandBack) -> StoreResult<()> {
         self.inner.hand_back(run, lease, why).await

@@ -6,14 +6,17 @@
 //! - except that a reply interrupted while it was being written ends as `interrupted` with exactly the text that the log shows, and
 //!   continuing it gives the undisturbed text;
 //! - calls that change nothing run side by side, and whichever of them was lost is made again; a call that the other side knows by
-//!   its key is repeated and counts once; one that can be looked up is repeated only if it did not happen; one that cannot ends the
-//!   run as `needs_review`, and is never made twice;
+//!   its key is repeated and counts once; one that can be looked up is repeated only if it did not happen; for one
+//!   that cannot the run waits until a person has looked, and it is never made twice;
 //! - what `remember` wrote is stored once;
 //! - a write whose answer is lost with its connection is stored once, and the turn continues as if nothing had happened.
 
+mod asking;
 mod fuse;
 mod model;
 mod script;
+
+pub use self::asking::{ask_at_every_step, decide_at_every_step};
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,16 +27,17 @@ use self::{
     model::{ScriptedModel, ScriptedModels},
     script::{Outdoors, Outside, Pay, PostLetter, RingBell, Script},
 };
+use super::world::changes_need;
 use crate::{
     caller::Caller,
     clock::Env,
     domain::{
-        AgentEdit, EventKind, LeasePolicy, LogRange, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure, NewTurn,
-        PageRequest, ProposedCall, RetryMode, RetryTurn, Role, Run, RunEvent, RunStatus, StoredEvent, ToolStatus, TurnLimits,
-        TurnReceipt,
+        AgentEdit, Claim, EventKind, LeasePolicy, LogRange, MemoryFilter, Message, MessageRole, MessageStatus, ModelFailure,
+        NewTurn, PageRequest, ProposedCall, RequestKind, RetryMode, RetryTurn, Role, Run, RunEvent, RunStatus, StoredEvent,
+        TurnLimits, TurnReceipt,
     },
-    ids::{ConversationId, MessageId, RunId, UserId, WorkspaceId},
-    policy::{Decision, Policy, Rule, ToolCategory},
+    ids::{ConversationId, MessageId, RunId, SessionId, UserId, WorkspaceId},
+    policy::Say,
     ports::Stores,
     run::{Advice, Driver, DriverParts},
     tools::{Tool, ToolRegistry},
@@ -47,6 +51,8 @@ pub struct Host {
     pub env: Env,
     /// An account that may own workspaces.
     pub user: UserId,
+    /// A live sign-in of theirs.
+    pub session: SessionId,
     /// Moves the clock forward.
     pub advance: Box<dyn Fn(Duration) + Send + Sync>,
 }
@@ -71,7 +77,7 @@ struct Scene<'a> {
 /// crash points there were.
 pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
     let script = Arc::new(Script::seeded(seed));
-    let calm = Scene::open(host, &script).await;
+    let calm = Scene::open(host, &script, Say::Allow).await;
     let fuse = Fuse::counting();
     assert!(calm.drive(&fuse).await, "seed {seed}: the undisturbed turn came to no end");
     let expected = calm.seen().await;
@@ -83,7 +89,7 @@ pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
     );
     let points = fuse.passed();
     for point in 1..=points {
-        let scene = Scene::open(host, &script).await;
+        let scene = Scene::open(host, &script, Say::Allow).await;
         let fuse = Fuse::blowing_at(point);
         if !scene.drive(&fuse).await {
             (host.advance)(LeasePolicy::default().duration + Duration::from_secs(1));
@@ -105,13 +111,13 @@ pub async fn crash_at_every_step(host: &Host, seed: u64) -> usize {
 /// repeated: nothing may be stored twice.
 pub async fn lose_answers_at_every_write(host: &Host, seed: u64) {
     let script = Arc::new(Script::seeded(seed));
-    let calm = Scene::open(host, &script).await;
+    let calm = Scene::open(host, &script, Say::Allow).await;
     let fuse = Fuse::counting();
     assert!(calm.drive(&fuse).await, "seed {seed}: the undisturbed turn came to no end");
     let expected = calm.seen().await;
     for write in 1..=fuse.written() {
         let place = format!("seed {seed}, the answer of write {write} lost");
-        let scene = Scene::open(host, &script).await;
+        let scene = Scene::open(host, &script, Say::Allow).await;
         assert!(scene.drive(&Fuse::losing_answer(write)).await, "{place}: came to no end");
         let seen = scene.seen().await;
         assert_eq!(seen.run.status, RunStatus::Done, "{place}: {:?}", seen.run.reason);
@@ -129,12 +135,12 @@ pub async fn lose_answers_at_every_write(host: &Host, seed: u64) {
 /// log shows.
 pub async fn cancel_at_every_step(host: &Host, seed: u64) {
     let script = Arc::new(Script::seeded(seed));
-    let calm = Scene::open(host, &script).await;
+    let calm = Scene::open(host, &script, Say::Allow).await;
     let fuse = Fuse::counting();
     assert!(calm.drive(&fuse).await);
     for point in 1..=fuse.passed() {
         let place = format!("seed {seed}, cancelled at point {point}");
-        let scene = Scene::open(host, &script).await;
+        let scene = Scene::open(host, &script, Say::Allow).await;
         let (runs, caller, run) = (host.stores.runs.clone(), scene.caller.clone(), scene.turn.run_id);
         let fuse = Fuse::calling_at(
             point,
@@ -166,7 +172,8 @@ struct Seen {
 }
 
 impl<'a> Scene<'a> {
-    async fn open(host: &'a Host, script: &Arc<Script>) -> Self {
+    /// `say` is what policy says of calls that change something.
+    async fn open(host: &'a Host, script: &Arc<Script>, say: Say) -> Self {
         let env = &host.env;
         let workspace: WorkspaceId = env.id();
         host.stores
@@ -175,6 +182,7 @@ impl<'a> Scene<'a> {
             .await
             .expect("workspace");
         let caller = Caller::person(host.user, workspace, Role::Owner);
+        changes_need(&host.stores, &caller, say).await;
         let conversation = host
             .stores
             .conversations
@@ -224,11 +232,6 @@ impl<'a> Scene<'a> {
             run: self.turn.run_id,
             fuse: fuse.clone(),
         };
-        let allow = |category| Rule {
-            role: None,
-            category,
-            decision: Decision::Allow,
-        };
         let outdoors = Outdoors {
             outside: self.outside.clone(),
             fuse: fuse.clone(),
@@ -244,16 +247,10 @@ impl<'a> Scene<'a> {
                     .with(PostLetter(outdoors.clone()))
                     .with(Pay(outdoors)),
             ),
-            policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
             lease: LeasePolicy::default(),
             advice: Advice::Logged,
         });
-        let Some(claim) = stores
-            .system
-            .claim_run(LeasePolicy::default(), EventKind::ALL)
-            .await
-            .expect("claim")
-        else {
+        let Some(claim) = self.claim().await else {
             return false;
         };
         let ended = driver.drive(claim).fuse();
@@ -265,37 +262,53 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Claims the run, if there is something to do in it. A write that was on its way when its driver was lost may still hold the run
+    /// for a moment.
+    async fn claim(&self) -> Option<Claim> {
+        const TRIES: usize = 10_000;
+        for _ in 0..TRIES {
+            let system = &self.host.stores.system;
+            let claim = system.claim_run(LeasePolicy::default(), EventKind::ALL).await.expect("claim");
+            let due = matches!(self.run().await.status, RunStatus::Queued | RunStatus::Running);
+            if claim.is_some() || !due {
+                return claim;
+            }
+        }
+        None
+    }
+
+    async fn run(&self) -> Run {
+        let runs = &self.host.stores.runs;
+        runs.run(&self.caller, self.turn.run_id).await.expect("run").expect("the run")
+    }
+
+    async fn memories(&self) -> Vec<String> {
+        let memories = &self.host.stores.memories;
+        let page = memories
+            .list(&self.caller, MemoryFilter::default(), PageRequest::first(200))
+            .await;
+        let mut texts: Vec<String> = page.expect("memories").items.into_iter().map(|memory| memory.text).collect();
+        texts.sort();
+        texts
+    }
+
     async fn seen(&self) -> Seen {
-        let Host { stores, .. } = self.host;
-        let run = stores
-            .runs
-            .run(&self.caller, self.turn.run_id)
-            .await
-            .expect("run")
-            .expect("the run");
-        let messages = stores
-            .conversations
+        let conversations = &self.host.stores.conversations;
+        let messages = conversations
             .messages(&self.caller, self.conversation, PageRequest::first(50))
-            .await
-            .expect("messages");
+            .await;
         let replies: Vec<Message> = messages
+            .expect("messages")
             .items
             .into_iter()
             .filter(|message| message.role == MessageRole::Assistant)
             .collect();
         assert!(replies.len() <= 1, "{} replies to one message", replies.len());
-        let memories = stores
-            .memories
-            .list(&self.caller, MemoryFilter::default(), PageRequest::first(200))
-            .await
-            .expect("memories");
-        let mut memories: Vec<String> = memories.items.into_iter().map(|memory| memory.text).collect();
-        memories.sort();
         Seen {
             log: self.log(self.turn.run_id).await,
-            run,
+            run: self.run().await,
             reply: replies.into_iter().next(),
-            memories,
+            memories: self.memories().await,
         }
     }
 
@@ -337,17 +350,17 @@ impl<'a> Scene<'a> {
                 assert!(whole.starts_with(&reply.text), "{place}: not a part of the whole reply");
                 self.go_on(reply.id, &whole, place).await;
             }
-            RunStatus::NeedsReview => {
-                let unknown = |stored: &StoredEvent| {
+            RunStatus::Waiting => {
+                let review = |stored: &StoredEvent| {
                     matches!(
                         &stored.event,
-                        Some(RunEvent::ToolFinished {
-                            status: ToolStatus::Unknown,
+                        Some(RunEvent::Asked {
+                            kind: RequestKind::Review,
                             ..
                         })
                     )
                 };
-                assert!(seen.log.iter().any(unknown), "{place}: a review without a reason");
+                assert!(seen.log.iter().any(review), "{place}: a wait without a reason");
             }
             status => panic!("{place}: ended as {status} ({:?})", seen.run.reason),
         }
@@ -427,6 +440,7 @@ fn story(log: &[StoredEvent]) -> Vec<String> {
         }
         let line = match event {
             RunEvent::Recovered { .. }
+            | RunEvent::Resumed { .. }
             | RunEvent::ModelCalled { .. }
             | RunEvent::ToolStarted { .. }
             | RunEvent::ToolNotDone { .. }
@@ -461,6 +475,11 @@ fn story(log: &[StoredEvent]) -> Vec<String> {
                     output.remembered.len()
                 )
             }
+            RunEvent::Asked { effect, kind, .. } => format!("asked {effect} {kind}"),
+            RunEvent::Decided { effect, decision, .. } => format!("decided {effect} {decision:?}"),
+            RunEvent::PauseRequested { .. } => "pause".to_owned(),
+            RunEvent::ResumeRequested { .. } => "resume".to_owned(),
+            RunEvent::Suspended { reply, .. } => format!("suspended {reply:?}"),
             RunEvent::CancelRequested { .. } => "cancel".to_owned(),
             RunEvent::Finished { outcome, reply, .. } => format!("finished {outcome:?} {reply:?}"),
         };

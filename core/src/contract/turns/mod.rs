@@ -1,6 +1,9 @@
 //! Turns driven on an adapter's real stores: calls side by side, models that never stop, streams that break off, workers that leave.
 
+mod asking;
 mod play;
+
+pub use self::asking::{a_no_is_told, a_question_is_answered, a_yes_before_a_change, a_yes_with_other_words};
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -288,6 +291,9 @@ impl RunStore for Counted {
     }
     async fn cancel(&self, caller: &Caller, id: RunId) -> StoreResult<Run> {
         self.runs.cancel(caller, id).await
+    }
+    async fn pause(&self, caller: &Caller, id: RunId, pause: bool) -> StoreResult<Run> {
+        self.runs.pause(caller, id, pause).await
     }
 }
 

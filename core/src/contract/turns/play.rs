@@ -13,12 +13,11 @@ use tokio::sync::Notify;
 
 use crate::{
     clock::{Clock, Env, Random, Timestamp},
-    contract::World,
+    contract::{World, world::allow_all},
     domain::{
         LeasePolicy, Locality, LogRange, MemoryFilter, Message, ModelFailure, ModelRef, NewTurn, PageRequest, Price, RetryMode,
         RetryTurn, Run, StopReason, ToolCall, TurnLimits, TurnReceipt,
     },
-    policy::{Decision, Policy, Rule, ToolCategory},
     ports::{ChatMessage, ChatModel, ChatRequest, ModelDirectory, ModelError, ModelEvent, ModelStream, Stores},
     run::{Advice, Driver, DriverParts},
     tools::ToolRegistry,
@@ -119,6 +118,7 @@ pub(super) struct Play<'a> {
 
 impl<'a> Play<'a> {
     pub async fn new(world: &'a World, limits: TurnLimits, answers: impl IntoIterator<Item = Answer>) -> Self {
+        allow_all(&world.stores, &world.owner).await;
         let conversation = world.conversation(&world.owner).await;
         let turn = NewTurn {
             limits,
@@ -144,18 +144,12 @@ impl<'a> Play<'a> {
             env: self.world.env.clone(),
             bell: self.bell.clone(),
         });
-        let allow = |category| Rule {
-            role: None,
-            category,
-            decision: Decision::Allow,
-        };
         Driver::new(DriverParts {
             env: Env::new(alarm.clone(), alarm),
             stores,
             models: Arc::new(Models(self.model.clone())),
             embedder: None,
             tools: Arc::new(self.tools.clone()),
-            policy: Arc::new(Policy::new(ToolCategory::ALL.iter().copied().map(allow).collect())),
             lease: LeasePolicy::default(),
             advice: Advice::Logged,
         })

@@ -2,7 +2,10 @@
 
 use duet_core::{
     caller::ActingAgent,
-    contract::memories::{fact, run_of},
+    contract::{
+        Writes,
+        memories::{fact, run_of},
+    },
     domain::{
         Claim, EffectId, Egress, EventKind, Labels, LeasePolicy, MemoryScopes, MessageStatus, MessageTrace, NewMemory, NewTurn,
         Reply, RunEvent, RunStatus, Settlement, ToolOutput, ToolStatus,
@@ -179,7 +182,6 @@ async fn text_is_read_through_the_views_alone() {
     let settlement = Settlement {
         status: RunStatus::Done,
         reason: None,
-        events: vec![read.into()],
         reply: Some(Reply {
             status: MessageStatus::Complete,
             text: "A quince".into(),
@@ -188,7 +190,14 @@ async fn text_is_read_through_the_views_alone() {
     };
     stores
         .run_log
-        .settle(claim.run.id, claim.lease, 1, scene.store.db.env().id(), settlement)
+        .settle(
+            claim.run.id,
+            claim.lease,
+            1,
+            scene.store.db.env().id(),
+            vec![read.into()],
+            settlement,
+        )
         .await
         .unwrap();
     let run = scene.run(0).await;

@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{
-        Capability, Embedding, EmbeddingModel, EmbeddingProgress, Label, LabelEdit, ListPage, Locality, Memory, MemoryEdit,
-        MemoryFilter, NewMemory, PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
+        Capability, Changed, Embedding, EmbeddingModel, EmbeddingProgress, Label, LabelEdit, ListPage, Locality, Memory,
+        MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
     },
     ids::{IdPrefix, MemoryId, RedactionId, WorkspaceId},
     ports::{MemoryStore, Unembedded},
@@ -36,7 +36,7 @@ pub(super) use self::{
     redact::{is_reconciled, reconcile},
     tombstones::sidecar as tombstones_beside,
 };
-use super::{audit, connect::Connector, db::Db, recall::VectorCache, rows::blob};
+use super::{audit, connect::Connector, db::Db, hints, recall::VectorCache, rows::blob};
 
 /// The memory store of one file.
 pub struct LocalMemories {
@@ -175,6 +175,10 @@ impl MemoryStore for LocalMemories {
                     (&asking).into(),
                     audit::done("memory.edit", format!("memory:{id}"), details),
                 )?;
+                if edit.review.is_some() {
+                    hints::changed(conn, asking.workspace, stored.memory.user_id, Changed::Inbox)?;
+                    hints::owners_inbox(conn, asking.workspace)?;
+                }
                 Ok(stored)
             })
             .await?;

@@ -56,6 +56,7 @@ impl OnFile {
         LocalStore::accept_loss(&options(&path, &time)).unwrap();
         let store = LocalStore::open(options(&path, &time)).unwrap();
         let world = World {
+            sign_ins: std::collections::BTreeMap::new(),
             stores: store.stores(),
             env,
             time: time.clone(),

@@ -205,6 +205,7 @@ fn settle(
         }
         NoticeAction::Blank => {
             let runs = runs(conn, caller, id)?;
+            redact::end_waiting(conn, env, caller, &runs)?;
             if let Some(run) = redact::active(conn, caller, &runs)? {
                 return Err(Refusal::ReplyOfNoticeActive { run }.into());
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use duet_core::{
     Caller, Env, StoreError, Timestamp,
     domain::{RedactionReceipt, RemovedFrom, Role, RunStatus, Tombstone},
-    ids::{MemoryId, MessageId, NoticeId, RedactionId, RunId, UserId, WorkspaceId},
+    ids::{Id, MemoryId, MessageId, NoticeId, RedactionId, RunId, UserId, WorkspaceId},
     refusal::Refusal,
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -22,8 +22,12 @@ use crate::{
     connect::Connector,
     error::DbResult,
     recall::VectorCache,
+    requests,
     rows::{blob, id},
 };
+
+/// Why a run ends that knew what was redacted.
+const REDACTED: &str = "What it was about was redacted.";
 
 /// What is removed, by id.
 struct Extent {
@@ -44,6 +48,7 @@ pub struct Removed {
     replies: u64,
     titles: u64,
     event_payloads: u64,
+    requests: u64,
     outbox: u64,
     idempotency_keys: u64,
     caches: u64,
@@ -61,6 +66,7 @@ impl Removed {
             self.replies,
             self.titles,
             self.event_payloads,
+            self.requests,
             self.outbox,
             self.idempotency_keys,
             self.caches,
@@ -99,6 +105,7 @@ pub fn redact(
         return Err(Refusal::RedactionDone.into());
     }
     let extent = extent(conn, caller, stored.key)?;
+    end_waiting(conn, env, caller, &extent.runs)?;
     if let Some(run) = active(conn, caller, &extent.runs)? {
         return Err(Refusal::ReplyKnowsMemory { run }.into());
     }
@@ -216,6 +223,20 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
     Ok(extent)
 }
 
+/// Ends those of these runs that wait: they cannot go on without what they had read.
+pub fn end_waiting(conn: &Connection, env: &Env, caller: &Caller, runs: &BTreeSet<RunId>) -> DbResult<()> {
+    let mut statement = conn.prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2 AND status = 'waiting'")?;
+    for run in runs {
+        let waiting = statement
+            .query_row(params![blob(caller.workspace), blob(*run)], crate::runs::run)
+            .optional()?;
+        if let Some(waiting) = waiting {
+            crate::run_log::cancel(conn, env, &waiting, caller.user, Some(REDACTED))?;
+        }
+    }
+    Ok(())
+}
+
 /// One of these runs that is still active: its reply may yet quote the text.
 pub fn active(conn: &Connection, caller: &Caller, runs: &BTreeSet<RunId>) -> DbResult<Option<RunId>> {
     let mut statement = conn.prepare_cached("SELECT status FROM run WHERE workspace_id = ?1 AND id = ?2")?;
@@ -294,7 +315,16 @@ pub fn erase_runs(
             .optional()?;
         match found {
             Some((_, user)) if whose.is_some_and(|whose| whose != user) => continue,
-            Some((reply, user)) => removed.replies += blank(conn, workspace, reply, Some(user))?,
+            Some((reply, user)) => {
+                removed.replies += blank(conn, workspace, reply, Some(user))?;
+                // What it said before it waited.
+                removed.replies += conn.execute(
+                    "UPDATE message SET text = '', status = 'redacted'
+                     WHERE workspace_id = ?1 AND run_id = ?2 AND role = 'assistant' AND status <> 'redacted' AND user_id = ?3
+                       AND parent_id = (SELECT r.message_id FROM run r WHERE r.workspace_id = ?1 AND r.id = ?2)",
+                    params![workspace, blob(*run), blob(user)],
+                )? as u64;
+            }
             // The run was deleted; what is left of its log is removed.
             None => {}
         }
@@ -302,6 +332,11 @@ pub fn erase_runs(
             "UPDATE run_event_payload SET payload = NULL, salt = NULL, redacted_at = ?3
              WHERE workspace_id = ?1 AND run_id = ?2 AND payload IS NOT NULL",
             params![workspace, blob(*run), now.millis()],
+        )? as u64;
+        removed.requests += requests::redact(
+            conn,
+            (WorkspaceId::from_uuid(uuid::Uuid::from_bytes(workspace)), *run),
+            now.millis(),
         )? as u64;
         removed.outbox += conn.execute("DELETE FROM run_event_outbox WHERE workspace_id = ?1 AND run_id = ?2", named)? as u64;
         removed.idempotency_keys += forget_request(conn, workspace, "run_id", blob(*run))?;
@@ -430,9 +465,8 @@ fn inside(conn: &Connection) -> DbResult<Vec<Entry>> {
 pub fn stop(conn: &Connection, workspace: [u8; 16], runs: &BTreeSet<RunId>) -> DbResult<()> {
     for run in runs {
         conn.execute(
-            "UPDATE run SET status = 'cancelled', reason = 'What it was about was redacted.', lease_token = NULL
-             WHERE workspace_id = ?1 AND id = ?2 AND status IN ('queued', 'running')",
-            params![workspace, blob(*run)],
+            "UPDATE run SET status = 'cancelled', reason = ?3, lease_token = NULL WHERE workspace_id = ?1 AND id = ?2 AND active = 1",
+            params![workspace, blob(*run), REDACTED],
         )?;
     }
     Ok(())

@@ -15,7 +15,7 @@ use std::{
 
 use duet_core::{
     Caller, StoreResult,
-    contract::{TestEnv, memories::fact},
+    contract::{TestEnv, Writes, memories::fact},
     domain::{
         Bar, EmbeddingModel, EventKind, LeasePolicy, ListPage, Locality, MemoryFilter, NewTurn, OwnerSetup, PageRequest,
         RecallMode, RecallQuery, Role, RunStatus, Settlement,
@@ -419,12 +419,11 @@ async fn a_row_that_cannot_be_read_is_passed_over() {
         let ended = Settlement {
             status: RunStatus::Done,
             reason: None,
-            events: Vec::new(),
             reply: None,
         };
         stores
             .run_log
-            .settle(run, claim.lease, claim.run.last_seq, env.id(), ended)
+            .settle(run, claim.lease, claim.run.last_seq, env.id(), Vec::new(), ended)
             .await
             .unwrap();
     }

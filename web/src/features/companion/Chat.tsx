@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { type ComponentProps, type ReactNode, useEffect, useState } from "react";
 import { Problem } from "~/api/http";
 import { newId } from "~/api/id";
@@ -6,6 +7,8 @@ import type { Message } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Onward, Retry } from "~/ui/icons";
 import { Notice } from "~/ui/Notice";
+import { visit as visiting } from "~/ui/visit";
+import { type Asked, askedAfter, repliesOf } from "./asked";
 import { Composer } from "./Composer";
 import { Contained } from "./Contained";
 import type { Draft } from "./drafts";
@@ -15,9 +18,10 @@ import { agentsQuery } from "./queries";
 import { Reply, type ReplyView } from "./Reply";
 import { Said } from "./Said";
 import { Scroller } from "./Scroller";
-import { type ConversationState, doing, questionOf, useConversation } from "./useConversation";
+import { apartFrom, doing, type OpenRun, questionOf, useConversation } from "./useConversation";
 import { useStopKey } from "./useStopKey";
 import { useTarget } from "./useTarget";
+import { WaitLine, WaitsElsewhere } from "./WaitLine";
 
 type Props = {
   workspace: string;
@@ -27,10 +31,12 @@ type Props = {
   /** Changes on each navigation to the page, even to the same message. */
   visit?: number;
   memories: (recalled: string[], remembered: string[]) => ReactNode;
+  /** What the conversation's runs ask of people, oldest first. */
+  asked: Asked[];
   header: (title: string) => ReactNode;
 };
 
-export function Chat({ workspace, conversationId, target, visit, memories, header }: Props) {
+export function Chat({ workspace, conversationId, target, visit, memories, asked: asks, header }: Props) {
   const state = useConversation(workspace, conversationId);
   const agents = useQuery(agentsQuery(workspace));
   const [revision, setRevision] = useState(0);
@@ -77,14 +83,52 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
   const last = state.messages.at(-1);
   const asked = state.messages.findLast((message) => message.role === "user");
   const answers = new Set(state.messages.map((message) => message.parent_id));
-  const idle = !state.running && !state.live && !state.waiting;
+  const { idle } = state;
+  const waits = state.runs.filter(
+    ({ live }) => live.wait && (!live.wait.stored || state.messages.some((one) => one.id === live.replyId)),
+  );
   // One list with one key per message, so that a message being written or sent keeps its element once it is stored.
   const rows: ReactNode[] = [];
   let offline = false;
+  const answering = (message: Message | undefined) =>
+    message && <Answering conversationId={conversationId} message={message} />;
+  /** What was asked after this message, how its run waits, and for what. */
+  const askedHere = (message: Message) => {
+    const run = message.run_id;
+    const mine = asks.filter((one) => one.run === run);
+    const here = askedAfter(state.messages, message, mine);
+    const cards = (open: boolean) => {
+      for (const { id, node } of here.filter((one) => one.open === open)) {
+        rows.push(
+          <div key={`asked/${id}`} className="-mt-3">
+            {node}
+          </div>,
+        );
+      }
+    };
+    cards(false);
+    const waiting = waits.find((one) => one.run === run);
+    const anchor = waiting && (repliesOf(state.messages, waiting.message, run).at(-1)?.id ?? waiting.message);
+    if (waiting && anchor === message.id) {
+      rows.push(
+        <WaitLine
+          key={`${run}/waits`}
+          run={waiting}
+          asked={mine.filter((one) => one.open)}
+          name={message.role === "user" ? name : undefined}
+          busy={state.resuming || state.stopping}
+          onResume={() => state.resume(waiting.run)}
+          onStop={() => state.stopRun(waiting.run)}
+        />,
+      );
+    }
+    cards(true);
+  };
   for (const [index, message] of state.messages.entries()) {
     const next = state.messages[index + 1];
     if (message.role === "user") {
-      const answered = answers.has(message.id) || next?.role === "assistant";
+      const open = state.runs.some((one) => one.message === message.id);
+      const answered = open || answers.has(message.id) || next?.role === "assistant";
       rows.push(
         <Contained key={message.id} text={message.text}>
           <Said message={message} marked={message.id === marked} />
@@ -101,6 +145,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           />,
         );
       }
+      askedHere(message);
       continue;
     }
     const labelled = message.trace?.offline === true && !offline;
@@ -113,11 +158,13 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           memories={memories}
           labelled={labelled}
           marked={message.id === marked}
+          answers={answering(apartFrom(state.messages, message.parent_id, index))}
         >
-          {(message !== last || !state.running) && (
+          {(message !== last || !state.holds) && (
             <Unfinished
               message={message}
               question={questionOf(state.messages, message)}
+              lastWord={repliesOf(state.messages, message.parent_id, message.run_id).at(-1) === message}
               newest={message === last}
               busy={state.retrying || (message !== last && !idle)}
               onRetry={retry}
@@ -127,6 +174,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
         </Answer>
       </Contained>,
     );
+    askedHere(message);
   }
   if (state.waiting) {
     const { id, text } = state.waiting;
@@ -136,14 +184,24 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
       </Contained>,
     );
   }
-  if (state.live || state.running) {
+  const writing: Writing[] = state.runs.filter(
+    ({ live, writing }) =>
+      writing || live.end || (live.wait?.stored && !state.messages.some((one) => one.id === live.replyId)),
+  );
+  if (state.holds && !state.runs.some((one) => one.run === state.holder)) writing.push({ writing: true });
+  for (const [index, one] of writing.entries()) {
+    const between = index > 0 || (state.waiting && one.run !== undefined && one.run !== state.holder);
+    const answered = between
+      ? state.messages.find((message) => message.id === one.message)
+      : apartFrom(state.messages, one.message, state.messages.length);
     rows.push(
-      <Contained key={state.replyId ?? "live"} text={state.live?.text ?? ""}>
+      <Contained key={one.replyId ?? "live"} text={one.live?.text ?? ""}>
         <Answer
-          view={() => liveView(state)}
+          view={() => liveView(one)}
           name={name}
           memories={memories}
-          labelled={state.live?.offline === true && !offline}
+          labelled={one.live?.offline === true && !offline}
+          answers={one.message ? answering(answered) : undefined}
         />
       </Contained>,
     );
@@ -155,7 +213,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
       {header(title)}
       <Scroller
         key={conversationId}
-        follow={`${state.messages.length}/${state.waiting?.id ?? ""}/${state.live?.text.length ?? 0}/${state.live?.tools.length ?? 0}`}
+        follow={`${state.messages.length}/${state.waiting?.id ?? ""}/${writing.map(({ live }) => `${live?.text.length ?? 0},${live?.tools.length ?? 0}`).join("/")}/${waits.length}/${asks.length}`}
         ready={!state.stored.isPending}
         held={Boolean(marked)}
         sent={sent}
@@ -169,23 +227,27 @@ export function Chat({ workspace, conversationId, target, visit, memories, heade
           </Notice>
         )}
         {rows}
-        {state.liveProblem && <Notice>{state.liveProblem.message}</Notice>}
+        {state.problem && <Notice>{state.problem.message}</Notice>}
         {state.retryProblem && <Notice>{state.retryProblem.message}</Notice>}
-        {state.stopProblem && <Notice>The reply could not be stopped: {state.stopProblem.message}</Notice>}
+        {state.stopProblem && <Notice>That didn’t work: {state.stopProblem.message}</Notice>}
         {failed && <NotSent problem={failed} />}
       </Scroller>
+      <WaitsElsewhere asked={asks.filter((one) => one.open && one.run !== asked?.run_id)} />
       <Composer
         workspace={workspace}
         conversation={conversationId}
         name={known}
         running={running}
+        holds={state.holds}
         stopping={state.stopping}
+        pausing={state.pausing}
+        onPause={state.pause}
         revision={revision}
         onSend={send}
         onStop={stop}
       />
       <p role="status" className="sr-only">
-        {running ? `${name} is writing.` : ""}
+        {running ? `${name} is writing.` : waits.length > 0 ? `${name} is waiting.` : ""}
       </p>
     </>
   );
@@ -212,22 +274,40 @@ function storedView(message: Message): ReplyView {
   };
 }
 
-function liveView(state: ConversationState): ReplyView {
-  const live = state.live;
+/** A reply being written; its run is not known at once. */
+type Writing = Partial<OpenRun> & Pick<OpenRun, "writing">;
+
+function liveView({ replyId, live, writing }: Writing): ReplyView {
   return {
-    id: state.replyId ?? "live",
+    id: replyId ?? "live",
     text: live?.offline ? withoutLabel(live.text) : (live?.text ?? ""),
-    status: live?.end?.status,
-    doing: live?.end ? undefined : live ? doing(live) : "",
+    status: live?.end?.status ?? (live?.wait ? "complete" : undefined),
+    doing: writing ? (live ? doing(live) : "") : undefined,
     model: live?.model,
     offline: live?.offline ?? false,
     textOnlyRecall: live?.textOnlyRecall,
     usage: live?.usage,
     costMicros: live?.costMicros,
-    tools: live?.tools ?? [],
+    tools: live?.tools.filter((tool) => !live.wait || !tool.asked) ?? [],
     recalled: live?.recalled ?? [],
     remembered: live?.remembered ?? [],
   };
+}
+
+/** Says which message a reply answers that does not stand right below it. */
+function Answering({ conversationId, message }: { conversationId: string; message: Message }) {
+  const said = message.status === "redacted" ? "a redacted message" : `“${message.text.slice(0, 120)}”`;
+  return (
+    <Link
+      to="/chat/$conversationId"
+      params={{ conversationId }}
+      search={{ message: message.id }}
+      state={visiting}
+      className="block max-w-full truncate text-sm text-ink-3 hover:text-ink"
+    >
+      In answer to <bdi className="underline underline-offset-2">{said}</bdi>
+    </Link>
+  );
 }
 
 const partial: Partial<Record<Message["status"], string>> = {
@@ -236,16 +316,28 @@ const partial: Partial<Record<Message["status"], string>> = {
   limited: "This reply reached its limit.",
 };
 
+/** Why a run said no more after its last whole message, which it left before it waited. */
+const after: Partial<Record<NonNullable<Message["ended"]>["status"], string>> = {
+  cancelled: "You stopped it here.",
+  interrupted: "Duet was interrupted here.",
+  needs_review: "An action was started, but Duet can’t tell whether it finished.",
+  failed: "It could not go on.",
+  parked: "Duet gave up here after several attempts.",
+};
+
 /** Below an incomplete reply: the reason, and how to continue. Below an older one: the reason, and a way to ask again. */
 function Unfinished({
   message,
   question,
+  lastWord,
   newest,
   busy,
   onRetry,
   onAgain,
 }: {
   message: Message;
+  /** Nothing of the same run follows. */
+  lastWord: boolean;
   /** The message that it answers; `text` is absent if the message is further up than the page has read. */
   question: { id: string; text?: string } | undefined;
   newest: boolean;
@@ -253,12 +345,14 @@ function Unfinished({
   onRetry: (message: string, mode: "restart" | "continue") => void;
   onAgain: (text: string) => void;
 }) {
-  const why = partial[message.status];
+  const { status, ended } = message;
+  const whole = status === "complete";
+  const why = whole && lastWord && ended ? after[ended.status] : partial[status];
   if (!why || !question) return null;
   const { id, text } = question;
   const actions = newest ? (
     <>
-      {message.status !== "limited" && (
+      {status !== "limited" && !whole && (
         <Button look="primary" busy={busy} onClick={() => onRetry(id, "continue")}>
           <Onward /> Continue
         </Button>
@@ -277,7 +371,7 @@ function Unfinished({
   return (
     <div className="mt-3">
       <Notice tone="calm" actions={actions}>
-        {message.ended?.reason ?? why} What was written is kept.
+        {ended?.reason ?? why} What was written is kept.
       </Notice>
     </div>
   );

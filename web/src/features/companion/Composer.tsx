@@ -1,7 +1,7 @@
 import { type FormEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { newId } from "~/api/id";
 import { IconButton } from "~/ui/Button";
-import { ArrowUp, Stop } from "~/ui/icons";
+import { ArrowUp, Pause, Stop } from "~/ui/icons";
 import { type Draft, emptyComposer, keepDraft, readDraft } from "./drafts";
 
 /** The server's limit for a message, in bytes. */
@@ -12,9 +12,13 @@ type Props = {
   conversation?: string;
   /** The companion's name, once it is known. */
   name?: string;
-  /** A reply is being written: the button stops it. */
+  /** A reply is being written: a button stops it. */
   running: boolean;
+  /** Nothing can be sent until it is written; a reply that went on after a wait is written beside others. */
+  holds?: boolean;
   stopping: boolean;
+  pausing?: boolean;
+  onPause?: () => void;
   /** Changes when the draft in storage has to be read again (a message could not be sent). */
   revision: number;
   onSend: (draft: Draft) => void;
@@ -28,7 +32,10 @@ export function Composer({
   conversation,
   name,
   running,
+  holds = running,
   stopping,
+  pausing = false,
+  onPause,
   revision,
   onSend,
   onStop,
@@ -78,7 +85,7 @@ export function Composer({
 
   const submit = (event?: FormEvent) => {
     event?.preventDefault();
-    if (running || tooLong || !draft.text.trim()) return;
+    if (holds || tooLong || !draft.text.trim()) return;
     emptyComposer(workspace, conversation);
     onSend(draft);
     setDraft({ text: "", key: newId() });
@@ -110,7 +117,12 @@ export function Composer({
           enterKeyHint="send"
           className="max-h-[max(2.5rem,min(40dvh,50dvh-7rem))] min-h-10 min-w-0 flex-1 resize-none bg-transparent py-2 leading-6 coarse:py-2.5 outline-none placeholder:text-ink-3"
         />
-        {running ? (
+        {running && onPause && (
+          <IconButton name="Pause the reply" onClick={onPause} disabled={pausing || stopping} className="rounded-xl">
+            <Pause size={20} />
+          </IconButton>
+        )}
+        {running && (
           <IconButton
             name="Stop the reply"
             onClick={onStop}
@@ -119,7 +131,8 @@ export function Composer({
           >
             <Stop size={20} />
           </IconButton>
-        ) : (
+        )}
+        {!holds && (
           <IconButton
             name="Send"
             type="submit"

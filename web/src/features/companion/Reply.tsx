@@ -30,11 +30,13 @@ type Props = {
   memories: (recalled: string[], remembered: string[]) => ReactNode;
   /** Whether to say that no language model wrote it: only at the first of such replies. */
   labelled: boolean;
+  /** Which message it answers, where that cannot be seen. */
+  answers?: ReactNode;
   children?: ReactNode;
   marked?: boolean;
 };
 
-export function Reply({ reply, name, memories, labelled, children, marked }: Props) {
+export function Reply({ reply, name, memories, labelled, answers, children, marked }: Props) {
   const writing = reply.doing !== undefined;
   return (
     <article
@@ -56,6 +58,7 @@ export function Reply({ reply, name, memories, labelled, children, marked }: Pro
           </span>
         )}
         {writing && !reply.text && <span className="text-ink-3">{reply.doing}</span>}
+        {answers && <span className="min-w-0 basis-full">{answers}</span>}
       </header>
       {reply.status === "redacted" ? (
         <p className="font-serif text-lg text-ink-2 italic">This reply was redacted.</p>

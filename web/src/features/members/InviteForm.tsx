@@ -8,8 +8,8 @@ import { Field } from "~/ui/Field";
 import { when } from "~/ui/format";
 import { Check, Copy } from "~/ui/icons";
 import { Notice } from "~/ui/Notice";
+import { told, useRecentSignIn } from "~/ui/SignInAgain";
 import { invitationsQuery } from "./queries";
-import { told, useRecentSignIn } from "./SignInAgain";
 
 const lifetimes = [
   { hours: 24, label: "1 day" },

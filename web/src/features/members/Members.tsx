@@ -5,11 +5,11 @@ import type { Member, Role } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { when } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
+import { told, useRecentSignIn } from "~/ui/SignInAgain";
 import { Confirm } from "./Confirm";
 import { Invitations } from "./Invitations";
 import { InviteForm } from "./InviteForm";
 import { membersQuery } from "./queries";
-import { told, useRecentSignIn } from "./SignInAgain";
 
 type Props = {
   workspace: { id: string; name: string };

@@ -1,7 +1,7 @@
 import { type ReactNode, useState } from "react";
 import { endSession } from "~/api/session";
 import type { SessionAnswer } from "~/api/types";
-import { Bell, Leave, More, People } from "~/ui/icons";
+import { Bell, Leave, More, People, Shield } from "~/ui/icons";
 import { MenuButton, Popover } from "~/ui/Popover";
 import { chooseTheme, type ThemeChoice, useTheme } from "./theme";
 
@@ -13,11 +13,12 @@ type Props = {
   notices: ReactNode;
   onMembers: () => void;
   onNotices: () => void;
+  onPolicy: () => void;
   onSignedOut: () => void;
 };
 
 /** The signed-in person, the theme, and signing out. */
-export function Account({ session, workspace, version, notices, onMembers, onNotices, onSignedOut }: Props) {
+export function Account({ session, workspace, version, notices, onMembers, onNotices, onPolicy, onSignedOut }: Props) {
   const [problem, setProblem] = useState<string>();
   const leave = async (everywhere: boolean) => {
     setProblem(undefined);
@@ -64,6 +65,14 @@ export function Account({ session, workspace, version, notices, onMembers, onNot
             }}
           >
             <People /> Members
+          </MenuButton>
+          <MenuButton
+            onClick={() => {
+              close();
+              onPolicy();
+            }}
+          >
+            <Shield /> What needs a yes
           </MenuButton>
           <MenuButton
             onClick={() => {

@@ -4,7 +4,10 @@ import { Close, Menu } from "~/ui/icons";
 import { Wordmark } from "~/ui/Mark";
 import { ConnectionBanner } from "./ConnectionBanner";
 
-const Drawer = createContext<{ beside: boolean; open: () => void }>({ beside: true, open: () => undefined });
+const Drawer = createContext<{ beside: boolean; open: () => void; corner?: ReactNode }>({
+  beside: true,
+  open: () => undefined,
+});
 
 const wide = "(width >= 56rem)";
 
@@ -25,12 +28,15 @@ export function Frame({
   head,
   side,
   foot,
+  corner,
   place,
   children,
 }: {
   head: (close: () => void) => ReactNode;
   side: (close: () => void) => ReactNode;
   foot: (close: () => void) => ReactNode;
+  /** Stays in the header's corner where the side panel is a drawer. */
+  corner: ReactNode;
   /** Identifies the content; the drawer closes when it changes, whatever caused that. */
   place: string;
   children: ReactNode;
@@ -65,7 +71,7 @@ export function Frame({
   );
 
   return (
-    <Drawer.Provider value={{ beside, open: () => setOpen(true) }}>
+    <Drawer.Provider value={{ beside, open: () => setOpen(true), corner }}>
       <a
         href="#content"
         className="fixed top-2 left-2 z-10 -translate-y-20 rounded-lg bg-card px-4 py-2 focus:translate-y-0 focus:shadow-float"
@@ -113,7 +119,7 @@ export function Header({
   heading?: boolean;
   children?: ReactNode;
 }) {
-  const { beside, open } = useContext(Drawer);
+  const { beside, open, corner } = useContext(Drawer);
   useEffect(() => {
     document.title = title ? `${title} – Duet` : "Duet";
   }, [title]);
@@ -134,7 +140,10 @@ export function Header({
             <p className="truncate">{title}</p>
           ))}
       </div>
-      <div className="flex w-auto justify-end wide:min-w-24">{children}</div>
+      <div className="flex w-auto items-center justify-end gap-1 wide:min-w-24">
+        {children}
+        {!beside && corner}
+      </div>
     </header>
   );
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { Frame } from "~/api/sse";
 import type { AguiCustom, AguiEvent } from "~/api/types";
 import { emptyReply, type Fold, foldFrame, type LiveReply, reconnected, startFold } from "./fold";
-import type { Frame } from "./sse";
 
 const raw = (data: object, seq?: number): Frame => ({
   event: "x",
@@ -227,5 +227,132 @@ describe("what a lost worker leaves", () => {
     ];
     const { reply } = run([...call(1, "recall"), ...call(3, "remember")]);
     expect(reply.tools.map((tool) => tool.name)).toEqual(["recall", "remember"]);
+  });
+});
+
+describe("a run that waits", () => {
+  const call = "run:1.1";
+  const spent = { ...usage, input_tokens: 30 };
+  const finished = (result: object, outcome: object, seq: number) =>
+    raw({ type: "RUN_FINISHED", threadId: "c", runId: "run", outcome, metadata: { duet: { usage, ...result } } }, seq);
+  const again = { ...begun, runId: "run:2", parentRunId: "run", metadata: { duet: { reply_id: "r2" } } };
+  const asked = custom({ name: "asked", value: { request: "q", kind: "approval", step: 1, toolCallId: call } }, 3);
+  const waits: Frame[] = [
+    frame(begun, 1),
+    text("Let me see. ", 2),
+    frame({ type: "TOOL_CALL_START", toolCallId: call, toolCallName: "remember", parentMessageId: "r" }),
+    frame({ type: "TOOL_CALL_END", toolCallId: call }),
+    asked,
+    finished(
+      { outcome: "waiting", message_id: "r", status: "complete", cost_micros: 30 },
+      {
+        type: "interrupt",
+        interrupts: [
+          { id: "q", reason: "approval", toolCallId: call, metadata: { duet: { request: "q", kind: "approval" } } },
+        ],
+      },
+      4,
+    ),
+  ];
+  const goesOn: Frame[] = [
+    frame(again as AguiEvent),
+    custom({ name: "decided", value: { request: "q", decision: "approve", by: "u", step: 1, toolCallId: call } }, 5),
+    custom({ name: "resumed", value: { attempt: 2 } }, 6),
+    custom({ name: "tool_started", value: { step: 1, toolCallId: call } }, 7),
+    frame(
+      {
+        type: "TOOL_CALL_RESULT",
+        messageId: call,
+        toolCallId: call,
+        content: "kept",
+        metadata: { duet: { status: "succeeded", memories: ["m"], remembered: ["m"] } },
+      },
+      8,
+    ),
+    text("Done.", 9),
+    finished(
+      { outcome: "completed", message_id: "r2", status: "complete", usage: spent, cost_micros: 50 },
+      { type: "success" },
+      10,
+    ),
+  ];
+
+  it("says what it waits for, and has not ended", () => {
+    const { reply } = run(waits);
+    expect(reply).toMatchObject({ text: "Let me see. ", wait: { requests: ["q"], stored: true }, costMicros: 30 });
+    expect(reply.end).toBeUndefined();
+    expect(reply.tools).toMatchObject([{ name: "remember", status: "started", asked: true }]);
+  });
+
+  it("goes on with a message of its own, and with the call that was asked about", () => {
+    const before = run([...waits, ...goesOn.slice(0, 2)]).reply;
+    expect(before).toMatchObject({ replyId: "r2", text: "", seq: 5 });
+    expect(before.wait).toBeUndefined();
+    expect(before.tools).toMatchObject([{ callId: call, asked: true }]);
+    expect(run([...waits, ...goesOn.slice(0, 4)]).reply.tools).toMatchObject([{ callId: call, asked: false }]);
+    const { reply } = run([...waits, ...goesOn]);
+    expect(reply).toMatchObject({
+      replyId: "r2",
+      text: "Done.",
+      remembered: ["m"],
+      tools: [{ callId: call, status: "succeeded" }],
+      // Of the whole run, what the first message did not tell.
+      usage: { input_tokens: 20, output_tokens: 0 },
+      costMicros: 20,
+      end: { outcome: "completed", status: "complete" },
+    });
+  });
+
+  it("is the same wherever the connection breaks", () => {
+    const all = [...waits, ...goesOn];
+    const whole = run(all).reply;
+    for (let cut = 0; cut <= all.length; cut++) {
+      const before = run(all.slice(0, cut));
+      const { seq } = before.reply;
+      const at = seq === 0 ? 0 : all.findIndex((one) => one.id === String(seq)) + 1;
+      expect(run(all.slice(at), reconnected(before)).reply, `cut after ${cut} frames`).toEqual(whole);
+    }
+  });
+
+  it("keeps its place where it has said nothing before it waited", () => {
+    const silent = [
+      frame(begun, 1),
+      frame({ type: "TOOL_CALL_START", toolCallId: call, toolCallName: "ask_user", parentMessageId: "r" }, 2),
+      asked,
+      finished({ outcome: "waiting" }, { type: "interrupt", interrupts: [{ id: "q" }] }, 4),
+    ];
+    expect(run(silent).reply.wait).toEqual({ requests: ["q"], stored: false });
+    const { reply } = run([...silent, frame({ ...begun, parentRunId: "run" } as AguiEvent, 5), text("Hi.", 6)]);
+    expect(reply).toMatchObject({ replyId: "r", text: "Hi.", tools: [{ name: "ask_user" }] });
+  });
+
+  it("is paused, and resumed; what the given-up call wrote is void", () => {
+    const paused = [
+      frame(begun, 1),
+      text("half a sen", 2),
+      frame({ type: "STEP_FINISHED", stepName: "model 1" }),
+      custom({ name: "pause_requested", value: { text: "" } }, 3),
+    ];
+    expect(run(paused).reply).toMatchObject({ text: "", pauseRequested: true });
+    const waiting = [...paused, finished({ outcome: "paused" }, { type: "cancelled" }, 4)];
+    expect(run(waiting).reply).toMatchObject({ wait: { requests: [], stored: false }, pauseRequested: true });
+    const resumed = run([
+      ...waiting,
+      frame({ ...begun, parentRunId: "run" } as AguiEvent),
+      custom({ name: "resume_requested", value: {} }, 5),
+    ]).reply;
+    expect(resumed).toMatchObject({ pauseRequested: false, seq: 5 });
+    expect(resumed.wait).toBeUndefined();
+  });
+
+  it("ends while it waits when it is stopped", () => {
+    const { reply } = run([
+      ...waits,
+      frame(again as AguiEvent),
+      custom({ name: "cancel_requested", value: {} }, 5),
+      finished({ outcome: "cancelled" }, { type: "cancelled" }, 6),
+    ]);
+    expect(reply).toMatchObject({ text: "", end: { outcome: "cancelled" } });
+    expect(reply.wait).toBeUndefined();
   });
 });

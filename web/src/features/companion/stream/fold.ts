@@ -1,10 +1,21 @@
+import type { Frame } from "~/api/sse";
 import type { AguiCustom, AguiEvent, MessageStatus, RunResult, ToolStatus, Usage } from "~/api/types";
-import type { Frame } from "./sse";
 
 /** A tool call as shown while the reply is being written. */
-export type LiveTool = { callId: string; name: string; args: string; status: ToolStatus; summary: string };
+export type LiveTool = {
+  callId: string;
+  name: string;
+  args: string;
+  status: ToolStatus;
+  summary: string;
+  /** It waits for a person. */
+  asked?: boolean;
+};
 
-/** A run's state according to its events so far. */
+/**
+ * A run's state according to its events so far. A run that waits tells its story in stretches, each with a message of its own
+ * if it has said anything: everything here is of the newest stretch.
+ */
 export type LiveReply = {
   /** The newest event that was applied completely. */
   seq: number;
@@ -20,12 +31,27 @@ export type LiveReply = {
   /** The text of the newest failed attempt, until text arrives again. */
   trouble?: string;
   cancelRequested: boolean;
+  pauseRequested: boolean;
   recovered: boolean;
   /** Events whose payload has since been redacted. */
   redacted: number;
   usage?: Usage;
   costMicros?: number;
+  /** What the earlier messages of this run say it used. */
+  told?: Told;
+  /** The run waits; what comes next begins another stretch. */
+  wait?: Waiting;
   end?: Ending;
+};
+
+type Told = { usage: Usage; costMicros: number };
+
+/** For what a run waits. */
+export type Waiting = {
+  /** The requests that have to be decided; none if the run is paused. */
+  requests: string[];
+  /** Whether the stretch has left a message. */
+  stored: boolean;
 };
 
 /** How the run ended. */
@@ -48,6 +74,7 @@ export const emptyReply: LiveReply = {
   remembered: [],
   tools: [],
   cancelRequested: false,
+  pauseRequested: false,
   recovered: false,
   redacted: 0,
 };
@@ -110,7 +137,7 @@ export function foldEvent(fold: Fold, event: unknown, seq: number | undefined): 
 function apply(reply: LiveReply, event: AguiEvent): LiveReply {
   switch (event.type) {
     case "RUN_STARTED":
-      return { ...reply, replyId: event.metadata.duet.reply_id };
+      return begin(reply, event.metadata.duet.reply_id);
     case "TEXT_MESSAGE_START":
       return { ...reply, replyId: event.messageId };
     case "TEXT_MESSAGE_CONTENT":
@@ -124,13 +151,23 @@ function apply(reply: LiveReply, event: AguiEvent): LiveReply {
     case "TOOL_CALL_RESULT": {
       const { status, memories, remembered } = event.metadata.duet;
       return {
-        ...withTool(reply, event.toolCallId, { status, summary: event.content }),
+        ...withTool(reply, event.toolCallId, { status, summary: event.content, asked: false }),
         recalled: union(reply.recalled, without(memories, remembered)),
         remembered: union(reply.remembered, remembered),
       };
     }
-    case "RUN_FINISHED":
-      return finish(reply, event.metadata.duet, { outcome: event.metadata.duet.outcome, failed: false });
+    case "RUN_FINISHED": {
+      const { outcome } = event.metadata.duet;
+      if (outcome === "waiting" || outcome === "paused") {
+        const interrupts = event.outcome.type === "interrupt" ? event.outcome.interrupts : [];
+        return suspend(
+          reply,
+          event.metadata.duet,
+          interrupts.map(({ id }) => id),
+        );
+      }
+      return finish(reply, event.metadata.duet, { outcome, failed: false });
+    }
     case "RUN_ERROR":
       return finish(reply, event.metadata.duet, { outcome: event.code, message: event.message, failed: true });
     case "CUSTOM":
@@ -154,6 +191,15 @@ function custom(reply: LiveReply, event: AguiCustom): LiveReply {
     case "retry":
       // The failed attempt's text is void: the server says what remains.
       return { ...reply, text: event.value.text, trouble: event.value.message || reply.trouble };
+    case "asked":
+      return withTool(reply, event.value.toolCallId, { asked: true });
+    case "tool_started":
+      return withTool(reply, event.value.toolCallId, { asked: false });
+    case "pause_requested":
+      // The model call under way is given up, and made again later.
+      return { ...reply, pauseRequested: true, text: event.value.text, trouble: undefined };
+    case "resume_requested":
+      return { ...reply, pauseRequested: false };
     case "cancel_requested":
       return { ...reply, cancelRequested: true };
     case "recovered":
@@ -165,6 +211,45 @@ function custom(reply: LiveReply, event: AguiCustom): LiveReply {
       return reply;
   }
 }
+
+/** The run begins, or goes on after a wait. What was stored before the wait is a message of its own, so it is left out here. */
+function begin(reply: LiveReply, replyId: string): LiveReply {
+  const { wait } = reply;
+  const next = { ...reply, replyId, wait: undefined };
+  if (!wait?.stored) return next;
+  return {
+    ...next,
+    text: "",
+    // A call that was asked about ends in the stretch that follows.
+    tools: reply.tools.filter((tool) => tool.status === "started"),
+    remembered: [],
+    usage: undefined,
+    costMicros: undefined,
+  };
+}
+
+/** The run waits. */
+const suspend = (reply: LiveReply, result: RunResult, requests: string[]): LiveReply => {
+  const stored = Boolean(result.message_id);
+  return {
+    ...used(reply, result),
+    told: stored ? { usage: result.usage, costMicros: result.cost_micros ?? 0 } : reply.told,
+    trouble: undefined,
+    wait: { requests, stored },
+  };
+};
+
+/** What the stretch has used: the whole run less what earlier messages tell. */
+const used = (reply: LiveReply, { usage, cost_micros }: RunResult): LiveReply => ({
+  ...reply,
+  usage: usage && reply.told ? less(usage, reply.told.usage) : usage,
+  costMicros: cost_micros == null ? reply.costMicros : cost_micros - (reply.told?.costMicros ?? 0),
+});
+
+const less = (all: Usage, told: Usage): Usage => ({
+  input_tokens: all.input_tokens - told.input_tokens,
+  output_tokens: all.output_tokens - told.output_tokens,
+});
 
 /** Adds what a model call used. */
 const spend = (reply: LiveReply, { usage, cost_micros }: { usage: Usage; cost_micros?: number | null }): LiveReply => ({
@@ -178,9 +263,7 @@ const finish = (
   result: RunResult,
   end: Pick<Ending, "outcome" | "message" | "failed">,
 ): LiveReply => ({
-  ...reply,
-  usage: result.usage,
-  costMicros: result.cost_micros ?? reply.costMicros,
+  ...used(reply, result),
   trouble: undefined,
   end: { message: result.message ?? undefined, status: result.status ?? undefined, ...end },
 });

@@ -18,11 +18,13 @@ async function followed(reactions: Reaction[]) {
   const states: Following[] = [];
   const waits: number[] = [];
   const asked: number[] = [];
+  let looks = 0;
   await follow({
     url: (after) => String(after),
     signal: new AbortController().signal,
     onChange: (state) => states.push(state),
     sleep: async (ms) => void waits.push(ms),
+    watch: () => async () => void looks++,
     fetch: (async (address: string) => {
       asked.push(Number(address));
       const answer = reactions.shift()?.(Number(address));
@@ -31,7 +33,7 @@ async function followed(reactions: Reaction[]) {
       return answer;
     }) as typeof fetch,
   });
-  return { states, waits, asked, last: states.at(-1) };
+  return { states, waits, asked, looks, last: states.at(-1) };
 }
 
 /** A stream of the events after `after`, cut after `bytes`. */
@@ -76,6 +78,27 @@ describe("following a run", () => {
     ]);
     expect(asked).toEqual([0, 3, 0]);
     expect(last?.reply.text).toBe("one two three");
+  });
+
+  it("looks at a run that waits only once it may have gone on, from where it was", async () => {
+    const waits = log.slice(0, 3).concat(
+      line(4, {
+        type: "RUN_FINISHED",
+        outcome: { type: "interrupt", interrupts: [{ id: "q" }] },
+        metadata: { duet: { outcome: "waiting", message_id: "r", status: "complete" } },
+      }),
+    );
+    const goesOn = [
+      line(5, { type: "RUN_STARTED", parentRunId: "run", metadata: { duet: { reply_id: "r2" } } }),
+      line(6, { type: "TEXT_MESSAGE_CONTENT", delta: "four" }),
+      line(7, { type: "RUN_FINISHED", metadata: { duet: { outcome: "completed", status: "complete" } } }),
+    ];
+    const answers = [waits, [], goesOn].map((lines) => () => new Response(lines.join("")));
+    const { asked, waits: slept, looks, last } = await followed(answers);
+    expect(asked).toEqual([0, 4, 4]);
+    expect(looks).toBe(2);
+    expect(slept).toEqual([]);
+    expect(last?.reply).toMatchObject({ replyId: "r2", text: "four", end: { outcome: "completed" } });
   });
 
   it("gives up where trying again cannot help", async () => {

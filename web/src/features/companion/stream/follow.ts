@@ -2,11 +2,9 @@ import { noteAbsent } from "~/api/absent";
 import { bearer } from "~/api/bearer";
 import { type Problem, problemOf } from "~/api/http";
 import { noteLost, noteReached } from "~/api/reachability";
+import { sseReader } from "~/api/sse";
+import { chunks, pause } from "~/api/stream";
 import { emptyReply, type Fold, foldFrame, type LiveReply, reconnected, startFold } from "./fold";
-import { sseReader } from "./sse";
-
-/** Keep-alives come every 15 s; a connection that is silent for longer than this is dead. */
-const SILENCE_MS = 40_000;
 
 export type Following = { reply: LiveReply; problem?: Problem };
 
@@ -20,10 +18,16 @@ export type FollowOptions = {
   from?: LiveReply;
   fetch?: typeof fetch;
   sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Waits until a run that waits may have gone on; the look that is asked for before it counts as the beginning. */
+  watch?: (signal: AbortSignal) => () => Promise<void>;
 };
 
+/** Without a watch, how often a run that waits is looked at. */
+const LOOK_MS = 30_000;
+
 /**
- * Follows a run to its end: reads the stream and, when it breaks, continues after the last applied event.
+ * Follows a run to its end: reads the stream and, when it breaks, continues after the last applied event. While the run waits
+ * there is no stream; it is opened again, from the same position, once the run may have gone on.
  * Gives up only if trying again cannot help (signed out, not found).
  */
 export async function follow({
@@ -33,6 +37,7 @@ export async function follow({
   from = emptyReply,
   fetch: get = fetch,
   sleep = pause,
+  watch = (until) => () => pause(LOOK_MS, until),
 }: FollowOptions) {
   let fold: Fold = startFold(from);
   let failures = 0;
@@ -40,6 +45,8 @@ export async function follow({
     fold = reconnected(fold);
     const before = fold.reply.seq;
     let wait = Math.min(250 * 2 ** failures, 8000);
+    let whole = false;
+    const goneOn = watch(signal);
     try {
       const answer = await get(url(fold.reply.seq), {
         headers: { accept: "text/event-stream", ...(await bearer()) },
@@ -65,45 +72,17 @@ export async function follow({
           for (const frame of read(chunk)) fold = foldFrame(fold, frame);
           if (fold.reply !== was.reply) onChange({ reply: fold.reply });
         }
+        whole = true;
       }
     } catch {
       if (signal.aborted) return;
       noteLost();
     }
     failures = fold.reply.seq > before ? 0 : failures + 1;
-    if (!fold.reply.end) await sleep(wait, signal);
+    if (fold.reply.end) return;
+    if (whole && fold.reply.wait) {
+      failures = 0;
+      await goneOn();
+    } else await sleep(wait, signal);
   }
-}
-
-/** The body's chunks; fails after too long a silence. */
-async function* chunks(body: ReadableStream<Uint8Array>, signal: AbortSignal) {
-  const reader = body.getReader();
-  try {
-    for (;;) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const silence = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error("silent")), SILENCE_MS);
-      });
-      const { done, value } = await Promise.race([reader.read(), silence]).finally(() => clearTimeout(timer));
-      if (done || signal.aborted) return;
-      yield value;
-    }
-  } finally {
-    reader.cancel().catch(() => undefined);
-  }
-}
-
-/** Waits, but not past an abort, and only until the machine is online again. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      globalThis.removeEventListener?.("online", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-    globalThis.addEventListener?.("online", end);
-  });
 }

@@ -9,6 +9,8 @@ import { type FollowOptions, follow } from "./follow";
 
 /** How often the log is read without a hint, since hints may get lost. */
 const LOOK_MS = 3_000;
+/** The same for a run that waits for a person, perhaps for days. */
+const LOOK_WAITING_MS = 30_000;
 
 /** Refusals that the stream would meet as well: the person is not signed in, may not read the run, or it is not there. */
 const final: ReadonlySet<Problem["code"]> = new Set([
@@ -67,11 +69,11 @@ export async function followHinted({ topic, hear, ...options }: Options) {
         if (fold.reply !== before.reply) onChange({ reply: fold.reply });
         // The page was not the last, or more events came in the meantime.
         if (hinted || (fold.reply.seq > before.reply.seq && fold.reply.seq < page.last_seq)) continue;
-        if (page.ended) break;
+        if (page.ended && !fold.reply.wait) break;
         await Promise.race([
           lost,
           new Promise<void>((resolve) => {
-            const timer = setTimeout(resolve, LOOK_MS);
+            const timer = setTimeout(resolve, fold.reply.wait ? LOOK_WAITING_MS : LOOK_MS);
             const stop = () => {
               clearTimeout(timer);
               signal.removeEventListener("abort", stop);

@@ -1,17 +1,20 @@
 import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { Problem } from "~/api/http";
 import { beginSession } from "~/api/session";
-import { Button } from "~/ui/Button";
-import { Field } from "~/ui/Field";
-import { waiting } from "~/ui/format";
-import { Notice } from "~/ui/Notice";
-import { useRefusal } from "~/ui/useRefusal";
+import { Button } from "./Button";
+import { Field } from "./Field";
+import { waiting } from "./format";
+import { Notice } from "./Notice";
+import { useRefusal } from "./useRefusal";
 
 /** The person did not sign in again, so their action was not carried out. */
 class Cancelled extends Error {}
 
 /** The message for a problem; none if the person cancelled. */
 export const told = (error: Error | null): Error | null => (error instanceof Cancelled ? null : error);
+
+/** Refusals that another sign-in answers: it was too long ago, or has ended. */
+const stale: ReadonlySet<Problem["code"]> = new Set(["sign_in_again", "not_live"]);
 
 /**
  * For actions that need a recent sign-in. `recently` runs one; if the sign-in is too old, it asks for the password in `dialog`, signs in
@@ -32,7 +35,7 @@ export function useRecentSignIn(email: string) {
     try {
       return await action();
     } catch (error) {
-      if (!(error instanceof Problem) || error.code !== "sign_in_again") throw error;
+      if (!(error instanceof Problem) || !stale.has(error.code)) throw error;
     }
     const signedIn = await new Promise<boolean>((end) => setAsking({ end }));
     if (pressed instanceof HTMLElement) back.current = pressed;

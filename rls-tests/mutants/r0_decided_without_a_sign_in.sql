@@ -1,0 +1,6 @@
+-- A decision is taken without looking for the sign-in that it names.
+-- class: claims and settings
+-- found by: cases requests
+-- in: private.decide_request
+-- for: private.is_live_session(session) is not true
+-- put: session is null

@@ -1,0 +1,6 @@
+-- Over the Data API, a call names the sign-in that its token does not.
+-- class: claims and settings
+-- found by: cases requests
+-- in: private.is_live_session
+-- for: or named is null and coalesce(current_setting('request.method', true), '') <> '' then
+-- put: then

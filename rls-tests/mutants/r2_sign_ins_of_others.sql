@@ -1,0 +1,6 @@
+-- Anybody's sign-in counts as one's own.
+-- class: members of one workspace
+-- found by: cases requests
+-- in: private.is_live_session
+-- for: s.id = session and s.user_id = (select auth.uid()) and
+-- put: s.id = session and

@@ -1,0 +1,6 @@
+-- A sign-in that is over still decides.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.is_live_session
+-- for: and s.expires_at > private.now()) then
+-- put: ) then

@@ -1,0 +1,6 @@
+-- A request that waits for an owner is decided by whoever asked.
+-- class: members of one workspace
+-- found by: cases requests
+-- in: private.decide_request
+-- for: elsif asked.decider = 'owner' and my_role <> 'owner' then
+-- put: elsif asked.decider is null then

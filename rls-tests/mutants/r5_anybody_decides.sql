@@ -1,0 +1,7 @@
+-- A request is decided by any member who knows its id.
+-- class: members of one workspace
+-- found by: hostile
+-- through: request_decide
+-- in: private.decide_request
+-- for: and (q.user_id = me or q.decider = 'owner' and my_role = 'owner') for update;
+-- put: for update;

@@ -1,0 +1,6 @@
+-- Whoever made a workspace decides what waits for its owners, as an owner or not.
+-- class: changed roles
+-- found by: cases requests
+-- in: private.decide_request
+-- for: my_role text := private.my_role(workspace);
+-- put: my_role text := case when exists (select from duet.workspace w where w.id = workspace and w.created_by = (select auth.uid())) then 'owner' else private.my_role(workspace) end;

@@ -1,0 +1,9 @@
+-- Whoever was removed still decides what their runs had asked.
+-- class: changed roles
+-- found by: cases requests
+-- in: private.decide_request
+-- for: my_role is null
+-- put: workspace is null
+-- in: private.decide_request
+-- for: and my_role <> 'owner' then
+-- put: and my_role is distinct from 'owner' then

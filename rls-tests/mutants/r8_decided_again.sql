@@ -1,0 +1,6 @@
+-- A request that was decided is decided again.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.decide_request
+-- for: elsif asked.state <> 'open' then return private.refused('request_decided', jsonb_build_object('state', asked.state));
+-- put:

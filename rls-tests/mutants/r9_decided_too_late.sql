@@ -1,0 +1,6 @@
+-- A request is decided after its time.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.decide_request
+-- for: asked.expires_at <= private.now() or
+-- put:

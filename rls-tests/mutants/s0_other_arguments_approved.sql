@@ -1,0 +1,6 @@
+-- What is approved is a text that was sent along, not what was said.
+-- class: optional arguments
+-- found by: cases requests
+-- in: private.refuse_decision
+-- for: or allowed::jsonb is distinct from decision -> 'arguments'
+-- put:

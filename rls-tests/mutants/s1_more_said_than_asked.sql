@@ -1,0 +1,6 @@
+-- A decision may have any other field.
+-- class: optional arguments
+-- found by: cases requests
+-- in: private.refuse_decision
+-- for: <> '{}' then
+-- put: is null then

@@ -1,0 +1,7 @@
+-- A decision leaves no audit entry.
+-- class: append-only and audit
+-- found by: effects
+-- through: request_decide
+-- in: private.decide_request
+-- for: perform private.audit(workspace, 'request.decide', 'request:' || request, 'done', jsonb_build_object( 'decision', decision ->> 'decision', 'kind', asked.kind, 'run', asked.run_id));
+-- put:

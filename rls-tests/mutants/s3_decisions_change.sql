@@ -1,0 +1,6 @@
+-- A decision can be changed once it is made.
+-- class: append-only and audit
+-- found by: cases requests
+-- in: private.request_fixed
+-- for: and (old.state = 'open' or new.state = old.state or old.state = 'approved' and old.used_at is null and new.state = 'voided')
+-- put:

@@ -1,0 +1,6 @@
+-- What was approved can be rewritten afterwards.
+-- class: append-only and audit
+-- found by: cases requests
+-- in: private.request_fixed
+-- for: and (new.approved is null or old.state = 'open' or new.approved is not distinct from old.approved)
+-- put:

@@ -1,0 +1,6 @@
+-- A yes holds for a call with other arguments.
+-- class: driver and leases
+-- found by: cases requests
+-- in: private.use_approvals
+-- for: and asked.approved = used.arguments
+-- put:

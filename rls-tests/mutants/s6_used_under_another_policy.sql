@@ -1,0 +1,6 @@
+-- A yes holds under a policy that was written since.
+-- class: driver and leases
+-- found by: cases requests
+-- in: private.use_approvals
+-- for: and asked.policy_version = (select max(p.version) from duet.policy_version p where p.workspace_id = held.workspace_id)
+-- put:

@@ -1,0 +1,6 @@
+-- A yes is used again.
+-- class: driver and leases
+-- found by: cases requests
+-- in: private.use_approvals
+-- for: asked.used_at is not null
+-- put: asked.used_at > private.now()

@@ -1,0 +1,6 @@
+-- A yes holds although the run has read what is worse since.
+-- class: driver and leases
+-- found by: cases requests
+-- in: private.use_approvals
+-- for: & ~asked.labels = 0
+-- put: & ~asked.labels >= 0

@@ -1,0 +1,6 @@
+-- A yes is used by any run of the workspace.
+-- class: members of one workspace
+-- found by: cases requests
+-- in: private.use_approvals
+-- for: and q.id = used.request and q.run_id = held.id for update
+-- put: and q.id = used.request for update

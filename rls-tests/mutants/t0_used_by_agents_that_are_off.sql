@@ -1,0 +1,6 @@
+-- A yes holds for an agent that was switched off.
+-- class: agents
+-- found by: cases requests
+-- in: private.use_approvals
+-- for: and a.active
+-- put:

@@ -1,0 +1,6 @@
+-- An owner who decides is told in which conversation it was asked.
+-- class: columns and secrets
+-- found by: cases requests
+-- in: private.request_json
+-- for: case when request.user_id = (select auth.uid()) then request.conversation_id end
+-- put: request.conversation_id

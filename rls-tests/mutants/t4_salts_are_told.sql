@@ -1,0 +1,7 @@
+-- A request is told with its salt, so that its hash tells its text after a redaction.
+-- class: columns and secrets
+-- found by: hostile
+-- through: request_read
+-- in: private.request_json
+-- for: step,position,salt,hash
+-- put: step,position

@@ -1,0 +1,6 @@
+-- A run that has ended can still be given a yes.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.end_run
+-- for: perform private.void_requests(held, 'The run was stopped.');
+-- put:

@@ -1,0 +1,6 @@
+-- A redaction leaves what its runs had asked.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.erase_runs
+-- for: asked := private.redact_requests(workspace, runs, at);
+-- put: asked := 0;

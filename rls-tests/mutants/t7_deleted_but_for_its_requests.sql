@@ -1,0 +1,7 @@
+-- A conversation is deleted, and what its runs had asked is not.
+-- class: rows in every state
+-- found by: hostile
+-- through: conversation_delete
+-- in: private.delete_conversation
+-- for: perform private.redact_requests(workspace, runs, at);
+-- put:

@@ -1,0 +1,7 @@
+-- A run is paused by any member of its workspace.
+-- class: members of one workspace
+-- found by: hostile
+-- through: run_pause
+-- in: private.pause_run
+-- for: and r.user_id = (select auth.uid())
+-- put:

@@ -1,0 +1,6 @@
+-- A run that waits can be stopped by any member of its workspace.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.cancel_run
+-- for: and r.user_id = (select auth.uid())
+-- put: and (r.user_id = (select auth.uid()) or r.status = 'waiting')

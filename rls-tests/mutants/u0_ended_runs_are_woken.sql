@@ -1,0 +1,9 @@
+-- A decision sets a run going that has ended.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.wake_run
+-- for: if not here.active then return here; end if;
+-- put:
+-- in: private.wake_run
+-- for: if here.status = 'waiting' then
+-- put: if here.status in ('waiting', 'needs_review') then

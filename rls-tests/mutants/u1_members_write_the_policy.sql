@@ -1,0 +1,7 @@
+-- Any member writes the policy.
+-- class: members of one workspace
+-- found by: hostile
+-- through: policy_write
+-- in: private.write_policy
+-- for: private.refuse_unless_owner(workspace)
+-- put: case when private.my_role(workspace) is null then private.refused('not_found') end

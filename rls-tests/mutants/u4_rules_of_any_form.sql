@@ -1,0 +1,7 @@
+-- A rule may be about anything, which no server understands.
+-- class: broken requests
+-- found by: silence
+-- through: policy_write
+-- in: private.is_policy
+-- for: and r ->> 'category' in ('memory_read', 'memory_write', 'conversation_read', 'question', 'external')
+-- put:

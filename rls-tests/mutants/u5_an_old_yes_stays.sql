@@ -1,0 +1,6 @@
+-- A change of the policy leaves what was approved before.
+-- class: driver and leases
+-- found by: cases policy
+-- in: private.write_policy
+-- for: perform private.void_earlier_approvals(workspace);
+-- put:

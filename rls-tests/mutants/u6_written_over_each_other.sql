@@ -1,0 +1,7 @@
+-- The policy is written twice over one version.
+-- class: locks and waiting
+-- found by: locks
+-- through: policy_write
+-- in: private.write_policy
+-- for: perform from duet.workspace w where w.id = workspace for no key update;
+-- put:

@@ -1,0 +1,9 @@
+-- A request is decided twice at the same time.
+-- class: locks and waiting
+-- found by: races
+-- in: private.decide_request
+-- for: for no key update of r;
+-- put: ;
+-- in: private.decide_request
+-- for: my_role = 'owner') for update;
+-- put: my_role = 'owner');

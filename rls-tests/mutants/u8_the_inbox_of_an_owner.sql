@@ -1,0 +1,6 @@
+-- The Inbox counts what waits for an owner, whoever asks.
+-- class: members of one workspace
+-- found by: cases requests
+-- in: private.inbox_entries
+-- for: when 'owner' then private.my_role(workspace) = 'owner' else
+-- put: when 'owner' then true else

@@ -1,0 +1,7 @@
+-- The run is locked before it is asked whose request it is.
+-- class: locks and waiting
+-- found by: locks
+-- through: request_decide
+-- in: private.decide_request
+-- for: begin
+-- put: begin perform from duet.run r join duet.request q on q.workspace_id = r.workspace_id and q.run_id = r.id where q.workspace_id = workspace and q.id = request for no key update of r;

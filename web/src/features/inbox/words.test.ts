@@ -1,0 +1,49 @@
+import { describe, expect, it } from "vitest";
+import type { Decision, RunRequest } from "~/api/types";
+import { left, outcomeOf } from "./words";
+
+const people = [
+  {
+    user_id: "bea",
+    display_name: "Bea",
+    email: "bea@example.org",
+    role: "member" as const,
+    joined_at: "2026-11-01T00:00:00Z",
+  },
+];
+const decided = (state: RunRequest["state"], decision: Decision | null, more: Partial<RunRequest> = {}) =>
+  outcomeOf({ state, decision, decided_by: "ada", ...more } as RunRequest, "ada", people)?.text;
+
+describe("what became of a request", () => {
+  it("is said with whoever decided, and whether it was done", () => {
+    expect(decided("open", null, { decided_by: null })).toBeUndefined();
+    expect(decided("approved", { decision: "approve" })).toBe("Approved by you. Not done yet.");
+    const used_at = new Date().toISOString();
+    expect(decided("approved", { decision: "approve", arguments: { a: 1 } }, { decided_by: "bea", used_at })).toMatch(
+      /^Approved by Bea, with changes\. Done today at /,
+    );
+    expect(decided("rejected", { decision: "reject" }, { decided_by: "gone" })).toBe("Rejected by another member.");
+    expect(decided("answered", { decision: "respond", answers: {} })).toBe("Answered by you.");
+    expect(decided("answered", { decision: "happened" })).toBe("You said it happened.");
+    expect(decided("answered", { decision: "did_not" }, { decided_by: "bea" })).toBe("Bea said it did not happen.");
+    expect(decided("expired", { decision: "expired" }, { decided_by: null })).toBe("Nobody decided in time.");
+    expect(decided("voided", { decision: "voided", why: "The run was stopped." })).toBe("The run was stopped.");
+    // Redacted: only the state is left.
+    expect(decided("voided", null)).toBe("This can’t be decided any more.");
+  });
+});
+
+describe("the time that is left", () => {
+  it("is said in the unit that matters", () => {
+    const now = Date.parse("2026-11-28T10:00:00Z");
+    const at = (hours: number) => left(new Date(now + hours * 3_600_000).toISOString(), now).replace("\u00a0", " ");
+    expect([at(168), at(36), at(35), at(1), at(0.5), at(-1)]).toEqual([
+      "7 days left",
+      "2 days left",
+      "35 hours left",
+      "1 hour left",
+      "less than an hour left",
+      "expired",
+    ]);
+  });
+});

@@ -1,0 +1,67 @@
+import type { Member, RunRequest } from "~/api/types";
+import { when } from "~/ui/format";
+
+/** What known tools do, to follow “wants to”. */
+const acts: Record<string, string> = {
+  remember: "save a memory",
+  recall: "look through memory",
+  search_conversations: "search your conversations",
+  ask_user: "ask you something",
+};
+
+/** What a call is for, in words. A tool that this page does not know is named. */
+export const actOf = (tool: string): string => acts[tool] ?? `use ${tool.replaceAll("_", " ")}`;
+
+export const nameOf = (people: Member[] | undefined, user: string | null | undefined, me: string): string => {
+  if (user === me) return "you";
+  return people?.find((member) => member.user_id === user)?.display_name || "another member";
+};
+
+/** What became of a request. */
+export type Outcome = { done: boolean; text: string };
+
+export function outcomeOf(request: RunRequest, me: string, people: Member[] | undefined): Outcome | undefined {
+  const by = nameOf(people, request.decided_by, me);
+  const you = request.decided_by === me;
+  switch (request.state) {
+    case "open":
+      return undefined;
+    case "approved": {
+      const changed = request.decision?.decision === "approve" && request.decision.arguments;
+      const approved = `Approved by ${by}${changed ? ", with changes" : ""}`;
+      if (request.used_at) return { done: true, text: `${approved}. Done ${when(request.used_at)}.` };
+      return { done: true, text: `${approved}. Not done yet.` };
+    }
+    case "rejected":
+      return { done: false, text: `Rejected by ${by}.` };
+    case "answered":
+      if (request.decision?.decision === "happened")
+        return { done: true, text: `${you ? "You" : cap(by)} said it happened.` };
+      if (request.decision?.decision === "did_not")
+        return { done: true, text: `${you ? "You" : cap(by)} said it did not happen.` };
+      return { done: true, text: `Answered by ${by}.` };
+    case "dismissed":
+      return { done: false, text: `Dismissed by ${by}. The reply goes on without an answer.` };
+    case "expired":
+      return { done: false, text: "Nobody decided in time." };
+    case "voided":
+      return { done: false, text: voidedWhy(request) };
+  }
+}
+
+const voidedWhy = ({ decision }: RunRequest) =>
+  decision?.decision === "voided" ? decision.why : "This can’t be decided any more.";
+
+const cap = (text: string) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+const HOUR = 3_600_000;
+
+/** How much time is left to decide. */
+export function left(expires: string, now = Date.now()): string {
+  const hours = (new Date(expires).getTime() - now) / HOUR;
+  if (hours <= 0) return "expired";
+  if (hours < 1) return "less than an hour left";
+  // No line ends between the number and its unit.
+  const [count, unit] = hours < 36 ? [Math.round(hours), "hour"] : [Math.round(hours / 24), "day"];
+  return `${count}\u00a0${unit}${count === 1 ? "" : "s"} left`;
+}
