@@ -332,10 +332,10 @@ begin
     elsif decision ? 'reason' and jsonb_typeof(decision -> 'reason') <> 'string'
         or word = 'respond' and jsonb_typeof(decision -> 'answers') is distinct from 'object' then
         return private.refused('decision_unfit', jsonb_build_object('kind', asked.kind, 'decision', word));
-    elsif octet_length(decision ->> 'reason') > 4096 or octet_length(decision ->> 'answers') > 65536 then
-        return private.refused('answer_length', case when decision ? 'reason'
-            then jsonb_build_object('most', 4096, 'has', octet_length(decision ->> 'reason'))
-            else jsonb_build_object('most', 65536, 'has', octet_length(decision ->> 'answers')) end);
+    elsif octet_length(decision ->> 'reason') > 4096 then
+        return private.refused('answer_length', jsonb_build_object('most', 4096, 'has', octet_length(decision ->> 'reason')));
+    elsif octet_length(decision ->> 'answers') > 65536 then
+        return private.refused('answer_length', jsonb_build_object('most', 65536, 'has', octet_length(decision ->> 'answers')));
     end if;
     return null;
 end;

@@ -571,7 +571,7 @@ async fn no_token_is_no_setup_token() {
                       \"capabilities\": [], \"memory_scopes\": {{\"domains\": [], \"private\": false}}, \"tools\": []}},
                     {{\"id\": \"00000000-0000-7000-8000-00000000000b\", \"kind\": \"executor_primary\", \"name\": \"E\", \"prompt\": \"\",
                       \"capabilities\": [], \"memory_scopes\": {{\"domains\": [], \"private\": false}}, \"tools\": []}}],
-                  \"soul\": {{\"identity\": \"i\", \"personality\": \"p\", \"style\": \"s\", \"boundaries\": \"b\"}}}}')"
+                  \"soul\": {{\"identity\": \"i\", \"personality\": \"p\", \"style\": \"s\", \"boundaries\": \"b\"}}, \"policy\": []}}')"
         )
     };
     let mut worker = db.worker().await;

@@ -64,7 +64,7 @@ pub struct Call {
 pub struct Approval {
     /// The request that was approved.
     pub request: RequestId,
-    /// Whether the call has begun under it. A call that may be repeated is, under the same approval.
+    /// Whether the call has started. A repeat after a crash needs no new approval.
     pub used: bool,
 }
 
@@ -101,7 +101,7 @@ impl Call {
         }
     }
 
-    /// The yes that it has, if it has one.
+    /// Its approval, if any.
     pub fn approval(&self) -> Option<Approval> {
         self.approval
     }
@@ -708,13 +708,13 @@ fn meaning(decision: &Decision) -> (ToolStatus, String) {
         },
         Decision::Dismiss => (
             ToolStatus::Refused,
-            "The person does not want to decide this. Go on without it.".into(),
+            "The person does not want to decide this. Continue without it.".into(),
         ),
         Decision::Happened => (
             ToolStatus::Succeeded,
             "The result was lost, but a person has looked: it took place.".into(),
         ),
-        Decision::Expired => (ToolStatus::Refused, "Nobody decided in time. Go on without it.".into()),
+        Decision::Expired => (ToolStatus::Refused, "Nobody decided in time. Continue without it.".into()),
         Decision::Voided { why } => (ToolStatus::Refused, format!("Not done. {why}")),
         Decision::Approve { .. } | Decision::DidNot => (ToolStatus::Failed, String::new()),
     }

@@ -44,7 +44,7 @@ impl Next {
 pub enum Wait {
     /// The decision of this request.
     Request(RequestId),
-    /// A person's word to go on.
+    /// A person resumes it.
     Resume,
 }
 

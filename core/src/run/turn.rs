@@ -52,7 +52,7 @@ impl Turn {
         Labels::of_all(context).join(self.work.labels()).join(self.prefix_labels)
     }
 
-    /// The message that a turn leaves that begins to wait; `None` when it has said nothing since it last waited.
+    /// The message stored when a turn starts to wait; `None` when it has said nothing since it last waited.
     pub fn word(&self) -> Option<Reply> {
         let text = self.work.text();
         (!text.trim().is_empty()).then(|| Reply {

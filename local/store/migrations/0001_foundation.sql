@@ -327,6 +327,8 @@ CREATE TABLE request (
     created_at      INTEGER NOT NULL,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, run_id) REFERENCES run (workspace_id, id),
+    CHECK (length(CAST(tool AS BLOB)) <= 200 AND length(CAST(why AS BLOB)) <= 8192),
+    CHECK (length(CAST(arguments AS BLOB)) <= 65536 AND length(CAST(approved AS BLOB)) <= 65536 AND length(CAST(decision AS BLOB)) <= 262144),
     CHECK ((state = 'open') = (decided_at IS NULL)),
     CHECK (used_at IS NULL OR state = 'approved'),
     CHECK ((redacted_at IS NULL) = (arguments IS NOT NULL) AND (arguments IS NULL) = (salt IS NULL)),

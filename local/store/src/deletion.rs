@@ -2,7 +2,6 @@
 
 use duet_core::{
     Env,
-    domain::Run,
     ids::{ConversationId, RunId},
     refusal::Refusal,
 };
@@ -14,19 +13,8 @@ use super::{
     error::DbResult,
     requests,
     rows::{blob, id},
-    run_log, runs,
+    run_log,
 };
-
-/// Ends the runs of a conversation that wait for a person.
-fn end_waiting(tx: &Connection, env: &Env, owner: Owner, conversation: ConversationId) -> DbResult<()> {
-    let waiting: Vec<Run> = tx
-        .prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND conversation_id = ?2 AND status = 'waiting'")?
-        .query_map(params![blob(owner.workspace), blob(conversation)], runs::run)?
-        .collect::<Result<_, _>>()?;
-    waiting
-        .iter()
-        .try_for_each(|run| run_log::cancel(tx, env, run, owner.user, None))
-}
 
 /// Deletes a conversation of this person.
 pub fn delete(tx: &Connection, env: &Env, owner: Owner, conversation: ConversationId) -> DbResult<()> {
@@ -39,7 +27,8 @@ pub fn delete(tx: &Connection, env: &Env, owner: Owner, conversation: Conversati
     }
     let now = env.now().millis();
     let (workspace, named) = (blob(owner.workspace), blob(conversation));
-    end_waiting(tx, env, owner, conversation)?;
+    let here: (&str, &[&dyn rusqlite::ToSql]) = ("workspace_id = ?1 AND conversation_id = ?2", params![workspace, named]);
+    run_log::end_waiting(tx, env, here, owner.user, None)?;
     let runs: Vec<RunId> = tx
         .prepare_cached("SELECT id FROM run WHERE workspace_id = ?1 AND conversation_id = ?2")?
         .query_map(params![workspace, named], |row| id(row, "id"))?

@@ -196,6 +196,19 @@ pub fn all_of(conn: &Connection, workspace: WorkspaceId, run: RunId, kinds: &[Ev
     Ok(!statement.exists(params![blob(workspace), blob(run), serde_json::to_string(&kinds)?])?)
 }
 
+/// The newest event of that kind, which is not `delta` (the index has no deltas); `None` too when its payload is gone.
+pub fn newest(conn: &Connection, workspace: WorkspaceId, run: RunId, kind: EventKind) -> DbResult<Option<RunEvent>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT p.payload FROM run_event e INDEXED BY run_event_steps
+         JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
+         WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.kind <> 'delta' AND e.kind = ?3 ORDER BY e.seq DESC LIMIT 1",
+    )?;
+    let found: Option<Option<String>> = statement
+        .query_row(params![blob(workspace), blob(run), kind.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(found.flatten().and_then(|payload| serde_json::from_str(&payload).ok()))
+}
+
 /// Whether the log holds an event of that kind, which is not `delta`.
 pub fn has(conn: &Connection, workspace: WorkspaceId, run: RunId, kind: EventKind) -> DbResult<bool> {
     let mut statement = conn.prepare_cached(

@@ -5,7 +5,7 @@ use duet_core::{
     Caller, Env, StoreError, StoreResult, Timestamp,
     domain::{
         Canonical, Changed, Decider, Decision, EffectId, InboxEntry, InboxKind, ListPage, NewRequest, PageRequest, Request,
-        RequestFilter, RequestKind, RequestState, Role, Run, RunEvent, UsedApproval,
+        RequestFilter, RequestKind, RequestState, Role, Run, RunEvent, RunStatus, UsedApproval,
     },
     ids::{Id, IdPrefix, RequestId, RunId, SessionId, UserId, WorkspaceId},
     ports::RequestStore,
@@ -21,7 +21,7 @@ use super::{
     events::{self, Head},
     hints, policies,
     rows::{self, blob, id, labels, opt_blob, opt_id, opt_json, opt_time, time, to_json, word},
-    workspaces,
+    runs, workspaces,
 };
 
 /// The requests in the file.
@@ -289,26 +289,25 @@ fn close(tx: &Connection, env: &Env, asked: &Request, decision: &Decision, by: O
 
 /// Appends to an active run's log, and queues the run if it was waiting.
 pub fn wake(tx: &Connection, env: &Env, (workspace, run): (WorkspaceId, RunId), event: RunEvent) -> DbResult<()> {
-    let found: (UserId, String, Head) = tx
+    let (run, head): (Run, Head) = tx
         .prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2")?
         .query_row(params![blob(workspace), blob(run)], |row| {
-            Ok((id(row, "user_id")?, row.get("status")?, events::head(row)?))
+            Ok((runs::run(row)?, events::head(row)?))
         })?;
-    let (user, status, head) = found;
-    if !["queued", "running", "waiting"].contains(&status.as_str()) {
+    if run.status.is_final() {
         return Ok(());
     }
     let progress = event.is_progress();
-    events::append(tx, env, (workspace, run), head, vec![event.into()])?;
+    events::append(tx, env, (workspace, run.id), head, vec![event.into()])?;
     if progress {
         tx.prepare_cached("UPDATE run SET stalls = 0 WHERE workspace_id = ?1 AND id = ?2")?
-            .execute(params![blob(workspace), blob(run)])?;
+            .execute(params![blob(workspace), blob(run.id)])?;
     }
-    if status == "waiting" {
+    if run.status == RunStatus::Waiting {
         tx.prepare_cached("UPDATE run SET status = 'queued' WHERE workspace_id = ?1 AND id = ?2")?
-            .execute(params![blob(workspace), blob(run)])?;
+            .execute(params![blob(workspace), blob(run.id)])?;
         hints::queued(tx, workspace)?;
-        hints::changed(tx, workspace, user, Changed::Runs)?;
+        hints::changed(tx, workspace, run.user_id, Changed::Runs)?;
     }
     Ok(())
 }

@@ -77,7 +77,7 @@ fn held(tx: &Connection, leases: &Leases, run: RunId, lease: LeaseToken) -> DbRe
         .ok_or_else(|| Refusal::LeaseLost.into())
 }
 
-/// The run whose newest write is this one, with the write's first event: a repeated write finds it, unless another worker has the run
+/// The run whose newest write is this one and had this end, with the write's first event: a repeated write finds it, unless another worker has the run
 /// by now. One that let go of the run has left it without a lease.
 fn committed(tx: &Connection, run: RunId, lease: LeaseToken, commit: &Commit) -> DbResult<Option<(Run, u64)>> {
     let state = match commit.then {
@@ -220,18 +220,27 @@ pub fn cancel(tx: &Connection, env: &Env, run: &Run, by: UserId, reason: Option<
     close(tx, key, RunStatus::Cancelled, reason, env.now())
 }
 
+/// Ends the waiting runs that `condition` selects, by [`cancel`].
+pub fn end_waiting(
+    tx: &Connection,
+    env: &Env,
+    (condition, values): (&str, &[&dyn rusqlite::ToSql]),
+    by: UserId,
+    reason: Option<&str>,
+) -> DbResult<()> {
+    let waiting: Vec<Run> = tx
+        .prepare_cached(&format!(
+            "SELECT * FROM run WHERE status = 'waiting' AND {condition} ORDER BY id"
+        ))?
+        .query_map(values, runs::run)?
+        .collect::<Result<_, _>>()?;
+    waiting.iter().try_for_each(|run| cancel(tx, env, run, by, reason))
+}
+
 /// What a waiting run has used so far, as its newest suspension says.
 fn spent(tx: &Connection, (workspace, run): (WorkspaceId, RunId)) -> DbResult<(Usage, Option<u64>)> {
-    let payload: Option<Option<String>> = tx
-        .prepare_cached(
-            "SELECT p.payload FROM run_event e INDEXED BY run_event_steps
-             JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
-             WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.kind <> 'delta' AND e.kind = 'suspended' ORDER BY e.seq DESC LIMIT 1",
-        )?
-        .query_row(params![blob(workspace), blob(run)], |row| row.get(0))
-        .optional()?;
-    Ok(match payload.flatten().map(|payload| serde_json::from_str(&payload)) {
-        Some(Ok(RunEvent::Suspended { usage, cost_micros, .. })) => (usage, cost_micros),
+    Ok(match events::newest(tx, workspace, run, EventKind::Suspended)? {
+        Some(RunEvent::Suspended { usage, cost_micros, .. }) => (usage, cost_micros),
         _ => (Usage::default(), Some(0)),
     })
 }

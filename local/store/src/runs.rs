@@ -258,17 +258,6 @@ fn shown_reply(tx: &Connection, owner: Owner, message: MessageId) -> DbResult<Op
         .optional()?)
 }
 
-/// Ends the runs that wait for a decision about this message's answer.
-fn end_waiting(tx: &Connection, env: &Env, owner: Owner, message: MessageId) -> DbResult<()> {
-    let waiting: Vec<Run> = tx
-        .prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND user_id = ?2 AND status = 'waiting' AND message_id = ?3")?
-        .query_map(params![blob(owner.workspace), blob(owner.user), blob(message)], run)?
-        .collect::<Result<_, _>>()?;
-    waiting
-        .iter()
-        .try_for_each(|run| run_log::cancel(tx, env, run, owner.user, None))
-}
-
 fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult<TurnReceipt> {
     let message = find_message(tx, owner, retry.message_id)?.ok_or(StoreError::NotFound("the message"))?;
     if let Some(run) = find(tx, owner, retry.run_id)? {
@@ -305,7 +294,11 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
     if later {
         return Err(Refusal::MovedOn.into());
     }
-    end_waiting(tx, env, owner, message.id)?;
+    let of_this_message: (&str, &[&dyn rusqlite::ToSql]) = (
+        "workspace_id = ?1 AND message_id = ?2",
+        params![blob(owner.workspace), blob(message.id)],
+    );
+    run_log::end_waiting(tx, env, of_this_message, owner.user, None)?;
     let reply = shown_reply(tx, owner, message.id)?;
     let (reply_id, prefix, continues, labels) = match (retry.mode, reply) {
         (RetryMode::Continue, Some(reply))
@@ -465,14 +458,6 @@ impl RunStore for LocalRuns {
 
 /// Whether the newest word of its person is to pause.
 fn paused(tx: &Connection, workspace: WorkspaceId, run: RunId) -> DbResult<bool> {
-    let newest: Option<Option<String>> = tx
-        .prepare_cached(
-            "SELECT p.payload FROM run_event e INDEXED BY run_event_steps
-             JOIN run_event_payload p ON p.workspace_id = e.workspace_id AND p.run_id = e.run_id AND p.seq = e.seq
-             WHERE e.workspace_id = ?1 AND e.run_id = ?2 AND e.kind <> 'delta' AND e.kind = 'pause' ORDER BY e.seq DESC LIMIT 1",
-        )?
-        .query_row(params![blob(workspace), blob(run)], |row| row.get(0))
-        .optional()?;
-    let event = newest.flatten().and_then(|payload| serde_json::from_str(&payload).ok());
-    Ok(matches!(event, Some(RunEvent::PauseRequested { .. })))
+    let newest = events::newest(tx, workspace, run, EventKind::Pause)?;
+    Ok(matches!(newest, Some(RunEvent::PauseRequested { .. })))
 }

@@ -16,7 +16,7 @@ use crate::{
     ids::MemoryId,
     inbox,
     policy::Policy,
-    refusal::Refusal,
+    refusal::{Named, Refusal},
 };
 
 /// An approval holds only as long as nothing that it was given for has changed.
@@ -107,6 +107,17 @@ pub async fn a_new_policy_voids_approvals(world: &World) {
         Some(&EventKind::Decided),
         "the worker hears of it"
     );
+}
+
+/// Nothing is asked under a policy that has been replaced meanwhile.
+pub async fn asked_under_the_policy_in_force(world: &World) {
+    let mut asking = Asking::of(world, &world.owner).await;
+    let policies = &world.stores.policies;
+    policies.write_policy(&world.owner, 1, Policy::starter()).await.unwrap();
+    let refused = asking.ask(asking.request(RequestKind::Approval, tea())).await;
+    assert_refused(refused, Refusal::ApprovalStale);
+    assert_eq!(asking.kinds().await, [EventKind::Started], "nothing was written");
+    assert_eq!(world.entries(&world.owner).await, []);
 }
 
 /// What nobody decides in time ends without an answer, and the run goes on.
@@ -213,14 +224,27 @@ pub async fn pausing(world: &World) {
 /// Answering a message again ends the run that still waits for a decision about it, and hides all that it had said.
 pub async fn answering_again(world: &World) {
     let (asking, request) = Asking::waiting(world, &world.owner).await;
-    let retry = RetryTurn {
+    let retry = |mode, reply_id| RetryTurn {
         message_id: asking.claim.run.message_id,
         run_id: world.env.id(),
-        reply_id: world.env.id(),
-        mode: RetryMode::Restart,
+        reply_id,
+        mode,
         limits: crate::domain::TurnLimits::default(),
     };
-    world.stores.runs.retry_turn(&world.owner, retry).await.unwrap();
+    let runs = &world.stores.runs;
+    for (refused, refusal) in [
+        (retry(RetryMode::Continue, world.env.id()), Refusal::NothingToContinue),
+        (
+            retry(RetryMode::Restart, asking.claim.run.message_id),
+            Refusal::IdTaken { what: Named::Reply },
+        ),
+    ] {
+        assert_refused(runs.retry_turn(&world.owner, refused).await, refusal);
+        assert_eq!(asking.run().await.status, RunStatus::Waiting, "a refusal changes nothing");
+    }
+    runs.retry_turn(&world.owner, retry(RetryMode::Restart, world.env.id()))
+        .await
+        .unwrap();
     assert_eq!(asking.run().await.status, RunStatus::Cancelled);
     assert_eq!(world.one(&world.owner, request).await.state, RequestState::Voided);
     let said = world
@@ -246,15 +270,21 @@ pub async fn requests_are_bounded(world: &World) {
 
 /// Whoever leaves takes their waiting runs with them, and what was redacted or deleted is gone from requests too.
 pub async fn the_end_of_what_waits(world: &World) {
-    // A conversation is deleted.
-    let (asking, request) = Asking::waiting(world, &world.owner).await;
+    // A conversation is deleted, and with it what may have happened in it.
+    let mut asking = Asking::of(world, &world.owner).await;
     let conversations = &world.stores.conversations;
+    let request = asking.ask(asking.request(RequestKind::Approval, tea())).await.unwrap();
+    let review = asking.ask(asking.request(RequestKind::Review, tea())).await.unwrap();
+    asking.commit(asking.suspension(Some("May I?"))).await.unwrap();
     conversations.delete(&world.owner, asking.conversation()).await.unwrap();
-    let left = world.one(&world.owner, request).await;
-    assert_eq!(
-        (left.state, left.arguments, left.why.as_str()),
-        (RequestState::Voided, None, "")
-    );
+    for gone in [request, review] {
+        let left = world.one(&world.owner, gone).await;
+        assert_eq!(
+            (left.state, left.arguments, left.why.as_str()),
+            (RequestState::Voided, None, "")
+        );
+    }
+    assert_eq!(world.entries(&world.owner).await, []);
 
     // What the run had read is redacted.
     let memory = crate::contract::memories::fact(&world.env, "A secret about tea.");

@@ -6,8 +6,11 @@ use serde_json::json;
 
 use super::play::{Play, remember, text, whole};
 use crate::{
-    contract::{World, world::changes_need},
-    domain::{Decision, MessageStatus, PageRequest, Request, RequestFilter, RequestKind, RunStatus, ToolCall, TurnLimits},
+    contract::{World, Writes, world::changes_need},
+    domain::{
+        Decision, EffectClass, EffectId, HandBack, Labels, Locality, MessageStatus, PageRequest, ProposedCall, Request,
+        RequestFilter, RequestKind, RunEvent, RunStatus, StopReason, ToolCall, TurnLimits, Usage,
+    },
     policy::Say,
     ports::{ChatMessage, ModelEvent},
 };
@@ -123,4 +126,58 @@ pub async fn a_question_is_answered(world: &World) {
     let answers = BTreeMap::from([(Decision::ANSWER.to_owned(), json!("Tea, please."))]);
     let (told, failed) = play.decided(world, &request, Decision::Respond { answers }).await;
     assert!(!failed && told.contains("Tea, please."), "{told}");
+}
+
+/// A call was allowed, began, and was lost; since then policy asks about it. It is looked up first, and made only after a yes.
+pub async fn a_lost_call_under_a_new_rule(world: &World) {
+    let play = Play::new(world, TurnLimits::default(), [whole(vec![text("It is kept.")])]).await;
+    let claim = world.claim().await.expect("the run");
+    let ModelEvent::ToolCall(call) = remember(1) else {
+        unreachable!("a call")
+    };
+    let effect = EffectId::tool(1, 0);
+    let events = [
+        RunEvent::Context {
+            model: "script/turns".parse().expect("a model's name"),
+            locality: Locality::Local,
+            history: Vec::new(),
+            recalled: Vec::new(),
+            text_only_recall: true,
+            labels: Labels::default(),
+        },
+        RunEvent::ModelCalled { step: 1, attempt: 1 },
+        RunEvent::ModelReplied {
+            step: 1,
+            text: String::new(),
+            tool_calls: vec![ProposedCall {
+                call,
+                class: EffectClass::Idempotent,
+            }],
+            usage: Usage::default(),
+            cost_micros: None,
+            stop: StopReason::ToolUse,
+        },
+        RunEvent::ToolStarted { effect },
+    ];
+    let log = &world.stores.run_log;
+    let written = log.append(claim.run.id, claim.lease, 1, world.env.id(), events.map(Into::into).into());
+    written.await.unwrap();
+    log.hand_back(claim.run.id, claim.lease, HandBack::Leaving).await.unwrap();
+    drop(claim);
+    changes_need(&world.stores, &world.owner, Say::Ask).await;
+    let (run, _) = play.drive().await;
+    assert_eq!(
+        (run.status, play.memories().await),
+        (RunStatus::Waiting, 0),
+        "{:?}",
+        run.reason
+    );
+    let listed = world
+        .stores
+        .requests
+        .list(&world.owner, RequestFilter::default(), PageRequest::first(5));
+    let [request] = listed.await.unwrap().items.try_into().expect("one request");
+    assert_eq!(request.kind, RequestKind::Approval);
+    play.decided(world, &request, Decision::Approve { arguments: None }).await;
+    assert_eq!(play.memories().await, 1);
 }

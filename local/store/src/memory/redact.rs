@@ -26,7 +26,7 @@ use crate::{
     rows::{blob, id},
 };
 
-/// Why a run ends that knew what was redacted.
+/// The reason stored with a run that had read redacted text.
 const REDACTED: &str = "What it was about was redacted.";
 
 /// What is removed, by id.
@@ -225,14 +225,10 @@ fn extent(conn: &Connection, caller: &Caller, memory: i64) -> DbResult<Extent> {
 
 /// Ends those of these runs that wait: they cannot go on without what they had read.
 pub fn end_waiting(conn: &Connection, env: &Env, caller: &Caller, runs: &BTreeSet<RunId>) -> DbResult<()> {
-    let mut statement = conn.prepare_cached("SELECT * FROM run WHERE workspace_id = ?1 AND id = ?2 AND status = 'waiting'")?;
     for run in runs {
-        let waiting = statement
-            .query_row(params![blob(caller.workspace), blob(*run)], crate::runs::run)
-            .optional()?;
-        if let Some(waiting) = waiting {
-            crate::run_log::cancel(conn, env, &waiting, caller.user, Some(REDACTED))?;
-        }
+        let this: (&str, &[&dyn rusqlite::ToSql]) =
+            ("workspace_id = ?1 AND id = ?2", params![blob(caller.workspace), blob(*run)]);
+        crate::run_log::end_waiting(conn, env, this, caller.user, Some(REDACTED))?;
     }
     Ok(())
 }
