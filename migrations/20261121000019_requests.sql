@@ -106,6 +106,9 @@ begin
     if jsonb_array_length(asks) + (select count(*) from duet.request q
             where q.workspace_id = held.workspace_id and q.run_id = held.id and q.state = 'open') > 16 then
         return private.refused('too_many_requests', '{"most": 16}');
+    elsif jsonb_array_length(asks) + (select count(*) from duet.request q
+            where q.workspace_id = held.workspace_id and q.user_id = held.user_id and q.state = 'open') > 200 then
+        return private.refused('too_many_requests', '{"most": 200}');
     elsif exists (select from jsonb_array_elements(asks) a
                   where a ->> 'kind' = 'approval' and (a ->> 'policy_version')::int is distinct from newest) then
         return private.refused('approval_stale');
@@ -266,6 +269,17 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('private', 'void_earlier_approvals');
 
+-- After a change of a member's role: what was asked for or given under the other role is void, and their runs go on.
+create function private.void_approvals_of(workspace uuid, person uuid) returns bigint
+language sql volatile set search_path = '' as $$
+    select private.close_all(
+        array(select q from duet.request q
+              where q.workspace_id = workspace and q.user_id = person and q.kind = 'approval'
+                and (q.state = 'open' or q.state = 'approved' and q.used_at is null)),
+        'voided', '{"decision": "voided", "why": "The person''s role has changed since. Call again if it is still wanted."}')
+$$;
+call private.expose('private', 'void_approvals_of');
+
 -- Ends the wait of what nobody decided in time, many at a time.
 create function private.expire_requests() returns bigint
 language sql volatile set search_path = '' as $$
@@ -327,6 +341,8 @@ begin
     elsif exists (select from jsonb_path_query(decision, '$.** ? (@.type() == "number")') n
                   where abs(n::text::numeric) > 1.7976931348623157e308) then
         return private.refused('argument_number');
+    elsif jsonb_path_exists(decision, '$.**{34 to last}') then
+        return private.refused('arguments_depth', '{"most": 32}');
     elsif octet_length(allowed) > 65536 then
         return private.refused('arguments_length', jsonb_build_object('most', 65536, 'has', octet_length(allowed)));
     elsif decision ? 'reason' and jsonb_typeof(decision -> 'reason') <> 'string'

@@ -90,6 +90,7 @@ begin
     update duet.member m set role = new_role where m.workspace_id = workspace and m.user_id = person and m.role <> new_role;
     if found then
         perform private.audit(workspace, 'member.role', 'user:' || person, 'done', jsonb_build_object('role', new_role));
+        perform private.void_approvals_of(workspace, person);
         if new_role <> 'owner' then
             perform private.revoke_invitations(workspace, person);
         end if;

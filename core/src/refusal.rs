@@ -124,7 +124,7 @@ refusals! {
         "approval_spent" ApprovalSpent "This approval was used already.";
         "approval_stale" ApprovalStale "The approval does not hold any more: what it was given for has changed. Ask again.";
         "run_ended" RunEnded "This run has ended.";
-        "too_many_requests" TooManyRequests { most: usize } "A run asks at most {most} things at a time.";
+        "too_many_requests" TooManyRequests { most: usize } "At most {most} things can wait for a decision at a time. Decide some first.";
         "invitation_accepted" InvitationAccepted "This invitation was already accepted. Remove the member instead.";
         "invitation_used" InvitationUsed "This invitation has already been used. Sign in, or ask for a new one.";
         "invitation_revoked" InvitationRevoked "This invitation was revoked. Ask for a new one.";
@@ -189,6 +189,8 @@ refusals! {
         "decision_unfit" DecisionUnfit { kind: RequestKind, decision: String } "`{decision}` is not an answer to a request of the kind `{kind}`.";
         "arguments_form" ArgumentsForm "The arguments of a call are a JSON object.";
         "arguments_length" ArgumentsLength { most: usize, has: usize } "The arguments of a call have at most {most} bytes here; these have {has}.";
+        "arguments_depth" ArgumentsDepth { most: usize } "The arguments of a call are nested at most {most} deep.";
+        "arguments_text" ArgumentsText "The arguments of a call cannot hold the character U+0000.";
         "argument_number" ArgumentNumber "Whole numbers beyond 2^53 cannot be kept exactly. Write them as text.";
         "answer_length" AnswerLength { most: usize, has: usize } "An answer has at most {most} bytes; this one has {has}.";
         "answer_unknown" AnswerUnknown { field: String } "The form has no field `{field}`.";

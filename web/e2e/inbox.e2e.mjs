@@ -20,7 +20,7 @@ import { askBefore, card, companion, form, inbox, memory, openCard, waits } from
 const button = (place, name) => place.getByRole("button", { name, exact: true });
 const memories = async ({ duet }) => (await duet.call("GET", `${duet.home}/memories`)).items.map(({ text }) => text);
 const state = (place) => place.getAttribute("data-state");
-const nothing = (page) => page.getByText("Nothing waits for you.").waitFor();
+const nothing = (page) => page.getByText("Nothing is waiting for you.").waitFor();
 
 describe("what waits for a person", () => {
   const test = scenes({ model: companion });
@@ -54,8 +54,8 @@ describe("what waits for a person", () => {
     assert.equal(await state(here), "open");
 
     await button(there, "Approve").click();
-    await there.getByText(/Approved by you\. Done today at/).waitFor();
-    await here.getByText(/Approved by you\. Done today at/).waitFor();
+    await there.getByText(/Approved by you\. The call was made today at/).waitFor();
+    await here.getByText(/Approved by you\. The call was made today at/).waitFor();
     await eventually(() => memories(scene), [memory.text]);
     await inbox(page).waitFor();
     await inbox(other.page).waitFor();
@@ -110,7 +110,7 @@ describe("what waits for a person", () => {
     await eventually(() => here.getByLabel("text", { exact: true }).inputValue(), "Maria lives in Faro.");
     await here.getByLabel("text", { exact: true }).fill("Maria lives in Lagos.");
     await button(here, "Approve as edited").click();
-    await here.getByText(/Approved by you, with changes\. Done/).waitFor();
+    await here.getByText(/Approved by you, with changes\. The call was made/).waitFor();
     await eventually(() => memories(scene), ["Maria lives in Lagos."]);
   });
 
@@ -118,10 +118,10 @@ describe("what waits for a person", () => {
     const { duet, page } = scene;
     await askBefore(duet, "memory_write");
     await send(page, "quiet");
-    await button(card(page, "approval"), "Answer instead").click();
+    await button(card(page, "approval"), "Say something instead…").click();
     await card(page, "approval").getByLabel("Your answer").fill("Ask me tomorrow.");
     await page.keyboard.press("Escape");
-    const answer = button(card(page, "approval"), "Answer instead");
+    const answer = button(card(page, "approval"), "Say something instead…");
     await eventually(() => answer.evaluate((element) => element === document.activeElement), true);
     await answer.click();
     await card(page, "approval").getByLabel("Your answer").fill("Ask me tomorrow.");
@@ -135,6 +135,14 @@ describe("what waits for a person", () => {
     await card(page, "approval").getByText("Dismissed by you.").waitFor();
     await lastReply(page).getByText("So it is:").waitFor();
     assert.deepEqual(await memories(scene), []);
+  });
+
+  test("is a question that is skipped, and the reply goes on", async ({ duet, page }) => {
+    const { place } = await waits(duet, "ask");
+    await page.goto(duet.url + place);
+    await button(card(page, "question"), "Skip").click();
+    await card(page, "question").getByText("Skipped by you.").waitFor();
+    await lastReply(page).getByText("So it is:").waitFor();
   });
 
   test("shows what is hidden in the arguments, and nothing of them in another order", async (scene) => {
@@ -168,6 +176,8 @@ describe("what waits for a person", () => {
     await button(here, "Send answer").click();
     await here.getByText("Answered by you.").waitFor();
     const reply = await lastReply(page).getByText("So it is:").textContent();
+    const labels = await here.locator("dt").allTextContents();
+    assert.deepEqual(labels, ["Day", "People", "By train?", "Place"]);
     for (const part of ["2026-12-24", "3", "Oslo"]) assert.ok(reply.includes(part), reply);
   });
 
@@ -186,7 +196,7 @@ describe("what waits for a person", () => {
     await page.reload();
     await button(openCard(page, "approval"), "Approve").click();
     await card(page, "approval")
-      .getByText(/Done today at/)
+      .getByText(/The call was made today at/)
       .waitFor();
     await lastReply(page).getByText("So it is:").waitFor();
     assert.deepEqual(await memories(scene), [memory.text]);
@@ -255,7 +265,7 @@ describe("what waits for a person", () => {
     await card(page, "approval").getByText(`for ${guest.name}`).waitFor();
     assert.equal(await card(page, "approval").getByRole("link", { name: "Conversation" }).count(), 0);
     await button(card(page, "approval"), "Approve").click();
-    await card(hers.page, "approval").getByText(`Approved by ${owner.name}. Done`).waitFor();
+    await card(hers.page, "approval").getByText(`Approved by ${owner.name}. The call was made`).waitFor();
     await lastReply(hers.page).getByText("So it is:").waitFor();
   });
 
@@ -345,7 +355,7 @@ describe("what waits for a person", () => {
           await page.goto(`${duet.url}/inbox`);
           await openCard(page, "question").waitFor();
           await look("the Inbox");
-          for (const way of ["Edit…", "Reject…", "Answer instead"]) {
+          for (const way of ["Edit…", "Reject…", "Say something instead…"]) {
             await button(openCard(page, "approval"), way).click();
             await look(way);
             await page.keyboard.press("Escape");
@@ -374,7 +384,7 @@ describe("what needs a yes", () => {
     await exceptions.getByText("Save memories, with remember, for members").waitFor();
     await exceptions.getByText("Members ask.").waitFor();
     await choice(page, "Save memories").selectOption("Ask an owner first");
-    await page.getByText("What was asked for or approved under the earlier rules").waitFor();
+    await page.getByText("Saving cancels approvals that are still waiting.").waitFor();
     await checkAccessibility(page, "a changed policy");
     await button(page, "Save").click();
     await page.getByText("Saved.").waitFor();

@@ -169,7 +169,7 @@ const pages = {
     },
     { model: companion },
   ],
-  "no-inbox": [({ page }) => page.getByText("Nothing waits for you.").waitFor(), { at: "/inbox" }],
+  "no-inbox": [({ page }) => page.getByText("Nothing is waiting for you.").waitFor(), { at: "/inbox" }],
   waiting: [
     async ({ page, duet }) => {
       await askBefore(duet, "memory_write", { why: "Memories are read first." });
@@ -186,7 +186,7 @@ const pages = {
       const { place } = await waits(duet, "keep odd");
       await page.goto(duet.url + place);
       await openCard(page, "approval").getByRole("button", { name: "Approve" }).click();
-      await page.getByText("Approved by you. Done").waitFor();
+      await page.getByText("Approved by you. The call was made").waitFor();
       await lastReply(page).getByText("So it is:").waitFor();
     },
     { model: companion },

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::{Extension, extract::State, response::Response};
 use duet_core::{
+    StoreError,
     domain::{Decision, NewTurn},
     ids::{ConversationId, RequestId, RunId},
 };
@@ -9,7 +10,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{One, requests::deciding};
+use super::{
+    One,
+    requests::{self, deciding},
+};
 use crate::{
     auth::{Chat, In},
     error::{ApiResult, Problem, WriteProblems},
@@ -215,8 +219,14 @@ async fn resume(
             ));
         }
     };
+    // All of them, or none: what is wrong with one is said before any is decided.
+    for (request, decision) in asked.iter().zip(&decisions) {
+        decision
+            .check(request.kind, request.arguments.as_ref())
+            .map_err(StoreError::from)?;
+    }
     for (id, decision) in ids.iter().zip(decisions) {
-        stores.requests.decide(caller, session, *id, decision).await?;
+        requests::decide(state, caller, session, *id, decision).await?;
     }
     state.wake_driver().await;
     let run = stores.runs.run(caller, run).await?;

@@ -1,7 +1,7 @@
 use axum::{Json as Answer, extract::State};
 use duet_core::{
     Caller,
-    domain::{Decision, ListPage, Request, RequestFilter},
+    domain::{Decision, ListPage, Request, RequestFilter, RequestState},
     ids::{ConversationId, RequestId, SessionId},
 };
 use serde::Deserialize;
@@ -119,9 +119,33 @@ async fn decide_request(
     Json(decision): Json<Decision>,
 ) -> ApiResult<Answer<Request>> {
     let session = deciding(&state, caller.authenticated())?;
-    let decided = state.stores().requests.decide(&caller, session, path.id, decision).await?;
+    let decided = decide(&state, &caller, session, path.id, decision).await?;
     state.wake_driver().await;
     Ok(Answer(decided))
+}
+
+/// Decides a request. Changed arguments have to fit the tool: a yes to what cannot be done would be lost.
+pub(super) async fn decide(
+    state: &AppState,
+    caller: &Caller,
+    session: SessionId,
+    id: RequestId,
+    decision: Decision,
+) -> ApiResult<Request> {
+    if let Decision::Approve {
+        arguments: Some(changed),
+    } = &decision
+    {
+        let request = find(state, caller, id).await?;
+        let tool = state
+            .tools()
+            .get(&request.tool)
+            .filter(|_| request.state == RequestState::Open);
+        if let Some(Err(reason)) = tool.map(|tool| tool.check(changed)) {
+            return Err(Problem::invalid_field("arguments", reason));
+        }
+    }
+    Ok(state.stores().requests.decide(caller, session, id, decision).await?)
 }
 
 /// The sign-in by which somebody decides.

@@ -129,7 +129,7 @@ macro_rules! contract_suite {
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
             policies { versions_of_a_policy, who_sets_a_policy, forms_of_rules }
             requests { an_approval, talking_meanwhile, edited_arguments, questions, who_decides, an_owner_decides,
-                       no_wait_misses_a_decision, repeating_a_wait, stale_approvals, asked_under_the_policy_in_force, a_new_policy_voids_approvals, expiry, stopping,
+                       no_wait_misses_a_decision, repeating_a_wait, stale_approvals, asked_under_the_policy_in_force, a_new_policy_voids_approvals, a_new_role_voids_approvals, expiry, stopping,
                        reviews_outlive_their_run, pausing, answering_again, requests_are_bounded, the_end_of_what_waits,
                        proposals_wait_too, hints_of_what_waits }
             system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, taking_hints, sweeping, audit_heads,

@@ -109,6 +109,8 @@ impl Request {
     pub const LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
     /// The most open requests of one run.
     pub const MOST_OPEN: usize = 16;
+    /// The most open requests of one person's runs in a workspace.
+    pub const MOST_OPEN_OF_PERSON: usize = 200;
 }
 
 /// What a run is about to ask.
@@ -151,8 +153,18 @@ impl Canonical {
     /// Longest form, in bytes.
     pub const MAX: usize = 64 * 1024;
 
-    /// The canonical form. `Err` for whole numbers beyond 2^53, which the form cannot hold exactly, and for what is too large.
+    /// Deepest nesting. Readers of JSON have a limit, and arguments are stored inside other values.
+    pub const MAX_DEPTH: usize = 32;
+
+    /// The canonical form. `Err` for whole numbers beyond 2^53, which the form cannot hold exactly, for U+0000, which Postgres cannot
+    /// store, and for what is too large or nested too deep.
     pub fn of(arguments: &Value) -> Result<Self, Refusal> {
+        if is_deeper(arguments, Self::MAX_DEPTH) {
+            return Err(Refusal::ArgumentsDepth { most: Self::MAX_DEPTH });
+        }
+        if has_null_character(arguments) {
+            return Err(Refusal::ArgumentsText);
+        }
         if !is_exact(arguments) {
             return Err(Refusal::ArgumentNumber);
         }
@@ -169,6 +181,26 @@ impl Canonical {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Whether a value is nested deeper than this.
+pub fn is_deeper(value: &Value, most: usize) -> bool {
+    match value {
+        Value::Array(items) => most == 0 || items.iter().any(|inner| is_deeper(inner, most - 1)),
+        Value::Object(fields) => most == 0 || fields.values().any(|inner| is_deeper(inner, most - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn has_null_character(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_null_character),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_null_character(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -531,6 +563,11 @@ mod tests {
             assert_eq!(form(inexact), Err(Refusal::ArgumentNumber));
         }
         assert!(form(json!("x".repeat(Canonical::MAX))).is_err());
+        let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+        assert!(form(nested(Canonical::MAX_DEPTH)).is_ok());
+        let most = Canonical::MAX_DEPTH;
+        assert_eq!(form(nested(most + 1)), Err(Refusal::ArgumentsDepth { most }));
+        assert_eq!(form(json!({"a": ["b\0"]})), Err(Refusal::ArgumentsText));
     }
 
     fn field(name: &str, kind: FieldKind, options: &[&str]) -> Field {

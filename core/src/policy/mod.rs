@@ -26,6 +26,17 @@ word_enum! {
 }
 
 impl ToolCategory {
+    /// What is done, in the middle of a sentence.
+    fn deed(self) -> &'static str {
+        match self {
+            Self::MemoryRead => "memories are read",
+            Self::MemoryWrite => "a memory is saved",
+            Self::ConversationRead => "conversations are searched",
+            Self::Question => "a question is asked",
+            Self::External => "something is done outside of Duet",
+        }
+    }
+
     /// The capability that an agent needs for it, if it needs one.
     pub fn capability(self) -> Option<Capability> {
         match self {
@@ -210,7 +221,7 @@ impl Policy {
                 why: rule
                     .why
                     .clone()
-                    .unwrap_or_else(|| format!("The policy asks before `{}`.", call.category)),
+                    .unwrap_or_else(|| format!("The rules ask before {}.", call.category.deed())),
             },
             Say::Deny => Ruling::Deny(
                 rule.why
@@ -275,7 +286,7 @@ mod tests {
         let deny = |why: &str| Ruling::Deny(why.into());
         let ask = |decider| Ruling::Ask {
             decider,
-            why: "The policy asks before `memory_write`.".into(),
+            why: "The rules ask before a memory is saved.".into(),
         };
         let allow_all = || rule(None, MemoryWrite, Say::Allow);
         let asking = |tool: Option<&str>, agent, decider| Rule {

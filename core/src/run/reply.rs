@@ -12,7 +12,10 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    domain::{EffectClass, ModelFailure, NewEvent, ProposedCall, RunEvent, StopReason, ToolCall, TurnLimits, Usage},
+    domain::{
+        Canonical, EffectClass, ModelFailure, NewEvent, ProposedCall, RunEvent, StopReason, ToolCall, TurnLimits, Usage,
+        is_deeper,
+    },
     error::StoreError,
     ports::{ChatModel, ModelError, ModelEvent, ModelStream},
 };
@@ -405,6 +408,12 @@ impl Incoming {
             return Err(format!(
                 "The model asked for tool calls of more than {} bytes.",
                 limits.max_argument_bytes
+            ));
+        }
+        if is_deeper(&call.arguments, Canonical::MAX_DEPTH) {
+            return Err(format!(
+                "The model asked for a tool call that is nested more than {} deep.",
+                Canonical::MAX_DEPTH
             ));
         }
         self.room.arguments -= bytes;

@@ -140,6 +140,11 @@ impl Entry {
         self.handler.verify(context, arguments).await
     }
 
+    /// What is wrong with these arguments, as the model and whoever changes them are told.
+    pub fn check(&self, arguments: &serde_json::Value) -> Result<(), String> {
+        self.handler.check(arguments)
+    }
+
     /// What the call asks the person, if that is what it does.
     pub fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>> {
         self.handler.question(arguments)
@@ -150,6 +155,7 @@ impl Entry {
 trait Handler: Send + Sync {
     async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError>;
     async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict;
+    fn check(&self, arguments: &serde_json::Value) -> Result<(), String>;
     fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>>;
 }
 
@@ -158,8 +164,7 @@ struct Typed<T>(T);
 #[async_trait]
 impl<T: Tool> Handler for Typed<T> {
     async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError> {
-        let input = serde_json::from_value(arguments)
-            .map_err(|error| ToolError::Tell(format!("The arguments do not fit the tool's schema: {error}.")))?;
+        let input = read::<T>(arguments).map_err(ToolError::Tell)?;
         self.0.call(context, input).await
     }
 
@@ -171,10 +176,18 @@ impl<T: Tool> Handler for Typed<T> {
         }
     }
 
+    fn check(&self, arguments: &serde_json::Value) -> Result<(), String> {
+        read::<T>(arguments.clone()).map(|_| ())
+    }
+
     fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>> {
         // Arguments that do not fit fail when the tool is called.
         T::question(&serde_json::from_value(arguments.clone()).ok()?)
     }
+}
+
+fn read<T: Tool>(arguments: serde_json::Value) -> Result<T::Input, String> {
+    serde_json::from_value(arguments).map_err(|error| format!("The arguments do not fit the tool's schema: {error}."))
 }
 
 /// All tools by name.

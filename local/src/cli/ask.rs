@@ -68,7 +68,7 @@ async fn turn(connection: &Connection, output: Output, args: &AskArgs, text: Opt
     let (reply, stopped) = watch(connection, Shown::new(output, args.events), &receipt.run_id.to_string(), 0).await?;
     let asked = inbox::asked(connection, &reply).await;
     tell(connection, output, args, (&conversation, &receipt), &reply, &asked).await?;
-    inbox::tell(output, &asked);
+    inbox::tell(connection, output, &asked).await;
     verdict(connection, &conversation, &reply, stopped).await
 }
 

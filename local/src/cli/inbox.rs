@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand, ValueEnum};
-use duet_core::domain::{
-    Decider, Decision, Field, FieldKind, InboxItem, InboxKind, Memory, Question, Request, RequestKind, RequestState, ReviewState,
-    Run,
+use duet_core::{
+    Refusal,
+    domain::{
+        Decider, Decision, Field, FieldKind, InboxItem, InboxKind, Membership, Memory, Question, Request, RequestKind,
+        RequestState, ReviewState, Role, Run,
+    },
 };
 use serde_json::{Value, json};
 
@@ -208,55 +211,78 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
         return output.value(&found);
     }
     match found {
-        InboxItem::Request { request } => output.raw(&described(output, &request)),
+        InboxItem::Request { request } => output.raw(&described(output, &request, owns(connection, &request).await)),
         InboxItem::Memory { memory } => {
-            let mut text = format!("{}\n\nid        {}\n", printable(&memory.text), memory.id);
-            text.push_str(&format!("kind      proposed memory, {}\n", memory.review));
+            let mut text = format!("{}\n\nid          {}\n", printable(&memory.text), memory.id);
+            text.push_str(&format!("kind        proposed memory, {}\n", memory.review));
             if memory.review == ReviewState::Proposed {
-                text.push_str(&ways(&memory.id.to_string(), &["approve", "reject"]));
+                text.push_str(&ways(&memory.id.to_string(), &["approve", "reject"], ""));
             }
             output.raw(&text)
         }
     }
 }
 
-fn described(output: Output, request: &Request) -> String {
+fn described(output: Output, request: &Request, owner: bool) -> String {
     let mut text = format!("{}\n\n", output.strong(&printable(&what(request))));
-    let decides = match request.decider {
-        Decider::Asker => "you, whose conversation it is",
-        Decider::Owner => "an owner",
-    };
-    let lines = [
+    let mut lines = vec![
         ("id", request.id.to_string()),
         ("kind", format!("{}, {}", request.kind, request.state)),
-        ("because", printable(&request.why)),
-        ("decides", decides.to_owned()),
-        ("until", local_time(request.expires_at)),
     ];
+    // A question's reason is the question itself.
+    if request.kind != RequestKind::Question {
+        lines.push(("because", printable(&request.why)));
+    }
+    lines.push(("decided by", decider(request, owner).to_owned()));
+    lines.push(("until", local_time(request.expires_at)));
     for (name, value) in lines {
-        text.push_str(&format!("{name:<10}{value}\n"));
+        text.push_str(&format!("{name:<12}{value}\n"));
     }
     if request.kind == RequestKind::Question {
         for field in form(request) {
-            text.push_str(&format!("{:<10}{}\n", "field", described_field(&field)));
+            text.push_str(&format!("{:<12}{}\n", "field", described_field(&field)));
         }
     }
     if request.state == RequestState::Open {
-        text.push_str(&ways(&request.id.to_string(), answers(request.kind)));
+        text.push_str(&ways_of(request));
     }
     text
 }
 
+/// Who decides, said to a reader who is an owner or not.
+fn decider(request: &Request, owner: bool) -> &'static str {
+    match (request.decider, owner) {
+        (Decider::Asker, _) => "you",
+        (Decider::Owner, true) => "you, as an owner",
+        (Decider::Owner, false) => "an owner",
+    }
+}
+
+/// Whether an owner decides this and the reader is one.
+async fn owns(connection: &Connection, request: &Request) -> bool {
+    if request.decider != Decider::Owner {
+        return false;
+    }
+    let memberships: Vec<Membership> = connection.client.list("/v1/workspaces").await.unwrap_or_default();
+    memberships
+        .iter()
+        .any(|one| one.workspace.id.to_string() == connection.workspace() && one.role == Role::Owner)
+}
+
 fn described_field(field: &Field) -> String {
-    let takes = match field.kind {
+    let optional = if field.optional { "; may stay empty" } else { "" };
+    printable(&format!("{}: {} ({}{optional})", field.name, field.label, takes(field)))
+}
+
+/// What a field takes, in words.
+fn takes(field: &Field) -> String {
+    match field.kind {
         FieldKind::Text => "words".to_owned(),
         FieldKind::Number => "a number".to_owned(),
         FieldKind::Choice => format!("one of: {}", field.options.join(", ")),
         FieldKind::YesNo => "yes or no".to_owned(),
         FieldKind::Date => "a date such as 2026-05-09".to_owned(),
-    };
-    let optional = if field.optional { "; may stay empty" } else { "" };
-    printable(&format!("{}: {} ({takes}{optional})", field.name, field.label))
+    }
 }
 
 /// The commands that answer a request of this kind.
@@ -268,12 +294,27 @@ fn answers(kind: RequestKind) -> &'static [&'static str] {
     }
 }
 
-fn ways(id: &str, commands: &[&str]) -> String {
+/// The commands that answer this request, with the fields of its form.
+fn ways_of(request: &Request) -> String {
+    let given = match &form(request)[..] {
+        [_] => "TEXT".to_owned(),
+        several => {
+            let fields: Vec<String> = several.iter().map(|field| format!("--field {}=…", field.name)).collect();
+            printable(&fields.join(" "))
+        }
+    };
+    ways(&request.id.to_string(), answers(request.kind), &given)
+}
+
+fn ways(id: &str, commands: &[&str], given: &str) -> String {
     let mut text = String::new();
     for (index, command) in commands.iter().enumerate() {
         let name = if index == 0 { "answer" } else { "" };
-        let more = if *command == "respond" { " TEXT" } else { "" };
-        text.push_str(&format!("{name:<10}duet inbox {command} {id}{more}\n"));
+        let more = match *command {
+            "respond" => format!(" {given}"),
+            _ => String::new(),
+        };
+        text.push_str(&format!("{name:<12}duet inbox {command} {id}{more}\n"));
     }
     text
 }
@@ -419,11 +460,34 @@ async fn review(connection: &Connection, output: Output, memory: &Memory, review
     }
 }
 
+/// Checks a decision before the password is asked for.
+fn check(request: &Request, decision: &Decision) -> Outcome {
+    let Err(refusal) = decision.check(request.kind, request.arguments.as_ref()) else {
+        return Ok(());
+    };
+    let form = form(request);
+    let named = |name: &str| form.iter().find(|field| field.name == name);
+    let sentence = match &refusal {
+        Refusal::AnswerForm { field, .. } => named(field).map(|known| match known.kind {
+            FieldKind::Text => format!("The field `{field}` takes words, at most {} bytes.", Decision::MAX_TEXT),
+            _ => format!("The field `{field}` takes {}.", takes(known)),
+        }),
+        Refusal::AnswerMissing { field } => named(field).map(|known| format!("{refusal} It takes {}.", takes(known))),
+        Refusal::AnswerUnknown { .. } => {
+            let names: Vec<&str> = form.iter().map(|field| field.name.as_str()).collect();
+            Some(format!("{refusal} It has: {}.", names.join(", ")))
+        }
+        _ => None,
+    };
+    Err(Failure::usage(sentence.unwrap_or_else(|| refusal.to_string())))
+}
+
 /// Decides by a sign-in of the person's own, which lasts no longer than that, and shows how their reply goes on.
 async fn decide(connection: &mut Connection, output: Output, request: Request, decision: Decision) -> Outcome {
     if request.state != RequestState::Open {
         return Err(Failure::failed(format!("This is {} already.", request.state)));
     }
+    check(&request, &decision)?;
     let run = match request.conversation_id {
         Some(_) => Some(
             connection
@@ -437,7 +501,10 @@ async fn decide(connection: &mut Connection, output: Output, request: Request, d
     let session: Value = connection.client.get("/v1/auth/session").await?;
     let email = session["user"]["email"].as_str().unwrap_or_default();
     output.say(&printable(&what(&request)));
-    let own = connection.client.sign_in(email, &password::ask(email)?).await?;
+    let own = match connection.client.sign_in(email, &password::ask(email)?).await {
+        Err(Failure::Say(Exit::Refused, _)) => return Err(Failure::refused("Wrong password. Nothing was decided.")),
+        signed_in => signed_in?,
+    };
     let path = connection.path(&format!("/requests/{}/decide", request.id));
     let decided: Outcome<Request> = own.post(&path, &json!(decision)).await;
     let ended = own.sign_out().await;
@@ -462,7 +529,7 @@ async fn go_on(connection: &mut Connection, output: Output, run: &Run) -> Outcom
     connection.drive();
     let connection = &*connection;
     let (reply, stopped) = ask::watch(connection, Shown::new(output, false), &run.id.to_string(), run.last_seq).await?;
-    tell(output, &asked(connection, &reply).await);
+    tell(connection, output, &asked(connection, &reply).await).await;
     ask::verdict(connection, &run.conversation_id.to_string(), &reply, stopped).await
 }
 
@@ -478,17 +545,14 @@ pub async fn asked(connection: &Connection, reply: &Reply) -> Vec<Request> {
 }
 
 /// Says what a reply waits for, and how to answer.
-pub fn tell(output: Output, asked: &[Request]) {
+pub async fn tell(connection: &Connection, output: Output, asked: &[Request]) {
     for request in asked {
-        let who = match request.decider {
-            Decider::Asker => "you",
-            Decider::Owner => "an owner",
-        };
+        let who = decider(request, owns(connection, request).await);
         output.say(&format!("\nIt waits for {who}: {}", printable(&what(request))));
         if request.kind != RequestKind::Question {
             output.say(&printable(&request.why));
         }
-        output.say(ways(&request.id.to_string(), answers(request.kind)).trim_end());
+        output.say(ways_of(request).trim_end());
     }
 }
 

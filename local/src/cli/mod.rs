@@ -105,8 +105,7 @@ enum Command {
     #[command(subcommand)]
     Conversation(conversation::ConversationCommand),
     /// See and change what agents may do, and what is asked first
-    #[command(subcommand)]
-    Policy(policy::PolicyCommand),
+    Policy(policy::PolicyArgs),
     /// See who is in the workspace, invite and remove people
     #[command(subcommand)]
     Member(member::MemberCommand),
@@ -194,7 +193,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Memory(command) => memory::run(&global, output, command).await,
         Command::Agent(command) => agent::run(&global, output, command).await,
         Command::Conversation(command) => conversation::run(&global, output, command).await,
-        Command::Policy(command) => policy::run(&global, output, command).await,
+        Command::Policy(args) => policy::run(&global, output, args).await,
         Command::Member(command) => member::run(&global, output, command).await,
         Command::Keys(command) => keys::run(&global, output, command).await,
         Command::Audit(command) => audit::run(&global, output, command).await,

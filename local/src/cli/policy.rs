@@ -22,8 +22,14 @@ use super::{
 const MAX_FILE: usize = 1024 * 1024;
 
 /// `duet policy …`.
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    command: Option<PolicyCommand>,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
+enum PolicyCommand {
     /// Show the rules; the strictest that matches a call wins, and a call that none matches is denied
     Show,
     /// Say what the policy makes of a tool, and by which rule
@@ -67,7 +73,8 @@ enum Given {
     Version { version: u32, rules: Vec<Rule> },
 }
 
-pub async fn run(global: &Global, output: Output, command: PolicyCommand) -> Outcome {
+pub async fn run(global: &Global, output: Output, args: PolicyArgs) -> Outcome {
+    let command = args.command.unwrap_or(PolicyCommand::Show);
     let given = match &command {
         PolicyCommand::Set(args) => Some(read(&args.file)?),
         PolicyCommand::Show | PolicyCommand::Why(_) => None,

@@ -94,14 +94,18 @@ impl From<&Caller> for Reader {
 /// Stores what a run asks.
 pub fn ask(tx: &Connection, run: &Run, asks: &[NewRequest], now: Timestamp) -> DbResult<()> {
     for new in asks {
-        let open: i64 = tx
-            .prepare_cached("SELECT count(*) FROM request WHERE workspace_id = ?1 AND run_id = ?2 AND state = 'open'")?
-            .query_row(params![blob(run.workspace_id), blob(run.id)], |row| row.get(0))?;
-        if usize::try_from(open).is_ok_and(|open| open >= Request::MOST_OPEN) {
-            return Err(Refusal::TooManyRequests {
-                most: Request::MOST_OPEN,
+        let (of_run, of_person): (u32, u32) = tx
+            .prepare_cached(
+                "SELECT count(*) FILTER (WHERE run_id = ?3), count(*) FROM request INDEXED BY request_open
+                 WHERE workspace_id = ?1 AND user_id = ?2 AND state = 'open'",
+            )?
+            .query_row(params![blob(run.workspace_id), blob(run.user_id), blob(run.id)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        for (open, most) in [(of_run, Request::MOST_OPEN), (of_person, Request::MOST_OPEN_OF_PERSON)] {
+            if usize::try_from(open).is_ok_and(|open| open >= most) {
+                return Err(Refusal::TooManyRequests { most }.into());
             }
-            .into());
         }
         if new.kind == RequestKind::Approval && new.policy_version != policies::newest(tx, run.workspace_id)?.version {
             return Err(Refusal::ApprovalStale.into());
@@ -230,26 +234,53 @@ pub fn void_unused(tx: &Connection, now: Timestamp) -> DbResult<()> {
 
 /// After a change of the policy: approvals that were asked for or given under an earlier version are void, and their runs go on.
 pub fn void_earlier(tx: &Connection, env: &Env, workspace: WorkspaceId) -> DbResult<()> {
-    let unused = "workspace_id = ?1 AND kind = 'approval' AND (state = 'open' OR (state = 'approved' AND used_at IS NULL))";
-    let why = "The policy has changed since. Call again if it is still wanted.".to_owned();
-    for asked in of_anybody(tx, unused, params![blob(workspace)])? {
-        close(tx, env, &asked, &Decision::Voided { why: why.clone() }, None)?;
+    let why = "The policy has changed since. Call again if it is still wanted.";
+    void_approvals(
+        tx,
+        env,
+        &format!("{UNUSED} AND workspace_id = ?1"),
+        params![blob(workspace)],
+        why,
+    )
+}
+
+/// After a change of a member's role: what was asked for or given under the other role is void, and their runs go on.
+pub fn void_of(tx: &Connection, env: &Env, workspace: WorkspaceId, person: UserId) -> DbResult<()> {
+    let why = "The person's role has changed since. Call again if it is still wanted.";
+    let theirs = format!("{UNUSED} AND workspace_id = ?1 AND user_id = ?2");
+    void_approvals(tx, env, &theirs, params![blob(workspace), blob(person)], why)
+}
+
+/// Approvals that may still be given or used.
+const UNUSED: &str = "kind = 'approval' AND (state = 'open' OR (state = 'approved' AND used_at IS NULL))";
+
+fn void_approvals(tx: &Connection, env: &Env, which: &str, values: &[&dyn rusqlite::ToSql], why: &str) -> DbResult<()> {
+    for asked in of_anybody(tx, which, values, i64::MAX)? {
+        close(tx, env, &asked, &Decision::Voided { why: why.to_owned() }, None)?;
     }
     Ok(())
 }
 
+/// How many requests expire in one transaction; the next sweep takes the next ones.
+const EXPIRED_AT_ONCE: i64 = 1_000;
+
 /// Ends the wait of what nobody decided in time. Returns how many requests.
 pub fn expire(tx: &Connection, env: &Env) -> DbResult<usize> {
-    let due = of_anybody(tx, "state = 'open' AND expires_at <= ?1", params![env.now().millis()])?;
+    let due = of_anybody(
+        tx,
+        "state = 'open' AND expires_at <= ?1",
+        params![env.now().millis()],
+        EXPIRED_AT_ONCE,
+    )?;
     for asked in &due {
         close(tx, env, asked, &Decision::Expired, None)?;
     }
     Ok(due.len())
 }
 
-fn of_anybody(tx: &Connection, which: &str, values: &[&dyn rusqlite::ToSql]) -> DbResult<Vec<Request>> {
+fn of_anybody(tx: &Connection, which: &str, values: &[&dyn rusqlite::ToSql], most: i64) -> DbResult<Vec<Request>> {
     let mut statement = tx.prepare_cached(&format!(
-        "SELECT * FROM request WHERE {which} ORDER BY workspace_id, run_id, id"
+        "SELECT * FROM request WHERE {which} ORDER BY workspace_id, run_id, id LIMIT {most}"
     ))?;
     let found = statement.query_map(values, |row| request(row, id(row, "user_id")?))?;
     Ok(found.collect::<Result<_, _>>()?)

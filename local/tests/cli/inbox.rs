@@ -46,8 +46,11 @@ fn answers(home: &Home) {
     home.run_with(["inbox", "approve", &id], format!("{PASSWORD}\n").as_bytes())
         .refused(3, &["terminal"]);
     home.run_typing(["inbox", "approve", &id], "a wrong password")
-        .refused(3, &["Wrong email or password"]);
-    home.run_typing(["inbox", "did-not", &id], PASSWORD).refused(2, &["did_not"]);
+        .refused(3, &["Wrong password. Nothing was decided."]);
+    // What does not fit is refused before the password is asked for.
+    home.run(["inbox", "did-not", &id]).refused(2, &["did_not"]);
+    home.run(["inbox", "respond", &id, "--field", "day=May"])
+        .refused(2, &["`day`", "It has: answer."]);
     home.run(["inbox", "approve", &id, "--arguments", "{"])
         .refused(2, &["not JSON"]);
     assert_eq!(memories(home), Vec::<Value>::new());
@@ -79,6 +82,7 @@ fn a_policy_is_shown_explained_and_replaced_only_from_its_newest_version() {
     home.init();
     let first = home.run(["policy", "show", "--json"]).json();
     assert!(home.run(["policy", "show"]).ok().contains("memory_write"));
+    assert_eq!(home.run(["policy"]).ok(), home.run(["policy", "show"]).ok());
     assert!(
         home.run(["policy", "why", "remember"])
             .ok()

@@ -45,3 +45,9 @@ export function pieces(text: string): Piece[] {
 export const hiddenIn = (text: string): string[] => [
   ...new Set(pieces(text).flatMap((piece) => ("hidden" in piece ? [piece.hidden] : []))),
 ];
+
+/** The same in places that take only text, such as the options of a select. */
+export const plainText = (text: string): string =>
+  pieces(text)
+    .map((piece) => ("hidden" in piece ? `⟨${piece.hidden}⟩` : piece.text))
+    .join("");

@@ -9,7 +9,7 @@ use crate::{
     contract::{World, assert_refused},
     domain::{
         AgentEdit, Changed, Commit, Decision, EffectId, EventKind, InboxItem, InboxKind, Labels, MemoryEdit, NewMemory,
-        PageRequest, Provenance, RedactionReceipt, Request, RequestKind, RequestState, RetryMode, RetryTurn, ReviewState,
+        PageRequest, Provenance, RedactionReceipt, Request, RequestKind, RequestState, RetryMode, RetryTurn, ReviewState, Role,
         RunEvent, RunOutcome, RunStatus, Taint, ToolOutput, ToolStatus,
     },
     error::StoreError,
@@ -107,6 +107,27 @@ pub async fn a_new_policy_voids_approvals(world: &World) {
         Some(&EventKind::Decided),
         "the worker hears of it"
     );
+}
+
+/// What somebody was asked, or said yes to, in another role is void: policy may want somebody else's word now.
+pub async fn a_new_role_voids_approvals(world: &World) {
+    let (mut asking, request) = Asking::waiting(world, &world.member).await;
+    let workspaces = &world.stores.workspaces;
+    workspaces
+        .change_role(&world.owner, world.member.user, Role::Owner)
+        .await
+        .unwrap();
+    assert_eq!(world.one(&world.member, request).await.state, RequestState::Voided);
+    asking.resumed().await;
+    let last = asking.claim.log.last().unwrap();
+    let voided = matches!(
+        &last.event,
+        Some(RunEvent::Decided {
+            decision: Decision::Voided { .. },
+            ..
+        })
+    );
+    assert!(voided, "{last:?}");
 }
 
 /// Nothing is asked under a policy that has been replaced meanwhile.

@@ -1,6 +1,7 @@
 import { type FormEvent, useId, useRef, useState } from "react";
 import { Button } from "~/ui/Button";
 import { Plain } from "~/ui/Plain";
+import { plainText } from "~/ui/plain";
 import type { Errors } from "./arguments";
 import { Choice } from "./Choice";
 import { answersOf, type Form, type FormField } from "./form";
@@ -10,8 +11,10 @@ type Answers = Record<string, string | number | boolean>;
 /** More options than this are a list to open. */
 const MANY = 6;
 
+type Props = { form: Form; busy: boolean; onSend: (answers: Answers) => void; onSkip: () => void };
+
 /** The form of a question. */
-export function Answer({ form, busy, onSend }: { form: Form; busy: boolean; onSend: (answers: Answers) => void }) {
+export function Answer({ form, busy, onSend, onSkip }: Props) {
   const [entered, setEntered] = useState<ReadonlyMap<string, string>>(new Map());
   const [errors, setErrors] = useState<Errors>(new Map());
   const element = useRef<HTMLFormElement>(null);
@@ -34,9 +37,14 @@ export function Answer({ form, busy, onSend }: { form: Form; busy: boolean; onSe
           onChange={(text) => setEntered(new Map(entered).set(field.name, text))}
         />
       ))}
-      <Button type="submit" look="primary" busy={busy}>
-        Send answer
-      </Button>
+      <div className="flex flex-wrap gap-2">
+        <Button type="submit" look="primary" busy={busy}>
+          Send answer
+        </Button>
+        <Button look="bare" disabled={busy} onClick={onSkip}>
+          Skip
+        </Button>
+      </div>
     </form>
   );
 }
@@ -102,7 +110,9 @@ function Control({ kind, options, shared, onChange }: ControlProps) {
       <select {...shared} onChange={(event) => onChange(event.target.value)}>
         <option value="">Choose…</option>
         {options.map((option) => (
-          <option key={option}>{option}</option>
+          <option key={option} value={option}>
+            {plainText(option)}
+          </option>
         ))}
       </select>
     );

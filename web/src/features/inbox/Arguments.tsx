@@ -1,9 +1,17 @@
 import { LongPlain, Plain } from "~/ui/Plain";
 import { type Row, rowsOf, type Value } from "./arguments";
+import { answeredRows, type FormField } from "./form";
 
 /** The arguments of a call as they are stored, as rows. */
 export function Arguments({ value }: { value: Parameters<typeof rowsOf>[0] }) {
   const rows = rowsOf(value);
+  if (rows.length === 0) return <p className="text-ink-3">Without any details.</p>;
+  return <Rows rows={rows} />;
+}
+
+/** The answers to a form, as rows. */
+export function Answers({ fields, answers }: { fields: FormField[]; answers: Parameters<typeof rowsOf>[0] }) {
+  const rows = answeredRows(fields, answers);
   if (rows.length === 0) return <p className="text-ink-3">Without any details.</p>;
   return <Rows rows={rows} />;
 }
@@ -16,7 +24,7 @@ function Rows({ rows }: { rows: Row[] }) {
         <div key={index} className="contents">
           <dt className="text-sm leading-6 text-ink-3 max-sm:-mb-2 [overflow-wrap:anywhere]">
             <bdi>
-              <Plain text={name.replaceAll("_", " ")} />
+              <Plain text={name} />
             </bdi>
           </dt>
           <dd className="min-w-0">

@@ -1,4 +1,5 @@
 import { useId } from "react";
+import { Plain } from "~/ui/Plain";
 
 type Props = {
   legend: string;
@@ -15,7 +16,7 @@ export function Choice({ legend, value, options, onChange, error, optional = fal
   return (
     <fieldset aria-describedby={error ? `${id}-error` : undefined}>
       <legend dir="auto" className="mb-1.5 text-sm font-medium [overflow-wrap:anywhere]">
-        {legend}
+        <Plain text={legend} />
         {optional && <span className="font-normal text-ink-3"> (optional)</span>}
       </legend>
       <div className="flex flex-wrap gap-2">
@@ -37,7 +38,9 @@ export function Choice({ legend, value, options, onChange, error, optional = fal
               aria-hidden="true"
               className="size-4 shrink-0 rounded-full border border-line-strong peer-checked:border-[5px] peer-checked:border-accent"
             />
-            <bdi className="min-w-0 [overflow-wrap:anywhere]">{option.label}</bdi>
+            <bdi className="min-w-0 [overflow-wrap:anywhere]">
+              <Plain text={option.label} />
+            </bdi>
           </label>
         ))}
       </div>

@@ -106,7 +106,7 @@ export function Editor({ value, busy, onApprove, onCancel }: Props) {
           Approve as edited
         </Button>
         <Button look="bare" onClick={onCancel} disabled={busy}>
-          Not now
+          Cancel
         </Button>
         <Button look="bare" onClick={swap} className="ml-auto">
           {json === undefined ? "Edit as JSON" : "Edit by field"}

@@ -1,11 +1,12 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { type ReactNode, useMemo } from "react";
 import type { InboxKind } from "~/api/types";
 import { Button } from "~/ui/Button";
 import { Tray } from "~/ui/icons";
 import { Notice } from "~/ui/Notice";
 import { MemoryCard } from "./MemoryCard";
-import { inboxQuery } from "./queries";
+import { agentsQuery, inboxQuery } from "./queries";
 import RequestCard, { type Viewer } from "./RequestCard";
 import { useKept } from "./useKept";
 
@@ -71,7 +72,9 @@ function List({ workspace, me, kind }: Pick<Props, "workspace" | "me" | "kind">)
       {inbox.error && (
         <Notice actions={<Button onClick={() => void inbox.refetch()}>Try again</Button>}>{inbox.error.message}</Notice>
       )}
-      {inbox.data && waiting?.length === 0 && items.length === 0 && <Empty some={Boolean(kind)} />}
+      {inbox.data && waiting?.length === 0 && items.length === 0 && (
+        <Empty workspace={workspace} some={Boolean(kind)} />
+      )}
       <ul aria-label="Waiting for you" className="space-y-4">
         {items.map((item) =>
           item.item === "request" ? (
@@ -94,17 +97,24 @@ function List({ workspace, me, kind }: Pick<Props, "workspace" | "me" | "kind">)
   );
 }
 
-function Empty({ some }: { some: boolean }) {
+function Empty({ workspace, some }: { workspace: string; some: boolean }) {
+  const agents = useQuery(agentsQuery(workspace)).data?.items;
+  const agent = agents?.find((one) => one.kind === "companion_primary")?.name ?? "your companion";
   return (
     <div className="flex flex-col items-center px-4 py-16 text-center short:py-6">
       <span className="inline-flex size-14 items-center justify-center rounded-full bg-margin text-ink-3">
         <Tray size={26} />
       </span>
-      <p className="mt-4 font-serif text-xl">{some ? "None of these waits for you." : "Nothing waits for you."}</p>
+      <p className="mt-4 font-serif text-xl">{some ? "None of these waits for you." : "Nothing is waiting for you."}</p>
       {!some && (
-        <p className="mt-1.5 max-w-sm leading-relaxed text-ink-2">
-          When your companion needs a yes, an answer or a second look, it is here and in the conversation.
-        </p>
+        <>
+          <p className="mt-1.5 max-w-sm leading-relaxed text-ink-2">
+            When <bdi>{agent}</bdi> needs your yes or an answer, you find it here and in the conversation.
+          </p>
+          <Link to="/settings/policy" className="mt-3 inline-flex min-h-11 items-center underline underline-offset-2">
+            What needs a yes
+          </Link>
+        </>
       )}
     </div>
   );

@@ -12,7 +12,7 @@ import { Plain } from "~/ui/Plain";
 import { MenuButton, Popover } from "~/ui/Popover";
 import { told, useRecentSignIn } from "~/ui/SignInAgain";
 import { Answer } from "./Answer";
-import { Arguments } from "./Arguments";
+import { Answers, Arguments } from "./Arguments";
 import { objectOf } from "./arguments";
 import { Editor } from "./Editor";
 import { ANSWER, formOf, tooLong } from "./form";
@@ -85,7 +85,7 @@ export default function RequestCard({ workspace, me, request, here = false }: Pr
         </span>
         <div className="min-w-0 flex-1">
           <h2 id={`${id}-title`} className="leading-snug font-medium [overflow-wrap:anywhere]">
-            <Title request={request} agent={agent} />
+            <Title request={request} agent={agent} decided={Boolean(outcome)} />
           </h2>
           <p className="mt-0.5 text-sm leading-snug text-ink-3">
             {request.kind !== "question" && (
@@ -118,7 +118,9 @@ export default function RequestCard({ workspace, me, request, here = false }: Pr
             )}
           </p>
         </div>
-        {open && !way && <Menu busy={decide.isPending} onDismiss={() => decide.mutate({ decision: "dismiss" })} />}
+        {open && !way && request.kind !== "question" && (
+          <Menu busy={decide.isPending} onDismiss={() => decide.mutate({ decision: "dismiss" })} />
+        )}
       </header>
       <div className="mt-3 space-y-4">
         {request.arguments == null ? (
@@ -129,6 +131,7 @@ export default function RequestCard({ workspace, me, request, here = false }: Pr
         {open && (
           <Ways
             request={request}
+            agent={agent}
             way={way}
             busy={decide.isPending}
             onWay={setWay}
@@ -157,18 +160,23 @@ export default function RequestCard({ workspace, me, request, here = false }: Pr
           </>
         )}
       </p>
-      {outcome && <Decided decision={request.decision ?? undefined} />}
+      {outcome && <Decided request={request} />}
     </article>
   );
 }
 
-function Title({ request, agent }: { request: RunRequest; agent: string }): ReactNode {
+function Title({ request, agent, decided }: { request: RunRequest; agent: string; decided: boolean }): ReactNode {
   const who = <bdi>{agent}</bdi>;
-  if (request.kind === "question") return <>{who} asks</>;
+  if (request.kind === "question")
+    return (
+      <>
+        {who} {decided ? "asked" : "asks"}
+      </>
+    );
   if (request.kind === "review") return "Did this happen?";
   return (
     <>
-      {who} wants to <Plain text={actOf(request.tool)} />
+      {who} {decided ? "wanted to" : "wants to"} <Plain text={actOf(request.tool)} />
     </>
   );
 }
@@ -248,6 +256,7 @@ function Menu({ busy, onDismiss }: { busy: boolean; onDismiss: () => void }) {
 
 type WaysProps = {
   request: RunRequest;
+  agent: string;
   way: Way | undefined;
   busy: boolean;
   onWay: (way: Way | undefined) => void;
@@ -255,7 +264,7 @@ type WaysProps = {
 };
 
 /** The ways to decide that fit the kind of request. */
-function Ways({ request, way, busy, onWay, onDecide }: WaysProps) {
+function Ways({ request, agent, way, busy, onWay, onDecide }: WaysProps) {
   const buttons = useRef<HTMLDivElement>(null);
   /** The button that opened a form has the focus again once the form is closed. */
   const opened = useRef<Way>(undefined);
@@ -269,7 +278,14 @@ function Ways({ request, way, busy, onWay, onDecide }: WaysProps) {
   }, [way]);
   if (request.kind === "question") {
     const respond = (answers: Record<string, string | number | boolean>) => onDecide({ decision: "respond", answers });
-    return <Answer form={formOf(request.arguments)} busy={busy} onSend={respond} />;
+    return (
+      <Answer
+        form={formOf(request.arguments)}
+        busy={busy}
+        onSend={respond}
+        onSkip={() => onDecide({ decision: "dismiss" })}
+      />
+    );
   }
   if (request.kind === "review") {
     return (
@@ -313,7 +329,11 @@ function Ways({ request, way, busy, onWay, onDecide }: WaysProps) {
     return (
       <Word
         label="Your answer"
-        hint="It isn’t done. The companion reads this instead."
+        hint={
+          <>
+            <bdi>{agent}</bdi> doesn’t do it, and reads this.
+          </>
+        }
         send="Send answer"
         busy={busy}
         onCancel={close}
@@ -333,7 +353,7 @@ function Ways({ request, way, busy, onWay, onDecide }: WaysProps) {
         Reject…
       </Button>
       <Button data-way="answer" look="bare" disabled={busy} onClick={() => onWay("answer")}>
-        Answer instead
+        Say something instead…
       </Button>
     </div>
   );
@@ -341,7 +361,7 @@ function Ways({ request, way, busy, onWay, onDecide }: WaysProps) {
 
 type WordProps = {
   label: string;
-  hint?: string;
+  hint?: ReactNode;
   send: string;
   optional?: boolean;
   busy: boolean;
@@ -400,7 +420,7 @@ function Word({ label, hint, send, optional = false, busy, onSend, onCancel }: W
           {send}
         </Button>
         <Button look="bare" disabled={busy} onClick={onCancel}>
-          Not now
+          Cancel
         </Button>
       </div>
     </form>
@@ -408,7 +428,8 @@ function Word({ label, hint, send, optional = false, busy, onSend, onCancel }: W
 }
 
 /** What was said with the decision, or changed. */
-function Decided({ decision }: { decision: Decision | undefined }) {
+function Decided({ request }: { request: RunRequest }) {
+  const decision = request.decision ?? undefined;
   if (decision?.decision === "approve" && decision.arguments) {
     return (
       <div className="mt-3 rounded-xl bg-margin px-4 py-3">
@@ -427,7 +448,11 @@ function Decided({ decision }: { decision: Decision | undefined }) {
   if (decision?.decision === "respond") {
     return (
       <div className="mt-3 rounded-xl bg-margin px-4 py-3">
-        <Arguments value={objectOf(decision.answers) ?? {}} />
+        {request.kind === "question" ? (
+          <Answers fields={formOf(request.arguments).fields} answers={objectOf(decision.answers) ?? {}} />
+        ) : (
+          <Arguments value={objectOf(decision.answers) ?? {}} />
+        )}
       </div>
     );
   }

@@ -25,6 +25,15 @@ describe("the arguments of a call", () => {
     ]);
   });
 
+  it("begin with the text", () => {
+    expect(rowsOf({ due_at: "May", kind: "fact", text: "Hi" }).map(({ name }) => name)).toEqual([
+      "text",
+      "due at",
+      "kind",
+    ]);
+    expect(editFields({ kind: "fact", text: "Hi" }).map(({ name }) => name)).toEqual(["text", "kind"]);
+  });
+
   it("are shown as JSON where they are too deep for rows", () => {
     const [row] = rowsOf({ a: { b: { c: { d: 1 } } } });
     expect(JSON.stringify(row)).toContain('{\\"d\\"'.replace("{", "{\\n  "));

@@ -19,8 +19,12 @@ const isObject = (value: unknown): value is { [name: string]: Json } =>
 /** The arguments as the API gives them: an object, unless they were redacted. */
 export const objectOf = (value: unknown): { [name: string]: Json } | undefined => (isObject(value) ? value : undefined);
 
+/** The fields, the text first: it says best what a call is about. */
+const entriesOf = (value: { [name: string]: Json }) =>
+  Object.entries(value).sort(([one], [other]) => Number(other === "text") - Number(one === "text"));
+
 export function rowsOf(value: { [name: string]: Json }, depth = 1): Row[] {
-  return Object.entries(value).map(([name, one]) => ({ name, value: valueIn(one, depth) }));
+  return entriesOf(value).map(([name, one]) => ({ name: name.replaceAll("_", " "), value: valueIn(one, depth) }));
 }
 
 function valueIn(value: Json, depth: number): Value {
@@ -42,7 +46,7 @@ function valueIn(value: Json, depth: number): Value {
 export type EditField = { name: string; kind: "text" | "number" | "yes_no" | "json"; entered: string };
 
 export function editFields(value: { [name: string]: Json }): EditField[] {
-  return Object.entries(value).map(([name, one]) => {
+  return entriesOf(value).map(([name, one]) => {
     if (typeof one === "string") return { name, kind: "text", entered: one };
     if (typeof one === "number") return { name, kind: "number", entered: String(one) };
     if (typeof one === "boolean") return { name, kind: "yes_no", entered: one ? "yes" : "no" };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { answersOf, formOf } from "./form";
+import { answeredRows, answersOf, formOf } from "./form";
 
 const asked = {
   question: "Which day, how many, by train, and where to?",
@@ -24,6 +24,11 @@ describe("the form of a question", () => {
       ["text", true],
     ]);
     expect(fields[3]?.options).toEqual(["Rome", "Oslo"]);
+  });
+
+  it("is shown with its labels, in its order, once it is answered", () => {
+    const rows = answeredRows(formOf(asked).fields, { place: "Oslo", day: "2026-12-24", train: true });
+    expect(rows.map(({ name }) => name)).toEqual(["Day", "By train?", "Place"]);
   });
 
   it("is one answer in words where none were, or what is stored cannot be read", () => {

@@ -1,4 +1,4 @@
-import { type Errors, type Json, numberOf, objectOf } from "./arguments";
+import { type Errors, type Json, numberOf, objectOf, type Row, rowsOf } from "./arguments";
 
 /** The form of a question, as `ask_user` describes it: flat, at most eight fields. */
 
@@ -29,6 +29,14 @@ function fieldOf(value: Json): FormField[] {
   const kind = KINDS.find((one) => one === field.kind) ?? "text";
   return [{ name, label: textOf(field.label) || name, kind, options, optional: field.optional === true }];
 }
+
+/** The answers that were given, by the labels of their fields and in the form’s order. */
+export const answeredRows = (fields: FormField[], answers: { [name: string]: Json }): Row[] =>
+  fields.flatMap(({ name, label }) =>
+    Object.hasOwn(answers, name)
+      ? rowsOf({ [name]: answers[name] as Json }).map((row) => ({ ...row, name: label }))
+      : [],
+  );
 
 type Answer = string | number | boolean;
 type Answers = { answers: Record<string, Answer> } | { errors: Errors };

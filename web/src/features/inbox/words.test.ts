@@ -17,15 +17,17 @@ const decided = (state: RunRequest["state"], decision: Decision | null, more: Pa
 describe("what became of a request", () => {
   it("is said with whoever decided, and whether it was done", () => {
     expect(decided("open", null, { decided_by: null })).toBeUndefined();
-    expect(decided("approved", { decision: "approve" })).toBe("Approved by you. Not done yet.");
+    expect(decided("approved", { decision: "approve" })).toBe("Approved by you. The call is yet to be made.");
     const used_at = new Date().toISOString();
     expect(decided("approved", { decision: "approve", arguments: { a: 1 } }, { decided_by: "bea", used_at })).toMatch(
-      /^Approved by Bea, with changes\. Done today at /,
+      /^Approved by Bea, with changes\. The call was made today at /,
     );
     expect(decided("rejected", { decision: "reject" }, { decided_by: "gone" })).toBe("Rejected by another member.");
     expect(decided("answered", { decision: "respond", answers: {} })).toBe("Answered by you.");
     expect(decided("answered", { decision: "happened" })).toBe("You said it happened.");
     expect(decided("answered", { decision: "did_not" }, { decided_by: "bea" })).toBe("Bea said it did not happen.");
+    expect(decided("dismissed", { decision: "dismiss" }, { kind: "question" })).toMatch(/^Skipped by you\./);
+    expect(decided("dismissed", { decision: "dismiss" }, { kind: "approval" })).toMatch(/^Dismissed by you\./);
     expect(decided("expired", { decision: "expired" }, { decided_by: null })).toBe("Nobody decided in time.");
     expect(decided("voided", { decision: "voided", why: "The run was stopped." })).toBe("The run was stopped.");
     // Redacted: only the state is left.

@@ -1,7 +1,7 @@
 import type { Member, RunRequest } from "~/api/types";
 import { when } from "~/ui/format";
 
-/** What known tools do, to follow “wants to”. */
+/** What known tools do, to follow “wants to” or “wanted to”. */
 const acts: Record<string, string> = {
   remember: "save a memory",
   recall: "look through memory",
@@ -29,8 +29,10 @@ export function outcomeOf(request: RunRequest, me: string, people: Member[] | un
     case "approved": {
       const changed = request.decision?.decision === "approve" && request.decision.arguments;
       const approved = `Approved by ${by}${changed ? ", with changes" : ""}`;
-      if (request.used_at) return { done: true, text: `${approved}. Done ${when(request.used_at)}.` };
-      return { done: true, text: `${approved}. Not done yet.` };
+      const made = request.used_at
+        ? `The call was made ${when(request.used_at)}; its result is in the reply.`
+        : "The call is yet to be made.";
+      return { done: true, text: `${approved}. ${made}` };
     }
     case "rejected":
       return { done: false, text: `Rejected by ${by}.` };
@@ -40,8 +42,10 @@ export function outcomeOf(request: RunRequest, me: string, people: Member[] | un
       if (request.decision?.decision === "did_not")
         return { done: true, text: `${you ? "You" : cap(by)} said it did not happen.` };
       return { done: true, text: `Answered by ${by}.` };
-    case "dismissed":
-      return { done: false, text: `Dismissed by ${by}. The reply goes on without an answer.` };
+    case "dismissed": {
+      const way = request.kind === "question" ? "Skipped" : "Dismissed";
+      return { done: false, text: `${way} by ${by}. The reply goes on without an answer.` };
+    }
     case "expired":
       return { done: false, text: "Nobody decided in time." };
     case "voided":

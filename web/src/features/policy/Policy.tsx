@@ -18,7 +18,9 @@ import {
   type Choice,
   choiceNames,
   choiceOf,
+  choicesFor,
   isGeneral,
+  notes,
   saysOf,
   whyOf,
   withChoices,
@@ -35,7 +37,8 @@ export function Policy({ workspace, email, owner, header }: Props) {
       <div className="scroller min-h-0 flex-1 px-5 pb-16 wide:px-8">
         <div className="mx-auto max-w-2xl space-y-8 pt-2">
           <p className="leading-relaxed text-ink-2">
-            Some things a companion may do by itself. For others it asks, here and in the Inbox, and waits for a yes.
+            Some things a companion may do by itself. For others it asks, in the conversation and in the Inbox, and
+            waits for a yes.
             {!owner && " Owners of the workspace decide which."}
           </p>
           {policy.isPending && (
@@ -133,7 +136,7 @@ function Categories({ workspace, email, owner, policy }: CategoriesProps) {
             </Button>
           )}
           <p role="status" className="min-w-40 flex-1 text-sm text-ink-2">
-            {changed && "What was asked for or approved under the earlier rules, and not done yet, is void."}
+            {changed && "Saving cancels approvals that are still waiting."}
             {write.isSuccess && !changed && "Saved."}
           </p>
         </div>
@@ -160,6 +163,7 @@ function Category({ category, rules, choice, owner, onChoose }: CategoryProps) {
         <p id={id} className="font-medium">
           {acts[category]}
         </p>
+        {notes[category] && <p className="mt-0.5 text-sm text-ink-2">{notes[category]}</p>}
         {why && (
           <p className="mt-0.5 text-sm text-ink-2 [overflow-wrap:anywhere]">
             <Plain text={why} />
@@ -181,7 +185,7 @@ function Category({ category, rules, choice, owner, onChoose }: CategoryProps) {
               No rule: not allowed
             </option>
           )}
-          {CHOICES.map((one) => (
+          {choicesFor(category, stored).map((one) => (
             <option key={one} value={one}>
               {choiceNames[one]}
             </option>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Rule, ToolCategory } from "~/api/types";
-import { about, type Choice, choiceOf, isGeneral, saysOf, whyOf, withChoices } from "./rules";
+import { about, type Choice, choiceOf, choicesFor, isGeneral, saysOf, whyOf, withChoices } from "./rules";
 
 const rules: Rule[] = [
   { category: "memory_read", say: "allow" },
@@ -44,6 +44,12 @@ describe("the rules of a policy", () => {
         expect(next.filter((rule) => !isGeneral(rule))).toEqual([rules[2]]);
       }
     }
+  });
+
+  it("ask before everything but questions", () => {
+    expect(choicesFor("external", undefined)).toEqual(["allow", "ask", "ask_owner", "deny"]);
+    expect(choicesFor("question", "allow")).toEqual(["allow", "deny"]);
+    expect(choicesFor("question", "ask_owner")).toEqual(["allow", "ask_owner", "deny"]);
   });
 
   it("are told in words", () => {

@@ -21,12 +21,19 @@ export const acts: Record<ToolCategory, string> = {
   external: "Act outside of Duet",
 };
 
+/** More about a category. */
+export const notes: Partial<Record<ToolCategory, string>> = { external: "Nothing in this version does this yet." };
+
 export const choiceNames: Record<Choice, string> = {
   allow: "Allow",
   ask: "Ask first",
   ask_owner: "Ask an owner first",
   deny: "Don’t allow",
 };
+
+/** What is offered for a category: a question needs no yes before it is asked. What holds now stays on offer. */
+export const choicesFor = (category: ToolCategory, now: Choice | undefined): Choice[] =>
+  CHOICES.filter((one) => category !== "question" || one === "allow" || one === "deny" || one === now);
 
 /** Whether a rule is about all tools of its category, for everybody. */
 export const isGeneral = ({ tool, role, agent }: Rule): boolean => tool == null && role == null && agent == null;
