@@ -1,6 +1,6 @@
 use axum::{Json as Answer, extract::State};
 use duet_core::{
-    Caller,
+    Caller, StoreError,
     domain::{Decision, ListPage, Request, RequestFilter, RequestState},
     ids::{ConversationId, RequestId, SessionId},
 };
@@ -137,12 +137,13 @@ pub(super) async fn decide(
     } = &decision
     {
         let request = find(state, caller, id).await?;
-        let tool = state
-            .tools()
-            .get(&request.tool)
-            .filter(|_| request.state == RequestState::Open);
-        if let Some(Err(reason)) = tool.map(|tool| tool.check(changed)) {
-            return Err(Problem::invalid_field("arguments", reason));
+        if request.state == RequestState::Open {
+            decision
+                .check(request.kind, request.arguments.as_ref())
+                .map_err(StoreError::from)?;
+            if let Some(Err(reason)) = state.tools().get(&request.tool).map(|tool| tool.check(changed)) {
+                return Err(Problem::invalid_field("arguments", reason));
+            }
         }
     }
     Ok(state.stores().requests.decide(caller, session, id, decision).await?)

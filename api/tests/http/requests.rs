@@ -142,6 +142,10 @@ async fn an_approved_call_is_made_once_with_what_was_approved() {
     ada.post(&decide(&request), json!({"decision": "approve", "arguments": "brown"}))
         .await
         .problem(422, "arguments_form");
+    let unfit = json!({"text": "Bruno is a brown bear", "kind": "nonsense"});
+    ada.post(&decide(&request), json!({"decision": "approve", "arguments": unfit}))
+        .await
+        .problem(422, "invalid");
     ada.post(&decide(&request), json!({"decision": "approve", "arguments": edited}))
         .await
         .ok(200);

@@ -282,7 +282,7 @@ async fn perform(claimed: &Claimed<'_>, journal: Journal, turn: Turn, effect: Ef
             Ok(())
         }
         Effect::RunTool { call } => tool_call::run(claimed, &journal, &turn, call).await,
-        Effect::VerifyTool { call } => tool_call::verify(claimed, &journal, &turn, call).await,
+        Effect::VerifyTool { call } => tool_call::verify(claimed, &journal, &turn, call).await.map(drop),
         Effect::RefuseTool { reason } => {
             tool_call::refuse(&journal, reason).await;
             Ok(())

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Arguments, Canonical, Decider, EffectId, Locality, NewEvent, NewRequest, Request, RequestKind, RunEvent, Taint, ToolCall,
-        ToolOutput, ToolStatus, UsedApproval,
+        Arguments, Canonical, Decider, EffectClass, EffectId, Locality, NewEvent, NewRequest, Request, RequestKind, RunEvent,
+        Taint, ToolCall, ToolOutput, ToolStatus, UsedApproval,
     },
     policy::{Ruling, ToolCategory},
     refusal::Refusal,
@@ -32,6 +32,15 @@ enum Ready<'a> {
     Refuse(ToolStatus, String),
 }
 
+/// What is known of the call.
+#[derive(Clone, Copy)]
+struct Known {
+    class: Option<EffectClass>,
+    /// Whether it may have acted without anybody knowing.
+    lost: bool,
+    approval: Option<Approval>,
+}
+
 /// What a person is asked about a call, and who.
 #[derive(Clone)]
 struct About {
@@ -41,16 +50,28 @@ struct About {
     why: String,
 }
 
-/// How often a call is asked about again because the policy has changed in between.
-const POLICY_ATTEMPTS: usize = 3;
+/// How often a call is looked at again, because the policy has changed in between, or because it turned out not to have acted.
+const ATTEMPTS: usize = 3;
 
 pub(super) async fn run(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, call: ToolCall) -> Result<(), DriveError> {
-    for _ in 0..POLICY_ATTEMPTS {
+    let call_so_far = turn.work.call(journal.id);
+    let mut known = Known {
+        class: call_so_far.map(Call::class),
+        lost: call_so_far.is_some_and(Call::is_lost),
+        approval: call_so_far.and_then(Call::approval),
+    };
+    for _ in 0..ATTEMPTS {
         let (speaker, policy) = futures::try_join!(claimed.speaker(turn), claimed.policy())?;
         let entry = claimed.parts.tools.get(&call.name).map(AsRef::as_ref);
-        let refused = match ready(turn, journal.id, speaker.as_ref(), entry, &policy, &call) {
-            Ready::Make(speaker, entry) => return make(claimed, journal, turn, speaker, entry, call).await,
-            Ready::Verify => return verify(claimed, journal, turn, call).await,
+        let refused = match ready(turn, known, speaker.as_ref(), entry, &policy, &call) {
+            Ready::Make(speaker, entry) => return make(claimed, journal, turn, (speaker, entry), known.approval, call).await,
+            Ready::Verify => match verify(claimed, journal, turn, call.clone()).await? {
+                Looked::DueAgain => {
+                    (known.lost, known.approval) = (false, None);
+                    None
+                }
+                Looked::Closed => return Ok(()),
+            },
             Ready::Refuse(status, reason) => Some((status, reason)),
             Ready::Ask(about) => match ask(claimed, journal, &call, about, Vec::new()).await {
                 Ok(()) => return Ok(()),
@@ -75,20 +96,18 @@ pub(super) async fn run(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, c
 /// What is to be done about a call now.
 fn ready<'a>(
     turn: &Turn,
-    id: EffectId,
+    known: Known,
     speaker: Option<&'a Speaker>,
     entry: Option<&'a Entry>,
     policy: &InForce,
     call: &ToolCall,
 ) -> Ready<'a> {
-    let known = turn.work.call(id);
-    let may_have_acted = known.is_some_and(Call::is_lost);
-    let unless_lost = |otherwise: Ready<'a>| if may_have_acted { Ready::Verify } else { otherwise };
+    let unless_lost = |otherwise: Ready<'a>| if known.lost { Ready::Verify } else { otherwise };
     let failed = |reason: String| unless_lost(Ready::Refuse(ToolStatus::Failed, reason));
     let (speaker, entry) = match (speaker, entry) {
         (None, _) => return failed("The agent was switched off.".into()),
         (_, None) => return failed(format!("There is no tool `{}`.", call.name)),
-        (_, Some(entry)) if known.is_some_and(|known| known.class() != entry.class) => {
+        (_, Some(entry)) if known.class.is_some_and(|class| class != entry.class) => {
             return failed("This tool has changed since it was asked for. Call it again.".into());
         }
         (Some(speaker), Some(entry)) => (speaker, entry),
@@ -112,7 +131,7 @@ fn ready<'a>(
     }
     // What untrusted text would have remembered becomes a proposal, which waits for a person by itself.
     let proposes = entry.category == ToolCategory::MemoryWrite && turn.labels().integrity == Taint::Untrusted;
-    let approved = known.and_then(Call::approval).is_some();
+    let approved = known.approval.is_some();
     match ruling {
         Ruling::Ask { decider, why } if !proposes && !approved => unless_lost(Ready::Ask(About {
             kind: RequestKind::Approval,
@@ -142,11 +161,10 @@ async fn make(
     claimed: &Claimed<'_>,
     journal: &Journal,
     turn: &Turn,
-    speaker: &Speaker,
-    entry: &Entry,
+    (speaker, entry): (&Speaker, &Entry),
+    approval: Option<Approval>,
     call: ToolCall,
 ) -> Result<(), DriveError> {
-    let approval = turn.work.call(journal.id).and_then(Call::approval);
     if let Err(refusal) = start(journal, approval, &call).await {
         finish(journal, ToolStatus::Refused, output(refusal.to_string())).await;
         return Ok(());
@@ -203,8 +221,16 @@ async fn ask(
     journal.ask(request, then).await
 }
 
+/// What looking for a lost call has come to.
+pub(super) enum Looked {
+    /// It did not act, and is due again.
+    DueAgain,
+    /// It has its result, or a person is asked.
+    Closed,
+}
+
 /// Finds out about a call whose outcome was lost. Where the tool cannot tell, a person has to look.
-pub(super) async fn verify(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, call: ToolCall) -> Result<(), DriveError> {
+pub(super) async fn verify(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn, call: ToolCall) -> Result<Looked, DriveError> {
     let verdict = match (claimed.speaker(turn).await?, claimed.parts.tools.get(&call.name)) {
         (Some(speaker), Some(entry)) => {
             let context = context(claimed, journal, turn, &speaker.caller, speaker.locality());
@@ -214,7 +240,10 @@ pub(super) async fn verify(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn
     };
     match verdict {
         Verdict::Happened(output) => finish(journal, ToolStatus::Succeeded, output).await,
-        Verdict::DidNot => journal.note(RunEvent::ToolNotDone { effect: journal.id }).await,
+        Verdict::DidNot => {
+            journal.note(RunEvent::ToolNotDone { effect: journal.id }).await;
+            return Ok(Looked::DueAgain);
+        }
         Verdict::CannotTell => {
             let about = About {
                 kind: RequestKind::Review,
@@ -230,7 +259,7 @@ pub(super) async fn verify(claimed: &Claimed<'_>, journal: &Journal, turn: &Turn
             }
         }
     }
-    Ok(())
+    Ok(Looked::Closed)
 }
 
 /// Ends a call that was not made.

@@ -219,7 +219,8 @@ mod tests {
         }
         if let Some(json) = rest.strip_prefix(", '") {
             let json = json.split('\'').next().unwrap_or_default();
-            let named: BTreeMap<&str, serde_json::Value> = serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"));
+            let named: BTreeMap<&str, serde_json::Value> =
+                serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"));
             return named.into_keys().collect();
         }
         let list = rest
