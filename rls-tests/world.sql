@@ -138,8 +138,7 @@ select private.append_events(r, jsonb_build_array(jsonb_build_object(
         'cost_micros', 3, 'of', {mark:suspended})::text,
     'salt', left(encode({bytes:salt}, 'hex'), 32), 'mentions', '[]'::jsonb)))
 from duet.run r where r.workspace_id = {ws} and r.id = {my:run_waiting};
-select private.hint_queued({ws}), private.hint_changed({ws}, {me}, 'runs'), private.hint_changed({ws}, {me}, 'inbox'),
-       private.hint_changed({ws}, null, 'inbox');
+select private.hint_queued({ws}), private.hint_changed({ws}, {me}, 'runs'), private.hint_changed({ws}, {me}, 'inbox');
 update duet.run_event_payload p set payload = null, salt = null, redacted_at = private.now()
 where p.workspace_id = {ws} and p.run_id = {my:run_parked};
 

@@ -4,6 +4,8 @@ with declared (of, trigger) as (values
     ('duet.audit_entry', 'audit_entry_fixed BEFORE DELETE OR UPDATE ON duet.audit_entry FOR EACH ROW EXECUTE FUNCTION private.append_only()'),
     ('duet.audit_entry', 'audit_entry_kept BEFORE TRUNCATE ON duet.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION private.append_only()'),
     ('duet.memory', 'memory_arrives BEFORE INSERT ON duet.memory FOR EACH ROW EXECUTE FUNCTION private.memory_arrives()'),
+    ('duet.memory', 'memory_proposed AFTER INSERT ON duet.memory FOR EACH ROW WHEN ((new.review = ''proposed''::text)) EXECUTE FUNCTION private.hint_proposal()'),
+    ('duet.memory', 'memory_reviewed AFTER UPDATE OF review ON duet.memory FOR EACH ROW WHEN ((new.review <> old.review)) EXECUTE FUNCTION private.hint_proposal()'),
     ('duet.memory', 'memory_stored AFTER INSERT ON duet.memory FOR EACH ROW EXECUTE FUNCTION private.memory_stored()'),
     ('duet.memory_tombstone', 'memory_tombstone_fixed BEFORE DELETE OR UPDATE ON duet.memory_tombstone FOR EACH ROW EXECUTE FUNCTION private.append_only()'),
     ('duet.memory_tombstone', 'memory_tombstone_kept BEFORE TRUNCATE ON duet.memory_tombstone FOR EACH STATEMENT EXECUTE FUNCTION private.append_only()'),
