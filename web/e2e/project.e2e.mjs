@@ -116,8 +116,7 @@ describe("on a Supabase project", () => {
       if (/\/events\?/.test(request.url())) asked.push(request.headers().accept);
     });
     await say(page, "My sister is called Maria.");
-    await send(page, "Count to 200.");
-    const text = await settled(page);
+    const text = await say(page, "Count to 200.");
     assert.deepEqual(numbers(text.slice(text.indexOf("1,"))), upTo(200));
     assert.ok(asked.length > 2 && asked.every((accept) => accept === "application/json"), `pages alone: ${asked}`);
     const hints = frames.filter((frame) => frame.includes('"hint"') && frame.includes("last_seq"));
