@@ -29,6 +29,9 @@ const PROMISE_HERE_MS: f64 = 200.0;
 /// The same in another process.
 const PROMISE_ELSEWHERE_MS: f64 = 500.0;
 
+/// Runs that wait in one workspace.
+const IN_A_WORKSPACE: usize = 100;
+
 /// Options of `waiting`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -143,13 +146,19 @@ async fn measure(options: &Options, backend: Backend, env: &Env, people: &Stores
     let session = sign_in(env, people, &caller).await?;
     let idle = looks(options, workers).await?;
     let mut requests = Vec::new();
-    for _ in 0..options.runs() {
-        requests.push(waiting(env, people, &caller).await?);
+    let mut here = caller.clone();
+    for run in 0..options.runs() {
+        // A person's open requests are bounded in each workspace.
+        if run > 0 && run.is_multiple_of(IN_A_WORKSPACE) {
+            here.workspace = env.id();
+            people.workspaces.create(here.user, here.workspace, "Waiting", "Echo").await?;
+        }
+        requests.push((here.clone(), waiting(env, people, &here).await?));
     }
     let beside = looks(options, workers).await?;
     let mut woken = Vec::new();
     let queued = workers.feed.queued();
-    for request in requests.into_iter().take(options.times) {
+    for (caller, request) in requests.into_iter().take(options.times) {
         let decided = Instant::now();
         let yes = Decision::Approve { arguments: None };
         people.requests.decide(&caller, session, request, yes).await?;
