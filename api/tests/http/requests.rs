@@ -322,11 +322,12 @@ async fn a_paused_run_waits_and_a_resumed_one_answers() {
     let receipt = ada.say(&conversation, "A story, please").await;
     let run = receipt["run_id"].as_str().unwrap().to_owned();
     let begun = async {
-        while ada.get(&format!("runs/{run}")).await.ok(200)["status"] != "running" {
+        // Started, context, called, the first words: paused any earlier, the model would not have been asked yet.
+        while ada.get(&format!("runs/{run}")).await.ok(200)["last_seq"].as_u64() < Some(4) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(HANG, begun).await.expect("a worker takes it");
+    tokio::time::timeout(HANG, begun).await.expect("the model speaks");
     ada.post(&format!("runs/{run}/pause"), json!({})).await.ok(202);
     let seen = objects(&ada.stream(&run, 0).await);
     let last = seen.last().unwrap();
