@@ -92,7 +92,7 @@ begin
         commit_id = held.commit_id, commit_seq = held.commit_seq, updated_at = greatest(private.now(), r.updated_at)
     where r.workspace_id = held.workspace_id and r.id = held.id
     returning r.* into ended;
-    perform private.void_requests(held, 'The run has ended.');
+    perform private.void_requests(held, 'run_ended');
     perform private.hint_changed(held.workspace_id, held.user_id, 'runs');
     return ended;
 end;

@@ -252,7 +252,7 @@ begin
         if here.status = 'waiting' or here.status = 'queued' and here.attempt = 0 then
             here := private.end_waiting(here, null);
         else
-            perform private.void_requests(here, 'The run is being stopped.');
+            perform private.void_requests(here, 'run_stopped');
             here := private.append_events(here, private.made_event('cancel',
                 jsonb_build_object('type', 'cancel_requested', 'by', (select auth.uid()))));
         end if;

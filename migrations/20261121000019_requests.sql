@@ -182,7 +182,7 @@ begin
     for asked in
         update duet.request q
         set state = 'voided', decided_by = null, decided_at = private.now(),
-            decision = case when q.redacted_at is null then jsonb_build_object('decision', 'voided', 'why', because) end
+            decision = case when q.redacted_at is null then jsonb_build_object('decision', 'voided', 'because', because) end
         where q.workspace_id = here.workspace_id and q.run_id = here.id and q.kind <> 'review'
           and (q.state = 'open' or q.state = 'approved' and q.used_at is null)
         returning *
@@ -265,7 +265,7 @@ language sql volatile set search_path = '' as $$
     select private.close_all(
         array(select q from duet.request q
               where q.workspace_id = workspace and q.kind = 'approval' and (q.state = 'open' or q.state = 'approved' and q.used_at is null)),
-        'voided', '{"decision": "voided", "why": "The policy has changed since. Call again if it is still wanted."}')
+        'voided', '{"decision": "voided", "because": "policy_changed"}')
 $$;
 call private.expose('private', 'void_earlier_approvals');
 
@@ -276,7 +276,7 @@ language sql volatile set search_path = '' as $$
         array(select q from duet.request q
               where q.workspace_id = workspace and q.user_id = person and q.kind = 'approval'
                 and (q.state = 'open' or q.state = 'approved' and q.used_at is null)),
-        'voided', '{"decision": "voided", "why": "The person''s role has changed since. Call again if it is still wanted."}')
+        'voided', '{"decision": "voided", "because": "role_changed"}')
 $$;
 call private.expose('private', 'void_approvals_of');
 

@@ -2,5 +2,5 @@
 -- class: rows in every state
 -- found by: cases requests
 -- in: private.end_run
--- for: perform private.void_requests(held, 'The run has ended.');
+-- for: perform private.void_requests(held, 'run_ended');
 -- put:

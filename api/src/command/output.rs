@@ -190,6 +190,13 @@ pub fn printable(text: &str) -> String {
     )
 }
 
+/// [`printable`] text as a quotation: no line of it can pass for one that Duet says.
+pub fn quoted(text: &str) -> String {
+    let text = printable(text);
+    let lines: Vec<String> = text.split('\n').map(|line| format!("> {line}")).collect();
+    lines.join("\n")
+}
+
 /// Shows characters that are invisible or change the order of others as `\u202e`, which is also how JSON may write them. Joiners
 /// stay where they join letters of other scripts or pictures.
 fn visible(text: &str) -> String {
@@ -266,6 +273,11 @@ mod tests {
         assert_eq!(in_zone(at, zone(2), "%Y-%m-%d %H:%M"), "2026-05-02 00:30");
         assert_eq!(in_zone(at, zone(0), "%Y-%m-%d"), "2026-05-01");
         assert!(in_zone(Timestamp::from_millis(i64::MAX), zone(0), "%Y").ends_with("ms"));
+    }
+
+    #[test]
+    fn a_quotation_stays_one() {
+        assert_eq!(quoted("a\n\nIt is approved.\r\nb"), "> a\n> \n> It is approved.\n> b");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use duet_core::domain::*;
 
 use super::{
     shapes::{AguiEvent, RunFinishedOutcome},
-    tests::{called, context, delta, eventful, failed, finished, frames, started, stored, suspended, waiting},
+    tests::{frames, logs::*},
 };
 
 /// Checks a stream from its beginning; if `whole`, it ends with the end of a run of AG-UI.

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use super::machine::{Effect, Next, Wait};
+use super::{
+    call::Call,
+    machine::{Effect, Next, Wait},
+};
 use crate::{
     domain::{
-        Decision, EffectClass, EffectId, Labels, ModelFailure, ProposedCall, RequestKind, RunEvent, RunOutcome, StopReason,
-        ToolCall, ToolOutput, ToolStatus, TurnLimits, Usage,
+        Decision, EffectClass, EffectId, Labels, ModelFailure, ProposedCall, RunEvent, RunOutcome, StopReason, ToolOutput,
+        ToolStatus, TurnLimits, Usage,
     },
     ids::RequestId,
 };
@@ -44,79 +47,6 @@ enum Stage {
     Failed { delay: Duration },
     /// It succeeded.
     Replied,
-}
-
-/// A tool call and its progress.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Call {
-    /// The call as the model asked for it.
-    pub call: ToolCall,
-    /// What performing it means.
-    class: EffectClass,
-    state: CallState,
-    approval: Option<Approval>,
-    /// Whether its result is part of a message that the run has stored already.
-    told: bool,
-}
-
-/// A person's yes to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Approval {
-    /// The request that was approved.
-    pub request: RequestId,
-    /// Whether the call has started. A repeat after a crash needs no new approval.
-    pub used: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum CallState {
-    /// To be made.
-    Proposed,
-    /// Waits for a person's decision about whether to make it, or about whether it took place.
-    Asked(RequestId, RequestKind),
-    /// It may have acted.
-    Started,
-    /// It may have acted, and the worker that knew is gone.
-    Lost,
-    /// It has ended.
-    Finished(ToolStatus, ToolOutput),
-}
-
-impl Call {
-    /// What performing it means, as the reply put it on record.
-    pub fn class(&self) -> EffectClass {
-        self.class
-    }
-
-    /// Whether it may have acted without anybody knowing.
-    pub fn is_lost(&self) -> bool {
-        self.state == CallState::Lost
-    }
-
-    /// How it ended, and its result.
-    pub fn result(&self) -> Option<(ToolStatus, &ToolOutput)> {
-        match &self.state {
-            CallState::Finished(status, output) => Some((*status, output)),
-            CallState::Proposed | CallState::Asked(..) | CallState::Started | CallState::Lost => None,
-        }
-    }
-
-    /// Its approval, if any.
-    pub fn approval(&self) -> Option<Approval> {
-        self.approval
-    }
-
-    /// Whether its result came after the newest message that the run has stored.
-    pub fn is_untold(&self) -> bool {
-        self.result().is_some() && !self.told
-    }
-
-    fn asked(&self) -> Option<RequestId> {
-        match self.state {
-            CallState::Asked(request, _) => Some(request),
-            CallState::Proposed | CallState::Started | CallState::Lost | CallState::Finished(..) => None,
-        }
-    }
 }
 
 /// The state of the loop.
@@ -289,46 +219,13 @@ impl AgentLoop {
                     self.limited(message.clone());
                 }
             }
-            RunEvent::RetryDue { .. } => {
-                if let Some(
-                    step @ Step {
-                        stage: Stage::Failed { .. },
-                        ..
-                    },
-                ) = self.steps.last_mut()
-                {
-                    step.attempt += 1;
-                    step.stage = Stage::Due;
-                }
-            }
-            RunEvent::ToolStarted { effect } => {
-                // Once the end is decided, the driver drops a call that was about to begin.
-                let ending = self.ending.is_some();
-                if let Some(call) = self.open_call(*effect)
-                    && (call.state == CallState::Proposed || (call.is_lost() && call.class.may_be_repeated()))
-                    && !ending
-                {
-                    call.state = CallState::Started;
-                    call.approval = call.approval.map(|approval| Approval { used: true, ..approval });
-                }
-            }
-            RunEvent::ToolNotDone { effect } => {
-                if let Some(call) = self.open_call(*effect)
-                    && call.state == CallState::Lost
-                {
-                    call.due_again();
-                }
-            }
+            RunEvent::RetryDue { .. } => self.retry_due(),
+            // Once the end is decided, the driver drops a call that was about to begin.
+            RunEvent::ToolStarted { effect } if self.ending.is_none() => self.on_call(*effect, Call::start),
+            RunEvent::ToolNotDone { effect } => self.on_call(*effect, Call::not_done),
             RunEvent::Asked {
                 effect, request, kind, ..
-            } => {
-                if let Some(call) = self.open_call(*effect)
-                    && (call.is_lost() == (*kind == RequestKind::Review))
-                    && matches!(call.state, CallState::Proposed | CallState::Lost)
-                {
-                    call.state = CallState::Asked(*request, *kind);
-                }
-            }
+            } => self.on_call(*effect, |call| call.ask(*request, *kind)),
             RunEvent::Decided {
                 effect,
                 request,
@@ -337,26 +234,17 @@ impl AgentLoop {
             } => self.decided(*effect, *request, decision),
             RunEvent::PauseRequested { .. } => self.pause(),
             RunEvent::ResumeRequested { .. } => self.paused = false,
-            RunEvent::Suspended { reply, .. } => {
-                if reply.is_some() {
-                    let calls = self.steps.iter_mut().flat_map(|step| &mut step.calls);
-                    calls.filter(|call| call.result().is_some()).for_each(|call| call.told = true);
-                    self.told = Told {
-                        any: true,
-                        steps: self.steps.iter().filter(|step| step.stage == Stage::Replied).count(),
-                        usage: self.usage,
-                        cost_micros: self.cost_micros.unwrap_or_default(),
-                    };
-                }
-            }
+            RunEvent::Suspended { reply: Some(_), .. } => self.tell(),
             RunEvent::ToolFinished { effect, status, output } => self.finished(*effect, *status, output),
-            RunEvent::CancelRequested { .. } => {
-                if self.ending.is_none() {
-                    self.ending = Some(RunOutcome::Cancelled);
-                }
-            }
+            RunEvent::CancelRequested { .. } if self.ending.is_none() => self.end(RunOutcome::Cancelled),
             RunEvent::Recovered { .. } => self.recovered(),
-            RunEvent::Started { .. } | RunEvent::Context { .. } | RunEvent::Resumed { .. } | RunEvent::Finished { .. } => {}
+            RunEvent::Started { .. }
+            | RunEvent::Context { .. }
+            | RunEvent::ToolStarted { .. }
+            | RunEvent::Suspended { .. }
+            | RunEvent::Resumed { .. }
+            | RunEvent::CancelRequested { .. }
+            | RunEvent::Finished { .. } => {}
         }
     }
 
@@ -405,11 +293,11 @@ impl AgentLoop {
             calls.filter(|(_, call)| call.result().is_none() && call.asked().is_none())
         };
         // A lost call may have to act again, which can wait for the end of a pause.
-        let goes_on = |call: &Call| call.state != CallState::Proposed && !(self.is_paused() && call.is_lost());
+        let goes_on = |call: &Call| !call.is_proposed() && !(self.is_paused() && call.is_lost());
         let mut due: Vec<(usize, &Call)> = open().filter(|(_, call)| goes_on(call)).collect();
-        let proposed = open().filter(|(_, call)| call.state == CallState::Proposed);
+        let proposed = open().filter(|(_, call)| call.is_proposed());
         for (position, call) in proposed.take_while(|_| !self.begins_nothing()) {
-            let alone = |call: &Call| call.class != EffectClass::Repeatable;
+            let alone = |call: &Call| call.class() != EffectClass::Repeatable;
             let beside_others = !due.is_empty();
             if due.len() >= SIDE_BY_SIDE || (beside_others && alone(call)) || due.iter().any(|(_, begun)| alone(begun)) {
                 break;
@@ -429,7 +317,7 @@ impl AgentLoop {
 
     fn perform(&self, call: &Call) -> Effect {
         // Repeating it could act for the first time, which a run that ends must not do.
-        if call.is_lost() && (self.ending.is_some() || !call.class.may_be_repeated()) {
+        if call.is_lost() && (self.ending.is_some() || !call.class().may_be_repeated()) {
             return Effect::VerifyTool { call: call.call.clone() };
         }
         let earlier = self
@@ -438,7 +326,7 @@ impl AgentLoop {
             .filter(|other| other.call.name == call.call.name && other.call.arguments == call.call.arguments)
             .count();
         // One that has begun may have acted; only its outcome ends it.
-        if call.state == CallState::Proposed && earlier >= self.limits.max_identical_calls as usize {
+        if call.is_proposed() && earlier >= self.limits.max_identical_calls as usize {
             return Effect::RefuseTool {
                 reason: "The same call was made before in this turn; its result has not changed. Answer with what is known."
                     .into(),
@@ -499,16 +387,7 @@ impl AgentLoop {
         if self.ending.is_some() {
             return;
         }
-        step.calls = calls
-            .iter()
-            .map(|proposed| Call {
-                call: proposed.call.clone(),
-                class: proposed.class,
-                state: CallState::Proposed,
-                approval: None,
-                told: false,
-            })
-            .collect();
+        step.calls = calls.iter().map(Call::new).collect();
         match stop {
             // The last step offers no tools; if the model calls some anyway, the run ends here.
             _ if !calls.is_empty() && self.steps.len() >= self.limits.max_steps as usize => self.next_step(),
@@ -551,34 +430,41 @@ impl AgentLoop {
         });
     }
 
-    /// A decision is the end of a call, or makes it due.
-    fn decided(&mut self, id: EffectId, request: RequestId, decision: &Decision) {
-        let Some(call) = self.open_call(id).filter(|call| call.asked() == Some(request)) else {
-            return;
-        };
-        match decision {
-            Decision::Approve { arguments } => {
-                if let Some(edited) = arguments {
-                    call.call.arguments.clone_from(edited);
-                }
-                call.state = CallState::Proposed;
-                call.approval = Some(Approval { request, used: false });
-            }
-            Decision::DidNot => call.due_again(),
-            Decision::Reject { .. }
-            | Decision::Respond { .. }
-            | Decision::Dismiss
-            | Decision::Happened
-            | Decision::Expired
-            | Decision::Voided { .. } => {
-                let (status, text) = meaning(decision);
-                let output = ToolOutput {
-                    text,
-                    ..ToolOutput::default()
-                };
-                self.closed(id, status, output);
-            }
+    fn on_call(&mut self, id: EffectId, change: impl FnOnce(&mut Call)) {
+        if let Some(call) = self.open_call(id) {
+            change(call);
         }
+    }
+
+    fn retry_due(&mut self) {
+        if let Some(
+            step @ Step {
+                stage: Stage::Failed { .. },
+                ..
+            },
+        ) = self.steps.last_mut()
+        {
+            step.attempt += 1;
+            step.stage = Stage::Due;
+        }
+    }
+
+    fn decided(&mut self, id: EffectId, request: RequestId, decision: &Decision) {
+        let result = self.open_call(id).and_then(|call| call.decide(request, decision));
+        if let Some((status, output)) = result {
+            self.closed(id, status, output);
+        }
+    }
+
+    /// A message with all that the run has said so far has been stored.
+    fn tell(&mut self) {
+        self.steps.iter_mut().flat_map(|step| &mut step.calls).for_each(Call::tell);
+        self.told = Told {
+            any: true,
+            steps: self.steps.iter().filter(|step| step.stage == Stage::Replied).count(),
+            usage: self.usage,
+            cost_micros: self.cost_micros.unwrap_or_default(),
+        };
     }
 
     /// Nothing new begins; a model call under way is given up, and made again later.
@@ -606,9 +492,7 @@ impl AgentLoop {
 
     /// Ends a call; after the last one of a step, the next begins.
     fn closed(&mut self, id: EffectId, status: ToolStatus, output: ToolOutput) {
-        if let Some(call) = self.open_call(id) {
-            call.state = CallState::Finished(status, output);
-        }
+        self.on_call(id, |call| call.finish(status, output));
         let done = self
             .present()
             .is_some_and(|step| step.calls.iter().all(|call| call.result().is_some()));
@@ -628,12 +512,7 @@ impl AgentLoop {
                 false => {}
             }
         }
-        for call in step.calls.iter_mut().filter(|call| call.state == CallState::Started) {
-            call.state = match call.class {
-                EffectClass::Repeatable => CallState::Proposed,
-                EffectClass::Idempotent | EffectClass::Reversible | EffectClass::Irreversible => CallState::Lost,
-            };
-        }
+        step.calls.iter_mut().for_each(Call::lose);
     }
 
     /// Moves on to the next model call, unless a limit has been reached.
@@ -680,43 +559,6 @@ impl AgentLoop {
     fn spend(&mut self, usage: &Usage, cost_micros: Option<u64>) {
         self.usage += *usage;
         self.cost_micros = self.cost_micros.zip(cost_micros).map(|(sum, cost)| sum.saturating_add(cost));
-    }
-}
-
-impl Call {
-    /// What it was approved for is over: it is asked about again.
-    fn due_again(&mut self) {
-        self.state = CallState::Proposed;
-        self.approval = None;
-    }
-}
-
-/// What a decision without a call means for the call, and what the model is told of it.
-fn meaning(decision: &Decision) -> (ToolStatus, String) {
-    match decision {
-        Decision::Reject { reason: Some(reason) } => (ToolStatus::Refused, format!("Not done. The person says no: {reason}")),
-        Decision::Reject { reason: None } => (ToolStatus::Refused, "Not done. The person says no.".into()),
-        Decision::Respond { answers } => match (
-            answers.len(),
-            answers.get(Decision::ANSWER).and_then(|answer| answer.as_str()),
-        ) {
-            (1, Some(answer)) => (ToolStatus::Succeeded, format!("The person answers: {answer}")),
-            _ => {
-                let answers = serde_json::to_string(answers).unwrap_or_default();
-                (ToolStatus::Succeeded, format!("The person answers: {answers}"))
-            }
-        },
-        Decision::Dismiss => (
-            ToolStatus::Refused,
-            "The person does not want to decide this. Continue without it.".into(),
-        ),
-        Decision::Happened => (
-            ToolStatus::Succeeded,
-            "The result was lost, but a person has looked: it took place.".into(),
-        ),
-        Decision::Expired => (ToolStatus::Refused, "Nobody decided in time. Continue without it.".into()),
-        Decision::Voided { why } => (ToolStatus::Refused, format!("Not done. {why}")),
-        Decision::Approve { .. } | Decision::DidNot => (ToolStatus::Failed, String::new()),
     }
 }
 

@@ -4,11 +4,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
-use super::{
-    agent_loop::{Call, Step},
-    machine::Replay,
-    turn::Turn,
-};
+use super::{agent_loop::Step, call::Call, machine::Replay, turn::Turn};
 use crate::{
     caller::Caller,
     domain::{

@@ -1,5 +1,5 @@
-//! Driving one claimed run until it ends or waits: the effects that its machine asks for are kept under way side by side, and whatever they say
-//! is written to the log, under the lease, before anything acts on it.
+//! Driving one claimed run until it ends or waits: the effects that its machine asks for are kept under way side by side, and
+//! whatever they say is written to the log, under the lease, before anything acts on it.
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
@@ -87,60 +87,55 @@ struct Drive<'a> {
 impl<'a> Drive<'a> {
     async fn run(&mut self) -> Result<RunStatus, DriveError> {
         loop {
-            let effects = match self.replay.machine.next() {
+            let parted = match self.replay.machine.next() {
                 Next::Do(effects) if effects.is_empty() => return Err(DriveError::NoProgress),
-                Next::Do(effects) => effects,
-                Next::Wait(_) => {
-                    self.under_way.keep(&[]);
-                    match self.suspend().await? {
-                        Some(status) => return Ok(status),
-                        None => continue,
-                    }
-                }
-                Next::End(outcome) => {
-                    self.under_way.keep(&[]);
-                    match self.settle(outcome).await? {
-                        Some(status) => return Ok(status),
-                        None => continue,
-                    }
-                }
+                Next::Do(effects) => self.attend(effects).await.map(|()| None)?,
+                Next::Wait(_) => self.suspend().await?,
+                Next::End(outcome) => self.settle(outcome).await?,
             };
-            self.under_way.keep(&effects);
-            if let Some(events) = self.start(effects) {
-                self.write(events).await?;
-                continue;
+            if let Some(status) = parted {
+                return Ok(status);
             }
-            futures::select_biased! {
-                entry = self.entries.next() => {
-                    let Some(Entry { events, asks, uses, written }) = entry else { return Err(DriveError::NoProgress) };
-                    // The effect was dropped before it was heard.
-                    if written.is_canceled() {
-                        continue;
-                    }
-                    // Nothing else that an effect says can be refused.
-                    let may_be_refused = asks.is_some() || uses.is_some();
-                    let answer = match self.enter(events, asks, uses).await {
-                        Ok(()) => Ok(()),
-                        Err(DriveError::Store(StoreError::Conflict(refusal))) if may_be_refused => Err(refusal),
-                        Err(error) => return Err(error),
-                    };
-                    // The effect has been dropped if the log came to say something else meanwhile.
-                    let _ = written.send(answer);
+        }
+    }
+
+    /// Keeps these effects under way, and takes in the next thing that happens.
+    async fn attend(&mut self, effects: Vec<(EffectId, Effect)>) -> Result<(), DriveError> {
+        self.under_way.keep(&effects);
+        if let Some(events) = self.start(effects) {
+            return self.write(events).await;
+        }
+        futures::select_biased! {
+            entry = self.entries.next() => {
+                let Some(Entry { events, asks, uses, written }) = entry else { return Err(DriveError::NoProgress) };
+                // The effect was dropped before it was heard.
+                if written.is_canceled() {
+                    return Ok(());
                 }
-                changed = std::pin::pin!(self.newest.changed().fuse()) => {
-                    changed.map_err(|_| DriveError::LostLease)?;
-                    if *self.newest.borrow_and_update() > self.replay.last_seq {
-                        self.write(Vec::new()).await?;
-                    }
+                // Nothing else that an effect says can be refused.
+                let may_be_refused = asks.is_some() || uses.is_some();
+                let answer = match self.enter(events, asks, uses).await {
+                    Ok(()) => Ok(()),
+                    Err(DriveError::Store(StoreError::Conflict(refusal))) if may_be_refused => Err(refusal),
+                    Err(error) => return Err(error),
+                };
+                // The effect has been dropped if the log came to say something else meanwhile.
+                let _ = written.send(answer);
+            }
+            changed = std::pin::pin!(self.newest.changed().fuse()) => {
+                changed.map_err(|_| DriveError::LostLease)?;
+                if *self.newest.borrow_and_update() > self.replay.last_seq {
+                    self.write(Vec::new()).await?;
                 }
-                (id, effect, ended) = self.under_way.ended().fuse() => {
-                    ended?;
-                    if self.replay.machine.next().wants(id, &effect) {
-                        return Err(DriveError::NoProgress);
-                    }
+            }
+            (id, effect, ended) = self.under_way.ended().fuse() => {
+                ended?;
+                if self.replay.machine.next().wants(id, &effect) {
+                    return Err(DriveError::NoProgress);
                 }
             }
         }
+        Ok(())
     }
 
     /// Starts what is not under way. Instead returns events that have to be on record first, if there are any: that an effect
@@ -251,9 +246,10 @@ impl<'a> Drive<'a> {
         self.part_with(event, Then::Settle(settlement), status).await
     }
 
-    /// Writes the last event of this claim. `None` if somebody has appended meanwhile: that is folded now, and the machine has to be
-    /// asked again.
+    /// Abandons what is under way and writes the last event of this claim. `None` if somebody has appended meanwhile: that is
+    /// folded now, and the machine has to be asked again.
     async fn part_with(&mut self, event: RunEvent, then: Then, status: RunStatus) -> Result<Option<RunStatus>, DriveError> {
+        self.under_way.keep(&[]);
         let (claimed, after, lease) = (self.claimed, self.replay.last_seq, self.lease);
         let commit = Commit {
             then,

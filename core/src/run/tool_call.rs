@@ -2,7 +2,7 @@
 //! its outcome.
 
 use super::{
-    agent_loop::{Approval, Call},
+    call::{Approval, Call},
     claimed::{Claimed, DriveError, InForce, Speaker},
     journal::Journal,
     turn::Turn,

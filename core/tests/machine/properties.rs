@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use duet_core::{
     domain::{
         Decision, EffectClass, EffectId, MessageStatus, ModelFailure, RequestKind, RunEvent, ToolStatus, TurnLimits, Usage,
+        VoidReason,
     },
     run::{
         machine::{Effect, Machine, Next, Wait},
@@ -30,7 +31,7 @@ fn any_decision() -> impl Strategy<Value = Decision> {
         Just(Decision::DidNot),
         Just(Decision::Expired),
         Just(Decision::Voided {
-            why: "It is over.".into()
+            because: VoidReason::RunEnded
         }),
     ]
 }

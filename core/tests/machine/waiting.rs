@@ -3,7 +3,7 @@
 use duet_core::{
     domain::{
         Decision, EffectClass, EffectId, MessageStatus, ModelFailure, RequestKind, RunEvent, RunOutcome, ToolCall, ToolStatus,
-        TurnLimits,
+        TurnLimits, VoidReason,
     },
     run::{
         machine::{Effect, Next, Wait},
@@ -63,7 +63,7 @@ fn a_decision_without_a_call_is_its_result() {
     };
     let reason = || Some("Not today.".to_owned());
     let voided = Decision::Voided {
-        why: "The policy has changed.".into(),
+        because: VoidReason::PolicyChanged,
     };
     let approval = RequestKind::Approval;
     let cases = [

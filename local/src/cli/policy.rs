@@ -186,7 +186,7 @@ async fn why(connection: &Connection, output: Output, args: &WhyArgs) -> Outcome
     };
     let because = answer["why"]
         .as_str()
-        .map(|why| format!(" {}", printable(why)))
+        .map(|why| format!(" {}", brief(why, 8_192)))
         .unwrap_or_default();
     output.line(&format!("{}: {decision} ({by}).{because}", printable(&args.tool)))
 }

@@ -5,7 +5,7 @@ use duet_core::{
     Caller, Env, StoreError, StoreResult, Timestamp,
     domain::{
         Canonical, Changed, Decider, Decision, EffectId, InboxEntry, InboxKind, ListPage, NewRequest, PageRequest, Request,
-        RequestFilter, RequestKind, RequestState, Role, Run, RunEvent, RunStatus, UsedApproval,
+        RequestFilter, RequestKind, RequestState, Role, Run, RunEvent, RunStatus, UsedApproval, VoidReason,
     },
     ids::{Id, IdPrefix, RequestId, RunId, SessionId, UserId, WorkspaceId},
     ports::RequestStore,
@@ -182,8 +182,8 @@ pub fn use_up(tx: &Connection, run: &Run, used: &UsedApproval, now: Timestamp) -
 }
 
 /// Voids a run's open requests and unused approvals, because it is over. Reviews stay open: somebody still has to look.
-pub fn void(tx: &Connection, run: (WorkspaceId, RunId), why: &str, now: Timestamp) -> DbResult<()> {
-    let decision = Decision::Voided { why: why.to_owned() };
+pub fn void(tx: &Connection, run: (WorkspaceId, RunId), because: VoidReason, now: Timestamp) -> DbResult<()> {
+    let decision = Decision::Voided { because };
     let mut statement = tx.prepare_cached(
         "UPDATE request SET state = 'voided', decision = CASE WHEN redacted_at IS NULL THEN ?3 END, decided_by = NULL, decided_at = ?4
          WHERE workspace_id = ?1 AND run_id = ?2 AND kind <> 'review'
@@ -222,7 +222,7 @@ pub fn redact(tx: &Connection, (workspace, run): (WorkspaceId, RunId), now: i64)
 /// Voids the approvals that were not used yet: the file was put back to an earlier state, where some of them may have been used since.
 pub fn void_unused(tx: &Connection, now: Timestamp) -> DbResult<()> {
     let decision = Decision::Voided {
-        why: "The data file was put back to an earlier state.".to_owned(),
+        because: VoidReason::FileRestored,
     };
     tx.execute(
         "UPDATE request SET state = 'voided', decision = CASE WHEN redacted_at IS NULL THEN ?1 END, decided_by = NULL, decided_at = ?2
@@ -234,29 +234,28 @@ pub fn void_unused(tx: &Connection, now: Timestamp) -> DbResult<()> {
 
 /// After a change of the policy: approvals that were asked for or given under an earlier version are void, and their runs go on.
 pub fn void_earlier(tx: &Connection, env: &Env, workspace: WorkspaceId) -> DbResult<()> {
-    let why = "The policy has changed since. Call again if it is still wanted.";
-    void_approvals(
-        tx,
-        env,
-        &format!("{UNUSED} AND workspace_id = ?1"),
-        params![blob(workspace)],
-        why,
-    )
+    let all = format!("{UNUSED} AND workspace_id = ?1");
+    void_approvals(tx, env, &all, params![blob(workspace)], VoidReason::PolicyChanged)
 }
 
 /// After a change of a member's role: what was asked for or given under the other role is void, and their runs go on.
 pub fn void_of(tx: &Connection, env: &Env, workspace: WorkspaceId, person: UserId) -> DbResult<()> {
-    let why = "The person's role has changed since. Call again if it is still wanted.";
     let theirs = format!("{UNUSED} AND workspace_id = ?1 AND user_id = ?2");
-    void_approvals(tx, env, &theirs, params![blob(workspace), blob(person)], why)
+    void_approvals(
+        tx,
+        env,
+        &theirs,
+        params![blob(workspace), blob(person)],
+        VoidReason::RoleChanged,
+    )
 }
 
 /// Approvals that may still be given or used.
 const UNUSED: &str = "kind = 'approval' AND (state = 'open' OR (state = 'approved' AND used_at IS NULL))";
 
-fn void_approvals(tx: &Connection, env: &Env, which: &str, values: &[&dyn rusqlite::ToSql], why: &str) -> DbResult<()> {
+fn void_approvals(tx: &Connection, env: &Env, which: &str, values: &[&dyn rusqlite::ToSql], because: VoidReason) -> DbResult<()> {
     for asked in of_anybody(tx, which, values, i64::MAX)? {
-        close(tx, env, &asked, &Decision::Voided { why: why.to_owned() }, None)?;
+        close(tx, env, &asked, &Decision::Voided { because }, None)?;
     }
     Ok(())
 }
@@ -296,7 +295,8 @@ fn close(tx: &Connection, env: &Env, asked: &Request, decision: &Decision, by: O
         _ => None,
     };
     tx.prepare_cached(
-        "UPDATE request SET state = ?3, decision = CASE WHEN redacted_at IS NULL THEN ?4 END, approved = coalesce(?5, approved), decided_by = ?6, decided_at = ?7
+        "UPDATE request SET state = ?3, decision = CASE WHEN redacted_at IS NULL THEN ?4 END, approved = coalesce(?5, approved),
+             decided_by = ?6, decided_at = ?7
          WHERE workspace_id = ?1 AND id = ?2",
     )?
     .execute(params![

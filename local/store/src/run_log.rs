@@ -10,7 +10,7 @@ use duet_core::{
     Env, StoreResult, Timestamp,
     domain::{
         Changed, Claim, Commit, Committed, EventKind, HandBack, LeasePolicy, LogRange, NewEvent, Reply, Run, RunEvent,
-        RunOutcome, RunStatus, StoredEvent, Then, Usage,
+        RunOutcome, RunStatus, StoredEvent, Then, Usage, VoidReason,
     },
     ids::{CommitId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
     ports::RunLog,
@@ -199,9 +199,6 @@ fn suspend(tx: &Connection, run: &Run, next_reply: MessageId, now: Timestamp) ->
     hints::changed(tx, run.workspace_id, run.user_id, Changed::Runs)
 }
 
-/// Why nothing that a run asked can be decided any more.
-const ENDED: &str = "The run has ended.";
-
 /// Ends a run that no worker holds and that has nothing more to say: it waits, or never began.
 pub fn cancel(tx: &Connection, env: &Env, run: &Run, by: UserId, reason: Option<&str>) -> DbResult<()> {
     let key = (run.workspace_id, run.id);
@@ -257,7 +254,7 @@ fn close(
         "UPDATE run SET status = ?3, reason = ?4, lease_token = NULL, updated_at = ?5 WHERE workspace_id = ?1 AND id = ?2",
     )?
     .execute(params![blob(workspace), blob(run), status.as_str(), reason, now.millis()])?;
-    requests::void(tx, (workspace, run), ENDED, now)?;
+    requests::void(tx, (workspace, run), VoidReason::RunEnded, now)?;
     // A run whose row cannot be read is closed as well.
     let user = tx
         .prepare_cached("SELECT user_id FROM run WHERE workspace_id = ?1 AND id = ?2")?

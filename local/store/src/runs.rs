@@ -6,7 +6,7 @@ use duet_core::{
     crypto::{Hash, request_hash},
     domain::{
         Changed, EventKind, EventPage, Labels, ListPage, Locality, LogRange, Message, MessageRole, MessageStatus, NewTurn,
-        PageRequest, RetryMode, RetryTurn, Run, RunEvent, RunStatus, TurnLimits, TurnReceipt,
+        PageRequest, RetryMode, RetryTurn, Run, RunEvent, RunStatus, TurnLimits, TurnReceipt, VoidReason,
     },
     ids::{AgentId, ConversationId, Id, MessageId, RunId, WorkspaceId},
     ports::RunStore,
@@ -425,7 +425,7 @@ impl RunStore for LocalRuns {
                 match run.status == RunStatus::Waiting || unborn {
                     true => run_log::cancel(tx, &env, &run, owner.user, None)?,
                     false => {
-                        requests::void(tx, (owner.workspace, id), "The run is being stopped.", env.now())?;
+                        requests::void(tx, (owner.workspace, id), VoidReason::RunStopped, env.now())?;
                         requests::wake(tx, &env, (owner.workspace, id), RunEvent::CancelRequested { by: owner.user })?;
                     }
                 }

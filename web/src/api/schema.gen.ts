@@ -1817,10 +1817,10 @@ export interface components {
             /** @enum {string} */
             decision: "expired";
         } | {
+            /** @description What happened. */
+            because: components["schemas"]["VoidReason"];
             /** @enum {string} */
             decision: "voided";
-            /** @description What happened, as the agent is told. */
-            why: string;
         };
         /** @description The model for agents that name none. */
         DefaultModel: {
@@ -3579,6 +3579,11 @@ export interface components {
          * @enum {string}
          */
         Visibility: "shared" | "private";
+        /**
+         * @description Why a request cannot be decided any more.
+         * @enum {string}
+         */
+        VoidReason: "run_ended" | "run_stopped" | "policy_changed" | "role_changed" | "file_restored";
         /** @description A workspace: people, agents and memories that belong together, isolated from every other workspace. */
         Workspace: {
             /** @description When it was created. */

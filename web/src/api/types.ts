@@ -39,6 +39,7 @@ export type Decision =
   | { decision: "approve"; arguments?: JsonObject | null }
   | { decision: "respond"; answers: JsonObject };
 export type InboxItem = { item: "request"; request: RunRequest } | { item: "memory"; memory: Memory };
+export type VoidReason = Schemas["VoidReason"];
 export type InboxKind = Schemas["InboxKind"];
 export type Changed = Schemas["Changed"];
 export type Rule = Schemas["Rule"];

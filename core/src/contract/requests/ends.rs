@@ -10,7 +10,7 @@ use crate::{
     domain::{
         AgentEdit, Changed, Commit, Decision, EffectId, EventKind, InboxItem, InboxKind, Labels, MemoryEdit, NewMemory,
         PageRequest, Provenance, RedactionReceipt, Request, RequestKind, RequestState, RetryMode, RetryTurn, ReviewState, Role,
-        RunEvent, RunOutcome, RunStatus, Taint, ToolOutput, ToolStatus,
+        RunEvent, RunOutcome, RunStatus, Taint, ToolOutput, ToolStatus, VoidReason,
     },
     error::StoreError,
     ids::MemoryId,
@@ -95,7 +95,9 @@ pub async fn a_new_policy_voids_approvals(world: &World) {
         matches!(
             &last.event,
             Some(RunEvent::Decided {
-                decision: Decision::Voided { .. },
+                decision: Decision::Voided {
+                    because: VoidReason::PolicyChanged
+                },
                 by: None,
                 ..
             })
@@ -123,7 +125,9 @@ pub async fn a_new_role_voids_approvals(world: &World) {
     let voided = matches!(
         &last.event,
         Some(RunEvent::Decided {
-            decision: Decision::Voided { .. },
+            decision: Decision::Voided {
+                because: VoidReason::RoleChanged
+            },
             ..
         })
     );

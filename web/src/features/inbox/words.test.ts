@@ -29,7 +29,7 @@ describe("what became of a request", () => {
     expect(decided("dismissed", { decision: "dismiss" }, { kind: "question" })).toMatch(/^Skipped by you\./);
     expect(decided("dismissed", { decision: "dismiss" }, { kind: "approval" })).toMatch(/^Dismissed by you\./);
     expect(decided("expired", { decision: "expired" }, { decided_by: null })).toBe("Nobody decided in time.");
-    expect(decided("voided", { decision: "voided", why: "The run was stopped." })).toBe("The run was stopped.");
+    expect(decided("voided", { decision: "voided", because: "run_stopped" })).toBe("The reply was stopped.");
     // Redacted: only the state is left.
     expect(decided("voided", null)).toBe("This can’t be decided any more.");
   });

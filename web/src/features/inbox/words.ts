@@ -1,4 +1,4 @@
-import type { Member, RunRequest } from "~/api/types";
+import type { Member, RunRequest, VoidReason } from "~/api/types";
 import { when } from "~/ui/format";
 
 /** What known tools do, to follow “wants to” or “wanted to”. */
@@ -53,8 +53,16 @@ export function outcomeOf(request: RunRequest, me: string, people: Member[] | un
   }
 }
 
+const VOIDED: Record<VoidReason, string> = {
+  run_ended: "The reply has ended.",
+  run_stopped: "The reply was stopped.",
+  policy_changed: "The policy has changed since.",
+  role_changed: "The role of whoever asked has changed since.",
+  file_restored: "The data file was put back to an earlier state.",
+};
+
 const voidedWhy = ({ decision }: RunRequest) =>
-  decision?.decision === "voided" ? decision.why : "This can’t be decided any more.";
+  decision?.decision === "voided" ? VOIDED[decision.because] : "This can’t be decided any more.";
 
 const cap = (text: string) => text.slice(0, 1).toUpperCase() + text.slice(1);
 

@@ -1,14 +1,13 @@
 //! `duet inbox`.
 
+mod words;
+
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand, ValueEnum};
 use duet_core::{
     Refusal,
-    domain::{
-        Decider, Decision, Field, FieldKind, InboxItem, InboxKind, Membership, Memory, Question, Request, RequestKind,
-        RequestState, ReviewState, Role, Run,
-    },
+    domain::{Decision, Field, FieldKind, InboxItem, InboxKind, Memory, Request, RequestState, ReviewState, Run},
 };
 use serde_json::{Value, json};
 
@@ -19,10 +18,11 @@ use super::{
     connect::{self, Connection, Purpose},
     exit::{Exit, Failure, Outcome},
     ids, input,
-    output::{Output, brief, local_time, printable},
+    output::{Output, brief, local_time, quoted},
     password,
-    reply::Reply,
 };
+pub use words::{asked, tell};
+use words::{described, form, owns, takes, ways, what};
 
 /// `duet inbox …`.
 #[derive(Debug, Args)]
@@ -186,25 +186,6 @@ async fn list(connection: &Connection, output: Output, args: &ListArgs) -> Outco
     output.table(["ID", "SINCE", "KIND", "WHAT"], &rows, "Nothing waits for you.")
 }
 
-/// What a request is about, as one text.
-fn what(request: &Request) -> String {
-    match (request.kind, question(request), &request.arguments) {
-        (RequestKind::Question, Some(question), _) => question.question,
-        (_, _, Some(arguments)) => format!("{} {arguments}", request.tool),
-        (_, _, None) => format!("{} (redacted)", request.tool),
-    }
-}
-
-fn question(request: &Request) -> Option<Question> {
-    serde_json::from_value(request.arguments.clone()?).ok()
-}
-
-/// The fields that an answer has.
-fn form(request: &Request) -> Vec<Field> {
-    let asked = (request.kind == RequestKind::Question).then(|| question(request)).flatten();
-    asked.unwrap_or_default().form()
-}
-
 async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
     let found = find(connection, id).await?;
     if output.json {
@@ -213,7 +194,7 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
     match found {
         InboxItem::Request { request } => output.raw(&described(output, &request, owns(connection, &request).await)),
         InboxItem::Memory { memory } => {
-            let mut text = format!("{}\n\nid          {}\n", printable(&memory.text), memory.id);
+            let mut text = format!("{}\n\nid          {}\n", quoted(&memory.text), memory.id);
             text.push_str(&format!("kind        proposed memory, {}\n", memory.review));
             if memory.review == ReviewState::Proposed {
                 text.push_str(&ways(&memory.id.to_string(), &["approve", "reject"], ""));
@@ -221,102 +202,6 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
             output.raw(&text)
         }
     }
-}
-
-fn described(output: Output, request: &Request, owner: bool) -> String {
-    let mut text = format!("{}\n\n", output.strong(&printable(&what(request))));
-    let mut lines = vec![
-        ("id", request.id.to_string()),
-        ("kind", format!("{}, {}", request.kind, request.state)),
-    ];
-    // A question's reason is the question itself.
-    if request.kind != RequestKind::Question {
-        lines.push(("because", printable(&request.why)));
-    }
-    lines.push(("decided by", decider(request, owner).to_owned()));
-    lines.push(("until", local_time(request.expires_at)));
-    for (name, value) in lines {
-        text.push_str(&format!("{name:<12}{value}\n"));
-    }
-    if request.kind == RequestKind::Question {
-        for field in form(request) {
-            text.push_str(&format!("{:<12}{}\n", "field", described_field(&field)));
-        }
-    }
-    if request.state == RequestState::Open {
-        text.push_str(&ways_of(request));
-    }
-    text
-}
-
-/// Who decides, said to a reader who is an owner or not.
-fn decider(request: &Request, owner: bool) -> &'static str {
-    match (request.decider, owner) {
-        (Decider::Asker, _) => "you",
-        (Decider::Owner, true) => "you, as an owner",
-        (Decider::Owner, false) => "an owner",
-    }
-}
-
-/// Whether an owner decides this and the reader is one.
-async fn owns(connection: &Connection, request: &Request) -> bool {
-    if request.decider != Decider::Owner {
-        return false;
-    }
-    let memberships: Vec<Membership> = connection.client.list("/v1/workspaces").await.unwrap_or_default();
-    memberships
-        .iter()
-        .any(|one| one.workspace.id.to_string() == connection.workspace() && one.role == Role::Owner)
-}
-
-fn described_field(field: &Field) -> String {
-    let optional = if field.optional { "; may stay empty" } else { "" };
-    printable(&format!("{}: {} ({}{optional})", field.name, field.label, takes(field)))
-}
-
-/// What a field takes, in words.
-fn takes(field: &Field) -> String {
-    match field.kind {
-        FieldKind::Text => "words".to_owned(),
-        FieldKind::Number => "a number".to_owned(),
-        FieldKind::Choice => format!("one of: {}", field.options.join(", ")),
-        FieldKind::YesNo => "yes or no".to_owned(),
-        FieldKind::Date => "a date such as 2026-05-09".to_owned(),
-    }
-}
-
-/// The commands that answer a request of this kind.
-fn answers(kind: RequestKind) -> &'static [&'static str] {
-    match kind {
-        RequestKind::Approval => &["approve", "reject", "respond", "dismiss"],
-        RequestKind::Question => &["respond", "dismiss"],
-        RequestKind::Review => &["happened", "did-not", "dismiss"],
-    }
-}
-
-/// The commands that answer this request, with the fields of its form.
-fn ways_of(request: &Request) -> String {
-    let given = match &form(request)[..] {
-        [_] => "TEXT".to_owned(),
-        several => {
-            let fields: Vec<String> = several.iter().map(|field| format!("--field {}=…", field.name)).collect();
-            printable(&fields.join(" "))
-        }
-    };
-    ways(&request.id.to_string(), answers(request.kind), &given)
-}
-
-fn ways(id: &str, commands: &[&str], given: &str) -> String {
-    let mut text = String::new();
-    for (index, command) in commands.iter().enumerate() {
-        let name = if index == 0 { "answer" } else { "" };
-        let more = match *command {
-            "respond" => format!(" {given}"),
-            _ => String::new(),
-        };
-        text.push_str(&format!("{name:<12}duet inbox {command} {id}{more}\n"));
-    }
-    text
 }
 
 /// The request or the proposed memory that is meant.
@@ -500,7 +385,7 @@ async fn decide(connection: &mut Connection, output: Output, request: Request, d
     };
     let session: Value = connection.client.get("/v1/auth/session").await?;
     let email = session["user"]["email"].as_str().unwrap_or_default();
-    output.say(&printable(&what(&request)));
+    output.say(&quoted(&what(&request)));
     let own = match connection.client.sign_in(email, &password::ask(email)?).await {
         Err(Failure::Say(Exit::Refused, _)) => return Err(Failure::refused("Wrong password. Nothing was decided.")),
         signed_in => signed_in?,
@@ -531,29 +416,6 @@ async fn go_on(connection: &mut Connection, output: Output, run: &Run) -> Outcom
     let (reply, stopped) = ask::watch(connection, Shown::new(output, false), &run.id.to_string(), run.last_seq).await?;
     tell(connection, output, &asked(connection, &reply).await).await;
     ask::verdict(connection, &run.conversation_id.to_string(), &reply, stopped).await
-}
-
-/// What a reply waits for. What is decided by now, or cannot be read, is left out.
-pub async fn asked(connection: &Connection, reply: &Reply) -> Vec<Request> {
-    let mut asked = Vec::with_capacity(reply.requests.len());
-    for id in &reply.requests {
-        if let Ok(request) = connection.client.get(&connection.path(&format!("/requests/{id}"))).await {
-            asked.push(request);
-        }
-    }
-    asked
-}
-
-/// Says what a reply waits for, and how to answer.
-pub async fn tell(connection: &Connection, output: Output, asked: &[Request]) {
-    for request in asked {
-        let who = decider(request, owns(connection, request).await);
-        output.say(&format!("\nIt waits for {who}: {}", printable(&what(request))));
-        if request.kind != RequestKind::Question {
-            output.say(&printable(&request.why));
-        }
-        output.say(ways_of(request).trim_end());
-    }
 }
 
 #[cfg(test)]
