@@ -293,7 +293,7 @@ impl AgentLoop {
             calls.filter(|(_, call)| call.result().is_none() && call.asked().is_none())
         };
         // A lost call may have to act again, which can wait for the end of a pause.
-        let goes_on = |call: &Call| !call.is_proposed() && !(self.is_paused() && call.is_lost());
+        let goes_on = |call: &Call| !(call.is_proposed() || self.is_paused() && call.is_lost());
         let mut due: Vec<(usize, &Call)> = open().filter(|(_, call)| goes_on(call)).collect();
         let proposed = open().filter(|(_, call)| call.is_proposed());
         for (position, call) in proposed.take_while(|_| !self.begins_nothing()) {
