@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe } from "node:test";
-import { composer, eventually, replies, said, say, send, settled, writing } from "./support/browser.mjs";
+import { composer, eventually, phone, replies, said, say, send, settled, writing } from "./support/browser.mjs";
 import { scenes } from "./support/scenes.mjs";
 
 /** Holds requests back until they are released. */
@@ -77,6 +77,40 @@ describe("the composer", () => {
     await box.evaluate((element) => element.scrollTo({ top: 0 }));
     await writing(page, "60,");
     assert.equal(await box.evaluate((element) => element.scrollTop), 0);
+  });
+
+  test(
+    "leaves the conversation where it is while a long message is written",
+    async ({ page, duet }) => {
+      await page.goto(duet.url + (await duet.talk(...Array(4).fill("Tell me a long story."))));
+      await eventually(() => replies(page).count(), 4);
+      const fromEnd = () =>
+        page
+          .getByRole("region", { name: "Conversation" })
+          .evaluate(({ scrollHeight, scrollTop, clientHeight }) => Math.round(scrollHeight - scrollTop - clientHeight));
+      await composer(page).fill("one\ntwo\nthree\nfour\nfive\nsix\nseven\neight");
+      await eventually(fromEnd, 0);
+      await composer(page).press("x");
+      await eventually(() => composer(page).inputValue().then((text) => text.includes("x")), true);
+      assert.equal(await fromEnd(), 0);
+    },
+    { viewport: phone, touch: true, settings: "[models.offline]\npause_ms = 0\n" },
+  );
+
+  test("keeps a reply’s place from the moment a message is sent", async ({ page, duet }) => {
+    await page.goto(duet.url + (await duet.talk("Hello!")));
+    await eventually(() => replies(page).count(), 1);
+    await page.evaluate(() => {
+      window.places = [false];
+      new MutationObserver(() => {
+        const writing = document.querySelector('article[data-status="writing"]') !== null;
+        if (window.places.at(-1) !== writing) window.places.push(writing);
+      }).observe(document.querySelector("main"), { childList: true, subtree: true });
+    });
+    await send(page, "How are you?");
+    await eventually(() => replies(page).count(), 2);
+    await settled(page);
+    assert.deepEqual(await page.evaluate(() => window.places), [false, true, false]);
   });
 
   test("keeps a message that was not sent, says so while the connection is away, and sends it with Enter", async ({

@@ -337,6 +337,72 @@ describe("what waits for a person", () => {
     await inbox(page, 32).waitFor();
   });
 
+  const letThrough = [];
+  const gates = [1, 2].map(() => new Promise((resolve) => letThrough.push(resolve)));
+  /** As the companion; a story comes in three parts, each when it is let through. */
+  async function* storyteller(question, ...rest) {
+    if (!question.includes("story")) return yield* companion(question, ...rest);
+    for (const [part, gate] of [undefined, ...gates].entries()) {
+      await gate;
+      for (let line = 1; line <= 15; line++) yield `Line ${line} of part ${part + 1}.\n\n`;
+    }
+  }
+  /** The page gets shorter in one frame and longer before the next: the browser moves the view, and tells only then. */
+  const flicker = (page) =>
+    page.evaluate(
+      () =>
+        new Promise((done) => {
+          const reply = [...document.querySelectorAll("article.message")].at(-1);
+          requestAnimationFrame(() => {
+            reply.style.display = "none";
+            setTimeout(() => {
+              reply.style.display = "";
+              document.querySelector("form").style.paddingTop = "3rem";
+              requestAnimationFrame(() => setTimeout(done));
+            });
+          });
+        }),
+    );
+  const latest = (page) => button(page, "Latest");
+
+  test(
+    "leaves a reply in sight that is written meanwhile, on a phone",
+    async ({ duet, page }) => {
+      const inSight = (text) =>
+        page.getByText(text, { exact: true }).evaluate((line) => {
+          const { top, bottom } = line.getBoundingClientRect();
+          return top >= 0 && bottom <= document.querySelector("form").getBoundingClientRect().top;
+        });
+      await askBefore(duet, "memory_write");
+      const { place } = await waits(duet, "keep");
+      await page.goto(duet.url + place);
+      await openCard(page, "approval").waitFor();
+      await composer(page).fill("Tell me\na story\nthat is long\nand\nin\nthree\nparts.");
+      await button(page, "Send").tap();
+      await page.getByText("Line 15 of part 1.").waitFor();
+      await eventually(() => inSight("Line 15 of part 1."), true);
+      await flicker(page);
+      letThrough[0]();
+      await page.getByText("Line 15 of part 2.").waitFor();
+      await eventually(() => inSight("Line 15 of part 2."), true);
+      assert.equal(await latest(page).count(), 0);
+
+      // The reader moves up at the very moment at which the page changes.
+      await page.evaluate(() => {
+        document.querySelector('section[aria-label="Conversation"]').scrollTop -= 300;
+        document.querySelector("form").style.paddingTop = "";
+      });
+      await latest(page).waitFor();
+      letThrough[1]();
+      await page.getByText("Line 15 of part 3.").waitFor();
+      assert.equal(await inSight("Line 15 of part 3."), false);
+      await latest(page).tap();
+      await eventually(() => inSight("Line 15 of part 3."), true);
+      await latest(page).waitFor({ state: "detached" });
+    },
+    { viewport: phone, touch: true, model: storyteller },
+  );
+
   for (const [size, view] of Object.entries({
     phone: { viewport: phone, touch: true },
     desktop: { viewport: desktop },

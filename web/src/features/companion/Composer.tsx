@@ -62,9 +62,13 @@ export function Composer({
   // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text.
   useLayoutEffect(() => {
     const element = area.current;
-    if (!element) return;
+    if (!element?.form) return;
+    // It is measured inside a form of the same height: a lower one would move the conversation above.
+    const { style, offsetHeight } = element.form;
+    style.minHeight = `${offsetHeight}px`;
     element.style.height = "auto";
     element.style.height = `${element.scrollHeight}px`;
+    style.minHeight = "";
   }, [draft.text]);
 
   const write = (text: string) => {

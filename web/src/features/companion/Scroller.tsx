@@ -18,6 +18,9 @@ type Props = {
 /** How near to the end still counts as reading along, in pixels. */
 const NEAR = 96;
 
+/** The farthest that an area can be scrolled. */
+const endOf = ({ scrollHeight, clientHeight }: Element) => scrollHeight - clientHeight;
+
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** The conversation's scrolling area: stays at the end while the person reads along, and leaves the reader alone otherwise. */
@@ -29,12 +32,21 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
   const anchor = useRef<{ message: Element; top: number }>(undefined);
   /** The last known position of the view. If it differs, the reader has just scrolled, and their position wins. */
   const stood = useRef(0);
+  /** The nearest that the end has come since then. */
+  const nearest = useRef(0);
   const [away, setAway] = useState(false);
 
   const toEnd = useCallback((behavior: ScrollBehavior = "auto") => {
     if (!box.current) return;
     box.current.scrollTo({ top: box.current.scrollHeight, behavior });
     stood.current = box.current.scrollTop;
+    nearest.current = endOf(box.current);
+  }, []);
+
+  /** Whether the reader has scrolled up. Where the page got shorter the browser moves the view up too, but only to the end. */
+  const scrolledUp = useCallback((element: Element) => {
+    nearest.current = Math.min(nearest.current, endOf(element));
+    return element.scrollTop < Math.min(stood.current, nearest.current) - 1;
   }, []);
 
   const topOf = useCallback(
@@ -47,6 +59,7 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
     const message = messages.find((one) => topOf(one) + one.clientHeight > 0);
     anchor.current = message && { message, top: topOf(message) };
     stood.current = box.current?.scrollTop ?? 0;
+    nearest.current = box.current ? endOf(box.current) : 0;
   }, [topOf]);
 
   /** Restores the position where the reader left it. */
@@ -54,7 +67,7 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
     const element = box.current;
     if (!element) return;
     if (along.current) {
-      if (element.scrollTop >= stood.current - 1) toEnd();
+      if (!scrolledUp(element)) toEnd();
       return;
     }
     if (Math.abs(element.scrollTop - stood.current) > 1 || !anchor.current?.message.isConnected) return;
@@ -62,7 +75,7 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
     if (Math.abs(moved) < 1) return;
     element.scrollTop += moved;
     stood.current = element.scrollTop;
-  }, [toEnd, topOf]);
+  }, [toEnd, topOf, scrolledUp]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs when something was added.
   useLayoutEffect(() => {
@@ -106,15 +119,19 @@ export function Scroller({ children, follow, ready, held, sent, more, loadingMor
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region has to be reachable by keyboard.
         tabIndex={0}
         onScroll={(event) => {
-          const { scrollHeight, scrollTop, clientHeight } = event.currentTarget;
-          const near = scrollHeight - scrollTop - clientHeight < NEAR;
+          const element = event.currentTarget;
+          const { scrollHeight, scrollTop, clientHeight } = element;
           const same = shape.current === `${scrollHeight}/${clientHeight}`;
           shape.current = `${scrollHeight}/${clientHeight}`;
-          // The page moved because its shape changed; the reader did not scroll.
-          if (!near && !same && along.current) return;
-          along.current = near;
+          // The view moved because the page changed its shape; the reader did not scroll.
+          if (along.current && !same && !scrolledUp(element)) {
+            toEnd();
+            setAway(false);
+            return;
+          }
+          along.current = endOf(element) - scrollTop < NEAR;
           noteAnchor();
-          setAway(!near);
+          setAway(!along.current);
         }}
         className="scroller h-full outline-offset-[-2px] [overflow-anchor:none]"
       >

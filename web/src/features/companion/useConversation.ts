@@ -153,7 +153,9 @@ export function useConversation(workspace: string, id: string) {
     stopRun(stoppable);
   }, [wished, stoppable, id, stopRun]);
 
-  const holds = Boolean(answering && !over) || sending?.state === "sending";
+  /** Sent, and its run is about to hold the conversation. */
+  const starting = receipt !== undefined && receipt.run_id !== holder;
+  const holds = Boolean(answering && !over) || sending?.state === "sending" || starting;
   return {
     conversation,
     stored,
