@@ -284,8 +284,9 @@ begin
         if not found then
             return private.ok('null');
         end if;
+        -- The role holds for as long as the lease: whoever changes it takes the run back.
         select m.role into person_role from duet.member m
-        where m.workspace_id = found_run.workspace_id and m.user_id = found_run.user_id;
+        where m.workspace_id = found_run.workspace_id and m.user_id = found_run.user_id for share;
         if not found then
             perform private.park_run(found_run, 'The person who started it is no longer a member of this workspace.');
             continue;

@@ -2,7 +2,7 @@
 -- them but the functions here. Lock order: the run, then its requests.
 
 -- `arguments` and `approved` are JSON in its canonical form (RFC 8785); `approved` is what was approved, which a person may have changed.
--- Redaction empties every text and the salt.
+-- Redaction empties every text and the salt. Something may still come of a `pending` one: a decision, or the use of an approval.
 create table duet.request (
     workspace_id    uuid not null,
     id              uuid not null,
@@ -27,6 +27,7 @@ create table duet.request (
     decided_by      uuid,
     decided_at      timestamptz(3),
     used_at         timestamptz(3),
+    pending         boolean not null generated always as (state = 'open' or state = 'approved' and used_at is null) stored,
     redacted_at     timestamptz(3),
     expires_at      timestamptz(3) not null check (private.is_time(expires_at)),
     created_at      timestamptz(3) not null,
@@ -40,7 +41,8 @@ create table duet.request (
 create index request_by_run on duet.request (workspace_id, run_id);
 create index request_by_person on duet.request (workspace_id, user_id, created_at, id);
 create index request_open on duet.request (workspace_id, created_at, id) where state = 'open';
-create index request_by_expiry on duet.request (expires_at) where state = 'open';
+create index request_pending on duet.request (workspace_id, user_id, run_id) where pending;
+create index request_by_expiry on duet.request (expires_at) where pending;
 
 -- What was asked stays as it was asked, and a decision is final.
 create function private.request_fixed() returns trigger
@@ -53,12 +55,12 @@ begin
              old.tool, old.hash, old.decider, old.policy_version, old.labels, old.expires_at, old.created_at)
         and (new.arguments is null or new.arguments is not distinct from old.arguments)
         and (new.approved is null or old.state = 'open' or new.approved is not distinct from old.approved)
-        and (old.state = 'open' or new.state = old.state or old.state = 'approved' and old.used_at is null and new.state = 'voided')
+        and (old.state = 'open' or new.state = old.state or old.pending and new.state in ('expired', 'voided'))
         and (old.used_at is null or new.used_at is not distinct from old.used_at)
         and (old.redacted_at is null or new.redacted_at is not distinct from old.redacted_at)
         and (new.redacted_at is not null or (new.why, new.salt) = (old.why, old.salt))
-        -- Decided once, then at most voided or redacted.
-        and (old.state = 'open' or new.state = 'voided' and old.state = 'approved'
+        -- Decided once, then at most out of time, voided or redacted.
+        and (old.state = 'open' or new.state <> old.state
              or (new.decided_by, new.decided_at) is not distinct from (old.decided_by, old.decided_at)
                 and (new.decision is not distinct from old.decision or new.redacted_at is not null and new.decision is null)) then
         return new;
@@ -81,7 +83,7 @@ create policy request_read on duet.request for select to authenticated
 -- Another person's conversation is not named to an owner who decides.
 create function private.request_json(request duet.request) returns jsonb
 language sql stable set search_path = '' as $$
-    select to_jsonb(request) - '{step,position,salt,hash,approved,redacted_at}'::text[] || jsonb_build_object(
+    select to_jsonb(request) - '{step,position,salt,hash,approved,pending,redacted_at}'::text[] || jsonb_build_object(
         'effect', jsonb_build_object('step', request.step, 'index', request.position),
         'labels', private.labels_json(request.labels),
         'conversation_id', case when request.user_id = (select auth.uid()) then request.conversation_id end)
@@ -97,17 +99,21 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('private', 'hint_inbox');
 
--- Null, or why a run may not ask this: it has asked enough, or the policy has changed since it was read.
+-- Null, or why a run may not ask this: it or its person's other runs have asked enough, or the policy has changed since it was read.
+-- Whether something happened is asked in any case: a worker was lost for it, which nobody can repeat at will.
 create function private.refuse_asking(held duet.run, asks jsonb) returns jsonb
 language plpgsql stable set search_path = '' as $$
 declare
     newest int := (select max(p.version) from duet.policy_version p where p.workspace_id = held.workspace_id);
+    asked int := (select count(*) from jsonb_array_elements(asks) a where a ->> 'kind' <> 'review');
+    of_run bigint;
+    of_person bigint;
 begin
-    if jsonb_array_length(asks) + (select count(*) from duet.request q
-            where q.workspace_id = held.workspace_id and q.run_id = held.id and q.state = 'open') > 16 then
+    select count(*) filter (where q.run_id = held.id), count(*) into of_run, of_person
+    from duet.request q where q.workspace_id = held.workspace_id and q.user_id = held.user_id and q.pending;
+    if asked > 0 and asked + of_run > 16 then
         return private.refused('too_many_requests', '{"most": 16}');
-    elsif jsonb_array_length(asks) + (select count(*) from duet.request q
-            where q.workspace_id = held.workspace_id and q.user_id = held.user_id and q.state = 'open') > 200 then
+    elsif asked > 0 and asked + of_person > 200 then
         return private.refused('too_many_requests', '{"most": 200}');
     elsif exists (select from jsonb_array_elements(asks) a
                   where a ->> 'kind' = 'approval' and (a ->> 'policy_version')::int is distinct from newest) then
@@ -158,6 +164,9 @@ begin
         end if;
         if (asked.state = 'approved' and asked.kind = 'approval' and asked.expires_at > private.now()
             and asked.approved = used.arguments
+            -- Whoever said yes for the owners is still one of them.
+            and (asked.decider = 'asker' or exists (select from duet.member m where m.workspace_id = held.workspace_id
+                                                                                and m.user_id = asked.decided_by and m.role = 'owner'))
             and asked.policy_version = (select max(p.version) from duet.policy_version p where p.workspace_id = held.workspace_id)
             and (held.labels | private.labels_of_events(events)) & ~asked.labels = 0
             and exists (select from duet.agent a where a.workspace_id = held.workspace_id and a.id = held.agent_id and a.active
@@ -183,8 +192,7 @@ begin
         update duet.request q
         set state = 'voided', decided_by = null, decided_at = private.now(),
             decision = case when q.redacted_at is null then jsonb_build_object('decision', 'voided', 'because', because) end
-        where q.workspace_id = here.workspace_id and q.run_id = here.id and q.kind <> 'review'
-          and (q.state = 'open' or q.state = 'approved' and q.used_at is null)
+        where q.workspace_id = here.workspace_id and q.run_id = here.id and q.kind <> 'review' and q.pending
         returning *
     loop
         perform private.hint_inbox(asked);
@@ -203,7 +211,7 @@ begin
     for asked in
         update duet.request q
         set arguments = null, salt = null, why = '', decision = null, approved = null, redacted_at = at,
-            state = case when q.state = 'open' or q.state = 'approved' and q.used_at is null then 'voided' else q.state end,
+            state = case when q.pending then 'voided' else q.state end,
             decided_at = coalesce(q.decided_at, at)
         where q.workspace_id = workspace and q.run_id = any (runs) and q.redacted_at is null
         returning *
@@ -249,7 +257,7 @@ begin
     order by r.workspace_id, r.id for no key update;
     for one in
         select q.* from duet.request q join unnest(asked) a on a.workspace_id = q.workspace_id and a.id = q.id
-        where q.state = a.state and q.used_at is null order by q.workspace_id, q.run_id, q.id for update of q
+        where q.state = a.state and q.pending order by q.workspace_id, q.run_id, q.id for update of q
     loop
         perform private.close_request(one, final_state, decided, null, null);
         closed := closed + 1;
@@ -263,28 +271,31 @@ call private.expose('private', 'close_all');
 create function private.void_earlier_approvals(workspace uuid) returns bigint
 language sql volatile set search_path = '' as $$
     select private.close_all(
-        array(select q from duet.request q
-              where q.workspace_id = workspace and q.kind = 'approval' and (q.state = 'open' or q.state = 'approved' and q.used_at is null)),
+        array(select q from duet.request q where q.workspace_id = workspace and q.kind = 'approval' and q.pending),
         'voided', '{"decision": "voided", "because": "policy_changed"}')
 $$;
 call private.expose('private', 'void_earlier_approvals');
 
--- After a change of a member's role: what was asked for or given under the other role is void, and their runs go on.
-create function private.void_approvals_of(workspace uuid, person uuid) returns bigint
+-- After a change of a member's role: what was asked for or given under the other role is void. Their runs go on, and not under a
+-- worker that claimed them for the other role.
+create function private.change_role_of_runs(workspace uuid, person uuid) returns void
 language sql volatile set search_path = '' as $$
+    update duet.run r
+    set status = 'queued', lease_token = null, lease_until = null, stalls = greatest(r.stalls - 1, 0)
+    where r.workspace_id = workspace and r.user_id = person and r.status = 'running';
+    select private.hint_queued(workspace);
     select private.close_all(
         array(select q from duet.request q
-              where q.workspace_id = workspace and q.user_id = person and q.kind = 'approval'
-                and (q.state = 'open' or q.state = 'approved' and q.used_at is null)),
-        'voided', '{"decision": "voided", "because": "role_changed"}')
+              where q.workspace_id = workspace and q.user_id = person and q.kind = 'approval' and q.pending),
+        'voided', '{"decision": "voided", "because": "role_changed"}');
 $$;
-call private.expose('private', 'void_approvals_of');
+call private.expose('private', 'change_role_of_runs');
 
--- Ends the wait of what nobody decided in time, many at a time.
+-- Ends the wait of what nobody decided in time, and approvals whose calls were not made in time, many at a time.
 create function private.expire_requests() returns bigint
 language sql volatile set search_path = '' as $$
     select private.close_all(
-        array(select q from duet.request q where q.state = 'open' and q.expires_at <= private.now() order by q.expires_at limit 1000),
+        array(select q from duet.request q where q.pending and q.expires_at <= private.now() order by q.expires_at limit 1000),
         'expired', '{"decision": "expired"}')
 $$;
 call private.expose('private', 'expire_requests');
@@ -341,7 +352,7 @@ begin
     elsif exists (select from jsonb_path_query(decision, '$.** ? (@.type() == "number")') n
                   where abs(n::text::numeric) > 1.7976931348623157e308) then
         return private.refused('argument_number');
-    elsif jsonb_path_exists(decision, '$.**{34 to last}') then
+    elsif jsonb_path_exists(decision, 'strict $.**{33 to last} ? (@.type() == "array" || @.type() == "object")') then
         return private.refused('arguments_depth', '{"most": 32}');
     elsif octet_length(allowed) > 65536 then
         return private.refused('arguments_length', jsonb_build_object('most', 65536, 'has', octet_length(allowed)));

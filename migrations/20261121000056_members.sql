@@ -87,10 +87,13 @@ begin
         -- An owner appointed with an old sign-in in the wrong hands would outlast it.
         return private.refused('sign_in_again');
     end if;
+    -- Runs before members, as where they are claimed.
+    perform from duet.run r
+    where r.workspace_id = workspace and r.user_id = person and r.active order by r.id for no key update;
     update duet.member m set role = new_role where m.workspace_id = workspace and m.user_id = person and m.role <> new_role;
     if found then
         perform private.audit(workspace, 'member.role', 'user:' || person, 'done', jsonb_build_object('role', new_role));
-        perform private.void_approvals_of(workspace, person);
+        perform private.change_role_of_runs(workspace, person);
         if new_role <> 'owner' then
             perform private.revoke_invitations(workspace, person);
         end if;

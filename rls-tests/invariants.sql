@@ -89,7 +89,7 @@ from duet.run r where r.claimable and r.holds group by r.workspace_id, r.convers
 union all
 select 'a run that is over may still get a yes, or use one: ' || q.id
 from duet.request q join duet.run r on (r.workspace_id, r.id) = (q.workspace_id, q.run_id)
-where q.kind <> 'review' and (q.state = 'open' or q.state = 'approved' and q.used_at is null) and not r.active
+where q.kind <> 'review' and q.pending and not r.active
 union all
 select 'a call was made that nobody approved: ' || q.id
 from duet.request q

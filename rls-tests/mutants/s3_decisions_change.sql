@@ -2,5 +2,5 @@
 -- class: append-only and audit
 -- found by: cases requests
 -- in: private.request_fixed
--- for: and (old.state = 'open' or new.state = old.state or old.state = 'approved' and old.used_at is null and new.state = 'voided')
+-- for: and (old.state = 'open' or new.state = old.state or old.pending and new.state in ('expired', 'voided'))
 -- put:

@@ -1,8 +1,7 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::{Extension, extract::State, response::Response};
 use duet_core::{
-    StoreError,
     domain::{Decision, NewTurn},
     ids::{ConversationId, RequestId, RunId},
 };
@@ -201,6 +200,9 @@ async fn resume(
 ) -> ApiResult<Follower> {
     let session = deciding(state, caller.authenticated())?;
     let ids: Vec<RequestId> = answers.iter().map(|answer| answer.interrupt_id).collect();
+    if ids.iter().collect::<HashSet<_>>().len() < ids.len() {
+        return Err(Problem::invalid_field("resume", "Each `interruptId` is answered once."));
+    }
     let decisions = answers.iter().map(ResumeEntry::decision).collect::<ApiResult<Vec<_>>>()?;
     let stores = state.stores();
     let known = stores.requests.requests(caller, &ids).await?;
@@ -221,9 +223,7 @@ async fn resume(
     };
     // All of them, or none: what is wrong with one is said before any is decided.
     for (request, decision) in asked.iter().zip(&decisions) {
-        decision
-            .check(request.kind, request.arguments.as_ref())
-            .map_err(StoreError::from)?;
+        requests::check(state, caller, request, decision)?;
     }
     for (id, decision) in ids.iter().zip(decisions) {
         requests::decide(state, caller, session, *id, decision).await?;

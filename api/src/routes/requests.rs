@@ -1,7 +1,7 @@
 use axum::{Json as Answer, extract::State};
 use duet_core::{
-    Caller, StoreError,
-    domain::{Decision, ListPage, Request, RequestFilter, RequestState},
+    Caller,
+    domain::{Decision, ListPage, Request, RequestFilter},
     ids::{ConversationId, RequestId, SessionId},
 };
 use serde::Deserialize;
@@ -132,21 +132,24 @@ pub(super) async fn decide(
     id: RequestId,
     decision: Decision,
 ) -> ApiResult<Request> {
-    if let Decision::Approve {
-        arguments: Some(changed),
-    } = &decision
-    {
-        let request = find(state, caller, id).await?;
-        if request.state == RequestState::Open {
-            decision
-                .check(request.kind, request.arguments.as_ref())
-                .map_err(StoreError::from)?;
-            if let Some(Err(reason)) = state.tools().get(&request.tool).map(|tool| tool.check(changed)) {
-                return Err(Problem::invalid_field("arguments", reason));
-            }
-        }
+    if let Decision::Approve { arguments: Some(_) } = &decision {
+        check(state, caller, &find(state, caller, id).await?, &decision)?;
     }
     Ok(state.stores().requests.decide(caller, session, id, decision).await?)
+}
+
+/// Whether this decision can be taken, as far as that can be known before.
+pub(super) fn check(state: &AppState, caller: &Caller, request: &Request, decision: &Decision) -> ApiResult<()> {
+    let due = request.takes(decision, caller.user, caller.role, state.env().now())?;
+    if let Decision::Approve {
+        arguments: Some(changed),
+    } = decision
+        && due
+        && let Some(Err(reason)) = state.tools().get(&request.tool).map(|tool| tool.check(changed))
+    {
+        return Err(Problem::invalid_field("arguments", reason));
+    }
+    Ok(())
 }
 
 /// The sign-in by which somebody decides.

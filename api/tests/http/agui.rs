@@ -202,6 +202,21 @@ async fn what_a_run_waits_for_is_decided_and_the_run_goes_on_in_the_same_answer(
         .post(&path, resumed.clone())
         .await
         .problem(403, "denied");
+    // Where one answer cannot be taken, none is.
+    for (at, payload) in [
+        (0, json!({"approved": true, "editedArgs": {"text": "", "kind": "fact"}})),
+        (1, json!({"decision": "respond", "answers": {"color": "Brown"}})),
+        (1, json!({"decision": "approve"})),
+    ] {
+        let mut unfit = resumed.clone();
+        unfit["resume"][at]["payload"] = payload;
+        let answer = ada.post(&path, unfit).await;
+        assert_eq!(answer.status, 422, "{}", answer.text);
+    }
+    let mut twice = resumed.clone();
+    twice["resume"][1] = twice["resume"][0].clone();
+    ada.post(&path, twice).await.problem(422, "invalid");
+    assert_eq!(ada.get("inbox/count").await.ok(200), json!({"waiting": 2}));
     server.model.next(vec![Line::Say("Noted.")]);
     let answer = ada.post(&path, resumed.clone()).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -146,6 +146,10 @@ async fn an_approved_call_is_made_once_with_what_was_approved() {
     ada.post(&decide(&request), json!({"decision": "approve", "arguments": unfit}))
         .await
         .problem(422, "invalid");
+    let empty = json!({"text": " ", "kind": "fact"});
+    ada.post(&decide(&request), json!({"decision": "approve", "arguments": empty}))
+        .await
+        .problem(422, "invalid");
     ada.post(&decide(&request), json!({"decision": "approve", "arguments": edited}))
         .await
         .ok(200);

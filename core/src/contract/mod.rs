@@ -125,11 +125,11 @@ macro_rules! contract_suite {
             runs { a_turn, idempotency, one_key_sent_at_once, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
             run_log { appending, brief_logs, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
                       repeating_under_a_lost_lease }
-            turns { a_yes_before_a_change, a_yes_with_other_words, a_lost_call_under_a_new_rule, a_no_is_told, a_question_is_answered, calls_side_by_side, models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
+            turns { a_yes_before_a_change, a_yes_with_other_words, a_lost_call_under_a_new_rule, a_no_is_told, nobody_is_asked_in_vain, a_question_is_answered, calls_side_by_side, models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
             policies { versions_of_a_policy, who_sets_a_policy, forms_of_rules }
             requests { an_approval, talking_meanwhile, edited_arguments, questions, who_decides, an_owner_decides,
-                       no_wait_misses_a_decision, repeating_a_wait, stale_approvals, asked_under_the_policy_in_force, a_new_policy_voids_approvals, a_new_role_voids_approvals, expiry, stopping,
+                       no_wait_misses_a_decision, repeating_a_wait, stale_approvals, asked_under_the_policy_in_force, a_new_policy_voids_approvals, a_new_role_voids_approvals, a_new_role_takes_runs_back, expiry, stopping,
                        reviews_outlive_their_run, pausing, answering_again, requests_are_bounded, the_end_of_what_waits,
                        proposals_wait_too, hints_of_what_waits }
             system { claims, of_many_workers_one_claims, parking, progress, leaving, older_workers, outbox, taking_hints, sweeping, audit_heads,

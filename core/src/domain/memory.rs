@@ -224,17 +224,23 @@ impl NewMemory {
         if self.sensitive { Egress::LocalOnly } else { self.egress }
     }
 
-    /// Checks the memory on its own; the message says what to fix.
-    pub fn check(&self) -> Result<(), Refusal> {
-        if self.text.trim().is_empty() {
+    /// Checks the text of a memory; the message says what to fix.
+    pub fn check_text(text: &str) -> Result<(), Refusal> {
+        if text.trim().is_empty() {
             return Err(Refusal::MemoryEmpty);
         }
-        if self.text.len() > Self::MAX_TEXT {
-            return Err(Refusal::MemoryLength {
+        match text.len() {
+            has if has > Self::MAX_TEXT => Err(Refusal::MemoryLength {
                 most: Self::MAX_TEXT,
-                has: self.text.len(),
-            });
+                has,
+            }),
+            _ => Ok(()),
         }
+    }
+
+    /// Checks the memory on its own; the message says what to fix.
+    pub fn check(&self) -> Result<(), Refusal> {
+        Self::check_text(&self.text)?;
         if self.speaker.as_ref().is_some_and(|speaker| speaker.len() > Self::MAX_SPEAKER) {
             return Err(Refusal::SpeakerLength { most: Self::MAX_SPEAKER });
         }

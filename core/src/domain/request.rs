@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Arguments, Canonical, EffectId, Labels, Question, word_enum};
+use super::{Arguments, Canonical, EffectId, Labels, Question, Role, word_enum};
 use crate::{
     clock::Timestamp,
+    error::StoreError,
     ids::{AgentId, ConversationId, RequestId, RunId, UserId, WorkspaceId},
     refusal::Refusal,
 };
@@ -105,10 +106,30 @@ pub struct Request {
 impl Request {
     /// How long a request waits for its decision.
     pub const LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
-    /// The most open requests of one run.
+    /// The most requests of one run that may still come to something; reviews do not count against it.
     pub const MOST_OPEN: usize = 16;
-    /// The most open requests of one person's runs in a workspace.
+    /// The same, of all runs of a person in a workspace.
     pub const MOST_OPEN_OF_PERSON: usize = 200;
+
+    /// Whether this person's decision is still to be recorded; not if it was taken already and this is the same. An error says why
+    /// they cannot take it.
+    pub fn takes(&self, decision: &Decision, by: UserId, role: Role, now: Timestamp) -> Result<bool, StoreError> {
+        if self.decider == Decider::Owner && role != Role::Owner {
+            return Err(Refusal::NotDecider.of("decide this").into());
+        }
+        if self.state != RequestState::Open {
+            let same = self.decided_by == Some(by) && self.decision.as_ref() == Some(decision);
+            return match same {
+                true => Ok(false),
+                false => Err(Refusal::RequestDecided { state: self.state }.into()),
+            };
+        }
+        decision.check(self.kind, self.arguments.as_ref())?;
+        if self.expires_at <= now || self.arguments.is_none() {
+            return Err(Refusal::RequestOver.into());
+        }
+        Ok(true)
+    }
 }
 
 /// What a run is about to ask.

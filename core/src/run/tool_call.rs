@@ -117,17 +117,18 @@ fn ready<'a>(
     if let Some(reason) = refusal(turn, entry, &ruling) {
         return unless_lost(Ready::Refuse(ToolStatus::Refused, reason));
     }
+    // A yes to what cannot be done would be lost.
+    if let Err(reason) = entry.check(&call.arguments) {
+        return failed(reason);
+    }
     // Whether the person may be asked is not asked of the person.
     if let Some(question) = entry.question(&call.arguments) {
-        return match question {
-            Err(reason) => failed(reason),
-            Ok(question) => Ready::Ask(About {
-                kind: RequestKind::Question,
-                decider: Decider::Asker,
-                policy_version: 0,
-                why: question.question,
-            }),
-        };
+        return Ready::Ask(About {
+            kind: RequestKind::Question,
+            decider: Decider::Asker,
+            policy_version: 0,
+            why: question.question,
+        });
     }
     // What untrusted text would have remembered becomes a proposal, which waits for a person by itself.
     let proposes = entry.category == ToolCategory::MemoryWrite && turn.labels().integrity == Taint::Untrusted;

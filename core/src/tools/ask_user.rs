@@ -26,7 +26,11 @@ impl Tool for AskUserTool {
         ))
     }
 
-    fn question(input: &Question) -> Option<Result<Question, String>> {
-        Some(input.check().map(|()| input.clone()))
+    fn check(input: &Question) -> Result<(), String> {
+        input.check()
+    }
+
+    fn question(input: &Question) -> Option<Question> {
+        Some(input.clone())
     }
 }

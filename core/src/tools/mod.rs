@@ -110,9 +110,15 @@ pub trait Tool: Send + Sync + 'static {
         Verdict::CannotTell
     }
 
+    /// What is wrong with arguments that fit the schema, as the model and whoever changes them are told.
+    fn check(input: &Self::Input) -> Result<(), String> {
+        let _ = input;
+        Ok(())
+    }
+
     /// What the call asks the person; the answer is then its result, and it is never made. `None` for all tools that do something
-    /// themselves; `Err` is told to the model.
-    fn question(input: &Self::Input) -> Option<Result<Question, String>> {
+    /// themselves.
+    fn question(input: &Self::Input) -> Option<Question> {
         let _ = input;
         None
     }
@@ -146,7 +152,7 @@ impl Entry {
     }
 
     /// What the call asks the person, if that is what it does.
-    pub fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>> {
+    pub fn question(&self, arguments: &serde_json::Value) -> Option<Question> {
         self.handler.question(arguments)
     }
 }
@@ -156,7 +162,7 @@ trait Handler: Send + Sync {
     async fn call(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Result<ToolOutput, ToolError>;
     async fn verify(&self, context: &ToolContext<'_>, arguments: serde_json::Value) -> Verdict;
     fn check(&self, arguments: &serde_json::Value) -> Result<(), String>;
-    fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>>;
+    fn question(&self, arguments: &serde_json::Value) -> Option<Question>;
 }
 
 struct Typed<T>(T);
@@ -180,14 +186,17 @@ impl<T: Tool> Handler for Typed<T> {
         read::<T>(arguments.clone()).map(|_| ())
     }
 
-    fn question(&self, arguments: &serde_json::Value) -> Option<Result<Question, String>> {
+    fn question(&self, arguments: &serde_json::Value) -> Option<Question> {
         // Arguments that do not fit fail when the tool is called.
         T::question(&serde_json::from_value(arguments.clone()).ok()?)
     }
 }
 
 fn read<T: Tool>(arguments: serde_json::Value) -> Result<T::Input, String> {
-    serde_json::from_value(arguments).map_err(|error| format!("The arguments do not fit the tool's schema: {error}."))
+    let input =
+        serde_json::from_value(arguments).map_err(|error| format!("The arguments do not fit the tool's schema: {error}."))?;
+    T::check(&input)?;
+    Ok(input)
 }
 
 /// All tools by name.

@@ -8,7 +8,6 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{Tool, ToolContext, ToolError, Verdict};
 use crate::{
     domain::{EffectClass, Memory, MemoryDomain, NewMemory, Provenance, RecallMode, ReviewState, Taint, ToolOutput, Visibility},
-    error::StoreError,
     ids::{MemoryId, derived},
     policy::ToolCategory,
 };
@@ -54,6 +53,10 @@ impl Tool for RememberTool {
     // The memory's id is derived from the call, so a repeated call finds it stored.
     const CLASS: EffectClass = EffectClass::Idempotent;
 
+    fn check(input: &RememberInput) -> Result<(), String> {
+        NewMemory::check_text(&input.text).map_err(|refusal| refusal.to_string())
+    }
+
     async fn call(&self, context: &ToolContext<'_>, input: RememberInput) -> Result<ToolOutput, ToolError> {
         let id: MemoryId = derived(context.run, &context.key);
         if let Some(known) = self.known(context, &input, id).await? {
@@ -97,7 +100,6 @@ impl Tool for RememberTool {
             expires_at: None,
             supersedes: input.supersedes,
         };
-        memory.check().map_err(StoreError::from)?;
         let stored = context.memories.remember(context.caller, memory).await?;
         let text = match stored.review {
             ReviewState::Accepted => "Remembered.",

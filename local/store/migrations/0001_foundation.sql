@@ -322,6 +322,7 @@ CREATE TABLE request (
     decided_by      BLOB,
     decided_at      INTEGER,
     used_at         INTEGER,
+    pending         INTEGER NOT NULL GENERATED ALWAYS AS (state = 'open' OR (state = 'approved' AND used_at IS NULL)) STORED,
     redacted_at     INTEGER,
     expires_at      INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
@@ -337,7 +338,8 @@ CREATE TABLE request (
 CREATE INDEX request_by_run ON request (workspace_id, run_id);
 CREATE INDEX request_by_person ON request (workspace_id, user_id, created_at, id);
 CREATE INDEX request_open ON request (workspace_id, created_at, id) WHERE state = 'open';
-CREATE INDEX request_by_expiry ON request (expires_at) WHERE state = 'open';
+CREATE INDEX request_pending ON request (workspace_id, user_id, run_id) WHERE pending = 1;
+CREATE INDEX request_by_expiry ON request (expires_at) WHERE pending = 1;
 -- What was asked stays as it was asked, and a decision is final.
 CREATE TRIGGER request_fixed BEFORE UPDATE ON request
 WHEN new.workspace_id <> old.workspace_id OR new.id <> old.id OR new.conversation_id <> old.conversation_id OR new.step <> old.step
@@ -347,12 +349,12 @@ WHEN new.workspace_id <> old.workspace_id OR new.id <> old.id OR new.conversatio
     OR new.expires_at <> old.expires_at OR new.created_at <> old.created_at
     OR (new.arguments IS NOT NULL AND new.arguments IS NOT old.arguments)
     OR (new.approved IS NOT NULL AND old.state <> 'open' AND new.approved IS NOT old.approved)
-    OR (old.state <> 'open' AND new.state <> old.state AND NOT (old.state = 'approved' AND old.used_at IS NULL AND new.state = 'voided'))
+    OR (old.state <> 'open' AND new.state <> old.state AND NOT (old.pending AND new.state IN ('expired', 'voided')))
     OR (old.used_at IS NOT NULL AND new.used_at IS NOT old.used_at)
     OR (old.redacted_at IS NOT NULL AND new.redacted_at IS NOT old.redacted_at)
     OR (new.redacted_at IS NULL AND (new.why IS NOT old.why OR new.salt IS NOT old.salt))
-    -- Decided once, then at most voided or redacted.
-    OR (old.state <> 'open' AND NOT (new.state = 'voided' AND old.state = 'approved')
+    -- Decided once, then at most out of time, voided or redacted.
+    OR (old.state <> 'open' AND new.state = old.state
         AND (new.decided_by IS NOT old.decided_by OR new.decided_at IS NOT old.decided_at
              OR (new.decision IS NOT old.decision AND NOT (new.redacted_at IS NOT NULL AND new.decision IS NULL))))
 BEGIN

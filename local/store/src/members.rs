@@ -82,6 +82,7 @@ pub fn change_role(tx: &Connection, env: &Env, who: Who, user: UserId, role: Rol
     if changed > 0 {
         let entry = audit::done("member.role", format!("user:{user}"), json!({ "role": role }));
         audit::record(tx, env, who, entry)?;
+        run_log::take_back_runs_of(tx, who.workspace, user)?;
         requests::void_of(tx, env, who.workspace, user)?;
         if role != Role::Owner {
             revoke_invitations(tx, env, who.workspace, user)?;

@@ -96,14 +96,16 @@ pub fn ask(tx: &Connection, run: &Run, asks: &[NewRequest], now: Timestamp) -> D
     for new in asks {
         let (of_run, of_person): (u32, u32) = tx
             .prepare_cached(
-                "SELECT count(*) FILTER (WHERE run_id = ?3), count(*) FROM request INDEXED BY request_open
-                 WHERE workspace_id = ?1 AND user_id = ?2 AND state = 'open'",
+                "SELECT count(*) FILTER (WHERE run_id = ?3), count(*) FROM request INDEXED BY request_pending
+                 WHERE workspace_id = ?1 AND user_id = ?2 AND pending = 1",
             )?
             .query_row(params![blob(run.workspace_id), blob(run.user_id), blob(run.id)], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         for (open, most) in [(of_run, Request::MOST_OPEN), (of_person, Request::MOST_OPEN_OF_PERSON)] {
-            if usize::try_from(open).is_ok_and(|open| open >= most) {
+            // Whether something happened is asked in any case: a worker was lost for it, which nobody can repeat at will.
+            let bounded = new.kind != RequestKind::Review;
+            if bounded && usize::try_from(open).is_ok_and(|open| open >= most) {
                 return Err(Refusal::TooManyRequests { most }.into());
             }
         }
@@ -166,9 +168,16 @@ pub fn use_up(tx: &Connection, run: &Run, used: &UsedApproval, now: Timestamp) -
         .prepare_cached("SELECT labels FROM run WHERE workspace_id = ?1 AND id = ?2")?
         .query_row(params![blob(run.workspace_id), blob(run.id)], |row| row.get(0))?;
     let agent = agents::find(tx, run.workspace_id, run.agent_id)?;
+    // Whoever said yes for the owners is still one of them.
+    let by_right = match (asked.decider, asked.decided_by) {
+        (Decider::Asker, _) => true,
+        (Decider::Owner, Some(person)) => workspaces::role(tx, run.workspace_id, person)? == Some(Role::Owner),
+        (Decider::Owner, None) => false,
+    };
     let holds = asked.state == RequestState::Approved
         && asked.kind == RequestKind::Approval
         && asked.expires_at > now
+        && by_right
         && approved == used.arguments.as_str()
         && asked.policy_version == policies::newest(tx, run.workspace_id)?.version
         && agent.is_some_and(|agent| agent.active && agent.tools.contains(&asked.tool))
@@ -187,7 +196,7 @@ pub fn void(tx: &Connection, run: (WorkspaceId, RunId), because: VoidReason, now
     let mut statement = tx.prepare_cached(
         "UPDATE request SET state = 'voided', decision = CASE WHEN redacted_at IS NULL THEN ?3 END, decided_by = NULL, decided_at = ?4
          WHERE workspace_id = ?1 AND run_id = ?2 AND kind <> 'review'
-           AND (state = 'open' OR (state = 'approved' AND used_at IS NULL))
+           AND pending = 1
          RETURNING user_id, decider",
     )?;
     let voided: Vec<(UserId, Decider)> = statement
@@ -204,7 +213,7 @@ pub fn void(tx: &Connection, run: (WorkspaceId, RunId), because: VoidReason, now
 pub fn redact(tx: &Connection, (workspace, run): (WorkspaceId, RunId), now: i64) -> DbResult<usize> {
     let mut statement = tx.prepare_cached(
         "UPDATE request SET arguments = NULL, salt = NULL, why = '', decision = NULL, approved = NULL, redacted_at = ?3,
-             state = CASE WHEN state = 'open' OR (state = 'approved' AND used_at IS NULL) THEN 'voided' ELSE state END,
+             state = CASE WHEN pending = 1 THEN 'voided' ELSE state END,
              decided_at = coalesce(decided_at, ?3)
          WHERE workspace_id = ?1 AND run_id = ?2 AND redacted_at IS NULL RETURNING user_id, decider",
     )?;
@@ -251,7 +260,7 @@ pub fn void_of(tx: &Connection, env: &Env, workspace: WorkspaceId, person: UserI
 }
 
 /// Approvals that may still be given or used.
-const UNUSED: &str = "kind = 'approval' AND (state = 'open' OR (state = 'approved' AND used_at IS NULL))";
+const UNUSED: &str = "kind = 'approval' AND pending = 1";
 
 fn void_approvals(tx: &Connection, env: &Env, which: &str, values: &[&dyn rusqlite::ToSql], because: VoidReason) -> DbResult<()> {
     for asked in of_anybody(tx, which, values, i64::MAX)? {
@@ -263,11 +272,11 @@ fn void_approvals(tx: &Connection, env: &Env, which: &str, values: &[&dyn rusqli
 /// How many requests expire in one transaction; the next sweep takes the next ones.
 const EXPIRED_AT_ONCE: i64 = 1_000;
 
-/// Ends the wait of what nobody decided in time. Returns how many requests.
+/// Ends the wait of what nobody decided in time, and approvals whose calls were not made in time. Returns how many requests.
 pub fn expire(tx: &Connection, env: &Env) -> DbResult<usize> {
     let due = of_anybody(
         tx,
-        "state = 'open' AND expires_at <= ?1",
+        "pending = 1 AND expires_at <= ?1",
         params![env.now().millis()],
         EXPIRED_AT_ONCE,
     )?;
@@ -351,7 +360,6 @@ fn decide(
     wanted: RequestId,
     decision: &Decision,
 ) -> DbResult<Request> {
-    const ACTION: &str = "decide this";
     let now = env.now();
     let role = workspaces::role(tx, caller.workspace, caller.user)?.ok_or(StoreError::NotFound("the request"))?;
     let reader = Reader {
@@ -362,22 +370,11 @@ fn decide(
         .prepare_cached("SELECT 1 FROM session WHERE id = ?1 AND user_id = ?2 AND expires_at > ?3")?
         .exists(params![blob(session), blob(caller.user), now.millis()])?;
     if !live {
-        return Err(Refusal::NotLive.of(ACTION).into());
+        return Err(Refusal::NotLive.of("decide this").into());
     }
     let asked = find(tx, reader, wanted)?.ok_or(StoreError::NotFound("the request"))?;
-    if asked.decider == Decider::Owner && !reader.owner {
-        return Err(Refusal::NotDecider.of(ACTION).into());
-    }
-    if asked.state != RequestState::Open {
-        let same = asked.decided_by == Some(caller.user) && asked.decision.as_ref() == Some(decision);
-        return match same {
-            true => Ok(asked),
-            false => Err(Refusal::RequestDecided { state: asked.state }.into()),
-        };
-    }
-    decision.check(asked.kind, asked.arguments.as_ref())?;
-    if asked.expires_at <= now || asked.arguments.is_none() {
-        return Err(Refusal::RequestOver.into());
+    if !asked.takes(decision, caller.user, role, now)? {
+        return Ok(asked);
     }
     close(tx, env, &asked, decision, Some(caller.user))?;
     let details = json!({ "decision": decision.word(), "kind": asked.kind, "run": asked.run_id });

@@ -288,6 +288,16 @@ pub fn park_runs_of(tx: &Connection, env: &Env, workspace: WorkspaceId, user: Us
     Ok(())
 }
 
+/// Takes a person's runs from their workers, which claimed them for a role that the person no longer has.
+pub fn take_back_runs_of(tx: &Connection, workspace: WorkspaceId, user: UserId) -> DbResult<()> {
+    tx.execute(
+        "UPDATE run SET status = 'queued', lease_token = NULL, stalls = max(stalls - 1, 0)
+         WHERE workspace_id = ?1 AND user_id = ?2 AND status = 'running'",
+        params![blob(workspace), blob(user)],
+    )?;
+    hints::queued(tx, workspace)
+}
+
 /// A run that waits or has lost its worker: what is known of it before it is read.
 struct Waiting {
     run: (WorkspaceId, RunId),

@@ -8,9 +8,9 @@ use super::{Asking, tea, yes};
 use crate::{
     contract::{World, assert_refused},
     domain::{
-        AgentEdit, Changed, Commit, Decision, EffectId, EventKind, InboxItem, InboxKind, Labels, MemoryEdit, NewMemory,
-        PageRequest, Provenance, RedactionReceipt, Request, RequestKind, RequestState, RetryMode, RetryTurn, ReviewState, Role,
-        RunEvent, RunOutcome, RunStatus, Taint, ToolOutput, ToolStatus, VoidReason,
+        AgentEdit, Changed, Commit, Decider, Decision, EffectId, EventKind, InboxItem, InboxKind, Labels, MemoryEdit, NewMemory,
+        NewRequest, PageRequest, Provenance, RedactionReceipt, Request, RequestKind, RequestState, RetryMode, RetryTurn,
+        ReviewState, Role, RunEvent, RunOutcome, RunStatus, Taint, ToolOutput, ToolStatus, VoidReason,
     },
     error::StoreError,
     ids::MemoryId,
@@ -57,6 +57,22 @@ pub async fn stale_approvals(world: &World) {
         .await
         .unwrap();
     asking.begin(request, &tea()).await.unwrap();
+
+    // Who said yes for the owners is none any more.
+    let mut asking = Asking::of(world, &world.owner).await;
+    let for_owners = NewRequest {
+        decider: Decider::Owner,
+        ..asking.request(RequestKind::Approval, tea())
+    };
+    let request = asking.ask(for_owners).await.unwrap();
+    let (workspaces, member) = (&world.stores.workspaces, world.member.user);
+    workspaces.change_role(&world.owner, member, Role::Owner).await.unwrap();
+    world.decide(&world.member, request, yes()).await.unwrap();
+    workspaces.change_role(&world.owner, member, Role::Member).await.unwrap();
+    assert_refused(asking.begin(request, &tea()).await, Refusal::ApprovalStale);
+    workspaces.change_role(&world.owner, member, Role::Owner).await.unwrap();
+    asking.begin(request, &tea()).await.unwrap();
+    workspaces.change_role(&world.owner, member, Role::Member).await.unwrap();
 
     // Its time is over.
     let (mut asking, request) = Asking::waiting(world, &world.owner).await;
@@ -134,6 +150,26 @@ pub async fn a_new_role_voids_approvals(world: &World) {
     assert!(voided, "{last:?}");
 }
 
+/// What a worker does for somebody, it does in the role that they have: a new role takes the run from it, and it is claimed anew.
+pub async fn a_new_role_takes_runs_back(world: &World) {
+    let mut asking = Asking::of(world, &world.member).await;
+    let workspaces = &world.stores.workspaces;
+    let (owner, member) = (&world.owner, world.member.user);
+    workspaces.change_role(owner, member, Role::Owner).await.unwrap();
+    let begins = RunEvent::ToolStarted { effect: super::CALL };
+    for late in [
+        asking.commit(Commit::of(world.env.id(), vec![begins.into()])).await,
+        asking.ask(asking.request(RequestKind::Approval, tea())).await.map(drop),
+    ] {
+        assert!(matches!(late, Err(StoreError::Stale(_))), "{late:?}");
+    }
+    let claim = world.claim().await.expect("the run");
+    assert_eq!((claim.run.id, claim.role), (asking.claim.run.id, Role::Owner));
+    // The same role again takes nothing back.
+    workspaces.change_role(owner, member, Role::Owner).await.unwrap();
+    world.end(&claim, asking.last, None).await;
+}
+
 /// Nothing is asked under a policy that has been replaced meanwhile.
 pub async fn asked_under_the_policy_in_force(world: &World) {
     let mut asking = Asking::of(world, &world.owner).await;
@@ -148,11 +184,16 @@ pub async fn asked_under_the_policy_in_force(world: &World) {
 /// What nobody decides in time ends without an answer, and the run goes on.
 pub async fn expiry(world: &World) {
     let (mut asking, request) = Asking::waiting(world, &world.owner).await;
+    // A yes that no worker has used.
+    let (mut given, unused) = Asking::waiting(world, &world.owner).await;
+    world.decide(&world.owner, unused, yes()).await.unwrap();
     assert_eq!(world.stores.system.sweep().await.unwrap(), 0);
     world.time.advance(Request::LASTS + Duration::from_secs(1));
     // The sign-in has ended as well; it is the sweep that counts here.
     world.stores.system.sweep().await.unwrap();
-    assert_eq!(world.one(&world.owner, request).await.state, RequestState::Expired);
+    for late in [request, unused] {
+        assert_eq!(world.one(&world.owner, late).await.state, RequestState::Expired);
+    }
     asking.resumed().await;
     let last = asking.claim.log.last().unwrap();
     assert!(
@@ -166,6 +207,8 @@ pub async fn expiry(world: &World) {
         ),
         "{last:?}"
     );
+    given.resumed().await;
+    assert_refused(given.begin(unused, &tea()).await, Refusal::ApprovalStale);
 }
 
 /// A run that waits is stopped at once, with its requests; nothing can be decided afterwards. One that a worker holds is told, and its
@@ -281,16 +324,35 @@ pub async fn answering_again(world: &World) {
     assert_eq!(said.items.len(), 1);
 }
 
-/// A run asks a bounded number of things at a time.
+/// A run asks a bounded number of things at a time, and so do all runs of a person, also where the answer was yes and nothing has
+/// come of it yet. Whether something happened is asked in any case.
 pub async fn requests_are_bounded(world: &World) {
     let mut asking = Asking::of(world, &world.owner).await;
     for _ in 0..Request::MOST_OPEN {
-        asking.ask(asking.request(RequestKind::Approval, tea())).await.unwrap();
+        let request = asking.ask(asking.request(RequestKind::Approval, tea())).await.unwrap();
+        world.decide(&world.owner, request, yes()).await.unwrap();
     }
-    let (last, most) = (asking.last, Request::MOST_OPEN);
+    let (newest, most) = (asking.run().await.last_seq, Request::MOST_OPEN);
     let refused = asking.ask(asking.request(RequestKind::Approval, tea())).await;
     assert_refused(refused, Refusal::TooManyRequests { most });
-    assert_eq!(asking.run().await.last_seq, last, "nothing was written");
+    assert_eq!(asking.run().await.last_seq, newest, "nothing was written");
+
+    let most = Request::MOST_OPEN_OF_PERSON;
+    // A run that is let go would be claimed again.
+    let mut held = vec![asking];
+    for nth in Request::MOST_OPEN..most {
+        if nth % Request::MOST_OPEN == 0 {
+            held.push(Asking::of(world, &world.owner).await);
+        }
+        let asking = held.last_mut().expect("a run");
+        asking.ask(asking.request(RequestKind::Approval, tea())).await.unwrap();
+    }
+    let mut one_more = Asking::of(world, &world.owner).await;
+    let refused = one_more.ask(one_more.request(RequestKind::Approval, tea())).await;
+    assert_refused(refused, Refusal::TooManyRequests { most });
+    one_more.ask(one_more.request(RequestKind::Review, tea())).await.unwrap();
+    let mut others = Asking::of(world, &world.member).await;
+    others.ask(others.request(RequestKind::Approval, tea())).await.unwrap();
 }
 
 /// Whoever leaves takes their waiting runs with them, and what was redacted or deleted is gone from requests too.

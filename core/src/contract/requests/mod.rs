@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use self::ends::{
-    a_new_policy_voids_approvals, a_new_role_voids_approvals, answering_again, asked_under_the_policy_in_force, expiry,
-    hints_of_what_waits, pausing, proposals_wait_too, requests_are_bounded, reviews_outlive_their_run, stale_approvals, stopping,
-    the_end_of_what_waits,
+    a_new_policy_voids_approvals, a_new_role_takes_runs_back, a_new_role_voids_approvals, answering_again,
+    asked_under_the_policy_in_force, expiry, hints_of_what_waits, pausing, proposals_wait_too, requests_are_bounded,
+    reviews_outlive_their_run, stale_approvals, stopping, the_end_of_what_waits,
 };
 use super::{World, Writes, assert_refused};
 use crate::{

@@ -102,6 +102,32 @@ pub async fn a_yes_with_other_words(world: &World) {
     assert_eq!(texts, ["Fact number 2 is so."]);
 }
 
+/// Nobody is asked about a call that could not be made.
+pub async fn nobody_is_asked_in_vain(world: &World) {
+    let unfit = |arguments| {
+        ModelEvent::ToolCall(ToolCall {
+            id: "c".into(),
+            name: "remember".into(),
+            arguments,
+        })
+    };
+    let said = [
+        json!({"text": " ", "kind": "fact"}),
+        json!({"text": "Tea.", "kind": "fact", "mood": "good"}),
+        json!("{\"text\": \"Tea."),
+    ];
+    let turn = [whole(said.map(unfit).to_vec()), whole(vec![text("Never mind.")])];
+    let play = Play::new(world, TurnLimits::default(), turn).await;
+    changes_need(&world.stores, &world.owner, Say::Ask).await;
+    let (run, _) = play.drive().await;
+    assert_eq!(run.status, RunStatus::Done, "{:?}", run.reason);
+    let told = play.asked().into_iter().filter_map(|message| match message {
+        ChatMessage::ToolResult { failed, .. } => Some(failed),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [true; 3]);
+}
+
 /// A no is told to the model, with its reason, and nothing happens.
 pub async fn a_no_is_told(world: &World) {
     let (play, request) = waiting(world, vec![remember(1)], "As you like.").await;

@@ -5,6 +5,7 @@ mod play;
 
 pub use self::asking::{
     a_lost_call_under_a_new_rule, a_no_is_told, a_question_is_answered, a_yes_before_a_change, a_yes_with_other_words,
+    nobody_is_asked_in_vain,
 };
 
 use std::{

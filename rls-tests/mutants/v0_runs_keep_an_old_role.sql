@@ -1,0 +1,6 @@
+-- A worker goes on with a run in the role that its person had before.
+-- class: changed roles
+-- found by: cases requests
+-- in: private.change_role_of_runs
+-- for: and r.status = 'running'
+-- put: and false

@@ -1,0 +1,6 @@
+-- A yes in the name of the owners holds although whoever gave it is none any more.
+-- class: changed roles
+-- found by: cases requests
+-- in: private.use_approvals
+-- for: and m.user_id = asked.decided_by and m.role = 'owner'
+-- put: and m.user_id = asked.decided_by

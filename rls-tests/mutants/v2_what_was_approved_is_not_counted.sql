@@ -1,0 +1,6 @@
+-- Approved requests of paused runs pile up without end, and a change of the policy has to void all of them.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.refuse_asking
+-- for: and q.user_id = held.user_id and q.pending
+-- put: and q.user_id = held.user_id and q.state = 'open'

@@ -1,0 +1,6 @@
+-- A yes that nobody has used stays for ever.
+-- class: rows in every state
+-- found by: cases requests
+-- in: private.expire_requests
+-- for: where q.pending and
+-- put: where q.state = 'open' and

@@ -1,0 +1,6 @@
+-- Changed arguments are nested deeper than the server reads them.
+-- class: broken requests
+-- found by: cases requests
+-- in: private.refuse_decision
+-- for: ? (@.type() == "array" || @.type() == "object")
+-- put: [*]
