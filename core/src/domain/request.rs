@@ -115,7 +115,7 @@ impl Request {
     /// they cannot take it.
     pub fn takes(&self, decision: &Decision, by: UserId, role: Role, now: Timestamp) -> Result<bool, StoreError> {
         if self.decider == Decider::Owner && role != Role::Owner {
-            return Err(Refusal::NotDecider.of("decide this").into());
+            return Err(Refusal::NotDecider.of("decide this"));
         }
         if self.state != RequestState::Open {
             let same = self.decided_by == Some(by) && self.decision.as_ref() == Some(decision);
