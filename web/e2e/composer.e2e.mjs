@@ -91,7 +91,7 @@ describe("the composer", () => {
       await composer(page).fill("one\ntwo\nthree\nfour\nfive\nsix\nseven\neight");
       await eventually(fromEnd, 0);
       await composer(page).press("x");
-      await eventually(() => composer(page).inputValue().then((text) => text.includes("x")), true);
+      await eventually(async () => (await composer(page).inputValue()).includes("x"), true);
       assert.equal(await fromEnd(), 0);
     },
     { viewport: phone, touch: true, settings: "[models.offline]\npause_ms = 0\n" },

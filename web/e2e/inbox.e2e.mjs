@@ -8,6 +8,7 @@ import {
   eventually,
   guest,
   lastReply,
+  openBasis,
   owner,
   phone,
   replies,
@@ -83,6 +84,17 @@ describe("what waits for a person", () => {
     await here.getByText("Rejected by you.").waitFor();
     await here.getByText("“Not this one.”").waitFor();
     await lastReply(page).getByText("Not this one.").waitFor();
+    // That is no failure.
+    const line = lastReply(page).getByRole("button", { expanded: false });
+    await line.filter({ hasText: /^1 tool \(1 not done\)$/ }).waitFor();
+    const colour = (element) => getComputedStyle(element).color;
+    const quiet = await line.evaluate(colour);
+    await openBasis(lastReply(page));
+    const told = lastReply(page)
+      .getByRole("listitem")
+      .filter({ hasText: /^Did not save a memory$/ });
+    assert.equal(await told.evaluate(colour), quiet);
+    assert.equal(quiet, await here.getByText("Rejected by you.").evaluate(colour));
     assert.deepEqual(await memories(scene), []);
     await nothing((await inboxOf(scene)).page);
   });
@@ -119,14 +131,19 @@ describe("what waits for a person", () => {
     await askBefore(duet, "memory_write");
     await send(page, "quiet");
     await button(card(page, "approval"), "Say something instead…").click();
-    await card(page, "approval").getByLabel("Your answer").fill("Ask me tomorrow.");
+    await card(page, "approval").getByLabel("What to say").fill("Ask me tomorrow.");
     await page.keyboard.press("Escape");
     const answer = button(card(page, "approval"), "Say something instead…");
     await eventually(() => answer.evaluate((element) => element === document.activeElement), true);
     await answer.click();
-    await card(page, "approval").getByLabel("Your answer").fill("Ask me tomorrow.");
-    await button(card(page, "approval"), "Send answer").click();
+    await button(card(page, "approval"), "Send").click();
+    await card(page, "approval").getByText("Write something first.").waitFor();
+    await card(page, "approval").getByLabel("What to say").fill("Ask me tomorrow.");
+    await button(card(page, "approval"), "Send").click();
     await lastReply(page).getByText("Ask me tomorrow.").waitFor();
+    await card(page, "approval").getByRole("status").getByText("Not done. You said:", { exact: true }).waitFor();
+    await card(page, "approval").getByText("“Ask me tomorrow.”").waitFor();
+    assert.equal(await card(page, "approval").getByText("answer", { exact: true }).count(), 0);
 
     const { place } = await waits(duet, "quiet");
     await page.goto(duet.url + place);
@@ -154,7 +171,7 @@ describe("what waits for a person", () => {
     await here.getByText("U+200B").waitFor();
     assert.doesNotMatch(await here.textContent(), /[\u202e\u200b]/);
     await button(here, "Edit…").click();
-    await here.getByText("Has characters that are not seen: U+202E U+200B").waitFor();
+    await here.getByText("Contains invisible characters: U+202E U+200B").waitFor();
   });
 
   test("is a question, whose form is checked and answered", async ({ duet, page }) => {
@@ -178,6 +195,12 @@ describe("what waits for a person", () => {
     const reply = await lastReply(page).getByText("So it is:").textContent();
     const labels = await here.locator("dt").allTextContents();
     assert.deepEqual(labels, ["Day", "People", "By train?", "Place"]);
+    const values = await here.locator("dd").allTextContents();
+    assert.deepEqual(values, ["24 December 2026", "3", "Yes", "Oslo"]);
+    const colours = await here
+      .locator("dd")
+      .evaluateAll((all) => all.map((one) => getComputedStyle(one.querySelector("span") ?? one).color));
+    assert.equal(new Set(colours).size, 1);
     for (const part of ["2026-12-24", "3", "Oslo"]) assert.ok(reply.includes(part), reply);
   });
 
@@ -265,7 +288,9 @@ describe("what waits for a person", () => {
     await card(page, "approval").getByText(`for ${guest.name}`).waitFor();
     assert.equal(await card(page, "approval").getByRole("link", { name: "Conversation" }).count(), 0);
     await button(card(page, "approval"), "Approve").click();
+    await card(page, "approval").getByText(`${guest.name} sees the result.`).waitFor();
     await card(hers.page, "approval").getByText(`Approved by ${owner.name}. The call was made`).waitFor();
+    await card(hers.page, "approval").getByText("Its result is in the reply.").waitFor();
     await lastReply(hers.page).getByText("So it is:").waitFor();
   });
 
@@ -292,6 +317,8 @@ describe("what waits for a person", () => {
     await button(page, "Pause the reply").click();
     await button(page, "Resume").waitFor();
     await page.getByText("Paused", { exact: true }).waitFor();
+    const told = page.getByRole("status").filter({ hasText: "Juno is paused." });
+    await told.waitFor({ state: "attached" });
     await composer(page).fill("Hello!");
     await composer(page).press("Enter");
     await lastReply(page).getByText("Good day.").waitFor();
@@ -300,6 +327,7 @@ describe("what waits for a person", () => {
     await page.getByText(/40,/).waitFor({ timeout: 30_000 });
     await page.getByRole("link", { name: "In answer to “slow”" }).waitFor();
     await eventually(() => button(page, "Resume").count(), 0);
+    assert.equal(await told.count(), 0);
   });
 
   test("is stopped while it waits", async ({ duet, page }) => {
@@ -329,7 +357,7 @@ describe("what waits for a person", () => {
     await eventually(() => page.locator("article").count(), 16);
     assert.match(page.url(), /kind=question/);
     await page.getByText("Reviews", { exact: true }).click();
-    await page.getByText("None of these waits for you.").waitFor();
+    await page.getByText("None of these are waiting for you.").waitFor();
     await page.getByText("Memories", { exact: true }).click();
     await card(page, "memory").getByText("It is Mario.").waitFor();
     await button(card(page, "memory"), "Accept").click();
@@ -403,6 +431,12 @@ describe("what waits for a person", () => {
     { viewport: phone, touch: true, model: storyteller },
   );
 
+  /** Where they stand, as the line's middle. */
+  const topsOf = (all) =>
+    all.map((one) => {
+      const { top, bottom } = one.getBoundingClientRect();
+      return Math.round((top + bottom) / 2);
+    });
   for (const [size, view] of Object.entries({
     phone: { viewport: phone, touch: true },
     desktop: { viewport: desktop },
@@ -421,6 +455,9 @@ describe("what waits for a person", () => {
           await page.goto(`${duet.url}/inbox`);
           await openCard(page, "question").waitFor();
           await look("the Inbox");
+          // The kinds stand in one line.
+          const tops = await page.getByRole("group", { name: "Show" }).locator("label").evaluateAll(topsOf);
+          assert.equal(new Set(tops).size, 1);
           for (const way of ["Edit…", "Reject…", "Say something instead…"]) {
             await button(openCard(page, "approval"), way).click();
             await look(way);
@@ -429,6 +466,9 @@ describe("what waits for a person", () => {
           await page.goto(duet.url + place);
           await openCard(page, "approval").waitFor();
           await look("a card in a conversation");
+          // Nor is a button left alone on a line.
+          const waiting = page.getByRole("button", { name: "Waiting for you" });
+          assert.equal(new Set(await waiting.or(button(page, "Stop")).evaluateAll(topsOf)).size, 1);
         },
         { ...view, colorScheme },
       );
@@ -459,6 +499,13 @@ describe("what needs a yes", () => {
     assert.deepEqual(await policy(scene), expected);
     await page.reload();
     await eventually(() => choice(page, "Save memories").inputValue(), "ask_owner");
+    const edges = await page.getByRole("combobox").evaluateAll((all) =>
+      all.map((one) => {
+        const { left, right } = one.getBoundingClientRect();
+        return `${left} ${right}`;
+      }),
+    );
+    assert.equal(new Set(edges).size, 1);
   });
 
   test("says that somebody else has changed it", async (scene) => {

@@ -10,13 +10,12 @@ import {
   phone,
   say,
 } from "./support/browser.mjs";
-import { entry } from "./support/redacted.mjs";
 import { scenes } from "./support/scenes.mjs";
+import { inbox } from "./support/waiting.mjs";
 
 describe("memories that wait for a person", () => {
   const test = scenes({ settings: "[models.offline]\npause_ms = 0\n" });
 
-  const banner = (page) => page.getByRole("link", { name: "Review suggested memories" });
   const waiting = (page) => page.getByRole("list", { name: "Suggested memories" }).getByRole("listitem");
   const review = async (duet, id) => (await duet.call("GET", `${duet.home}/memories/${id}`)).review;
 
@@ -33,7 +32,7 @@ describe("memories that wait for a person", () => {
       supersedes: old.id,
     });
     await page.reload();
-    await banner(page).waitFor();
+    await inbox(page, 1).waitFor();
     return { old, next, bea };
   };
 
@@ -41,23 +40,21 @@ describe("memories that wait for a person", () => {
     ["Accept", "accepted"],
     ["Reject", "rejected"],
   ]) {
-    test(`are told of, by whom, and ${state} on the page of the notices`, async (scene) => {
+    test(`are told of once, by whom, and ${state} on the page of the notices as well`, async (scene) => {
       const { duet, page } = scene;
       const { next } = await suggested(scene);
+      assert.equal(await page.getByText(/was suggested/).count(), 0);
       await page.getByRole("button", { name: "Account and settings" }).click();
-      await entry(page).click();
+      await page.getByRole("button", { name: "Notices", exact: true }).click();
       await page.getByRole("heading", { level: 1, name: "Notices" }).waitFor();
       await eventually(() => waiting(page).count(), 1);
       await waiting(page).getByText("Bea suggests").waitFor();
-      assert.equal(await banner(page).count(), 0);
       assert.match(await waiting(page).textContent(), /Bea suggests.*The harbour master is called Mario\./);
       await checkAccessibility(page, "suggested memories");
       await waiting(page).getByRole("button", { name: button }).click();
       await page.getByText("Nothing to review.").waitFor();
       assert.equal(await review(duet, next.id), state);
-      await page.goto(`${duet.url}/chat`);
-      await page.getByRole("heading", { level: 1 }).waitFor();
-      await eventually(() => banner(page).count(), 0);
+      await inbox(page).waitFor();
     });
   }
 
@@ -89,7 +86,7 @@ describe("memories that wait for a person", () => {
       await panel.getByRole("button", { name: "Accept" }).tap();
       await panel.getByText("It’s waiting for your review").waitFor({ state: "detached" });
       assert.equal(await review(duet, id), "accepted");
-      await eventually(() => banner(page).count(), 0);
+      await inbox(page).waitFor();
     },
     { viewport: phone, touch: true },
   );

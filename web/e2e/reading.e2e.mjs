@@ -230,6 +230,39 @@ describe("reading a conversation", () => {
     assert.equal(seen, await failed.evaluate(colour));
   });
 
+  test(
+    "begins no line with a separator",
+    async ({ page, duet }) => {
+      await page.route(/\/messages\?/, async (route) => {
+        const answer = await route.fetch();
+        const body = await answer.json();
+        const { trace } = body.items.find((one) => one.trace);
+        Object.assign(trace, {
+          offline: false,
+          model: "a-model-with-a-rather-long-name/and-a-version",
+          cost_micros: 5_000,
+        });
+        trace.usage = { ...trace.usage, input_tokens: 1_000, output_tokens: 1_000 };
+        await route.fulfill({ response: answer, json: body });
+      });
+      await page.goto(duet.url + (await duet.talk("My sister is called Maria.")));
+      const line = lastReply(page).locator("footer > div").first();
+      await line.getByText("2,000 tokens").waitFor();
+      const parts = await line.evaluate((element) => {
+        const { left } = element.getBoundingClientRect();
+        const cut = Number.parseFloat(/([\d.]+)px\)$/.exec(getComputedStyle(element).clipPath)[1]);
+        return [...element.children].map((part) => {
+          const dot = getComputedStyle(part, "::before");
+          const start = part.getBoundingClientRect().left;
+          return { first: start - left < 20, seen: start + Number.parseFloat(dot.left) >= left + cut };
+        });
+      });
+      assert.ok(parts.filter(({ first }) => first).length >= 2, "the line wraps");
+      for (const { first, seen } of parts) assert.equal(seen, !first);
+    },
+    { viewport: phone, touch: true },
+  );
+
   test("loses one message at most where one cannot be shown", async ({ page, duet, watch }) => {
     watch.expect(/tools|reading|iterable|is not a function|error boundary/i);
     const chat = await duet.talk("Hello!", "How are you?");

@@ -15,7 +15,6 @@ import { ConversationList } from "~/features/conversations/ConversationList";
 import { InboxLink } from "~/features/inbox/InboxLink";
 import { useFeed } from "~/features/inbox/useFeed";
 import { Gone } from "~/features/members/Gone";
-import { useProposals } from "~/features/memory/Proposals";
 import { NoticesBanner, NoticesMark } from "~/features/notices/NoticesBanner";
 import { configQuery } from "~/features/setup/queries";
 import { Account } from "~/features/shell/Account";
@@ -61,7 +60,6 @@ function App() {
   const session = useQuery(sessionQuery).data ?? entered;
   const gone = !session.workspaces.some((membership) => membership.workspace.id === workspace.id);
   const config = useSuspenseQuery(configQuery).data;
-  const suggested = useProposals(workspace.id, session.user.id).length > 0;
   const { conversationId } = useParams({ strict: false });
   const navigate = useNavigate();
   const place = useLocation({ select: ({ pathname }) => pathname });
@@ -107,7 +105,7 @@ function App() {
           session={session}
           workspace={workspace.name}
           version={config.version}
-          notices={<NoticesMark workspace={workspace.id} suggested={suggested} />}
+          notices={<NoticesMark workspace={workspace.id} />}
           onNotices={() => {
             close();
             void navigate({ to: "/settings/notices" });
@@ -124,9 +122,7 @@ function App() {
         />
       )}
     >
-      {place !== "/settings/notices" && place !== "/inbox" && (
-        <NoticesBanner workspace={workspace.id} suggested={suggested} />
-      )}
+      {place !== "/settings/notices" && place !== "/inbox" && <NoticesBanner workspace={workspace.id} />}
       <Outlet />
     </Frame>
   );

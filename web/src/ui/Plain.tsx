@@ -9,7 +9,7 @@ export function Plain({ text }: { text: string }) {
         // biome-ignore lint/suspicious/noArrayIndexKey: pieces of one text, which have no state.
         key={index}
         className="mx-px rounded bg-caution-soft px-1 font-mono text-[0.8em] text-caution"
-        title="A character that would not be seen"
+        title="An invisible character"
       >
         {piece.hidden}
       </span>

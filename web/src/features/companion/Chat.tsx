@@ -21,7 +21,7 @@ import { Scroller } from "./Scroller";
 import { apartFrom, doing, type OpenRun, questionOf, useConversation } from "./useConversation";
 import { useStopKey } from "./useStopKey";
 import { useTarget } from "./useTarget";
-import { WaitLine, WaitsElsewhere } from "./WaitLine";
+import { isPaused, WaitLine, WaitsElsewhere } from "./WaitLine";
 
 type Props = {
   workspace: string;
@@ -232,6 +232,9 @@ export function Chat({ workspace, conversationId, target, visit, memories, asked
         {state.stopProblem && <Notice>That didn’t work: {state.stopProblem.message}</Notice>}
         {failed && <NotSent problem={failed} />}
       </Scroller>
+      <p role="status" className="sr-only">
+        {waits.some(({ live }) => isPaused(live)) && `${name} is paused.`}
+      </p>
       <WaitsElsewhere asked={asks.filter((one) => one.open && one.run !== asked?.run_id)} />
       <Composer
         workspace={workspace}
@@ -321,7 +324,7 @@ const after: Partial<Record<NonNullable<Message["ended"]>["status"], string>> = 
   cancelled: "You stopped it here.",
   interrupted: "Duet was interrupted here.",
   needs_review: "An action was started, but Duet can’t tell whether it finished.",
-  failed: "It could not go on.",
+  failed: "It could not continue.",
   parked: "Duet gave up here after several attempts.",
 };
 

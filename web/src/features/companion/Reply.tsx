@@ -1,9 +1,10 @@
-import { lazy, type ReactNode, Suspense, useId, useState } from "react";
+import { Fragment, lazy, type ReactNode, Suspense, useId, useState } from "react";
 import type { MessageStatus, ToolStatus, Usage } from "~/api/types";
 import { cost, counted, tokens } from "~/ui/format";
 import { Check, Chevron, Close, Tool, Warning } from "~/ui/icons";
 import { Mark } from "~/ui/Mark";
 import { Contained } from "./Contained";
+import { lineOf, outcomeOf, summaryOf } from "./tools";
 
 const Markdown = lazy(() => import("./markdown/Markdown"));
 
@@ -85,36 +86,44 @@ function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
   const [open, setOpen] = useState(false);
   const id = useId();
   const { recalled, remembered, tools } = reply;
-  const failed = tools.filter(({ status }) => status !== "succeeded" && status !== "started").length;
+  const used = summaryOf(tools);
   const rests = [
     remembered.length > 0 && `${counted(remembered.length, "memory", "memories")} saved`,
     recalled.length > 0 &&
       (remembered.length > 0 ? `${recalled.length} recalled` : counted(recalled.length, "memory", "memories")),
-    tools.length > 0 && counted(tools.length, "tool", "tools") + (failed > 0 ? ` (${failed} failed)` : ""),
-  ].filter(Boolean);
+    tools.length > 0 && used.text,
+  ].filter((part) => part !== false);
   const origin = originOf(reply);
   if (!rests.length && !origin.length) return null;
   return (
     <footer className="mt-2 text-xs leading-5 text-ink-3">
-      <div className="flex flex-wrap items-center gap-x-1">
+      <div className="dotted items-center">
         {rests.length > 0 && (
           <button
             type="button"
             aria-expanded={open}
             aria-controls={open ? id : undefined}
             onClick={() => setOpen(!open)}
-            className={`-ml-1.5 inline-flex min-h-7 items-center gap-1 rounded-md px-1.5 hover:bg-hover hover:text-ink ${failed > 0 ? "text-caution" : "text-ink-2"}`}
+            className={`ml-3 inline-flex min-h-7 items-center gap-1 rounded-md px-1 hover:bg-hover hover:text-ink ${used.bad ? "text-caution" : "text-ink-2"}`}
           >
-            {rests.join(" · ")}
+            <span>
+              {rests.map((part, index) =>
+                index === rests.length - 1 ? (
+                  part
+                ) : (
+                  // No line begins with the dot.
+                  <Fragment key={part}>
+                    <span className="whitespace-nowrap">{part} ·</span>{" "}
+                  </Fragment>
+                ),
+              )}
+            </span>
             <Chevron size={14} className={`transition-transform ${open ? "rotate-180" : ""}`} />
           </button>
         )}
         {origin.map((part, index) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one line, which have no state.
-          <span key={index}>
-            {(index > 0 || rests.length > 0) && "· "}
-            {part}
-          </span>
+          <span key={index}>{part}</span>
         ))}
       </div>
       {open && (
@@ -130,40 +139,18 @@ function Basis({ reply, memories }: Pick<Props, "reply" | "memories">) {
   );
 }
 
-const toolNames: Record<string, string> = {
-  recall: "Looked through memory",
-  remember: "Saved a memory",
-  search_conversations: "Searched conversations",
-};
-
-/** Shown for calls that failed or were refused. */
-const undone: Record<string, string> = {
-  recall: "Could not look through memory",
-  remember: "Could not save a memory",
-  search_conversations: "Could not search conversations",
-};
-
-const outcomes: Record<ToolStatus, string> = {
-  started: "running",
-  succeeded: "done",
-  failed: "failed",
-  refused: "refused",
-  unknown: "outcome unknown",
-};
-
 function ToolLine({ name, status }: { name: string; status: ToolStatus }) {
   const Icon = { started: Tool, succeeded: Check, failed: Close, refused: Close, unknown: Warning }[status] ?? Tool;
-  const bad = status === "failed" || status === "refused" || status === "unknown";
-  const said = status === "failed" || status === "refused" ? undone[name] : undefined;
+  const { text, note, bad } = lineOf({ name, status });
   return (
     <li
       className={`relative flex min-h-8 items-center gap-2 px-2 text-sm ${bad ? "text-caution" : "text-ink-2"}`}
-      title={`Tool ${name}: ${outcomes[status]}`}
+      title={`Tool ${name}: ${outcomeOf(status)}`}
     >
       <Icon size={14} className="shrink-0" />
-      {said ?? toolNames[name] ?? name.replaceAll("_", " ")}
+      {text}
       {status === "succeeded" && <span className="sr-only">, done</span>}
-      {status !== "succeeded" && !said && <span>({outcomes[status]})</span>}
+      {note && <span>({note})</span>}
     </li>
   );
 }

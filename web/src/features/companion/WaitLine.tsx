@@ -2,6 +2,7 @@ import { Button } from "~/ui/Button";
 import { Onward, Stop } from "~/ui/icons";
 import { Mark } from "~/ui/Mark";
 import type { Asked } from "./asked";
+import type { LiveReply } from "./stream/fold";
 import type { OpenRun } from "./useConversation";
 
 /** Brings the card into view, and the keyboard to it. */
@@ -34,19 +35,24 @@ type Props = {
   onStop: () => void;
 };
 
+/** Whether a run that waits does so until it is resumed. */
+export const isPaused = ({ wait, pauseRequested }: LiveReply): boolean =>
+  wait !== undefined && (pauseRequested || wait.requests.length === 0);
+
 /** Below what a run that waits has said and asks. */
 export function WaitLine({ run, asked, name, busy, onResume, onStop }: Props) {
-  const { wait, pauseRequested } = run.live;
-  const paused = pauseRequested || wait?.requests.length === 0;
+  const { wait } = run.live;
+  const paused = isPaused(run.live);
   return (
     <div className={`flex flex-wrap items-center gap-2 text-sm text-ink-2 ${name ? "" : "-mt-4"}`}>
       {name && (
-        <>
+        // A line of its own where there is little room: a button is not left alone on the next.
+        <span className="flex min-w-0 basis-full items-center gap-2 wide:mr-1 wide:basis-auto">
           <Mark size={20} />
-          <span dir="auto" className="mr-1 font-medium">
+          <span dir="auto" className="min-w-0 font-medium [overflow-wrap:anywhere]">
             {name}
           </span>
-        </>
+        </span>
       )}
       {wait && wait.requests.length > 0 && <Pill asked={asked} />}
       {paused && <span className="chip">Paused</span>}

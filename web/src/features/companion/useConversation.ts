@@ -212,6 +212,7 @@ export function doing(live: LiveReply): string {
     if (tool.name === "recall") return "looking through memory…";
     if (tool.name === "remember") return "saving a memory…";
     if (tool.name === "search_conversations") return "searching conversations…";
+    if (tool.name === "ask_user") return "asking a question…";
     return `using ${tool.name.replaceAll("_", " ")}…`;
   }
   if (live.recovered && !live.text) return "picking up where it left off…";

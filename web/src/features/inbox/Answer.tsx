@@ -2,6 +2,7 @@ import { type FormEvent, useId, useRef, useState } from "react";
 import { Button } from "~/ui/Button";
 import { Plain } from "~/ui/Plain";
 import { plainText } from "~/ui/plain";
+import { Select } from "~/ui/Select";
 import type { Errors } from "./arguments";
 import { Choice } from "./Choice";
 import { answersOf, type Form, type FormField } from "./form";
@@ -106,15 +107,16 @@ type ControlProps = {
 
 function Control({ kind, options, shared, onChange }: ControlProps) {
   if (kind === "choice") {
+    const { className: _, ...named } = shared;
     return (
-      <select {...shared} onChange={(event) => onChange(event.target.value)}>
+      <Select {...named} onChange={(event) => onChange(event.target.value)}>
         <option value="">Choose…</option>
         {options.map((option) => (
           <option key={option} value={option}>
             {plainText(option)}
           </option>
         ))}
-      </select>
+      </Select>
     );
   }
   if (kind === "date") return <input {...shared} type="date" onChange={(event) => onChange(event.target.value)} />;

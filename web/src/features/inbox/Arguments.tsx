@@ -5,14 +5,14 @@ import { answeredRows, type FormField } from "./form";
 /** The arguments of a call as they are stored, as rows. */
 export function Arguments({ value }: { value: Parameters<typeof rowsOf>[0] }) {
   const rows = rowsOf(value);
-  if (rows.length === 0) return <p className="text-ink-3">Without any details.</p>;
+  if (rows.length === 0) return <p className="text-ink-3">No details.</p>;
   return <Rows rows={rows} />;
 }
 
 /** The answers to a form, as rows. */
 export function Answers({ fields, answers }: { fields: FormField[]; answers: Parameters<typeof rowsOf>[0] }) {
   const rows = answeredRows(fields, answers);
-  if (rows.length === 0) return <p className="text-ink-3">Without any details.</p>;
+  if (rows.length === 0) return <p className="text-ink-3">No details.</p>;
   return <Rows rows={rows} />;
 }
 
@@ -41,7 +41,9 @@ function Shown({ value }: { value: Value }) {
     case "text":
       return <LongPlain text={value.text} />;
     case "word":
-      return <span className="text-ink-2">{value.word}</span>;
+      return value.word;
+    case "none":
+      return <span className="text-ink-3 italic">{value.word}</span>;
     case "list":
       return (
         <ul className="list-disc space-y-1 pl-5">

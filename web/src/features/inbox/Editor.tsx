@@ -184,7 +184,7 @@ function Hidden({ text }: { text: string }) {
   if (hidden.length === 0) return null;
   return (
     <p className="mt-1.5 text-sm text-caution">
-      Has characters that are not seen: <span className="font-mono">{hidden.join(" ")}</span>
+      Contains invisible characters: <span className="font-mono">{hidden.join(" ")}</span>
     </p>
   );
 }

@@ -33,12 +33,13 @@ export function Inbox({ workspace, me, kind, onKind, header }: Props) {
       {header}
       <div className="scroller min-h-0 flex-1 px-5 pb-16 wide:px-8">
         <div className="mx-auto max-w-2xl pt-2">
-          <fieldset className="mb-5 flex flex-wrap gap-1.5">
+          {/* One line, also on a phone: what does not fit is scrolled to. */}
+          <fieldset className="relative -mx-5 mb-4 flex min-w-0 gap-1.5 overflow-x-auto px-5 py-1 [scrollbar-width:none] wide:-mx-8 wide:px-8">
             <legend className="sr-only">Show</legend>
             {kinds.map((one) => (
               <label
                 key={one.label}
-                className="chip cursor-pointer has-checked:border-accent has-checked:bg-accent-soft has-checked:text-ink has-focus-visible:outline-2 has-focus-visible:outline-accent"
+                className="chip shrink-0 cursor-pointer has-checked:border-accent has-checked:bg-accent-soft has-checked:text-ink has-focus-visible:outline-2 has-focus-visible:outline-accent"
               >
                 <input
                   type="radio"
@@ -105,11 +106,13 @@ function Empty({ workspace, some }: { workspace: string; some: boolean }) {
       <span className="inline-flex size-14 items-center justify-center rounded-full bg-margin text-ink-3">
         <Tray size={26} />
       </span>
-      <p className="mt-4 font-serif text-xl">{some ? "None of these waits for you." : "Nothing is waiting for you."}</p>
+      <p className="mt-4 font-serif text-xl">
+        {some ? "None of these are waiting for you." : "Nothing is waiting for you."}
+      </p>
       {!some && (
         <>
           <p className="mt-1.5 max-w-sm leading-relaxed text-ink-2">
-            When <bdi>{agent}</bdi> needs your yes or an answer, you find it here and in the conversation.
+            When <bdi>{agent}</bdi> needs a yes or an answer from you, you’ll find it here and in the conversation.
           </p>
           <Link to="/settings/policy" className="mt-3 inline-flex min-h-11 items-center underline underline-offset-2">
             What needs a yes

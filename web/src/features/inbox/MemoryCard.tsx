@@ -14,7 +14,7 @@ type Props = { workspace: string; me: string; memory: Memory };
 
 const outcomes: Record<Memory["review"], string | undefined> = {
   proposed: undefined,
-  accepted: "Accepted. It is used from now on.",
+  accepted: "Accepted. It’s used from now on.",
   rejected: "Rejected. It isn’t used.",
 };
 

@@ -17,7 +17,7 @@ import { objectOf } from "./arguments";
 import { Editor } from "./Editor";
 import { ANSWER, formOf, tooLong } from "./form";
 import { agentsQuery, peopleQuery, requestQuery } from "./queries";
-import { actOf, left, nameOf, outcomeOf } from "./words";
+import { actOf, left, nameOf, outcomeOf, saidWith } from "./words";
 
 export type Viewer = { id: string; email: string; owner: boolean };
 
@@ -65,6 +65,8 @@ export default function RequestCard({ workspace, me, request, here = false }: Pr
   const outcome = outcomeOf(request, me.id, people);
   const deciding = request.decider === "owner" ? me.owner : mine;
   const open = !outcome && deciding && request.arguments != null;
+  const said = saidWith(request);
+  const menu = open && !way && request.kind !== "question";
   const problem = told(decide.error);
   const Icon = { approval: Tool, question: Question, review: Warning }[request.kind];
   return (
@@ -77,50 +79,41 @@ export default function RequestCard({ workspace, me, request, here = false }: Pr
       data-kind={request.kind}
       className={`scroll-m-16 rounded-2xl border bg-card p-4 outline-offset-4 wide:p-5 ${outcome ? "border-line" : "border-line-strong shadow-lift"}`}
     >
-      <header className="flex items-start gap-3">
+      <header className="relative flex items-start gap-3">
         <span
           className={`mt-0.5 inline-flex size-8 shrink-0 items-center justify-center rounded-full ${outcome ? "bg-margin text-ink-3" : "bg-accent-soft text-accent"}`}
         >
           <Icon size={16} />
         </span>
         <div className="min-w-0 flex-1">
-          <h2 id={`${id}-title`} className="leading-snug font-medium [overflow-wrap:anywhere]">
+          <h2 id={`${id}-title`} className={`leading-snug font-medium [overflow-wrap:anywhere] ${menu ? "pr-8" : ""}`}>
             <Title request={request} agent={agent} decided={Boolean(outcome)} />
           </h2>
-          <p className="mt-0.5 text-sm leading-snug text-ink-3">
+          <p className="dotted mt-0.5 text-sm leading-snug text-ink-3">
             {request.kind !== "question" && (
-              <>
-                <code className="font-mono text-[0.92em]">
-                  <Plain text={request.tool} />
-                </code>
-                {" · "}
-              </>
+              <code className="font-mono text-[0.92em] leading-[inherit]">
+                <Plain text={request.tool} />
+              </code>
             )}
             {!mine && (
-              <>
+              <span>
                 for <bdi>{nameOf(people, request.user_id, me.id)}</bdi>
-                {" · "}
-              </>
+              </span>
             )}
-            {when(request.created_at)}
-            {!outcome && ` · ${left(request.expires_at)}`}
+            <span>{when(request.created_at)}</span>
+            {!outcome && <span>{left(request.expires_at)}</span>}
             {!here && request.conversation_id && (
-              <>
-                {" · "}
-                <Link
-                  to="/chat/$conversationId"
-                  params={{ conversationId: request.conversation_id }}
-                  className="underline underline-offset-2"
-                >
-                  Conversation
-                </Link>
-              </>
+              <Link
+                to="/chat/$conversationId"
+                params={{ conversationId: request.conversation_id }}
+                className="underline underline-offset-2"
+              >
+                Conversation
+              </Link>
             )}
           </p>
         </div>
-        {open && !way && request.kind !== "question" && (
-          <Menu busy={decide.isPending} onDismiss={() => decide.mutate({ decision: "dismiss" })} />
-        )}
+        {menu && <Menu busy={decide.isPending} onDismiss={() => decide.mutate({ decision: "dismiss" })} />}
       </header>
       <div className="mt-3 space-y-4">
         {request.arguments == null ? (
@@ -146,20 +139,27 @@ export default function RequestCard({ workspace, me, request, here = false }: Pr
           </p>
         )}
       </div>
-      <p role="status" className={outcome ? "mt-4 flex items-start gap-2 text-ink-2" : "sr-only"}>
+      <div role="status" className={outcome ? "mt-4" : "sr-only"}>
         {outcome && (
           <>
-            {outcome.done ? (
-              <Check size={16} className="mt-1 shrink-0 text-accent" />
-            ) : (
-              <Close size={16} className="mt-1 shrink-0 text-ink-3" />
+            <p className="flex items-start gap-2 text-ink-2">
+              {outcome.done ? (
+                <Check size={16} className="mt-1 shrink-0 text-accent" />
+              ) : (
+                <Close size={16} className="mt-1 shrink-0 text-ink-3" />
+              )}
+              <span className="min-w-0 [overflow-wrap:anywhere]">
+                <Plain text={outcome.text} />
+              </span>
+            </p>
+            {said && (
+              <p dir="auto" className="mt-2 pl-6 whitespace-pre-wrap [overflow-wrap:anywhere]">
+                “<Plain text={said} />”
+              </p>
             )}
-            <span className="min-w-0 [overflow-wrap:anywhere]">
-              <Plain text={outcome.text} />
-            </span>
           </>
         )}
-      </p>
+      </div>
       {outcome && <Decided request={request} />}
     </article>
   );
@@ -198,7 +198,7 @@ function Asked({ request, folded, editing }: { request: RunRequest; folded: bool
       {!folded && (
         <p className="text-ink-2 [overflow-wrap:anywhere]">
           {request.kind === "review"
-            ? "Duet went down while this was being done, and can’t tell whether it was."
+            ? "Duet stopped while this was being done, and can’t tell whether it happened."
             : words(request.why)}
         </p>
       )}
@@ -232,7 +232,7 @@ function Menu({ busy, onDismiss }: { busy: boolean; onDismiss: () => void }) {
       name="More ways to decide"
       width={260}
       button={(props) => (
-        <IconButton name="More ways to decide" disabled={busy} className="-mt-1.5 -mr-2" {...props}>
+        <IconButton name="More ways to decide" disabled={busy} className="absolute -top-3 -right-3" {...props}>
           <More />
         </IconButton>
       )}
@@ -247,7 +247,7 @@ function Menu({ busy, onDismiss }: { busy: boolean; onDismiss: () => void }) {
           >
             <Close /> Dismiss
           </MenuButton>
-          <p className="px-3 pt-1 pb-1.5 text-sm text-ink-3">The reply goes on without your answer.</p>
+          <p className="px-3 pt-1 pb-1.5 text-sm text-ink-3">The reply continues without your answer.</p>
         </div>
       )}
     </Popover>
@@ -328,13 +328,13 @@ function Ways({ request, agent, way, busy, onWay, onDecide }: WaysProps) {
   if (way === "answer") {
     return (
       <Word
-        label="Your answer"
+        label="What to say"
         hint={
           <>
-            <bdi>{agent}</bdi> doesn’t do it, and reads this.
+            <bdi>{agent}</bdi> reads this instead of doing it.
           </>
         }
-        send="Send answer"
+        send="Send"
         busy={busy}
         onCancel={close}
         onSend={(text) => onDecide({ decision: "respond", answers: { [ANSWER]: text } })}
@@ -380,7 +380,7 @@ function Word({ label, hint, send, optional = false, busy, onSend, onCancel }: W
   }, []);
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (!text.trim() && !optional) setWrong("This needs an answer.");
+    if (!text.trim() && !optional) setWrong("Write something first.");
     else if (tooLong(text)) setWrong("This is too long.");
     else return onSend(text.trim());
     field.current?.focus();
@@ -427,7 +427,7 @@ function Word({ label, hint, send, optional = false, busy, onSend, onCancel }: W
   );
 }
 
-/** What was said with the decision, or changed. */
+/** What was changed with a yes, or answered to a question. */
 function Decided({ request }: { request: RunRequest }) {
   const decision = request.decision ?? undefined;
   if (decision?.decision === "approve" && decision.arguments) {
@@ -438,21 +438,10 @@ function Decided({ request }: { request: RunRequest }) {
       </div>
     );
   }
-  if (decision?.decision === "reject" && decision.reason) {
-    return (
-      <p dir="auto" className="mt-2 text-ink-2 whitespace-pre-wrap [overflow-wrap:anywhere]">
-        “<Plain text={decision.reason} />”
-      </p>
-    );
-  }
-  if (decision?.decision === "respond") {
+  if (decision?.decision === "respond" && request.kind === "question") {
     return (
       <div className="mt-3 rounded-xl bg-margin px-4 py-3">
-        {request.kind === "question" ? (
-          <Answers fields={formOf(request.arguments).fields} answers={objectOf(decision.answers) ?? {}} />
-        ) : (
-          <Arguments value={objectOf(decision.answers) ?? {}} />
-        )}
+        <Answers fields={formOf(request.arguments).fields} answers={objectOf(decision.answers) ?? {}} />
       </div>
     );
   }

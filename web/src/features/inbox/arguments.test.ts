@@ -9,7 +9,7 @@ describe("the arguments of a call", () => {
       { name: "text", value: { kind: "text", text: "Hi" } },
       { name: "shared", value: { kind: "word", word: "Yes" } },
       { name: "count", value: { kind: "word", word: "3" } },
-      { name: "none", value: { kind: "word", word: "Nothing" } },
+      { name: "none", value: { kind: "none", word: "Nothing" } },
       {
         name: "to",
         value: {
@@ -21,7 +21,7 @@ describe("the arguments of a call", () => {
         },
       },
       { name: "at", value: { kind: "rows", rows: [{ name: "place", value: { kind: "text", text: "Rome" } }] } },
-      { name: "empty", value: { kind: "word", word: "None" } },
+      { name: "empty", value: { kind: "none", word: "None" } },
     ]);
   });
 
@@ -59,7 +59,7 @@ describe("the arguments of a call", () => {
         ["list", "This is not valid JSON."],
       ]),
     });
-    expect(editedJson("[1]")).toEqual({ error: "The arguments are an object: { … }." });
+    expect(editedJson("[1]")).toEqual({ error: "This must be an object: { … }." });
     expect(editedJson("{")).toEqual({ error: "This is not valid JSON." });
   });
 

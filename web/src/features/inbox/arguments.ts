@@ -7,6 +7,7 @@ export type Row = { name: string; value: Value };
 export type Value =
   | { kind: "text"; text: string }
   | { kind: "word"; word: string }
+  | { kind: "none"; word: string }
   | { kind: "list"; items: Value[] }
   | { kind: "rows"; rows: Row[] };
 
@@ -31,15 +32,15 @@ function valueIn(value: Json, depth: number): Value {
   if (typeof value === "string") return { kind: "text", text: value };
   if (typeof value === "boolean") return { kind: "word", word: value ? "Yes" : "No" };
   if (typeof value === "number") return { kind: "word", word: String(value) };
-  if (value === null) return { kind: "word", word: "Nothing" };
+  if (value === null) return { kind: "none", word: "Nothing" };
   if (depth >= DEEPEST) return { kind: "text", text: JSON.stringify(value, null, 2) };
   if (Array.isArray(value)) {
     return value.length === 0
-      ? { kind: "word", word: "None" }
+      ? { kind: "none", word: "None" }
       : { kind: "list", items: value.map((one) => valueIn(one, depth + 1)) };
   }
   const rows = rowsOf(value, depth + 1);
-  return rows.length === 0 ? { kind: "word", word: "None" } : { kind: "rows", rows };
+  return rows.length === 0 ? { kind: "none", word: "None" } : { kind: "rows", rows };
 }
 
 /** A field of the editor. What is neither text, number nor yes or no is edited as JSON. */
@@ -98,7 +99,7 @@ function readJson(entered: string): { value: Json } | { error: string } {
 export function editedJson(entered: string): { value: { [name: string]: Json } } | { error: string } {
   const read = readJson(entered);
   if ("error" in read) return read;
-  return isObject(read.value) ? { value: read.value } : { error: "The arguments are an object: { … }." };
+  return isObject(read.value) ? { value: read.value } : { error: "This must be an object: { … }." };
 }
 
 /** Whether two arguments are the same, in whatever order their fields are. */

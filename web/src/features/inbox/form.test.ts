@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { day } from "~/ui/format";
 import { answeredRows, answersOf, formOf } from "./form";
 
 const asked = {
@@ -29,6 +30,16 @@ describe("the form of a question", () => {
   it("is shown with its labels, in its order, once it is answered", () => {
     const rows = answeredRows(formOf(asked).fields, { place: "Oslo", day: "2026-12-24", train: true });
     expect(rows.map(({ name }) => name)).toEqual(["Day", "By train?", "Place"]);
+  });
+
+  it("shows a date as the page writes all dates, and what is no date as it is", () => {
+    const shown = (answer: string) => answeredRows(formOf(asked).fields, { day: answer })[0]?.value;
+    const text = day("2026-12-24");
+    expect(text).toContain("2026");
+    expect(text).not.toContain("-");
+    expect(shown("2026-12-24")).toEqual({ kind: "text", text });
+    for (const odd of ["2026-02-31", "soon", "2026-12-24\u200b"])
+      expect(shown(odd)).toEqual({ kind: "text", text: odd });
   });
 
   it("is one answer in words where none were, or what is stored cannot be read", () => {

@@ -1,3 +1,4 @@
+import { day } from "~/ui/format";
 import { type Errors, type Json, numberOf, objectOf, type Row, rowsOf } from "./arguments";
 
 /** The form of a question, as `ask_user` describes it: flat, at most eight fields. */
@@ -32,11 +33,12 @@ function fieldOf(value: Json): FormField[] {
 
 /** The answers that were given, by the labels of their fields and in the form’s order. */
 export const answeredRows = (fields: FormField[], answers: { [name: string]: Json }): Row[] =>
-  fields.flatMap(({ name, label }) =>
-    Object.hasOwn(answers, name)
-      ? rowsOf({ [name]: answers[name] as Json }).map((row) => ({ ...row, name: label }))
-      : [],
-  );
+  fields.flatMap(({ name, label, kind }) => {
+    if (!Object.hasOwn(answers, name)) return [];
+    const answer = answers[name] as Json;
+    const shown = kind === "date" && typeof answer === "string" ? day(answer) : answer;
+    return rowsOf({ [name]: shown }).map((row) => ({ ...row, name: label }));
+  });
 
 type Answer = string | number | boolean;
 type Answers = { answers: Record<string, Answer> } | { errors: Errors };

@@ -11,8 +11,14 @@ const people = [
     joined_at: "2026-11-01T00:00:00Z",
   },
 ];
+const answered = (user: string, more: Partial<RunRequest> = {}) =>
+  decided(
+    "answered",
+    { decision: "respond", answers: { answer: "Later." } },
+    { kind: "approval", decided_by: user, ...more },
+  );
 const decided = (state: RunRequest["state"], decision: Decision | null, more: Partial<RunRequest> = {}) =>
-  outcomeOf({ state, decision, decided_by: "ada", ...more } as RunRequest, "ada", people)?.text;
+  outcomeOf({ user_id: "ada", state, decision, decided_by: "ada", ...more } as RunRequest, "ada", people)?.text;
 
 describe("what became of a request", () => {
   it("is said with whoever decided, and whether it was done", () => {
@@ -30,8 +36,31 @@ describe("what became of a request", () => {
     expect(decided("dismissed", { decision: "dismiss" }, { kind: "approval" })).toMatch(/^Dismissed by you\./);
     expect(decided("expired", { decision: "expired" }, { decided_by: null })).toBe("Nobody decided in time.");
     expect(decided("voided", { decision: "voided", because: "run_stopped" })).toBe("The reply was stopped.");
+    expect(decided("dismissed", { decision: "dismiss" }, { kind: "approval" })).toMatch(/The reply continues without/);
     // Redacted: only the state is left.
     expect(decided("voided", null)).toBe("This can’t be decided any more.");
+  });
+});
+
+describe("a word instead of a yes", () => {
+  it("is no consent", () => {
+    expect(answered("ada")).toBe("Not done. You said:");
+    expect(answered("bea")).toBe("Not done. Bea said:");
+    expect(answered("gone")).toBe("Not done. Another member said:");
+    expect(answered("ada", { decision: null })).toBe("Not done. You said something instead.");
+    const request = { kind: "approval", state: "answered", decided_by: "ada" } as RunRequest;
+    expect(outcomeOf(request, "ada", people)?.done).toBe(false);
+    expect(outcomeOf({ ...request, kind: "question" }, "ada", people)?.done).toBe(true);
+  });
+});
+
+describe("the result of an approved call", () => {
+  it("is where the person who asked sees it", () => {
+    const made = (more: Partial<RunRequest>) =>
+      decided("approved", { decision: "approve" }, { used_at: new Date().toISOString(), ...more });
+    expect(made({})).toMatch(/ Its result is in the reply\.$/);
+    expect(made({ user_id: "bea" })).toMatch(/ Bea sees the result\.$/);
+    expect(made({ user_id: "gone" })).toMatch(/ The person who asked sees the result\.$/);
   });
 });
 

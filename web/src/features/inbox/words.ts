@@ -1,5 +1,6 @@
 import type { Member, RunRequest, VoidReason } from "~/api/types";
 import { when } from "~/ui/format";
+import { ANSWER } from "./form";
 
 /** What known tools do, to follow “wants to” or “wanted to”. */
 const acts: Record<string, string> = {
@@ -30,7 +31,7 @@ export function outcomeOf(request: RunRequest, me: string, people: Member[] | un
       const changed = request.decision?.decision === "approve" && request.decision.arguments;
       const approved = `Approved by ${by}${changed ? ", with changes" : ""}`;
       const made = request.used_at
-        ? `The call was made ${when(request.used_at)}; its result is in the reply.`
+        ? `The call was made ${when(request.used_at)}. ${resultOf(request, me, people)}`
         : "The call is yet to be made.";
       return { done: true, text: `${approved}. ${made}` };
     }
@@ -41,10 +42,15 @@ export function outcomeOf(request: RunRequest, me: string, people: Member[] | un
         return { done: true, text: `${you ? "You" : cap(by)} said it happened.` };
       if (request.decision?.decision === "did_not")
         return { done: true, text: `${you ? "You" : cap(by)} said it did not happen.` };
+      // A word instead of a yes is not a yes.
+      if (request.kind === "approval") {
+        const said = saidWith(request) ? "said:" : "said something instead.";
+        return { done: false, text: `Not done. ${you ? "You" : cap(by)} ${said}` };
+      }
       return { done: true, text: `Answered by ${by}.` };
     case "dismissed": {
       const way = request.kind === "question" ? "Skipped" : "Dismissed";
-      return { done: false, text: `${way} by ${by}. The reply goes on without an answer.` };
+      return { done: false, text: `${way} by ${by}. The reply continues without an answer.` };
     }
     case "expired":
       return { done: false, text: "Nobody decided in time." };
@@ -53,12 +59,27 @@ export function outcomeOf(request: RunRequest, me: string, people: Member[] | un
   }
 }
 
+/** What a person said with their no, if anything. */
+export function saidWith({ kind, decision }: RunRequest): string | undefined {
+  if (decision?.decision === "reject") return decision.reason || undefined;
+  if (kind !== "approval" || decision?.decision !== "respond") return undefined;
+  const word = decision.answers[ANSWER];
+  return typeof word === "string" ? word : undefined;
+}
+
+/** Where the result is: an owner who decides for somebody else cannot read that conversation. */
+function resultOf(request: RunRequest, me: string, people: Member[] | undefined): string {
+  if (request.user_id === me) return "Its result is in the reply.";
+  const name = people?.find((member) => member.user_id === request.user_id)?.display_name;
+  return `${name || "The person who asked"} sees the result.`;
+}
+
 const VOIDED: Record<VoidReason, string> = {
   run_ended: "The reply has ended.",
   run_stopped: "The reply was stopped.",
   policy_changed: "The policy has changed since.",
-  role_changed: "The role of whoever asked has changed since.",
-  file_restored: "The data file was put back to an earlier state.",
+  role_changed: "The role of the person who asked has changed since.",
+  file_restored: "The data file was restored to an earlier state.",
 };
 
 const voidedWhy = ({ decision }: RunRequest) =>

@@ -8,6 +8,7 @@ import { Field } from "~/ui/Field";
 import { when } from "~/ui/format";
 import { Check, Copy } from "~/ui/icons";
 import { Notice } from "~/ui/Notice";
+import { Select } from "~/ui/Select";
 import { told, useRecentSignIn } from "~/ui/SignInAgain";
 import { invitationsQuery } from "./queries";
 
@@ -67,22 +68,22 @@ export function InviteForm({ workspace, email }: { workspace: string; email: str
             <label htmlFor={`${id}-role`} className="mb-1.5 block text-sm font-medium">
               Role
             </label>
-            <select id={`${id}-role`} name="role" className="field min-h-11" defaultValue="member">
+            <Select id={`${id}-role`} name="role" defaultValue="member">
               <option value="member">Member</option>
               <option value="owner">Owner</option>
-            </select>
+            </Select>
           </div>
           <div className="min-w-40 flex-1">
             <label htmlFor={`${id}-hours`} className="mb-1.5 block text-sm font-medium">
               The link expires after
             </label>
-            <select id={`${id}-hours`} name="hours" className="field min-h-11" defaultValue={168}>
+            <Select id={`${id}-hours`} name="hours" defaultValue={168}>
               {lifetimes.map(({ hours, label }) => (
                 <option key={hours} value={hours}>
                   {label}
                 </option>
               ))}
-            </select>
+            </Select>
           </div>
         </div>
         <Button type="submit" look="primary" busy={make.isPending}>

@@ -8,6 +8,7 @@ import { Button } from "~/ui/Button";
 import { when } from "~/ui/format";
 import { Notice } from "~/ui/Notice";
 import { Plain } from "~/ui/Plain";
+import { Select } from "~/ui/Select";
 import { told, useRecentSignIn } from "~/ui/SignInAgain";
 import { agentsQuery, policyQuery } from "./queries";
 import {
@@ -37,8 +38,8 @@ export function Policy({ workspace, email, owner, header }: Props) {
       <div className="scroller min-h-0 flex-1 px-5 pb-16 wide:px-8">
         <div className="mx-auto max-w-2xl space-y-8 pt-2">
           <p className="leading-relaxed text-ink-2">
-            Some things a companion may do by itself. For others it asks, in the conversation and in the Inbox, and
-            waits for a yes.
+            A companion may do some things by itself. For others it asks first, in the conversation and in the Inbox,
+            and waits for a yes.
             {!owner && " Owners of the workspace decide which."}
           </p>
           {policy.isPending && (
@@ -171,14 +172,14 @@ function Category({ category, rules, choice, owner, onChoose }: CategoryProps) {
         )}
       </div>
       {owner ? (
-        <select
+        <Select
           aria-labelledby={id}
           value={choice ?? ""}
           onChange={(event) => {
             const chosen = CHOICES.find((one) => one === event.target.value);
             if (chosen) onChoose(chosen);
           }}
-          className="field min-h-10 w-auto min-w-48 max-sm:w-full"
+          className="w-56 max-sm:w-full"
         >
           {stored === undefined && (
             <option value="" disabled>
@@ -190,7 +191,7 @@ function Category({ category, rules, choice, owner, onChoose }: CategoryProps) {
               {choiceNames[one]}
             </option>
           ))}
-        </select>
+        </Select>
       ) : (
         <p className="text-ink-2">{choice ? choiceNames[choice] : "Not allowed"}</p>
       )}
@@ -209,7 +210,7 @@ function Special({ workspace, rules }: { workspace: string; rules: Rule[] }) {
         Exceptions
       </h2>
       <p className="mt-2 leading-relaxed text-ink-2">
-        Where several rules fit, the strictest holds. These are changed with <code>duet policy set</code>.
+        Where several rules apply, the strictest one wins. Change these with <code>duet policy set</code>.
       </p>
       <ul aria-labelledby="special" className="mt-4 divide-y divide-line border-y border-line">
         {special.map((rule, index) => (
