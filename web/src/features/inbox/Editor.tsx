@@ -108,7 +108,7 @@ export function Editor({ value, busy, onApprove, onCancel }: Props) {
         <Button look="bare" onClick={onCancel} disabled={busy}>
           Cancel
         </Button>
-        <Button look="bare" onClick={swap} className="ml-auto">
+        <Button look="bare" onClick={swap} className="sm:ml-auto">
           {json === undefined ? "Edit as JSON" : "Edit by field"}
         </Button>
       </div>
