@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand, ValueEnum};
 use duet_core::{
     Refusal,
-    domain::{Decision, Field, FieldKind, InboxItem, InboxKind, Memory, Request, RequestState, ReviewState, Run},
+    domain::{Decision, Field, FieldKind, InboxItem, InboxKind, Memory, Request, RequestKind, RequestState, ReviewState, Run},
+    tools::ToolRegistry,
 };
 use serde_json::{Value, json};
 
@@ -195,7 +196,7 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
         InboxItem::Request { request } => output.raw(&described(output, &request, owns(connection, &request).await)),
         InboxItem::Memory { memory } => {
             let mut text = format!("{}\n\nid          {}\n", quoted(&memory.text), memory.id);
-            text.push_str(&format!("kind        proposed memory, {}\n", memory.review));
+            text.push_str(&format!("kind        memory, {}\n", memory.review));
             if memory.review == ReviewState::Proposed {
                 text.push_str(&ways(&memory.id.to_string(), &["approve", "reject"], ""));
             }
@@ -208,7 +209,7 @@ async fn show(connection: &Connection, output: Output, id: &str) -> Outcome {
 async fn find(connection: &Connection, given: &str) -> Outcome<InboxItem> {
     let id = match ids::whole(given) {
         Some(id) => id,
-        None => ids::only(begun(connection, given).await?, "entries of the Inbox", given)?,
+        None => ids::only(begun(connection, given).await?, "requests or memories", given)?,
     };
     match connection.client.get(&connection.path(&format!("/requests/{id}"))).await {
         Ok(request) => Ok(InboxItem::Request { request }),
@@ -298,7 +299,12 @@ fn filled(form: &[Field], args: &RespondArgs) -> Outcome<BTreeMap<String, Value>
                     "`--field {pair}` names no value. Write --field NAME=VALUE."
                 ))),
             });
-            pairs.collect::<Outcome<_>>()?
+            let pairs: Vec<(&str, String)> = pairs.collect::<Outcome<_>>()?;
+            let twice = |(index, (name, _)): (usize, &(&str, String))| pairs[..index].iter().any(|(earlier, _)| earlier == name);
+            if let Some((_, (name, _))) = pairs.iter().enumerate().find(|pair| twice(*pair)) {
+                return Err(Failure::usage(format!("The field `{name}` is answered twice.")));
+            }
+            pairs
         }
         (words, [one]) => vec![(one.name.as_str(), words.join(" "))],
         (_, several) => {
@@ -348,7 +354,15 @@ async fn review(connection: &Connection, output: Output, memory: &Memory, review
 /// Checks a decision before the password is asked for.
 fn check(request: &Request, decision: &Decision) -> Outcome {
     let Err(refusal) = decision.check(request.kind, request.arguments.as_ref()) else {
-        return Ok(());
+        return match (decision, ToolRegistry::companion().get(&request.tool)) {
+            (
+                Decision::Approve {
+                    arguments: Some(changed),
+                },
+                Some(tool),
+            ) => tool.check(changed).map_err(Failure::usage),
+            _ => Ok(()),
+        };
     };
     let form = form(request);
     let named = |name: &str| form.iter().find(|field| field.name == name);
@@ -399,7 +413,13 @@ async fn decide(connection: &mut Connection, output: Output, request: Request, d
             "The sign-in for this could not be ended ({failure}) It expires by itself."
         ));
     }
-    output.say(&format!("It is {}.", decided.state));
+    output.say(
+        match (&decided.decision, decided.kind) {
+            (Some(Decision::Respond { .. }), RequestKind::Approval) => "It is not done; the agent reads your words.".to_owned(),
+            _ => format!("It is {}.", decided.state),
+        }
+        .as_str(),
+    );
     if output.json {
         output.value(&decided)?;
     }
@@ -463,6 +483,7 @@ mod tests {
         for (wrong, words) in [
             (given(&["May"], &[]), "day, count, urgent"),
             (given(&[], &["day"]), "NAME=VALUE"),
+            (given(&[], &["day=2026-05-09", "day=2026-05-10"]), "twice"),
         ] {
             let said = filled(&several, &wrong).unwrap_err().to_string();
             assert!(said.contains(words), "{said}");

@@ -1,6 +1,8 @@
 //! What is asked, and how to answer, in words for a terminal.
 
-use duet_core::domain::{Decider, Field, FieldKind, Membership, Question, Request, RequestKind, RequestState, Role};
+use duet_core::domain::{Decider, Decision, Field, FieldKind, Membership, Question, Request, RequestKind, RequestState, Role};
+
+use serde_json::Value;
 
 use crate::cli::{
     connect::Connection,
@@ -15,8 +17,20 @@ const MOST: usize = 8_192;
 pub fn what(request: &Request) -> String {
     match (request.kind, question(request), &request.arguments) {
         (RequestKind::Question, Some(question), _) => question.question,
-        (_, _, Some(arguments)) => format!("{} {arguments}", request.tool),
+        (_, _, Some(arguments)) => called(&request.tool, arguments.clone()),
         (_, _, None) => format!("{} (redacted)", request.tool),
+    }
+}
+
+/// A call in words: what it is about first, where that has a name.
+fn called(tool: &str, mut arguments: Value) -> String {
+    let text = arguments.as_object_mut().and_then(|named| match named.get("text") {
+        Some(Value::String(_)) => named.remove("text"),
+        _ => None,
+    });
+    match text {
+        Some(Value::String(text)) => format!("{tool}: {text}\n{arguments}"),
+        _ => format!("{tool} {arguments}"),
     }
 }
 
@@ -41,8 +55,13 @@ pub fn described(output: Output, request: &Request, owner: bool) -> String {
     if request.kind != RequestKind::Question {
         lines.push(("because", brief(&request.why, MOST)));
     }
-    lines.push(("decided by", decider(request, owner).to_owned()));
-    lines.push(("until", local_time(request.expires_at)));
+    match request.decided_at {
+        None => {
+            lines.push(("waits for", decider(request, owner).to_owned()));
+            lines.push(("until", local_time(request.expires_at)));
+        }
+        Some(at) => lines.extend(decided(request, local_time(at))),
+    }
     for (name, value) in lines {
         text.push_str(&format!("{name:<12}{value}\n"));
     }
@@ -55,6 +74,34 @@ pub fn described(output: Output, request: &Request, owner: bool) -> String {
         text.push_str(&ways_of(request));
     }
     text
+}
+
+/// What was decided, when and by whom.
+fn decided(request: &Request, at: String) -> Vec<(&'static str, String)> {
+    let by = match (request.decided_by, request.decider) {
+        (None, _) => String::new(),
+        (Some(_), Decider::Asker) => ", by you".to_owned(),
+        (Some(_), Decider::Owner) => ", by an owner".to_owned(),
+    };
+    let mut lines = vec![("decided", format!("{at}{by}"))];
+    match &request.decision {
+        Some(Decision::Approve {
+            arguments: Some(changed),
+        }) => {
+            lines.push(("changed to", brief(&called(&request.tool, changed.clone()), MOST)));
+        }
+        Some(Decision::Reject { reason: Some(reason) }) => lines.push(("reason", brief(reason, MOST))),
+        Some(Decision::Respond { answers }) => {
+            let said = answers.iter().map(|(name, value)| match value {
+                Value::String(text) => format!("{name}: {text}"),
+                value => format!("{name}: {value}"),
+            });
+            lines.extend(said.map(|line| ("answer", brief(&line, MOST))));
+        }
+        Some(Decision::Voided { because }) => lines.push(("because", because.sentence().to_owned())),
+        _ => {}
+    }
+    lines
 }
 
 /// Who decides, said to a reader who is an owner or not.
