@@ -37,12 +37,15 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'inbox_count', 'authenticated');
 
--- A proposal, or what became of it, changes the Inbox of its person and of the owners. Definer, because an agent's insert leaves it.
+-- A proposal, or what became of it, changes the Inbox of its person, of whoever's memory it would replace, and of the owners. Definer,
+-- because an agent's insert leaves it.
 create function private.hint_proposal() returns trigger
 language plpgsql volatile security definer set search_path = '' as $$
 begin
     perform private.hint_changed(new.workspace_id, m.user_id, 'inbox') from duet.member m
-    where m.workspace_id = new.workspace_id and (m.user_id = new.user_id or m.role = 'owner');
+    where m.workspace_id = new.workspace_id
+      and (m.user_id = new.user_id or m.role = 'owner'
+           or m.user_id = (select old.user_id from duet.memory old where old.workspace_id = new.workspace_id and old.id = new.supersedes));
     return null;
 end;
 $$;

@@ -30,8 +30,8 @@ pub struct Approval {
 enum CallState {
     /// To be made.
     Proposed,
-    /// Waits for a person's decision about whether to make it, or about whether it took place.
-    Asked(RequestId),
+    /// Waits for a person: to say whether to make it, to answer it, or to say whether it took place.
+    Asked(RequestId, RequestKind),
     /// It may have acted.
     Started,
     /// It may have acted, and the worker that knew is gone.
@@ -70,7 +70,7 @@ impl Call {
     /// The request that it waits for.
     pub fn asked(&self) -> Option<RequestId> {
         match self.state {
-            CallState::Asked(request) => Some(request),
+            CallState::Asked(request, _) => Some(request),
             CallState::Proposed | CallState::Started | CallState::Lost | CallState::Finished(..) => None,
         }
     }
@@ -79,7 +79,7 @@ impl Call {
     pub fn result(&self) -> Option<(ToolStatus, &ToolOutput)> {
         match &self.state {
             CallState::Finished(status, output) => Some((*status, output)),
-            CallState::Proposed | CallState::Asked(_) | CallState::Started | CallState::Lost => None,
+            CallState::Proposed | CallState::Asked(..) | CallState::Started | CallState::Lost => None,
         }
     }
 
@@ -130,7 +130,7 @@ impl Call {
             RequestKind::Approval | RequestKind::Question => self.is_proposed(),
         };
         if due {
-            self.state = CallState::Asked(request);
+            self.state = CallState::Asked(request, kind);
         }
     }
 
@@ -160,7 +160,11 @@ impl Call {
                     Some(words) => words.to_owned(),
                     None => serde_json::to_string(answers).unwrap_or_default(),
                 };
-                succeeded(format!("The person answers: {answer}"))
+                match self.state {
+                    // Words instead of a yes.
+                    CallState::Asked(_, RequestKind::Approval) => refused(format!("Not done. The person says: {answer}")),
+                    _ => succeeded(format!("The person answers: {answer}")),
+                }
             }
             Decision::Dismiss => refused("The person does not want to decide this. Continue without it."),
             Decision::Happened => succeeded("The result was lost, but a person has looked: it took place."),

@@ -2,7 +2,7 @@
 
 use duet_core::{
     domain::{Changed, EventHint, Hint, PersonHint},
-    ids::{UserId, WorkspaceId},
+    ids::{MemoryId, UserId, WorkspaceId},
 };
 use rusqlite::{Connection, Row, params};
 
@@ -34,6 +34,21 @@ pub fn owners_inbox(tx: &Connection, workspace: WorkspaceId) -> DbResult<()> {
     owners
         .into_iter()
         .try_for_each(|owner| changed(tx, workspace, owner, Changed::Inbox))
+}
+
+/// Tells whoever may decide about this memory, if it is or was a proposal: whose it is, whose it would replace, and the owners.
+pub fn proposal(tx: &Connection, workspace: WorkspaceId, memory: MemoryId) -> DbResult<()> {
+    let people: Vec<UserId> = tx
+        .prepare_cached(
+            "SELECT c.user_id FROM memory m JOIN memory_content c ON c.memory IN (m.key, m.supersedes)
+             WHERE m.workspace_id = ?1 AND m.id = ?2
+             UNION SELECT user_id FROM member WHERE workspace_id = ?1 AND role = 'owner'",
+        )?
+        .query_map([blob(workspace), blob(memory)], |row| id(row, "user_id"))?
+        .collect::<Result<_, _>>()?;
+    people
+        .into_iter()
+        .try_for_each(|person| changed(tx, workspace, person, Changed::Inbox))
 }
 
 /// A hint from its row.

@@ -12,7 +12,7 @@ use duet_core::{
         Changed, Claim, Commit, Committed, EventKind, HandBack, LeasePolicy, LogRange, NewEvent, Reply, Run, RunEvent,
         RunOutcome, RunStatus, StoredEvent, Then, Usage, VoidReason,
     },
-    ids::{CommitId, LeaseToken, MessageId, RunId, UserId, WorkspaceId},
+    ids::{CommitId, LeaseToken, MemoryId, MessageId, RunId, UserId, WorkspaceId},
     ports::RunLog,
     refusal::Refusal,
 };
@@ -413,18 +413,18 @@ fn write(
         return Err(Refusal::LogGrew.into());
     }
     let now = env.now();
-    let (run, written) = (&held.run, commit.events.iter().any(|new| wrote_memories(&new.event)));
+    let run = &held.run;
+    let written: Vec<MemoryId> = commit.events.iter().flat_map(|new| remembered(&new.event)).copied().collect();
     let own = match commit.events.is_empty() {
         true => Vec::new(),
         false => append(tx, env, &held, commit.id, commit.events)?,
     };
     requests::ask(tx, run, &commit.asks, now)?;
     commit.uses.iter().try_for_each(|used| requests::use_up(tx, run, used, now))?;
-    if written {
-        // What was written may be a proposal.
-        hints::changed(tx, run.workspace_id, run.user_id, Changed::Inbox)?;
-        hints::owners_inbox(tx, run.workspace_id)?;
-    }
+    // What was written may be a proposal.
+    written
+        .into_iter()
+        .try_for_each(|memory| hints::proposal(tx, run.workspace_id, memory))?;
     match commit.then {
         Then::Keep => {}
         Then::Suspend(suspension) => {
@@ -453,8 +453,12 @@ fn write(
     Ok(Committed { interleaved, own })
 }
 
-fn wrote_memories(event: &RunEvent) -> bool {
-    matches!(event, RunEvent::ToolFinished { output, .. } if !output.remembered.is_empty())
+/// The memories that a call has written.
+fn remembered(event: &RunEvent) -> &[MemoryId] {
+    match event {
+        RunEvent::ToolFinished { output, .. } => &output.remembered,
+        _ => &[],
+    }
 }
 
 #[async_trait]

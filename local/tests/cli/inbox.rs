@@ -39,7 +39,8 @@ fn answers(home: &Home) {
         "{shown}"
     );
     assert!(home.run(["inbox"]).ok().contains(&id));
-    home.run(["inbox", "show", "zz"]).refused(4, &["None of the requests or memories"]);
+    home.run(["inbox", "show", "zz"])
+        .refused(4, &["None of the requests or memories"]);
 
     // Nobody is at a terminal, and then somebody who does not know the password.
     home.run(["inbox", "approve", &id]).refused(3, &["terminal"]);

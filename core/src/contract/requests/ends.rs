@@ -10,7 +10,7 @@ use crate::{
     domain::{
         AgentEdit, Changed, Commit, Decider, Decision, EffectId, EventKind, InboxItem, InboxKind, Labels, MemoryEdit, NewMemory,
         NewRequest, PageRequest, Provenance, RedactionReceipt, Request, RequestKind, RequestState, RetryMode, RetryTurn,
-        ReviewState, Role, RunEvent, RunOutcome, RunStatus, Taint, ToolOutput, ToolStatus, VoidReason,
+        ReviewState, Role, RunEvent, RunOutcome, RunStatus, Taint, ToolOutput, ToolStatus, Visibility, VoidReason,
     },
     error::StoreError,
     ids::MemoryId,
@@ -477,11 +477,31 @@ pub async fn hints_of_what_waits(world: &World) {
     world.decide(&world.owner, request, yes()).await.unwrap();
     deliver().await;
     world.stores.feed.queued().notified().await;
-    // The question and its answer; the start, the wait and the end of the wait. A hint may come twice.
+    // A member would replace what the owner has shared.
+    let memories = &world.stores.memories;
+    let shared = |text| NewMemory {
+        visibility: Visibility::Shared,
+        ..crate::contract::memories::fact(&world.env, text)
+    };
+    let old = memories
+        .remember(&world.owner, shared("Tea is served at four."), None)
+        .await
+        .unwrap();
+    let proposal = NewMemory {
+        supersedes: Some(old.id),
+        ..shared("Tea is served at five.")
+    };
+    let proposal = memories.remember(&world.member, proposal, None).await.unwrap();
+    assert_eq!(proposal.review, ReviewState::Proposed);
+    deliver().await;
+    // The question and its answer, and the proposal; the start, the wait and the end of the wait. A hint may come twice.
     let (mut inbox, mut runs) = (0, 0);
-    while inbox < 2 || runs < 3 {
+    while inbox < 3 || runs < 3 {
         let hint = people.recv().await.unwrap();
-        assert_eq!((hint.workspace, hint.user), (world.owner.workspace, world.owner.user));
+        assert_eq!(hint.workspace, world.owner.workspace);
+        if hint.user != world.owner.user {
+            continue;
+        }
         match hint.changed {
             Changed::Inbox => inbox += 1,
             Changed::Runs => runs += 1,

@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreError, StoreResult,
     domain::{
-        Capability, Changed, Embedding, EmbeddingModel, EmbeddingProgress, Label, LabelEdit, ListPage, Locality, Memory,
-        MemoryEdit, MemoryFilter, NewMemory, PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt,
+        Capability, Embedding, EmbeddingModel, EmbeddingProgress, Label, LabelEdit, ListPage, Locality, Memory, MemoryEdit,
+        MemoryFilter, NewMemory, PageRequest, RecallAnswer, RecallQuery, Recalled, RedactionReceipt, ReviewState,
     },
     ids::{IdPrefix, MemoryId, RedactionId, WorkspaceId},
     ports::{MemoryStore, Unembedded},
@@ -118,7 +118,14 @@ impl MemoryStore for LocalMemories {
         let (asking, env) = (caller.clone(), self.db.env().clone());
         let stored = self
             .db
-            .write_for(caller, move |conn| write::remember(conn, &asking, &env, &incoming))
+            .write_for(caller, move |conn| {
+                let stored = write::remember(conn, &asking, &env, &incoming)?;
+                // An agent has no access to hints: the worker leaves them with the call's result.
+                if asking.agent.is_none() && stored.memory.review == ReviewState::Proposed {
+                    hints::proposal(conn, asking.workspace, stored.memory.id)?;
+                }
+                Ok(stored)
+            })
             .await?;
         rows::open_one(&self.keys, stored).await
     }
@@ -176,8 +183,7 @@ impl MemoryStore for LocalMemories {
                     audit::done("memory.edit", format!("memory:{id}"), details),
                 )?;
                 if edit.review.is_some() {
-                    hints::changed(conn, asking.workspace, stored.memory.user_id, Changed::Inbox)?;
-                    hints::owners_inbox(conn, asking.workspace)?;
+                    hints::proposal(conn, asking.workspace, id)?;
                 }
                 Ok(stored)
             })
