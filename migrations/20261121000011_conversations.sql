@@ -9,6 +9,7 @@ create table duet.conversation (
     title        text not null check (char_length(title) <= 200),
     archived     boolean not null default false,
     last_ordinal bigint not null default 0,
+    head_id      uuid, -- the newest message of the branch that is shown
     created_at   timestamptz(3) not null,
     updated_at   timestamptz(3) not null,
     deleted_at   timestamptz(3), -- the row stays, because its runs refer to it, but holds no text
@@ -52,7 +53,9 @@ $$;
 call private.expose('private', 'owned_words');
 
 -- user_id is the conversation's, so that a policy can check ownership without a join. run_id is the run that wrote the message or the
--- latest that answers it (runs refer to messages, so this has no foreign key); agent_id is that run's.
+-- latest that answers it (runs refer to messages, so this has no foreign key); agent_id is that run's. Messages are a tree: parent_id is
+-- the one before, and a reply may come after others than the one that it answers. What is not on the way from the conversation's head
+-- to the root is `aside`: lists and prompts leave it out. Along a branch ordinals only grow.
 create table duet.message (
     workspace_id    uuid not null,
     id              uuid not null,
@@ -63,11 +66,12 @@ create table duet.message (
     status          text not null check (status in ('complete', 'stopped', 'interrupted', 'limited', 'redacted')),
     text            text not null check (octet_length(text) <= 1048576),
     parent_id       uuid,
+    answers_id      uuid,
     run_id          uuid,
     agent_id        uuid,
     trace           jsonb check (octet_length(trace::text) <= 1048576),
     labels          int not null default 0 check (labels between 0 and 15),
-    superseded      boolean not null default false,
+    aside           boolean not null default false,
     created_at      timestamptz(3) not null,
     -- Only the beginning of a very long reply is searchable: as much as fits into a tsvector whatever its words.
     words           tsvector not null generated always as (array_to_tsvector(
@@ -75,10 +79,13 @@ create table duet.message (
     primary key (workspace_id, id),
     unique (workspace_id, conversation_id, ordinal),
     foreign key (workspace_id, conversation_id, user_id) references duet.conversation (workspace_id, id, user_id),
-    foreign key (workspace_id, parent_id) references duet.message (workspace_id, id)
+    foreign key (workspace_id, parent_id) references duet.message (workspace_id, id),
+    foreign key (workspace_id, answers_id) references duet.message (workspace_id, id)
 );
 create index message_by_owner on duet.message (workspace_id, conversation_id, user_id);
-create index message_by_parent on duet.message (workspace_id, parent_id);
+create index message_by_parent on duet.message (workspace_id, parent_id, ordinal);
+create index message_by_answered on duet.message (workspace_id, answers_id, ordinal);
+create index message_roots on duet.message (workspace_id, conversation_id, ordinal) where parent_id is null;
 create index message_words on duet.message using gin (words) with (fastupdate = off);
 
 -- last_seq and last_hash are the head of the run's event chain: a truncated log does not end there. stalls counts claims without
@@ -186,11 +193,31 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('private', 'conversation_json', 'authenticated', 'duet_agent');
 
+-- The other versions of a message: those of the same role after the same one. Null where there are none.
+create function private.siblings_json(message duet.message) returns jsonb
+language sql stable set search_path = '' as $$
+    with versions as (
+        select s.id, s.ordinal from duet.message s
+        where message.parent_id is not null and s.workspace_id = message.workspace_id and s.parent_id = message.parent_id
+          and s.role = message.role
+        union all
+        select s.id, s.ordinal from duet.message s
+        where message.parent_id is null and s.parent_id is null and s.workspace_id = message.workspace_id
+          and s.conversation_id = message.conversation_id and s.role = message.role)
+    select case when count(*) > 1 then jsonb_build_object(
+        'nth', count(*) filter (where v.ordinal <= message.ordinal), 'of', count(*),
+        'previous', (array_agg(v.id order by v.ordinal desc) filter (where v.ordinal < message.ordinal))[1],
+        'next', (array_agg(v.id order by v.ordinal) filter (where v.ordinal > message.ordinal))[1]) end
+    from versions v
+$$;
+call private.expose('private', 'siblings_json', 'authenticated', 'duet_agent');
+
 create function private.message_json(message duet.message) returns jsonb
 language sql stable set search_path = '' as $$
     select jsonb_build_object(
         'id', message.id, 'conversation_id', message.conversation_id, 'ordinal', message.ordinal, 'role', message.role,
-        'status', message.status, 'text', message.text, 'parent_id', message.parent_id, 'run_id', message.run_id,
+        'status', message.status, 'text', message.text, 'parent_id', message.parent_id, 'answers_id', message.answers_id,
+        'aside', message.aside, 'siblings', private.siblings_json(message), 'run_id', message.run_id,
         'agent_id', message.agent_id, 'trace', message.trace, 'ended', (
             select jsonb_build_object('status', r.status, 'reason', r.reason) from duet.run r
             where r.workspace_id = message.workspace_id and r.id = message.run_id and not r.active),
@@ -316,7 +343,7 @@ begin
     if wanted is null then
         wanted := array(
             select m.id from duet.message m
-            where m.workspace_id = workspace and m.conversation_id = conversation and not m.superseded
+            where m.workspace_id = workspace and m.conversation_id = conversation and not m.aside
               and (before is null or m.ordinal < before)
             order by m.ordinal desc limit size);
     end if;
@@ -363,7 +390,7 @@ language sql stable set search_path = '' as $$
         then private.ok(private.messages_json(p_workspace, p_conversation, array(
             select both_kinds.ordinal from (
                 (select m.ordinal from duet.message m
-                 where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
+                 where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.aside
                    and (p_before is null or m.ordinal < p_before)
                  order by m.ordinal desc limit private.page_size(p_limit))
                 union all
@@ -381,7 +408,7 @@ language sql stable set search_path = '' as $$
                              where c.workspace_id = p_workspace and c.id = p_conversation and c.deleted_at is null)
         then private.ok(private.messages_json(p_workspace, p_conversation, array(
             select m.ordinal from duet.message m
-            where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.superseded
+            where m.workspace_id = p_workspace and m.conversation_id = p_conversation and not m.aside
               and (p_after is null or m.ordinal > p_after)
             order by m.ordinal limit private.page_size(p_limit)), private.page_size(p_limit) - 1))
         else private.refused('not_found') end
@@ -408,6 +435,29 @@ language sql stable set search_path = '' as $$
 $$;
 call private.expose('public', 'message_by_id', 'authenticated', 'duet_agent');
 
+-- A message and those before it on its branch, newest first. Definer, because an agent does not see what lies between.
+create function private.path_of(workspace uuid, message uuid, size int) returns table (id uuid, place bigint)
+language sql stable security definer set search_path = '' as $$
+    with recursive path (id, parent_id, place) as (
+        select m.id, m.parent_id, 1::bigint from duet.message m
+        where m.workspace_id = workspace and m.id = message and m.user_id = (select auth.uid())
+          and workspace in (select private.my_workspaces())
+        union all
+        select m.id, m.parent_id, p.place + 1 from path p
+        join duet.message m on m.workspace_id = workspace and m.id = p.parent_id
+        where p.place < size)
+    select p.id, p.place from path p
+$$;
+call private.expose('private', 'path_of', 'authenticated', 'duet_agent');
+
+-- duet_core::ports::ConversationStore::path
+create function public.message_path(p_workspace uuid, p_message uuid, p_limit int) returns jsonb
+language sql stable set search_path = '' as $$
+    select public.message_by_id(p_workspace, array(
+        select p.id from private.path_of(p_workspace, p_message, least(greatest(coalesce(p_limit, 1), 1), 200)) p order by p.place))
+$$;
+call private.expose('public', 'message_path', 'authenticated', 'duet_agent');
+
 -- The caller's messages that contain all the words; the last word may be a prefix. Definer, because an index on words cannot be used
 -- through row level security; it reads only the caller's own entries.
 create function private.search_messages(
@@ -423,7 +473,7 @@ language sql stable security definer set search_path = '' as $$
     select m.* from duet.message m
     where m.words @@ (select w.words from wanted w)
       and m.workspace_id = workspace and m.user_id = (select auth.uid()) and workspace in (select private.my_workspaces())
-      and not m.superseded and (before is null or (m.created_at, m.id) < (before, before_id))
+      and (before is null or (m.created_at, m.id) < (before, before_id))
       and (m.labels & 2 = 0 or (select private.reads_local())) -- a hit would reveal a word of it
     order by m.created_at desc, m.id desc limit private.page_size(size)
 $$;
@@ -436,7 +486,8 @@ create function public.message_search(
 language sql stable set search_path = '' as $$
     select private.ok(coalesce(jsonb_agg(
         jsonb_build_object('conversation_id', m.conversation_id, 'title', c.title, 'message_id', m.id, 'role', m.role,
-                           'text', left(m.text, 65536), 'labels', private.labels_json(m.labels), 'created_at', m.created_at)
+                           'text', left(m.text, 65536), 'aside', m.aside, 'labels', private.labels_json(m.labels),
+                           'created_at', m.created_at)
         order by m.created_at desc, m.id desc), '[]'))
     from private.search_messages(p_workspace, p_query, p_before, p_before_id, p_limit) m
     join duet.conversation c on c.workspace_id = m.workspace_id and c.id = m.conversation_id

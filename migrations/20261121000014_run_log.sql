@@ -55,7 +55,9 @@ create function private.keep_reply(held duet.run, status text, content text, tra
 language plpgsql volatile set search_path = '' as $$
 declare
     at timestamptz := private.now();
-    place bigint;
+    asked duet.message;
+    here duet.conversation;
+    before uuid;
 begin
     -- Text redacted in the meantime stays redacted.
     if exists (select from duet.message m
@@ -65,18 +67,28 @@ begin
     update duet.message m
     set status = keep_reply.status, text = content, trace = keep_reply.trace, run_id = held.id, agent_id = held.agent_id,
         labels = m.labels | held.labels
-    where m.workspace_id = held.workspace_id and m.id = held.reply_id and m.parent_id = held.message_id;
+    where m.workspace_id = held.workspace_id and m.id = held.reply_id and m.answers_id = held.message_id;
     if found then
         update duet.conversation c set updated_at = at where c.workspace_id = held.workspace_id and c.id = held.conversation_id;
         return;
     end if;
     update duet.conversation c set last_ordinal = c.last_ordinal + 1, updated_at = at
     where c.workspace_id = held.workspace_id and c.id = held.conversation_id
-    returning c.last_ordinal into strict place;
-    insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id,
-                              trace, labels, created_at)
-    values (held.workspace_id, held.reply_id, held.conversation_id, held.user_id, place, 'assistant', status, content,
-            held.message_id, held.id, held.agent_id, trace, held.labels, at);
+    returning c.* into strict here;
+    select m.* into strict asked from duet.message m where m.workspace_id = held.workspace_id and m.id = held.message_id;
+    -- A late reply follows whatever is shown by now; where what it answers is not, it goes on with that branch, unseen.
+    before := case when not asked.aside then here.head_id else coalesce((
+        select m.id from duet.message m
+        where m.workspace_id = held.workspace_id and m.answers_id = asked.id and m.run_id = held.id
+        order by m.ordinal desc limit 1), asked.id) end;
+    insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, answers_id, aside,
+                              run_id, agent_id, trace, labels, created_at)
+    values (held.workspace_id, held.reply_id, held.conversation_id, held.user_id, here.last_ordinal, 'assistant', status, content,
+            before, asked.id, asked.aside, held.id, held.agent_id, trace, held.labels, at);
+    if not asked.aside then
+        update duet.conversation c set head_id = held.reply_id
+        where c.workspace_id = held.workspace_id and c.id = held.conversation_id;
+    end if;
 end;
 $$;
 call private.expose('private', 'keep_reply');

@@ -84,19 +84,43 @@ language sql volatile set search_path = '' as $$
 $$;
 call private.expose('private', 'my_conversation');
 
+-- Shows the branch that ends with this message, or nothing of the conversation. The caller has locked it.
+create function private.move_head(here duet.conversation, head uuid) returns duet.conversation
+language plpgsql volatile set search_path = '' as $$
+begin
+    with recursive path (id, parent_id) as (
+        select m.id, m.parent_id from duet.message m where m.workspace_id = here.workspace_id and m.id = head
+        union all
+        select m.id, m.parent_id from path p join duet.message m on m.workspace_id = here.workspace_id and m.id = p.parent_id)
+    update duet.message m set aside = not m.aside
+    where m.workspace_id = here.workspace_id and m.conversation_id = here.id
+      and m.aside = exists (select from path p where p.id = m.id);
+    update duet.conversation c set head_id = head where c.workspace_id = here.workspace_id and c.id = here.id
+    returning c.* into here;
+    return here;
+end;
+$$;
+call private.expose('private', 'move_head');
+
+-- `follows` is the message that the new one comes after, and `instead` one of the person's that it is another version of; without
+-- either it comes after the newest one that is shown.
 create function private.start_turn(
-    workspace uuid, conversation uuid, message uuid, run uuid, reply uuid, content text, idempotency text, limits jsonb
+    workspace uuid, conversation uuid, message uuid, run uuid, reply uuid, content text, follows uuid, instead uuid, idempotency text,
+    limits jsonb
 ) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$
 declare
     me uuid := (select auth.uid());
     at timestamptz := private.now();
-    request bytea := private.hash_of('duet.request.v1'::bytea, uuid_send(conversation), convert_to(content, 'UTF8'));
+    request bytea := private.hash_of('duet.request.v1'::bytea, uuid_send(conversation), convert_to(content, 'UTF8'),
+                                     coalesce(uuid_send(follows), ''), coalesce(uuid_send(instead), ''));
     bounds jsonb := private.turn_limits(limits);
     here duet.conversation;
     known duet.idempotency_key;
     sent duet.message;
     first duet.run;
+    place duet.message;
+    before uuid;
     answer jsonb;
 begin
     if content !~ '\S' then
@@ -107,6 +131,8 @@ begin
         return private.refused('key_length');
     elsif bounds is null then
         return private.refused('turn_limits');
+    elsif follows is not null and instead is not null then
+        return private.refused('two_places');
     end if;
     select * into here from private.my_conversation(workspace, conversation);
     if not found then
@@ -134,13 +160,27 @@ begin
                                         and r.claimable and r.holds) then
         return private.refused('reply_active');
     end if;
+    before := here.head_id;
+    if follows is not null or instead is not null then
+        select * into place from duet.message m
+        where m.workspace_id = workspace and m.id = coalesce(follows, instead) and m.conversation_id = conversation and m.user_id = me;
+        if not found then
+            return private.refused('no_such_place');
+        elsif instead is not null and place.role <> 'user' then
+            return private.refused('not_your_message');
+        end if;
+        before := case when follows is not null then place.id else place.parent_id end;
+        if before is distinct from here.head_id then
+            perform private.move_head(here, before);
+        end if;
+    end if;
     update duet.conversation c
-    set last_ordinal = c.last_ordinal + 1, updated_at = at,
+    set last_ordinal = c.last_ordinal + 1, head_id = message, updated_at = at,
         title = case when c.title = '' then private.made_title(content) else c.title end
     where c.workspace_id = workspace and c.id = conversation
     returning * into here;
-    insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, created_at)
-    values (workspace, message, conversation, me, here.last_ordinal, 'user', 'complete', content, at);
+    insert into duet.message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, created_at)
+    values (workspace, message, conversation, me, here.last_ordinal, 'user', 'complete', content, before, at);
     answer := private.queue_run(here, message, run, reply, '', 0, null, bounds);
     if idempotency is not null then
         insert into duet.idempotency_key as k values (workspace, me, idempotency, request, message, run, reply, at + interval '48 hours')
@@ -159,10 +199,11 @@ call private.expose('private', 'start_turn', 'authenticated');
 
 -- duet_core::ports::RunStore::start_turn
 create function public.run_start_turn(
-    p_workspace uuid, p_conversation uuid, p_message uuid, p_run uuid, p_reply uuid, p_text text, p_key text, p_limits jsonb
+    p_workspace uuid, p_conversation uuid, p_message uuid, p_run uuid, p_reply uuid, p_text text, p_after uuid, p_instead uuid,
+    p_key text, p_limits jsonb
 ) returns jsonb
 language sql volatile set search_path = '' as $$
-    select private.start_turn(p_workspace, p_conversation, p_message, p_run, p_reply, p_text, p_key, p_limits)
+    select private.start_turn(p_workspace, p_conversation, p_message, p_run, p_reply, p_text, p_after, p_instead, p_key, p_limits)
 $$;
 call private.expose('public', 'run_start_turn', 'authenticated');
 
@@ -175,6 +216,7 @@ declare
     here duet.conversation;
     known duet.run;
     shown duet.message;
+    before uuid;
 begin
     if mode not in ('restart', 'continue') or bounds is null then
         return private.refused('turn_limits');
@@ -199,12 +241,13 @@ begin
     elsif exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = here.id
                                            and r.claimable and (r.holds or r.message_id = message)) then
         return private.refused('reply_active');
-    elsif exists (select from duet.message m where m.workspace_id = workspace and m.conversation_id = here.id
-                                               and m.ordinal > asked.ordinal and m.role = 'user') then
+    elsif mode = 'continue' and (asked.aside or exists (
+        select from duet.message m where m.workspace_id = workspace and m.conversation_id = here.id and not m.aside
+                                     and m.ordinal > asked.ordinal and m.role = 'user')) then
         return private.refused('moved_on');
     end if;
     select * into shown from duet.message m
-    where m.workspace_id = workspace and m.parent_id = message and not m.superseded order by m.ordinal desc limit 1;
+    where m.workspace_id = workspace and m.answers_id = message and not m.aside order by m.ordinal desc limit 1;
     -- A refusal is no error: nothing may have been written by then.
     if mode = 'continue' and coalesce(shown.status not in ('stopped', 'limited', 'interrupted'), true) then
         return private.refused('nothing_to_continue');
@@ -220,8 +263,12 @@ begin
     if mode = 'continue' then
         return private.queue_run(here, message, run, shown.id, shown.text, shown.labels, shown.run_id, bounds);
     end if;
-    -- A run that waited has left more than one.
-    update duet.message m set superseded = true where m.workspace_id = workspace and m.parent_id = message and not m.superseded;
+    -- The new reply is another version of the first that was shown: a run that waited has left more than one.
+    before := coalesce((select m.parent_id from duet.message m
+                        where m.workspace_id = workspace and m.answers_id = message and not m.aside order by m.ordinal limit 1), message);
+    if before is distinct from here.head_id then
+        here := private.move_head(here, before);
+    end if;
     return private.queue_run(here, message, run, reply, '', 0, null, bounds);
 end;
 $$;
@@ -234,6 +281,44 @@ language sql volatile set search_path = '' as $$
     select private.retry_turn(p_workspace, p_message, p_run, p_reply, p_mode, p_limits)
 $$;
 call private.expose('public', 'run_retry_turn', 'authenticated');
+
+create function private.show_message(workspace uuid, conversation uuid, message uuid) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+    here duet.conversation;
+    named duet.message;
+    newest uuid;
+begin
+    select * into here from private.my_conversation(workspace, conversation);
+    if not found then
+        return private.refused('not_found');
+    end if;
+    select * into named from duet.message m
+    where m.workspace_id = workspace and m.id = message and m.conversation_id = conversation and m.user_id = (select auth.uid());
+    if not found then
+        return private.refused('no_such_place');
+    elsif named.aside and exists (select from duet.run r where r.workspace_id = workspace and r.conversation_id = conversation
+                                                           and r.claimable and r.holds) then
+        return private.refused('reply_active');
+    elsif named.aside then
+        with recursive below (id, ordinal) as (
+            select named.id, named.ordinal
+            union all
+            select m.id, m.ordinal from below b join duet.message m on m.workspace_id = workspace and m.parent_id = b.id)
+        select b.id into newest from below b order by b.ordinal desc limit 1;
+        here := private.move_head(here, newest);
+    end if;
+    return private.ok(private.conversation_json(here));
+end;
+$$;
+call private.expose('private', 'show_message', 'authenticated');
+
+-- duet_core::ports::ConversationStore::show
+create function public.conversation_show(p_workspace uuid, p_id uuid, p_message uuid) returns jsonb
+language sql volatile set search_path = '' as $$
+    select private.show_message(p_workspace, p_id, p_message)
+$$;
+call private.expose('public', 'conversation_show', 'authenticated');
 
 create function private.cancel_run(workspace uuid, run uuid) returns jsonb
 language plpgsql volatile security definer set search_path = '' as $$

@@ -27,7 +27,7 @@ begin
     delete from duet.idempotency_key k where k.workspace_id = workspace and k.run_id = any (runs);
     delete from duet.message m where m.workspace_id = workspace and m.conversation_id = conversation;
     get diagnostics removed = row_count;
-    update duet.conversation c set title = '', deleted_at = at where c.workspace_id = workspace and c.id = conversation;
+    update duet.conversation c set title = '', head_id = null, deleted_at = at where c.workspace_id = workspace and c.id = conversation;
     perform private.audit(workspace, 'conversation.delete', 'conversation:' || conversation, 'done',
                           jsonb_build_object('messages', removed, 'runs', cardinality(runs)));
     return private.ok('null');

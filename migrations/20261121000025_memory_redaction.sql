@@ -59,7 +59,7 @@ begin
     where m.workspace_id = workspace and m.status <> 'redacted'
       and ((m.id, m.user_id) in (select r.reply_id, r.user_id from duet.run r where r.workspace_id = workspace and r.id = any (runs))
            -- What they said before they waited.
-           or (m.parent_id, m.run_id, m.user_id) in (
+           or (m.answers_id, m.run_id, m.user_id) in (
                select r.message_id, r.id, r.user_id from duet.run r where r.workspace_id = workspace and r.id = any (runs)));
     get diagnostics replies = row_count;
     update duet.run_event_payload p set payload = null, salt = null, redacted_at = at

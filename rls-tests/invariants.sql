@@ -77,6 +77,21 @@ select 'a conversation counts its messages wrongly: ' || c.id
 from duet.conversation c join duet.message m on (m.workspace_id, m.conversation_id) = (c.workspace_id, c.id)
 where m.ordinal > c.last_ordinal
 union all
+select 'a conversation shows something else than the way from its head: ' || m.id
+from duet.conversation c
+cross join lateral (
+    with recursive path (id, parent_id) as (
+        select p.id, p.parent_id from duet.message p where (p.workspace_id, p.conversation_id, p.id) = (c.workspace_id, c.id, c.head_id)
+        union all
+        select p.id, p.parent_id from path q join duet.message p on (p.workspace_id, p.id) = (c.workspace_id, q.parent_id))
+    select coalesce(array_agg(p.id), '{}') as ids from path p) shown
+join duet.message m on (m.workspace_id, m.conversation_id) = (c.workspace_id, c.id)
+where m.aside = (m.id = any (shown.ids))
+union all
+select 'a message comes after one of another conversation, or a later one: ' || m.id
+from duet.message m join duet.message p on (p.workspace_id, p.id) = (m.workspace_id, m.parent_id)
+where (p.conversation_id, p.user_id) <> (m.conversation_id, m.user_id) or p.ordinal >= m.ordinal
+union all
 select 'a run is at something else than its columns say: ' || r.id
 from duet.run r
 where (r.active, r.claimable) is distinct from (r.status in ('queued', 'running', 'waiting'), r.status in ('queued', 'running'))

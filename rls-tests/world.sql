@@ -65,7 +65,7 @@ values ({ws}, {my:conversation}, {me}, {the:agent}, 'Talk ' || {mark:talk}, fals
 insert into duet.conversation (workspace_id, id, user_id, agent_id, title, archived, last_ordinal, created_at, updated_at, deleted_at)
 values ({ws}, {my:conversation_gone}, {me}, {the:agent}, '', false, 2, private.now(), private.now(), private.now());
 insert into duet.message
-    (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, trace, superseded, created_at)
+    (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, answers_id, run_id, agent_id, trace, aside, created_at)
 values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Words ' || {mark:words}, null, {my:run}, null, null, false,
         private.now()),
        ({ws}, {my:reply}, {my:conversation}, {me}, 2, 'assistant', 'complete', 'Answer ' || {mark:answer}, {my:message}, {my:run},
@@ -94,6 +94,15 @@ values ({ws}, {my:message}, {my:conversation}, {me}, 1, 'user', 'complete', 'Wor
         {my:run_waiting}, null, null, false, private.now()),
        ({ws}, {my:reply_said}, {my:conversation_waiting}, {me}, 2, 'assistant', 'complete', 'Said ' || {mark:said}, {my:message_waiting},
         {my:run_waiting}, {the:agent}, null, false, private.now());
+update duet.message m
+set parent_id = (select p.id from duet.message p
+                 where p.workspace_id = m.workspace_id and p.conversation_id = m.conversation_id and p.ordinal < m.ordinal and not p.aside
+                 order by p.ordinal desc limit 1)
+where m.workspace_id = {ws} and m.user_id = {me};
+update duet.conversation c
+set head_id = (select m.id from duet.message m where m.workspace_id = {ws} and m.conversation_id = c.id and not m.aside
+               order by m.ordinal desc limit 1)
+where c.workspace_id = {ws} and c.user_id = {me};
 update duet.message m set labels = 9 where m.workspace_id = {ws} and m.id = {my:reply};
 insert into duet.run (workspace_id, id, user_id, conversation_id, message_id, reply_id, agent_id, status, reason, created_at, updated_at)
 values ({ws}, {my:run}, {me}, {my:conversation}, {my:message}, {my:reply}, {the:agent}, 'done', null, private.now(), private.now()),

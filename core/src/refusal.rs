@@ -105,7 +105,7 @@ refusals! {
         "reply_active" ReplyActive "A reply is being written in this conversation. Wait for it, or stop it.";
         "reply_knows_memory" ReplyKnowsMemory { run: RunId } "A reply that knows this memory is being written (run {run}). Wait for it, or stop it; then redact again.";
         "reply_of_notice_active" ReplyOfNoticeActive { run: RunId } "One of these replies is being written (run {run}). Wait for it, or stop it; then decide again.";
-        "moved_on" MovedOn "The conversation has moved on since that message. Only the newest one can be answered again.";
+        "moved_on" MovedOn "The conversation has moved on since that message. Only its newest reply can be continued.";
         "nothing_to_continue" NothingToContinue "There is no stopped or interrupted reply to continue. Ask for a new answer instead.";
         "nothing_to_answer" NothingToAnswer "That message was redacted; there is nothing left to answer.";
         "agent_inactive" AgentInactive "That agent is not active. Choose another, or activate it.";
@@ -157,7 +157,9 @@ refusals! {
         "message_length" MessageLength { most: usize, has: usize } "A message has at most {most} bytes; this one has {has}. Send it in parts.";
         "key_length" KeyLength "An idempotency key has 1 to 200 characters.";
         "turn_limits" TurnLimits "These are no limits of a turn.";
-        "not_your_message" NotYourMessage "Only your own message can be answered again; name that one, not the reply.";
+        "not_your_message" NotYourMessage "Only your own message can be answered again or said anew; name that one, not the reply.";
+        "no_such_place" NoSuchPlace "There is no such message in this conversation.";
+        "two_places" TwoPlaces "A message comes after another one, or takes the place of one, not both.";
         "too_many_messages" TooManyMessages "At most 1000 messages can be asked for at once.";
         "no_such_event" NoSuchEvent { events: u64, after: u64 } "The run has {events} events; there is nothing after number {after}. Read it from the start.";
         "not_folded" NotFolded { events: u64, after: u64 } "The run has {events} events; the driver cannot have folded {after}.";

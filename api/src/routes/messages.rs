@@ -4,8 +4,8 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use duet_core::{
-    Caller,
-    domain::{LabelEdit, ListPage, Message, NewTurn, RetryMode, RetryTurn, TurnReceipt},
+    Caller, Refusal,
+    domain::{Conversation, LabelEdit, ListPage, Message, NewTurn, Place, RetryMode, RetryTurn, TurnReceipt},
     ids::{ConversationId, MessageId, WorkspaceId},
 };
 use serde::Deserialize;
@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_messages, send_message))
         .routes(routes!(retry_message))
+        .routes(routes!(show_message))
         .routes(routes!(clear_message_labels))
 }
 
@@ -54,6 +55,23 @@ async fn list_messages(
 pub struct NewMessage {
     /// Markdown, up to 64 KiB.
     text: String,
+    /// The message that it comes after, where that is not the newest one shown: a branch begins there.
+    #[serde(default)]
+    after: Option<MessageId>,
+    /// The message of the person's own that it is another version of. Not together with `after`.
+    #[serde(default)]
+    instead: Option<MessageId>,
+}
+
+impl NewMessage {
+    fn place(&self) -> ApiResult<Place> {
+        match (self.after, self.instead) {
+            (None, None) => Ok(Place::Newest),
+            (Some(message), None) => Ok(Place::After(message)),
+            (None, Some(message)) => Ok(Place::Instead(message)),
+            (Some(_), Some(_)) => Err(Problem::from(Refusal::TwoPlaces).of_field("instead")),
+        }
+    }
 }
 
 /// The key that a client repeats when it repeats a request.
@@ -75,7 +93,8 @@ fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
 
 /// Say something
 ///
-/// Stores the message and queues the run that answers it. Follow the run's events to see the reply.
+/// Stores the message and queues the run that answers it. Follow the run's events to see the reply. With `after` or `instead` the
+/// conversation goes on from an earlier message; what followed that is kept as another branch.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages", tag = "conversations", request_body = NewMessage,
     params(
@@ -95,6 +114,7 @@ async fn send_message(
     let idempotency_key = idempotency_key(&headers)?;
     let turn = NewTurn {
         idempotency_key,
+        place: message.place()?,
         ..NewTurn::new(state.env(), path.id, message.text)
     };
     let receipt = start(&state, &caller, turn, "text").await?;
@@ -117,7 +137,7 @@ pub(super) async fn start(state: &AppState, caller: &Caller, turn: NewTurn, fiel
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// `restart`: from the beginning; `continue`: from where the reply ends.
+    /// `restart`: from the beginning, as another version of the reply; `continue`: from where the reply ends.
     mode: RetryMode,
 }
 
@@ -131,7 +151,8 @@ struct MessagePath {
 
 /// Answer a message again
 ///
-/// `message_id` is the person's newest message.
+/// `message_id` is a message of the person's. To continue, it is the newest one that is shown. Otherwise the conversation goes on from
+/// there with the new reply, and what followed is kept as another branch.
 #[utoipa::path(
     post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/retry", tag = "conversations",
     request_body = Retry,
@@ -160,6 +181,28 @@ async fn retry_message(
     let receipt = state.stores().runs.retry_turn(&caller, turn).await?;
     state.wake_driver().await;
     Ok((StatusCode::ACCEPTED, Answer(receipt)))
+}
+
+/// Show the branch of a message
+///
+/// The conversation then shows this message, what came before it, and the newest that has followed it. `siblings` of a message names its
+/// other versions. 409 while a reply is being written.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/show", tag = "conversations",
+    params(
+        ("workspace_id" = String, Path, description = "The workspace.", format = Uuid),
+        ("id" = String, Path, description = "The conversation.", format = Uuid),
+        ("message_id" = String, Path, description = "The message.", format = Uuid),
+    ),
+    responses((status = 200, description = "The conversation.", body = Conversation), WriteProblems)
+)]
+async fn show_message(
+    State(state): State<AppState>,
+    caller: In<Chat>,
+    Path(path): Path<MessagePath>,
+) -> ApiResult<Answer<Conversation>> {
+    let conversations = &state.stores().conversations;
+    Ok(Answer(conversations.show(&caller, path.id, path.message_id).await?))
 }
 
 /// Clear labels of a message

@@ -14,6 +14,7 @@ mod writes;
 pub mod accounts;
 pub mod agents;
 pub mod audit;
+pub mod branches;
 pub mod conversations;
 pub mod invitations;
 pub mod isolation;
@@ -122,6 +123,7 @@ macro_rules! contract_suite {
             members { removal, leaving, roles, no_turn_slips_through }
             agents { primaries, edits, souls }
             conversations { life_of_a_conversation, ids_of_conversations, pages, pages_of_messages, ids_by_prefix, deletion, search, privacy_of_conversations }
+            branches { saying_anew, branching, answering_anew, answering_late, places_that_are_none, any_tree }
             runs { a_turn, idempotency, one_key_sent_at_once, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
             run_log { appending, brief_logs, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
                       repeating_under_a_lost_lease }

@@ -267,7 +267,7 @@ pub async fn retries(world: &World) {
         (partial, "Once upon a time", MessageStatus::Complete)
     );
     assert_eq!(
-        (now[0].parent_id, now[0].run_id),
+        (now[0].answers_id, now[0].run_id),
         (Some(turn.message_id), Some(onwards.run_id))
     );
 
@@ -291,7 +291,7 @@ pub async fn retries(world: &World) {
     world.ask(&world.owner, conversation.id, "And then?").await;
     answer(world, MessageStatus::Complete, "The end.").await;
     let late = runs
-        .retry_turn(&world.owner, retry(RetryMode::Restart, turn.message_id))
+        .retry_turn(&world.owner, retry(RetryMode::Continue, turn.message_id))
         .await;
     assert_refused(late, Refusal::MovedOn);
     let unknown = runs.retry_turn(&world.owner, retry(RetryMode::Restart, world.env.id())).await;

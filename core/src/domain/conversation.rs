@@ -30,6 +30,8 @@ pub struct Conversation {
     pub updated_at: Timestamp,
     /// The run that is answering in it now, if any.
     pub active_run: Option<RunId>,
+    /// The newest message of the branch that is shown.
+    pub head_id: Option<MessageId>,
 }
 
 /// An edit of a conversation: only what is `Some` changes.
@@ -78,14 +80,15 @@ word_enum! {
     }
 }
 
-/// A message.
+/// A message. The messages of a conversation are a tree: answered again, said anew or continued elsewhere, an earlier one is kept, and
+/// the conversation shows one branch at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Message {
     /// Its id.
     pub id: MessageId,
     /// Its conversation.
     pub conversation_id: ConversationId,
-    /// 1, 2, 3 … in the conversation.
+    /// 1, 2, 3 … in the conversation, over all its branches; it grows along each.
     pub ordinal: u64,
     /// Who wrote it.
     pub role: MessageRole,
@@ -93,8 +96,15 @@ pub struct Message {
     pub status: MessageStatus,
     /// Markdown as it was written; empty once redacted.
     pub text: String,
-    /// The message that it answers (for an assistant message).
+    /// The message before it on its branch.
     pub parent_id: Option<MessageId>,
+    /// The message that it answers (for an assistant message). A late reply comes after others.
+    pub answers_id: Option<MessageId>,
+    /// Whether it is on another branch than the one that is shown.
+    #[serde(default)]
+    pub aside: bool,
+    /// Its other versions, if there are any.
+    pub siblings: Option<Siblings>,
     /// The run that wrote it, or the latest run that answers it.
     pub run_id: Option<RunId>,
     /// The agent that wrote it.
@@ -108,6 +118,19 @@ pub struct Message {
     pub labels: Labels,
     /// When it was stored.
     pub created_at: Timestamp,
+}
+
+/// The versions of a message: those of the same role after the same one, in the order in which they were stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Siblings {
+    /// Which of them this message is, from 1.
+    pub nth: u64,
+    /// How many there are.
+    pub of: u64,
+    /// The one before.
+    pub previous: Option<MessageId>,
+    /// The one after.
+    pub next: Option<MessageId>,
 }
 
 /// How a run ended.
@@ -198,6 +221,9 @@ pub struct MessageHit {
     pub role: MessageRole,
     /// The part that matches, plain text, at most 240 characters.
     pub snippet: String,
+    /// Whether it is on another branch than the one that its conversation shows.
+    #[serde(default)]
+    pub aside: bool,
     /// The labels of its text.
     #[serde(default)]
     pub labels: Labels,

@@ -129,6 +129,36 @@ impl Default for TurnLimits {
     }
 }
 
+/// Where a new message stands in the tree of its conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// After the newest message that is shown.
+    #[default]
+    Newest,
+    /// After this one, beside whatever follows it already.
+    After(MessageId),
+    /// As another version of this one, which is the person's own.
+    Instead(MessageId),
+}
+
+impl Place {
+    /// The message that it follows, where that is not the newest.
+    pub fn after(self) -> Option<MessageId> {
+        match self {
+            Self::After(message) => Some(message),
+            Self::Newest | Self::Instead(_) => None,
+        }
+    }
+
+    /// The message that it is another version of.
+    pub fn instead(self) -> Option<MessageId> {
+        match self {
+            Self::Instead(message) => Some(message),
+            Self::Newest | Self::After(_) => None,
+        }
+    }
+}
+
 /// A person's message that starts a turn.
 #[derive(Clone, Debug)]
 pub struct NewTurn {
@@ -142,6 +172,8 @@ pub struct NewTurn {
     pub reply_id: MessageId,
     /// What the person wrote, 1 to [`NewTurn::MAX_TEXT`] bytes.
     pub text: String,
+    /// Where it stands. Any other place than the newest moves the conversation to that branch.
+    pub place: Place,
     /// A key that the client resends when it repeats the request: the same key with the same text gives the first answer again;
     /// with another text it is a conflict.
     pub idempotency_key: Option<String>,
@@ -161,6 +193,7 @@ impl NewTurn {
             run_id: env.id(),
             reply_id: env.id(),
             text: text.into(),
+            place: Place::default(),
             idempotency_key: None,
             limits: TurnLimits::default(),
         }
@@ -184,7 +217,7 @@ impl NewTurn {
 word_enum! {
     /// How to answer a message once more.
     RetryMode {
-        /// From scratch; the new reply replaces a partial one.
+        /// From scratch: the new reply is another version of the one that is shown.
         Restart = "restart",
         /// From where the interrupted or stopped reply ends.
         Continue = "continue",

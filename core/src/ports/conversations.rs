@@ -38,12 +38,20 @@ pub trait ConversationStore: Send + Sync {
     /// Ids of the caller's conversations with this prefix, smallest first, at most [`IdPrefix::MOST`].
     async fn ids(&self, caller: &Caller, prefix: IdPrefix) -> StoreResult<Vec<ConversationId>>;
 
-    /// Messages, **newest first**; replies replaced by a retry are left out. A page also ends when its messages exceed
+    /// The messages of the branch that is shown, **newest first**. A page also ends when its messages exceed
     /// [`PageRequest::MAX_BYTES`]; its cursor continues there.
     async fn messages(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<ListPage<Message>>;
 
     /// The same messages in the same pages, **oldest first**: for reading a conversation from its beginning.
     async fn transcript(&self, caller: &Caller, id: ConversationId, page: PageRequest) -> StoreResult<ListPage<Message>>;
+
+    /// This message and those before it on its branch, shown or not, **newest first**, at most `most` (up to 200). None if it is
+    /// invisible or unknown.
+    async fn path(&self, caller: &Caller, message: MessageId, most: u32) -> StoreResult<Vec<Message>>;
+
+    /// Shows the branch of this message, up to the newest that has followed it (a person only). One that is shown already stays as it
+    /// is; otherwise `Conflict` while a reply is being written.
+    async fn show(&self, caller: &Caller, id: ConversationId, message: MessageId) -> StoreResult<Conversation>;
 
     /// These messages, in the order asked for; invisible or unknown ones are left out.
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>>;
@@ -53,6 +61,6 @@ pub trait ConversationStore: Send + Sync {
     /// and once it is redacted. On record as `message.clear_label`, with the labels that were cleared.
     async fn clear_labels(&self, caller: &Caller, id: MessageId, edit: LabelEdit) -> StoreResult<Message>;
 
-    /// Full-text search over the caller's messages, newest first. Any text is a valid query.
+    /// Full-text search over the caller's messages, newest first, on all branches. Any text is a valid query.
     async fn search(&self, caller: &Caller, query: &str, page: PageRequest) -> StoreResult<ListPage<MessageHit>>;
 }

@@ -12,12 +12,12 @@ use crate::{
 pub trait RunStore: Send + Sync {
     /// Stores the person's message, the run that answers it (queued) and its `started` event; titles an untitled conversation.
     /// `Conflict` while another run is active in the conversation, for a reply id that a message already has, or for an idempotency
-    /// key used with another text; the same key with the same text returns the first receipt (for at least 24 hours).
+    /// key used with another text or place; the same key with the same text returns the first receipt (for at least 24 hours).
     async fn start_turn(&self, caller: &Caller, turn: NewTurn) -> StoreResult<TurnReceipt>;
 
-    /// Queues another run for the person's newest message in a conversation. `Conflict` while a run is active there or when a later
-    /// message exists; `Continue` needs a reply that was stopped, limited or interrupted, `Restart` hides an existing reply, and
-    /// needs an id for the new one that no message has.
+    /// Queues another run for a message of the person. `Conflict` while a run is active in its conversation. `Continue` needs the
+    /// newest reply that is shown, and one that was stopped, limited or interrupted. `Restart` needs an id for the new reply that no
+    /// message has; the conversation goes back to where the reply that it replaces began, and shows the new one from there.
     async fn retry_turn(&self, caller: &Caller, retry: RetryTurn) -> StoreResult<TurnReceipt>;
 
     /// One run.

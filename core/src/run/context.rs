@@ -8,8 +8,8 @@ use super::{agent_loop::Step, call::Call, machine::Replay, turn::Turn};
 use crate::{
     caller::Caller,
     domain::{
-        Agent, Capability, Labels, Locality, LogRange, Memory, Message, MessageRole, MessageStatus, ModelRef, PageRequest,
-        RecallMode, Run, RunEvent, Soul, Taint, ToolCall, ToolStatus,
+        Agent, Capability, Labels, Locality, LogRange, Memory, Message, MessageRole, MessageStatus, ModelRef, RecallMode, Run,
+        RunEvent, Soul, Taint, ToolCall, ToolStatus,
     },
     error::StoreResult,
     ids::{MemoryId, MessageId, RunId},
@@ -46,17 +46,13 @@ pub(super) async fn gather(
     locality: Locality,
     earlier: &[Turn],
 ) -> StoreResult<(RunEvent, Texts)> {
-    let page = stores
-        .conversations
-        .messages(caller, run.conversation_id, PageRequest::first(HISTORY))
-        .await?;
-    let asked = page.items.iter().find(|message| message.id == run.message_id);
-    let ordinal = asked.map_or(u64::MAX, |message| message.ordinal);
+    let path = stores.conversations.path(caller, run.message_id, HISTORY).await?;
+    let asked = path.first();
     let mut bytes = 0;
-    let mut history: Vec<MessageId> = page
-        .items
+    let mut history: Vec<MessageId> = path
         .iter()
-        .filter(|message| message.ordinal < ordinal && message.status != MessageStatus::Redacted)
+        .skip(1)
+        .filter(|message| message.status != MessageStatus::Redacted)
         .take_while(|message| {
             bytes += message.text.len();
             bytes <= HISTORY_BYTES
@@ -82,8 +78,7 @@ pub(super) async fn gather(
     } else {
         (Vec::new(), false)
     };
-    let said = page
-        .items
+    let said = path
         .iter()
         .filter(|message| history.contains(&message.id) || message.id == run.message_id);
     // A withheld text adds no labels: the model does not read it.
@@ -103,7 +98,7 @@ pub(super) async fn gather(
     };
     let texts = Texts {
         memories: recalled.into_iter().map(|item| item.memory).collect(),
-        messages: page.items,
+        messages: path,
     };
     Ok((event, texts))
 }
@@ -387,9 +382,10 @@ fn result(call: &Call, memories: &BTreeMap<MemoryId, Memory>, messages: &BTreeMa
             MessageRole::Assistant => "you",
         };
         let mark = mark(message.labels.integrity);
+        let aside = if message.aside { ", on a branch that was left" } else { "" };
         let _ = write!(
             text,
-            "\n- ({mark}{}, {speaker}) {}",
+            "\n- ({mark}{}, {speaker}{aside}) {}",
             message.created_at,
             one_line(clip(&message.text))
         );

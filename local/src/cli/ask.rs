@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Global,
     connect::{self, Connection, Purpose},
+    conversation,
     exit::{Exit, Failure, Outcome},
     inbox, input,
     output::{Output, brief, printable},
@@ -25,6 +26,7 @@ const SOURCES: usize = 5;
     duet ask -c last \"What is my sister's name?\"\n  \
     git diff | duet ask -\n  \
     duet ask --continue                       go on with an interrupted reply\n  \
+    duet ask --instead 0198fe12-3 \"My sister's name is Mara.\"\n  \
     duet ask --json \"Hello\" | jq -r .text\n\n\
     The reply streams to the standard output; which model wrote it and which memories it drew on are told on the standard \
     error. --json writes one object when the reply is whole, --events one JSON object a line as things happen. \
@@ -40,9 +42,19 @@ pub struct AskArgs {
     /// Continue a reply that was interrupted or stopped (in the last conversation unless one is named)
     #[arg(long = "continue", conflicts_with_all = ["text", "again"])]
     go_on: bool,
-    /// Answer the last message again (in the last conversation unless one is named)
+    /// Answer the last message again, or the one named with --message (in the last conversation unless one is named)
     #[arg(long, conflicts_with = "text")]
     again: bool,
+    /// Which message to answer again: its id or the beginning of it
+    #[arg(long, value_name = "ID", requires = "again")]
+    message: Option<String>,
+    /// Say it after this message, by its id or the beginning of it: a branch begins there (in the last conversation unless one is named)
+    #[arg(long, value_name = "ID", conflicts_with_all = ["again", "go_on"])]
+    after: Option<String>,
+    /// Say it instead of this message of yours, by its id or the beginning of it; the old version is kept (in the last conversation
+    /// unless one is named)
+    #[arg(long, value_name = "ID", conflicts_with_all = ["again", "go_on", "after"])]
+    instead: Option<String>,
     /// Write each event as a line of JSON, as it happens
     #[arg(long, conflicts_with = "json")]
     events: bool,
@@ -99,22 +111,29 @@ pub async fn watch(connection: &Connection, mut shown: Shown, run: &str, after: 
 /// Sends the text to the requested conversation.
 async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &str) -> Outcome<(String, TurnReceipt)> {
     let client = &connection.client;
+    let placed = args.after.is_some() || args.instead.is_some();
     let (conversation, made) = match args.conversation.as_str() {
-        "new" => {
+        "new" if !placed => {
             let made: Conversation = client.post(&connection.path("/conversations"), &json!({})).await?;
             (made.id.to_string(), true)
         }
-        other => {
-            let id = connection.conversation(other).await?;
+        _ => {
+            let id = existing(connection, args).await?;
             connection.settle(&id).await?;
-            if interrupted(connection, &id).await? {
+            if !placed && interrupted(connection, &id).await? {
                 output.say("The last reply here was interrupted; `duet ask --continue` goes on with it.");
             }
             (id, false)
         }
     };
     let path = connection.path(&format!("/conversations/{conversation}"));
-    match client.post(&format!("{path}/messages"), &json!({"text": text})).await {
+    let mut message = json!({"text": text});
+    for (place, given) in [("after", &args.after), ("instead", &args.instead)] {
+        if let Some(given) = given {
+            message[place] = json!(conversation::message(connection, &conversation, given).await?);
+        }
+    }
+    match client.post(&format!("{path}/messages"), &message).await {
         Ok(receipt) => Ok((conversation, receipt)),
         Err(failure) => {
             // A conversation made for a refused message would stay empty. A connection failure says nothing about the message.
@@ -128,21 +147,30 @@ async fn start(connection: &Connection, output: Output, args: &AskArgs, text: &s
 
 /// Answers the last message of a conversation again, or continues its reply.
 async fn retry(connection: &Connection, args: &AskArgs) -> Outcome<(String, TurnReceipt)> {
-    let name = if args.conversation == "new" {
-        "last"
-    } else {
-        &args.conversation
-    };
-    let conversation = connection.conversation(name).await?;
+    let conversation = existing(connection, args).await?;
     connection.settle(&conversation).await?;
-    let messages = newest(connection, &conversation).await?;
-    let asked = messages.iter().find(|message| message.role == MessageRole::User);
-    let asked = asked
-        .ok_or_else(|| Failure::not_found("There is no message in this conversation yet. Say something with `duet ask TEXT`."))?;
-    let path = connection.path(&format!("/conversations/{conversation}/messages/{}/retry", asked.id));
+    let asked = match &args.message {
+        Some(given) => conversation::message(connection, &conversation, given).await?,
+        None => {
+            let messages = newest(connection, &conversation).await?;
+            let asked = messages.iter().find(|message| message.role == MessageRole::User);
+            let none = "There is no message in this conversation yet. Say something with `duet ask TEXT`.";
+            asked.ok_or_else(|| Failure::not_found(none))?.id.to_string()
+        }
+    };
+    let path = connection.path(&format!("/conversations/{conversation}/messages/{asked}/retry"));
     let mode = if args.go_on { "continue" } else { "restart" };
     let receipt = connection.client.post(&path, &json!({"mode": mode})).await?;
     Ok((conversation, receipt))
+}
+
+/// The conversation that is named, or the last one.
+async fn existing(connection: &Connection, args: &AskArgs) -> Outcome<String> {
+    let name = match args.conversation.as_str() {
+        "new" => "last",
+        name => name,
+    };
+    connection.conversation(name).await
 }
 
 async fn newest(connection: &Connection, conversation: &str) -> Outcome<Vec<Message>> {

@@ -38,7 +38,14 @@ pub enum ConversationCommand {
         #[arg(long, short = 'n', default_value = "50", value_parser = input::count, value_name = "COUNT")]
         limit: usize,
     },
-    /// Write a whole conversation as a file
+    /// Show the branch of another version of a message
+    Switch {
+        /// The conversation's id or the beginning of it, or `last`
+        id: String,
+        /// The message's whole id, as `duet conversation show` names other versions
+        message: String,
+    },
+    /// Write what a conversation shows as a file
     Export(ExportArgs),
     /// Give a conversation a new title
     Rename {
@@ -150,7 +157,8 @@ pub struct ExportArgs {
 pub async fn run(global: &Global, output: Output, command: ConversationCommand) -> Outcome {
     let purpose = match &command {
         ConversationCommand::List { .. } | ConversationCommand::Show { .. } | ConversationCommand::Export(_) => Purpose::Read,
-        ConversationCommand::Rename { .. }
+        ConversationCommand::Switch { .. }
+        | ConversationCommand::Rename { .. }
         | ConversationCommand::Archive { .. }
         | ConversationCommand::Trust(_)
         | ConversationCommand::Delete { .. } => Purpose::Write,
@@ -159,6 +167,7 @@ pub async fn run(global: &Global, output: Output, command: ConversationCommand) 
     let outcome = match command {
         ConversationCommand::List { archived, limit } => list(&connection, output, archived, limit).await,
         ConversationCommand::Show { id, limit } => show(&connection, output, &id, limit).await,
+        ConversationCommand::Switch { id, message } => switch(&connection, output, &id, &message).await,
         ConversationCommand::Export(args) => export(&connection, output, &args).await,
         ConversationCommand::Rename { id, title } => {
             let edit = json!({"title": title.join(" ")});
@@ -220,6 +229,46 @@ async fn change(
     }
 }
 
+async fn switch(connection: &Connection, output: Output, id: &str, message: &str) -> Outcome {
+    let id = connection.conversation(id).await?;
+    let message = ids::whole(message).ok_or_else(|| {
+        Failure::usage(format!(
+            "`{message}` is not a whole id. `duet conversation show` names the other versions of a message."
+        ))
+    })?;
+    let path = connection.path(&format!("/conversations/{id}/messages/{message}/show"));
+    let shown: Conversation = connection.client.post(&path, &json!({})).await?;
+    match output.json {
+        true => output.value(&shown),
+        false => {
+            output.say(&format!("{} shows that branch now.", title(&shown)));
+            Ok(())
+        }
+    }
+}
+
+/// The message of a conversation, among those that it shows, that is meant.
+pub async fn message(connection: &Connection, conversation: &str, given: &str) -> Outcome<String> {
+    if let Some(id) = ids::whole(given) {
+        return Ok(id.to_string());
+    }
+    let path = format!("/conversations/{conversation}/messages");
+    let messages: Vec<Message> = connection.pages(&path, "", usize::MAX).await?;
+    let all = messages.iter().map(|message| message.id.to_string());
+    ids::only(ids::begun(all, given), "messages", given)
+}
+
+/// Which version of a message this is, and where its neighbours are.
+fn version(message: &Message) -> Option<String> {
+    let siblings = message.siblings?;
+    let near = [("before", siblings.previous), ("after", siblings.next)];
+    let near: Vec<String> = near
+        .into_iter()
+        .filter_map(|(word, id)| Some(format!("{word}: {}", id?)))
+        .collect();
+    Some(format!("version {} of {}; {}", siblings.nth, siblings.of, near.join(", ")))
+}
+
 async fn delete(connection: &Connection, output: Output, id: &str, yes: bool) -> Outcome {
     let id = connection.conversation(id).await?;
     let path = connection.path(&format!("/conversations/{id}"));
@@ -245,8 +294,7 @@ async fn trust(connection: &Connection, output: Output, args: &TrustArgs) -> Out
     let path = format!("/conversations/{id}/messages");
     let mut messages: Vec<Message> = connection.pages(&path, "", usize::MAX).await?;
     if let Some(given) = &args.message {
-        let all = messages.iter().map(|message| message.id.to_string());
-        let only = ids::only(ids::begun(all, given), "messages", given)?;
+        let only = message(connection, &id, given).await?;
         messages.retain(|message| message.id.to_string() == only);
     }
     let edit = LabelEdit {
@@ -300,9 +348,11 @@ async fn show(connection: &Connection, output: Output, id: &str, limit: usize) -
             }
         };
         let status = (message.status != MessageStatus::Complete).then_some(message.status.as_str());
-        let said: Vec<&str> = status
+        let said: Vec<String> = status
             .into_iter()
             .chain(message.labels.marks().into_iter().map(mark))
+            .map(str::to_owned)
+            .chain(version(message))
             .collect();
         let state = match said.is_empty() {
             true => String::new(),

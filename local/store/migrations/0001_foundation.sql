@@ -113,6 +113,7 @@ CREATE TABLE conversation (
     title        TEXT NOT NULL,
     archived     INTEGER NOT NULL CHECK (archived IN (0, 1)),
     last_ordinal INTEGER NOT NULL DEFAULT 0,
+    head_id      BLOB, -- the newest message of the branch that is shown
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
     deleted_at   INTEGER, -- the row stays, because its runs refer to it, but holds no text
@@ -124,7 +125,9 @@ CREATE INDEX conversation_by_user ON conversation (workspace_id, user_id, archiv
 
 -- Labels are bits, so that text made of several texts carries the union of their labels: 1 untrusted, 2 for local models only, 4
 -- sensitive, 8 contains another member's shared memory. `row` is the full-text index's name for a message; user_id is its
--- conversation's, so that a search can check ownership without a join.
+-- conversation's, so that a search can check ownership without a join. Messages are a tree: `parent_id` is the one before, and a reply may
+-- come after others than the one that it answers. What is not on the way from the conversation's head to the root is `aside`: lists and
+-- prompts leave it out. Along a branch ordinals only grow.
 CREATE TABLE message (
     row             INTEGER PRIMARY KEY,
     workspace_id    BLOB NOT NULL,
@@ -136,27 +139,30 @@ CREATE TABLE message (
     status          TEXT NOT NULL,
     text            TEXT NOT NULL,
     parent_id       BLOB,
+    answers_id      BLOB,
     run_id          BLOB,
     agent_id        BLOB,
     trace           TEXT,
     labels          INTEGER NOT NULL DEFAULT 0 CHECK (labels BETWEEN 0 AND 15),
-    superseded      INTEGER NOT NULL DEFAULT 0 CHECK (superseded IN (0, 1)),
+    aside           INTEGER NOT NULL DEFAULT 0 CHECK (aside IN (0, 1)),
     created_at      INTEGER NOT NULL,
     UNIQUE (workspace_id, id),
     UNIQUE (workspace_id, conversation_id, ordinal),
     FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversation (workspace_id, id),
-    FOREIGN KEY (workspace_id, parent_id) REFERENCES message (workspace_id, id)
+    FOREIGN KEY (workspace_id, parent_id) REFERENCES message (workspace_id, id),
+    FOREIGN KEY (workspace_id, answers_id) REFERENCES message (workspace_id, id)
 ) STRICT;
-CREATE INDEX message_by_parent ON message (workspace_id, parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX message_by_parent ON message (workspace_id, parent_id, conversation_id, role, ordinal);
+CREATE INDEX message_by_answered ON message (workspace_id, answers_id, ordinal) WHERE answers_id IS NOT NULL;
 
 -- Messages as the caller may see them: an agent whose model runs elsewhere sees that text for local models only exists, but not the
 -- text.
 CREATE VIEW message_shown AS
     SELECT row, workspace_id, id, conversation_id, user_id, ordinal, role, status,
            CASE WHEN labels & 2 = 0 OR duet_locality() = 'local' THEN text ELSE '' END AS text,
-           parent_id, run_id, agent_id,
+           parent_id, answers_id, run_id, agent_id,
            CASE WHEN labels & 2 = 0 OR duet_locality() = 'local' THEN trace END AS trace,
-           labels, superseded, created_at
+           labels, aside, created_at
     FROM message;
 
 -- Full text over messages. The index holds no copy of the text, and with secure-delete a removed text leaves no trace in its

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use duet_core::{
     Caller, Env, StoreError, StoreResult,
-    domain::{Conversation, ConversationEdit, LabelEdit, ListPage, Message, MessageHit, MessageStatus, PageRequest, check_title},
+    domain::{
+        Conversation, ConversationEdit, LabelEdit, ListPage, Message, MessageHit, MessageStatus, PageRequest, Siblings,
+        check_title,
+    },
     ids::{AgentId, ConversationId, IdPrefix, MessageId, UserId, WorkspaceId},
     ports::ConversationStore,
     refusal::{Named, Refusal},
@@ -20,7 +23,7 @@ use super::{
     db::Db,
     deletion,
     error::DbResult,
-    rows::{self, Unreadable, blob, count, id, int, labels, opt_id, opt_json, time, word},
+    rows::{self, Unreadable, blob, count, id, int, labels, opt_blob, opt_id, opt_json, time, word},
     search,
 };
 
@@ -64,6 +67,7 @@ fn conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         active_run: opt_id(row, "active_run")?,
+        head_id: opt_id(row, "head_id")?,
     })
 }
 
@@ -85,7 +89,18 @@ pub fn require(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<
 /// Messages, with the outcome of the run that each one names.
 pub const MESSAGE: &str = "SELECT m.*, (SELECT json_object('status', r.status, 'reason', r.reason) FROM run r
                                   WHERE r.workspace_id = m.workspace_id AND r.id = m.run_id
-                                  AND r.active = 0) AS ended FROM message_shown m";
+                                  AND r.active = 0) AS ended,
+    (SELECT count(*) FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
+        AND s.conversation_id = m.conversation_id AND s.role = m.role AND s.ordinal <= m.ordinal) AS nth,
+    (SELECT count(*) FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
+        AND s.conversation_id = m.conversation_id AND s.role = m.role) AS versions,
+    (SELECT s.id FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
+        AND s.conversation_id = m.conversation_id AND s.role = m.role AND s.ordinal < m.ordinal
+        ORDER BY s.ordinal DESC LIMIT 1) AS previous,
+    (SELECT s.id FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
+        AND s.conversation_id = m.conversation_id AND s.role = m.role AND s.ordinal > m.ordinal
+        ORDER BY s.ordinal LIMIT 1) AS next
+    FROM message_shown m";
 
 /// A message from a row of [`MESSAGE`].
 pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
@@ -97,6 +112,9 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         status: word(row, "status")?,
         text: row.get("text")?,
         parent_id: opt_id(row, "parent_id")?,
+        answers_id: opt_id(row, "answers_id")?,
+        aside: row.get("aside")?,
+        siblings: siblings(row)?,
         run_id: opt_id(row, "run_id")?,
         agent_id: opt_id(row, "agent_id")?,
         trace: opt_json(row, "trace")?,
@@ -106,7 +124,17 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-/// A message that this person can see, even one replaced by a retry.
+fn siblings(row: &Row<'_>) -> rusqlite::Result<Option<Siblings>> {
+    let found = Siblings {
+        nth: count(row, "nth")?,
+        of: count(row, "versions")?,
+        previous: opt_id(row, "previous")?,
+        next: opt_id(row, "next")?,
+    };
+    Ok(Some(found).filter(|found| found.of > 1))
+}
+
+/// A message that this person can see, on any branch.
 pub fn find_message(conn: &Connection, owner: Owner, id: MessageId) -> DbResult<Option<Message>> {
     Ok(row_of_message(conn, owner, id)?)
 }
@@ -149,6 +177,64 @@ fn page_of_messages(
         items: page.items.into_iter().filter_map(|(_, message)| message).collect(),
         next_cursor: page.next_cursor,
     })
+}
+
+/// A message and those before it on its branch, newest first.
+fn path(conn: &Connection, owner: Owner, from: MessageId, most: u32) -> DbResult<Vec<Message>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "WITH RECURSIVE path(id, parent_id, place) AS (
+             SELECT id, parent_id, 1 FROM message_shown WHERE workspace_id = ?1 AND id = ?2 AND user_id = ?3
+             UNION ALL
+             SELECT p.id, p.parent_id, path.place + 1 FROM path
+             JOIN message_shown p ON p.workspace_id = ?1 AND p.id = path.parent_id WHERE path.place < ?4)
+         SELECT m.* FROM path CROSS JOIN ({MESSAGE} WHERE m.workspace_id = ?1) m ON m.id = path.id ORDER BY path.place"
+    ))?;
+    let mut unreadable = Unreadable::of("messages");
+    let rows = statement.query_map(
+        params![blob(owner.workspace), blob(from), blob(owner.user), most.clamp(1, 200)],
+        |row| unreadable.pass(message(row)),
+    )?;
+    Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// Shows the branch that ends with this message, or nothing of the conversation.
+pub fn move_head(tx: &Connection, workspace: WorkspaceId, conversation: ConversationId, head: Option<MessageId>) -> DbResult<()> {
+    let here = params![blob(workspace), blob(conversation), opt_blob(head)];
+    tx.prepare_cached(
+        "WITH RECURSIVE path(id, parent_id) AS (
+             SELECT id, parent_id FROM message WHERE workspace_id = ?1 AND id = ?3
+             UNION ALL
+             SELECT m.id, m.parent_id FROM path JOIN message m ON m.workspace_id = ?1 AND m.id = path.parent_id)
+         UPDATE message SET aside = 1 - aside
+         WHERE workspace_id = ?1 AND conversation_id = ?2 AND aside = (id IN (SELECT id FROM path))",
+    )?
+    .execute(here)?;
+    tx.prepare_cached("UPDATE conversation SET head_id = ?3 WHERE workspace_id = ?1 AND id = ?2")?
+        .execute(here)?;
+    Ok(())
+}
+
+/// Shows the branch of this message, up to the newest that has followed it. One that is in sight stays as it is.
+fn show(tx: &Connection, owner: Owner, id: ConversationId, from: MessageId) -> DbResult<Conversation> {
+    let here = require(tx, owner, id)?;
+    let named = find_message(tx, owner, from)?.filter(|message| message.conversation_id == id);
+    if !named.ok_or(Refusal::NoSuchPlace)?.aside {
+        return Ok(here);
+    }
+    if here.active_run.is_some() {
+        return Err(Refusal::ReplyActive.into());
+    }
+    let newest: MessageId = tx
+        .prepare_cached(
+            "WITH RECURSIVE below(id, ordinal) AS (
+                 SELECT id, ordinal FROM message WHERE workspace_id = ?1 AND id = ?2
+                 UNION ALL
+                 SELECT m.id, m.ordinal FROM below JOIN message m ON m.workspace_id = ?1 AND m.parent_id = below.id)
+             SELECT id FROM below ORDER BY ordinal DESC LIMIT 1",
+        )?
+        .query_row(params![blob(owner.workspace), blob(from)], |row| self::id(row, "id"))?;
+    move_head(tx, owner.workspace, id, Some(newest))?;
+    require(tx, owner, id)
 }
 
 /// Takes the next place in a conversation.
@@ -330,7 +416,7 @@ impl ConversationStore for LocalConversations {
     }
 
     async fn messages(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<ListPage<Message>> {
-        const NEWEST_FIRST: &str = "m.ordinal < ?3 AND m.superseded = 0 ORDER BY m.ordinal DESC LIMIT ?4";
+        const NEWEST_FIRST: &str = "m.ordinal < ?3 AND m.aside = 0 ORDER BY m.ordinal DESC LIMIT ?4";
         let (owner, size) = (Owner::from(caller), request.size());
         let before = cursor::number(request.cursor.as_deref())?.unwrap_or(i64::MAX);
         self.db
@@ -341,7 +427,7 @@ impl ConversationStore for LocalConversations {
     }
 
     async fn transcript(&self, caller: &Caller, id: ConversationId, request: PageRequest) -> StoreResult<ListPage<Message>> {
-        const OLDEST_FIRST: &str = "m.ordinal > ?3 AND m.superseded = 0 ORDER BY m.ordinal LIMIT ?4";
+        const OLDEST_FIRST: &str = "m.ordinal > ?3 AND m.aside = 0 ORDER BY m.ordinal LIMIT ?4";
         let (owner, size) = (Owner::from(caller), request.size());
         let after = cursor::number(request.cursor.as_deref())?.unwrap_or(0);
         self.db
@@ -349,6 +435,17 @@ impl ConversationStore for LocalConversations {
                 page_of_messages(conn, owner, id, OLDEST_FIRST, after, size)
             })
             .await
+    }
+
+    async fn path(&self, caller: &Caller, message: MessageId, most: u32) -> StoreResult<Vec<Message>> {
+        let owner = Owner::from(caller);
+        self.db.read_for(caller, move |conn| path(conn, owner, message, most)).await
+    }
+
+    async fn show(&self, caller: &Caller, id: ConversationId, message: MessageId) -> StoreResult<Conversation> {
+        caller.require_person("show another branch")?;
+        let owner = Owner::from(caller);
+        self.db.write(move |tx| show(tx, owner, id, message)).await
     }
 
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>> {

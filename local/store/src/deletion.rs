@@ -55,7 +55,7 @@ pub fn delete(tx: &Connection, env: &Env, owner: Owner, conversation: Conversati
         params![workspace, named],
     )?;
     tx.execute(
-        "UPDATE conversation SET title = '', deleted_at = ?3 WHERE workspace_id = ?1 AND id = ?2",
+        "UPDATE conversation SET title = '', head_id = NULL, deleted_at = ?3 WHERE workspace_id = ?1 AND id = ?2",
         params![workspace, named, now],
     )?;
     let details = serde_json::json!({"messages": messages, "runs": runs.len()});

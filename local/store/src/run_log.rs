@@ -143,7 +143,7 @@ fn interleaved(tx: &Connection, held: &Held, after: u64) -> DbResult<Vec<StoredE
 fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbResult<()> {
     let trace = to_json(&reply.trace)?;
     let known = tx
-        .prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2 AND parent_id = ?3")?
+        .prepare_cached("SELECT 1 FROM message WHERE workspace_id = ?1 AND id = ?2 AND answers_id = ?3")?
         .exists(params![blob(run.workspace_id), blob(run.reply_id), blob(run.message_id)])?;
     if known {
         tx.execute(
@@ -167,10 +167,16 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
         return Ok(());
     }
     let ordinal = next_ordinal(tx, run.workspace_id, run.conversation_id, now.millis())?;
+    // A late reply follows whatever is shown by now; where what it answers is not, it goes on with that branch, unseen.
     tx.execute(
-        "INSERT INTO message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, run_id, agent_id, trace, created_at, labels)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'assistant', ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-             (SELECT r.labels FROM run r WHERE r.workspace_id = ?1 AND r.id = ?9))",
+        "INSERT INTO message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, parent_id, answers_id, aside,
+                              run_id, agent_id, trace, created_at, labels)
+         SELECT ?1, ?2, ?3, ?4, ?5, 'assistant', ?6, ?7,
+             CASE asked.aside WHEN 0 THEN (SELECT c.head_id FROM conversation c WHERE c.workspace_id = ?1 AND c.id = ?3)
+             ELSE coalesce((SELECT m.id FROM message m WHERE m.workspace_id = ?1 AND m.answers_id = ?8 AND m.run_id = ?9
+                            ORDER BY m.ordinal DESC LIMIT 1), ?8) END,
+             ?8, asked.aside, ?9, ?10, ?11, ?12, (SELECT r.labels FROM run r WHERE r.workspace_id = ?1 AND r.id = ?9)
+         FROM message asked WHERE asked.workspace_id = ?1 AND asked.id = ?8",
         params![
             blob(run.workspace_id),
             blob(run.reply_id),
@@ -185,6 +191,11 @@ fn keep_reply(tx: &Connection, run: &Run, reply: &Reply, now: Timestamp) -> DbRe
             trace,
             now.millis()
         ],
+    )?;
+    tx.execute(
+        "UPDATE conversation SET head_id = ?3
+         WHERE workspace_id = ?1 AND id = ?2 AND (SELECT aside FROM message WHERE workspace_id = ?1 AND id = ?3) = 0",
+        params![blob(run.workspace_id), blob(run.conversation_id), blob(run.reply_id)],
     )?;
     Ok(())
 }

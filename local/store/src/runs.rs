@@ -6,7 +6,7 @@ use duet_core::{
     crypto::{Hash, request_hash},
     domain::{
         Changed, EventKind, EventPage, Labels, ListPage, Locality, LogRange, Message, MessageRole, MessageStatus, NewTurn,
-        PageRequest, RetryMode, RetryTurn, Run, RunEvent, RunStatus, TurnLimits, TurnReceipt, VoidReason,
+        PageRequest, Place, RetryMode, RetryTurn, Run, RunEvent, RunStatus, TurnLimits, TurnReceipt, VoidReason,
     },
     ids::{AgentId, ConversationId, Id, MessageId, RunId, WorkspaceId},
     ports::RunStore,
@@ -16,13 +16,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     agents,
-    conversations::{self, Owner, find_message, made_title, next_ordinal, require},
+    conversations::{self, Owner, find_message, made_title, move_head, next_ordinal, require},
     cursor,
     db::Db,
     error::DbResult,
     events::{self, Head},
     hints, requests,
-    rows::{self, blob, count, id, labels, time, word},
+    rows::{self, blob, count, id, labels, opt_blob, time, word},
     run_log,
 };
 
@@ -172,7 +172,13 @@ fn known_key(tx: &Connection, owner: Owner, key: &str, now: i64) -> DbResult<Opt
 fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<TurnReceipt> {
     let conversation = require(tx, owner, turn.conversation_id)?;
     let now = env.now().millis();
-    let request = request_hash(&[turn.conversation_id.uuid().as_bytes(), turn.text.as_bytes()]);
+    let place = |message: Option<MessageId>| message.map(|message| message.uuid().as_bytes().to_vec()).unwrap_or_default();
+    let request = request_hash(&[
+        turn.conversation_id.uuid().as_bytes(),
+        turn.text.as_bytes(),
+        &place(turn.place.after()),
+        &place(turn.place.instead()),
+    ]);
     if let Some(key) = &turn.idempotency_key {
         match known_key(tx, owner, key, now)? {
             Some((known, receipt)) if known == request => return Ok(receipt),
@@ -196,10 +202,25 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
     if conversation.active_run.is_some() {
         return Err(Refusal::ReplyActive.into());
     }
+    let before = match turn.place {
+        Place::Newest => conversation.head_id,
+        Place::After(named) | Place::Instead(named) => {
+            let named = find_message(tx, owner, named)?.filter(|message| message.conversation_id == conversation.id);
+            let named = named.ok_or(Refusal::NoSuchPlace)?;
+            match turn.place {
+                Place::Instead(_) if named.role != MessageRole::User => return Err(Refusal::NotYourMessage.into()),
+                Place::Instead(_) => named.parent_id,
+                Place::Newest | Place::After(_) => Some(named.id),
+            }
+        }
+    };
+    if before != conversation.head_id {
+        move_head(tx, owner.workspace, conversation.id, before)?;
+    }
     let ordinal = next_ordinal(tx, owner.workspace, conversation.id, now)?;
     tx.execute(
-        "INSERT INTO message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'user', 'complete', ?6, ?7)",
+        "INSERT INTO message (workspace_id, id, conversation_id, user_id, ordinal, role, status, text, created_at, parent_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'user', 'complete', ?6, ?7, ?8)",
         params![
             blob(owner.workspace),
             blob(turn.message_id),
@@ -207,8 +228,13 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
             blob(owner.user),
             ordinal,
             turn.text,
-            now
+            now,
+            opt_blob(before)
         ],
+    )?;
+    tx.execute(
+        "UPDATE conversation SET head_id = ?3 WHERE workspace_id = ?1 AND id = ?2",
+        params![blob(owner.workspace), blob(conversation.id), blob(turn.message_id)],
     )?;
     if conversation.title.is_empty() {
         tx.execute(
@@ -247,10 +273,10 @@ fn start(tx: &Connection, env: &Env, owner: Owner, turn: NewTurn) -> DbResult<Tu
     Ok(receipt)
 }
 
-/// The visible reply to a message.
+/// The newest reply to a message that is shown.
 fn shown_reply(tx: &Connection, owner: Owner, message: MessageId) -> DbResult<Option<Message>> {
     let mut statement = tx.prepare_cached(&format!(
-        "{} WHERE m.workspace_id = ?1 AND m.parent_id = ?2 AND m.superseded = 0 ORDER BY m.ordinal DESC LIMIT 1",
+        "{} WHERE m.workspace_id = ?1 AND m.answers_id = ?2 AND m.aside = 0 ORDER BY m.ordinal DESC LIMIT 1",
         conversations::MESSAGE
     ))?;
     Ok(statement
@@ -284,14 +310,14 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
     }
     let later = tx
         .prepare_cached(
-            "SELECT 1 FROM message WHERE workspace_id = ?1 AND conversation_id = ?2 AND ordinal > ?3 AND role = 'user'",
+            "SELECT 1 FROM message WHERE workspace_id = ?1 AND conversation_id = ?2 AND ordinal > ?3 AND role = 'user' AND aside = 0",
         )?
         .exists(params![
             blob(owner.workspace),
             blob(conversation.id),
             rows::int(message.ordinal)
         ])?;
-    if later {
+    if retry.mode == RetryMode::Continue && (later || message.aside) {
         return Err(Refusal::MovedOn.into());
     }
     let of_this_message: (&str, &[&dyn rusqlite::ToSql]) = (
@@ -314,11 +340,17 @@ fn retry(tx: &Connection, env: &Env, owner: Owner, retry: RetryTurn) -> DbResult
         }
         (RetryMode::Restart, _) => {
             refuse_taken(tx, owner, retry.reply_id)?;
-            // A run that waited has left more than one.
-            tx.execute(
-                "UPDATE message SET superseded = 1 WHERE workspace_id = ?1 AND parent_id = ?2 AND superseded = 0",
-                params![blob(owner.workspace), blob(message.id)],
-            )?;
+            // The new reply is another version of the first that was shown: a run that waited has left more than one.
+            let first: Option<Option<MessageId>> = tx
+                .prepare_cached(
+                    "SELECT parent_id FROM message WHERE workspace_id = ?1 AND answers_id = ?2 AND aside = 0 ORDER BY ordinal LIMIT 1",
+                )?
+                .query_row(params![blob(owner.workspace), blob(message.id)], |row| rows::opt_id(row, "parent_id"))
+                .optional()?;
+            let before = Some(first.flatten().unwrap_or(message.id));
+            if before != conversation.head_id {
+                move_head(tx, owner.workspace, conversation.id, before)?;
+            }
             (retry.reply_id, String::new(), None, Labels::default())
         }
     };

@@ -29,11 +29,11 @@ pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, 
     let owned = format!("{}{}", owner.workspace.uuid().simple(), owner.user.uuid().simple());
     let expression = format!("owner : \"{owned}\" AND text : ({} *)", terms.join(" AND "));
     let mut statement = conn.prepare_cached(
-        "SELECT m.row, m.id, m.conversation_id, m.role, m.text, m.labels, m.created_at, c.title
+        "SELECT m.row, m.id, m.conversation_id, m.role, m.text, m.aside, m.labels, m.created_at, c.title
          FROM message_fts f
          CROSS JOIN message_shown m ON m.row = f.rowid
          CROSS JOIN conversation c ON c.workspace_id = m.workspace_id AND c.id = m.conversation_id
-         WHERE message_fts MATCH ?1 AND f.rowid < ?2 AND m.workspace_id = ?3 AND m.user_id = ?4 AND m.superseded = 0
+         WHERE message_fts MATCH ?1 AND f.rowid < ?2 AND m.workspace_id = ?3 AND m.user_id = ?4
            AND (m.labels & 2 = 0 OR duet_locality() = 'local')
          ORDER BY f.rowid DESC LIMIT ?5",
     )?;
@@ -53,6 +53,7 @@ pub fn messages(conn: &Connection, owner: Owner, words: &[String], before: i64, 
                 message_id: id(row, "id")?,
                 role: word(row, "role")?,
                 snippet: snippet(&text, words),
+                aside: row.get("aside")?,
                 labels: labels(row, "labels")?,
                 created_at: time(row, "created_at")?,
             };

@@ -55,8 +55,8 @@ const RACES: &[Race] = &[
     Race {
         what: "a message is sent twice under one key",
         before: "",
-        first: (Actor::Member, "public.run_start_turn({ws}, {my:conversation}, {new:message}, {new:run}, {new:reply}, 'Once', 'at once', {limits})"),
-        second: (Actor::Member, "public.run_start_turn({ws}, {my:conversation}, {new:others}, {new:runs}, {new:replies}, 'Once', 'at once', {limits})"),
+        first: (Actor::Member, "public.run_start_turn({ws}, {my:conversation}, {new:message}, {new:run}, {new:reply}, 'Once', null, null, 'at once', {limits})"),
+        second: (Actor::Member, "public.run_start_turn({ws}, {my:conversation}, {new:others}, {new:runs}, {new:replies}, 'Once', null, null, 'at once', {limits})"),
     },
     Race {
         what: "the soul is written twice over one version",

@@ -33,6 +33,7 @@ struct Found {
     message_id: MessageId,
     role: MessageRole,
     text: String,
+    aside: bool,
     labels: Labels,
     created_at: Timestamp,
 }
@@ -148,6 +149,26 @@ impl ConversationStore for Conversations {
             .await
     }
 
+    async fn path(&self, caller: &Caller, message: MessageId, most: u32) -> StoreResult<Vec<Message>> {
+        let call = Call::repeatable("message_path")
+            .id("p_workspace", caller.workspace)
+            .id("p_message", message)
+            .arg("p_limit", i32::try_from(most).unwrap_or(i32::MAX));
+        self.0.as_caller(caller, call).await
+    }
+
+    async fn show(&self, caller: &Caller, id: ConversationId, message: MessageId) -> StoreResult<Conversation> {
+        const ACTION: &str = "show another branch";
+        caller.require_person(ACTION)?;
+        let call = Call::repeatable("conversation_show")
+            .of("the conversation")
+            .to(ACTION)
+            .id("p_workspace", caller.workspace)
+            .id("p_id", id)
+            .id("p_message", message);
+        self.0.as_caller(caller, call).await
+    }
+
     async fn messages_by_id(&self, caller: &Caller, ids: &[MessageId]) -> StoreResult<Vec<Message>> {
         let call = Call::repeatable("message_by_id")
             .id("p_workspace", caller.workspace)
@@ -184,6 +205,7 @@ impl ConversationStore for Conversations {
             message_id: found.message_id,
             role: found.role,
             snippet: search::snippet(&found.text, &words),
+            aside: found.aside,
             labels: found.labels,
             created_at: found.created_at,
         });

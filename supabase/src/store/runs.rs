@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use duet_core::{
     Caller, StoreResult, cursor,
     domain::{EventPage, ListPage, LogRange, NewTurn, PageRequest, RetryTurn, Run, TurnReceipt},
-    ids::{ConversationId, RunId},
+    ids::{ConversationId, Id, RunId},
     ports::RunStore,
 };
 use serde::Deserialize;
@@ -60,6 +60,8 @@ impl RunStore for Runs {
             .id("p_run", turn.run_id)
             .id("p_reply", turn.reply_id)
             .arg("p_text", turn.text)
+            .arg("p_after", turn.place.after().map(|message| message.uuid()))
+            .arg("p_instead", turn.place.instead().map(|message| message.uuid()))
             .arg("p_key", turn.idempotency_key)
             .arg("p_limits", json!(turn.limits));
         self.queue(caller, call).await

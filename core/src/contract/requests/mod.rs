@@ -322,7 +322,12 @@ pub async fn talking_meanwhile(world: &World) {
             "Kept."
         ]
     );
-    assert_eq!(page.items[4].parent_id, Some(page.items[0].id), "it says what it answers");
+    assert_eq!(page.items[4].answers_id, Some(page.items[0].id), "it says what it answers");
+    assert_eq!(
+        page.items[4].parent_id,
+        Some(page.items[3].id),
+        "and comes after what was said meanwhile"
+    );
 }
 
 /// What is approved can be changed by the person who approves; only that is made then.

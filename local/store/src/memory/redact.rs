@@ -317,7 +317,7 @@ pub fn erase_runs(
                 removed.replies += conn.execute(
                     "UPDATE message SET text = '', status = 'redacted'
                      WHERE workspace_id = ?1 AND run_id = ?2 AND role = 'assistant' AND status <> 'redacted' AND user_id = ?3
-                       AND parent_id = (SELECT r.message_id FROM run r WHERE r.workspace_id = ?1 AND r.id = ?2)",
+                       AND answers_id = (SELECT r.message_id FROM run r WHERE r.workspace_id = ?1 AND r.id = ?2)",
                     params![workspace, blob(*run), blob(user)],
                 )? as u64;
             }

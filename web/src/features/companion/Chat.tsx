@@ -82,7 +82,7 @@ export function Chat({ workspace, conversationId, target, visit, memories, asked
 
   const last = state.messages.at(-1);
   const asked = state.messages.findLast((message) => message.role === "user");
-  const answers = new Set(state.messages.map((message) => message.parent_id));
+  const answers = new Set(state.messages.map((message) => message.answers_id));
   const { idle } = state;
   const waits = state.runs.filter(
     ({ live }) => live.wait && (!live.wait.stored || state.messages.some((one) => one.id === live.replyId)),
@@ -158,13 +158,13 @@ export function Chat({ workspace, conversationId, target, visit, memories, asked
           memories={memories}
           labelled={labelled}
           marked={message.id === marked}
-          answers={answering(apartFrom(state.messages, message.parent_id, index))}
+          answers={answering(apartFrom(state.messages, message.answers_id, index))}
         >
           {(message !== last || !state.holds) && (
             <Unfinished
               message={message}
               question={questionOf(state.messages, message)}
-              lastWord={repliesOf(state.messages, message.parent_id, message.run_id).at(-1) === message}
+              lastWord={repliesOf(state.messages, message.answers_id, message.run_id).at(-1) === message}
               newest={message === last}
               busy={state.retrying || (message !== last && !idle)}
               onRetry={retry}

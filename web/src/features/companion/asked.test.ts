@@ -15,10 +15,10 @@ const message = (id: string, minute: number, more: Partial<Message>): Message =>
   ...more,
 });
 const one = message("one", 1, { role: "user", run_id: "run" });
-const before = message("before", 2, { parent_id: "one", run_id: "run" });
+const before = message("before", 2, { answers_id: "one", run_id: "run" });
 const two = message("two", 4, { role: "user", run_id: "other" });
-const answer = message("answer", 5, { parent_id: "two", run_id: "other" });
-const late = message("late", 9, { parent_id: "one", run_id: "run" });
+const answer = message("answer", 5, { answers_id: "two", run_id: "other" });
+const late = message("late", 9, { answers_id: "one", run_id: "run" });
 const asked = (decidedAt?: string): Asked => ({
   id: "q",
   run: "run",

@@ -20,7 +20,7 @@ export const repliesOf = (
   run: string | null | undefined,
 ): Message[] =>
   parent && run
-    ? messages.filter((one) => one.role === "assistant" && one.parent_id === parent && one.run_id === run)
+    ? messages.filter((one) => one.role === "assistant" && one.answers_id === parent && one.run_id === run)
     : [];
 
 /**
@@ -28,7 +28,7 @@ export const repliesOf = (
  * there when the run goes on.
  */
 export function askedAfter(messages: Message[], message: Message, asked: Asked[]): Asked[] {
-  const parent = message.role === "user" ? message.id : message.parent_id;
+  const parent = message.role === "user" ? message.id : message.answers_id;
   const replies = repliesOf(messages, parent, message.run_id);
   return asked.filter(({ decidedAt }) => {
     const until = decidedAt ? Date.parse(decidedAt) : Number.POSITIVE_INFINITY;

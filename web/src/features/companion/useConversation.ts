@@ -120,7 +120,7 @@ export function useConversation(workspace: string, id: string) {
     return messages.filter((one) => {
       if (one.role === "user") return true;
       // A reply that is answered once more is replaced; what the same run said before it waited stays.
-      const replaced = message !== undefined && one.parent_id === message && one.run_id !== holder;
+      const replaced = message !== undefined && one.answers_id === message && one.run_id !== holder;
       return !live.has(one.id) && !replaced;
     });
   }, [messages, written, message, holder]);
@@ -221,7 +221,7 @@ export function doing(live: LiveReply): string {
 
 /** The message that a reply answers, with its text if it is among those shown. */
 export function questionOf(messages: Message[], reply: Message): { id: string; text?: string } | undefined {
-  const parent = reply.parent_id;
+  const parent = reply.answers_id;
   const among = parent
     ? messages.find((one) => one.id === parent)
     : messages.findLast((one) => one.role === "user" && one.ordinal < reply.ordinal);
@@ -235,7 +235,7 @@ export function questionOf(messages: Message[], reply: Message): { id: string; t
 export function apartFrom(messages: Message[], parent: string | null | undefined, at: number): Message | undefined {
   let above = at - 1;
   // What the same run said before it waited may stand between.
-  while (messages[above]?.role === "assistant" && messages[above]?.parent_id === parent) above--;
+  while (messages[above]?.role === "assistant" && messages[above]?.answers_id === parent) above--;
   if (above < 0 || messages[above]?.id === parent) return undefined;
   return messages.find((one) => one.id === parent);
 }

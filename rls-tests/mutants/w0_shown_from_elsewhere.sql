@@ -1,0 +1,6 @@
+-- A conversation shows a message of somebody else's.
+-- class: members of one workspace
+-- found by: cases turns
+-- in: private.show_message
+-- for: and m.conversation_id = conversation and m.user_id = (select auth.uid())
+-- put:

@@ -1,0 +1,6 @@
+-- A message takes the place of somebody else's, and its conversation goes on from theirs.
+-- class: members of one workspace
+-- found by: cases turns
+-- in: private.start_turn
+-- for: and m.conversation_id = conversation and m.user_id = me;
+-- put: ;

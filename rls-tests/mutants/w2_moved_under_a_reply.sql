@@ -1,0 +1,6 @@
+-- A conversation changes its branch while a reply is being written, which then is told where nobody asked.
+-- class: rows in every state
+-- found by: cases turns
+-- in: private.show_message
+-- for: and r.claimable and r.holds
+-- put: and false

@@ -1,0 +1,6 @@
+-- What was left stays in sight, and in the prompts of what follows.
+-- class: rows in every state
+-- found by: cases turns
+-- in: private.move_head
+-- for: set aside = not m.aside
+-- put: set aside = m.aside
