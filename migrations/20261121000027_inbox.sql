@@ -45,7 +45,7 @@ begin
     perform private.hint_changed(new.workspace_id, m.user_id, 'inbox') from duet.member m
     where m.workspace_id = new.workspace_id
       and (m.user_id = new.user_id or m.role = 'owner'
-           or m.user_id = (select old.user_id from duet.memory old where old.workspace_id = new.workspace_id and old.id = new.supersedes));
+           or m.user_id = (select r.user_id from duet.memory r where r.workspace_id = new.workspace_id and r.id = new.supersedes));
     return null;
 end;
 $$;

@@ -204,6 +204,72 @@ async fn a_live_stream_shows_text_as_it_comes_and_stop_keeps_it() {
     .problem(409, "nothing_to_continue");
 }
 
+/// What was said stays, whatever is said instead, and can be shown again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_is_a_tree() {
+    let server = Server::start().await;
+    let ada = server.owner().await;
+    let conversation = ada.conversation().await;
+    let path = format!("conversations/{conversation}/messages");
+    let say = async |body: Value, answer: &'static str| {
+        server.model.next(vec![Line::Say(answer)]);
+        let receipt = ada.post(&path, body).await.ok(202);
+        ada.stream(receipt["run_id"].as_str().unwrap(), 0).await;
+        receipt
+    };
+    let shown = async || {
+        let messages = ada.get(&path).await.ok(200);
+        let texts = messages["items"].as_array().unwrap().iter().rev();
+        texts.map(|one| one["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = say(json!({"text": "One?"}), "One.").await;
+    let second = say(json!({"text": "Two?"}), "Two.").await;
+    let anew = say(json!({"text": "Three?", "instead": second["message_id"]}), "Three.").await;
+    assert_eq!(shown().await, ["One?", "One.", "Three?", "Three."]);
+    let messages = ada.get(&path).await.ok(200);
+    let siblings = &messages["items"][1]["siblings"];
+    assert_eq!(
+        *siblings,
+        json!({"nth": 2, "of": 2, "previous": second["message_id"], "next": null})
+    );
+    assert_eq!(messages["items"][0]["answers_id"], anew["message_id"]);
+    let branch = say(json!({"text": "Four?", "after": first["reply_id"]}), "Four.").await;
+    assert_eq!(shown().await, ["One?", "One.", "Four?", "Four."]);
+
+    server.model.next(vec![Line::Say("Four, again.")]);
+    let retry = format!("{path}/{}/retry", branch["message_id"].as_str().unwrap());
+    let again = ada.post(&retry, json!({"mode": "restart"})).await.ok(202);
+    ada.stream(again["run_id"].as_str().unwrap(), 0).await;
+    assert_eq!(shown().await, ["One?", "One.", "Four?", "Four, again."]);
+
+    let show = |message: &Value| format!("{path}/{}/show", message.as_str().unwrap());
+    let conversation = ada.post(&show(&second["message_id"]), json!({})).await.ok(200);
+    assert_eq!(conversation["head_id"], second["reply_id"]);
+    assert_eq!(shown().await, ["One?", "One.", "Two?", "Two."]);
+    let found = ada.get("conversations/search?q=Four").await.ok(200);
+    assert!(
+        found["items"].as_array().unwrap().iter().all(|hit| hit["aside"] == true),
+        "{found}"
+    );
+
+    let other = ada.conversation().await;
+    for (body, code) in [
+        (
+            json!({"text": "x", "after": first["message_id"], "instead": first["message_id"]}),
+            "two_places",
+        ),
+        (json!({"text": "x", "instead": first["reply_id"]}), "not_your_message"),
+        (json!({"text": "x", "after": server.state.env().uuid()}), "no_such_place"),
+    ] {
+        ada.post(&path, body).await.problem(422, code);
+    }
+    let elsewhere = format!(
+        "conversations/{other}/messages/{}/show",
+        first["message_id"].as_str().unwrap()
+    );
+    ada.post(&elsewhere, json!({})).await.problem(422, "no_such_place");
+}
+
 /// The first words are shown at once; what follows closely is gathered.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_words_do_not_wait_for_company() {

@@ -127,7 +127,7 @@ macro_rules! contract_suite {
             runs { a_turn, idempotency, one_key_sent_at_once, one_turn_at_a_time, retries, reply_ids_are_taken_once, cancelling, event_pages, bad_turns }
             run_log { appending, brief_logs, many_writers, lost_leases, settling, interleaving, handing_back, repeating,
                       repeating_under_a_lost_lease }
-            turns { a_yes_before_a_change, a_yes_with_other_words, a_lost_call_under_a_new_rule, a_no_is_told, nobody_is_asked_in_vain, a_question_is_answered, calls_side_by_side, models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
+            turns { a_yes_before_a_change, a_yes_with_other_words, a_lost_call_under_a_new_rule, a_no_is_told, nobody_is_asked_in_vain, a_branch_is_read_alone, a_question_is_answered, calls_side_by_side, models_without_end, memories_and_calls_of_a_turn, turns_take_their_time, incredible_usage, streams_that_break_off,
                     continuing_keeps_tool_results, continuing_bounds_tool_results, grace }
             policies { versions_of_a_policy, who_sets_a_policy, forms_of_rules }
             requests { an_approval, talking_meanwhile, edited_arguments, questions, who_decides, an_owner_decides,

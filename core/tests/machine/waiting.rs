@@ -74,7 +74,7 @@ fn a_decision_without_a_call_is_its_result() {
             ToolStatus::Refused,
             "Not today.",
         ),
-        (approval, answer("Ask Ben."), ToolStatus::Succeeded, "Ask Ben."),
+        (approval, answer("Ask Ben."), ToolStatus::Refused, "Ask Ben."),
         (RequestKind::Question, answer("Oslo"), ToolStatus::Succeeded, "Oslo"),
         (RequestKind::Question, Decision::Dismiss, ToolStatus::Refused, "without it"),
         (approval, Decision::Expired, ToolStatus::Refused, "in time"),

@@ -225,6 +225,37 @@ fn nothing_said_leaves_no_conversation() {
     assert_eq!(home.run(["conversation", "list", "--json"]).json(), serde_json::json!([]));
 }
 
+/// What is said anew leaves the old version where it can be shown again.
+#[test]
+fn what_was_said_has_versions() {
+    let home = Home::new();
+    home.init();
+    let asked = home.run(["ask", "--json", "My sister is called Mia."]).json();
+    let shown = || home.run(["conversation", "show", "--json"]).json();
+    let id = |index: usize| shown()[index]["id"].as_str().unwrap().to_owned();
+    let first = id(0);
+    home.run(["ask", "--instead", &first[..30], "My sister is called Mara."]).ok();
+    assert_eq!(shown().as_array().unwrap().len(), 2);
+    let second = id(0);
+    let text = home.run(["conversation", "show"]).ok();
+    assert!(text.contains("Mara") && !text.contains("Mia."), "{text}");
+    assert!(text.contains(&format!("version 2 of 2; before: {first}")), "{text}");
+    home.run(["ask", "--again", "--message", &second[..30]]).ok();
+    assert_eq!(shown()[1]["siblings"]["of"], 2);
+    home.run(["conversation", "switch", "last", &first]).ok();
+    assert!(home.run(["conversation", "show"]).ok().contains("Mia."));
+    home.run(["ask", "--after", &second, "How are you?"]).ok();
+    assert_eq!(
+        shown().as_array().unwrap().len(),
+        3,
+        "a message without the reply, and what follows"
+    );
+    let conversation = asked["conversation_id"].as_str().unwrap();
+    home.run(["conversation", "switch", conversation, "nowhere"])
+        .refused(2, &["whole id"]);
+    home.run(["ask", "--instead", "zz", "x"]).refused(4, &["messages"]);
+}
+
 /// Conversations are renamed, archived, brought back, and deleted for good.
 #[test]
 fn conversations_are_renamed_archived_and_deleted() {

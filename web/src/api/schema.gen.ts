@@ -536,7 +536,8 @@ export interface paths {
         put?: never;
         /**
          * Say something
-         * @description Stores the message and queues the run that answers it. Follow the run's events to see the reply.
+         * @description Stores the message and queues the run that answers it. Follow the run's events to see the reply. With `after` or `instead` the
+         *     conversation goes on from an earlier message; what followed that is kept as another branch.
          */
         post: operations["send_message"];
         delete?: never;
@@ -579,9 +580,31 @@ export interface paths {
         put?: never;
         /**
          * Answer a message again
-         * @description `message_id` is the person's newest message.
+         * @description `message_id` is a message of the person's. To continue, it is the newest one that is shown. Otherwise the conversation goes on from
+         *     there with the new reply, and what followed is kept as another branch.
          */
         post: operations["retry_message"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workspaces/{workspace_id}/conversations/{id}/messages/{message_id}/show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Show the branch of a message
+         * @description The conversation then shows this message, what came before it, and the newest that has followed it. `siblings` of a message names its
+         *     other versions. 409 while a reply is being written.
+         */
+        post: operations["show_message"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1719,6 +1742,7 @@ export interface components {
             archived: boolean;
             /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
+            head_id?: components["schemas"]["MessageId"] | null;
             /** @description Its id. */
             id: components["schemas"]["ConversationId"];
             /** @description Its title; made from the first message until renamed. */
@@ -2167,6 +2191,7 @@ export interface components {
                 archived: boolean;
                 /** @description When it was created. */
                 created_at: components["schemas"]["Timestamp"];
+                head_id?: components["schemas"]["MessageId"] | null;
                 /** @description Its id. */
                 id: components["schemas"]["ConversationId"];
                 /** @description Its title; made from the first message until renamed. */
@@ -2274,6 +2299,9 @@ export interface components {
             /** @description The items, in the list's order. */
             items: {
                 agent_id?: components["schemas"]["AgentId"] | null;
+                answers_id?: components["schemas"]["MessageId"] | null;
+                /** @description Whether it is on another branch than the one that is shown. */
+                aside?: boolean;
                 /** @description Its conversation. */
                 conversation_id: components["schemas"]["ConversationId"];
                 /** @description When it was stored. */
@@ -2285,13 +2313,14 @@ export interface components {
                 labels?: components["schemas"]["Labels"];
                 /**
                  * Format: int64
-                 * @description 1, 2, 3 … in the conversation.
+                 * @description 1, 2, 3 … in the conversation, over all its branches; it grows along each.
                  */
                 ordinal: number;
                 parent_id?: components["schemas"]["MessageId"] | null;
                 /** @description Who wrote it. */
                 role: components["schemas"]["MessageRole"];
                 run_id?: components["schemas"]["RunId"] | null;
+                siblings?: components["schemas"]["Siblings"] | null;
                 /** @description Whether it is complete. */
                 status: components["schemas"]["MessageStatus"];
                 /** @description Markdown as it was written; empty once redacted. */
@@ -2305,6 +2334,8 @@ export interface components {
         ListPage_MessageHit: {
             /** @description The items, in the list's order. */
             items: {
+                /** @description Whether it is on another branch than the one that its conversation shows. */
+                aside?: boolean;
                 /** @description The conversation. */
                 conversation_id: components["schemas"]["ConversationId"];
                 /** @description When it was written. */
@@ -2593,9 +2624,15 @@ export interface components {
             /** @description Whether it sees the person's private memories besides the shared ones. */
             private: boolean;
         };
-        /** @description A message. */
+        /**
+         * @description A message. The messages of a conversation are a tree: answered again, said anew or continued elsewhere, an earlier one is kept, and
+         *     the conversation shows one branch at a time.
+         */
         Message: {
             agent_id?: components["schemas"]["AgentId"] | null;
+            answers_id?: components["schemas"]["MessageId"] | null;
+            /** @description Whether it is on another branch than the one that is shown. */
+            aside?: boolean;
             /** @description Its conversation. */
             conversation_id: components["schemas"]["ConversationId"];
             /** @description When it was stored. */
@@ -2607,13 +2644,14 @@ export interface components {
             labels?: components["schemas"]["Labels"];
             /**
              * Format: int64
-             * @description 1, 2, 3 … in the conversation.
+             * @description 1, 2, 3 … in the conversation, over all its branches; it grows along each.
              */
             ordinal: number;
             parent_id?: components["schemas"]["MessageId"] | null;
             /** @description Who wrote it. */
             role: components["schemas"]["MessageRole"];
             run_id?: components["schemas"]["RunId"] | null;
+            siblings?: components["schemas"]["Siblings"] | null;
             /** @description Whether it is complete. */
             status: components["schemas"]["MessageStatus"];
             /** @description Markdown as it was written; empty once redacted. */
@@ -2622,6 +2660,8 @@ export interface components {
         };
         /** @description One hit of a search over conversations. */
         MessageHit: {
+            /** @description Whether it is on another branch than the one that its conversation shows. */
+            aside?: boolean;
             /** @description The conversation. */
             conversation_id: components["schemas"]["ConversationId"];
             /** @description When it was written. */
@@ -2781,6 +2821,8 @@ export interface components {
         };
         /** @description What the person says. */
         NewMessage: {
+            after?: components["schemas"]["MessageId"] | null;
+            instead?: components["schemas"]["MessageId"] | null;
             /** @description Markdown, up to 64 KiB. */
             text: string;
         };
@@ -2900,7 +2942,7 @@ export interface components {
          * @description What a problem is, for programs.
          * @enum {string}
          */
-        ProblemCode: "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "answer_form" | "answer_length" | "answer_missing" | "answer_unknown" | "approval_spent" | "approval_stale" | "argument_number" | "arguments_depth" | "arguments_form" | "arguments_length" | "arguments_text" | "bad_access_token" | "clash" | "conflict" | "cursor" | "decision_unfit" | "denied" | "email" | "email_differs" | "email_unconfirmed" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_vector" | "not_an_end" | "not_decider" | "not_folded" | "not_found" | "not_granted" | "not_live" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "policy_changed" | "policy_form" | "policy_length" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "request_decided" | "request_over" | "role" | "run_ended" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
+        ProblemCode: "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "answer_form" | "answer_length" | "answer_missing" | "answer_unknown" | "approval_spent" | "approval_stale" | "argument_number" | "arguments_depth" | "arguments_form" | "arguments_length" | "arguments_text" | "bad_access_token" | "clash" | "conflict" | "cursor" | "decision_unfit" | "denied" | "email" | "email_differs" | "email_unconfirmed" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_such_place" | "no_vector" | "not_an_end" | "not_decider" | "not_folded" | "not_found" | "not_granted" | "not_live" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "policy_changed" | "policy_form" | "policy_length" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "request_decided" | "request_over" | "role" | "run_ended" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "two_places" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
         /** @description What a memory came from. */
         Provenance: {
             agent_id?: components["schemas"]["AgentId"] | null;
@@ -3048,7 +3090,7 @@ export interface components {
         ResumeStatus: "resolved" | "cancelled";
         /** @description How to answer again. */
         Retry: {
-            /** @description `restart`: from the beginning; `continue`: from where the reply ends. */
+            /** @description `restart`: from the beginning, as another version of the reply; `continue`: from where the reply ends. */
             mode: components["schemas"]["RetryMode"];
         };
         /**
@@ -3291,6 +3333,21 @@ export interface components {
         SetupToken: {
             /** @description The one-time token that the server printed. */
             token: string;
+        };
+        /** @description The versions of a message: those of the same role after the same one, in the order in which they were stored. */
+        Siblings: {
+            next?: components["schemas"]["MessageId"] | null;
+            /**
+             * Format: int64
+             * @description Which of them this message is, from 1.
+             */
+            nth: number;
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            of: number;
+            previous?: components["schemas"]["MessageId"] | null;
         };
         /** @description Email and password. */
         SignInRequest: {
@@ -7585,6 +7642,141 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TurnReceipt"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_message: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The workspace. */
+                workspace_id: string;
+                /** @description The conversation. */
+                id: string;
+                /** @description The message. */
+                message_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The conversation. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
                 };
             };
             /** @description The request cannot be read (`invalid_request`, or a more specific code). */

@@ -25,8 +25,8 @@ use crate::{
     caller::Caller,
     domain::{
         EffectClass, EventKind, EventPage, LeasePolicy, ListPage, LogRange, MemoryFilter, MessageRole, MessageStatus,
-        ModelFailure, NewTurn, PageRequest, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, ToolOutput, TurnLimits,
-        TurnReceipt, Usage,
+        ModelFailure, NewTurn, PageRequest, Place, RetryMode, RetryTurn, Run, RunStatus, StopReason, ToolCall, ToolOutput,
+        TurnLimits, TurnReceipt, Usage,
     },
     error::StoreResult,
     ids::{ConversationId, RunId},
@@ -432,6 +432,32 @@ impl Tool for Meet {
             ..ToolOutput::default()
         })
     }
+}
+
+/// A model reads the branch that it answers on, and nothing of those that were left.
+pub async fn a_branch_is_read_alone(world: &World) {
+    let answers = ["One.", "Two.", "Or two."].map(|said| whole(vec![text(said)]));
+    let play = Play::new(world, TurnLimits::default(), answers).await;
+    let (first, _) = play.drive().await;
+    let say = async |said: &str, place| {
+        let turn = NewTurn {
+            place,
+            ..world.turn(first.conversation_id, said)
+        };
+        world.stores.runs.start_turn(&world.owner, turn).await.unwrap();
+        play.drive().await;
+        let asked = play.asked().into_iter().filter_map(|message| match message {
+            ChatMessage::User(text) | ChatMessage::Assistant { text, .. } => Some(text),
+            ChatMessage::Context(_) | ChatMessage::ToolResult { .. } => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    assert_eq!(say("And two?", Place::Newest).await, ["Go on, then.", "One.", "And two?"]);
+    let after = Place::After(first.reply_id);
+    assert_eq!(
+        say("What comes next?", after).await,
+        ["Go on, then.", "One.", "What comes next?"]
+    );
 }
 
 /// Calls of one reply that change nothing are under way at the same time; the model reads their results in the order in which it
