@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     StoreError,
     domain::{
-        Capability, DeviceLogin, DeviceState, Embedding, FieldKind, MemoryDomain, NewInvitation, NewMemory, RequestKind, RequestState, Session, Visibility,
-        word_enum,
+        Capability, DeviceLogin, DeviceState, Embedding, FieldKind, MemoryDomain, NewInvitation, NewMemory, RequestKind,
+        RequestState, Session, Visibility, word_enum,
     },
     ids::RunId,
     recall::MAX_QUERY_TERMS,

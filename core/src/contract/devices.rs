@@ -141,10 +141,7 @@ pub async fn only_a_recent_password_lets_a_device_in(world: &World) {
     decide(world, &world.owner, owners, 1, true).await.unwrap();
     let (by_device, _) = redeem(world, 1, 11).await.unwrap();
     ask(world, 2).await;
-    assert_refused(
-        decide(world, &world.owner, by_device.id, 2, true).await,
-        Refusal::SignInAgain,
-    );
+    assert_refused(decide(world, &world.owner, by_device.id, 2, true).await, Refusal::SignInAgain);
     world.time.advance(Session::RECENT);
     ask(world, 3).await;
     assert_refused(decide(world, &world.owner, owners, 3, true).await, Refusal::SignInAgain);
@@ -250,7 +247,11 @@ pub async fn of_many_questions_one_is_answered(world: &World) {
         _ => decide(world, &world.member, member, 1, true),
     });
     let answers: Vec<_> = join_all(answers).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5, "one person's: {answers:?}");
+    assert_eq!(
+        answers.iter().filter(|answer| answer.is_ok()).count(),
+        5,
+        "one person's: {answers:?}"
+    );
     world.time.advance(DeviceLogin::INTERVAL);
     let questions = (0..10).map(|number| redeem_now(world, 1, 100 + number));
     let won: Vec<_> = join_all(questions).await.into_iter().filter_map(Result::ok).collect();
@@ -307,7 +308,9 @@ pub async fn names_of_devices(world: &World) {
 /// An hour after its code expired, nothing of a device is left.
 pub async fn devices_are_swept(world: &World) {
     ask(world, 1).await;
-    world.time.advance(DeviceLogin::LIFETIME + DeviceLogin::KEPT - Duration::from_secs(10));
+    world
+        .time
+        .advance(DeviceLogin::LIFETIME + DeviceLogin::KEPT - Duration::from_secs(10));
     world.stores.system.sweep().await.unwrap();
     assert_eq!(look(world, 1).await, DeviceState::Expired);
     world.time.advance(Duration::from_secs(10));

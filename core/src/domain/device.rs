@@ -172,7 +172,15 @@ mod tests {
         for typed in [shown.clone(), shown.to_lowercase(), format!(" {} ", shown.replace('-', " "))] {
             assert_eq!(UserCode::typed(&typed).as_ref(), Some(&code), "{typed}");
         }
-        for wrong in ["", "BCDF-GHJ", "BCDF-GHJKL", "BCDF-GHJA", "BCDF-GH1K", "BCDF-GHJÄ", &"-".repeat(70)] {
+        for wrong in [
+            "",
+            "BCDF-GHJ",
+            "BCDF-GHJKL",
+            "BCDF-GHJA",
+            "BCDF-GH1K",
+            "BCDF-GHJÄ",
+            &"-".repeat(70),
+        ] {
             assert_eq!(UserCode::typed(wrong), None, "{wrong}");
         }
     }
@@ -199,7 +207,17 @@ mod tests {
             assert_eq!(named(good).check(), Ok(()), "{good}");
         }
         let longer = format!("{longest}x");
-        for bad in ["", " ", " duet", "a\nb", "a\u{202e}b", "a\u{200b}b", "<b>", "\u{1b}[2J", &longer] {
+        for bad in [
+            "",
+            " ",
+            " duet",
+            "a\nb",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "<b>",
+            "\u{1b}[2J",
+            &longer,
+        ] {
             assert_eq!(named(bad).check(), Err(Refusal::DeviceName), "{bad:?}");
         }
     }
