@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use bytes::Bytes;
+use duet_api::auth::secret;
 use futures::{Stream, StreamExt, stream::BoxStream};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -63,8 +64,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// The sign-in that it gave, if it gave one.
     session: Option<SecretString>,
-    /// Whether a sign-in of `duet login` asked.
-    by_login: bool,
+    /// Whether a sign-in asked that is never recent.
+    never_recent: bool,
     body: BoxStream<'static, Result<Bytes, String>>,
 }
 
@@ -106,6 +107,11 @@ impl Client {
         matches!(self.proof, Proof::Bearer(_))
     }
 
+    /// Whether that is the sign-in of a device, for which nobody typed a password.
+    fn is_of_device(&self) -> bool {
+        matches!(&self.proof, Proof::Bearer(token) if secret::is_of_device(token.expose_secret()))
+    }
+
     /// Sends a request and returns the response unchecked.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> Outcome<Answer> {
         let mut all: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -120,7 +126,7 @@ impl Client {
             }
             Proof::Bearer(token) => all.push(("authorization", format!("Bearer {}", token.expose_secret()))),
         }
-        let by_login = self.is_by_login();
+        let never_recent = self.is_of_device();
         let bytes = body.map(Value::to_string);
         if bytes.is_some() {
             all.push(("content-type", "application/json".into()));
@@ -138,7 +144,7 @@ impl Client {
                 Ok(Answer {
                     status: response.status(),
                     session: session_of(response.headers()),
-                    by_login,
+                    never_recent,
                     body: response
                         .bytes_stream()
                         .map(|chunk| chunk.map_err(|error| error.to_string()))
@@ -165,7 +171,7 @@ impl Client {
                 Ok(Answer {
                     status: response.status(),
                     session: session_of(response.headers()),
-                    by_login,
+                    never_recent,
                     body: response
                         .into_body()
                         .into_data_stream()
@@ -257,7 +263,7 @@ impl Answer {
         }
         let Refused { code, failure } = problem(status, &bytes);
         Err(match failure {
-            Failure::Say(exit, message) if self.by_login && code == "sign_in_again" => Failure::Say(
+            Failure::Say(exit, message) if self.never_recent && code == "sign_in_again" => Failure::Say(
                 exit,
                 format!("{message} What needs a recent sign-in is done in the browser: `duet login` does not count as one."),
             ),

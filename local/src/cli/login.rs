@@ -208,6 +208,8 @@ pub async fn run(global: &Global, output: Output, args: LoginArgs) -> Outcome {
         return list(global, output);
     };
     let url = logins::origin(url).map_err(Failure::usage)?;
+    // A sign-in that could not be kept is not asked for.
+    open(global)?;
     let there = match signed_in(global, &url).await {
         Ok(_) => {
             output.say(&format!("You are signed in at {url} already. `duet logout {url}` ends that."));
