@@ -134,7 +134,7 @@ refusals! {
         "device_decided" DeviceDecided { state: DeviceState } "This code is {state} already. Get another one with `duet login`.";
         "device_logins_full" DeviceLoginsFull "{most} devices wait to be signed in here, which is the limit. Try again in a few minutes.",
             most = DeviceLogin::MOST_WAITING;
-        "no_device_login" NoDeviceLogin "Supabase Auth signs people in here, and signs in no device by a code. Use `duet login URL --password`.";
+        "no_device_login" NoDeviceLogin "Supabase Auth signs people in here, and signs in no device by a code. `duet login` asks for email and password instead.";
         "invitation_accepted" InvitationAccepted "This invitation was already accepted. Remove the member instead.";
         "invitation_used" InvitationUsed "This invitation has already been used. Sign in, or ask for a new one.";
         "invitation_revoked" InvitationRevoked "This invitation was revoked. Ask for a new one.";

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe } from "node:test";
-import { checkAccessibility, checkTargets, desktop, eventually, owner, phone, screenshots } from "./support/browser.mjs";
+import {
+  checkAccessibility,
+  checkTargets,
+  desktop,
+  eventually,
+  owner,
+  phone,
+  screenshots,
+} from "./support/browser.mjs";
 import { scenes } from "./support/scenes.mjs";
 import { refuseOnce } from "./support/stale.mjs";
 
@@ -103,6 +111,19 @@ describe("a device", () => {
     await duet.call("POST", "/v1/device/deny", { user_code: codes.user_code });
     await confirm(page).click();
     await heading(page, "Refused").waitFor();
+  });
+
+  test("that came too late is told to start again", async ({ page, duet }) => {
+    const codes = await begin(duet);
+    await page.route("**/v1/device/*", async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, json: { ...(await answer.json()), state: "expired" } });
+    });
+    await page.goto(codes.verification_uri_complete);
+    await heading(page, "This code has expired").waitFor();
+    await page.getByText("duet login").waitFor();
+    await eventually(() => confirm(page).count(), 0);
+    await look(page, "device-expired");
   });
 
   test("takes the password again when the sign-in is old", async ({ page, watch, duet }) => {

@@ -72,6 +72,12 @@ async fn a_device_is_let_in_once_and_decides_like_its_person() {
         format!("http://127.0.0.1:4470/device#code={user_code}")
     );
     ask(&server, &codes).await.problem(409, "authorization_pending");
+    // However slow this machine is: it has just asked.
+    let later = server.state.env().now().millis() + 60_000;
+    server
+        .file()
+        .execute("UPDATE device_login SET asked_at = ?1", [later])
+        .unwrap();
     ask(&server, &codes).await.problem(409, "slow_down");
 
     let shown = ada.get(&page(&codes)).await.ok(200);

@@ -411,7 +411,7 @@ fn list(global: &Global, output: Output) -> Outcome {
 
 /// Ends a sign-in there and forgets it here.
 pub async fn log_out(global: &Global, output: Output, args: LogoutArgs) -> Outcome {
-    let mut logins = open(global)?;
+    let logins = open(global)?;
     let url = match args.url.as_deref().or(global.server.as_deref()) {
         Some(url) => logins::origin(url).map_err(Failure::usage)?,
         None => {
@@ -431,19 +431,14 @@ pub async fn log_out(global: &Global, output: Output, args: LogoutArgs) -> Outco
     if !logins.list().any(|(known, _)| known == url) {
         return Err(Failure::not_found(format!("You are not signed in at {url}.")));
     }
-    let secret = logins.get(&url).ok().flatten();
-    logins.remove(&url)?;
     drop(logins);
-    let ended = match secret {
-        Some((_, secret)) => {
-            let client = Client::elsewhere(inside::http()?, &url, Some(token_of(&secret)));
-            matches!(
-                timeout(PATIENCE, client.sign_out()).await,
-                Ok(Ok(()) | Err(Failure::Say(Exit::Refused, _)))
-            )
-        }
-        None => false,
+    let ended = match signed_in(global, &url).await {
+        Ok(client) => matches!(timeout(PATIENCE, client.sign_out()).await, Ok(Ok(()))),
+        // It had ended there already.
+        Err(Failure::Say(Exit::Refused, _)) => true,
+        Err(_) => false,
     };
+    open(global)?.remove(&url)?;
     match ended {
         true => output.say(&format!("Signed out of {url}.")),
         false => output.say(&format!(

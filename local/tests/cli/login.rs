@@ -3,8 +3,17 @@
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
+use axum::{
+    Json, Router,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
 use serde_json::{Value, json};
 
 use crate::harness::{Browser, Done, Home, Served};
@@ -202,4 +211,105 @@ fn addresses_that_cannot_be_signed_in_at() {
     assert_eq!(home.run(["login"]).code, 2);
     home.run(["--server", "http://127.0.0.1:1", "memory", "list"])
         .refused(3, &["not signed in"]);
+}
+
+/// A server where Supabase Auth signs people in, as far as commands ask it: its access tokens expire at once, its refresh tokens work
+/// once, and both are numbered.
+async fn supabase() -> (String, Arc<AtomicU32>) {
+    let turn = Arc::new(AtomicU32::new(0));
+    let tokens = |number: u32| json!({"access_token": format!("access-{number}"), "token_type": "bearer", "expires_in": 1, "refresh_token": format!("refresh-{number}")});
+    let session = {
+        let turn = Arc::clone(&turn);
+        move |headers: HeaderMap| async move {
+            // An earlier one is good until it expires.
+            let sent = headers.get("authorization").and_then(|sent| sent.to_str().ok());
+            let number = sent.and_then(|sent| sent.strip_prefix("Bearer access-")?.parse::<u32>().ok());
+            match number.is_some_and(|number| number <= turn.load(Ordering::SeqCst)) {
+                true => (
+                    StatusCode::OK,
+                    Json(
+                        json!({"user": {"email": "ada@example.org"}, "session": {"id": "x", "expires_at": "2030-01-01T00:00:00Z"}}),
+                    ),
+                ),
+                false => (
+                    StatusCode::UNAUTHORIZED,
+                    Json(json!({"code": "not_signed_in", "detail": "Sign in first."})),
+                ),
+            }
+        }
+    };
+    let refresh = {
+        let turn = Arc::clone(&turn);
+        move |Json(body): Json<Value>| async move {
+            let here = turn.load(Ordering::SeqCst);
+            if body["refresh_token"] != format!("refresh-{here}") {
+                return (
+                    StatusCode::UNAUTHORIZED,
+                    Json(json!({"code": "not_signed_in", "detail": "Used."})),
+                );
+            }
+            turn.store(here + 1, Ordering::SeqCst);
+            (StatusCode::OK, Json(tokens(here + 1)))
+        }
+    };
+    let sign_in = move |Json(body): Json<Value>| async move {
+        match body == json!({"email": "ada@example.org", "password": "hunter22"}) {
+            true => (StatusCode::OK, Json(json!({"tokens": tokens(0)}))),
+            false => (
+                StatusCode::UNAUTHORIZED,
+                Json(json!({"code": "wrong_sign_in", "detail": "Wrong email or password."})),
+            ),
+        }
+    };
+    let router = Router::new()
+        .route("/v1/config", get(|| async { Json(json!({"auth": {"mode": "supabase"}})) }))
+        .route("/v1/auth/sign-in", post(sign_in))
+        .route("/v1/auth/refresh", post(refresh))
+        .route("/v1/auth/session", get(session))
+        .route("/v1/auth/sign-out", post(|| async { StatusCode::NO_CONTENT }))
+        .route("/v1/workspaces", get(|| async { Json(json!([{"workspace": {"id": "00000000-0000-7000-8000-000000000001", "name": "Home", "created_by": "00000000-0000-7000-8000-000000000002", "created_at": "2026-01-01T00:00:00Z"}, "role": "owner"}])) }))
+        .route("/v1/workspaces/{ws}/memories", get(|| async { Json(json!({"items": []})) }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, turn)
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn where_supabase_signs_people_in_the_password_is_asked_for_and_tokens_are_renewed() {
+    let (url, turn) = supabase().await;
+    let home = Home::new();
+    home.run(["login", &url]).refused(3, &["terminal"]);
+    home.run_typing_both(["login", &url], "ada@example.org\n", "wrong")
+        .refused(3, &["Wrong email or password"]);
+    let done = home.run_typing_both(["login", &url], "ada@example.org\n", "hunter22");
+    assert!(
+        done.err.contains("no device by a code") && done.err.contains("Signed in"),
+        "{}",
+        done.err
+    );
+    assert!(
+        !done.err.contains("hunter22") && !done.err.contains("access-"),
+        "{}",
+        done.err
+    );
+    done.ok();
+    // Each command renews what has expired; several at once wait for each other, because a refresh token works once.
+    let several: Vec<Done> = std::thread::scope(|scope| {
+        let begun: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| home.run(["--server", &url, "memory", "list", "--json"])))
+            .collect();
+        begun.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(
+        several.iter().filter(|done| done.code == 0).count(),
+        4,
+        "{:?}",
+        several.iter().map(|done| &done.err).collect::<Vec<_>>()
+    );
+    assert_eq!(turn.load(Ordering::SeqCst), 4);
+    home.run(["logout"]).ok();
+    assert_eq!(turn.load(Ordering::SeqCst), 5, "an expired token would sign nobody out");
+    home.run(["--server", &url, "memory", "list"]).refused(3, &["duet login"]);
 }

@@ -29,13 +29,12 @@ export function Device({ named, onCode, email }: Props) {
   return <Known key={code} code={code} onCode={onCode} email={email} />;
 }
 
-export function Heading({ children }: { children?: ReactNode }) {
+/** The page's heading, with what to do first. */
+export function Heading({ children }: { children: ReactNode }) {
   return (
     <div>
       <h1 className="font-serif text-3xl tracking-tight text-balance">Sign in a device</h1>
-      <p className="mt-2 leading-relaxed text-ink-2">
-        {children ?? "For the command line and other programs without a browser."}
-      </p>
+      <p className="mt-2 leading-relaxed text-ink-2">{children}</p>
     </div>
   );
 }
@@ -149,8 +148,8 @@ function Decide({ code, device, email }: { code: string; device: DeviceLogin; em
         <Row name="Since">{when(device.created_at)}</Row>
       </dl>
       <Notice tone="caution">
-        Confirm only if you started this yourself and the device shows this very code. It will be able to do what you can
-        do here, and to decide what waits in your Inbox.
+        Confirm only if you started this yourself and the device shows this very code. It will be able to do what you
+        can do here, and to decide what waits in your Inbox.
       </Notice>
       {problem && <Notice>{wording(problem)}</Notice>}
       <div className="flex flex-wrap gap-3">
