@@ -42,7 +42,7 @@ const SPARE: Duration = Duration::from_secs(60);
     It prints an address and a code. Open the address in a browser where you are signed in, or sign in there, and confirm the code. \
     The sign-in stays in this machine's keyring, or in a file that only you can read, until `duet logout`. With it you can decide what \
     waits in the Inbox; keys and invitations are made in the browser. Where Supabase Auth signs people in, there is no code: the command \
-    asks for email and password.")]
+    asks for email and password. --json writes the code and, once signed in, where and as whom, as a value each.")]
 pub struct LoginArgs {
     /// Address of the server; https, except on this machine
     #[arg(required_unless_present_any = ["list", "no_default"])]
