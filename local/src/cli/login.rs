@@ -329,7 +329,6 @@ async fn by_code(nobody: &Client, output: Output, name: Option<&str>) -> Outcome
 async fn confirmed(nobody: &Client, codes: &Codes) -> Outcome<String> {
     let question = json!({"device_code": codes.device_code});
     let mut interval = Duration::from_secs(codes.interval.max(1)).min(LONGEST_INTERVAL);
-    #[expect(clippy::disallowed_methods, reason = "how long a person takes is real time")]
     let end = Instant::now() + Duration::from_secs(codes.expires_in).min(LONGEST_WAIT);
     loop {
         sleep(interval).await;
@@ -346,7 +345,6 @@ async fn confirmed(nobody: &Client, codes: &Codes) -> Outcome<String> {
             Ok(Err(refused)) => return Err(refused.failure),
             Err(failure) => return Err(failure),
         }
-        #[expect(clippy::disallowed_methods, reason = "how long a person takes is real time")]
         let now = Instant::now();
         if now >= end {
             return Err(Failure::refused("Nobody confirmed the code in time. Run `duet login` again."));
