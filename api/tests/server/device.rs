@@ -50,11 +50,7 @@ async fn a_device_is_let_in_by_another_process() {
         asked.json(&body).send().await.unwrap().status().as_u16()
     };
     assert_eq!(status(Method::GET, "/v1/auth/session", json!({})).await, 200);
-    let home = ada.get("/v1/workspaces").await[0]["workspace"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let keys = format!("/v1/workspaces/{home}/keys");
+    let keys = format!("/v1/workspaces/{}/keys", ada.workspace);
     let key = json!({"name": "mine", "scopes": ["chat"]});
     assert_eq!(status(Method::POST, &keys, key).await, 403);
     let ended = ada
