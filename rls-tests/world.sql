@@ -190,7 +190,7 @@ from (values
     ({my:request_dismissed}, {my:run}, 3, 'question', 'ask_user', {mark:dismissed}, 'asker', 'dismissed', '{"decision": "dismiss"}', {me}, false,
      false, false),
     ({my:request_expired}, {my:run}, 4, 'approval', 'mail_send', {mark:over}, 'asker', 'expired', '{"decision": "expired"}', null, false, false, true),
-    ({my:request_voided}, {my:run}, 5, 'approval', 'mail_send', {mark:voided}, 'asker', 'voided', '{"decision": "voided", "why": "Over."}', null,
+    ({my:request_voided}, {my:run}, 5, 'approval', 'mail_send', {mark:voided}, 'asker', 'voided', '{"decision": "voided", "because": "run_ended"}', null,
      false, false, false),
     ({my:request_redacted}, {my:run_parked}, 1, 'approval', 'mail_send', 'none', 'asker', 'voided', null, null, false, true, false)
 ) as v (id, run, place, kind, tool, mark, decider, state, decision, decider_id, used, gone, late)
