@@ -61,8 +61,12 @@ pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outco
     if !settings.data.exists() {
         LocalStore::check_place(&settings.data).map_err(inside::OpenFailure::from)?;
         return Err(Failure::not_found(format!(
-            "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`.",
-            settings.data.display()
+            "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`{}.",
+            settings.data.display(),
+            match login::somewhere(global) {
+                true => ", or name the server where you are signed in with --server",
+                false => "",
+            }
         )));
     }
     let (client, inside) = match server_or_file(&settings, output, purpose).await? {

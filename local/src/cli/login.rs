@@ -107,10 +107,15 @@ pub fn chosen(global: &Global) -> Outcome<Option<String>> {
     if !unsaid {
         return named(global);
     }
-    match folder(global) {
-        Ok(folder) if Logins::any(&folder) => Ok(open(global)?.default().map(str::to_owned)),
-        _ => Ok(None),
+    match somewhere(global) {
+        true => Ok(open(global)?.default().map(str::to_owned)),
+        false => Ok(None),
     }
+}
+
+/// Whether this person may be signed in somewhere.
+pub fn somewhere(global: &Global) -> bool {
+    folder(global).is_ok_and(|folder| Logins::any(&folder))
 }
 
 fn folder(global: &Global) -> Outcome<PathBuf> {

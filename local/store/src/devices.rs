@@ -64,14 +64,6 @@ pub fn sweep(tx: &Connection, now: Timestamp) -> DbResult<usize> {
     Ok(tx.execute("DELETE FROM device_login WHERE expires_at <= ?1", [gone(now)])?)
 }
 
-fn set_state(tx: &Connection, device: &Kept, state: DeviceState) -> DbResult<()> {
-    tx.execute(
-        "UPDATE device_login SET state = ?2 WHERE device_hash = ?1",
-        params![device.device_hash, state.as_str()],
-    )?;
-    Ok(())
-}
-
 #[async_trait]
 impl DeviceStore for LocalDevices {
     async fn create(&self, new: NewDeviceLogin) -> StoreResult<DeviceLogin> {
@@ -180,7 +172,7 @@ impl DeviceStore for LocalDevices {
                     by_device: true,
                 };
                 accounts::insert(tx, &made, session.secret_hash)?;
-                set_state(tx, &here, DeviceState::Used)?;
+                tx.execute("UPDATE device_login SET state = 'used' WHERE device_hash = ?1", [device_hash])?;
                 Ok(Ok((made, accounts::by_id(tx, user)?)))
             })
             .await?;

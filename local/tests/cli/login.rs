@@ -123,7 +123,7 @@ async fn another_home_signs_in_decides_without_a_password_and_signs_out() {
     run(&["member", "invite", "bea@example.org"]).refused(3, &["in the browser"]);
 
     // Without a name, commands stay with this machine's file, and some always do.
-    home.run(["memory", "list"]).refused(4, &["no data file"]);
+    home.run(["memory", "list"]).refused(4, &["no data file", "--server"]);
     run(&["serve"]).refused(2, &["this machine alone"]);
     run(&["--data", "x.db", "memory", "list"]).refused(2, &["not both"]);
     let by_name = |args: &[&str], server: &str| Done::from(home.command(args).env("DUET_SERVER", server).output().unwrap());
