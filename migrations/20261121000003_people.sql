@@ -28,7 +28,8 @@ create table duet.session (
     user_id     uuid not null references duet.account (id),
     secret_hash bytea not null unique check (length(secret_hash) = 32),
     created_at  timestamptz(3) not null,
-    expires_at  timestamptz(3) not null
+    expires_at  timestamptz(3) not null,
+    by_device   boolean not null default false
 );
 create index session_by_user on duet.session (user_id);
 create index session_by_expiry on duet.session (expires_at);

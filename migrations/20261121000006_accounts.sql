@@ -101,11 +101,17 @@ end;
 $$;
 call private.expose('driver', 'create_session', 'duet_worker');
 
+create function private.session_json(session duet.session, account duet.account) returns jsonb
+language sql immutable set search_path = '' as $$
+    select to_jsonb(session) - 'secret_hash' || jsonb_build_object('user', private.account_json(account))
+$$;
+call private.expose('private', 'session_json');
+
 -- duet_core::ports::AccountStore::session
 create function driver.session(p_secret_hash bytea) returns jsonb
 language sql stable security definer set search_path = '' as $$
     select private.ok((
-        select jsonb_build_object('user', private.account_json(a), 'id', s.id, 'created_at', s.created_at, 'expires_at', s.expires_at)
+        select private.session_json(s, a)
         from duet.session s join duet.account a on a.id = s.user_id
         where s.secret_hash = p_secret_hash and s.expires_at > private.now()))
 $$;

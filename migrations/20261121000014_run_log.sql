@@ -365,13 +365,16 @@ declare
     requests bigint;
     sessions bigint;
     keys bigint;
+    devices bigint;
 begin
     requests := private.expire_requests();
     delete from duet.session s where s.expires_at <= at;
     get diagnostics sessions = row_count;
     delete from duet.idempotency_key k where k.expires_at <= at;
     get diagnostics keys = row_count;
-    return private.ok(to_jsonb(requests + sessions + keys));
+    delete from duet.device_login d where d.expires_at <= at - interval '1 hour';
+    get diagnostics devices = row_count;
+    return private.ok(to_jsonb(requests + sessions + keys + devices));
 end;
 $$;
 call private.expose('driver', 'sweep', 'duet_worker');

@@ -5,12 +5,31 @@
 -- in every state that its columns allow: each value of a check constraint, true and false, set and null. {my:x_y} is another x in the
 -- state y: attacks try it wherever they try {my:x}.
 
--- @ account: duet.account, duet.credential, duet.session
+-- @ account: duet.account, duet.credential, duet.session, duet.device_login: one in each state, and those that ended unused
 insert into duet.account values ({me}, lower({name}) || '@example.test', {name}, private.now());
 insert into duet.credential values ({me}, '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$' || encode({bytes:password}, 'hex'));
 insert into duet.session values
-    ({my:session}, {me}, {bytes:session}, private.now(), private.now() + interval '1 day'),
-    ({my:session_over}, {me}, {bytes:session_over}, private.now() - interval '2 days', private.now() - interval '1 second');
+    ({my:session}, {me}, {bytes:session}, private.now(), private.now() + interval '1 day', false),
+    ({my:session_over}, {me}, {bytes:session_over}, private.now() - interval '2 days', private.now() - interval '1 second', false),
+    ({my:session_device}, {me}, {bytes:session_device}, private.now(), private.now() + interval '1 day', true);
+insert into duet.device_login values
+    ({bytes:device}, {bytes:code}, {mark:device}, '192.0.2.1', 'waiting', private.now(), private.now() + interval '10 minutes', null, null, null),
+    ({bytes:device_asked}, {bytes:code_asked}, {mark:asked}, '192.0.2.1', 'waiting', private.now(),
+     private.now() + interval '10 minutes', private.now(), null, null),
+    ({bytes:device_approved}, {bytes:code_approved}, {mark:approved}, '192.0.2.1', 'approved', private.now(),
+     private.now() + interval '10 minutes', private.now() - interval '5 seconds', {me}, {my:session}),
+    ({bytes:device_denied}, {bytes:code_denied}, {mark:denied}, '192.0.2.1', 'denied', private.now(),
+     private.now() + interval '10 minutes', private.now() - interval '5 seconds', {me}, {my:session}),
+    ({bytes:device_used}, {bytes:code_used}, {mark:used}, '192.0.2.1', 'used', private.now(), private.now() + interval '10 minutes',
+     private.now() - interval '5 seconds', {me}, {my:session}),
+    ({bytes:device_orphan}, {bytes:code_orphan}, {mark:orphan}, '192.0.2.1', 'approved', private.now(),
+     private.now() + interval '10 minutes', null, {me}, {my:session_over}),
+    ({bytes:device_late}, {bytes:code_late}, {mark:late}, '192.0.2.1', 'waiting', private.now() - interval '10 minutes', private.now(),
+     null, null, null),
+    ({bytes:device_late_yes}, {bytes:code_late_yes}, {mark:lateyes}, '192.0.2.1', 'approved', private.now() - interval '10 minutes',
+     private.now(), null, {me}, {my:session}),
+    ({bytes:device_gone}, {bytes:code_gone}, {mark:gone}, '192.0.2.1', 'waiting', private.now() - interval '70 minutes',
+     private.now() - interval '1 hour', null, null, null);
 
 -- @ workspace: duet.workspace, duet.agent, duet.soul_version, duet.policy_version
 insert into duet.workspace values ({ws}, 'Workspace ' || {mark:ws}, {maker}, private.now());

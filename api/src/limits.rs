@@ -28,6 +28,9 @@ pub struct Limits {
     account: DefaultKeyedRateLimiter<[u8; 32]>,
     setup: DefaultKeyedRateLimiter<IpAddr>,
     invitations: DefaultKeyedRateLimiter<IpAddr>,
+    devices: DefaultKeyedRateLimiter<IpAddr>,
+    device_questions: DefaultKeyedRateLimiter<IpAddr>,
+    device_codes: DefaultKeyedRateLimiter<UserId>,
     /// Networks from which somebody has signed in to an account, and when last.
     familiar: Mutex<HashMap<[u8; 32], Timestamp>>,
     clock: DefaultClock,
@@ -95,6 +98,9 @@ impl Limits {
             familiar: Mutex::default(),
             setup: RateLimiter::keyed(per_minute(config.setup_per_minute)),
             invitations: RateLimiter::keyed(per_minute(config.invitations_per_minute)),
+            devices: RateLimiter::keyed(per_minute(config.devices_per_minute)),
+            device_questions: RateLimiter::keyed(per_minute(config.device_questions_per_minute)),
+            device_codes: RateLimiter::keyed(per_minute(config.device_codes_per_minute)),
             clock: DefaultClock::default(),
             streams_per_person: config.streams_per_person,
             streams: Arc::default(),
@@ -146,6 +152,21 @@ impl Limits {
         self.check(&self.invitations, &network(address))
     }
 
+    /// Counts a device that begins to be signed in.
+    pub fn device(&self, address: IpAddr) -> ApiResult<()> {
+        self.check(&self.devices, &network(address))
+    }
+
+    /// Counts a device that asks whether it is signed in.
+    pub fn device_question(&self, address: IpAddr) -> ApiResult<()> {
+        self.check(&self.device_questions, &network(address))
+    }
+
+    /// Counts the code of a device that a person tries.
+    pub fn device_code(&self, user: UserId) -> ApiResult<()> {
+        self.check(&self.device_codes, &user)
+    }
+
     fn familiar(&self) -> MutexGuard<'_, HashMap<[u8; 32], Timestamp>> {
         self.familiar.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,6 +207,9 @@ impl Limits {
         self.familiar().retain(|_, at| now.since(*at) < FAMILIAR);
         self.setup.retain_recent();
         self.invitations.retain_recent();
+        self.devices.retain_recent();
+        self.device_questions.retain_recent();
+        self.device_codes.retain_recent();
     }
 }
 

@@ -53,7 +53,7 @@ impl Modify for Security {
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         let mut bearer = Http::new(HttpAuthScheme::Bearer);
         bearer.description =
-            Some("For programs: an API key (`duet_…`) or an access token. Never together with the cookie.".into());
+            Some("For programs: an API key (`duet_…`), an access token or the sign-in of a device (`device_…`). Never together with the cookie.".into());
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
 }

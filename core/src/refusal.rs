@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     StoreError,
     domain::{
-        Capability, Embedding, FieldKind, MemoryDomain, NewInvitation, NewMemory, RequestKind, RequestState, Session, Visibility,
-        word_enum,
+        Capability, DeviceLogin, DeviceState, Embedding, FieldKind, MemoryDomain, NewInvitation, NewMemory, RequestKind,
+        RequestState, Session, Visibility, word_enum,
     },
     ids::RunId,
     recall::MAX_QUERY_TERMS,
@@ -75,6 +75,7 @@ refusals! {
         "not_decider" NotDecider "an owner decides this";
         "sign_in_again" SignInAgain "this needs a sign-in of the last {minutes} minutes; sign in again, then repeat",
             minutes = Session::RECENT.as_secs() / 60;
+        "access_denied" AccessDenied "somebody who is signed in refused it";
         "wrong_setup_token" WrongSetupToken "the setup token is not the one that was printed last";
         "email_unconfirmed" EmailUnconfirmed "your email address is not confirmed yet";
         "email_differs" EmailDiffers "it is for a different email address than the one you are signed in with";
@@ -125,6 +126,15 @@ refusals! {
         "approval_stale" ApprovalStale "The approval does not hold any more: what it was given for has changed. Ask again.";
         "run_ended" RunEnded "This run has ended.";
         "too_many_requests" TooManyRequests { most: usize } "At most {most} things can wait for a decision at a time. Decide some first.";
+        "authorization_pending" AuthorizationPending "Nobody has confirmed this code yet. Ask again in {seconds} seconds.",
+            seconds = DeviceLogin::INTERVAL.as_secs();
+        "slow_down" SlowDown "That was asked too soon. Wait {seconds} seconds longer from now on.",
+            seconds = DeviceLogin::INTERVAL.as_secs();
+        "expired_token" ExpiredToken "This code has expired or was used. Get another one with `duet login`.";
+        "device_decided" DeviceDecided { state: DeviceState } "This code is {state} already. Get another one with `duet login`.";
+        "device_logins_full" DeviceLoginsFull "{most} devices wait to be signed in here, which is the limit. Try again in a few minutes.",
+            most = DeviceLogin::MOST_WAITING;
+        "no_device_login" NoDeviceLogin "Supabase Auth signs people in here, and signs in no device by a code. `duet login` asks for email and password instead.";
         "invitation_accepted" InvitationAccepted "This invitation was already accepted. Remove the member instead.";
         "invitation_used" InvitationUsed "This invitation has already been used. Sign in, or ask for a new one.";
         "invitation_revoked" InvitationRevoked "This invitation was revoked. Ask for a new one.";
@@ -144,6 +154,8 @@ refusals! {
         "too_large_to_send" TooLargeToSend "This is larger than the Supabase project takes in one request. Send less at a time.";
         "cursor" Cursor "That cursor is not one that a page of this list gave. Start again without it.";
         "id_prefix" IdPrefix "An id begins with 1 to 32 hexadecimal digits.";
+        "device_name" DeviceName "A device's name has 1 to {most} letters, digits, spaces and simple signs.",
+            most = DeviceLogin::MAX_CLIENT;
         "name_length" NameLength { what: Named } "The name of a {what} has 1 to 80 characters.";
         "email" Email "That is not an email address. Write it like name@example.org.";
         "role" Role "A role is `owner` or `member`.";

@@ -21,10 +21,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use duet_sqlite::{files, key::FileKey};
 
-use crate::key_wrap;
-
-/// The name under which the keyring keeps keys.
-const SERVICE: &str = "duet";
+use crate::{key_wrap, os_keyring};
 
 /// A key and where it was found, as a sentence for people.
 pub struct Located {
@@ -278,32 +275,8 @@ fn account(data: &Path) -> String {
     absolute.display().to_string()
 }
 
-/// Whether there can be a keyring: on Linux it is a D-Bus service, and asking for a missing one takes time.
-fn may_have_keyring() -> bool {
-    let bus = || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists());
-    !cfg!(target_os = "linux") || env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some() || bus()
-}
-
-/// Runs on its own thread: the keyring library blocks in ways that an async runtime does not allow.
-fn keyring<T: Send + 'static>(job: impl FnOnce() -> Result<T, keyring::v1::Error> + Send + 'static) -> Result<T, KeyError> {
-    if !may_have_keyring() {
-        return Err(KeyError::Keyring("there is none in this session".into()));
-    }
-    match std::thread::spawn(job).join() {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(KeyError::Keyring(error.to_string())),
-        Err(_) => Err(KeyError::Keyring("it failed".into())),
-    }
-}
-
 fn keyring_key(data: &Path) -> Result<Option<FileKey>, KeyError> {
-    let account = account(data);
-    let text = keyring(move || match keyring::v1::Entry::new(SERVICE, &account)?.get_password() {
-        Ok(text) => Ok(Some(Zeroizing::new(text))),
-        Err(keyring::v1::Error::NoEntry) => Ok(None),
-        Err(error) => Err(error),
-    })?;
-    match text {
+    match os_keyring::get(&account(data)).map_err(KeyError::Keyring)? {
         None => Ok(None),
         Some(text) => parse(&text)
             .map(Some)
@@ -312,9 +285,7 @@ fn keyring_key(data: &Path) -> Result<Option<FileKey>, KeyError> {
 }
 
 fn keyring_store(data: &Path, key: FileKey) -> Result<FileKey, KeyError> {
-    let account = account(data);
-    let text = key.hex();
-    keyring(move || keyring::v1::Entry::new(SERVICE, &account)?.set_password(&text))?;
+    os_keyring::put(&account(data), key.hex()).map_err(KeyError::Keyring)?;
     Ok(key)
 }
 

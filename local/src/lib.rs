@@ -3,5 +3,7 @@
 pub mod cli;
 pub mod key_source;
 mod key_wrap;
+mod logins;
+mod os_keyring;
 pub mod quality;
 pub mod runtime;

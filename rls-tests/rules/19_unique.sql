@@ -4,6 +4,7 @@ with declared (of, key) as (values
     ('duet.account', 'USING btree (email)'),
     ('duet.api_key', 'USING btree (secret_hash)'),
     ('duet.conversation', 'USING btree (workspace_id, id, user_id)'),
+    ('duet.device_login', 'USING btree (user_hash)'),
     ('duet.embedding_model', 'USING btree (name, dimensions)'),
     ('duet.invitation', 'USING btree (token_hash)'),
     ('duet.invitation', 'USING btree (workspace_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL))'),

@@ -12,7 +12,7 @@ macro_rules! files {
 
 /// All files: the folder has these and no more (a test compares).
 pub const FILES: &[(&str, &str)] = &files![
-    "audit", "driver", "fixed", "labels", "memory", "people", "platform", "policy", "requests", "turns",
+    "audit", "devices", "driver", "fixed", "labels", "memory", "people", "platform", "policy", "requests", "turns",
 ];
 
 /// Who tries.

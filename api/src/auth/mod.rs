@@ -34,7 +34,7 @@ use crate::{
 /// What a request proved.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// A sign-in, by its cookie.
+    /// A sign-in, by its cookie; or a device's, as a bearer token.
     Session(Session, User),
     /// A sign-in, by an access token made from it: valid for a short while, and not for anything that lasts longer.
     Token(Session, User),
@@ -95,7 +95,12 @@ impl Authenticated {
                 if !parts.method.is_safe() {
                     origin::check_cookie_write(parts, state.origins())?;
                 }
-                Self::by_session(state, secret::hash(secret)).await?
+                let found = Self::by_session(state, secret::hash(secret)).await?;
+                // A device's sign-in is a bearer's: no page can be made to send it.
+                match &found.credential {
+                    Credential::Session(session, _) if session.by_device => return Err(Problem::not_signed_in()),
+                    _ => found,
+                }
             }
             (Some(token), None) => Self::by_bearer(state, token).await?,
         };
@@ -150,6 +155,9 @@ impl Authenticated {
         }
         if let Some(issuer) = state.issuer() {
             return Self::by_issuer(&**issuer, token.to_owned().into()).await;
+        }
+        if secret::is_of_device(token) {
+            return Self::by_session(state, secret::hash(token)).await;
         }
         let claims = state
             .tokens()
@@ -207,11 +215,12 @@ impl Authenticated {
         }
     }
 
-    /// [`Self::sign_in`], for what lasts longer than the sign-in: only within [`Session::RECENT`] after the sign-in began. The
-    /// sign-in that the server keeps for this machine's commands counts at any time.
+    /// [`Self::sign_in`], for what lasts longer than the sign-in: only within [`Session::RECENT`] after the sign-in began, and not by
+    /// a device's. The sign-in that the server keeps for this machine's commands counts at any time.
     pub fn recent_sign_in(&self, state: &AppState) -> ApiResult<&Session> {
         let session = self.sign_in()?;
-        match state.env().now().since(session.created_at) <= Session::RECENT || state.vouches_for(session.id) {
+        let recent = !session.by_device && state.env().now().since(session.created_at) <= Session::RECENT;
+        match recent || state.vouches_for(session.id) {
             true => Ok(session),
             false => Err(Refusal::SignInAgain.of("do this by an older sign-in").into()),
         }

@@ -135,6 +135,12 @@ pub struct LimitsConfig {
     pub setup_per_minute: u32,
     /// Attempts with an invitation per address in a minute.
     pub invitations_per_minute: u32,
+    /// Devices that begin to be signed in by a code, per address (for IPv6, per /64) in a minute.
+    pub devices_per_minute: u32,
+    /// Questions of such devices whether they are signed in, per address (for IPv6, per /64) in a minute. Each asks every 5 seconds.
+    pub device_questions_per_minute: u32,
+    /// Codes of devices that one person can try in a minute.
+    pub device_codes_per_minute: u32,
     /// Open event streams per person.
     pub streams_per_person: u32,
     /// Most connections at once. A quarter of the file descriptors that the system allows always stays free for other uses.
@@ -160,6 +166,9 @@ impl Default for LimitsConfig {
             sign_in_per_account_per_hour: 30,
             setup_per_minute: 5,
             invitations_per_minute: 20,
+            devices_per_minute: 10,
+            device_questions_per_minute: 240,
+            device_codes_per_minute: 20,
             streams_per_person: 64,
             connections: 4096,
             connections_per_address: 256,
@@ -376,6 +385,21 @@ impl Config {
         within(
             "limits.invitations_per_minute",
             self.limits.invitations_per_minute.into(),
+            1..=100_000,
+        )?;
+        within(
+            "limits.devices_per_minute",
+            self.limits.devices_per_minute.into(),
+            1..=100_000,
+        )?;
+        within(
+            "limits.device_questions_per_minute",
+            self.limits.device_questions_per_minute.into(),
+            1..=1_000_000,
+        )?;
+        within(
+            "limits.device_codes_per_minute",
+            self.limits.device_codes_per_minute.into(),
             1..=100_000,
         )?;
         within("limits.streams_per_person", self.limits.streams_per_person.into(), 1..=10_000)?;

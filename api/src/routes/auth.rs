@@ -137,6 +137,7 @@ pub(super) async fn new_session(state: &AppState, user: &User, from: IpAddr) -> 
         user_id: user.id,
         created_at: now,
         expires_at: now.plus(lifetime),
+        by_device: false,
     };
     let secret = secret::random(state.env());
     state

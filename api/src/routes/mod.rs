@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod config;
 mod conversations;
+mod device;
 mod events;
 mod export;
 mod feed;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> OpenApiRouter<AppState> {
         .merge(config::routes())
         .merge(setup::routes())
         .merge(auth::routes())
+        .merge(device::routes())
         .merge(workspaces::routes())
         .merge(members::routes())
         .merge(invitations::routes())

@@ -58,6 +58,7 @@ impl Issuer for SupabaseIssuer {
             user_id: verified.user,
             created_at: known.since,
             expires_at: verified.expires_at,
+            by_device: false,
         };
         // A person without an account is not a member anywhere: they can only accept an invitation or claim the installation.
         let user = known.account.unwrap_or_else(|| User {

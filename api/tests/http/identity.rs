@@ -354,6 +354,7 @@ async fn an_expired_sign_in_is_none() {
         user_id: ada.user.parse().unwrap(),
         created_at: now,
         expires_at: now.plus(std::time::Duration::from_secs(3600)),
+        by_device: false,
     };
     let secret = duet_api::auth::secret::random(server.state.env());
     let hash = duet_api::auth::secret::hash(&secret);

@@ -4,6 +4,7 @@
 mod agui;
 mod canary;
 mod connections;
+mod device;
 mod errors;
 mod export;
 mod feed;

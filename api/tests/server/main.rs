@@ -4,6 +4,7 @@
 mod approvals;
 mod audit;
 mod check;
+mod device;
 mod install;
 mod members;
 mod outage;

@@ -192,6 +192,16 @@ async fn from_signing_up_to_a_conversation() {
     ana.post("/v1/setup", &setup(&token)).await.problem(409, "set_up");
     assert_eq!(nobody.get("/v1/config").await.ok(200)["setup_needed"], false);
 
+    // Nobody but Auth makes sessions, so no device is signed in by a code.
+    for (path, body) in [
+        ("/v1/device", json!({"client": "duet"})),
+        ("/v1/device/token", json!({"device_code": "x"})),
+        ("/v1/device/approve", json!({"user_code": "BCDF-GHJK"})),
+    ] {
+        let said = ana.post(path, &body).await.problem(409, "no_device_login");
+        assert!(said.contains("email and password"), "{said}");
+    }
+
     let run = ana.say(workspace, "My dog is called Rex.").await;
     let stream = ana.stream(workspace, &run).await;
     assert!(stream.contains("RUN_FINISHED"), "{stream}");

@@ -102,6 +102,7 @@ pub async fn sessions(world: &World) {
         user_id: user,
         created_at: now,
         expires_at,
+        by_device: false,
     };
     let hour = now.plus(Duration::from_secs(3600));
     let (a, b, c) = (

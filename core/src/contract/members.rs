@@ -44,6 +44,7 @@ pub async fn removal(world: &World) {
         user_id: ben.user,
         created_at: now,
         expires_at: now.plus(Duration::from_secs(3600)),
+        by_device: false,
     };
     stores.accounts.create_session(session, [3; 32]).await.unwrap();
     let own = world.env.id();

@@ -16,6 +16,7 @@ pub mod agents;
 pub mod audit;
 pub mod branches;
 pub mod conversations;
+pub mod devices;
 pub mod invitations;
 pub mod isolation;
 pub mod keys;
@@ -117,6 +118,8 @@ macro_rules! contract_suite {
     (@checks $fresh:expr) => {
         $crate::contract_suite! { @suites $fresh,
             accounts { one_owner, credentials, sessions }
+            devices { life_of_a_device, only_a_recent_password_lets_a_device_in, a_device_that_is_refused, codes_end, asking_too_often,
+                      a_yes_ends_with_its_sign_in, of_many_questions_one_is_answered, devices_are_bounded, names_of_devices, devices_are_swept }
             workspaces { several_workspaces, ids_of_workspaces, members, names }
             invitations { life_of_an_invitation, invitations_are_for_one_address, who_invites_whom, invitations_end,
                           one_of_many_is_let_in, open_invitations_are_bounded, invitations_stay_in_their_workspace }

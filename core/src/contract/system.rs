@@ -241,6 +241,7 @@ pub async fn sweeping(world: &World) {
         user_id: world.owner.user,
         created_at: now,
         expires_at: now.plus(Duration::from_secs(60)),
+        by_device: false,
     };
     world.stores.accounts.create_session(session, [5; 32]).await.unwrap();
     let conversation = world.conversation(&world.owner).await;

@@ -43,6 +43,8 @@ pub struct Session {
     pub created_at: Timestamp,
     /// It is refused from this time on.
     pub expires_at: Timestamp,
+    /// Whether a device has it that was confirmed by a code. It is never recent: its person typed no password for it.
+    pub by_device: bool,
 }
 
 impl Session {

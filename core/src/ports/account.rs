@@ -25,7 +25,7 @@ pub trait AccountStore: Send + Sync {
     /// The account of an email address, compared in lower case.
     async fn credentials(&self, email: &str) -> StoreResult<Option<Credentials>>;
 
-    /// Stores a sign-in by the SHA-256 of its secret.
+    /// Stores a sign-in by password, by the SHA-256 of its secret. A device's is made by [`super::DeviceStore::redeem`] alone.
     async fn create_session(&self, session: Session, secret_hash: [u8; 32]) -> StoreResult<()>;
 
     /// The sign-in with this secret and its person, unless it has ended.

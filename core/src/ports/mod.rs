@@ -10,6 +10,7 @@ mod account;
 mod agents;
 mod audit;
 mod conversations;
+mod devices;
 mod embedder;
 mod event_feed;
 mod invitations;
@@ -30,6 +31,7 @@ pub use account::*;
 pub use agents::*;
 pub use audit::*;
 pub use conversations::*;
+pub use devices::*;
 pub use embedder::*;
 pub use event_feed::*;
 pub use invitations::*;
@@ -49,6 +51,8 @@ pub use workspaces::*;
 pub struct Stores {
     /// People and sign-ins of the built-in issuer.
     pub accounts: Arc<dyn AccountStore>,
+    /// Devices that the built-in issuer signs in by a code.
+    pub devices: Arc<dyn DeviceStore>,
     /// Workspaces and members.
     pub workspaces: Arc<dyn WorkspaceStore>,
     /// Invitations to workspaces.

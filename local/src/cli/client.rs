@@ -1,5 +1,6 @@
-//! The HTTP API as the commands use it: through the running server, or through the same router inside this process.
-//! Either way, commands are signed in as the owner by a session cookie, like a browser.
+//! The HTTP API as the commands use it: through the running server, through the same router inside this process, or at a server
+//! elsewhere. On this machine commands are signed in as the owner by a session cookie, like a browser; elsewhere by what `duet login`
+//! got, as a bearer.
 
 use axum::{
     Router,
@@ -8,6 +9,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use bytes::Bytes;
+use duet_api::auth::secret;
 use futures::{Stream, StreamExt, stream::BoxStream};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -22,16 +24,38 @@ const INSIDE: &str = "http://localhost";
 /// How the API is reached.
 #[derive(Clone)]
 enum Transport {
-    /// A server on this machine.
-    Server { http: reqwest::Client, url: String },
+    /// A server: the one that holds the file, or one that is `elsewhere`.
+    Server {
+        http: reqwest::Client,
+        url: String,
+        elsewhere: bool,
+    },
     /// The router in this process.
     Inside(Router),
 }
 
-/// A client of the API, signed in if it has a session's secret.
+/// What a client is signed in by.
+#[derive(Clone)]
+enum Proof {
+    Nothing,
+    /// The secret of a session.
+    Cookie(SecretString),
+    /// What `duet login` got.
+    Bearer(SecretString),
+}
+
+/// A client of the API.
 pub struct Client {
     transport: Transport,
-    session: Option<SecretString>,
+    proof: Proof,
+}
+
+/// What a server refused.
+pub struct Refused {
+    /// The code of its problem.
+    pub code: String,
+    /// The same for people.
+    pub failure: Failure,
 }
 
 /// A response whose status has not been checked yet.
@@ -40,6 +64,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// The sign-in that it gave, if it gave one.
     session: Option<SecretString>,
+    /// Whether a sign-in asked that is never recent.
+    never_recent: bool,
     body: BoxStream<'static, Result<Bytes, String>>,
 }
 
@@ -50,8 +76,21 @@ impl Client {
             transport: Transport::Server {
                 http,
                 url: url.trim_end_matches('/').to_owned(),
+                elsewhere: false,
             },
-            session: session.map(SecretString::from),
+            proof: cookie(session),
+        }
+    }
+
+    /// At the server `url`, which is not the one that holds the file here; `token` is what `duet login` got there.
+    pub fn elsewhere(http: reqwest::Client, url: &str, token: Option<&str>) -> Self {
+        Self {
+            transport: Transport::Server {
+                http,
+                url: url.to_owned(),
+                elsewhere: true,
+            },
+            proof: token.map_or(Proof::Nothing, |token| Proof::Bearer(token.into())),
         }
     }
 
@@ -59,8 +98,18 @@ impl Client {
     pub fn inside(router: Router, session: Option<String>) -> Self {
         Self {
             transport: Transport::Inside(router),
-            session: session.map(SecretString::from),
+            proof: cookie(session),
         }
+    }
+
+    /// Whether it is signed in by what `duet login` got.
+    pub fn is_by_login(&self) -> bool {
+        matches!(self.proof, Proof::Bearer(_))
+    }
+
+    /// Whether that is the sign-in of a device, for which nobody typed a password.
+    fn is_of_device(&self) -> bool {
+        matches!(&self.proof, Proof::Bearer(token) if secret::is_of_device(token.expose_secret()))
     }
 
     /// Sends a request and returns the response unchecked.
@@ -68,17 +117,22 @@ impl Client {
         let mut all: Vec<(&str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         all.push(("sec-fetch-site", "same-origin".into()));
         all.push(("x-duet-csrf", "1".into()));
-        if let Some(session) = &self.session {
-            // The server decides which name counts: the one used under TLS, or the other.
-            let secret = session.expose_secret();
-            all.push(("cookie", format!("duet_session={secret}; __Host-duet_session={secret}")));
+        match &self.proof {
+            Proof::Nothing => {}
+            Proof::Cookie(session) => {
+                // The server decides which name counts: the one used under TLS, or the other.
+                let secret = session.expose_secret();
+                all.push(("cookie", format!("duet_session={secret}; __Host-duet_session={secret}")));
+            }
+            Proof::Bearer(token) => all.push(("authorization", format!("Bearer {}", token.expose_secret()))),
         }
+        let never_recent = self.is_of_device();
         let bytes = body.map(Value::to_string);
         if bytes.is_some() {
             all.push(("content-type", "application/json".into()));
         }
         match &self.transport {
-            Transport::Server { http, url } => {
+            Transport::Server { http, url, elsewhere } => {
                 let mut request = http.request(method, format!("{url}{path}"));
                 for (name, value) in all {
                     request = request.header(name, value);
@@ -86,10 +140,11 @@ impl Client {
                 if let Some(bytes) = bytes {
                     request = request.body(bytes);
                 }
-                let response = request.send().await.map_err(|error| unreachable(url, &error))?;
+                let response = request.send().await.map_err(|error| unreachable(url, *elsewhere, &error))?;
                 Ok(Answer {
                     status: response.status(),
                     session: session_of(response.headers()),
+                    never_recent,
                     body: response
                         .bytes_stream()
                         .map(|chunk| chunk.map_err(|error| error.to_string()))
@@ -116,6 +171,7 @@ impl Client {
                 Ok(Answer {
                     status: response.status(),
                     session: session_of(response.headers()),
+                    never_recent,
                     body: response
                         .into_body()
                         .into_data_stream()
@@ -130,7 +186,7 @@ impl Client {
     pub async fn sign_in(&self, email: &str, password: &SecretString) -> Outcome<Self> {
         let nobody = Self {
             transport: self.transport.clone(),
-            session: None,
+            proof: Proof::Nothing,
         };
         let body = json!({"email": email, "password": password.expose_secret()});
         let mut answer = nobody.send(Method::POST, "/v1/auth/sign-in", Some(&body), &[]).await?;
@@ -138,7 +194,7 @@ impl Client {
         answer.bytes().await?;
         match session {
             Some(session) => Ok(Self {
-                session: Some(session),
+                proof: Proof::Cookie(session),
                 ..nobody
             }),
             None => Err(Failure::failed(
@@ -205,7 +261,24 @@ impl Answer {
         if status.is_success() {
             return Ok(bytes);
         }
-        Err(problem(status, &bytes))
+        let Refused { code, failure } = problem(status, &bytes);
+        Err(match failure {
+            Failure::Say(exit, message) if self.never_recent && code == "sign_in_again" => Failure::Say(
+                exit,
+                format!("{message} What needs a recent sign-in is done in the browser: `duet login` does not count as one."),
+            ),
+            failure => failure,
+        })
+    }
+
+    /// The body as JSON, or what was refused, for a caller that acts on the code.
+    pub async fn tried<T: DeserializeOwned>(mut self) -> Outcome<Result<T, Refused>> {
+        let status = std::mem::replace(&mut self.status, StatusCode::OK);
+        let bytes = self.bytes().await?;
+        match status.is_success() {
+            true => serde_json::from_slice(&bytes).map(Ok).map_err(misunderstood),
+            false => Ok(Err(problem(status, &bytes))),
+        }
     }
 
     /// The body as JSON, or the failure.
@@ -225,6 +298,10 @@ impl Answer {
     }
 }
 
+fn cookie(session: Option<String>) -> Proof {
+    session.map_or(Proof::Nothing, |session| Proof::Cookie(session.into()))
+}
+
 /// The secret of the sign-in that an answer sets as a cookie.
 fn session_of(headers: &HeaderMap) -> Option<SecretString> {
     let cookies = headers
@@ -242,19 +319,24 @@ fn misunderstood(error: serde_json::Error) -> Failure {
     ))
 }
 
-fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
+fn unreachable(url: &str, elsewhere: bool, error: &reqwest::Error) -> Failure {
     let why = if error.is_timeout() {
         "it does not answer"
     } else {
         "it cannot be reached"
     };
+    if elsewhere {
+        return Failure::unavailable(format!(
+            "The Duet server at {url} is asked for, but {why}. Check the address and the connection, then repeat the command."
+        ));
+    }
     Failure::unavailable(format!(
         "The Duet server at {url} holds the data file, but {why}. Wait a moment, or stop it and repeat the command."
     ))
 }
 
-/// The failure that a problem document describes.
-fn problem(status: StatusCode, body: &[u8]) -> Failure {
+/// What a problem document describes.
+fn problem(status: StatusCode, body: &[u8]) -> Refused {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let exit = match (status.as_u16(), problem["code"].as_str().unwrap_or_default()) {
         (401 | 403, _) => Exit::Refused,
@@ -271,7 +353,10 @@ fn problem(status: StatusCode, body: &[u8]) -> Failure {
             message.push_str(error);
         }
     }
-    Failure::new(exit, message)
+    Refused {
+        code: problem["code"].as_str().unwrap_or_default().to_owned(),
+        failure: Failure::new(exit, message),
+    }
 }
 
 /// A path part or query value, percent-encoded.

@@ -15,6 +15,7 @@ use super::{
     exit::{Failure, Outcome},
     ids,
     inside::{self, Inside},
+    login,
     output::Output,
     settings::{self, Settings},
 };
@@ -52,12 +53,20 @@ pub enum Purpose {
 
 /// Connects to the data and picks the workspace.
 pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outcome<Connection> {
+    if let Some(url) = login::chosen(global)? {
+        let client = login::signed_in(global, &url).await?;
+        return Connection::new(client, None, global).await;
+    }
     let mut settings = settings::read(global, &[])?;
     if !settings.data.exists() {
         LocalStore::check_place(&settings.data).map_err(inside::OpenFailure::from)?;
         return Err(Failure::not_found(format!(
-            "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`.",
-            settings.data.display()
+            "There is no data file at {} yet. Set Duet up with `duet serve` (in the browser) or `duet init`{}.",
+            settings.data.display(),
+            match login::somewhere(global) {
+                true => ", or name the server where you are signed in with --server",
+                false => "",
+            }
         )));
     }
     let (client, inside) = match server_or_file(&settings, output, purpose).await? {
@@ -77,21 +86,7 @@ pub async fn connect(global: &Global, output: Output, purpose: Purpose) -> Outco
             (inside.client(), Some(inside))
         }
     };
-    let mut connection = Connection {
-        client,
-        workspace: String::new(),
-        inside,
-    };
-    match Connection::workspace_of(&connection.client, global).await {
-        Ok(workspace) => {
-            connection.workspace = workspace;
-            Ok(connection)
-        }
-        Err(failure) => {
-            connection.close().await;
-            Err(failure)
-        }
-    }
+    Connection::new(client, inside, global).await
 }
 
 /// The server once it has a sign-in for commands; right after set-up it needs a moment to make one.
@@ -142,6 +137,30 @@ pub async fn server_or_file(settings: &Settings, output: Output, purpose: Purpos
 }
 
 impl Connection {
+    /// Picks the workspace.
+    async fn new(client: Client, inside: Option<Inside>, global: &Global) -> Outcome<Self> {
+        let mut connection = Self {
+            client,
+            workspace: String::new(),
+            inside,
+        };
+        match Self::workspace_of(&connection.client, global).await {
+            Ok(workspace) => {
+                connection.workspace = workspace;
+                Ok(connection)
+            }
+            Err(failure) => {
+                connection.close().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Whether the person signed in for these commands, so that they may decide by it; the sign-in that a machine keeps may not.
+    pub fn decides(&self) -> bool {
+        self.client.is_by_login()
+    }
+
     /// The named workspace, or the person's first.
     async fn workspace_of(client: &Client, global: &Global) -> Outcome<String> {
         let memberships: Vec<Membership> = client.list("/v1/workspaces").await?;

@@ -272,6 +272,7 @@ pub async fn sign_in(state: &AppState, user: UserId) -> Result<SignIn, StoreErro
         user_id: user,
         created_at: now,
         expires_at: now.plus(SIGN_IN),
+        by_device: false,
     };
     state
         .stores()

@@ -16,6 +16,7 @@ mod init;
 mod input;
 mod inside;
 mod keys;
+mod login;
 mod member;
 mod memory;
 mod mend;
@@ -74,6 +75,9 @@ pub struct Global {
     /// Encrypted data file (default: $XDG_DATA_HOME/duet/duet.db)
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Server to work at, where `duet login` signed you in; `local` for this machine's file (default: that file)
+    #[arg(long, global = true, help_heading = GLOBAL, env = "DUET_SERVER", value_name = "URL")]
+    server: Option<String>,
     /// Workspace to work in, by id or its beginning, or by name (default: the first); for `init` the name of the new one
     #[arg(long, global = true, help_heading = GLOBAL, env = "DUET_WORKSPACE", value_name = "WORKSPACE")]
     workspace: Option<String>,
@@ -109,6 +113,10 @@ enum Command {
     /// See who is in the workspace, invite and remove people
     #[command(subcommand)]
     Member(member::MemberCommand),
+    /// Sign in to a Duet that runs elsewhere, by a code that you confirm in the browser
+    Login(login::LoginArgs),
+    /// Sign out of a Duet that runs elsewhere
+    Logout(login::LogoutArgs),
     /// Make, see and revoke API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -185,6 +193,13 @@ async fn dispatch(Cli { global, command }: Cli) -> Outcome {
         json: global.json,
         quiet: global.quiet,
     };
+    if let (Command::Serve(_) | Command::Init(_) | Command::Bench(_) | Command::Doctor(_), Some(url)) =
+        (&command, login::named(&global)?)
+    {
+        return Err(Failure::usage(format!(
+            "This works on this machine alone, not at {url}. Leave out --server, unset DUET_SERVER, or use --server local."
+        )));
+    }
     match command {
         Command::Serve(args) => serve::run(&global, output, args).await,
         Command::Init(args) => init::run(&global, output, args).await,
@@ -195,6 +210,8 @@ async fn dispatch(Cli { global, command }: Cli) -> Outcome {
         Command::Conversation(command) => conversation::run(&global, output, command).await,
         Command::Policy(args) => policy::run(&global, output, args).await,
         Command::Member(command) => member::run(&global, output, command).await,
+        Command::Login(args) => login::run(&global, output, args).await,
+        Command::Logout(args) => login::log_out(&global, output, args).await,
         Command::Keys(command) => keys::run(&global, output, command).await,
         Command::Audit(command) => audit::run(&global, output, command).await,
         Command::Bench(command) => bench::run(&global, output, command).await,

@@ -23,7 +23,7 @@ pub fn ask(whose: &str) -> Outcome<SecretString> {
     let _ = writeln!(stderr);
     let typed = typed.map_err(|error| Failure::failed(format!("The password cannot be read from the terminal: {error}.")))?;
     match typed.trim_end_matches(['\r', '\n']) {
-        "" => Err(Failure::refused("No password was typed. Nothing was decided.")),
+        "" => Err(Failure::refused("No password was typed; nothing was done.")),
         password => Ok(SecretString::from(password)),
     }
 }

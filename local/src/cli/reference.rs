@@ -15,7 +15,7 @@ pub fn reference_markdown() -> String {
          id may be cut short as long as only one begins so.\n\n\
          Commands work whether or not `duet serve` runs: a running server is found by its runtime file (readable by its owner \
          only) and asked over HTTP; without one the command opens the data file itself. One process works on a data file at a \
-         time.\n\n\
+         time. With `--server` they work at another server, where `duet login` signed you in.\n\n\
          ## Exit codes\n\n",
     );
     page.push_str(&reference::exit_codes());

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use duet_core::{
-    Env, StoreError, StoreResult,
+    Env, StoreError, StoreResult, Timestamp,
     domain::{Credentials, OwnerSetup, Session, User, Workspace, check_name, email_address},
     ids::{SessionId, UserId, WorkspaceId},
     ports::AccountStore,
@@ -65,6 +65,32 @@ pub fn by_id(conn: &Connection, id: UserId) -> DbResult<User> {
     let mut statement = conn.prepare_cached("SELECT * FROM user WHERE id = ?1")?;
     let found = statement.query_row([blob(id)], user).optional()?;
     found.ok_or_else(|| StoreError::NotFound("the account").into())
+}
+
+/// Since when this sign-in of the person lasts, and whether a device has it; `None` once it has ended.
+pub fn live(conn: &Connection, user: UserId, session: SessionId, now: Timestamp) -> DbResult<Option<(Timestamp, bool)>> {
+    let mut statement =
+        conn.prepare_cached("SELECT created_at, by_device FROM session WHERE id = ?1 AND user_id = ?2 AND expires_at > ?3")?;
+    let found = statement.query_row(params![blob(session), blob(user), now.millis()], |row| {
+        Ok((time(row, "created_at")?, row.get("by_device")?))
+    });
+    Ok(found.optional()?)
+}
+
+/// Stores a sign-in.
+pub fn insert(tx: &Connection, session: &Session, secret_hash: [u8; 32]) -> DbResult<()> {
+    tx.prepare_cached(
+        "INSERT INTO session (id, user_id, secret_hash, created_at, expires_at, by_device) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        blob(session.id),
+        blob(session.user_id),
+        secret_hash,
+        session.created_at.millis(),
+        session.expires_at.millis(),
+        session.by_device
+    ])?;
+    Ok(())
 }
 
 /// Refuses a token that does not make an owner.
@@ -155,17 +181,7 @@ impl AccountStore for LocalAccounts {
                 if known == Some((session.user_id, secret_hash)) {
                     return Ok(());
                 }
-                tx.prepare_cached(
-                    "INSERT INTO session (id, user_id, secret_hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![
-                    blob(session.id),
-                    blob(session.user_id),
-                    secret_hash,
-                    session.created_at.millis(),
-                    session.expires_at.millis()
-                ])?;
-                Ok(())
+                insert(tx, &session, secret_hash)
             })
             .await
     }
@@ -175,7 +191,7 @@ impl AccountStore for LocalAccounts {
         self.0
             .read(move |conn| {
                 let mut statement = conn.prepare_cached(
-                    "SELECT u.*, s.id AS session_id, s.created_at AS since, s.expires_at
+                    "SELECT u.*, s.id AS session_id, s.created_at AS since, s.expires_at, s.by_device
                      FROM session s JOIN user u ON u.id = s.user_id WHERE s.secret_hash = ?1 AND s.expires_at > ?2",
                 )?;
                 let found = statement.query_row(params![secret_hash, now.millis()], |row| {
@@ -185,6 +201,7 @@ impl AccountStore for LocalAccounts {
                         user_id: user.id,
                         created_at: time(row, "since")?,
                         expires_at: time(row, "expires_at")?,
+                        by_device: row.get("by_device")?,
                     };
                     Ok((session, user))
                 });

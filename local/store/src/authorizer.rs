@@ -14,6 +14,7 @@ pub const AGENT_UNREADABLE: &[&str] = &[
     "audit_entry",
     "audit_head",
     "credential",
+    "device_login",
     "file_state",
     "idempotency_key",
     "installation",

@@ -9,6 +9,7 @@ mod connect;
 mod conversations;
 mod db;
 mod deletion;
+mod devices;
 mod error;
 mod events;
 pub mod files;
@@ -58,6 +59,7 @@ use self::{
     connect::{Access, Connector},
     conversations::LocalConversations,
     db::{Db, Parts},
+    devices::LocalDevices,
     invitations::LocalInvitations,
     keys::LocalKeys,
     lock::FileLock,
@@ -199,6 +201,7 @@ impl LocalStore {
         let db = || self.db.clone();
         Stores {
             accounts: Arc::clone(&self.accounts),
+            devices: Arc::new(LocalDevices(db())),
             workspaces: Arc::new(LocalWorkspaces(db())),
             invitations: Arc::new(LocalInvitations(db())),
             agents: Arc::new(LocalAgents(db())),

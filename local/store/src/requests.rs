@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Value, json};
 
 use super::{
-    agents, audit, cursor,
+    accounts, agents, audit, cursor,
     db::Db,
     error::DbResult,
     events::{self, Head},
@@ -366,10 +366,7 @@ fn decide(
         owner: role == Role::Owner,
         ..Reader::from(caller)
     };
-    let live = tx
-        .prepare_cached("SELECT 1 FROM session WHERE id = ?1 AND user_id = ?2 AND expires_at > ?3")?
-        .exists(params![blob(session), blob(caller.user), now.millis()])?;
-    if !live {
+    if accounts::live(tx, caller.user, session, now)?.is_none() {
         return Err(Refusal::NotLive.of("decide this").into());
     }
     let asked = find(tx, reader, wanted)?.ok_or(StoreError::NotFound("the request"))?;

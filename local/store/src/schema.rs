@@ -15,6 +15,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0001_foundation.sql")),
     M::up(include_str!("../migrations/0002_memory.sql")),
     M::up(include_str!("../migrations/0003_invitations.sql")),
+    M::up(include_str!("../migrations/0004_devices.sql")),
 ];
 
 /// Newest schema version of this binary.

@@ -17,7 +17,7 @@ use rusqlite::params;
 
 use super::{
     db::Db,
-    hints, keys,
+    devices, hints, keys,
     memory::LocalMemories,
     requests,
     rows::{count, id, opt_blob},
@@ -124,7 +124,8 @@ impl SystemStore for LocalSystem {
                 let requests = requests::expire(tx, &env)?;
                 let sessions = tx.execute("DELETE FROM session WHERE expires_at <= ?1", params![now.millis()])?;
                 let keys = tx.execute("DELETE FROM idempotency_key WHERE expires_at <= ?1", params![now.millis()])?;
-                Ok((requests + sessions + keys) as u64)
+                let devices = devices::sweep(tx, now)?;
+                Ok((requests + sessions + keys + devices) as u64)
             })
             .await?;
         Ok(rows + self.memories.sweep().await?)

@@ -84,12 +84,20 @@ impl Home {
     /// Runs it at a terminal, and types this once it asks for the password.
     #[cfg(unix)]
     pub fn run_typing<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, password: &str) -> Done {
+        self.run_typing_both(args, "", password)
+    }
+
+    /// Types this at once, and the password once it is asked for.
+    #[cfg(unix)]
+    pub fn run_typing_both<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, first: &str, password: &str) -> Done {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
         let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
         let its_end = fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
+        let mut terminal = fs::File::from(terminal);
+        terminal.write_all(first.as_bytes()).unwrap();
         let mut child = self.command(args).stdin(its_end).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let mut said = Vec::new();
@@ -97,7 +105,6 @@ impl Home {
         while !String::from_utf8_lossy(&said).contains("Password of ada@example.org: ") && stderr.read(&mut byte).unwrap() == 1 {
             said.push(byte[0]);
         }
-        let mut terminal = fs::File::from(terminal);
         terminal.write_all(format!("{password}\n").as_bytes()).unwrap();
         stderr.read_to_end(&mut said).unwrap();
         let done = Done::from(child.wait_with_output().unwrap());

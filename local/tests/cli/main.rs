@@ -13,6 +13,7 @@ mod harness;
 #[cfg(unix)]
 mod inbox;
 mod kill;
+mod login;
 mod members;
 mod memories;
 mod story;

@@ -53,6 +53,28 @@ const RACES: &[Race] = &[
         second: (Actor::Owner, "public.invitation_create({ws}, {new:second}, 'two@example.test', 'member', sha256('two'), 86400)"),
     },
     Race {
+        what: "a device asks for its sign-in twice",
+        before: "",
+        first: (Actor::Worker, "driver.device_redeem(sha256('-/member/device_approved'), {new:first}, sha256('first'), 3600)"),
+        second: (Actor::Worker, "driver.device_redeem(sha256('-/member/device_approved'), {new:second}, sha256('second'), 3600)"),
+    },
+    Race {
+        what: "a device is refused and confirmed",
+        before: "",
+        first: (Actor::Worker, "driver.device_decide(md5('account/owner')::uuid, md5('-/owner/session')::uuid, sha256('-/member/code'), false)"),
+        second: (Actor::Worker, "driver.device_decide(md5('account/member')::uuid, md5('-/member/session')::uuid, sha256('-/member/code'), true)"),
+    },
+    Race {
+        what: "the last device that may wait comes twice",
+        before: "insert into duet.device_login
+                 select sha256('device' || n::text::bytea), sha256('code' || n::text::bytea), 'duet', '192.0.2.1', 'waiting', private.now(),
+                        private.now() + interval '10 minutes'
+                 from generate_series(1, 999 - (select count(*)::int from duet.device_login d
+                     where d.state in ('waiting', 'approved') and d.expires_at > private.now())) n",
+        first: (Actor::Worker, "driver.device_create(sha256('one'), sha256('two'), 'duet', '192.0.2.1')"),
+        second: (Actor::Worker, "driver.device_create(sha256('three'), sha256('four'), 'duet', '192.0.2.1')"),
+    },
+    Race {
         what: "a message is sent twice under one key",
         before: "",
         first: (Actor::Member, "public.run_start_turn({ws}, {my:conversation}, {new:message}, {new:run}, {new:reply}, 'Once', null, null, 'at once', {limits})"),

@@ -30,12 +30,27 @@ struct Known {
     password_hash: String,
 }
 
+/// A sign-in and its person.
 #[derive(Deserialize)]
-struct SignedIn {
+pub struct SignedIn {
     user: User,
     id: SessionId,
     created_at: Timestamp,
     expires_at: Timestamp,
+    by_device: bool,
+}
+
+impl From<SignedIn> for (Session, User) {
+    fn from(found: SignedIn) -> Self {
+        let session = Session {
+            id: found.id,
+            user_id: found.user.id,
+            created_at: found.created_at,
+            expires_at: found.expires_at,
+            by_device: found.by_device,
+        };
+        (session, found.user)
+    }
 }
 
 #[async_trait]
@@ -99,15 +114,7 @@ impl AccountStore for Accounts {
     async fn session(&self, secret_hash: [u8; 32]) -> StoreResult<Option<(Session, User)>> {
         let call = Call::repeatable("session").arg("p_secret_hash", secret_hash);
         let found: Option<SignedIn> = self.0.as_driver(call).await?;
-        Ok(found.map(|found| {
-            let session = Session {
-                id: found.id,
-                user_id: found.user.id,
-                created_at: found.created_at,
-                expires_at: found.expires_at,
-            };
-            (session, found.user)
-        }))
+        Ok(found.map(Into::into))
     }
 
     async fn end_session(&self, user: UserId, session: SessionId) -> StoreResult<()> {

@@ -5,6 +5,7 @@ mod agents;
 mod audit;
 mod contract;
 mod conversations;
+mod devices;
 mod events;
 mod invitations;
 mod keys;
@@ -90,6 +91,7 @@ impl PostgresStore {
         let memories = Arc::new(memory::Memories::new(contract(), self.master.clone()));
         Stores {
             accounts: Arc::new(accounts::Accounts(contract())),
+            devices: Arc::new(devices::Devices(contract())),
             workspaces: Arc::new(workspaces::Workspaces(contract())),
             invitations: Arc::new(invitations::Invitations(contract())),
             agents: Arc::new(agents::Agents(contract())),

@@ -137,3 +137,8 @@ export const getPolicy = (workspace_id: string) =>
   call("get", "/v1/workspaces/{workspace_id}/policy", { path: { workspace_id } });
 export const writePolicy = (workspace_id: string, from: number, rules: Rule[]) =>
   call("put", "/v1/workspaces/{workspace_id}/policy", { path: { workspace_id }, body: { from, rules } });
+
+/** A device that shows this code. */
+export const getDevice = (user_code: string) => call("get", "/v1/device/{user_code}", { path: { user_code } });
+export const approveDevice = (user_code: string) => call("post", "/v1/device/approve", { body: { user_code } });
+export const denyDevice = (user_code: string) => call("post", "/v1/device/deny", { body: { user_code } });

@@ -200,6 +200,111 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to sign in a device
+         * @description For a program without a browser: it shows `user_code` and `verification_uri` to a person, who confirms there, and asks
+         *     `POST /v1/device/token` meanwhile. Where Supabase Auth signs people in, the answer is 409 `no_device_login`.
+         */
+        post: operations["create_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/device/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in a device
+         * @description As the person who asks, who signed in with their password within the last 15 minutes: an older sign-in, and one that a device has, is
+         *     answered with `sign_in_again`. Never with a key, an access token, or the sign-in that a server keeps for the commands of its
+         *     machine. The device gets its sign-in when it asks next, if this one has not ended by then.
+         */
+        post: operations["approve_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/device/deny": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refuse a device
+         * @description The device is told. Any sign-in of the person's own will do.
+         */
+        post: operations["deny_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/device/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask whether a device is signed in
+         * @description Once it is confirmed, answers with its sign-in, a single time. Until then 409 `authorization_pending`, or `slow_down` when it asked
+         *     again before `interval` seconds were over: from then on it waits 5 seconds longer. 403 `access_denied` when a person refused,
+         *     409 `expired_token` when the codes expired or were used.
+         */
+        post: operations["redeem_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/device/{user_code}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A device that wants to be signed in
+         * @description For a signed-in person who was shown its code. It says what became of a code until an hour after it expired.
+         */
+        get: operations["get_device"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/invitations/accept": {
         parameters: {
             query?: never;
@@ -1853,6 +1958,81 @@ export interface components {
             /** @description Whether it is the built-in rule-based fallback rather than a language model. */
             offline: boolean;
         };
+        /** @description The code of a device. */
+        DeviceAnswer: {
+            /** @description The code that it shows; case, spaces and hyphens do not matter. */
+            user_code: string;
+        };
+        /** @description What a device needs to be signed in (RFC 8628). */
+        DeviceCodes: {
+            /** @description The secret that the device keeps and asks with. */
+            device_code: string;
+            /**
+             * Format: int64
+             * @description How long both codes are good for, in seconds.
+             */
+            expires_in: number;
+            /**
+             * Format: int64
+             * @description How long to wait between two questions, in seconds.
+             */
+            interval: number;
+            /**
+             * @description The code that it shows.
+             * @example BCDF-GHJK
+             */
+            user_code: string;
+            /** @description Where a person types the code. */
+            verification_uri: string;
+            /** @description The same page with the code filled in. It comes after `#`, a part that browsers do not send. */
+            verification_uri_complete: string;
+        };
+        /** @description A device that asks to be signed in, as the person sees it who decides; never its codes. */
+        DeviceLogin: {
+            /** @description The network address that it asked from. */
+            address: string;
+            /** @description What the device calls itself. Anybody can call themselves anything. */
+            client: string;
+            /** @description When it asked. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description Its codes are refused from this time on. */
+            expires_at: components["schemas"]["Timestamp"];
+            /** @description Its state at the time of asking. */
+            state: components["schemas"]["DeviceState"];
+        };
+        /** @description The secret of a device. */
+        DeviceQuestion: {
+            /** @description The secret that it keeps. */
+            device_code: string;
+        };
+        /** @description A device that wants to be signed in. */
+        DeviceRequest: {
+            /**
+             * @description What it calls itself, for the person who decides: letters, digits, spaces and simple signs.
+             * @example duet on ada-laptop
+             */
+            client: string;
+        };
+        /**
+         * @description How far the sign-in of a device has come.
+         * @enum {string}
+         */
+        DeviceState: "waiting" | "approved" | "denied" | "used" | "expired";
+        /** @description The sign-in of a device. */
+        DeviceToken: {
+            /** @description For `Authorization: Bearer`. It is the sign-in itself: it lasts until it expires or is signed out, and is not renewed. */
+            access_token: string;
+            /**
+             * Format: int64
+             * @description How long it lasts, in seconds.
+             */
+            expires_in: number;
+            /**
+             * @description `bearer`.
+             * @example bearer
+             */
+            token_type: string;
+        };
         /**
          * @description Names an effect within its run: the model call of a step, or one of the tool calls that the step's reply asked for. Providers'
          *     own ids of calls repeat.
@@ -2943,6 +3123,7 @@ export interface components {
          * @enum {string}
          */
         ProblemCode: "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "answer_form" | "answer_length" | "answer_missing" | "answer_unknown" | "approval_spent" | "approval_stale" | "argument_number" | "arguments_depth" | "arguments_form" | "arguments_length" | "arguments_text" | "bad_access_token" | "clash" | "conflict" | "cursor" | "decision_unfit" | "denied" | "email" | "email_differs" | "email_unconfirmed" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_such_place" | "no_vector" | "not_an_end" | "not_decider" | "not_folded" | "not_found" | "not_granted" | "not_live" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "policy_changed" | "policy_form" | "policy_length" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "request_decided" | "request_over" | "role" | "run_ended" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "two_places" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
+        ProblemCode: "access_denied" | "account_differs" | "account_exists" | "agent_changed" | "agent_edit" | "agent_inactive" | "agent_off" | "agent_prompt" | "already_member" | "already_superseded" | "answer_form" | "answer_length" | "answer_missing" | "answer_unknown" | "approval_spent" | "approval_stale" | "argument_number" | "arguments_depth" | "arguments_form" | "arguments_length" | "arguments_text" | "authorization_pending" | "bad_access_token" | "clash" | "conflict" | "cursor" | "decision_unfit" | "denied" | "device_decided" | "device_logins_full" | "device_name" | "email" | "email_differs" | "email_unconfirmed" | "expired_token" | "expiry_over" | "id_expired" | "id_prefix" | "id_redacted" | "id_taken" | "internal" | "invalid" | "invalid_request" | "invitation_accepted" | "invitation_expired" | "invitation_lifetime" | "invitation_revoked" | "invitation_used" | "invitations_full" | "key_length" | "key_reused" | "last_owner" | "last_primary" | "lease_lost" | "log_grew" | "memory_changed" | "memory_empty" | "memory_form" | "memory_length" | "memory_time" | "message_empty" | "message_length" | "method_not_allowed" | "moved_on" | "name_length" | "no_access_token" | "no_capability" | "no_context" | "no_data_api" | "no_device_login" | "no_domain" | "no_expiry" | "no_label" | "no_label_of_memory" | "no_private_memories" | "no_redaction_id" | "no_scopes" | "no_such_event" | "no_vector" | "not_an_end" | "not_decider" | "not_folded" | "not_found" | "not_granted" | "not_live" | "not_signed_in" | "not_your_message" | "nothing_to_answer" | "nothing_to_continue" | "notice_decision" | "only_working_expires" | "ordinal" | "others_memory" | "others_text" | "owners_only" | "people_only" | "policy_changed" | "policy_form" | "policy_length" | "question_size" | "recall_count" | "redacted" | "redaction_done" | "replaced_others" | "replaces_others" | "reply_active" | "reply_knows_memory" | "reply_of_notice_active" | "request_decided" | "request_over" | "role" | "run_ended" | "run_over" | "run_sensitive" | "set_up" | "sign_in_again" | "slow_down" | "soul_changed" | "soul_length" | "speaker_length" | "stale" | "superseded_redacted" | "title_length" | "too_large" | "too_large_to_send" | "too_large_to_store" | "too_many_memories" | "too_many_messages" | "too_many_requests" | "turn_limits" | "unavailable" | "unsealed_text" | "unsupported_media_type" | "value" | "vector_dimensions" | "vector_size" | "visibilities_differ" | "visibility" | "wrong_setup_token" | "wrong_sign_in" | "you_are_member";
         /** @description What a memory came from. */
         Provenance: {
             agent_id?: components["schemas"]["AgentId"] | null;
@@ -4708,6 +4889,575 @@ export interface operations {
             };
             /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceRequest"];
+            };
+        };
+        responses: {
+            /** @description The codes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceCodes"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceAnswer"];
+            };
+        };
+        responses: {
+            /** @description The device. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceLogin"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deny_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceAnswer"];
+            };
+        };
+        responses: {
+            /** @description The device. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceLogin"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Out of date (`stale`, or a more specific code). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    redeem_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceQuestion"];
+            };
+        };
+        responses: {
+            /** @description The sign-in. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceToken"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Clashes with what is there (`conflict`, or a more specific code). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too large (`too_large`, or a more specific code). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not JSON (`unsupported_media_type`, or a more specific code). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not valid (`invalid`, or a more specific code). */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests (`too_many_requests`, or a more specific code). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fault of the server (`internal`, or a more specific code). */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not available now (`unavailable`, or a more specific code). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The code that the device shows; case, spaces and hyphens do not matter. */
+                user_code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What asks, from where, and since when. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceLogin"];
+                };
+            };
+            /** @description The request cannot be read (`invalid_request`, or a more specific code). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not signed in (`not_signed_in`, or a more specific code). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not allowed (`denied`, or a more specific code). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found (`not_found`, or a more specific code). */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

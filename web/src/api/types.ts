@@ -41,6 +41,7 @@ export type Decision =
 export type InboxItem = { item: "request"; request: RunRequest } | { item: "memory"; memory: Memory };
 export type VoidReason = Schemas["VoidReason"];
 export type InboxKind = Schemas["InboxKind"];
+export type DeviceLogin = Schemas["DeviceLogin"];
 export type Changed = Schemas["Changed"];
 export type Rule = Schemas["Rule"];
 export type Say = Schemas["Say"];

@@ -113,7 +113,7 @@ impl Kind {
 #[command(after_help = "Examples:\n  \
     duet inbox approve 0198fe12-3\n  \
     duet inbox approve 0198fe12-3 --arguments '{\"text\": \"The boiler is serviced in May.\"}'\n\n\
-    A request takes your password, typed at the terminal. Then the reply goes on and is shown, and the exit code is that of `duet ask`. \
+    A request takes your password, typed at the terminal; at a server where you signed in with `duet login`, that is enough. Then the reply goes on and is shown, and the exit code is that of `duet ask`. \
     Accepting a memory takes no password.")]
 pub struct ApproveArgs {
     /// The request's or the memory's id, or the beginning of it
@@ -381,7 +381,27 @@ fn check(request: &Request, decision: &Decision) -> Outcome {
     Err(Failure::usage(sentence.unwrap_or_else(|| refusal.to_string())))
 }
 
-/// Decides by a sign-in of the person's own, which lasts no longer than that, and shows how their reply goes on.
+/// Decides by a sign-in of the person's own that lasts no longer than that.
+async fn decide_by_password(connection: &Connection, output: Output, path: &str, decision: &Decision) -> Outcome<Request> {
+    let session: Value = connection.client.get("/v1/auth/session").await?;
+    let email = session["user"]["email"].as_str().unwrap_or_default();
+    let own = match connection.client.sign_in(email, &password::ask(email)?).await {
+        Err(Failure::Say(Exit::Refused, _)) => return Err(Failure::refused("Wrong password. Nothing was decided.")),
+        signed_in => signed_in?,
+    };
+    let decided = own.post(path, &json!(decision)).await;
+    let ended = own.sign_out().await;
+    if decided.is_ok()
+        && let Err(failure) = ended
+    {
+        output.say(&format!(
+            "The sign-in for this could not be ended ({failure}) It expires by itself."
+        ));
+    }
+    decided
+}
+
+/// Decides by a sign-in of the person's own, and shows how their reply goes on.
 async fn decide(connection: &mut Connection, output: Output, request: Request, decision: Decision) -> Outcome {
     if request.state != RequestState::Open {
         return Err(Failure::failed(format!("This is {} already.", request.state)));
@@ -397,22 +417,12 @@ async fn decide(connection: &mut Connection, output: Output, request: Request, d
         // Somebody else's: an owner decides, and sees no more of it.
         None => None,
     };
-    let session: Value = connection.client.get("/v1/auth/session").await?;
-    let email = session["user"]["email"].as_str().unwrap_or_default();
     output.say(&quoted(&what(&request)));
-    let own = match connection.client.sign_in(email, &password::ask(email)?).await {
-        Err(Failure::Say(Exit::Refused, _)) => return Err(Failure::refused("Wrong password. Nothing was decided.")),
-        signed_in => signed_in?,
-    };
     let path = connection.path(&format!("/requests/{}/decide", request.id));
-    let decided: Outcome<Request> = own.post(&path, &json!(decision)).await;
-    let ended = own.sign_out().await;
-    let decided = decided?;
-    if let Err(failure) = ended {
-        output.say(&format!(
-            "The sign-in for this could not be ended ({failure}) It expires by itself."
-        ));
-    }
+    let decided: Request = match connection.decides() {
+        true => connection.client.post(&path, &json!(decision)).await?,
+        false => decide_by_password(connection, output, &path, &decision).await?,
+    };
     output.say(
         match (&decided.decision, decided.kind) {
             (Some(Decision::Respond { .. }), RequestKind::Approval) => "It is not done; the agent reads your words.".to_owned(),

@@ -1,0 +1,6 @@
+-- A device that was let in lets in the next one.
+-- class: driver and leases
+-- found by: cases devices
+-- in: driver.device_decide
+-- for: (given.by_device or given.created_at
+-- put: (given.created_at

@@ -1,0 +1,6 @@
+-- A sign-in of any age lets devices in.
+-- class: driver and leases
+-- found by: cases devices
+-- in: driver.device_decide
+-- for: or given.created_at < at - interval '15 minutes')
+-- put: )

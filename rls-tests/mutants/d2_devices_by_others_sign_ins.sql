@@ -1,0 +1,6 @@
+-- Whoever knows the id of a sign-in lets devices in by it.
+-- class: driver and leases
+-- found by: cases devices
+-- in: driver.device_decide
+-- for: and s.user_id = p_user and s.expires_at
+-- put: and s.expires_at

@@ -1,0 +1,6 @@
+-- A sign-in that is over lets devices in.
+-- class: rows in every state
+-- found by: cases devices
+-- in: driver.device_decide
+-- for: and s.expires_at > at for key share
+-- put: for key share

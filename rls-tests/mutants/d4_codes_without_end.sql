@@ -1,0 +1,6 @@
+-- A code is good for ever.
+-- class: rows in every state
+-- found by: cases devices
+-- in: private.device_state
+-- for: device.expires_at <= private.now()
+-- put: device.expires_at is null

@@ -1,0 +1,6 @@
+-- A confirmed device gets a sign-in as often as it asks.
+-- class: driver and leases
+-- found by: cases devices
+-- in: driver.device_redeem
+-- for: update duet.device_login d set state = 'used' where d.device_hash = p_device_hash;
+-- put:

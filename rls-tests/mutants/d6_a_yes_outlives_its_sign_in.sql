@@ -1,0 +1,6 @@
+-- A device is let in by a yes of somebody whose sign-in has ended since.
+-- class: rows in every state
+-- found by: cases devices
+-- in: driver.device_redeem
+-- for: where s.id = here.decided_in and s.expires_at > at)
+-- put: where s.id = here.decided_in)

@@ -1,0 +1,6 @@
+-- Two questions at the same time get a sign-in each.
+-- class: locks and waiting
+-- found by: races
+-- in: driver.device_redeem
+-- for: where d.device_hash = p_device_hash for update;
+-- put: where d.device_hash = p_device_hash;

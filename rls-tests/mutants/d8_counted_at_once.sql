@@ -1,0 +1,6 @@
+-- Devices are counted at the same time: there is one too many.
+-- class: locks and waiting
+-- found by: races
+-- in: driver.device_create
+-- for: perform from duet.installation for no key update;
+-- put:

@@ -1,0 +1,6 @@
+-- Who refused a device is overruled by the next one.
+-- class: driver and leases
+-- found by: cases devices
+-- in: driver.device_decide
+-- for: private.device_state(here) <> 'waiting' then
+-- put: private.device_state(here) not in ('waiting', 'denied') then
