@@ -128,6 +128,8 @@ call private.expose('driver', 'end_session', 'duet_worker');
 -- duet_core::ports::AccountStore::end_all_sessions
 create function driver.end_all_sessions(p_user uuid) returns jsonb
 language sql volatile security definer set search_path = '' as $$
+    -- Waits for a device that is being let in, so that it is among those that are ended.
+    select from duet.account a where a.id = p_user for update;
     with ended as (delete from duet.session s where s.user_id = p_user returning s.expires_at)
     select private.ok(to_jsonb(count(*) filter (where expires_at > private.now()))) from ended
 $$;

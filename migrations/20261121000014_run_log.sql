@@ -59,6 +59,8 @@ declare
     here duet.conversation;
     before uuid;
 begin
+    -- The conversation before its messages, as where a branch is shown.
+    perform from duet.conversation c where c.workspace_id = held.workspace_id and c.id = held.conversation_id for no key update;
     -- Text redacted in the meantime stays redacted.
     if exists (select from duet.message m
                where m.workspace_id = held.workspace_id and m.id = held.reply_id and m.status = 'redacted') then

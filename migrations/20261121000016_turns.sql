@@ -90,7 +90,7 @@ language plpgsql volatile set search_path = '' as $$
 begin
     with recursive path (id, parent_id) as (
         select m.id, m.parent_id from duet.message m where m.workspace_id = here.workspace_id and m.id = head
-        union all
+        union
         select m.id, m.parent_id from path p join duet.message m on m.workspace_id = here.workspace_id and m.id = p.parent_id)
     update duet.message m set aside = not m.aside
     where m.workspace_id = here.workspace_id and m.conversation_id = here.id
@@ -218,7 +218,7 @@ declare
     shown duet.message;
     before uuid;
 begin
-    if mode not in ('restart', 'continue') or bounds is null then
+    if mode is null or mode not in ('restart', 'continue') or bounds is null then
         return private.refused('turn_limits');
     end if;
     select * into asked from duet.message m where m.workspace_id = workspace and m.id = message and m.user_id = me;
@@ -303,7 +303,7 @@ begin
     elsif named.aside then
         with recursive below (id, ordinal) as (
             select named.id, named.ordinal
-            union all
+            union
             select m.id, m.ordinal from below b join duet.message m on m.workspace_id = workspace and m.parent_id = b.id)
         select b.id into newest from below b order by b.ordinal desc limit 1;
         here := private.move_head(here, newest);

@@ -43,6 +43,9 @@ begin
     end if;
     -- Before the row is deleted: a leaving member writes the entry while still a member.
     perform private.audit(workspace, case when person = me then 'member.leave' else 'member.remove' end, 'user:' || person);
+    -- Runs before members, as where they are claimed.
+    perform from duet.run r
+    where r.workspace_id = workspace and r.user_id = person and r.active order by r.id for no key update;
     -- Turns that are being started lock this row, so none slips through.
     delete from duet.member m where m.workspace_id = workspace and m.user_id = person;
     update duet.api_key k set revoked_at = private.now()

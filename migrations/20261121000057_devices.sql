@@ -119,7 +119,11 @@ declare
     at timestamptz := private.now();
     here duet.device_login;
     made duet.session;
+    held boolean;
 begin
+    -- The account before the row, as where all sign-ins of a person are ended.
+    perform from duet.device_login d join duet.account a on a.id = d.decided_by where d.device_hash = p_device_hash for key share of a;
+    held := found;
     select * into here from duet.device_login d where d.device_hash = p_device_hash for update;
     if not found or private.device_state(here) in ('expired', 'used') or p_seconds is null or p_seconds not between 1 and 315360000 then
         return private.refused('expired_token');
@@ -129,7 +133,7 @@ begin
     update duet.device_login d set asked_at = at where d.device_hash = p_device_hash;
     if here.asked_at > at - interval '5 seconds' then
         return private.refused('slow_down');
-    elsif here.state = 'waiting' then
+    elsif here.state = 'waiting' or not held then
         return private.refused('authorization_pending');
     elsif not exists (select from duet.session s where s.id = here.decided_in and s.expires_at > at) then
         return private.refused('expired_token');

@@ -194,6 +194,7 @@ async fn sign_in(env: &Env, stores: &Stores, caller: &Caller) -> Result<SessionI
         created_at: env.now(),
         expires_at: env.now().plus(Duration::from_secs(24 * 3600)),
         by_device: false,
+        by_machine: false,
     };
     let id = session.id;
     stores.accounts.create_session(session, env.bytes()).await?;

@@ -138,6 +138,7 @@ pub(super) async fn new_session(state: &AppState, user: &User, from: IpAddr) -> 
         created_at: now,
         expires_at: now.plus(lifetime),
         by_device: false,
+        by_machine: false,
     };
     let secret = secret::random(state.env());
     state

@@ -57,6 +57,10 @@ async fn write_policy(
     caller: In<PersonOnly>,
     Json(write): Json<PolicyWrite>,
 ) -> ApiResult<Answer<PolicyVersion>> {
+    // A rule outlasts the sign-in that writes it, and decides what is asked at all.
+    if matches!(caller.authenticated().session(), Ok((session, _)) if session.by_device) {
+        caller.authenticated().recent_sign_in(&state)?;
+    }
     Policy::check(&write.rules).map_err(|refusal| Problem::from(refusal).of_field("rules"))?;
     let written = state.stores().policies.write_policy(&caller, write.from, write.rules).await?;
     state.wake_driver().await;

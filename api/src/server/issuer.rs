@@ -59,6 +59,7 @@ impl Issuer for SupabaseIssuer {
             created_at: known.since,
             expires_at: verified.expires_at,
             by_device: false,
+            by_machine: false,
         };
         // A person without an account is not a member anywhere: they can only accept an invitation or claim the installation.
         let user = known.account.unwrap_or_else(|| User {

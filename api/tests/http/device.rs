@@ -144,6 +144,11 @@ async fn a_devices_sign_in_is_never_recent_and_ends_with_the_others() {
     ] {
         device.post(path, body).await.problem(403, "sign_in_again");
     }
+    let policy = ada.get("policy").await.ok(200);
+    device
+        .send(Method::PUT, "policy", json!({"from": policy["version"], "rules": []}))
+        .await
+        .problem(403, "sign_in_again");
     // Its secret is no cookie: no page can be made to send it.
     let Proof::Bearer(secret) = &device.proof else {
         panic!("a bearer")

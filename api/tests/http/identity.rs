@@ -355,6 +355,7 @@ async fn an_expired_sign_in_is_none() {
         created_at: now,
         expires_at: now.plus(std::time::Duration::from_secs(3600)),
         by_device: false,
+        by_machine: false,
     };
     let secret = duet_api::auth::secret::random(server.state.env());
     let hash = duet_api::auth::secret::hash(&secret);

@@ -103,6 +103,7 @@ pub async fn sessions(world: &World) {
         created_at: now,
         expires_at,
         by_device: false,
+        by_machine: false,
     };
     let hour = now.plus(Duration::from_secs(3600));
     let (a, b, c) = (

@@ -41,6 +41,7 @@ async fn sign_in(world: &World, caller: &Caller) -> SessionId {
         created_at: now,
         expires_at: now.plus(LIFETIME),
         by_device: false,
+        by_machine: false,
     };
     let id = session.id;
     let made = world.stores.accounts.create_session(session, world.env.bytes()).await;
@@ -230,6 +231,7 @@ pub async fn a_yes_ends_with_its_sign_in(world: &World) {
         created_at: now,
         expires_at: now.plus(Duration::from_secs(60)),
         by_device: false,
+        by_machine: false,
     };
     accounts.create_session(short.clone(), [3; 32]).await.unwrap();
     decide(world, &world.owner, short.id, 3, true).await.unwrap();

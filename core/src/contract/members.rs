@@ -45,6 +45,7 @@ pub async fn removal(world: &World) {
         created_at: now,
         expires_at: now.plus(Duration::from_secs(3600)),
         by_device: false,
+        by_machine: false,
     };
     stores.accounts.create_session(session, [3; 32]).await.unwrap();
     let own = world.env.id();

@@ -242,6 +242,7 @@ pub async fn sweeping(world: &World) {
         created_at: now,
         expires_at: now.plus(Duration::from_secs(60)),
         by_device: false,
+        by_machine: false,
     };
     world.stores.accounts.create_session(session, [5; 32]).await.unwrap();
     let conversation = world.conversation(&world.owner).await;

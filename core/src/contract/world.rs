@@ -47,6 +47,7 @@ pub trait Harness: Send + Sync {
             created_at: env.now(),
             expires_at: env.now().plus(Duration::from_secs(10 * 365 * 24 * 3600)),
             by_device: false,
+            by_machine: false,
         };
         let id = session.id;
         let signed_in = self.stores().accounts.create_session(session, env.bytes()).await;

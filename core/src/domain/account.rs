@@ -45,6 +45,8 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// Whether a device has it that was confirmed by a code. It is never recent: its person typed no password for it.
     pub by_device: bool,
+    /// Whether a server has it for the commands of its own machine. It decides nothing, and ends with the process.
+    pub by_machine: bool,
 }
 
 impl Session {

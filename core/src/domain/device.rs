@@ -71,7 +71,9 @@ pub struct NewDeviceLogin {
 impl NewDeviceLogin {
     /// Checks the name, which a person reads before they decide: without characters that are invisible or turn the text around.
     pub fn check(&self) -> Result<(), Refusal> {
-        let legible = |letter: char| letter.is_alphanumeric() || " .,:_-+@/()'".contains(letter);
+        // Letters by their class, and blank to the eye.
+        let blank = |letter: char| matches!(letter, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+        let legible = |letter: char| letter.is_alphanumeric() && !blank(letter) || " .,:_-+@/()'".contains(letter);
         let length = self.client.chars().count();
         if (1..=DeviceLogin::MAX_CLIENT).contains(&length)
             && self.client.trim() == self.client
@@ -211,6 +213,8 @@ mod tests {
             "",
             " ",
             " duet",
+            "\u{3164}",
+            "duet\u{115f}",
             "a\nb",
             "a\u{202e}b",
             "a\u{200b}b",

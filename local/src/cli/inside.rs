@@ -273,6 +273,7 @@ pub async fn sign_in(state: &AppState, user: UserId) -> Result<SignIn, StoreErro
         created_at: now,
         expires_at: now.plus(SIGN_IN),
         by_device: false,
+        by_machine: true,
     };
     state
         .stores()

@@ -3,10 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::Args;
-use duet_api::{
-    auth::{secret, setup},
-    command::listen,
-};
+use duet_api::{auth::setup, command::listen};
 use duet_core::{ids::UserId, run::Advice};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -65,13 +62,11 @@ pub async fn run(global: &Global, output: Output, args: ServeArgs) -> Outcome {
     let address = listener
         .local_addr()
         .map_err(|error| Failure::failed(format!("The address in use cannot be told: {error}.")))?;
-    let stale = runtime::left_behind(&settings.data);
     let opened = open(&settings).await?;
     let inside = Inside::start(&settings, opened, Advice::Logged).await?;
     let url = listen::local_url(address);
     let shown = settings.config.server.public_url.clone().unwrap_or_else(|| url.clone());
     let shown = shown.trim_end_matches('/').to_owned();
-    end_stale_sign_in(&inside, stale).await;
 
     let setup_token = setup_token(&inside).await?;
     let keeper = Keeper::start(&settings.data, &inside, url, setup_token.clone()).await?;
@@ -151,17 +146,6 @@ fn announce(output: Output, settings: &Settings, inside: &Inside, told: &Announc
         output.say("  Others on the network can reach this address. Put TLS in front of it, and set `server.public_url`.");
     }
     Ok(())
-}
-
-/// Ends the sign-in that a killed server left behind.
-async fn end_stale_sign_in(inside: &Inside, stale: Option<Runtime>) {
-    let Some(session) = stale.and_then(|runtime| runtime.session) else {
-        return;
-    };
-    let accounts = &inside.state.stores().accounts;
-    if let Ok(Some((session, user))) = accounts.session(secret::hash(&session)).await {
-        let _ = accounts.end_session(user.id, session.id).await;
-    }
 }
 
 /// Keeps the runtime file current: a sign-in for the commands as soon as there is an owner, renewed before it expires and again

@@ -40,7 +40,8 @@ CREATE TABLE session (
     secret_hash BLOB NOT NULL UNIQUE,
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,
-    by_device   INTEGER NOT NULL DEFAULT 0 CHECK (by_device IN (0, 1))
+    by_device   INTEGER NOT NULL DEFAULT 0 CHECK (by_device IN (0, 1)),
+    by_machine  INTEGER NOT NULL DEFAULT 0 CHECK (by_machine IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX session_by_user ON session (user_id);
 CREATE INDEX session_by_expiry ON session (expires_at);

@@ -67,20 +67,28 @@ pub fn by_id(conn: &Connection, id: UserId) -> DbResult<User> {
     found.ok_or_else(|| StoreError::NotFound("the account").into())
 }
 
-/// Since when this sign-in of the person lasts, and whether a device has it; `None` once it has ended.
+/// Since when this sign-in of the person's own lasts, and whether a device has it; `None` once it has ended.
 pub fn live(conn: &Connection, user: UserId, session: SessionId, now: Timestamp) -> DbResult<Option<(Timestamp, bool)>> {
-    let mut statement =
-        conn.prepare_cached("SELECT created_at, by_device FROM session WHERE id = ?1 AND user_id = ?2 AND expires_at > ?3")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT created_at, by_device FROM session WHERE id = ?1 AND user_id = ?2 AND expires_at > ?3 AND by_machine = 0",
+    )?;
     let found = statement.query_row(params![blob(session), blob(user), now.millis()], |row| {
         Ok((time(row, "created_at")?, row.get("by_device")?))
     });
     Ok(found.optional()?)
 }
 
+/// Ends the sign-ins that earlier processes kept for commands: one that was killed could not.
+pub fn end_those_of_machines(conn: &Connection) -> DbResult<()> {
+    conn.execute("DELETE FROM session WHERE by_machine = 1", [])?;
+    Ok(())
+}
+
 /// Stores a sign-in.
 pub fn insert(tx: &Connection, session: &Session, secret_hash: [u8; 32]) -> DbResult<()> {
     tx.prepare_cached(
-        "INSERT INTO session (id, user_id, secret_hash, created_at, expires_at, by_device) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO session (id, user_id, secret_hash, created_at, expires_at, by_device, by_machine)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         blob(session.id),
@@ -88,7 +96,8 @@ pub fn insert(tx: &Connection, session: &Session, secret_hash: [u8; 32]) -> DbRe
         secret_hash,
         session.created_at.millis(),
         session.expires_at.millis(),
-        session.by_device
+        session.by_device,
+        session.by_machine
     ])?;
     Ok(())
 }
@@ -191,7 +200,7 @@ impl AccountStore for LocalAccounts {
         self.0
             .read(move |conn| {
                 let mut statement = conn.prepare_cached(
-                    "SELECT u.*, s.id AS session_id, s.created_at AS since, s.expires_at, s.by_device
+                    "SELECT u.*, s.id AS session_id, s.created_at AS since, s.expires_at, s.by_device, s.by_machine
                      FROM session s JOIN user u ON u.id = s.user_id WHERE s.secret_hash = ?1 AND s.expires_at > ?2",
                 )?;
                 let found = statement.query_row(params![secret_hash, now.millis()], |row| {
@@ -202,6 +211,7 @@ impl AccountStore for LocalAccounts {
                         created_at: time(row, "since")?,
                         expires_at: time(row, "expires_at")?,
                         by_device: row.get("by_device")?,
+                        by_machine: row.get("by_machine")?,
                     };
                     Ok((session, user))
                 });

@@ -203,7 +203,7 @@ pub fn move_head(tx: &Connection, workspace: WorkspaceId, conversation: Conversa
     tx.prepare_cached(
         "WITH RECURSIVE path(id, parent_id) AS (
              SELECT id, parent_id FROM message WHERE workspace_id = ?1 AND id = ?3
-             UNION ALL
+             UNION
              SELECT m.id, m.parent_id FROM path JOIN message m ON m.workspace_id = ?1 AND m.id = path.parent_id)
          UPDATE message SET aside = 1 - aside
          WHERE workspace_id = ?1 AND conversation_id = ?2 AND aside = (id IN (SELECT id FROM path))",
@@ -228,7 +228,7 @@ fn show(tx: &Connection, owner: Owner, id: ConversationId, from: MessageId) -> D
         .prepare_cached(
             "WITH RECURSIVE below(id, ordinal) AS (
                  SELECT id, ordinal FROM message WHERE workspace_id = ?1 AND id = ?2
-                 UNION ALL
+                 UNION
                  SELECT m.id, m.ordinal FROM below JOIN message m ON m.workspace_id = ?1 AND m.parent_id = below.id)
              SELECT id FROM below ORDER BY ordinal DESC LIMIT 1",
         )?

@@ -170,6 +170,7 @@ impl DeviceStore for LocalDevices {
                     created_at: now,
                     expires_at: now.plus(session.lifetime),
                     by_device: true,
+                    by_machine: false,
                 };
                 accounts::insert(tx, &made, session.secret_hash)?;
                 tx.execute("UPDATE device_login SET state = 'used' WHERE device_hash = ?1", [device_hash])?;

@@ -111,6 +111,7 @@ impl LocalStore {
         let connector = Arc::new(Connector::new(path, key));
         let (mut person, mark) = open::open(&connector, &mut lock, &env)?;
         memory::reconcile(&mut person, &connector).map_err(|error| OpenError::from_db(connector.path(), error))?;
+        accounts::end_those_of_machines(&person).map_err(|error| OpenError::from_db(connector.path(), error))?;
         let agent = connector.connect(Access::AgentWrite)?;
         let failed = |error: std::io::Error| OpenError::from_io(connector.path(), &error);
         let (signals, inbox) = mpsc::channel();

@@ -74,6 +74,7 @@ async fn fill(store: &LocalStore, caller: &Caller) -> ConversationId {
         created_at: env.now(),
         expires_at: env.now().plus(std::time::Duration::from_secs(60)),
         by_device: false,
+        by_machine: false,
     };
     stores.accounts.create_session(session, [4; 32]).await.unwrap();
     stores.workspaces.rename(caller, &format!("{CANARY} two")).await.unwrap();

@@ -121,3 +121,42 @@ async fn check(home: &Home, when: &str, acknowledged: &Acknowledged) {
     assert_eq!(verified["intact"], true, "{when}: {verified}");
     assert_eq!(server.stop().code(), Some(0), "{when}");
 }
+
+/// The sign-in that a server keeps for commands ends with it, however it ends: afterwards it would pass for the person's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_servers_own_sign_in_is_over() {
+    let home = Home::new();
+    home.init();
+    let http = duet_api::http::client().unwrap();
+    let status = async |url: &str, secret: &str| {
+        let asked = http
+            .get(format!("{url}/v1/auth/session"))
+            .header("cookie", format!("duet_session={secret}"));
+        asked.send().await.unwrap().status().as_u16()
+    };
+    let server = home.serve();
+    home.run(["conversation", "list"]).ok();
+    let places = [home.path().join("run/duet"), home.data().parent().unwrap().to_owned()];
+    let files = places
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .flatten();
+    let (file, runtime) = files
+        .map(|file| file.path())
+        .filter(|file| file.extension().is_some_and(|end| end == "json"))
+        .find_map(|file| {
+            Some((
+                file.clone(),
+                serde_json::from_slice::<Value>(&std::fs::read(file).ok()?).ok()?,
+            ))
+        })
+        .expect("the runtime file");
+    let secret = runtime["session"].as_str().expect("a sign-in").to_owned();
+    assert_eq!(status(&server.url, &secret).await, 200);
+    server.kill();
+    // Whoever has read it can also remove what the next server would know it by.
+    std::fs::remove_file(file).unwrap();
+    let server = home.serve();
+    assert_eq!(status(&server.url, &secret).await, 401);
+}

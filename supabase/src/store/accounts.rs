@@ -48,6 +48,8 @@ impl From<SignedIn> for (Session, User) {
             created_at: found.created_at,
             expires_at: found.expires_at,
             by_device: found.by_device,
+            // Only a server with a file of its own keeps one.
+            by_machine: false,
         };
         (session, found.user)
     }
