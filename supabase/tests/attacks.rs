@@ -332,7 +332,7 @@ async fn hostile_arguments_are_refused() {
             world.turn(conversation.id, "x").reply_id,
         );
         format!(
-            "select public.run_start_turn('{}', '{}', '{message}', '{run}', '{reply}', '{text}', null, '{limits}')",
+            "select public.run_start_turn('{}', '{}', '{message}', '{run}', '{reply}', '{text}', null, null, null, '{limits}')",
             caller.workspace, conversation.id
         )
     };
@@ -621,7 +621,7 @@ async fn a_turn_stays_within_the_operators_bounds() {
         let conversation = world.conversation(&world.owner).await;
         let ids = world.turn(conversation.id, "x");
         let sql = format!(
-            "select public.run_start_turn('{}', '{}', '{}', '{}', '{}', 'Hello', null, '{asked}')",
+            "select public.run_start_turn('{}', '{}', '{}', '{}', '{}', 'Hello', null, null, null, '{asked}')",
             world.owner.workspace, conversation.id, ids.message_id, ids.run_id, ids.reply_id
         );
         let answer = call(&db, &world.owner, &sql).await.unwrap();
