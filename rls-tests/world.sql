@@ -13,22 +13,22 @@ insert into duet.session values
     ({my:session_over}, {me}, {bytes:session_over}, private.now() - interval '2 days', private.now() - interval '1 second', false),
     ({my:session_device}, {me}, {bytes:session_device}, private.now(), private.now() + interval '1 day', true);
 insert into duet.device_login values
-    ({bytes:device}, {bytes:code}, {mark:device}, '192.0.2.1', 'waiting', private.now(), private.now() + interval '10 minutes', null, null, null),
+    ({bytes:device}, {bytes:code}, {mark:device}, '192.0.2.1', 'waiting', private.now(), private.now() + interval '9 minutes', null, null, null),
     ({bytes:device_asked}, {bytes:code_asked}, {mark:asked}, '192.0.2.1', 'waiting', private.now(),
-     private.now() + interval '10 minutes', private.now(), null, null),
+     private.now() + interval '9 minutes', private.now(), null, null),
     ({bytes:device_approved}, {bytes:code_approved}, {mark:approved}, '192.0.2.1', 'approved', private.now(),
-     private.now() + interval '10 minutes', private.now() - interval '5 seconds', {me}, {my:session}),
+     private.now() + interval '9 minutes', private.now() - interval '5 seconds', {me}, {my:session}),
     ({bytes:device_denied}, {bytes:code_denied}, {mark:denied}, '192.0.2.1', 'denied', private.now(),
-     private.now() + interval '10 minutes', private.now() - interval '5 seconds', {me}, {my:session}),
-    ({bytes:device_used}, {bytes:code_used}, {mark:used}, '192.0.2.1', 'used', private.now(), private.now() + interval '10 minutes',
+     private.now() + interval '9 minutes', private.now() - interval '5 seconds', {me}, {my:session}),
+    ({bytes:device_used}, {bytes:code_used}, {mark:used}, '192.0.2.1', 'used', private.now(), private.now() + interval '9 minutes',
      private.now() - interval '5 seconds', {me}, {my:session}),
     ({bytes:device_orphan}, {bytes:code_orphan}, {mark:orphan}, '192.0.2.1', 'approved', private.now(),
-     private.now() + interval '10 minutes', null, {me}, {my:session_over}),
-    ({bytes:device_late}, {bytes:code_late}, {mark:late}, '192.0.2.1', 'waiting', private.now() - interval '10 minutes', private.now(),
+     private.now() + interval '9 minutes', null, {me}, {my:session_over}),
+    ({bytes:device_late}, {bytes:code_late}, {mark:late}, '192.0.2.1', 'waiting', private.now() - interval '9 minutes', private.now(),
      null, null, null),
-    ({bytes:device_late_yes}, {bytes:code_late_yes}, {mark:lateyes}, '192.0.2.1', 'approved', private.now() - interval '10 minutes',
+    ({bytes:device_late_yes}, {bytes:code_late_yes}, {mark:lateyes}, '192.0.2.1', 'approved', private.now() - interval '9 minutes',
      private.now(), null, {me}, {my:session}),
-    ({bytes:device_gone}, {bytes:code_gone}, {mark:gone}, '192.0.2.1', 'waiting', private.now() - interval '70 minutes',
+    ({bytes:device_gone}, {bytes:code_gone}, {mark:gone}, '192.0.2.1', 'waiting', private.now() - interval '69 minutes',
      private.now() - interval '1 hour', null, null, null);
 
 -- @ workspace: duet.workspace, duet.agent, duet.soul_version, duet.policy_version
