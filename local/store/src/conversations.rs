@@ -86,21 +86,33 @@ pub fn require(conn: &Connection, owner: Owner, id: ConversationId) -> DbResult<
     find(conn, owner, id)?.ok_or_else(|| StoreError::NotFound("the conversation").into())
 }
 
-/// Messages, with the outcome of the run that each one names.
-pub const MESSAGE: &str = "SELECT m.*, (SELECT json_object('status', r.status, 'reason', r.reason) FROM run r
-                                  WHERE r.workspace_id = m.workspace_id AND r.id = m.run_id
-                                  AND r.active = 0) AS ended,
-    (SELECT count(*) FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
-        AND s.conversation_id = m.conversation_id AND s.role = m.role AND s.ordinal <= m.ordinal) AS nth,
-    (SELECT count(*) FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
-        AND s.conversation_id = m.conversation_id AND s.role = m.role) AS versions,
-    (SELECT s.id FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
-        AND s.conversation_id = m.conversation_id AND s.role = m.role AND s.ordinal < m.ordinal
-        ORDER BY s.ordinal DESC LIMIT 1) AS previous,
-    (SELECT s.id FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
-        AND s.conversation_id = m.conversation_id AND s.role = m.role AND s.ordinal > m.ordinal
-        ORDER BY s.ordinal LIMIT 1) AS next
-    FROM message_shown m";
+/// A query about the versions of a message `m`: those of its role after the same one.
+macro_rules! versions {
+    ($what:literal, $which:literal) => {
+        concat!(
+            "(SELECT ",
+            $what,
+            " FROM message_shown s WHERE s.workspace_id = m.workspace_id AND s.parent_id IS m.parent_id
+                AND s.conversation_id = m.conversation_id AND s.role = m.role ",
+            $which,
+            ")"
+        )
+    };
+}
+
+/// Messages, with the outcome of the run that each one names, and its place among its versions.
+pub const MESSAGE: &str = concat!(
+    "SELECT m.*, (SELECT json_object('status', r.status, 'reason', r.reason) FROM run r
+                  WHERE r.workspace_id = m.workspace_id AND r.id = m.run_id AND r.active = 0) AS ended, ",
+    versions!("count(*)", "AND s.ordinal <= m.ordinal"),
+    " AS nth, ",
+    versions!("count(*)", ""),
+    " AS versions, ",
+    versions!("s.id", "AND s.ordinal < m.ordinal ORDER BY s.ordinal DESC LIMIT 1"),
+    " AS previous, ",
+    versions!("s.id", "AND s.ordinal > m.ordinal ORDER BY s.ordinal LIMIT 1"),
+    " AS next FROM message_shown m"
+);
 
 /// A message from a row of [`MESSAGE`].
 pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {

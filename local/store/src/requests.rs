@@ -102,9 +102,9 @@ pub fn ask(tx: &Connection, run: &Run, asks: &[NewRequest], now: Timestamp) -> D
             .query_row(params![blob(run.workspace_id), blob(run.user_id), blob(run.id)], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
+        // Whether something happened is asked in any case: a worker was lost for it, which nobody can repeat at will.
+        let bounded = new.kind != RequestKind::Review;
         for (open, most) in [(of_run, Request::MOST_OPEN), (of_person, Request::MOST_OPEN_OF_PERSON)] {
-            // Whether something happened is asked in any case: a worker was lost for it, which nobody can repeat at will.
-            let bounded = new.kind != RequestKind::Review;
             if bounded && usize::try_from(open).is_ok_and(|open| open >= most) {
                 return Err(Refusal::TooManyRequests { most }.into());
             }
